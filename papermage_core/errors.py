@@ -1,0 +1,103 @@
+"""The exceptions of papermage_core, one tree.
+
+::
+
+    PapermageError          exit code 1: the run failed
+    ├── ConfigError         2: an option is unknown, malformed, out of range, or does not fit another
+    ├── DataError           3: a document cannot be read, or does not hold what was asked for
+    ├── PluginError         4: a component is missing, blocked, broken, or clashes with another
+    └── CheckpointError     1: a checkpoint is missing, damaged, or of another version
+
+Commands print the message and leave with the exit code; a traceback needs ``--debug``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from os import PathLike
+from typing import Any, ClassVar
+
+__all__ = ["CheckpointError", "ConfigError", "DataError", "PapermageError", "PluginError", "nearest"]
+
+
+class PapermageError(Exception):
+    """Root of every exception that papermage_core raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(PapermageError, ValueError):
+    """One or several faults of a configuration, all reported at once."""
+
+    exit_code = 2
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class DataError(PapermageError, ValueError):
+    """A fault of a document or a file of documents, with its place.
+
+    Every place given is printed before the message, widest first:
+    ``train.jsonl, line 3, document 'W05-13', layer 'tokens', entity 17: ...``.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | PathLike[str] | None = None,
+        line: int | None = None,
+        document: str | None = None,
+        layer: str | None = None,
+        entity: int | None = None,
+        value: Any = None,
+        expected: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.line = line
+        self.document = document
+        self.layer = layer
+        self.entity = entity
+        self.value = value
+        self.expected = expected
+
+    def __str__(self) -> str:
+        places = []
+        if self.path is not None:
+            places.append(str(self.path))
+        if self.line is not None:
+            places.append(f"line {self.line}")
+        if self.document is not None:
+            places.append(f"document {self.document!r}")
+        if self.layer is not None:
+            places.append(f"layer {self.layer!r}")
+        if self.entity is not None:
+            places.append(f"entity {self.entity}")
+        return f"{', '.join(places)}: {self.message}" if places else self.message
+
+
+class PluginError(PapermageError, ImportError):
+    """A component that cannot be had; the message names distribution, version and what to type."""
+
+    exit_code = 4
+
+
+class CheckpointError(PapermageError):
+    """A checkpoint folder that cannot be read or written."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, else an empty string.
+
+    >>> nearest("haed", ["head", "encoder"])
+    " Did you mean 'head'?"
+    """
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {found[0]!r}?" if found else ""

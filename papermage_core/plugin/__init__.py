@@ -1,0 +1,41 @@
+"""The plugin door. Authors need `spec` only; its names are re-exported here."""
+
+from papermage_core.plugin.spec import (
+    API_VERSION,
+    ComponentConfig,
+    Context,
+    ContextEncoder,
+    ContextEncoderConfig,
+    ContextNeeds,
+    Decoded,
+    DocumentReader,
+    DocumentReaderConfig,
+    LabelScheme,
+    LabelSchemeConfig,
+    ModelHead,
+    ModelHeadConfig,
+    UnitSpan,
+    Window,
+    hookimpl,
+    option,
+)
+
+__all__ = [
+    "API_VERSION",
+    "ComponentConfig",
+    "Context",
+    "ContextEncoder",
+    "ContextEncoderConfig",
+    "ContextNeeds",
+    "Decoded",
+    "DocumentReader",
+    "DocumentReaderConfig",
+    "LabelScheme",
+    "LabelSchemeConfig",
+    "ModelHead",
+    "ModelHeadConfig",
+    "UnitSpan",
+    "Window",
+    "hookimpl",
+    "option",
+]

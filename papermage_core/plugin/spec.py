@@ -1,0 +1,502 @@
+"""All that a plugin author has to read: the hooks, the interfaces behind them, and a plugin that runs.
+
+A *component* is a part of the model that a config names: a context encoder, a label scheme, a model head, a document
+reader. A plugin is any installed distribution with an entry point in the group of the component's kind. The entry
+point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
+
+=============================  ==========================  ==================================
+entry-point group              hook                        returns a subclass of
+=============================  ==========================  ==================================
+``papermage.context_encoder``  `papermage_context_encoder` `ContextEncoderConfig`
+``papermage.label_scheme``     `papermage_label_scheme`    `LabelSchemeConfig`
+``papermage.model_head``       `papermage_model_head`      `ModelHeadConfig`
+``papermage.document_reader``  `papermage_document_reader` `DocumentReaderConfig`
+``papermage.extension``        the life-cycle hooks        (see `Extension hooks` below)
+=============================  ==========================  ==================================
+
+The module is imported only when a config names the component. Keep it light: put torch behind ``build``.
+
+Life of a component
+-------------------
+1. The hook returns a **config class**: frozen, keyword-only attrs; its fields are the component's options.
+2. The core structures what the user typed into it: unknown keys, wrong types, values out of range are reported there.
+3. ``settle`` may replace automatic options by what the training data says (class weights, whether there are boxes).
+   The settled config is what the checkpoint keeps.
+4. ``build`` makes the component. When a checkpoint is loaded, ``build`` runs again from the settled config, then the
+   weights are loaded into it; so ``build`` must not look at the data.
+
+Words
+-----
+A *unit* is what gets a label (a token); a *context* is what the encoder may look at together (a page); a *window* is a
+stretch of a context that fits the encoder. All spans are half-open. ``B`` is contexts in a batch, ``U`` the units of
+the longest of them, ``D`` the encoder's `output_size`, ``K`` the scheme's tags.
+
+A complete plugin
+-----------------
+A head that scores tags with two layers, in a file ``my_head.py``::
+
+    import attrs
+    from papermage_core.plugin import ModelHeadConfig, hookimpl, option
+
+    @attrs.frozen(kw_only=True)
+    class MyHeadConfig(ModelHeadConfig):
+        hidden: int = option(64, help="size of the hidden layer", ge=1)
+
+        def build(self, input_size, scheme):
+            import torch
+            from torch import nn
+            from papermage_core.plugin import Decoded
+
+            class MyHead(nn.Module):
+                def __init__(self, hidden):
+                    super().__init__()
+                    self.score = nn.Sequential(
+                        nn.Linear(input_size, hidden), nn.ReLU(), nn.Linear(hidden, len(scheme.tags))
+                    )
+
+                def loss(self, vectors, mask, targets):
+                    known = mask & (targets >= 0)
+                    return nn.functional.cross_entropy(self.score(vectors)[known], targets[known], reduction="sum")
+
+                def decode(self, vectors, mask):
+                    scores, tags = self.score(vectors).softmax(-1).max(-1)
+                    return [
+                        Decoded.from_tags(t[m].cpu().numpy(), s[m].float().cpu().numpy(), scheme)
+                        for t, s, m in zip(tags, scores, mask)
+                    ]
+
+            return MyHead(self.hidden)
+
+    @hookimpl
+    def papermage_model_head():
+        return MyHeadConfig
+
+Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``, or publish it with an entry point::
+
+    [project.entry-points."papermage.model_head"]
+    my_head = "my_head"
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+
+import attrs
+import numpy as np
+import pluggy
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from pytorch_lightning import Callback
+    from pytorch_lightning.loggers import Logger
+
+    from papermage_core.document import Document
+
+__all__ = [
+    "API_VERSION",
+    "GROUPS",
+    "PROJECT",
+    "ComponentConfig",
+    "Context",
+    "ContextEncoder",
+    "ContextEncoderConfig",
+    "ContextNeeds",
+    "Decoded",
+    "DocumentReader",
+    "DocumentReaderConfig",
+    "LabelScheme",
+    "LabelSchemeConfig",
+    "ModelHead",
+    "ModelHeadConfig",
+    "UnitSpan",
+    "Window",
+    "hookimpl",
+    "hookspec",
+    "option",
+]
+
+PROJECT = "papermage"
+API_VERSION = 1
+"""Version of this file. A plugin module may state the one it was made for: ``papermage_api_version = 1``."""
+
+GROUPS: Mapping[str, str] = {
+    "context_encoder": "papermage.context_encoder",
+    "label_scheme": "papermage.label_scheme",
+    "model_head": "papermage.model_head",
+    "document_reader": "papermage.document_reader",
+    "extension": "papermage.extension",
+}
+"""Kind of component → its entry-point group."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+Targets = Literal["tags", "spans"]
+Self = TypeVar("Self", bound="ComponentConfig")
+_Encoder = TypeVar("_Encoder", bound="ContextEncoderConfig")
+_Head = TypeVar("_Head", bound="ModelHeadConfig")
+
+
+# Options -------------------------------------------------------------------------------------------------------------
+
+
+def option(
+    default: Any = attrs.NOTHING,
+    *,
+    help: str,  # the word users see
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    choices: Sequence[Any] | None = None,
+) -> Any:
+    """Return an attrs field with a one-line help and a range; a shorthand, plain attrs fields work as well.
+
+    ``None`` passes every range, so that an ``int | None`` option can be left out.
+
+    >>> import attrs
+    >>> @attrs.frozen(kw_only=True)
+    ... class C(ComponentConfig):
+    ...     dropout: float = option(0.1, help="share of values set to zero in training", ge=0, lt=1)
+    >>> C().dropout
+    0.1
+    """
+    limits = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    validators = [getattr(attrs.validators, name)(bound) for name, bound in limits.items() if bound is not None]
+    if choices is not None:
+        validators.append(attrs.validators.in_(tuple(choices)))
+    validator = attrs.validators.optional(attrs.validators.and_(*validators)) if validators else None
+    metadata = {"help": help, "choices": tuple(choices) if choices is not None else None}
+    metadata |= {name: bound for name, bound in limits.items() if bound is not None}
+    return attrs.field(default=default, validator=validator, metadata=metadata)
+
+
+@attrs.frozen(kw_only=True)
+class ComponentConfig:
+    """The options of a component. Subclass as ``@attrs.frozen(kw_only=True)``; defaults must be immutable.
+
+    Field types may be ``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal``, enums, ``X | None``,
+    ``tuple[X, ...]`` and nested frozen attrs classes: all that can be typed as ``head.key=value``.
+    """
+
+
+# What goes in --------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class ContextNeeds:
+    """What an encoder wants to see of each unit beside its text. What nobody needs is not computed."""
+
+    boxes: bool = False
+    groups: tuple[str, ...] = ()
+    """Layers of which each unit's group is wanted, such as ``("rows", "blocks")``. Absent layers are left out."""
+    metadata: tuple[str, ...] = ()
+    """Keys of the units' metadata, such as ``("font", "size")``. Keys that no unit has are left out."""
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Context:
+    """A stretch of a document whose ``n`` units are read together, in document order."""
+
+    words: Sequence[str]
+    """The text of each unit; empty for a wordless one (a soft hyphen, an empty span). Length n."""
+    space_before: NDArray[np.bool_]
+    """Whether white space, or nothing, stands before the unit: false where two units touch. Shape (n,)."""
+    boxes: NDArray[np.float32] | None = None
+    """Left, top, right, bottom of each unit as shares of its page, NaN for a unit without a box. Shape (n, 4)."""
+    pages: NDArray[np.int32] | None = None
+    """Page number of each unit's box, -1 for none. Given with `boxes`. Shape (n,)."""
+    groups: Mapping[str, NDArray[np.int32]] = attrs.field(factory=dict)
+    """Layer name → index, in the document, of the entity that holds the unit, -1 for none. Shapes (n,)."""
+    metadata: Mapping[str, Sequence[Any]] = attrs.field(factory=dict)
+    """Metadata key → the value of each unit, None where it has none. Lengths n."""
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+@attrs.frozen(eq=False)
+class Window:
+    """Units ``start`` to ``stop`` of a context, as the encoder wants them.
+
+    `features` are arrays that the encoder's ``collate`` turns into tensors. They are cached on disk and sent to worker
+    processes, so they hold numbers only. Names and dtypes are the same for every window of an encoder. Axis 0 may
+    have any length; the other axes are fixed.
+    """
+
+    start: int
+    stop: int
+    features: Mapping[str, NDArray[Any]]
+    cost: int
+    """Length of the window to the encoder (wordpieces, or units): windows of like cost are batched together."""
+
+
+@attrs.frozen
+class UnitSpan:
+    """An entity in units of its context: ``start`` to ``stop``, half-open, with its label.
+
+    A discontinuous entity has the stretches it is made of in `fragments`, in order and apart from each other; start and
+    stop are then its outer ends. The score is carried, not compared.
+    """
+
+    start: int
+    stop: int
+    label: str
+    fragments: tuple[tuple[int, int], ...] = ()
+    score: float | None = attrs.field(default=None, eq=False)
+
+
+# Context encoder -----------------------------------------------------------------------------------------------------
+
+
+class ContextEncoder(Protocol):
+    """Contexts in, one vector per *unit* out. Wordpieces never leave it. A ``torch.nn.Module``.
+
+    Results must not depend on padding, on batch neighbours, or (in eval mode) on chance. A unit with an empty word
+    gets a vector like any other. May also have ``parameter_groups(learning_rate, weight_decay)`` returning the list of
+    dicts that a torch optimizer takes; without it all parameters are one group, with weight decay on matrices only.
+    """
+
+    output_size: int
+    """D, the size of a unit's vector."""
+
+    def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
+        """Return the windows of each context, in order, overlapping by about ``stride`` units, covering every unit.
+
+        Called in one go for many contexts so that tokenizers can be fast; ``windows(a + b) == windows(a) + windows(b)``.
+        A context of no units has no windows. Touches no weights.
+        """
+        ...
+
+    def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
+        """Return the tensors that ``forward`` takes for these windows, on the CPU. May run in a worker process."""
+        ...
+
+    def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the unit vectors of a batch of windows, padded to the longest.
+
+        Shape: (windows, units of the longest window, D). What stands at padded units does not matter.
+        """
+        ...
+
+    def __call__(self, features: dict[str, torch.Tensor]) -> torch.Tensor: ...
+
+    def save(self, folder: Path) -> None:
+        """Write to the existing ``folder`` what ``build(folder)`` needs beside options and weights (a tokenizer)."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class ContextEncoderConfig(ComponentConfig, ABC):
+    """Options of a context encoder."""
+
+    default_learning_rate: ClassVar[float] = 1e-3
+    """Used where the user gives no ``learning_rate``."""
+    default_batch_size: ClassVar[int] = 32
+    """Windows in a batch where the user gives no ``batch_size``; a context's windows stay together."""
+    default_batch_cost: ClassVar[int] = 4096
+    """Most ``Window.cost``, summed over a batch, where the user gives no ``batch_size``."""
+
+    @property
+    def needs(self) -> ContextNeeds:
+        """What ``windows`` wants to see of documents beside the text."""
+        return ContextNeeds()
+
+    def settle(self: _Encoder, contexts: Sequence[Context]) -> _Encoder:
+        """Return the config with automatic options replaced by what the training contexts say."""
+        return self
+
+    @abstractmethod
+    def build(self, folder: Path | None = None) -> ContextEncoder:
+        """Return a new encoder; from what ``save`` wrote to ``folder``, when a checkpoint is loaded.
+
+        Random weights come from torch's global generator, which the trainer has seeded.
+        """
+
+
+# Label scheme --------------------------------------------------------------------------------------------------------
+
+
+class LabelScheme(ABC):
+    """Entities ↔ what a head learns, for given labels. Pure Python and numpy: no torch.
+
+    With ``targets = "tags"``, entities of a context of n units become an int64 array of shape (n,), each value an index
+    into `tags`, or -1 where the unit's label is unknown. With ``targets = "spans"`` they stay a list of `UnitSpan`.
+    """
+
+    targets: ClassVar[Targets]
+    allows_overlap: ClassVar[bool] = False
+    """Whether entities that share a unit can be encoded. If not, the core resolves overlaps before ``encode``."""
+    allows_fragments: ClassVar[bool] = False
+    """Whether discontinuous entities can be encoded. If not, the core joins or drops them before ``encode``."""
+    joins_neighbours: ClassVar[bool] = False
+    """Whether two entities of one label that touch come back as one (as in ``io``)."""
+
+    labels: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    """Names of the tags, ``"O"`` the first. Empty with spans. Length K."""
+    start_allowed: NDArray[np.bool_]
+    """Tags that a context may start with. Shape (K,). Tags only."""
+    end_allowed: NDArray[np.bool_]
+    """Tags that a context may end with. Shape (K,). Tags only."""
+    transition_allowed: NDArray[np.bool_]
+    """[i, j]: whether tag j may follow tag i. Shape (K, K). Tags only."""
+
+    @abstractmethod
+    def encode(self, spans: Sequence[UnitSpan], n_units: int) -> Any:
+        """Return the target of a context of ``n_units`` units that holds ``spans``.
+
+        Raises ValueError for a label that is not one of `labels`, a span outside the context, and spans that overlap
+        where `allows_overlap` is false.
+        """
+
+    @abstractmethod
+    def decode(self, target: Any) -> list[UnitSpan]:
+        """Return the entities that a target holds, by start, then stop. Ill-formed tag sequences are read too."""
+
+
+@attrs.frozen(kw_only=True)
+class LabelSchemeConfig(ComponentConfig, ABC):
+    """Options of a label scheme."""
+
+    targets: ClassVar[Targets]
+
+    @abstractmethod
+    def build(self, labels: Sequence[str]) -> LabelScheme:
+        """Return the scheme for these labels. Raises ConfigError for labels it cannot hold (``"O"``, say)."""
+
+
+# Model head ----------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(eq=False)
+class Decoded:
+    """What a head says of one context of n units."""
+
+    spans: list[UnitSpan]
+    """The entities, each with the probability of the whole entity as its score, by start, then stop."""
+    tags: NDArray[np.int64]
+    """The tag of each unit, an index into `tag_names`. Shape (n,)."""
+    scores: NDArray[np.float32]
+    """The probability of each unit's tag. Shape (n,)."""
+    tag_names: tuple[str, ...]
+
+    @classmethod
+    def from_tags(cls, tags: NDArray[Any], scores: NDArray[Any], scheme: LabelScheme) -> Decoded:
+        """Return the result for tags with a probability each; an entity's score is that of its least sure unit."""
+        spans = [attrs.evolve(s, score=float(np.min(scores[s.start : s.stop]))) for s in scheme.decode(tags)]
+        return cls(spans, np.asarray(tags, np.int64), np.asarray(scores, np.float32), scheme.tags)
+
+
+class ModelHead(Protocol):
+    """Unit vectors in; loss, or labels with scores, out. A ``torch.nn.Module``.
+
+    ``vectors`` is (B, U, D) floating point, ``mask`` (B, U) bool with true for real units, padding at the end. What
+    stands in ``vectors`` where ``mask`` is false must change nothing. A context may have no units at all. ``vectors``
+    may be bfloat16 under autocast.
+    """
+
+    def loss(self, vectors: torch.Tensor, mask: torch.Tensor, targets: Any) -> torch.Tensor:
+        """Return the loss, a scalar, **summed** over the units of the batch; the core divides by their number.
+
+        ``targets`` with tags: int64 tensor (B, U), -1 for unknown or padding. With spans: a list of B lists of
+        `UnitSpan`. The loss of a batch is the sum of the losses of its contexts.
+        """
+        ...
+
+    def decode(self, vectors: torch.Tensor, mask: torch.Tensor) -> list[Decoded]:
+        """Return what the head says of each of the B contexts. Called in eval mode, without gradient."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class ModelHeadConfig(ComponentConfig, ABC):
+    """Options of a model head."""
+
+    targets: ClassVar[Targets] = "tags"
+
+    def settle(self: _Head, targets: Sequence[Any], scheme: LabelScheme) -> _Head:
+        """Return the config with automatic options replaced by what the training targets (one a context) say."""
+        return self
+
+    @abstractmethod
+    def build(self, input_size: int, scheme: LabelScheme) -> ModelHead:
+        """Return a new head for vectors of ``input_size``. Raises ConfigError where the scheme does not fit."""
+
+
+# Document reader -----------------------------------------------------------------------------------------------------
+
+
+class DocumentReader(Protocol):
+    """A file in, documents out."""
+
+    def read(self, path: Path) -> Iterator[Document]:
+        """Yield the documents of a file, lazily. Raises DataError with path and line."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class DocumentReaderConfig(ComponentConfig, ABC):
+    """Options of a document reader."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """File name endings, such as ``(".jsonl",)``, that are its own when a folder is read."""
+
+    @abstractmethod
+    def build(self) -> DocumentReader:
+        """Return a new reader."""
+
+
+# Component hooks -----------------------------------------------------------------------------------------------------
+
+
+class ComponentHooks:
+    """One hook for each kind. ``name`` is the component's name, for a module that serves several."""
+
+    @hookspec(firstresult=True)
+    def papermage_context_encoder(self, name: str) -> type[ContextEncoderConfig]:  # type: ignore[empty-body]
+        """Return the config class of the context encoder ``name``."""
+
+    @hookspec(firstresult=True)
+    def papermage_label_scheme(self, name: str) -> type[LabelSchemeConfig]:  # type: ignore[empty-body]
+        """Return the config class of the label scheme ``name``."""
+
+    @hookspec(firstresult=True)
+    def papermage_model_head(self, name: str) -> type[ModelHeadConfig]:  # type: ignore[empty-body]
+        """Return the config class of the model head ``name``."""
+
+    @hookspec(firstresult=True)
+    def papermage_document_reader(self, name: str) -> type[DocumentReaderConfig]:  # type: ignore[empty-body]
+        """Return the config class of the document reader ``name``."""
+
+
+# Extension hooks -----------------------------------------------------------------------------------------------------
+
+
+class ExtensionHooks:
+    """Life-cycle hooks of a run, for extensions that the config names: ``extensions=mine,yours``."""
+
+    @hookspec
+    def papermage_callbacks(self, config: Any) -> Iterable[Callback]:  # type: ignore[empty-body]
+        """Return Lightning callbacks to add to a training run; ``config`` is its resolved config."""
+
+    @hookspec
+    def papermage_loggers(self, config: Any) -> Iterable[Logger]:  # type: ignore[empty-body]
+        """Return Lightning loggers to add to a training run."""
+
+    @hookspec
+    def papermage_evaluated(self, split: str, results: Mapping[str, Any]) -> None:
+        """See the results of an evaluation; ``split`` is ``"val"``, ``"test"`` or ``"eval"``."""
+
+    @hookspec
+    def papermage_adjust_predictions(
+        self, document: Document, context: Context, decoded: Decoded
+    ) -> Decoded | None:
+        """Return predictions to take in place of ``decoded`` before they become entities, or None to leave them.
+
+        Called once a context, in prediction and in evaluation, extension after extension in the order named.
+        """
