@@ -493,9 +493,7 @@ class ExtensionHooks:
         """See the results of an evaluation; ``split`` is ``"val"``, ``"test"`` or ``"eval"``."""
 
     @hookspec
-    def papermage_adjust_predictions(
-        self, document: Document, context: Context, decoded: Decoded
-    ) -> Decoded | None:
+    def papermage_adjust_predictions(self, document: Document, context: Context, decoded: Decoded) -> Decoded | None:
         """Return predictions to take in place of ``decoded`` before they become entities, or None to leave them.
 
         Called once a context, in prediction and in evaluation, extension after extension in the order named.
