@@ -1,0 +1,127 @@
+"""What every command shares: flags, logging, and how a failure becomes a message and an exit code.
+
+::
+
+    def main(argv=None):
+        parser = command_parser("papermage-thing", "Do the thing.")
+        parser.add_argument("path", type=Path)
+        arguments = parser.parse_args(argv)
+        return run(lambda: body(arguments), debug=arguments.debug, quiet=arguments.quiet)
+
+Nothing here imports torch; a body imports what is heavy itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import metadata
+
+from papermage_core.errors import ConfigError, PapermageError
+
+__all__ = ["add_common_flags", "command_parser", "run", "say"]
+
+INTERRUPTED = 130
+
+_HINTS = {
+    errno.ENOSPC: "The disk is full: free some space, or name a folder on another disk.",
+    errno.EDQUOT: "The disk quota is used up: free some space, or name a folder on another disk.",
+    errno.EACCES: "Permission is missing: choose a folder or file of your own, or ask for access.",
+    errno.EPERM: "Permission is missing: choose a folder or file of your own, or ask for access.",
+    errno.EROFS: "The file system can only be read: choose another folder.",
+}
+
+
+def command_parser(prog: str, description: str, *, epilog: str | None = None) -> argparse.ArgumentParser:
+    """Return a parser that has the flags of every command; wrong usage leaves with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_common_flags(parser)
+    return parser
+
+
+def add_common_flags(parser: argparse.ArgumentParser) -> None:
+    """Add ``--debug``, ``-q`` and ``--version``."""
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show results and errors only")
+    parser.add_argument("--version", action="version", version=f"papermage_core {metadata.version('papermage_core')}")
+
+
+def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = False, prog: str | None = None) -> int:
+    """Return the exit code of ``body``, whose exceptions become messages on stderr.
+
+    A body that returns None is done: 0. See `papermage_core.errors` for the other codes.
+    """
+    prog = prog or os.path.basename(sys.argv[0]) or "papermage"  # noqa: PTH119 - argv[0] is not always a path
+    _set_up_logging(debug=debug, quiet=quiet)
+    try:
+        code = body() or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
+        _abandon_stdout()
+        return 1
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as exc:
+        if debug:
+            traceback.print_exc()
+        _flush_or_abandon_stdout()
+        print(f"{prog}: {_message(exc)}", file=sys.stderr)
+        return exc.exit_code if isinstance(exc, PapermageError) else 1
+
+
+def say(text: str) -> None:
+    """Print a result. What only accompanies it belongs into ``logging``, which ``-q`` silences."""
+    print(text, flush=True)
+
+
+def _message(exc: Exception) -> str:
+    if isinstance(exc, ConfigError) and len(exc.faults) > 1:
+        return "\n".join([f"{len(exc.faults)} faults in the configuration", *(f"  - {fault}" for fault in exc.faults)])
+    if isinstance(exc, PapermageError):
+        return str(exc)
+    if isinstance(exc, OSError):
+        return _os_message(exc)
+    if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError":
+        return f"out of memory: {exc}\nTry a smaller batch_size, or a smaller encoder."
+    return f"unexpected {type(exc).__name__}: {exc}\nRun again with --debug for the traceback."
+
+
+def _os_message(exc: OSError) -> str:
+    place = f"{os.fspath(exc.filename)}: " if isinstance(exc.filename, (str, os.PathLike)) else ""
+    hint = _HINTS.get(exc.errno) if exc.errno is not None else None
+    return "\n".join(filter(None, [f"{place}{exc.strerror or exc}", hint]))
+
+
+def _flush_or_abandon_stdout() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _abandon_stdout()
+
+
+def _abandon_stdout() -> None:
+    """Send what is still buffered nowhere: flushing it at exit would fail a second time."""
+    with contextlib.suppress(OSError, ValueError):
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)
+
+
+def _set_up_logging(*, debug: bool, quiet: bool) -> None:
+    level = logging.DEBUG if debug else logging.ERROR if quiet else logging.INFO
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.getLogger("papermage_core").setLevel(level)
