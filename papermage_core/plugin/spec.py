@@ -85,10 +85,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import attrs
-import numpy as np
 import pluggy
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from numpy.typing import NDArray
     from pytorch_lightning import Callback
@@ -170,7 +170,7 @@ def option(
     if choices is not None:
         validators.append(attrs.validators.in_(tuple(choices)))
     validator = attrs.validators.optional(attrs.validators.and_(*validators)) if validators else None
-    metadata = {"help": help, "choices": tuple(choices) if choices is not None else None}
+    metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices is not None else None}
     metadata |= {name: bound for name, bound in limits.items() if bound is not None}
     return attrs.field(default=default, validator=validator, metadata=metadata)
 
@@ -267,8 +267,8 @@ class ContextEncoder(Protocol):
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
         """Return the windows of each context, in order, overlapping by about ``stride`` units, covering every unit.
 
-        Called in one go for many contexts so that tokenizers can be fast; ``windows(a + b) == windows(a) + windows(b)``.
-        A context of no units has no windows. Touches no weights.
+        Called in one go for many contexts so that tokenizers can be fast: ``windows(a + b)`` equals ``windows(a) +
+        windows(b)``. A context of no units has no windows. Touches no weights.
         """
         ...
 
@@ -283,7 +283,9 @@ class ContextEncoder(Protocol):
         """
         ...
 
-    def __call__(self, features: dict[str, torch.Tensor]) -> torch.Tensor: ...
+    def __call__(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return what ``forward`` returns, as every torch module does."""
+        ...
 
     def save(self, folder: Path) -> None:
         """Write to the existing ``folder`` what ``build(folder)`` needs beside options and weights (a tokenizer)."""
@@ -388,6 +390,8 @@ class Decoded:
     @classmethod
     def from_tags(cls, tags: NDArray[Any], scores: NDArray[Any], scheme: LabelScheme) -> Decoded:
         """Return the result for tags with a probability each; an entity's score is that of its least sure unit."""
+        import numpy as np  # here, so that commands which only list plugins start fast
+
         spans = [attrs.evolve(s, score=float(np.min(scores[s.start : s.stop]))) for s in scheme.decode(tags)]
         return cls(spans, np.asarray(tags, np.int64), np.asarray(scores, np.float32), scheme.tags)
 

@@ -1,0 +1,155 @@
+"""Find components from metadata alone: nothing of a plugin is imported here."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from papermage_core.errors import ConfigError
+from papermage_core.plugin.component import KEYS, Component, canonical
+from papermage_core.plugin.spec import GROUPS
+
+__all__ = ["BLOCK_VARIABLE", "NAMES_VARIABLE", "components_of_file", "installed_components", "judge"]
+
+BLOCK_VARIABLE = "PAPERMAGE_BLOCK_PLUGINS"
+"""Environment variable with the distributions, or component names, that are not to be used, separated by commas."""
+
+NAMES_VARIABLE = "papermage_names"
+"""Module-level dict, kind → names, in a file of ``plugins_path`` that gives other components than one of its stem."""
+
+_VALUE = re.compile(r"(?P<module>\w+(\.\w+)*)\s*(:\s*\w+(\.\w+)*)?\s*(\[.*\])?\s*$")
+
+
+def installed_components() -> list[Component]:
+    """Return the components of all installed distributions, each distribution as first found on ``sys.path``."""
+    found = importlib.metadata.entry_points()
+    names: dict[int, tuple[str, str]] = {}
+    components = []
+    for kind, group in GROUPS.items():
+        for entry in found.select(group=group):
+            distribution, version = names.setdefault(id(entry.dist), _name_and_version(entry.dist))
+            component = Component(kind, entry.name, distribution, version, entry.value)
+            components.append(_with_module_looked_for(component))
+    return list(dict.fromkeys(components))
+
+
+def _name_and_version(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    if distribution is None:
+        return "unknown", ""
+    metadata = distribution.metadata
+    return str(metadata["Name"] or "unknown"), str(metadata["Version"] or "")
+
+
+def _with_module_looked_for(component: Component) -> Component:
+    """Return the component, broken if its value is malformed or its top-level package is nowhere."""
+    match = _VALUE.match(component.value)
+    if match is None:
+        return _broken(component, f"its entry point {component.value!r} is not 'module' or 'module:object'")
+    package = match["module"].partition(".")[0]
+    if not _findable(package):
+        return _broken(component, f"its entry point names the module {match['module']!r}, and there is no {package!r}")
+    return component
+
+
+def _findable(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # ValueError: already in sys.modules, without a spec
+        return True
+
+
+def _broken(component: Component, problem: str) -> Component:
+    return attrs.evolve(component, status="broken", problem=problem)
+
+
+def components_of_file(path: Path) -> list[Component]:
+    """Return the components that a file of ``plugins_path`` gives, by reading its source, not by running it.
+
+    They are named by the file's stem, or by the dict `NAMES_VARIABLE` in it. Raises ConfigError without such a file,
+    or where it is not Python or implements no hook.
+    """
+    try:
+        content = path.read_bytes()
+        tree = ast.parse(content)
+    except OSError as exc:
+        raise ConfigError(f"plugins_path: cannot read {str(path)!r}: {exc.strerror}") from exc
+    except (SyntaxError, ValueError) as exc:
+        raise ConfigError(f"plugins_path: {str(path)!r} is not a Python file: {exc}") from exc
+    kinds = list(dict.fromkeys(_kinds_of_hooks(tree)))
+    if not kinds:
+        raise ConfigError(
+            f"plugins_path: {str(path)!r} implements no hook of papermage; expected a function such as "
+            "'papermage_model_head', decorated with @hookimpl"
+        )
+    names = _names_in(tree, path)
+    version = f"sha256:{hashlib.sha256(content).hexdigest()[:12]}"
+    return [
+        Component(kind, name, str(path), version, str(path), path=path)
+        for kind in kinds
+        for name in names.get(kind, [path.stem])
+    ]
+
+
+def _kinds_of_hooks(tree: ast.Module) -> Iterator[str]:
+    """Yield the kind of each hook that a module implements; any hook of no component kind makes it an extension.
+
+    A misspelt hook is thereby an extension too, which the loader then refuses by its name.
+    """
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and any("hookimpl" in ast.unparse(d) for d in node.decorator_list):
+            kind = node.name.removeprefix("papermage_")
+            yield kind if kind in GROUPS else "extension"
+
+
+def _names_in(tree: ast.Module, path: Path) -> dict[str, list[str]]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == [NAMES_VARIABLE]:
+            try:
+                return {
+                    str(kind): [str(name) for name in names] for kind, names in ast.literal_eval(node.value).items()
+                }
+            except (ValueError, TypeError, AttributeError) as exc:
+                expected = f'{NAMES_VARIABLE} = {{"model_head": ["one", "two"]}}'
+                raise ConfigError(f"plugins_path: {str(path)!r}, line {node.lineno}: expected {expected}") from exc
+    return {}
+
+
+def judge(components: Iterable[Component]) -> list[Component]:
+    """Return the components with those marked that are blocked, and those that more than one distribution gives."""
+    blocked = {_block_key(item) for item in os.environ.get(BLOCK_VARIABLE, "").split(",") if item.strip()}
+    judged = [_with_block(component, blocked) for component in components]
+    rivals: dict[tuple[str, str], list[Component]] = {}
+    for component in judged:
+        if component.status != "blocked":
+            rivals.setdefault((component.kind, component.name), []).append(component)
+    return [_with_clash(component, rivals.get((component.kind, component.name), [])) for component in judged]
+
+
+def _block_key(item: str) -> str:
+    distribution, colon, name = item.strip().rpartition(":")
+    return f"{canonical(distribution)}:{name}" if colon else item.strip()
+
+
+def _with_block(component: Component, blocked: set[str]) -> Component:
+    distribution = canonical(component.distribution)
+    for item in blocked:
+        if item in (component.name, f"{distribution}:{component.name}") or canonical(item) == distribution:
+            return attrs.evolve(component, status="blocked", problem=f"{BLOCK_VARIABLE} blocks {item!r}")
+    return component
+
+
+def _with_clash(component: Component, rivals: Sequence[Component]) -> Component:
+    others = [rival for rival in rivals if rival != component]
+    if component.status != "ok" or not others:
+        return component
+    sources = " and ".join(rival.source for rival in others)
+    problem = f"also given by {sources}; choose with {KEYS[component.kind]}={component.qualified}"
+    return attrs.evolve(component, status="clash", problem=problem)

@@ -1,0 +1,174 @@
+"""Import a plugin's module and see that it keeps to the specification, before anything of it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import io
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from papermage_core.errors import PluginError
+from papermage_core.plugin.component import Component
+from papermage_core.plugin.options import faults_of_config_class
+from papermage_core.plugin.spec import (
+    API_VERSION,
+    GROUPS,
+    PROJECT,
+    ComponentHooks,
+    ContextEncoderConfig,
+    DocumentReaderConfig,
+    ExtensionHooks,
+    LabelSchemeConfig,
+    ModelHeadConfig,
+)
+
+__all__ = ["BASES", "load_config_class", "load_extension", "quiet"]
+
+_log = logging.getLogger(__name__)
+
+BASES: dict[str, type[Any]] = {
+    "context_encoder": ContextEncoderConfig,
+    "label_scheme": LabelSchemeConfig,
+    "model_head": ModelHeadConfig,
+    "document_reader": DocumentReaderConfig,
+}
+"""Kind of component → what its config class is a subclass of."""
+
+
+def load_config_class(component: Component) -> type[Any]:
+    """Return the config class that the component's hook returns. Raises PluginError, with the cause."""
+    hook = f"papermage_{component.kind}"
+    manager = _registered(component)
+    caller = getattr(manager.hook, hook)
+    if not caller.get_hookimpls():
+        raise _refusal(
+            component, f"{component.value!r} does not implement the hook {hook!r} {_decorated(manager, hook)}"
+        )
+    with _running(component, f"its hook {hook!r}"):
+        config_class = caller(name=component.name)
+    base = BASES[component.kind]
+    if not (isinstance(config_class, type) and issubclass(config_class, base)):
+        raise _refusal(
+            component, f"its hook {hook!r} returned {config_class!r}; expected a subclass of {base.__name__}"
+        )
+    faults = faults_of_config_class(config_class)
+    if faults:
+        raise _refusal(component, f"its config class {config_class.__qualname__!r} is not usable: {'; '.join(faults)}")
+    return config_class
+
+
+def load_extension(component: Component) -> pluggy.PluginManager:
+    """Return a manager in which the extension alone is registered. Raises PluginError, with the cause."""
+    manager = _registered(component)
+    hooks = [name for name in vars(ExtensionHooks) if name.startswith("papermage_")]
+    if not any(getattr(manager.hook, name).get_hookimpls() for name in hooks):
+        raise _refusal(component, f"{component.value!r} implements none of the life-cycle hooks {', '.join(hooks)}")
+    return manager
+
+
+def _registered(component: Component) -> pluggy.PluginManager:
+    with _running(component, f"importing {component.value!r}"):
+        plugin = _import(component)
+    _check_api_version(component, plugin)
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(ComponentHooks)
+    manager.add_hookspecs(ExtensionHooks)
+    try:
+        manager.register(plugin, component.qualified)
+        manager.check_pending()
+    except pluggy.PluginValidationError as exc:
+        raise _refusal(component, f"{_one_line(exc)}; known hooks: {_hooks()}") from exc
+    return manager
+
+
+def _hooks() -> str:
+    names = [*vars(ComponentHooks), *vars(ExtensionHooks)]
+    return ", ".join(name for name in names if name.startswith("papermage_"))
+
+
+def _decorated(manager: pluggy.PluginManager, hook: str) -> str:
+    (plugin,) = manager.get_plugins()
+    if hasattr(plugin, hook):
+        return f"(its function {hook!r} lacks the decorator @hookimpl)"
+    return "(a function of that name, decorated with @hookimpl)"
+
+
+def _import(component: Component) -> Any:
+    if component.path is not None:
+        return _import_file(component.path)
+    group = GROUPS[component.kind]
+    return importlib.metadata.EntryPoint(name=component.name, value=component.value, group=group).load()
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"papermage_plugin_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{str(path)!r} does not end in .py")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    if before is not None and getattr(before, "__file__", None) == module.__file__:
+        return before
+    sys.modules[name] = module  # attrs and pickle look a class's module up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _check_api_version(component: Component, plugin: Any) -> None:
+    wanted = getattr(plugin, "papermage_api_version", API_VERSION)
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise _refusal(component, f"it states papermage_api_version = {wanted!r}; expected a whole number from 1")
+    if wanted > API_VERSION:
+        raise _refusal(
+            component,
+            f"it was made for plugin API {wanted}, and papermage_core {_core_version()} has {API_VERSION}; "
+            "type: pip install --upgrade papermage_core",
+        )
+
+
+def _core_version() -> str:
+    return importlib.metadata.version("papermage_core")
+
+
+@contextlib.contextmanager
+def _running(component: Component, what: str) -> Iterator[None]:
+    """Turn what goes wrong inside a plugin's code into a PluginError that names the plugin."""
+    try:
+        with quiet(component):
+            yield
+    except SystemExit as exc:
+        raise _refusal(component, f"{what} left the program with exit status {exc.code!r}") from exc
+    except Exception as exc:
+        raise _refusal(component, f"{what} failed with {type(exc).__name__}: {_one_line(exc)}") from exc
+
+
+@contextlib.contextmanager
+def quiet(component: Component) -> Iterator[None]:
+    """Keep a plugin's prints off the standard output, which may be read by a program; they are logged instead."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        if printed.getvalue().strip():
+            _log.warning("the %s printed: %s", component, printed.getvalue().strip())
+
+
+def _refusal(component: Component, problem: str) -> PluginError:
+    return PluginError(f"the {component} cannot be used: {problem}")
+
+
+def _one_line(exc: BaseException) -> str:
+    return " ".join(str(exc).split())

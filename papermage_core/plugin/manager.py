@@ -1,0 +1,188 @@
+"""Find, choose and load components."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from papermage_core.errors import PluginError, nearest
+from papermage_core.plugin.component import KEYS, Component, canonical
+from papermage_core.plugin.discovery import components_of_file, installed_components, judge
+from papermage_core.plugin.extensions import Extensions
+
+__all__ = ["Plugins"]
+
+_log = logging.getLogger(__name__)
+
+
+class Plugins:
+    """The components at hand: those of installed distributions, and of the files of ``plugins_path``.
+
+    A component is named by its name, or by ``distribution:name`` where two distributions give one name. Listing and
+    choosing read metadata only; `config_class` and `extensions` import the module of the component named, and no other.
+
+    >>> Plugins().find("model_head", "linear").distribution
+    'papermage_core'
+    """
+
+    def __init__(self, paths: Sequence[Path] = ()) -> None:
+        self._paths = tuple(Path(path) for path in paths)
+
+    @cached_property
+    def _components(self) -> list[Component]:
+        of_files = [component for path in self._paths for component in components_of_file(path)]
+        return sorted(judge([*installed_components(), *of_files]), key=_by_kind_and_name)
+
+    def components(self, kind: str | None = None) -> list[Component]:
+        """Return the components of a kind, or all, by kind, name and distribution. Blocked and broken ones as well."""
+        return [component for component in self._components if kind is None or component.kind == kind]
+
+    def find(self, kind: str, name: str) -> Component:
+        """Return the component that a config names. Raises PluginError where it is unknown, blocked or not unique."""
+        named = self._named(kind, name)
+        usable = [component for component in named if component.status != "blocked"]
+        if not named:
+            raise self._unknown(kind, name)
+        if not usable:
+            raise PluginError(f"the {named[0]} cannot be used: {named[0].problem}; take it out there to use it")
+        if len(usable) > 1:
+            raise _clash(usable)
+        (component,) = usable
+        if component.status == "broken":
+            raise PluginError(f"the {component} cannot be used: {component.problem}; {_reinstall(component)}")
+        return component
+
+    def _named(self, kind: str, name: str) -> list[Component]:
+        same = [component for component in self.components(kind) if component.name == name]
+        distribution, colon, bare = name.rpartition(":")
+        if same or not colon:
+            return same
+        wanted = canonical(distribution)
+        return [c for c in self.components(kind) if c.name == bare and canonical(c.distribution) == wanted]
+
+    def _unknown(self, kind: str, name: str) -> PluginError:
+        known = self.components(kind)
+        names = list(dict.fromkeys(component.name for component in known))
+        _, _, bare = name.rpartition(":")
+        if bare != name and bare in names:
+            sources = " and ".join(c.source for c in known if c.name == bare)
+            return PluginError(
+                f"{KEYS[kind]}={name}: {bare!r} is given by {sources}, not by {name[: -len(bare) - 1]!r}"
+            )
+        listed = f"known: {', '.join(names)}." if names else "none is installed."
+        return PluginError(f"{KEYS[kind]}={name}: unknown {kind.replace('_', ' ')}; {listed}{nearest(name, names)}")
+
+    def config_class(self, kind: str, name: str) -> type[Any]:
+        """Return the config class of a component. Raises PluginError, with the cause, where the plugin is at fault."""
+        from papermage_core.plugin.loading import load_config_class
+
+        return load_config_class(self.find(kind, name))
+
+    def extensions(self, names: Iterable[str]) -> Extensions:
+        """Return the extensions named, to be called in this order. Raises PluginError as `config_class` does."""
+        from papermage_core.plugin.loading import load_extension
+
+        components = [self.find("extension", name) for name in names]
+        return Extensions([(component, load_extension(component)) for component in components])
+
+    def checked(self, component: Component) -> Component:
+        """Return the component, marked as broken if loading it fails."""
+        from papermage_core.plugin.loading import load_config_class, load_extension
+
+        if component.status in ("blocked", "broken"):
+            return component
+        try:
+            if component.kind == "extension":
+                load_extension(component)
+            else:
+                load_config_class(component)
+        except PluginError as exc:
+            return attrs.evolve(component, status="broken", problem=str(exc))
+        return component
+
+    def provenance(self, kind: str, name: str) -> dict[str, str]:
+        """Return what a checkpoint records of a component: its name, distribution, version and value."""
+        component = self.find(kind, name)
+        if component.path is not None:
+            file = component.path.name
+            return {"name": component.name, "distribution": file, "version": component.version, "value": file}
+        return {
+            "name": component.name,
+            "distribution": component.distribution,
+            "version": component.version,
+            "value": component.value,
+        }
+
+    def require(self, kind: str, recorded: Mapping[str, str]) -> Component:
+        """Return the component that a checkpoint recorded, from the distribution it came from.
+
+        Logs a warning where its version is not the recorded one. Raises PluginError with the line to type where the
+        component is missing, and as `find` does where it is blocked or broken.
+        """
+        name, distribution = recorded["name"], recorded["distribution"]
+        for component in self._named(kind, name):
+            if _source_key(component) == canonical(distribution):
+                found = self.find(kind, component.qualified)
+                _compare_versions(found, recorded)
+                return found
+        raise PluginError(self._missing(kind, recorded))
+
+    def _missing(self, kind: str, recorded: Mapping[str, str]) -> str:
+        name, distribution, version = recorded["name"], recorded["distribution"], recorded["version"]
+        what = f"the checkpoint needs the {kind.replace('_', ' ')} {name!r}"
+        if version.startswith("sha256:"):
+            return f"{what} of the file {distribution!r}; give it with plugins_path={distribution}"
+        others = " and ".join(c.source for c in self._named(kind, name))
+        instead = f" (the one of {others} is another)" if others else ""
+        return (
+            f"{what} of distribution {distribution!r} {version}{instead}; type: pip install {distribution}=={version}"
+        )
+
+
+def _by_kind_and_name(component: Component) -> tuple[int, str, str]:
+    return list(KEYS).index(component.kind), component.name, component.distribution
+
+
+def _source_key(component: Component) -> str:
+    return canonical(component.path.name if component.path is not None else component.distribution)
+
+
+def _clash(components: Sequence[Component]) -> PluginError:
+    first = components[0]
+    sources = " and ".join(component.source for component in components)
+    choices = " or ".join(f"{KEYS[first.kind]}={component.qualified}" for component in components)
+    return PluginError(f"{KEYS[first.kind]}={first.name} is given by {sources}; choose with {choices}")
+
+
+def _reinstall(component: Component) -> str:
+    return f"type: pip install --force-reinstall {component.distribution}, or pip uninstall {component.distribution}"
+
+
+def _compare_versions(component: Component, recorded: Mapping[str, str]) -> None:
+    if component.version == recorded["version"]:
+        return
+    if component.path is not None:
+        _log.warning("the %s has changed since the checkpoint was made", component)
+        return
+    _log.warning(
+        "the %s is %s than the %s that made the checkpoint; if results differ, type: pip install %s==%s",
+        component,
+        _relation(component.version, recorded["version"]),
+        recorded["version"],
+        component.distribution,
+        recorded["version"],
+    )
+
+
+def _relation(version: str, recorded: str) -> str:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return "older" if Version(version) < Version(recorded) else "newer"
+    except InvalidVersion:
+        return "other"

@@ -1,0 +1,176 @@
+"""Options of a component, as its config class declares them."""
+
+from __future__ import annotations
+
+import enum
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union
+
+import attrs
+
+__all__ = ["OptionDescription", "describe_options", "faults_of_config_class", "type_name"]
+
+_FACTORY: Any = attrs.Factory
+_LIMITS = ("ge", "gt", "le", "lt", "choices")
+
+
+@attrs.frozen(kw_only=True)
+class OptionDescription:
+    """One option, for help texts and schemas."""
+
+    name: str
+    """Dotted where the option is one of a nested class: ``layout.bins``."""
+    type: Any
+    """The declared type, resolved: ``int``, ``Literal["a", "b"]``, ``tuple[str, ...]``."""
+    default: Any = attrs.NOTHING
+    """``attrs.NOTHING`` where the option must be given."""
+    help: str = ""
+    limits: Mapping[str, Any] = attrs.field(factory=dict)
+    """``ge``, ``gt``, ``le``, ``lt`` and ``choices``, those that are set."""
+
+    @property
+    def required(self) -> bool:
+        """Whether the option must be given."""
+        return self.default is attrs.NOTHING
+
+    @property
+    def type_name(self) -> str:
+        """The type as a user reads it."""
+        return type_name(self.type)
+
+
+def describe_options(config_class: type[Any]) -> list[OptionDescription]:
+    """Return the options of a config class, in their order, those of nested classes under dotted names.
+
+    >>> from papermage_core.plugin.spec import ComponentConfig, option
+    >>> @attrs.frozen(kw_only=True)
+    ... class C(ComponentConfig):
+    ...     layers: int = option(2, help="how many", ge=1)
+    >>> [option] = describe_options(C)
+    >>> option.name, option.type_name, option.default, option.help, option.limits
+    ('layers', 'int', 2, 'how many', {'ge': 1})
+    """
+    return list(_describe(config_class, ""))
+
+
+def _describe(config_class: type[Any], prefix: str) -> Iterator[OptionDescription]:
+    hints = typing.get_type_hints(config_class)
+    for field in attrs.fields(config_class):
+        if not field.init:
+            continue
+        hint = hints.get(field.name, Any)
+        if isinstance(hint, type) and attrs.has(hint):
+            yield from _describe(hint, f"{prefix}{field.alias}.")
+        else:
+            yield OptionDescription(
+                name=f"{prefix}{field.alias}",
+                type=hint,
+                default=_default(field),
+                help=field.metadata.get("help", ""),
+                limits={k: field.metadata[k] for k in _LIMITS if field.metadata.get(k) is not None},
+            )
+
+
+def _default(field: attrs.Attribute[Any]) -> Any:
+    default: Any = field.default
+    if isinstance(default, _FACTORY):
+        return attrs.NOTHING if default.takes_self else default.factory()
+    return default
+
+
+def type_name(hint: Any) -> str:
+    """Return a type as a user reads it.
+
+    >>> type_name(int | None), type_name(tuple[str, ...]), type_name(Literal["a", "b"])
+    ('int or none', 'str,str,...', "'a' or 'b'")
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(type_name(argument) for argument in arguments)
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is tuple:
+        return f"{type_name(arguments[0])},{type_name(arguments[0])},..."
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return " or ".join(repr(member.value) for member in hint)
+    if hint is type(None):
+        return "none"
+    return str(getattr(hint, "__name__", hint))
+
+
+def faults_of_config_class(config_class: type[Any]) -> list[str]:
+    """Return what keeps a config class from being one, each fault with what to do; empty if it is in order."""
+    if "__attrs_attrs__" not in vars(config_class):
+        return ["it is not decorated: write @attrs.frozen(kw_only=True) above it"]
+    faults = [*_faults_of_class(config_class)]
+    try:
+        hints = typing.get_type_hints(config_class)
+    except Exception as exc:  # an annotation is any expression
+        return [*faults, f"the type of an option cannot be resolved: {exc}"]
+    for field in attrs.fields(config_class):
+        faults += [f"option {field.name!r} {fault}" for fault in _faults_of_field(field, hints.get(field.name))]
+    return faults
+
+
+def _faults_of_class(config_class: type[Any]) -> Iterator[str]:
+    missing = sorted(getattr(config_class, "__abstractmethods__", ()))
+    if missing:
+        yield f"it lacks {', '.join(f'{name}()' for name in missing)}"
+    if not _frozen(config_class):
+        yield "it is not frozen: write @attrs.frozen(kw_only=True) above it, and no __setattr__ in it"
+
+
+def _frozen(config_class: type[Any]) -> bool:
+    probe = object.__new__(_concrete(config_class))
+    for name in [field.name for field in attrs.fields(config_class)] or ["anything"]:
+        try:
+            setattr(probe, name, None)
+        except attrs.exceptions.FrozenInstanceError:
+            continue
+        return False
+    return True
+
+
+def _concrete(config_class: type[Any]) -> type[Any]:
+    """Return a class that can be made without the abstract methods, to look at how it takes assignment."""
+    names = getattr(config_class, "__abstractmethods__", ())
+    metaclass: Any = type(config_class)
+    return metaclass("Probe", (config_class,), dict.fromkeys(names)) if names else config_class  # type: ignore[no-any-return]
+
+
+def _faults_of_field(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
+    if field.init and not field.kw_only:
+        yield "is not keyword-only: write @attrs.frozen(kw_only=True)"
+    if field.init and not _typable(hint):
+        yield (
+            f"has the type {type_name(hint)}; expected bool, int, float, str, Path, Literal, an enum, X | None, "
+            "tuple[X, ...] or a frozen attrs class"
+        )
+    default = _default(field)
+    if default is not attrs.NOTHING and not _hashable(default):
+        yield f"has the mutable default {default!r}: use a tuple, or a frozen attrs class"
+
+
+def _typable(hint: Any) -> bool:
+    """Whether values of a type can be typed as ``key=value``."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return all(argument is type(None) or _typable(argument) for argument in arguments)
+    if origin is tuple:
+        return len(arguments) == 2 and arguments[1] is Ellipsis and _typable(arguments[0])
+    if origin is Literal:
+        return True
+    if not isinstance(hint, type):
+        return False
+    return hint in (bool, int, float, str, Path) or issubclass(hint, enum.Enum) or attrs.has(hint)
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
