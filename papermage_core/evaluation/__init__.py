@@ -1,0 +1,37 @@
+"""Scores over entities and units, the mistakes behind them, calibration, and the report of a run."""
+
+from papermage_core.evaluation.calibration import (
+    Calibration,
+    ReliabilityBin,
+    expected_calibration_error,
+    fit_calibration,
+    reliability,
+)
+from papermage_core.evaluation.card import model_card
+from papermage_core.evaluation.mistakes import ErrorRecord, ErrorSummary, UnitText, errors, summarise
+from papermage_core.evaluation.report import write_report
+from papermage_core.evaluation.run import CalibrationSummary, RunSummary
+from papermage_core.evaluation.scores import Counts, Scores, score
+from papermage_core.evaluation.units import UnitScores, score_units
+
+__all__ = [
+    "Calibration",
+    "CalibrationSummary",
+    "Counts",
+    "ErrorRecord",
+    "ErrorSummary",
+    "ReliabilityBin",
+    "RunSummary",
+    "Scores",
+    "UnitScores",
+    "UnitText",
+    "errors",
+    "expected_calibration_error",
+    "fit_calibration",
+    "model_card",
+    "reliability",
+    "score",
+    "score_units",
+    "summarise",
+    "write_report",
+]

@@ -1,0 +1,198 @@
+"""Where a predictor fails: each mistake by kind, with its place and the text around it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import attrs
+
+from papermage_core.evaluation.spans import distinct, fragments_of, overlap, pairs_sharing_units
+from papermage_core.plugin.spec import UnitSpan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["KINDS", "ErrorRecord", "ErrorSummary", "UnitText", "errors", "summarise"]
+
+Kind = Literal["missed", "spurious", "wrong label", "wrong boundary", "wrong label and boundary"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class UnitText:
+    """The text of a document and where its units lie in it."""
+
+    document: str
+    """What the document is called in the records."""
+    symbols: str
+    starts: NDArray[Any]
+    """First character of each unit; -1 for a unit without a place in the text. Shape (n,)."""
+    stops: NDArray[Any]
+    """One past the last character of each unit. Shape (n,)."""
+
+    def chars(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the characters, half-open, from unit ``start`` to before unit ``stop``; (0, 0) if none has a place."""
+        placed = self.starts[start:stop] >= 0
+        if not placed.any():
+            return 0, 0
+        return int(self.starts[start:stop][placed].min()), int(self.stops[start:stop][placed].max())
+
+
+@attrs.frozen(kw_only=True)
+class ErrorRecord:
+    """One mistake. The gold side is absent where the entity is spurious, the predicted side where it was missed."""
+
+    kind: Kind
+    document: str
+    gold: UnitSpan | None
+    predicted: UnitSpan | None
+    start_char: int
+    """Characters ``start_char`` to ``end_char`` of the document are `text`: all units of both sides."""
+    end_char: int
+    text: str
+    before: str
+    """Text before `text`, cut to a snippet."""
+    after: str
+    gold_chars: tuple[tuple[int, int], ...] = ()
+    """Where the fragments of the gold entity lie in the document's text, half-open."""
+    predicted_chars: tuple[tuple[int, int], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dict for a line of ``errors.jsonl``."""
+        return {
+            "kind": self.kind,
+            "document": self.document,
+            "gold": _side(self.gold, self.gold_chars),
+            "predicted": _side(self.predicted, self.predicted_chars),
+            "start_char": self.start_char,
+            "end_char": self.end_char,
+            "before": self.before,
+            "text": self.text,
+            "after": self.after,
+        }
+
+
+def _side(span: UnitSpan | None, chars: Sequence[tuple[int, int]]) -> dict[str, Any] | None:
+    if span is None:
+        return None
+    value = {"label": span.label, "start": span.start, "stop": span.stop, "chars": [list(each) for each in chars]}
+    if span.fragments:
+        value["fragments"] = [list(fragment) for fragment in span.fragments]
+    return value if span.score is None else value | {"score": span.score}
+
+
+@attrs.frozen(kw_only=True)
+class ErrorSummary:
+    """How many mistakes of which kind."""
+
+    total: int
+    by_kind: Mapping[str, int]
+    by_label: Mapping[str, Mapping[str, int]]
+    """Label (the gold one where there is one) → kind → count."""
+    confusions: Sequence[tuple[str, str, int]]
+    """Gold label, predicted label, count: the most frequent first."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain dicts, lists and numbers."""
+        return {
+            "total": self.total,
+            "by_kind": dict(self.by_kind),
+            "by_label": {label: dict(kinds) for label, kinds in self.by_label.items()},
+            "confusions": [{"gold": g, "predicted": p, "count": n} for g, p, n in self.confusions],
+        }
+
+
+def errors(
+    gold: Sequence[Iterable[UnitSpan]],
+    predicted: Sequence[Iterable[UnitSpan]],
+    texts: Sequence[UnitText],
+    *,
+    snippet: int = 60,
+) -> list[ErrorRecord]:
+    """Return every mistake of the predictions, by document, then place.
+
+    A gold entity and a prediction that are not right are paired, each once: those at one place first (wrong label),
+    then those of one label that share units (wrong boundary), then any that share units (both); of several, the pair
+    with the largest share of common units. What stays alone is missed or spurious. ``snippet`` is how many
+    characters to show before and after.
+    """
+    return [
+        record
+        for gold_spans, predicted_spans, text in zip(gold, predicted, texts, strict=True)
+        for record in _of_document(distinct(gold_spans), distinct(predicted_spans), text, snippet)
+    ]
+
+
+def _of_document(gold: set[UnitSpan], predicted: set[UnitSpan], text: UnitText, snippet: int) -> list[ErrorRecord]:
+    missed, spurious = gold - predicted, predicted - gold
+    found = list(_paired(missed, spurious))
+    found += [("missed", span, None) for span in missed]
+    found += [("spurious", None, span) for span in spurious]
+    records = [_record(kind, one, other, text, snippet) for kind, one, other in found]
+    return sorted(records, key=lambda record: (record.start_char, record.end_char, record.kind))
+
+
+def _paired(missed: set[UnitSpan], spurious: set[UnitSpan]) -> Iterable[tuple[Kind, UnitSpan | None, UnitSpan | None]]:
+    """Yield the pairs, taking their members out of the two sets."""
+    candidates = sorted(pairs_sharing_units(missed, spurious), key=_alikeness)
+    steps: list[tuple[Kind, Callable[[UnitSpan, UnitSpan], bool]]] = [
+        ("wrong label", lambda g, p: fragments_of(g) == fragments_of(p)),
+        ("wrong boundary", lambda g, p: g.label == p.label),
+        ("wrong label and boundary", lambda g, p: True),
+    ]
+    for kind, fits in steps:
+        for g, p in candidates:
+            if g in missed and p in spurious and fits(g, p):
+                missed.remove(g)
+                spurious.remove(p)
+                yield kind, g, p
+
+
+def _alikeness(pair: tuple[UnitSpan, UnitSpan]) -> tuple[float, int, int]:
+    one, other = pair
+    shared = overlap(one, other)
+    return -shared / (overlap(one, one) + overlap(other, other) - shared), one.start, other.start
+
+
+def _record(kind: Kind, gold: UnitSpan | None, predicted: UnitSpan | None, text: UnitText, snippet: int) -> ErrorRecord:
+    sides = [span for span in (gold, predicted) if span is not None]
+    start, end = text.chars(min(span.start for span in sides), max(span.stop for span in sides))
+    return ErrorRecord(
+        kind=kind,
+        document=text.document,
+        gold=gold,
+        predicted=predicted,
+        start_char=start,
+        end_char=end,
+        text=text.symbols[start:end],
+        before=text.symbols[max(0, start - snippet) : start],
+        after=text.symbols[end : end + snippet],
+        gold_chars=_chars(gold, text),
+        predicted_chars=_chars(predicted, text),
+    )
+
+
+def _chars(span: UnitSpan | None, text: UnitText) -> tuple[tuple[int, int], ...]:
+    return () if span is None else tuple(text.chars(start, stop) for start, stop in fragments_of(span))
+
+
+def summarise(records: Sequence[ErrorRecord], *, limit: int = 20) -> ErrorSummary:
+    """Return the counts of the mistakes, with the ``limit`` most frequent confusions of labels."""
+    kinds = Counter(record.kind for record in records)
+    labels: dict[str, Counter[str]] = {}
+    confusions: Counter[tuple[str, str]] = Counter()
+    for record in records:
+        span = record.gold or record.predicted
+        if span is None:
+            raise ValueError("a record of a mistake needs a gold or a predicted side")
+        labels.setdefault(span.label, Counter())[record.kind] += 1
+        if record.gold and record.predicted and record.gold.label != record.predicted.label:
+            confusions[record.gold.label, record.predicted.label] += 1
+    return ErrorSummary(
+        total=len(records),
+        by_kind={kind: kinds[kind] for kind in KINDS},
+        by_label={label: dict(labels[label]) for label in sorted(labels)},
+        confusions=[(g, p, n) for (g, p), n in confusions.most_common(limit)],
+    )
