@@ -111,7 +111,11 @@ def faults_of_config_class(config_class: type[Any]) -> list[str]:
     except Exception as exc:  # an annotation is any expression
         return [*faults, f"the type of an option cannot be resolved: {exc}"]
     for field in attrs.fields(config_class):
-        faults += [f"option {field.name!r} {fault}" for fault in _faults_of_field(field, hints.get(field.name))]
+        hint = hints.get(field.name)
+        faults += [f"option {field.name!r} {fault}" for fault in _faults_of_field(field, hint)]
+        if isinstance(hint, type) and attrs.has(hint):
+            nested = faults_of_config_class(hint)
+            faults += [f"option {field.name!r}, of the class {hint.__name__}: {fault}" for fault in nested]
     return faults
 
 
@@ -130,6 +134,8 @@ def _frozen(config_class: type[Any]) -> bool:
             setattr(probe, name, None)
         except attrs.exceptions.FrozenInstanceError:
             continue
+        except Exception:  # a __setattr__ of the class's own, which may raise anything
+            return False
         return False
     return True
 
@@ -138,7 +144,7 @@ def _concrete(config_class: type[Any]) -> type[Any]:
     """Return a class that can be made without the abstract methods, to look at how it takes assignment."""
     names = getattr(config_class, "__abstractmethods__", ())
     metaclass: Any = type(config_class)
-    return metaclass("Probe", (config_class,), dict.fromkeys(names)) if names else config_class  # type: ignore[no-any-return]
+    return metaclass("Probe", (config_class,), dict.fromkeys(names)) if names else config_class
 
 
 def _faults_of_field(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:

@@ -1,0 +1,131 @@
+"""Extensions add to a run, see its results, and adjust predictions, in the order in which they are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from papermage_core.errors import DataError, PluginError
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import Context, Decoded, UnitSpan
+
+GROUP = "papermage.extension"
+ONE_OF_EACH = """
+from papermage_core.plugin import hookimpl
+seen = []
+
+@hookimpl
+def papermage_callbacks(config):
+    return ["callback of {name} for " + config]
+
+@hookimpl
+def papermage_loggers():
+    return ["logger of {name}"]
+
+@hookimpl
+def papermage_evaluated(split, results):
+    seen.append(("{name}", split, results["f1"]))
+
+@hookimpl
+def papermage_adjust_predictions(document, context, decoded):
+    seen.append(("{name}", [span.label for span in decoded.spans]))
+    return {adjusted}
+"""
+RELABEL = """__import__("attrs").evolve(
+        decoded, spans=[__import__("attrs").evolve(span, label=span.label + "{name}") for span in decoded.spans]
+    )"""
+
+
+def decoded() -> Decoded:
+    return Decoded([UnitSpan(0, 1, "X")], np.array([1]), np.array([0.5], np.float32), ("O", "B-X"))
+
+
+def context() -> Context:
+    return Context(words=["a"], space_before=np.array([True]))
+
+
+def install_two(install) -> Plugins:
+    first, second = (ONE_OF_EACH.replace("{adjusted}", RELABEL).replace("{name}", name) for name in "ab")
+    install("acme", {GROUP: {"a": "acme_a", "b": "acme_b"}}, acme_a=first, acme_b=second)
+    return Plugins()
+
+
+def test_without_extensions_nothing_happens():
+    extensions = Plugins().extensions([])
+    assert extensions.papermage_callbacks(config=None) == []
+    assert extensions.papermage_loggers(config=None) == []
+    before = decoded()
+    assert extensions.papermage_adjust_predictions(document=None, context=context(), decoded=before) is before
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_papermage_callbacks_and_papermage_loggers_are_put_together_in_the_order_named(install, order):
+    extensions = install_two(install).extensions(order)
+    assert len(extensions) == 2
+    assert extensions.papermage_callbacks("run") == [f"callback of {name} for run" for name in order]
+    assert extensions.papermage_loggers("run") == [f"logger of {name}" for name in order]
+
+
+def test_papermage_evaluated_is_shown_to_each(install):
+    plugins = install_two(install)
+    plugins.extensions("ba").papermage_evaluated(split="val", results={"f1": 0.5})
+    import acme_a
+    import acme_b
+
+    assert acme_a.seen == [("a", "val", 0.5)]
+    assert acme_b.seen == [("b", "val", 0.5)]
+
+
+def test_papermage_adjust_predictions_goes_from_one_to_the_next_in_the_order_named(install):
+    extensions = install_two(install).extensions("ba")
+    adjusted = extensions.papermage_adjust_predictions(document=None, context=context(), decoded=decoded())
+    assert [span.label for span in adjusted.spans] == ["Xba"]
+
+
+def test_an_extension_that_returns_none_leaves_the_predictions(install):
+    source = ONE_OF_EACH.replace("{adjusted}", "None").replace("{name}", "a")
+    install("acme", {GROUP: {"a": "acme_a"}}, acme_a=source)
+    before = decoded()
+    adjusted = Plugins().extensions(["a"]).papermage_adjust_predictions(None, context(), before)
+    assert adjusted is before
+
+
+def test_predictions_of_the_wrong_type_are_refused_by_name(install):
+    source = ONE_OF_EACH.replace("{adjusted}", "decoded.spans").replace("{name}", "a")
+    install("acme", {GROUP: {"a": "acme_a"}}, acme_a=source)
+    with pytest.raises(PluginError, match=r"extension 'a' of distribution 'acme' 1\.0 returned .*expected Decoded"):
+        Plugins().extensions(["a"]).papermage_adjust_predictions(None, context(), decoded())
+
+
+def test_an_extension_that_fails_in_a_run_is_named_with_the_cause(install):
+    install(
+        "acme",
+        {GROUP: {"a": "acme_a"}},
+        acme_a="from papermage_core.plugin import hookimpl\n@hookimpl\ndef papermage_callbacks(): return 1 / 0\n",
+    )
+    with pytest.raises(PluginError, match=r"'acme' 1\.0 failed in its hook 'papermage_callbacks': ZeroDivisionError"):
+        Plugins().extensions(["a"]).papermage_callbacks(config=None)
+
+
+def test_an_error_of_papermage_core_passes_through_an_extension_as_it_is(install):
+    install(
+        "acme",
+        {GROUP: {"a": "acme_a"}},
+        acme_a=(
+            "from papermage_core.errors import DataError\nfrom papermage_core.plugin import hookimpl\n"
+            "@hookimpl\ndef papermage_evaluated(split): raise DataError('no ' + split)\n"
+        ),
+    )
+    with pytest.raises(DataError, match="no test"):
+        Plugins().extensions(["a"]).papermage_evaluated("test", {})
+
+
+def test_a_module_without_life_cycle_hooks_is_refused(install):
+    install("acme", {GROUP: {"a": "acme_a"}}, acme_a="x = 1")
+    with pytest.raises(PluginError, match="implements none of the life-cycle hooks papermage_callbacks"):
+        Plugins().extensions(["a"])
+
+
+def test_extensions_are_found_and_refused_as_components_are(install):
+    with pytest.raises(PluginError, match="extensions=nowhere: unknown extension; none is installed"):
+        Plugins().extensions(["nowhere"])

@@ -1,0 +1,221 @@
+"""What is wrong with a plugin is said when it is named: what, whose, and what to do."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from papermage_core.errors import PluginError
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import ModelHeadConfig
+
+GROUP = "papermage.model_head"
+
+CLASS = """
+import attrs, enum
+from typing import Any
+from papermage_core.plugin import ModelHeadConfig, hookimpl, option
+
+@attrs.define(kw_only=True)
+class Mutable:
+    bins: int = 1
+
+@attrs.frozen(kw_only=True)
+class Frozen:
+    bins: int = 1
+
+{decorator}
+class Config(ModelHeadConfig):
+    {field}
+
+    {build}
+
+@hookimpl
+def papermage_model_head():
+    return Config
+"""
+BUILD = "def build(self, input_size, scheme): ..."
+SETATTR = "def __setattr__(self, name, value): object.__setattr__(self, name, value)"
+FROZEN = "@attrs.frozen(kw_only=True)"
+
+
+def refusal(install, source: str) -> str:
+    install("acme-heads", {GROUP: {"acme": "acme_heads"}}, version="2.3", acme_heads=source)
+    with pytest.raises(PluginError) as caught:
+        Plugins().config_class("model_head", "acme")
+    message = str(caught.value)
+    assert message.startswith("the model head 'acme' of distribution 'acme-heads' 2.3 cannot be used: ")
+    assert "\n" not in message
+    assert caught.value.exit_code == 4
+    return message
+
+
+def test_a_sound_plugin_gives_its_config_class(install, head_source):
+    install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads=head_source)
+    config_class = Plugins().config_class("model_head", "acme")
+    assert issubclass(config_class, ModelHeadConfig)
+    assert config_class().hidden == 8
+
+
+def test_an_entry_point_may_name_an_object_in_a_module(install):
+    source = f"""
+import attrs
+from papermage_core.plugin import ModelHeadConfig, hookimpl
+@attrs.frozen(kw_only=True)
+class Config(ModelHeadConfig):
+    {BUILD}
+class Hooks:
+    @hookimpl
+    def papermage_model_head(self, name):
+        return Config
+hooks = Hooks()
+"""
+    install("acme-heads", {GROUP: {"acme": "acme_heads:hooks"}}, acme_heads=source)
+    assert Plugins().config_class("model_head", "acme").__name__ == "Config"
+
+
+def test_only_the_module_of_the_component_named_is_imported(install, head_source):
+    entry_points = {GROUP: {"acme": "acme_heads", "other": "acme_other"}}
+    install("acme-heads", entry_points, acme_heads=head_source, acme_other=head_source)
+    Plugins().config_class("model_head", "acme")
+    assert "acme_heads" in sys.modules
+    assert "acme_other" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("import no_such_module_xyz", "ModuleNotFoundError: No module named 'no_such_module_xyz'"),
+        ("1 / 0", "importing 'acme_heads' failed with ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(3)", "importing 'acme_heads' left the program with exit status 3"),
+        ("raise ValueError('over\\ntwo lines')", "over two lines"),
+    ],
+)
+def test_a_plugin_that_fails_at_import_is_named_with_the_cause(install, source, why):
+    assert why in refusal(install, source)
+
+
+def test_the_cause_is_kept(install):
+    install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads="1 / 0")
+    with pytest.raises(PluginError) as caught:
+        Plugins().config_class("model_head", "acme")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_what_a_plugin_prints_at_import_stays_off_stdout_and_is_logged(install, head_source, capsys, caplog):
+    install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads="print('welcome to acme')\n" + head_source)
+    Plugins().config_class("model_head", "acme")
+    assert capsys.readouterr().out == ""
+    assert "'acme-heads' 1.0 printed: welcome to acme" in caplog.text
+
+
+def test_a_misspelt_hook_is_refused_with_the_hooks_there_are(install, head_source):
+    message = refusal(install, head_source + "\n@hookimpl\ndef papermage_model_heads():\n    return Config\n")
+    assert "papermage_model_heads" in message
+    assert "papermage_model_head," in message
+
+
+def test_a_hook_without_the_decorator_is_told_so(install, head_source):
+    message = refusal(install, head_source.replace("@hookimpl\n", ""))
+    assert "'papermage_model_head' lacks the decorator @hookimpl" in message
+
+
+def test_a_module_without_the_hook_of_its_group_is_told_which(install):
+    assert "does not implement the hook 'papermage_model_head'" in refusal(install, "x = 1")
+
+
+def test_a_hook_with_an_argument_that_is_not_passed_is_refused(install, head_source):
+    message = refusal(install, head_source.replace("papermage_model_head()", "papermage_model_head(colour)"))
+    assert "colour" in message
+
+
+@pytest.mark.parametrize("returned", ["None", "3", "Config()", "int", "hookimpl"])
+def test_a_hook_that_returns_the_wrong_thing_is_told_what_was_expected(install, head_source, returned):
+    message = refusal(install, head_source.replace("return Config", f"return {returned}"))
+    assert "its hook 'papermage_model_head' returned" in message
+    assert "expected a subclass of ModelHeadConfig" in message
+
+
+def test_a_hook_that_fails_is_named_with_the_cause(install, head_source):
+    message = refusal(install, head_source.replace("return Config", "return {}['acme']"))
+    assert "its hook 'papermage_model_head' failed with KeyError: 'acme'" in message
+
+
+@pytest.mark.parametrize(
+    ("decorator", "field", "build", "why"),
+    [
+        ("", "hidden: int = 8", BUILD, "it is not decorated: write @attrs.frozen(kw_only=True) above it"),
+        ("@attrs.define(kw_only=True)", SETATTR, BUILD, "it is not frozen: write @attrs.frozen(kw_only=True)"),
+        (FROZEN, "layout: Mutable = Frozen()", BUILD, "option 'layout', of the class Mutable: it is not frozen"),
+        (FROZEN, "layout: Frozen = Mutable()", BUILD, "option 'layout' has the mutable default Mutable(bins=1)"),
+        ("@attrs.frozen", "hidden: int = 8", BUILD, "option 'hidden' is not keyword-only"),
+        (FROZEN, "sizes: tuple[int, ...] = attrs.field(factory=list)", BUILD, "'sizes' has the mutable default []"),
+        (FROZEN, "sizes: tuple[int, ...] = attrs.field(default={})", BUILD, "'sizes' has the mutable default {}"),
+        (FROZEN, "sizes: list[int] = option(help='sizes')", BUILD, "option 'sizes' has the type list"),
+        (FROZEN, "size: Any = 3", BUILD, "option 'size' has the type Any"),
+        (FROZEN, "size: 'Nowhere' = 3", BUILD, "the type of an option cannot be resolved: name 'Nowhere'"),
+        (FROZEN, "hidden: int = 8", "", "it lacks build()"),
+    ],
+)
+def test_a_config_class_out_of_order_is_refused_with_what_to_write(install, decorator, field, build, why):
+    assert why in refusal(install, CLASS.format(decorator=decorator, field=field, build=build))
+
+
+def test_all_faults_of_a_config_class_are_told_at_once(install):
+    source = CLASS.format(decorator="@attrs.frozen", field="sizes: list[int] = attrs.field(factory=list)", build="")
+    message = refusal(install, source)
+    for fault in ["lacks build()", "not keyword-only", "mutable default", "has the type list"]:
+        assert fault in message
+
+
+def test_a_plugin_for_a_newer_api_is_told_to_upgrade_the_core(install, head_source):
+    message = refusal(install, head_source + "\npapermage_api_version = 99\n")
+    assert "it was made for plugin API 99, and papermage_core" in message
+    assert "pip install --upgrade papermage_core" in message
+
+
+@pytest.mark.parametrize("version", ["'1'", "0", "True", "1.5"])
+def test_a_malformed_api_version_is_refused(install, head_source, version):
+    message = refusal(install, head_source + f"\npapermage_api_version = {version}\n")
+    assert "expected a whole number from 1" in message
+
+
+def test_a_plugin_for_this_api_loads(install, head_source):
+    install("a", {GROUP: {"acme": "acme_heads"}}, acme_heads=head_source + "\npapermage_api_version = 1\n")
+    assert Plugins().config_class("model_head", "acme")().hidden == 8
+
+
+def test_checking_marks_the_broken_and_leaves_the_sound(install, head_source):
+    entry_points = {GROUP: {"acme": "acme_heads", "other": "acme_other"}}
+    install("acme-heads", entry_points, acme_heads=head_source, acme_other="1 / 0")
+    plugins = Plugins()
+    assert plugins.checked(plugins.find("model_head", "acme")).status == "ok"
+    broken = plugins.checked(plugins.find("model_head", "other"))
+    assert broken.status == "broken"
+    assert "ZeroDivisionError" in broken.problem
+
+
+@pytest.mark.parametrize("kind", ["context_encoder", "label_scheme", "model_head", "document_reader"])
+def test_every_kind_has_its_hook_and_its_base_class(install, kind):
+    """Each hook of `ComponentHooks` is called, and what it returns is held to its kind."""
+    base = {
+        "context_encoder": "ContextEncoderConfig",
+        "label_scheme": "LabelSchemeConfig",
+        "model_head": "ModelHeadConfig",
+        "document_reader": "DocumentReaderConfig",
+    }[kind]
+    source = f"""
+import attrs
+from papermage_core.plugin import {base}, hookimpl
+@attrs.frozen(kw_only=True)
+class Config({base}):
+    def build(self, *arguments): ...
+@hookimpl
+def papermage_{kind}(name):
+    return Config if name == "right" else int
+"""
+    install("acme", {f"papermage.{kind}": {"right": "acme", "wrong": "acme"}}, acme=source)
+    assert Plugins().config_class(kind, "right").__name__ == "Config"
+    with pytest.raises(PluginError, match=f"expected a subclass of {base}"):
+        Plugins().config_class(kind, "wrong")
