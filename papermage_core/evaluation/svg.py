@@ -84,12 +84,12 @@ class _Frame:
 
 def _ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Return about ``count`` round numbers, evenly spaced, from below ``low`` to above ``high``."""
-    span = (high - low) or abs(high) or 1.0
+    span = max(high - low, 1e-6 * abs(low), 1e-6 * abs(high), 1e-9)  # a flat line gets a scale as well
     magnitude = 10.0 ** math.floor(math.log10(span / count))
     step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if span <= m * magnitude * count)
     first = math.floor(low / step + 1e-9)
     last = max(first + 1, math.ceil(high / step - 1e-9))
-    return [round(step * i, 12) for i in range(first, last + 1)]
+    return [step * i for i in range(first, last + 1)]
 
 
 def _finite(point: Point) -> bool:

@@ -1,0 +1,165 @@
+"""The report and the model card of a run, whatever it holds."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from papermage_core.evaluation import (
+    CalibrationSummary,
+    RunSummary,
+    UnitText,
+    errors,
+    expected_calibration_error,
+    fit_calibration,
+    model_card,
+    reliability,
+    score,
+    score_units,
+    write_report,
+)
+from papermage_core.plugin.spec import UnitSpan
+
+HOSTILE = "</span><script>alert(1)</script> \" ' & é \ud800 \u202e"
+
+
+class Reader(HTMLParser):
+    """Collects text and checks that tags close in the order they opened."""
+
+    EMPTY = frozenset({"meta", "br", "path", "circle"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.text = ""
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.EMPTY:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(path: Path) -> Reader:
+    page = Reader()
+    page.feed(path.read_text(encoding="utf-8"))
+    page.close()
+    assert page.open == []
+    return page
+
+
+def full_run() -> RunSummary:
+    gold = [[UnitSpan(0, 2, "author"), UnitSpan(3, 4, "date")]]
+    predicted = [[UnitSpan(0, 1, "author", score=0.75), UnitSpan(3, 4, HOSTILE, score=0.5)]]
+    text = UnitText(
+        document=HOSTILE, symbols=f"ab cd {HOSTILE}", starts=np.array([0, 3, 5, 6]), stops=np.array([2, 5, 6, 12])
+    )
+    scores, correct = [0.9, 0.8, 0.3, 0.7], [True, False, False, True]
+    calibration = fit_calibration(scores, correct)
+    return RunSummary(
+        title=f"run {HOSTILE}",
+        labels=("author", "date"),
+        components={"head": "crf", "encoder": "compact"},
+        config={"head.dropout": 0.1, HOSTILE: HOSTILE, "patience": None},
+        data={"train": {"documents": 3, "units": 70}, "val": {"documents": 1}},
+        label_counts={"train": {"author": 7}, "val": {"author": 1, "date": 1}},
+        issues={"cut by a context": 2},
+        history=[
+            {"epoch": 0, "train_loss": 2.0, "val_f1": 0.1},
+            {"epoch": 1, "train_loss": float("nan"), "val_f1": 0.4},
+        ],
+        scores={"val": score(gold, predicted, gold_unreachable={"date": 1})},
+        units={"val": score_units([np.array([1, 2])], [np.array([1, 0])], ("O", "B-author", "I-author"))},
+        errors=errors(gold, predicted, [text]),
+        calibration=CalibrationSummary(
+            split="val",
+            calibration=calibration,
+            error_before=expected_calibration_error(scores, correct),
+            error_after=expected_calibration_error(calibration.apply(scores), correct),
+            bins_before=reliability(scores, correct),
+            bins_after=reliability(calibration.apply(scores), correct),
+        ),
+        seconds=12.0,
+        finished="2026-01-02 03:04",
+        versions={"papermage_core": "0.1.0"},
+        notes=HOSTILE,
+    )
+
+
+@pytest.mark.parametrize("run", [full_run(), RunSummary(title="")], ids=["full", "empty"])
+def test_the_report_is_well_formed_and_loads_nothing(tmp_path: Path, run: RunSummary) -> None:
+    write_report(tmp_path / "report.html", run)
+    page = read(tmp_path / "report.html")
+    assert page.seen.isdisjoint({"script", "link", "img", "iframe"})
+    assert page.addresses == []
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_report_shows_scores_mistakes_curves_and_options(tmp_path: Path) -> None:
+    run = full_run()
+    write_report(tmp_path / "report.html", run)
+    page = read(tmp_path / "report.html")
+    for shown in (
+        "Scores on val",
+        "wrong boundary",
+        "train_loss",
+        "before",
+        "head.dropout",
+        "cut by a context",
+        "0.75",
+    ):
+        assert shown in page.text
+    assert f"{100 * run.scores['val'].f1:.1f}" in page.text
+    assert "svg" in page.seen
+
+
+def test_highlights_lie_on_the_entities_themselves(tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", full_run())
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<span class="gold predicted">ab</span><span class="gold"> cd</span>' in page
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "report.html"
+    target.write_text("old")
+
+    def full_disk(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(target, RunSummary(title="t"))
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_model_card_has_front_matter_that_yaml_reads_and_the_scores() -> None:
+    card = model_card(full_run())
+    _, front, body = card.split("---\n", 2)
+    assert yaml.safe_load(front)["library_name"] == "papermage_core"
+    assert "| **all (micro)** | 0.0 | 0.0 | 0.0 | 3 |" in body
+    assert "`author` and `date`" in body
+    assert "from_pretrained" in body
+
+
+def test_a_name_with_a_newline_stays_on_its_line_of_the_card() -> None:
+    card = model_card(RunSummary(title="a\n# b", labels=("x\n# y",), notes="n\n## z"))
+    headings = [line for line in card.splitlines() if line.startswith("#")]
+    assert headings == ["# a # b", "## Notes"]
+
+
+def test_the_card_of_an_empty_run_still_says_how_to_load_it() -> None:
+    assert "Finds entities in scientific documents" in model_card(RunSummary(title="t"))
