@@ -1,0 +1,150 @@
+"""The components that a config names, structured and checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from papermage_core.config.keys import KINDS
+from papermage_core.config.structure import nest, structure
+from papermage_core.errors import ConfigError, PluginError
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import (
+    ContextEncoderConfig,
+    DocumentReaderConfig,
+    LabelScheme,
+    LabelSchemeConfig,
+    ModelHeadConfig,
+)
+
+__all__ = ["Components", "build_components"]
+
+
+@attrs.frozen(kw_only=True)
+class Components:
+    """The configs of the four components of a run."""
+
+    encoder: ContextEncoderConfig
+    scheme: LabelSchemeConfig
+    head: ModelHeadConfig
+    reader: DocumentReaderConfig
+    provenance: Mapping[str, Mapping[str, str]]
+    """Kind of component → its name, distribution, version and value, as the checkpoint records them."""
+
+    def by_key(self) -> dict[str, Any]:
+        """Return the component configs under the keys of the config: ``encoder``, ``label_scheme``, …"""
+        return {"encoder": self.encoder, "label_scheme": self.scheme, "head": self.head, "reader": self.reader}
+
+
+def build_components(
+    names: Mapping[str, str],
+    options: Mapping[str, Any],
+    *,
+    plugins: Plugins,
+    labels: Sequence[str],
+    sources: Mapping[str, str],
+) -> Components:
+    """Return the components for ``names`` (by key) and dotted ``options``.
+
+    Raises PluginError for components that cannot be had, ConfigError for options and pairs that are wrong: of each kind
+    all at once, and nothing of the data is read.
+    """
+    classes = _all(
+        {key: _loader(plugins, KINDS[key], name) for key, name in names.items()},
+        PluginError,
+    )
+    found = _all(
+        {key: _structurer(cls, key, names[key], options, sources) for key, cls in classes.items()},
+        ConfigError,
+    )
+    _check_fit(found["head"], found["label_scheme"], names, plugins)
+    _check_labels(found["label_scheme"], names, labels)
+    return Components(
+        encoder=found["encoder"],
+        scheme=found["label_scheme"],
+        head=found["head"],
+        reader=found["reader"],
+        provenance={KINDS[key]: plugins.provenance(KINDS[key], name) for key, name in names.items()},
+    )
+
+
+def _loader(plugins: Plugins, kind: str, name: str) -> Callable[[], Any]:
+    return lambda: plugins.config_class(kind, name)
+
+
+def _structurer(
+    cls: type[Any], key: str, name: str, options: Mapping[str, Any], sources: Mapping[str, str]
+) -> Callable[[], Any]:
+    own = {dotted[len(key) + 1 :]: value for dotted, value in options.items() if dotted.startswith(f"{key}.")}
+    return lambda: structure(cls, nest(own), key=key, name=name, sources=sources)
+
+
+def _all(makers: Mapping[str, Callable[[], Any]], fault: type[PluginError] | type[ConfigError]) -> dict[str, Any]:
+    """Return what the makers make. Raises the one fault, or all of them as one."""
+    made: dict[str, Any] = {}
+    caught: list[Any] = []
+    for key, make in makers.items():
+        try:
+            made[key] = make()
+        except fault as exc:
+            caught.append(exc)
+    if len(caught) == 1:
+        raise caught[0]
+    if caught and fault is ConfigError:
+        raise ConfigError(*(message for exc in caught for message in exc.faults))
+    if caught:
+        raise PluginError("\n".join(str(exc) for exc in caught)) from caught[0]
+    return made
+
+
+def _check_fit(head: ModelHeadConfig, scheme: LabelSchemeConfig, names: Mapping[str, str], plugins: Plugins) -> None:
+    if head.targets == scheme.targets:
+        return
+    schemes = _fitting(plugins, "label_scheme", head.targets)
+    heads = _fitting(plugins, "model_head", scheme.targets)
+    raise ConfigError(
+        f"head={names['head']} learns {head.targets} and label_scheme={names['label_scheme']} makes {scheme.targets}: "
+        f"they do not fit. {_choices('head', names['head'], 'label_scheme', schemes)}; "
+        f"{_choices('label_scheme', names['label_scheme'], 'head', heads)}."
+    )
+
+
+def _choices(key: str, name: str, other: str, found: Sequence[str]) -> str:
+    listed = " or ".join(f"{other}={choice}" for choice in found) or f"no {other} that is installed"
+    return f"with {key}={name} fits {listed}"
+
+
+def _fitting(plugins: Plugins, kind: str, targets: str) -> list[str]:
+    return list(dict.fromkeys(_fitting_names(plugins, kind, targets)))
+
+
+def _fitting_names(plugins: Plugins, kind: str, targets: str) -> Iterator[str]:
+    for component in plugins.components(kind):
+        try:
+            if plugins.config_class(kind, component.name).targets == targets:
+                yield component.name
+        except PluginError:
+            continue  # a plugin that cannot be used fits nothing
+
+
+def _check_labels(config: LabelSchemeConfig, names: Mapping[str, str], labels: Sequence[str]) -> None:
+    scheme = config.build(labels)
+    if scheme.targets == "tags" and not _has_legal_sequences(scheme):
+        raise ConfigError(
+            f"label_scheme={names['label_scheme']} has no legal sequence of tags for the labels "
+            f"{', '.join(labels)}: nothing could be predicted under it."
+        )
+
+
+def _has_legal_sequences(scheme: LabelScheme) -> bool:
+    """Whether there is a legal sequence of every length up to one more than there are tags."""
+    reached: NDArray[np.bool_] = np.asarray(scheme.start_allowed, bool)
+    for _ in range(len(scheme.tags) + 1):
+        if not (reached & scheme.end_allowed).any():
+            return False
+        reached = np.any(reached[:, None] & scheme.transition_allowed, axis=0)
+    return True

@@ -1,0 +1,132 @@
+"""From what was typed to a component's config object; the one cattrs converter.
+
+Every value is read by the type its field declares. What goes wrong is told all at once, each fault with its dotted key.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+
+from papermage_core.config.faults import misfit, read_option, unknown
+from papermage_core.config.values import MisfitError, expected, read
+from papermage_core.errors import ConfigError
+
+__all__ = ["nest", "structure", "unstructure"]
+
+T = TypeVar("T")
+_LIMITS = ("ge", "gt", "le", "lt", "choices")
+
+
+def structure(
+    cls: type[T], options: Mapping[str, Any], *, key: str, name: str, sources: Mapping[str, str] | None = None
+) -> T:
+    """Return the config of component ``name`` from its ``options``, which may be nested.
+
+    ``key`` is what the options hang from in messages: ``head`` for ``head.dropout``. ``sources`` says of dotted keys
+    where they were given. Raises ConfigError with every fault.
+    """
+    faults = list(_faults(cls, options, key, name, sources or {}))
+    if faults:
+        raise ConfigError(*faults)
+    try:
+        return _converter().structure(options, cls)
+    except (cattrs.BaseValidationError, ValueError, TypeError) as exc:  # a rule between fields, or a validator's own
+        messages = [str(leaf) for leaf in _leaves(exc)]
+        raise ConfigError(*(f"{key}={name}: {message}" for message in dict.fromkeys(messages))) from exc
+
+
+def unstructure(config: Any) -> dict[str, Any]:
+    """Return a config's options as plain values, nested classes as mappings; ``structure`` takes them back."""
+    return dict(_converter().unstructure(config))
+
+
+def nest(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted options as nested mappings. Raises ConfigError where one key is both a value and a mapping.
+
+    >>> nest({"dropout": 0.1, "lora.rank": 8})
+    {'dropout': 0.1, 'lora': {'rank': 8}}
+    """
+    nested: dict[str, Any] = {}
+    for dotted, value in options.items():
+        *folders, last = dotted.split(".")
+        place = nested
+        for folder in folders:
+            place = place.setdefault(folder, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{dotted}: {folder!r} is given a value of its own as well")
+        if isinstance(place.get(last), dict):
+            raise ConfigError(f"{dotted}: it holds options, and is given a value of its own as well")
+        place[last] = value
+    return nested
+
+
+def _faults(
+    cls: type[Any], options: Mapping[str, Any], key: str, name: str, sources: Mapping[str, str]
+) -> Iterator[str]:
+    fields = {field.alias: field for field in attrs.fields(cls) if field.init}
+    hints = typing.get_type_hints(cls)
+    for option, value in options.items():
+        dotted = f"{key}.{option}"
+        source = _source(dotted, sources)
+        if option not in fields:
+            known = ", ".join(fields) or "none"
+            yield unknown(
+                dotted, source, f"{name!r} has no such option; it has: {known}", [f"{key}.{f}" for f in fields]
+            )
+            continue
+        field = fields[option]
+        hint = hints.get(field.name, Any)
+        if isinstance(hint, type) and attrs.has(hint):
+            if isinstance(value, Mapping):
+                yield from _faults(hint, value, dotted, name, sources)
+            elif not isinstance(value, hint):
+                inner = ", ".join(f"{dotted}.{f.alias}" for f in attrs.fields(hint))
+                yield misfit(dotted, value, source, f"its options: {inner}")
+            continue
+        if _has_class(hint):
+            continue
+        try:
+            read_option(value, hint, {limit: field.metadata.get(limit) for limit in _LIMITS})
+        except MisfitError as exc:
+            yield misfit(dotted, value, source, str(exc))
+    for option, field in fields.items():
+        if field.default is attrs.NOTHING and option not in options:
+            yield f"{key}.{option} is missing: {name!r} needs it, {expected(hints.get(field.name, Any))}"
+
+
+def _source(dotted: str, sources: Mapping[str, str]) -> str:
+    if dotted in sources:
+        return sources[dotted]
+    return next((place for key, place in sources.items() if key.startswith(f"{dotted}.")), "Python")
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, cattrs.BaseValidationError):
+        for inner in exc.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield exc
+
+
+def _has_class(hint: Any) -> bool:
+    """Whether a type is, or holds, an attrs class: what cattrs takes apart; all other types are read whole."""
+    if isinstance(hint, type) and attrs.has(hint):
+        return True
+    return any(_has_class(argument) for argument in typing.get_args(hint))
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    converter.register_structure_hook_factory(
+        lambda hint: not _has_class(hint), lambda hint: lambda value, _: read(value, hint)
+    )
+    converter.register_unstructure_hook(Path, str)
+    return converter

@@ -1,0 +1,239 @@
+"""The config of a training run."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+import attrs
+
+from papermage_core.config import dump, naming
+from papermage_core.config.components import Components, build_components
+from papermage_core.config.faults import misfit, read_option, unknown
+from papermage_core.config.given import Given, from_mapping
+from papermage_core.config.keys import KINDS
+from papermage_core.config.lightning import Parameter, trainer_parameters
+from papermage_core.config.merge import DERIVED, merge, name_encoder
+from papermage_core.config.rules import rule_faults
+from papermage_core.config.values import MisfitError
+from papermage_core.errors import ConfigError
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import option
+
+__all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
+
+_LIMITS = ("ge", "gt", "le", "lt", "choices")
+_CARRIED = ("lightning", "options", "sources")
+
+
+@attrs.frozen(kw_only=True, init=False)
+class EntityClassificationTrainConfig:
+    """All that decides a run. Checks everything it can without reading data, and reports every fault at once.
+
+    Takes its own options, every parameter of Lightning's ``Trainer``, and dotted options of the components::
+
+        EntityClassificationTrainConfig(
+            data_path="train.jsonl", label_field="Disease", head="crf", gradient_clip_val=1.0, **{"head.dropout": 0.2}
+        )
+
+    Strings are read by the declared type; ``data_path`` and other lists may be written ``"a,b"``. To change a config
+    use `replace`, not `attrs.evolve`.
+    """
+
+    data_path: tuple[Path, ...] = option(help="labelled documents to train on (with mode=eval: to score on)")
+    label_field: tuple[str, ...] = option(help="layers that hold the gold entities")
+    val_data_path: tuple[Path, ...] = option((), help="labelled documents to validate on")
+    test_data_path: tuple[Path, ...] = option((), help="labelled documents to score the finished model on")
+    entity_name: str = option("tokens", help="layer of the units that get a label")
+    context_name: str = option("pages", help="layer of what the encoder looks at together")
+    mode: Literal["train", "eval"] = option("train", help="train, or evaluate the checkpoint model_name_or_path")
+    model_name_or_path: str | None = option(
+        None, help="pretrained model: means encoder=hf encoder.model_name_or_path=...; with mode=eval: the checkpoint"
+    )
+    encoder: str = option("compact", help="context encoder")
+    label_scheme: str = option("bio", help="label scheme")
+    head: str = option("linear", help="model head")
+    reader: str = option("jsonl", help="document reader")
+    learning_rate: float | None = option(None, help="peak learning rate; none: the encoder's own", gt=0)
+    head_learning_rate: float | None = option(None, help="learning rate of the head; none: as the encoder's", gt=0)
+    weight_decay: float = option(0.01, help="weight decay of matrices", ge=0)
+    warmup_steps: float = option(0.0, help="share of the steps that warm up; above 1: their number", ge=0)
+    max_epochs: int = option(5, help="most passes over the training data; -1: no limit", ge=-1)
+    batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
+    stride: int = option(32, help="units by which the windows of a long context overlap", ge=0)
+    val_split: float = option(
+        0.1, help="share of the training documents set aside to validate on without val_data_path", ge=0, lt=1
+    )
+    patience: int | None = option(None, help="validations without a better F1 after which training stops", ge=1)
+    overlap_policy: Literal["longest", "first", "separate"] = option(
+        "longest", help="gold entities that overlap: keep the longest, the first, or train each label field apart"
+    )
+    label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
+    seed: int = option(470, help="of all randomness", ge=0, le=2**32 - 1)
+    resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")  # noqa: RUF009
+    default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")  # noqa: RUF009
+    cache: bool = option(True, help="keep features on disk between runs")
+    num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
+    offline: bool = option(False, help="use no network")
+    wandb: bool = option(False, help="log to Weights & Biases")
+    notes: str = option("", help="a word on the run, part of its folder's name")
+    data_notes: str = option("", help="a word on the data, part of the folder's name")
+    extensions: tuple[str, ...] = option((), help="extensions to call, in order")
+    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
+
+    lightning: Mapping[str, Any] = attrs.field()
+    """The parameters of Lightning's ``Trainer`` that were given, by name."""
+    options: Mapping[str, Any] = attrs.field()
+    """Dotted options of the components, as they were given; `components` structures them."""
+    sources: Mapping[str, str] = attrs.field(eq=False, repr=False)
+    """Key → where its value was given: ``config.yaml:3``, ``command line``, ``Python``. Others are defaults."""
+
+    def __init__(self, **values: Any) -> None:
+        self._settle([from_mapping(values)])
+
+    @classmethod
+    def from_layers(cls, layers: Iterable[Sequence[Given]]) -> EntityClassificationTrainConfig:
+        """Return the config of what was given, later layers winning over earlier ones. Raises ConfigError."""
+        config = cls.__new__(cls)
+        config._settle(layers)
+        return config
+
+    def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
+        given = name_encoder(merge(layers))
+        own, faults = _read_own(given)
+        lightning, lightning_faults = _read_lightning(given)
+        options = {key: item.value for key, item in given.items() if _component_of(key)}
+        faults += [*lightning_faults, *_unknown(given), *rule_faults(own, lightning, given)]
+        if faults:
+            raise ConfigError(*faults)
+        sources = {key: item.source for key, item in given.items()}
+        self.__attrs_init__(**own, lightning=lightning, options=options, sources=sources)
+
+    def replace(self, **changes: Any) -> EntityClassificationTrainConfig:
+        """Return the config with other values. Naming another component drops the options of the former one."""
+        return self.from_layers([self.given(), from_mapping(changes)])
+
+    def given(self) -> list[Given]:
+        """Return the values that are not defaults, each with its source."""
+        values = {**{name: getattr(self, name) for name in own_options()}, **self.lightning, **self.options}
+        return [Given(key, values[key], source) for key, source in self.sources.items() if source != DERIVED]
+
+    def components(self, plugins: Plugins | None = None) -> Components:
+        """Return the components, structured and checked against each other.
+
+        Raises PluginError for one that cannot be had, ConfigError for wrong options and pairs that do not fit.
+        """
+        return build_components(
+            {key: getattr(self, key) for key in KINDS},
+            self.options,
+            plugins=plugins or Plugins(self.plugins_path),
+            labels=self.label_field,
+            sources=self.sources,
+        )
+
+    def to_yaml(self, plugins: Plugins | None = None) -> str:
+        """Return the whole config, the components' options included, as a file for ``papermage-train -c``.
+
+        What only Python can make (callbacks) is named in a comment.
+        """
+        return dump.to_yaml(self, self.components(plugins))
+
+    def run_name(self) -> str:
+        """Return a name for the run's folder, made of its main arguments and a hash of all."""
+        return naming.run_name(self)
+
+    def run_folder(self) -> Path:
+        """Return ``default_root_dir``, or the folder below ``$PAPERMAGE_CACHE_DIR`` that the run is named for."""
+        if self.default_root_dir is not None:
+            return self.default_root_dir
+        cache = os.environ.get("PAPERMAGE_CACHE_DIR")
+        return (Path(cache) if cache else Path.home() / ".cache" / "papermage") / self.run_name()
+
+
+@functools.cache
+def own_options() -> Mapping[str, attrs.Attribute[Any]]:
+    """Return name → attrs field, its type resolved, of the options that are not Lightning's or a component's."""
+    hints = typing.get_type_hints(EntityClassificationTrainConfig)
+    fields = attrs.fields(EntityClassificationTrainConfig)
+    return {field.name: field.evolve(type=hints[field.name]) for field in fields if field.name not in _CARRIED}
+
+
+@functools.cache
+def lightning_parameters() -> Mapping[str, Parameter]:
+    """Return name → parameter of Lightning's ``Trainer``, without those that are options of our own."""
+    return {name: parameter for name, parameter in trainer_parameters().items() if name not in own_options()}
+
+
+def _component_of(key: str) -> str | None:
+    first, dot, rest = key.partition(".")
+    return first if dot and rest and first in KINDS else None
+
+
+def _read_own(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    faults = []
+    for name, field in own_options().items():
+        if name not in given:
+            if field.default is attrs.NOTHING:
+                faults.append(f"{name} is missing: {field.metadata['help']}. Type {name}=...")
+            else:
+                values[name] = field.default
+            continue
+        item = given[name]
+        optional = Optional[field.type] if field.default == () else field.type  # noqa: UP007 - made at run time
+        try:
+            found = read_option(item.value, optional, {k: field.metadata.get(k) for k in _LIMITS})
+            values[name] = field.default if found is None and field.default == () else found
+        except MisfitError as exc:
+            faults.append(misfit(name, item.value, item.source, str(exc)))
+    return values, faults
+
+
+def _read_lightning(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    faults = []
+    for name, item in given.items():
+        if name not in own_options() and name in lightning_parameters():
+            try:
+                values[name] = read_option(item.value, lightning_parameters()[name].type, {})
+            except MisfitError as exc:
+                faults.append(misfit(name, item.value, item.source, str(exc)))
+    return values, faults
+
+
+def _unknown(given: Mapping[str, Given]) -> list[str]:
+    known = [*own_options(), *lightning_parameters()]
+    faults = []
+    for key, item in given.items():
+        if key in known or _component_of(key):
+            continue
+        first, dot, rest = key.partition(".")
+        if dot and first in known and first not in KINDS:
+            faults.append(f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(KINDS)} have")
+        elif dot:
+            faults.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in KINDS]))
+        else:
+            faults.append(unknown(key, item.source, "unknown option", known))
+    return faults
+
+
+def _signature() -> inspect.Signature:
+    """Return the signature that ``help()`` and editors show."""
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is attrs.NOTHING else field.default,
+            annotation=field.type,
+        )
+        for name, field in own_options().items()
+    ]
+    return inspect.Signature([*parameters, inspect.Parameter("more", inspect.Parameter.VAR_KEYWORD, annotation=Any)])
+
+
+EntityClassificationTrainConfig.__signature__ = _signature()  # type: ignore[attr-defined]
