@@ -1,0 +1,103 @@
+"""The hook and the options of the context encoder ``hf``; imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+
+from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
+
+if TYPE_CHECKING:
+    from papermage_transformers.encoder import TransformerEncoder
+
+__all__ = ["LoraOptions", "TransformerEncoderConfig", "papermage_context_encoder"]
+
+papermage_api_version = 1
+
+
+@attrs.frozen(kw_only=True)
+class LoraOptions:
+    """Low-rank adaptation (Hu et al. 2022): the model's weights stay, small matrices beside them are trained."""
+
+    rank: int = option(0, help="rank of the trained matrices; 0 trains the whole model (needs peft)", ge=0)
+    alpha: float = option(16.0, help="the matrices' product is scaled by alpha / rank", gt=0)
+    dropout: float = option(0.0, help="dropout before the matrices", ge=0, lt=1)
+    targets: tuple[str, ...] = option((), help="names of the modules to adapt; default those peft knows for the model")
+
+
+@attrs.frozen(kw_only=True)
+class TransformerEncoderConfig(ContextEncoderConfig):
+    """Options of ``hf``: any Hugging Face ``AutoModel`` that encodes text, with or without boxes."""
+
+    default_learning_rate: ClassVar[float] = 5e-5
+    default_batch_size: ClassVar[int] = 16
+    default_batch_cost: ClassVar[int] = 4096
+
+    model_name_or_path: str = option(help="folder that save_pretrained wrote, or a name on the Hugging Face hub")
+    revision: str | None = option(None, help="branch, tag or commit of the hub model")
+    pooling: Literal["first", "mean", "max", "last"] = option(
+        "first", help="how the wordpieces of a unit become its vector", choices=("first", "mean", "max", "last")
+    )
+    max_length: int | None = option(
+        None, help="wordpieces in a window, special ones included; default what the model takes, at most 512", ge=8
+    )
+    layout_indicator: str | None = option(
+        None, help="layer, such as rows or blocks, at whose boundaries a separator wordpiece is put (I-VILA)"
+    )
+    boxes: bool | None = option(None, help="give the units' boxes to the model; default: if it is a layout model")
+    freeze_layers: int = option(
+        0, help="embeddings and this many layers are not trained; -1: nothing of the model", ge=-1
+    )
+    layer_decay: float = option(1.0, help="each layer's learning rate, as a share of the one above", gt=0, le=1)
+    gradient_checkpointing: bool = option(False, help="compute activations twice to save memory in training")
+    dropout: float | None = option(None, help="dropout outside the attention; default the model's own", ge=0, lt=1)
+    attention_dropout: float | None = option(
+        None, help="dropout of attention weights; default 0 where only a CPU is, else the model's own", ge=0, lt=1
+    )
+    lora: LoraOptions = attrs.field(factory=LoraOptions, metadata={"help": "low-rank adaptation"})
+    cpu_precision: Literal["auto", "float32", "medium", "bfloat16"] = option(
+        "auto",
+        help="arithmetic on a CPU; auto: bfloat16 where the CPU has instructions for it, else medium",
+        choices=("auto", "float32", "medium", "bfloat16"),
+    )
+    tune_allocator: bool = option(True, help="keep glibc from handing large blocks back to the system (CPU, Linux)")
+    threads: int | None = option(None, help="threads that torch computes with; default as many as it chose", ge=1)
+
+    @property
+    def needs(self) -> ContextNeeds:
+        """Boxes where the model is a layout model, and the groups that get indicators.
+
+        Looks the model's type up in its config file when `boxes` is not set; `settle` sets it.
+        """
+        groups = (self.layout_indicator,) if self.layout_indicator else ()
+        return ContextNeeds(boxes=self._wants_boxes(), groups=groups)
+
+    def settle(self, contexts: Sequence[Context]) -> TransformerEncoderConfig:
+        """Return the config with `boxes` set, so that a checkpoint does not need the original model."""
+        return attrs.evolve(self, boxes=self._wants_boxes())
+
+    def build(self, folder: Path | None = None) -> TransformerEncoder:
+        """Return the encoder with pretrained weights, or with random ones and the files of ``folder``.
+
+        Raises ConfigError for a model that cannot be found, loaded or used.
+        """
+        from papermage_transformers.build import build_encoder
+
+        return build_encoder(self, folder)
+
+    def _wants_boxes(self) -> bool:
+        if self.boxes is not None:
+            return self.boxes
+        from papermage_transformers.layout import LAYOUT_MODELS
+        from papermage_transformers.source import model_type
+
+        return model_type(self.model_name_or_path, self.revision) in LAYOUT_MODELS
+
+
+@hookimpl
+def papermage_context_encoder() -> type[ContextEncoderConfig]:
+    """Return the config class of ``hf``."""
+    return TransformerEncoderConfig

@@ -1,0 +1,84 @@
+"""Which weights are trained, and how fast: freezing, layer-wise decay, LoRA."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from torch import nn
+
+from papermage_core.errors import ConfigError
+from papermage_transformers.plugin import LoraOptions
+
+__all__ = ["add_lora", "depths", "freeze", "layers", "parameter_groups"]
+
+
+def layers(model: nn.Module) -> nn.ModuleList:
+    """Return the stack of transformer layers: the longest list of modules of one class, the outermost where equal."""
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len({type(layer) for layer in m}) == 1]
+    return max(stacks, key=len, default=nn.ModuleList())
+
+
+def depths(model: nn.Module) -> dict[str, int]:
+    """Return the depth of each parameter: 0 for embeddings, i + 1 for layer i, one more than the last for the rest."""
+    stack = layers(model)
+    of_layer = {id(p): i for i, layer in enumerate(stack) for p in layer.parameters()}
+    rest = len(stack) + 1
+    return {
+        name: of_layer[id(p)] + 1 if id(p) in of_layer else 0 if _is_embedding(name) else rest
+        for name, p in model.named_parameters()
+    }
+
+
+def _is_embedding(name: str) -> bool:
+    return "embed" in name or name in {"shared.weight", "wte.weight", "wpe.weight"}
+
+
+def freeze(model: nn.Module, n_layers: int) -> None:
+    """Stop the training of the embeddings and the first ``n_layers`` layers; of everything for -1, nothing for 0.
+
+    Raises ConfigError for more layers than there are.
+    """
+    n_stacked = len(layers(model))
+    if n_layers > n_stacked:
+        raise ConfigError(f"encoder.freeze_layers: expected at most {n_stacked}, the model's layers, got {n_layers}")
+    depth = depths(model)
+    for name, parameter in model.named_parameters():
+        if n_layers < 0 or (n_layers > 0 and depth[name] <= n_layers):
+            parameter.requires_grad_(False)
+
+
+def parameter_groups(
+    model: nn.Module, learning_rate: float, weight_decay: float, layer_decay: float
+) -> list[dict[str, Any]]:
+    """Return optimizer groups of the trained parameters.
+
+    No weight decay on biases and norms. The learning rate of layer i of n is multiplied by ``layer_decay ** (n-1-i)``,
+    that of the embeddings by ``layer_decay ** n`` (Howard and Ruder 2018, Clark et al. 2020).
+    """
+    depth = depths(model)
+    top = len(layers(model))
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            rate = learning_rate * layer_decay ** max(top - depth[name], 0)
+            groups[rate, weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
+    return [{"params": ps, "lr": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
+
+
+def add_lora(model: nn.Module, options: LoraOptions) -> nn.Module:
+    """Return the model with LoRA matrices, only which are trained. Raises ConfigError where peft is not installed."""
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ConfigError("encoder.lora.rank needs peft: pip install 'papermage_core[lora]'") from error
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=list(options.targets) or None,
+    )
+    try:
+        return get_peft_model(model, config)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ConfigError(f"encoder.lora.targets: {error}") from error
