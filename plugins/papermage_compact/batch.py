@@ -1,0 +1,52 @@
+"""From windows to the arrays of a batch, in which each word type stands once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papermage_compact.hashing import runs_of
+from papermage_compact.words import GROUPS, Ragged
+from papermage_core.plugin import Window
+
+__all__ = ["collate"]
+
+
+def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
+    """Return the arrays that the network takes: of T word types, and of N units, all windows in a row.
+
+    ``type`` (N,) is the word type of each unit; ``before`` and ``after`` (N,) count units of its window around it;
+    ``place`` (N,) is where its vector belongs when windows are padded to the longest.
+    """
+    joined = {name: np.concatenate([w.features[name] for w in windows]) for name in windows[0].features}
+    lengths = np.array([w.stop - w.start for w in windows], np.int64)
+    _, first, back = np.unique(joined["key"], return_index=True, return_inverse=True)
+    _, before = runs_of(lengths)
+    after = np.repeat(lengths, lengths) - 1 - before
+    pair = joined["pair"].astype(np.int64)
+    following = np.zeros_like(pair)
+    following[:-1] = pair[1:]
+    following[after == 0] = 0
+    batch = {
+        "type": back.reshape(-1),
+        "unit": joined["unit"].astype(np.int64),
+        "pair": pair,
+        "next_pair": following,
+        "before": before,
+        "after": after,
+        "length": lengths,
+        "place": np.repeat(np.arange(len(windows)) * int(lengths.max()), lengths) + before,
+    }
+    rows = joined["word"][first].astype(np.int64)
+    column = 0
+    for group, size in GROUPS.items():
+        batch[group] = rows[:, column : column + size]
+        column += size
+    for name in ("ngram", "piece"):
+        bag = Ragged.of(joined[name], joined[f"{name}_count"].astype(np.int64)).take(first)
+        batch[name] = bag.values.astype(np.int64)
+        batch[f"{name}_offset"] = np.concatenate([bag.starts, [len(bag.values)]])
+    return batch

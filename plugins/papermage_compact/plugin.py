@@ -1,0 +1,69 @@
+"""The hook of the context encoder ``compact`` and its options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+import numpy as np
+
+from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
+
+if TYPE_CHECKING:
+    from papermage_compact.encoder import CompactEncoder
+
+__all__ = ["CompactConfig", "papermage_context_encoder"]
+
+papermage_api_version = 1
+
+
+@attrs.frozen(kw_only=True)
+class CompactConfig(ContextEncoderConfig):
+    """A small network over hashed word features, trained from scratch; needs no download and no GPU."""
+
+    width: int = option(128, help="size of a unit's vector inside the network", ge=8)
+    dilations: tuple[int, ...] = (1, 1, 2, 4)
+    """How far each convolution looks to either side, in units; one layer each."""
+    dropout: float = option(0.3, help="share of hidden values set to zero in training", ge=0, lt=1)
+    word_dropout: float = option(0.15, help="share of word types whose identity is hidden in training", ge=0, lt=1)
+    rows: int = option(12000, help="rows of the hashed word table; the other tables grow with it", ge=64, le=65535)
+    layout: Literal["auto", "on", "off"] = option(
+        "auto", help="use boxes, fonts and rows: auto is on when training units have boxes", choices=("auto", "on", "off")
+    )
+    vectors: str | None = option(None, help="word vectors to add: a Hugging Face model, or a word2vec or GloVe text file")
+    vectors_size: int = option(128, help="size that given vectors are compressed to", ge=2)
+    tune_vectors: bool = option(False, help="train the given vectors too")
+    max_length: int = option(2048, help="units in the longest window", ge=16)
+
+    default_learning_rate: ClassVar[float] = 2e-3
+    default_batch_size: ClassVar[int] = 64
+    default_batch_cost: ClassVar[int] = 1024
+
+    @property
+    def needs(self) -> ContextNeeds:
+        """Boxes, rows and fonts, unless layout is off."""
+        if self.layout == "off":
+            return ContextNeeds()
+        return ContextNeeds(boxes=True, groups=("rows",), metadata=("fontname", "font", "size"))
+
+    def settle(self, contexts: Sequence[Context]) -> CompactConfig:
+        """Return the config with ``layout`` decided: on when at least half the units have a box."""
+        if self.layout != "auto":
+            return self
+        boxed = sum(int((~np.isnan(c.boxes[:, 0])).sum()) for c in contexts if c.boxes is not None)
+        units = sum(map(len, contexts))
+        return attrs.evolve(self, layout="on" if units and 2 * boxed >= units else "off")
+
+    def build(self, folder: Path | None = None) -> CompactEncoder:
+        """Return a new encoder; its vectors come from ``folder`` where a checkpoint is loaded."""
+        from papermage_compact.encoder import CompactEncoder
+
+        return CompactEncoder(self, folder)
+
+
+@hookimpl
+def papermage_context_encoder() -> type[ContextEncoderConfig]:
+    """Return the config class of ``compact``."""
+    return CompactConfig

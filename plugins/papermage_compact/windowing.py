@@ -1,0 +1,93 @@
+"""From contexts to windows of plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papermage_compact.table import WordTable
+from papermage_compact.units import neighbour_pairs, unit_rows
+from papermage_core.plugin import Context, Window
+
+__all__ = ["Windower", "bounds"]
+
+_MOST = 1 << 20  # units whose features are made in one go
+
+
+def bounds(length: int, longest: int, overlap: int) -> list[tuple[int, int]]:
+    """Return windows of at most ``longest`` units that cover ``length`` of them, overlapping by at least ``overlap``.
+
+    >>> bounds(10, 6, 2)
+    [(0, 6), (4, 10)]
+    >>> bounds(0, 6, 2)
+    []
+    """
+    if length <= longest:
+        return [(0, length)] if length else []
+    step = longest - overlap
+    count = -(-(length - overlap) // step)
+    starts = [round(i * (length - longest) / (count - 1)) for i in range(count)]
+    return [(start, start + longest) for start in starts]
+
+
+class Windower:
+    """Makes windows; touches no weights."""
+
+    def __init__(self, table: WordTable, pair_rows: int, longest: int, *, with_layout: bool) -> None:
+        self._table = table
+        self._pair_rows = pair_rows
+        self._longest = longest
+        self._with_layout = with_layout
+
+    def windows(self, contexts: Sequence[Context], stride: int) -> list[list[Window]]:
+        """Return the windows of each context, overlapping by ``stride`` units where there are several."""
+        return list(chain.from_iterable(self._windows(part, stride) for part in _portions(contexts)))
+
+    def _windows(self, contexts: Sequence[Context], stride: int) -> Iterator[list[Window]]:
+        lengths = np.array([len(context) for context in contexts], np.int64)
+        features = self._features(contexts, lengths)
+        counts = [name for name in features if name.endswith("_count")]
+        ends = {name: np.concatenate([[0], np.cumsum(features[name], dtype=np.int64)]) for name in counts}
+        overlap = min(stride, self._longest // 2)
+        offset = 0
+        for length in lengths.tolist():
+            windows = []
+            for start, stop in bounds(length, self._longest, overlap):
+                a, b = offset + start, offset + stop
+                cut = {name: array[a:b] for name, array in features.items() if f"{name}_count" not in ends}
+                for name, end in ends.items():
+                    values = name.removesuffix("_count")
+                    cut[values] = features[values][end[a] : end[b]]
+                windows.append(Window(start, stop, cut, stop - start))
+            offset += length
+            yield windows
+
+    def _features(self, contexts: Sequence[Context], lengths: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
+        """Return one array a feature for all units of all contexts."""
+        words = self._table.features([word for context in contexts for word in context.words])
+        space_before = np.concatenate([np.zeros(0, bool), *(context.space_before for context in contexts)])
+        return {
+            "key": words.keys,
+            "word": words.rows,
+            "unit": unit_rows(words, space_before, lengths),
+            "pair": neighbour_pairs(words.lowered, lengths, self._pair_rows),
+            "ngram": words.ngrams.values,
+            "ngram_count": words.ngrams.lengths.astype(np.uint16),
+            "piece": words.pieces.values,
+            "piece_count": words.pieces.lengths.astype(np.uint16),
+        }
+
+
+def _portions(contexts: Sequence[Context]) -> Iterator[Sequence[Context]]:
+    """Yield stretches of the contexts that are small enough to hold the features of."""
+    first, units = 0, 0
+    for i, context in enumerate(contexts):
+        if units + len(context) > _MOST and i > first:
+            yield contexts[first:i]
+            first, units = i, 0
+        units += len(context)
+    yield contexts[first:]
