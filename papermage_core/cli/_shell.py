@@ -38,7 +38,9 @@ _HINTS = {
 }
 
 
-def command_parser(prog: str, description: str, *, epilog: str | None = None) -> argparse.ArgumentParser:
+def command_parser(
+    prog: str, description: str, *, epilog: str | None = None, add_help: bool = True
+) -> argparse.ArgumentParser:
     """Return a parser that has the flags of every command; wrong usage leaves with exit code 2."""
     parser = argparse.ArgumentParser(
         prog=prog,
@@ -46,6 +48,7 @@ def command_parser(prog: str, description: str, *, epilog: str | None = None) ->
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        add_help=add_help,
     )
     add_common_flags(parser)
     return parser

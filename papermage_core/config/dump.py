@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,21 +12,50 @@ import attrs
 import yaml
 
 from papermage_core.config.components import Components
+from papermage_core.config.keys import KINDS
 from papermage_core.config.structure import unstructure
 from papermage_core.config.values import is_none_word
 
 if TYPE_CHECKING:
     from papermage_core.config.train import EntityClassificationTrainConfig
 
-__all__ = ["plain_values", "to_yaml"]
+__all__ = ["annotated_yaml", "plain_values", "to_yaml"]
 
 
 def to_yaml(config: EntityClassificationTrainConfig, components: Components) -> str:
     """Return the YAML text that `load_config` reads back to an equal run."""
     values, left_out = plain_values(config, components)
-    text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    comments = [f"# {name}: made in Python, not kept here\n" for name in left_out]
-    return "".join([text, *comments])
+    return "".join([_dump(values), *_comments(left_out)])
+
+
+def annotated_yaml(config: EntityClassificationTrainConfig, components: Components) -> str:
+    """Return the same text with a comment on each line: where the value was given."""
+    values, left_out = plain_values(config, components)
+    lines = list(_annotated(config, values, prefix="", indent=""))
+    width = min(max(len(text) for text, _ in lines), 60)
+    return "".join(
+        [*(f"{text:{width}}  # {source}\n" if source else f"{text}\n" for text, source in lines), *_comments(left_out)]
+    )
+
+
+def _annotated(
+    config: EntityClassificationTrainConfig, values: Mapping[str, Any], *, prefix: str, indent: str
+) -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in KINDS else f"{prefix}{key}"
+        if isinstance(value, Mapping) and dotted not in config.lightning:
+            yield f"{indent}{key}:", ""
+            yield from _annotated(config, value, prefix=f"{dotted}.", indent=f"{indent}  ")
+        else:
+            yield f"{indent}{_dump({key: value}).rstrip()}", config.source(dotted)
+
+
+def _dump(values: Mapping[str, Any]) -> str:
+    return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf")))
+
+
+def _comments(left_out: Iterable[str]) -> list[str]:
+    return [f"# {name}: made in Python, not kept here\n" for name in left_out]
 
 
 def plain_values(
@@ -69,7 +98,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc] - PyYAML has no types
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
     """Writes lists in one line, and quotes texts that would be read as None."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -77,7 +106,14 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc] - PyYAML has no types
 
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="'" if is_none_word(value) else None)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=_style(value))
+
+
+def _style(value: str) -> str | None:
+    """Quote what would be read as None, and what YAML would spread over lines."""
+    if "\n" in value or "\r" in value:
+        return '"'
+    return "'" if is_none_word(value) else None
 
 
 def _list(dumper: _Dumper, value: list[Any]) -> yaml.SequenceNode:

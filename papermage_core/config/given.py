@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,9 @@ class Given:
 
 def from_overrides(overrides: Sequence[str]) -> list[Given]:
     """Return what ``key=value`` arguments say. Raises ConfigError for arguments of another form, all at once."""
-    faults = [_bad_override(argument) for argument in overrides if not _is_override(argument)]
-    if faults:
-        raise ConfigError(*faults)
+    bad = [(argument, after) for argument, after in _with_next(overrides) if not _is_override(argument)]
+    if bad:
+        raise ConfigError(*_bad_overrides(bad))
     pairs = (argument.split("=", 1) for argument in overrides)
     return [Given(key.strip(), Text(value), COMMAND_LINE) for key, value in pairs]
 
@@ -68,14 +69,36 @@ def _is_override(argument: str) -> bool:
     return "=" in argument and not argument.startswith("-") and bool(argument.split("=", 1)[0].strip())
 
 
-def _bad_override(argument: str) -> str:
-    if argument.startswith("-"):
-        name, _, value = argument.lstrip("-").partition("=")
-        return f"{argument}: options are written without dashes: {name.replace('-', '_')}={value or '...'}"
-    if argument.startswith("="):
-        return f"{argument}: the name before '=' is missing"
-    hint = f" For a config file: -c {argument}" if argument.endswith((".yaml", ".yml")) else ""
-    return f"{argument}: expected key=value.{hint}"
+def _with_next(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip(overrides, [*overrides[1:], ""], strict=True)
+
+
+def _bad_overrides(bad: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield what to type instead; the value after a ``--flag`` is part of its fault, not one of its own."""
+    taken = False
+    for argument, after in bad:
+        if taken:
+            taken = False
+            continue
+        if argument.startswith("-") and not _is_number(argument):
+            name, equals, value = argument.lstrip("-").partition("=")
+            taken = (
+                not equals and bool(after) and ("=" not in after) and (not after.startswith("-") or _is_number(after))
+            )
+            shown = f"{argument} {after}" if taken else argument
+            yield f"{shown}: options have no dashes, type {name.replace('-', '_')}={after if taken else value or '...'}"
+        elif argument.startswith("="):
+            yield f"{argument}: the name before '=' is missing; there must be no space around '='"
+        elif argument.endswith((".yaml", ".yml")):
+            yield f"{argument}: expected key=value; for a config file type -c {argument}"
+        elif argument.endswith((".jsonl", ".json")):
+            yield f"{argument}: expected key=value; for the documents type data_path={argument}"
+        else:
+            yield f"{argument}: expected key=value"
+
+
+def _is_number(argument: str) -> bool:
+    return bool(re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", argument, re.IGNORECASE))
 
 
 def _flatten(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from papermage_core.config.given import Given, from_file, from_overrides
+from papermage_core.config.keys import KINDS
 from papermage_core.config.train import EntityClassificationTrainConfig
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, PluginError
 
 __all__ = ["load_config"]
+
+_OF_COMPONENTS = frozenset({*KINDS, "plugins_path", "extensions"})
 
 
 def load_config(files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> EntityClassificationTrainConfig:
@@ -28,7 +31,23 @@ def load_config(files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> En
             faults += exc.faults
     if faults:
         raise ConfigError(*faults)
-    return EntityClassificationTrainConfig.from_layers(layers)
+    try:
+        return EntityClassificationTrainConfig.from_layers(layers)
+    except ConfigError as exc:
+        raise ConfigError(*exc.faults, *_component_faults(layers)) from None
+
+
+def _component_faults(layers: Sequence[Sequence[Given]]) -> tuple[str, ...]:
+    """Return what is wrong with the components, in a config that has faults elsewhere."""
+    of_components = [[item for item in layer if item.key.partition(".")[0] in _OF_COMPONENTS] for layer in layers]
+    placeholders = [Given("data_path", "-", ""), Given("label_field", "label", ""), Given("default_root_dir", "-", "")]
+    try:
+        EntityClassificationTrainConfig.from_layers([placeholders, *of_components]).components()
+    except ConfigError as exc:
+        return exc.faults
+    except PluginError as exc:
+        return (str(exc),)
+    return ()
 
 
 def _reader(path: Path) -> Callable[[], list[Given]]:

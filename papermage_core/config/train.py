@@ -128,13 +128,20 @@ class EntityClassificationTrainConfig:
 
         Raises PluginError for one that cannot be had, ConfigError for wrong options and pairs that do not fit.
         """
+        plugins = plugins or Plugins(self.plugins_path)
+        for name in self.extensions:
+            plugins.find("extension", name)
         return build_components(
             {key: getattr(self, key) for key in KINDS},
             self.options,
-            plugins=plugins or Plugins(self.plugins_path),
+            plugins=plugins,
             labels=self.label_field,
             sources=self.sources,
         )
+
+    def source(self, key: str) -> str:
+        """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
+        return self.sources.get(key, "default")
 
     def to_yaml(self, plugins: Plugins | None = None) -> str:
         """Return the whole config, the components' options included, as a file for ``papermage-train -c``.
@@ -185,7 +192,7 @@ def _read_own(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
                 values[name] = field.default
             continue
         item = given[name]
-        optional = Optional[field.type] if field.default == () else field.type  # noqa: UP007 - made at run time
+        optional = Optional[field.type] if field.default == () else field.type  # noqa: UP045 - made at run time
         try:
             found = read_option(item.value, optional, {k: field.metadata.get(k) for k in _LIMITS})
             values[name] = field.default if found is None and field.default == () else found

@@ -1,0 +1,129 @@
+"""``papermage-train``: train an entity predictor, or evaluate one with ``mode=eval``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from papermage_core.plugin.manager import Plugins
+
+__all__ = ["main"]
+
+_PROG = "papermage-train"
+_EXAMPLES = """\
+examples:
+  papermage-train data_path=train.jsonl label_field=Disease
+  papermage-train data_path=train.jsonl label_field=title,author head=crf head.dropout=0.2 max_epochs=20
+  papermage-train -c base.yaml -c mine.yaml seed=1
+  papermage-train --help head=crf
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = _parser()
+    arguments, overrides = parser.parse_known_args(argv)
+    overrides = [override for override in overrides if override != "--"]
+    return run(lambda: _body(parser, arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser(_PROG, "Train an entity predictor over documents.", epilog=_EXAMPLES, add_help=False)
+    parser.usage = f"{_PROG} [flags] [-c FILE]... key=value..."
+    parser.add_argument("-h", "--help", action="store_true", help="show this help, or with key=value help on that")
+    parser.add_argument(
+        "-c",
+        "--config",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="YAML file of options; later wins",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check the config, say what would run, read no data")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the whole config as YAML, with where each value was given"
+    )
+    parser.add_argument(
+        "--schema", action="store_true", help="print a JSON Schema of the config, for editors and forms"
+    )
+    return parser
+
+
+def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    if arguments.help:
+        return _help(parser, overrides)
+    _check_flags(parser, overrides)
+    if arguments.schema:
+        return _schema(overrides)
+    return _run(arguments, overrides)
+
+
+def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    from papermage_core.config import load_config
+    from papermage_core.config.dump import annotated_yaml
+
+    config = load_config(arguments.config, overrides)
+    components = config.components()
+    if arguments.print_config:
+        say(annotated_yaml(config, components).rstrip())
+    if arguments.dry_run:
+        say(f"The config is in order. The run would go to {config.run_folder()}; no data was read.")
+    if arguments.print_config or arguments.dry_run:
+        return
+    from papermage_core.training import EntityClassificationTrainer
+
+    trainer = EntityClassificationTrainer(config)
+    if config.mode == "eval":
+        trainer.evaluate()
+    else:
+        trainer.train()
+    say(str(trainer.config.default_root_dir))
+
+
+def _help(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:
+    from papermage_core.cli._train_help import help_on, help_overview
+
+    topics, plugins = _split_plugins(overrides)
+    if topics:
+        say(help_on(topics, plugins))
+    else:
+        flags, _, examples = parser.format_help().partition("examples:")
+        say(f"{flags}{help_overview(plugins)}\n\nexamples:{examples}".rstrip())
+
+
+def _schema(overrides: Sequence[str]) -> None:
+    from papermage_core.config.schema import json_schema
+
+    _, plugins = _split_plugins(overrides)
+    say(json.dumps(json_schema(plugins), indent=2, ensure_ascii=False))
+
+
+def _split_plugins(overrides: Sequence[str]) -> tuple[list[str], Plugins]:
+    """Return the overrides without ``plugins_path=``, and the plugins with those of its files."""
+    from papermage_core.config.values import read
+    from papermage_core.plugin.manager import Plugins
+
+    key = "plugins_path="
+    paths = [path for o in overrides if o.startswith(key) for path in read(o[len(key) :], tuple[Path, ...])]
+    return [o for o in overrides if not o.startswith(key)], Plugins(paths)
+
+
+def _check_flags(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:
+    """Raise ConfigError for a misspelt flag; other words with dashes are options, and told as such later."""
+    flags = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
+    for override in overrides:
+        hint = nearest(override, flags) if override.startswith("--") and "=" not in override else ""
+        if hint:
+            raise ConfigError(f"{override}: unknown flag.{hint}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,165 @@
+"""A JSON Schema of the whole config, for editors and forms."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union
+
+import attrs
+
+from papermage_core.config.keys import KINDS
+from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
+from papermage_core.errors import PluginError
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.options import OptionDescription, describe_options
+
+__all__ = ["json_schema"]
+
+_log = logging.getLogger(__name__)
+
+_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+_SIMPLE: Mapping[Any, Mapping[str, Any]] = {
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    Path: {"type": "string"},
+    types.NoneType: {"type": "null"},
+}
+
+
+def json_schema(plugins: Plugins) -> dict[str, Any]:
+    """Return the schema (draft 2020-12) of a config file, the options of every usable component included.
+
+    Imports the config class of each installed component; those that cannot be had are left out with a warning.
+    """
+    described = {o.name: o for o in describe_options(EntityClassificationTrainConfig) if o.name in own_options()}
+    properties: dict[str, Any] = {name: _option(option) for name, option in described.items() if name not in KINDS}
+    definitions: dict[str, Any] = {}
+    for key, kind in KINDS.items():
+        named = _component_classes(plugins, kind)
+        definitions |= {f"{key}.{name}": _component(name, cls) for name, cls in named.items()}
+        properties[key] = _choice(key, kind, described[key], list(named))
+    for name, parameter in lightning_parameters().items():
+        schema = _type(parameter.type)
+        if schema is not None:
+            properties[name] = {"description": "of Lightning's Trainer", "default": parameter.default, **schema}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "papermage-train",
+        "type": "object",
+        "properties": properties,
+        "patternProperties": {f"^({'|'.join(KINDS)})\\.": {}},
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+
+
+def _component_classes(plugins: Plugins, kind: str) -> dict[str, type[Any]]:
+    classes: dict[str, type[Any]] = {}
+    for component in plugins.components(kind):
+        if component.status == "blocked":
+            continue
+        name = component.qualified if component.status == "clash" else component.name
+        try:
+            classes[name] = plugins.config_class(kind, name)
+        except PluginError as exc:
+            _log.warning("left out of the schema: %s", exc)
+    return classes
+
+
+def _choice(key: str, kind: str, option: OptionDescription, names: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of ``head: crf`` or ``head: {name: crf, ...}``; without a name the default one is meant."""
+    mappings = [{"$ref": f"#/$defs/{key}.{name}"} for name in names]
+    return {
+        "description": option.help,
+        "default": option.default,
+        "anyOf": [{"type": "string", "enum": list(names)}, *mappings],
+        "title": kind.replace("_", " "),
+    }
+
+
+def _component(name: str, cls: type[Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": (cls.__doc__ or "").strip().partition("\n")[0],
+        "properties": {"name": {"const": name}, **_nested(describe_options(cls))},
+        "required": ["name", *(option.name for option in describe_options(cls) if option.required)],
+        "additionalProperties": False,
+    }
+
+
+def _nested(options: Iterable[OptionDescription]) -> dict[str, Any]:
+    """Return the properties of options, dotted ones as objects in objects."""
+    properties: dict[str, Any] = {}
+    for option in options:
+        *folders, last = option.name.split(".")
+        place = properties
+        for folder in folders:
+            inner = place.setdefault(folder, {"type": "object", "properties": {}, "additionalProperties": False})
+            place = inner["properties"]
+        place[last] = _option(option)
+    return properties
+
+
+def _option(option: OptionDescription) -> dict[str, Any]:
+    schema = dict(_type(option.type) or {})
+    bounds = {_LIMITS[name]: value for name, value in option.limits.items() if name in _LIMITS}
+    if bounds and "anyOf" in schema:
+        schema["anyOf"] = [{**part, **bounds} if _is_number(part) else part for part in schema["anyOf"]]
+    else:
+        schema |= bounds
+    if "choices" in option.limits:
+        schema = {"enum": [_plain(choice) for choice in option.limits["choices"]]}
+    if option.help:
+        schema["description"] = option.help
+    if option.default is not attrs.NOTHING:
+        schema["default"] = _plain(option.default)
+    return schema
+
+
+def _is_number(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") in ("integer", "number")
+
+
+def _type(hint: Any) -> dict[str, Any] | None:
+    """Return the schema of a type, None for what cannot be written in a file."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint in _SIMPLE:
+        return dict(_SIMPLE[hint])
+    if origin in (Union, types.UnionType):
+        parts = [part for part in (_type(argument) for argument in arguments) if part is not None]
+        return (
+            parts[0] if len(parts) == 1 else {"anyOf": parts} if any(_says_something(part) for part in parts) else None
+        )
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return {"enum": [_plain(member) for member in hint]}
+    if origin in (tuple, list):
+        item = _type(arguments[0])
+        return {"anyOf": [{"type": "array", "items": item}, {"type": "string"}]} if item is not None else None
+    if origin in (dict, Mapping):
+        return {"type": "object"}
+    if isinstance(hint, type) and attrs.has(hint):
+        return {"type": "object", "properties": _nested(describe_options(hint)), "additionalProperties": False}
+    return None
+
+
+def _says_something(schema: Mapping[str, Any]) -> bool:
+    return schema != _SIMPLE[types.NoneType]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if attrs.has(type(value)):
+        return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
