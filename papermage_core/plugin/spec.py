@@ -360,6 +360,14 @@ class LabelScheme(ABC):
     def decode(self, target: Any) -> list[UnitSpan]:
         """Return the entities that a target holds, by start, then stop. Ill-formed tag sequences are read too."""
 
+    def allows(self, tags: NDArray[Any]) -> bool:
+        """Whether a sequence of tags, shape (n,), is legal. Tags only."""
+        return len(tags) == 0 or bool(
+            self.start_allowed[tags[0]]
+            and self.end_allowed[tags[-1]]
+            and self.transition_allowed[tags[:-1], tags[1:]].all()
+        )
+
 
 @attrs.frozen(kw_only=True)
 class LabelSchemeConfig(ComponentConfig, ABC):
@@ -389,10 +397,15 @@ class Decoded:
 
     @classmethod
     def from_tags(cls, tags: NDArray[Any], scores: NDArray[Any], scheme: LabelScheme) -> Decoded:
-        """Return the result for tags with a probability each; an entity's score is that of its least sure unit."""
+        """Return the result for tags with a probability each; an entity's score is that of its least sure unit.
+
+        Tags that are not a legal sequence of the scheme are replaced by those of the entities that they are read as.
+        """
         import numpy as np  # here, so that commands which only list plugins start fast
 
         spans = [attrs.evolve(s, score=float(np.min(scores[s.start : s.stop]))) for s in scheme.decode(tags)]
+        if not scheme.allows(tags):
+            tags = scheme.encode(spans, len(tags))
         return cls(spans, np.asarray(tags, np.int64), np.asarray(scores, np.float32), scheme.tags)
 
 
