@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from papermage_core.config.faults import unknown
+from papermage_core.config.faults import allowed, unknown
 from papermage_core.config.given import COMMAND_LINE
 from papermage_core.config.keys import KINDS
 from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
@@ -17,8 +17,6 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
 
 __all__ = ["help_on", "help_overview"]
-
-_BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 def help_overview(plugins: Plugins) -> str:
@@ -78,15 +76,8 @@ def _table(options: Iterable[OptionDescription]) -> Iterator[str]:
     for option in options:
         default = "..." if option.required else _default(option.default)
         name = f"{option.name}={default}"
-        notes = "; ".join(filter(None, [_kind(option), option.help]))
+        notes = "; ".join(filter(None, [allowed(option.type, option.limits), option.help]))
         yield f"  {name:34} {notes}" if len(name) <= 34 else f"  {name}\n  {'':34} {notes}"
-
-
-def _kind(option: OptionDescription) -> str:
-    if "choices" in option.limits:
-        return " or ".join(map(str, option.limits["choices"]))
-    bounds = " ".join(f"{_BOUNDS[name]} {value}" for name, value in option.limits.items() if name in _BOUNDS)
-    return f"{expected(option.type)} {bounds}".rstrip()
 
 
 def _default(value: Any) -> str:

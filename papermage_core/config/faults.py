@@ -10,7 +10,7 @@ from typing import Any, Union
 from papermage_core.config.values import MisfitError, expected, read
 from papermage_core.errors import nearest
 
-__all__ = ["misfit", "read_option", "unknown"]
+__all__ = ["allowed", "misfit", "read_option", "unknown"]
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
@@ -20,9 +20,9 @@ def read_option(value: Any, wanted: Any, limits: Mapping[str, Any]) -> Any:
     try:
         found = read(value, wanted)
     except MisfitError:
-        raise MisfitError(_allowed(wanted, limits)) from None
+        raise MisfitError(allowed(wanted, limits)) from None
     if found is not None and not _within(found, limits):
-        raise MisfitError(_allowed(wanted, limits))
+        raise MisfitError(allowed(wanted, limits))
     return found
 
 
@@ -50,7 +50,8 @@ def _within(value: Any, limits: Mapping[str, Any]) -> bool:
     )
 
 
-def _allowed(wanted: Any, limits: Mapping[str, Any]) -> str:
+def allowed(wanted: Any, limits: Mapping[str, Any]) -> str:
+    """Return what a type allows within limits, in words: ``a number at least 0 and below 1, or 'none'``."""
     if limits.get("choices") is not None:
         return expected(typing.Literal[tuple(limits["choices"])])
     bounds = " and ".join(f"{word} {limits[name]}" for name, word in _BOUNDS.items() if limits.get(name) is not None)

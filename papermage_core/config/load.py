@@ -40,7 +40,7 @@ def load_config(files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> En
 def _component_faults(layers: Sequence[Sequence[Given]]) -> tuple[str, ...]:
     """Return what is wrong with the components, in a config that has faults elsewhere."""
     of_components = [[item for item in layer if item.key.partition(".")[0] in _OF_COMPONENTS] for layer in layers]
-    placeholders = [Given("data_path", "-", ""), Given("label_field", "label", ""), Given("default_root_dir", "-", "")]
+    placeholders = [Given("data_path", "-", ""), Given("label_field", "label", "")]
     try:
         EntityClassificationTrainConfig.from_layers([placeholders, *of_components]).components()
     except ConfigError as exc:

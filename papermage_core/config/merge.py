@@ -6,48 +6,76 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from papermage_core.config.given import Given
 from papermage_core.config.keys import KINDS
-from papermage_core.errors import ConfigError
+from papermage_core.config.values import MisfitError, read
 
 __all__ = ["DERIVED", "merge", "name_encoder"]
 
 DERIVED = "model_name_or_path"
 """Source of values that follow from ``model_name_or_path``."""
 
+_MODEL = "model_name_or_path"
+_ENCODER_MODEL = "encoder.model_name_or_path"
+
 
 def merge(layers: Iterable[Sequence[Given]]) -> dict[str, Given]:
-    """Return key → what was given last. A layer that names another component drops the former one's options."""
+    """Return key → what was given last.
+
+    A layer that names another component drops the options of the former one, which the new one need not know. In the
+    same way ``model_name_or_path`` and the encoder of an earlier layer give way to each other; with ``mode=eval`` they
+    do not meet, it names a checkpoint then.
+    """
+    dicts = [{item.key: item for item in layer} for layer in layers]
+    evaluates = _evaluates({key: item for new in dicts for key, item in new.items()})
     merged: dict[str, Given] = {}
-    for layer in layers:
-        new = {item.key: item for item in layer}
+    for new in dicts:
         for key in KINDS:
             if key in new and key in merged and new[key].value != merged[key].value:
-                _drop_options(merged, key)
-        if "encoder" in new and new["encoder"].value != "hf" and not _evaluates(merged | new):
-            merged.pop("model_name_or_path", None)
+                _drop(merged, key)
+        if not evaluates:
+            _let_the_model_give_way(merged, new)
         merged |= new
     return merged
 
 
-def name_encoder(given: Mapping[str, Given]) -> dict[str, Given]:
-    """Return what was given, with what ``model_name_or_path`` says about the encoder. Raises ConfigError."""
+def name_encoder(given: Mapping[str, Given]) -> tuple[dict[str, Given], list[str]]:
+    """Return what was given, with what ``model_name_or_path`` says about the encoder; and faults."""
     named = dict(given)
-    model = given.get("model_name_or_path")
-    if model is None or model.value is None or _evaluates(given):
-        return named
+    if not _names_model(given) or _evaluates(given):
+        return named, []
+    model = given[_MODEL]
     named.setdefault("encoder", Given("encoder", "hf", DERIVED))
-    option = "encoder.model_name_or_path"
-    if option in given and given[option].value != model.value:
-        raise ConfigError(
-            f"{option}={given[option].value} ({given[option].source}) and model_name_or_path={model.value} "
-            f"({model.source}) contradict each other: give one of them"
-        )
-    named.setdefault(option, Given(option, model.value, DERIVED))
-    return named
+    other = named.setdefault(_ENCODER_MODEL, Given(_ENCODER_MODEL, model.value, DERIVED))
+    if other.value == model.value:
+        return named, []
+    return named, [
+        f"{_ENCODER_MODEL}={other.value} ({other.source}) and {_MODEL}={model.value} ({model.source}) contradict each "
+        "other: give one of them"
+    ]
 
 
-def _drop_options(merged: dict[str, Given], key: str) -> None:
-    for dotted in [dotted for dotted in merged if dotted.startswith(f"{key}.")]:
+def _let_the_model_give_way(merged: dict[str, Given], new: Mapping[str, Given]) -> None:
+    if _names_model(new):
+        merged.pop(_ENCODER_MODEL, None)
+        if "encoder" not in new and "encoder" in merged and not _is_hf(merged["encoder"]):
+            _drop(merged, "encoder")
+    elif _ENCODER_MODEL in new or ("encoder" in new and not _is_hf(new["encoder"])):
+        merged.pop(_MODEL, None)
+
+
+def _drop(merged: dict[str, Given], key: str) -> None:
+    for dotted in [dotted for dotted in merged if dotted == key or dotted.startswith(f"{key}.")]:
         del merged[dotted]
+
+
+def _names_model(given: Mapping[str, Given]) -> bool:
+    try:
+        return _MODEL in given and read(given[_MODEL].value, str | None) is not None
+    except MisfitError:
+        return False  # told of as any value of a wrong type
+
+
+def _is_hf(encoder: Given) -> bool:
+    return str(encoder.value).rpartition(":")[2] == "hf"
 
 
 def _evaluates(given: Mapping[str, Given]) -> bool:

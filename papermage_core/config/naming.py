@@ -24,9 +24,9 @@ def run_name(config: EntityClassificationTrainConfig) -> str:
 
     The same arguments give the same name; any other argument gives another hash at its end.
     """
-    model = Path(config.model_name_or_path).name if config.model_name_or_path else config.encoder
     parts = [
-        model,
+        "eval" if config.mode == "eval" else "",
+        _model(config),
         config.head,
         config.label_scheme,
         "+".join(config.label_field),
@@ -36,6 +36,12 @@ def run_name(config: EntityClassificationTrainConfig) -> str:
     ]
     readable = "_".join(filter(None, (_safe(part) for part in parts)))
     return f"{readable[: _LONGEST - 11].rstrip('._-')}_{_digest(config)}"
+
+
+def _model(config: EntityClassificationTrainConfig) -> str:
+    """Return the last word of the model's path; of a run's ``checkpoints``, the run's."""
+    path = Path(config.model_name_or_path or config.encoder)
+    return path.parent.name if path.name == "checkpoints" else path.name
 
 
 def _safe(part: str) -> str:

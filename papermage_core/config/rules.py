@@ -52,5 +52,5 @@ def _schedule_faults(own: Mapping[str, Any], lightning: Mapping[str, Any], given
 
 
 def _mode_faults(own: Mapping[str, Any]) -> Iterator[str]:
-    if own.get("mode") == "eval" and not own.get("model_name_or_path") and not own.get("default_root_dir"):
-        yield "mode=eval needs the checkpoint to score: give model_name_or_path, or the default_root_dir of a run"
+    if own.get("mode") == "eval" and own.get("model_name_or_path") is None and "model_name_or_path" in own:
+        yield "mode=eval needs model_name_or_path, the folder of the checkpoint to evaluate"

@@ -104,11 +104,11 @@ class EntityClassificationTrainConfig:
         return config
 
     def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
-        given = name_encoder(merge(layers))
-        own, faults = _read_own(given)
+        given, faults = name_encoder(merge(layers))
+        own, own_faults = _read_own(given)
         lightning, lightning_faults = _read_lightning(given)
         options = {key: item.value for key, item in given.items() if _component_of(key)}
-        faults += [*lightning_faults, *_unknown(given), *rule_faults(own, lightning, given)]
+        faults += [*own_faults, *lightning_faults, *_unknown(given), *rule_faults(own, lightning, given)]
         if faults:
             raise ConfigError(*faults)
         sources = {key: item.source for key, item in given.items()}
@@ -117,6 +117,16 @@ class EntityClassificationTrainConfig:
     def replace(self, **changes: Any) -> EntityClassificationTrainConfig:
         """Return the config with other values. Naming another component drops the options of the former one."""
         return self.from_layers([self.given(), from_mapping(changes)])
+
+    def anchored(self) -> EntityClassificationTrainConfig:
+        """Return the config with its paths made absolute: what a file needs that may be used in another folder."""
+        changes: dict[str, Any] = {}
+        for name, value in ((name, getattr(self, name)) for name in own_options()):
+            if isinstance(value, Path):
+                changes[name] = value.absolute()
+            elif isinstance(value, tuple) and value and isinstance(value[0], Path):
+                changes[name] = tuple(path.absolute() for path in value)
+        return self.replace(**changes)
 
     def given(self) -> list[Given]:
         """Return the values that are not defaults, each with its source."""

@@ -6,6 +6,7 @@ Texts come from a command line or a YAML file, other values from Python. ``read(
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import functools
 import json
@@ -98,7 +99,9 @@ def expected(wanted: Any) -> str:
     if origin is typing.Annotated:
         return expected(arguments[0])
     if origin in (Union, types.UnionType):
-        return _any_of(dict.fromkeys(expected(member) for member in sorted(arguments, key=_is_none)))
+        return _any_of(
+            dict.fromkeys(word for member in sorted(arguments, key=_is_none) for word in _words(member, arguments))
+        )
     if origin is Literal:
         return _any_of(repr(choice) for choice in arguments)
     if isinstance(wanted, type) and issubclass(wanted, enum.Enum):
@@ -180,7 +183,8 @@ def _int(value: Any, wanted: Any) -> int:
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) and len(value) < 100:
         return int(value)
     if hasattr(value, "__index__") and not isinstance(value, bool):
-        return int(value.__index__())
+        with contextlib.suppress(TypeError):  # an array of numbers
+            return int(value.__index__())
     raise MisfitError(expected(wanted))
 
 
@@ -191,7 +195,8 @@ def _float(value: Any, wanted: Any) -> float:
         if _NUMBER.fullmatch(text):
             number = float(text.replace(".inf", "inf"))
     elif hasattr(value, "__float__") and not isinstance(value, bool):
-        number = float(value)
+        with contextlib.suppress(TypeError, ValueError, OverflowError):  # an array of numbers, say
+            number = float(value)
     if number is None or math.isnan(number):
         raise MisfitError(expected(wanted))
     return number
@@ -277,6 +282,13 @@ def _rank(member: Any) -> int:
     if (typing.get_origin(member) or member) in _CONTAINERS:
         return 6
     return {int: 1, float: 2, bool: 3, timedelta: 4, Path: 7, str: 8}.get(member, 5)
+
+
+def _words(member: Any, others: Sequence[Any]) -> list[str]:
+    """Return what a member of a union adds to the others, in words."""
+    if typing.get_origin(member) is Literal:
+        return [repr(choice) for choice in typing.get_args(member)]
+    return [] if member is int and float in others else [expected(member)]
 
 
 def _any_of(words: Iterable[str]) -> str:
