@@ -1,0 +1,1 @@
+"""Encoder and heads joined to one module."""

@@ -1,0 +1,68 @@
+"""What was odd in the data, counted by kind and never silent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+__all__ = ["KINDS", "Issue", "Issues"]
+
+KINDS = {
+    "unit_in_no_context": "units that lie in no context; read in a context of their own",
+    "unit_in_several_contexts": "units that lie in several contexts; read in the one that holds most of them",
+    "gold_without_units": "gold entities that touch no unit; cannot be learnt, counted as missed when scored",
+    "gold_cut_unit": "gold entities that begin or end inside a unit; rounded out to whole units",
+    "gold_crosses_contexts": "gold entities that cross contexts; trained as one entity a context, counted as missed "
+    "when scored",
+    "gold_discontinuous": "discontinuous gold entities under a scheme for continuous ones; trained as one entity a "
+    "stretch, counted as missed when scored",
+    "gold_overlaps": "gold entities that overlap another under a scheme without overlap; left out of training, counted "
+    "as missed when scored",
+    "gold_twice": "gold entities that stand twice in a document; counted once",
+    "gold_attribute_missing": "gold entities without the label_attribute; labelled with the name of their layer",
+    "gold_label_unknown": "gold entities with a label that training did not see; counted as missed when scored",
+    "layer_missing": "documents without any of the label layers; nobody labelled them, so they are left out",
+    "some_layers_missing": "documents with some of the label layers only; the others are taken as marking nothing",
+    "document_without_units": "documents without units; nothing to learn or predict",
+    "same_document": "documents whose text has been seen before",
+}
+"""Kind of issue → what was found, and the policy that handled it."""
+
+
+@attrs.frozen
+class Issue:
+    """One oddity and its place."""
+
+    kind: str
+    document: str
+    detail: str
+
+
+@attrs.define
+class Issues:
+    """Counts of oddities by kind, with the first few of each kind, or with all of them where ``keep`` is None."""
+
+    keep: int | None = 3
+    counts: dict[str, int] = attrs.field(factory=dict)
+    examples: dict[str, list[Issue]] = attrs.field(factory=dict)
+
+    def add(self, kind: str, document: str, detail: str, count: int = 1) -> None:
+        """Count an oddity; ``kind`` is one of `KINDS`."""
+        assert kind in KINDS, kind
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        kept = self.examples.setdefault(kind, [])
+        if self.keep is None or len(kept) < self.keep:
+            kept.append(Issue(kind, document, detail))
+
+    def lines(self) -> Iterator[str]:
+        """Yield one line a kind: the count, what it means, and an example.
+
+        >>> issues = Issues()
+        >>> issues.add("gold_cut_unit", "W05-13", "'BRC' in 'BRCA1'")
+        >>> print(*issues.lines())
+        1 × gold entities that begin or end inside a unit; rounded out to whole units (W05-13: 'BRC' in 'BRCA1')
+        """
+        for kind, count in self.counts.items():
+            first = self.examples[kind][0]
+            yield f"{count} × {KINDS[kind]} ({first.document}: {first.detail})"

@@ -1,0 +1,66 @@
+"""An encoder with its heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from papermage_core.data.batches import Batch
+from papermage_core.plugin.spec import ContextEncoder, Decoded, ModelHead
+
+__all__ = ["EntityModel"]
+
+
+class EntityModel(nn.Module):
+    """Windows → unit vectors → what each head makes of them. One head for each task.
+
+    An encoder sees windows; a head sees contexts: each unit's vector comes from the window that sees most around it.
+    """
+
+    def __init__(self, encoder: ContextEncoder, heads: Sequence[ModelHead]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleList(heads)  # type: ignore[arg-type]  # a ModelHead is a Module, which a Protocol cannot say
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the vectors of a batch's units. Shape (B, U, D); what stands at padding is arbitrary but finite."""
+        outputs = [self.encoder(run) for run in batch.features]
+        if not outputs or batch.gather.numel() == 0:
+            return torch.zeros(*batch.gather.shape, self.encoder.output_size, device=batch.gather.device)
+        if batch.direct:
+            return outputs[0]
+        rows = torch.cat([output.flatten(0, 1) for output in outputs])
+        return rows[batch.gather]
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch, a scalar: the heads' losses, each unit weighing the same."""
+        return self.loss_of(self(batch), batch)
+
+    def loss_of(self, vectors: Tensor, batch: Batch) -> Tensor:
+        """Return the loss for vectors that ``forward`` gave."""
+        total = vectors.new_zeros((), dtype=torch.float32)
+        for head, targets in zip(self.heads, batch.targets, strict=True):
+            total = total + _known_loss(head, vectors, batch.mask, targets)
+        return total / batch.mask.sum().clamp(min=1)
+
+    def decode(self, batch: Batch) -> list[list[Decoded]]:
+        """Return, for each head, what it says of each of the B pieces."""
+        return self.decode_of(self(batch), batch)
+
+    def decode_of(self, vectors: Tensor, batch: Batch) -> list[list[Decoded]]:
+        """Return what each head says of vectors that ``forward`` gave."""
+        return [head.decode(vectors, batch.mask) for head in self.heads]  # type: ignore[operator]
+
+
+def _known_loss(head: nn.Module, vectors: Tensor, mask: Tensor, targets: Any) -> Tensor:
+    """Return a head's loss over the pieces that somebody labelled: all, but for spans that are None."""
+    if isinstance(targets, list) and any(target is None for target in targets):
+        rows = [row for row, target in enumerate(targets) if target is not None]
+        if not rows:
+            return vectors.new_zeros((), dtype=torch.float32)
+        vectors, mask, targets = vectors[rows], mask[rows], [targets[row] for row in rows]
+    loss: Tensor = head.loss(vectors, mask, targets)  # type: ignore[operator]
+    return loss

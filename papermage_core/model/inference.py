@@ -1,0 +1,62 @@
+"""Pieces → what the heads say, and predictions in units of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from papermage_core.data.alignment import to_document
+from papermage_core.data.batches import LengthSampler, collate
+from papermage_core.data.windows import Piece
+from papermage_core.model.entity_model import EntityModel
+from papermage_core.plugin.spec import ContextEncoderConfig, Decoded, UnitSpan
+
+__all__ = ["BatchLimits", "decode_pieces", "document_spans", "pick_device"]
+
+
+@attrs.frozen
+class BatchLimits:
+    """How much goes in a batch: windows, or where that is None their padded cost."""
+
+    size: int | None
+    cost: int
+
+    @classmethod
+    def of(cls, encoder: ContextEncoderConfig, batch_size: int | None) -> BatchLimits:
+        """Return the limits for a given ``batch_size``, or the encoder's own."""
+        return cls(batch_size, encoder.default_batch_cost)
+
+
+def decode_pieces(
+    model: EntityModel, pieces: Sequence[Piece], limits: BatchLimits, device: torch.device | str = "cpu"
+) -> list[list[Decoded]]:
+    """Return, for each piece, what each head says of it. The model is put in eval mode and left there.
+
+    Pieces of like length run together; the result does not depend on which.
+    """
+    model.eval()
+    decoded: list[list[Decoded]] = [[] for _ in pieces]
+    sampler = LengthSampler(pieces, batch_size=limits.size, batch_cost=limits.cost, shuffle=False)
+    with torch.inference_mode():
+        for index in sampler:
+            batch = collate(index, [pieces[i] for i in index], model.encoder.collate, max_cost=limits.cost)
+            for of_task in model.decode(batch.to(device)):
+                for i, found in zip(index, of_task, strict=True):
+                    decoded[i].append(found)
+    return decoded
+
+
+def document_spans(decoded: Sequence[Decoded], units: NDArray[np.int64]) -> list[UnitSpan]:
+    """Return what the heads found in a context, in units of its document, by start, then stop."""
+    spans = [to_document(span, units) for found in decoded for span in found.spans]
+    return sorted(spans, key=lambda s: (s.start, s.stop, s.label)) if len(decoded) > 1 else spans
+
+
+def pick_device(accelerator: str = "auto") -> torch.device:
+    """Return the GPU where there is one and ``accelerator`` does not decline it, else the CPU."""
+    wants_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.device("cuda" if wants_gpu else "cpu")

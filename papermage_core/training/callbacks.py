@@ -1,0 +1,144 @@
+"""What happens around a run's epochs: the best model kept, the last state saved, the history written."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+__all__ = ["History", "KeepBest", "SaveLast"]
+
+
+class KeepBest(pl.Callback):
+    """Calls ``save`` whenever validation F1 is higher than ever before; at the end if there was no validation."""
+
+    def __init__(self, save: Callable[[float | None], None]) -> None:
+        self._save = save
+        self.best: float | None = None
+        self.saved = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run has to know."""
+        return {"best": self.best, "saved": self.saved}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what an earlier run knew."""
+        self.best, self.saved = state_dict["best"], state_dict["saved"]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the model if it is the best so far."""
+        f1 = trainer.callback_metrics.get("val_f1")
+        if trainer.sanity_checking or f1 is None:
+            return
+        if self.best is None or float(f1) > self.best:
+            self.best = float(f1)
+            self._write(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the last model if none was validated."""
+        if self.best is None:
+            self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero:
+            self._save(self.best)
+        self.saved = True
+
+
+class SaveLast(pl.Callback):
+    """Writes ``last.ckpt`` after each epoch: weights, optimizer, schedule, random states, position in the data."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._states: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of all random generators."""
+        kind, keys, position, has_gauss, gauss = np.random.get_state()
+        return {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "numpy": (kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
+            "python": random.getstate(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the states until training starts again."""
+        self._states = state_dict
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the random generators where the resumed run had left them."""
+        if self._states is None:
+            return
+        torch.set_rng_state(self._states["torch"].cpu())
+        if torch.cuda.is_available() and len(self._states["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([state.cpu() for state in self._states["cuda"]])
+        kind, keys, position, has_gauss, gauss = self._states["numpy"]
+        np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
+        version, internal, gauss_next = self._states["python"]
+        random.setstate((version, tuple(internal), gauss_next))
+        self._states = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the file beside its place, then move it there."""
+        if getattr(trainer, "fast_dev_run", False):
+            return
+        partial = self._path.with_name(f".{self._path.name}.partial")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            partial.replace(self._path)
+
+
+class History(pl.Callback):
+    """Writes ``metrics.csv``, a row an epoch: whole at every time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows: list[dict[str, float]] = []
+        self._start = time.perf_counter()
+        self._before = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after the rows of an earlier run."""
+        self.rows = list(state_dict["rows"])
+        self._before = self.rows[-1]["seconds"] if self.rows else 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the epoch's row."""
+        row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        for name in ("train_loss", "val_loss", "val_f1", "val_precision", "val_recall"):
+            if name in trainer.callback_metrics:
+                row[name] = float(trainer.callback_metrics[name])
+        row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        row["seconds"] = round(self._before + time.perf_counter() - self._start, 3)
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            self._write()
+
+    def _write(self) -> None:
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        handle, partial = tempfile.mkstemp(prefix=".metrics-", dir=self._path.parent)
+        with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows([{k: "" if math.isnan(v) else v for k, v in row.items()} for row in self.rows])
+        Path(partial).chmod(0o644)
+        Path(partial).replace(self._path)

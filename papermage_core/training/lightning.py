@@ -1,0 +1,100 @@
+"""Lightning's ``Trainer`` as a run wants it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger, WandbLogger
+
+from papermage_core.config import EntityClassificationTrainConfig
+
+__all__ = ["interruptible", "make_trainer", "quiet_lightning"]
+
+_EXPECTED = (
+    r".*does not have many workers.*",  # batches are made of arrays that lie ready
+    r".*number of training batches.*is smaller than the logging interval.*",
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",  # inside Lightning, of torch
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*GPU available but not used.*",
+)
+
+
+def make_trainer(
+    config: EntityClassificationTrainConfig, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger]
+) -> pl.Trainer:
+    """Return the trainer: what the config gives by Lightning's names wins over our defaults; callbacks are joined."""
+    given = dict(config.lightning)
+    own = given.pop("callbacks", None) or []
+    own = list(own) if isinstance(own, (list, tuple)) else [own]
+    all_loggers = [*_loggers(given.pop("logger", None)), *loggers]
+    if config.wandb:
+        all_loggers.append(WandbLogger(name=config.run_name(), project="papermage", save_dir=str(config.default_root_dir)))
+    keeps = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in own)
+    defaults: dict[str, Any] = {
+        "enable_checkpointing": keeps,
+        "enable_model_summary": False,
+        "enable_progress_bar": logging.getLogger("papermage_core").getEffectiveLevel() <= logging.INFO,
+        "gradient_clip_val": 1.0,
+        "log_every_n_steps": 1,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,  # our sampler shares batches out itself
+    }
+    return pl.Trainer(
+        **defaults
+        | given
+        | {
+            "callbacks": [*callbacks[:-1], *own, callbacks[-1]],
+            "default_root_dir": config.default_root_dir,
+            "logger": all_loggers or False,
+            "max_epochs": config.max_epochs,
+        }
+    )
+
+
+def _loggers(given: Any) -> list[Logger]:
+    if given is None or given is False:
+        return []
+    if given is True:
+        return [pl.loggers.CSVLogger("lightning_logs")]
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's advice on what we chose on purpose off the terminal; warnings of substance stay."""
+    logger = logging.getLogger("pytorch_lightning")
+    utilities = logging.getLogger("lightning.pytorch")
+    levels = logger.level, utilities.level
+    logger.setLevel(logging.WARNING)
+    utilities.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in _EXPECTED:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        logger.setLevel(levels[0])
+        utilities.setLevel(levels[1])
+
+
+@contextmanager
+def interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Turn Lightning's exit on Ctrl-C back into KeyboardInterrupt, and give the signal its handler back."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)

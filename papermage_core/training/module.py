@@ -1,0 +1,178 @@
+"""The model as Lightning trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from papermage_core.data.batches import Batch, LengthSampler, PieceBatches
+from papermage_core.data.windows import Piece
+from papermage_core.errors import ConfigError
+from papermage_core.model.entity_model import EntityModel
+from papermage_core.model.inference import BatchLimits
+from papermage_core.plugin.spec import Decoded
+
+__all__ = ["EntityModule", "Optimisation", "Pieces", "Score", "parameter_groups"]
+
+Score = Callable[[Mapping[int, list[Decoded]]], Mapping[str, float]]
+"""What the heads say of each piece → figures by name, ``f1`` among them."""
+
+
+@attrs.frozen(kw_only=True)
+class Optimisation:
+    """AdamW with a linear warm-up and a linear decay to 0, both a step at a time."""
+
+    learning_rate: float
+    head_learning_rate: float
+    weight_decay: float
+    warmup_steps: float
+    """Up to 1 a share of all steps, above 1 a count."""
+
+    def factor(self, step: int, total: int) -> float:
+        """Return what the learning rates are multiplied with at a step, counted from 0."""
+        warmup = self.warmup_steps if self.warmup_steps > 1 else self.warmup_steps * total
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return max(0.0, (total - step) / max(1.0, total - warmup))
+
+
+@attrs.frozen(eq=False)
+class Pieces:
+    """What a pass over the data runs on: pieces, and task → piece → target."""
+
+    pieces: Sequence[Piece]
+    targets: Sequence[Sequence[Any]]
+
+
+def parameter_groups(model: EntityModel, options: Optimisation) -> list[dict[str, Any]]:
+    """Return the optimizer's groups: the encoder's own, else its matrices with decay and the rest without; the heads'."""
+    own = getattr(model.encoder, "parameter_groups", None)
+    if own is not None:
+        groups: list[dict[str, Any]] = list(own(options.learning_rate, options.weight_decay))
+    else:
+        groups = _groups(model.encoder, options.learning_rate, options.weight_decay)  # type: ignore[arg-type]
+    return [g for g in groups + _groups(model.heads, options.head_learning_rate, options.weight_decay) if g["params"]]
+
+
+def _groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "lr": learning_rate, "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "lr": learning_rate, "weight_decay": 0.0},
+    ]
+
+
+class EntityModule(pl.LightningModule):
+    """Trains an `EntityModel`; validates by what ``score`` makes of its predictions."""
+
+    def __init__(
+        self,
+        model: EntityModel,
+        *,
+        train: Pieces,
+        val: Pieces | None,
+        limits: BatchLimits,
+        optimisation: Optimisation,
+        seed: int,
+        score: Score | None,
+        fingerprint: str,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self._train, self._val = train, val
+        self._limits, self._optimisation, self._seed = limits, optimisation, seed
+        self._score = score
+        self._fingerprint = fingerprint
+        self._decoded: dict[int, list[Decoded]] = {}
+
+    # Data
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the training batches, shuffled anew each epoch."""
+        return self._loader(self._train, shuffle=True)
+
+    def val_dataloader(self) -> list[DataLoader[Batch]] | DataLoader[Batch]:
+        """Return the validation batches, each piece once."""
+        return self._loader(self._val, shuffle=False) if self._val is not None else []
+
+    def _loader(self, data: Pieces, *, shuffle: bool) -> DataLoader[Batch]:
+        sampler = LengthSampler(
+            data.pieces,
+            batch_size=self._limits.size,
+            batch_cost=self._limits.cost,
+            shuffle=shuffle,
+            seed=self._seed,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        max_cost = None if shuffle else self._limits.cost
+        dataset = PieceBatches(data.pieces, self.model.encoder.collate, data.targets, max_cost)
+        return DataLoader(dataset, sampler=sampler, batch_size=None, collate_fn=_same)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch, which Lightning does not know how to."""
+        return batch.to(device, non_blocking=True)
+
+    # Training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        loss = self.model.loss(batch)
+        self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch.index))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW and its schedule."""
+        fused = all(p.is_floating_point() for p in self.parameters())
+        optimizer = torch.optim.AdamW(parameter_groups(self.model, self._optimisation), fused=fused)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._optimisation.factor(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # Validation
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation."""
+        self._decoded = {}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Keep what the heads say of a batch; log the loss."""
+        vectors = self.model(batch)
+        loss = self.model.loss_of(vectors, batch)
+        self.log("val_loss", loss, on_epoch=True, batch_size=len(batch.index), sync_dist=self.trainer.world_size > 1)
+        of_tasks = self.model.decode_of(vectors, batch)
+        for row, index in enumerate(batch.index):
+            self._decoded[index] = [found[row] for found in of_tasks]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the predictions of all processes."""
+        decoded = self._decoded
+        if self.trainer.world_size > 1:
+            parts: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, decoded)
+            decoded = {index: found for part in parts for index, found in part.items()}
+        assert self._score is not None, "what is validated is scored"
+        for name, value in self._score(decoded).items():
+            self.log(f"val_{name}", value, prog_bar=name == "f1")
+
+    # Resuming
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what tells the data apart from other data."""
+        checkpoint["papermage_data"] = self._fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with other data."""
+        if checkpoint.get("papermage_data") != self._fingerprint:
+            raise ConfigError("resume: the training data is not the data that the run began with; start a new run")
+
+
+def _same(batch: Any) -> Any:
+    return batch

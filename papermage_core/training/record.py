@@ -1,0 +1,151 @@
+"""What a run leaves in its folder beside the model: results, mistakes, the report."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.data.corpus import LabelledDocument
+from papermage_core.evaluation import CalibrationSummary, RunSummary, model_card, summarise, write_report
+from papermage_core.model.blueprint import Blueprint
+from papermage_core.training.prepare import Splits
+from papermage_core.training.scoring import Evaluation
+
+__all__ = ["RunRecord", "write_results"]
+
+_VERSIONS = ("papermage_core", "torch", "pytorch-lightning", "transformers", "numpy")
+
+
+@attrs.frozen(eq=False)
+class RunRecord:
+    """All that is known of a run when it is over."""
+
+    config: EntityClassificationTrainConfig
+    blueprint: Blueprint
+    splits: Splits
+    evaluations: Mapping[str, Evaluation]
+    history: Sequence[Mapping[str, float]] = ()
+    calibration: CalibrationSummary | None = None
+    seconds: float = 0.0
+
+    @property
+    def split(self) -> str:
+        """The split whose scores count: test, else val, else what there is."""
+        return next(name for name in ("test", "val", "train", "eval") if name in self.evaluations)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Distribution → version, of what a result may depend on."""
+        found = {"python": platform.python_version()}
+        for name in _VERSIONS:
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                continue
+        return found
+
+    def card(self) -> str:
+        """Return the model card."""
+        return model_card(self.summary())
+
+    def summary(self) -> RunSummary:
+        """Return the run as the report and the model card tell it."""
+        documents = {name: getattr(self.splits, name) for name in ("train", "val", "test")}
+        documents = {name: found for name, found in documents.items() if found}
+        issues: Counter[str] = Counter()
+        for found in self.splits.issues.values():
+            issues.update(found.counts)
+        values = {item.key: item.value for item in self.config.given()}
+        return RunSummary(
+            title=", ".join(field for task in self.blueprint.tasks for field in task.fields),
+            labels=[label for task in self.blueprint.tasks for label in task.labels],
+            components={
+                kind: f"{source['name']} ({source['distribution']} {source['version']})"
+                for kind, source in self.blueprint.sources.items()
+            },
+            config={key: value if isinstance(value, (int, float, bool)) else _text(value) for key, value in values.items()},
+            data={name: _counts(found) for name, found in documents.items()},
+            label_counts={name: _label_counts(found) for name, found in documents.items()},
+            issues=issues,
+            history=self.history,
+            scores={name: found.scores for name, found in self.evaluations.items()},
+            units={name: found.units for name, found in self.evaluations.items() if found.units is not None},
+            errors=self.evaluations[self.split].errors,
+            errors_split=self.split,
+            calibration=self.calibration,
+            entity_name=self.blueprint.entity_name,
+            context_name=self.blueprint.context_name,
+            finished=datetime.datetime.now().astimezone().isoformat(" ", "seconds"),
+            seconds=self.seconds,
+            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            versions=self.versions,
+            notes=self.config.notes,
+            data_notes=self.config.data_notes,
+        )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value))
+    return str(value)
+
+
+def _counts(documents: Sequence[LabelledDocument]) -> dict[str, int]:
+    return {
+        "documents": len(documents),
+        "contexts": sum(len(document.contexts) for document in documents),
+        "units": sum(len(document.places.context) for document in documents),
+        "entities": sum(_label_counts(documents).values()),
+    }
+
+
+def _label_counts(documents: Sequence[LabelledDocument]) -> dict[str, int]:
+    labels = Counter(entity.label for document in documents for gold in document.gold for entity in gold or ())
+    return dict(sorted(labels.items()))
+
+
+def write_results(folder: Path, record: RunRecord) -> None:
+    """Write ``results/results.json``, ``results/errors.jsonl`` and ``report.html``, each whole or not at all."""
+    results = folder / "results"
+    results.mkdir(exist_ok=True)
+    content: dict[str, Any] = {
+        "split": record.split,
+        "splits": {
+            name: {
+                "scores": found.scores.to_json(),
+                "units": None if found.units is None else found.units.to_json(),
+                "errors": summarise(found.errors).to_json(),
+            }
+            for name, found in record.evaluations.items()
+        },
+        "calibration": None if record.calibration is None else record.calibration.to_json(),
+        "issues": {name: issues.counts for name, issues in record.splits.issues.items()},
+        "seconds": round(record.seconds, 3),
+        "versions": record.versions,
+    }
+    _write(results / "results.json", [json.dumps(content, indent=2, ensure_ascii=False)])
+    errors = record.evaluations[record.split].errors
+    _write(results / "errors.jsonl", (json.dumps(error.to_json(), ensure_ascii=False) + "\n" for error in errors))
+    write_report(folder / "report.html", record.summary())
+
+
+def _write(path: Path, parts: Iterable[str]) -> None:
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(parts)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(path)
+    finally:
+        Path(partial).unlink(missing_ok=True)

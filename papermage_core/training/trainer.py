@@ -1,0 +1,235 @@
+"""A training run, from its config to its folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import attrs
+import pytorch_lightning as pl
+import torch
+
+from papermage_core import checkpoint
+from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.data.corpus import Corpus, make_corpus
+from papermage_core.data.pieces import make_pieces, training_pieces, whole_targets
+from papermage_core.errors import ConfigError, DataError
+from papermage_core.evaluation import Scores
+from papermage_core.model.blueprint import Blueprint
+from papermage_core.model.entity_model import EntityModel
+from papermage_core.model.inference import BatchLimits, pick_device
+from papermage_core.plugin.manager import Plugins
+from papermage_core.training.callbacks import History, KeepBest, SaveLast
+from papermage_core.training.evaluate import evaluate_checkpoint, evaluate_model
+from papermage_core.training.lightning import interruptible, make_trainer, quiet_lightning
+from papermage_core.training.module import EntityModule, Optimisation, Pieces, Score
+from papermage_core.training.prepare import Splits, fingerprint, make_blueprint, read_splits
+from papermage_core.training.record import RunRecord, write_results
+from papermage_core.training.scoring import Evaluation, calibrate, score_corpus
+
+__all__ = ["EntityClassificationTrainer", "RunResult"]
+
+_log = logging.getLogger(__name__)
+_HEAD_LEARNING_RATE = 1e-3
+_LONGEST = 4
+"""How many batches' cost a context may have in training before it is cut in pieces."""
+
+
+@attrs.frozen(kw_only=True)
+class RunResult:
+    """Where a run left its model, and how good it is."""
+
+    folder: Path
+    checkpoint: Path
+    split: str
+    """What `scores` were counted on: ``test``, else ``val``, else ``train``; ``eval`` for mode=eval."""
+    scores: Scores
+
+
+class EntityClassificationTrainer:
+    """Trains the predictor that a config describes, or evaluates one.
+
+    The components are found and checked when it is made, before any data is read; ``config`` is then the config with
+    ``default_root_dir`` filled in. Raises ConfigError and PluginError there, DataError and CheckpointError in a run.
+    """
+
+    def __init__(self, config: EntityClassificationTrainConfig) -> None:
+        self._plugins = Plugins(config.plugins_path)
+        self._components = config.components(self._plugins)
+        self._extensions = self._plugins.extensions(config.extensions)
+        self.config = config.replace(default_root_dir=config.run_folder().expanduser())
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        assert self.config.default_root_dir is not None
+        return self.config.default_root_dir
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the best model."""
+        return self.folder / "checkpoints"
+
+    def train(self) -> RunResult:
+        """Train, keep the best model, score it, write the run's folder."""
+        start = time.perf_counter()
+        self._set_up()
+        resume = self._resumed()
+        splits = read_splits(self.config, self._components.encoder.needs, self._components.reader.build())
+        pl.seed_everything(self.config.seed, workers=True, verbose=False)
+        blueprint, train = make_blueprint(self.config, self._components, splits)
+        corpora = {"train": train} | {
+            name: make_corpus(documents, blueprint.build_tasks(), splits.issues[name], blueprint.overlap_policy)
+            for name, documents in (("val", splits.val), ("test", splits.test))
+            if documents
+        }
+        for name, issues in splits.issues.items():
+            for line in issues.lines():
+                _log.warning("%s: %s", name, line)
+        module = self._module(blueprint, corpora)
+        history, best = self._fit(module, blueprint, splits, resume)
+        if not best.saved:
+            raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
+        evaluations = self._evaluate(corpora)
+        seconds = time.perf_counter() - start
+        return self._write(RunRecord(self.config, blueprint, splits, evaluations, history.rows, seconds=seconds))
+
+    def evaluate(self) -> RunResult:
+        """Score the checkpoint that ``model_name_or_path`` names on ``data_path``; write ``results/``."""
+        start = time.perf_counter()
+        if self.config.model_name_or_path is None:
+            raise ConfigError("mode=eval needs model_name_or_path=...: the folder of the checkpoint to evaluate")
+        self._set_up()
+        path = Path(self.config.model_name_or_path)
+        found = evaluate_checkpoint(
+            path,
+            self.config.data_path,
+            label_fields=self.config.label_field,
+            reader=self._components.reader.build(),
+            batch_size=self.config.batch_size,
+            accelerator=self._accelerator,
+            plugins=self._plugins,
+            extensions=self._extensions,
+        )
+        seconds = time.perf_counter() - start
+        record = RunRecord(self.config, found.blueprint, found.splits, {"eval": found.evaluation}, seconds=seconds)
+        write_results(self.folder, record)
+        return RunResult(folder=self.folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
+
+    @property
+    def _accelerator(self) -> str:
+        return str(self.config.lightning.get("accelerator", "auto"))
+
+    def _set_up(self) -> None:
+        if self.config.offline:
+            os.environ["HF_HUB_OFFLINE"] = "1"
+        if self.config.num_threads is not None:
+            torch.set_num_threads(self.config.num_threads)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        probe = self.folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+
+    def _resumed(self) -> Path | None:
+        if self.config.resume is False:
+            return None
+        path = self.folder / "last.ckpt" if self.config.resume is True else Path(self.config.resume)
+        if not path.is_file():
+            raise ConfigError(f"resume: there is no {path}; a run can be resumed once its first epoch is done")
+        return path
+
+    def _module(self, blueprint: Blueprint, corpora: dict[str, Corpus]) -> EntityModule:
+        model: EntityModel = blueprint.build_model()
+        limits = BatchLimits.of(blueprint.encoder, self.config.batch_size)
+        train, val = corpora["train"], corpora.get("val")
+        pieces = make_pieces(model.encoder, train.contexts, blueprint.stride)
+        val_pieces = score = None
+        if val is not None:
+            val_pieces = Pieces(make_pieces(model.encoder, val.contexts, blueprint.stride), whole_targets(val))
+            score = self._score(blueprint, val)
+        return EntityModule(
+            model,
+            train=Pieces(*training_pieces(train, pieces, _LONGEST * limits.cost)),
+            val=val_pieces,
+            limits=limits,
+            optimisation=self._optimisation(blueprint),
+            seed=self.config.seed,
+            score=score,
+            fingerprint=fingerprint(train.documents),
+        )
+
+    def _score(self, blueprint: Blueprint, val: Corpus) -> Score:
+        labels = [label for task in blueprint.tasks for label in task.labels]
+
+        def score(decoded: object) -> dict[str, float]:
+            scores = score_corpus(val, decoded, labels, self._extensions)  # type: ignore[arg-type]
+            return {"f1": scores.f1, "precision": scores.precision, "recall": scores.recall}
+
+        return score
+
+    def _optimisation(self, blueprint: Blueprint) -> Optimisation:
+        given = self.config.learning_rate
+        rate = given or blueprint.encoder.default_learning_rate
+        return Optimisation(
+            learning_rate=rate,
+            head_learning_rate=self.config.head_learning_rate or given or max(_HEAD_LEARNING_RATE, rate),
+            weight_decay=self.config.weight_decay,
+            warmup_steps=self.config.warmup_steps,
+        )
+
+    def _fit(
+        self, module: EntityModule, blueprint: Blueprint, splits: Splits, resume: Path | None
+    ) -> tuple[History, KeepBest]:
+        def save(f1: float | None) -> None:
+            card = "The scores of this model stand here once its training is over.\n"
+            checkpoint.save(self.checkpoint, blueprint, module.model, card=card, val_f1=f1)
+
+        best, history = KeepBest(save), History(self.folder / "metrics.csv")
+        callbacks: list[pl.Callback] = [best, history]
+        if self.config.patience is not None and splits.val:
+            callbacks.append(pl.callbacks.EarlyStopping("val_f1", mode="max", patience=self.config.patience))
+        callbacks += self._extensions.papermage_callbacks(self.config)
+        callbacks.append(SaveLast(self.folder / "last.ckpt"))  # the last, so that it keeps the others' new states
+        with quiet_lightning():
+            trainer = make_trainer(self.config, callbacks, self._extensions.papermage_loggers(self.config))
+            if trainer.is_global_zero:
+                (self.folder / "config.yaml").write_text(self.config.to_yaml(self._plugins), encoding="utf-8")
+            with interruptible(trainer):
+                trainer.fit(module, ckpt_path=resume, weights_only=resume is not None)
+        return history, best
+
+    def _evaluate(self, corpora: dict[str, Corpus]) -> dict[str, Evaluation]:
+        """Return how the best model, as it was saved, does on what it did not see; else on what it saw."""
+        loaded = checkpoint.load(self.checkpoint, pick_device(self._accelerator), self._plugins)
+        limits = BatchLimits.of(loaded.blueprint.encoder, self.config.batch_size)
+        splits = [name for name in corpora if name != "train"]
+        if not splits:
+            _log.warning("no validation or test data: the scores are those on the training data, which flatter")
+            splits = ["train"]
+        found: dict[str, Evaluation] = {}
+        for name in splits:
+            found[name] = evaluate_model(loaded.model, loaded.blueprint, corpora[name], limits, self._extensions)
+            self._extensions.papermage_evaluated(name, found[name].scores.to_json())
+        return found
+
+    def _write(self, record: RunRecord) -> RunResult:
+        calibration = calibrate(record.evaluations["val"], "val") if "val" in record.evaluations else None
+        if calibration is not None:
+            record = attrs.evolve(record, calibration=calibration.summary)
+        if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
+            loaded = checkpoint.load(self.checkpoint, plugins=self._plugins)
+            checkpoint.save(
+                self.checkpoint,
+                loaded.blueprint,
+                loaded.model,
+                card=record.card(),
+                calibration=None if calibration is None else calibration.to_json(),
+                data_fingerprint=fingerprint(record.splits.train),
+                scores={name: found.scores.to_json() for name, found in record.evaluations.items()},
+                versions=record.versions,
+            )
+            write_results(self.folder, record)
+        scores = record.evaluations[record.split].scores
+        return RunResult(folder=self.folder, checkpoint=self.checkpoint, split=record.split, scores=scores)
