@@ -1,0 +1,53 @@
+"""The places of a layer's entities as arrays: what queries over whole layers work on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BoxArrays", "SpanArrays", "offsets_of"]
+
+
+@attrs.frozen(eq=False)
+class SpanArrays:
+    """One row a span, in the order of the layer. Shapes (spans,), int64."""
+
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    entity: NDArray[np.int64]
+    """Index of the span's entity in the layer, never falling."""
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+@attrs.frozen(eq=False)
+class BoxArrays:
+    """One row a box, in the order of the layer. Shapes (boxes,); float64, page and entity int64."""
+
+    left: NDArray[np.float64]
+    top: NDArray[np.float64]
+    width: NDArray[np.float64]
+    height: NDArray[np.float64]
+    page: NDArray[np.int64]
+    entity: NDArray[np.int64]
+    """Index of the box's entity in the layer, never falling."""
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+
+def offsets_of(entity: NDArray[np.int64], entities: int) -> NDArray[np.int64]:
+    """Return where each entity's rows begin, and last where they end. Shape (entities + 1,).
+
+    >>> offsets_of(np.array([0, 0, 2]), 3).tolist()
+    [0, 2, 2, 3]
+    """
+    offsets = np.zeros(entities + 1, np.int64)
+    np.cumsum(np.bincount(entity, minlength=entities), out=offsets[1:])
+    return offsets

@@ -1,0 +1,65 @@
+"""A layer's places in columns, made from what msgspec decoded or from entities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from papermage_core.document.arrays import BoxArrays, SpanArrays, offsets_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from papermage_core.document.entity import Entity
+
+__all__ = ["Columns"]
+
+
+@attrs.frozen(eq=False, slots=False)
+class Columns:
+    """Spans and boxes of a layer of `entities` entities."""
+
+    entities: int
+    spans: SpanArrays
+    boxes: BoxArrays
+    written: SpanArrays
+    """The spans as they were read: `spans` itself, unless some were repaired."""
+
+    @cached_property
+    def span_offsets(self) -> NDArray[np.int64]:
+        """Where each entity's rows begin in the spans. Shape (entities + 1,)."""
+        return offsets_of(self.spans.entity, self.entities)
+
+    @cached_property
+    def box_offsets(self) -> NDArray[np.int64]:
+        """Where each entity's rows begin in the boxes. Shape (entities + 1,)."""
+        return offsets_of(self.boxes.entity, self.entities)
+
+    @classmethod
+    def of_entities(cls, entities: Sequence[Entity]) -> Columns:
+        """Return the columns of entities as they are now."""
+        spans = [(s.start, s.end) for entity in entities for s in entity.spans]
+        boxes = [(b.l, b.t, b.w, b.h, b.page) for entity in entities for b in entity.boxes]
+        span_table = _table(spans, 2, np.int64)
+        box_table = _table(boxes, 5, np.float64)
+        span_arrays = SpanArrays(
+            span_table[:, 0].copy(), span_table[:, 1].copy(), _owners(len(entity.spans) for entity in entities)
+        )
+        left, top, width, height = (box_table[:, i].copy() for i in range(4))
+        page = box_table[:, 4].astype(np.int64)
+        box_owners = _owners(len(entity.boxes) for entity in entities)
+        return cls(len(entities), span_arrays, BoxArrays(left, top, width, height, page, box_owners), span_arrays)
+
+
+def _table(rows: Sequence[tuple[Any, ...]], columns: int, dtype: Any) -> NDArray[Any]:
+    return np.fromiter(chain.from_iterable(rows), dtype, len(rows) * columns).reshape(len(rows), columns)
+
+
+def _owners(counts: Iterable[int]) -> NDArray[np.int64]:
+    per_entity = np.fromiter(counts, np.int64)
+    return np.repeat(np.arange(len(per_entity)), per_entity)

@@ -1,0 +1,227 @@
+"""A scientific document: text, and layers of entities over it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from papermage_core.document.box import Box
+from papermage_core.document.entity import Entity
+from papermage_core.document.faults import LayerNameError, Repair, document_id
+from papermage_core.document.image import Image
+from papermage_core.document.layer import Layer
+from papermage_core.document.metadata import Metadata
+from papermage_core.document.names import ImagesFieldName, MetadataFieldName, SymbolsFieldName
+from papermage_core.document.prediction import Prediction
+from papermage_core.document.span import Span
+
+if TYPE_CHECKING:
+    from papermage_core.document.decode import Decoded
+
+__all__ = ["Document"]
+
+_TAKEN = frozenset(
+    (
+        *("SPECIAL_FIELDS", "annotate", "annotate_images", "annotate_layer", "annotate_relation", "find", "from_json"),
+        *("get_layer", "get_relation", "intersect_by_box", "intersect_by_span", "layers", "remove_images"),
+        *("remove_layer", "remove_relation", "to_json", "validate_layer_name_availability", "_layers"),
+    )
+)
+
+
+class Document:
+    """Text (`symbols`), pictures of pages, metadata, and layers, which can be read as attributes.
+
+    >>> doc = Document("BRCA1 mutations")
+    >>> doc.annotate_layer("tokens", [Entity(spans=[Span(0, 5)]), Entity(spans=[Span(6, 15)])])
+    >>> [token.text for token in doc.tokens]
+    ['BRCA1', 'mutations']
+    >>> Document.from_bytes(doc.to_bytes()).tokens[1].text
+    'mutations'
+    """
+
+    SPECIAL_FIELDS: ClassVar[list[str]] = [SymbolsFieldName, ImagesFieldName, MetadataFieldName]
+
+    tokens: Layer
+    rows: Layer
+    blocks: Layer
+    words: Layer
+    sentences: Layer
+    paragraphs: Layer
+    pages: Layer
+
+    def __init__(
+        self,
+        symbols: str | None = None,
+        images: list[Image] | None = None,
+        metadata: Metadata | None = None,
+    ) -> None:
+        self.symbols = symbols if symbols else None
+        self.images = images if images else None
+        if not self.symbols and not self.images:
+            raise ValueError("Document must have at least one of `symbols` or `images`")
+        self.metadata = metadata if metadata else Metadata()
+        self._layers: dict[str, Layer] = {}
+        self.extras: dict[str, Any] = {}
+        self.repairs: list[Repair] = []
+
+    # Layers
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the document's own fields, then of its layers."""
+        return [*self.SPECIAL_FIELDS, *self._layers]
+
+    @property
+    def id(self) -> str | None:
+        """The metadata's ``doc_id``, ``id`` or ``paper_id``: what messages call the document."""
+        return document_id(self.metadata.__dict__)
+
+    def validate_layer_name_availability(self, name: str) -> None:
+        """Raise AssertionError for a name that a layer cannot have, or another layer has."""
+        if name in self.SPECIAL_FIELDS:
+            raise LayerNameError(f"a layer cannot be named {name!r}: this is one of the document's own fields")
+        if name in self._layers:
+            raise LayerNameError(f"there is a layer {name!r} already; doc.remove_layer({name!r}) removes it")
+        if name in _TAKEN or (name.startswith("__") and name.endswith("__") and hasattr(Document, name)):
+            raise LayerNameError(f"a layer cannot be named {name!r}: it clashes with a Document property")
+
+    def has_layer(self, name: str) -> bool:
+        """Say whether there is a layer of this name."""
+        return name in self._layers
+
+    def get_layer(self, name: str) -> Layer:
+        """Return a layer by name. Raises AttributeError if there is none."""
+        found = self._layers.get(name)
+        return found if found is not None else getattr(self, name)
+
+    def __getattr__(self, name: str) -> Any:
+        layers = self.__dict__.get("_layers", {})
+        if name in layers:
+            return layers[name]
+        raise AttributeError(f"Document has no layer {name!r}; it has {', '.join(layers) or 'none'}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self._layers]
+
+    def annotate(self, *predictions: Prediction | Sequence[Prediction]) -> None:
+        """Add each prediction as a layer."""
+        for prediction in chain.from_iterable([p] if isinstance(p, Prediction) else p for p in predictions):
+            self.annotate_layer(prediction.name, prediction.entities)
+
+    def annotate_layer(self, name: str, entities: list[Entity] | Layer) -> None:
+        """Add a layer. Raises AssertionError where the name is taken."""
+        self.validate_layer_name_availability(name)
+        layer = entities if isinstance(entities, Layer) else Layer(entities)
+        layer.doc = self
+        layer.name = name
+        self._layers[name] = layer
+
+    def remove_layer(self, name: str) -> None:
+        """Remove a layer; nothing happens if there is none of this name."""
+        layer = self._layers.pop(name, None)
+        if layer is not None:
+            layer.doc = None
+            layer.name = None
+
+    def get_relation(self, name: str) -> Any:
+        """Raise NotImplementedError: there are no relations yet, in papermage neither."""
+        raise NotImplementedError
+
+    def annotate_relation(self, name: str) -> None:
+        """Raise NotImplementedError."""
+        self.validate_layer_name_availability(name)
+        raise NotImplementedError
+
+    def remove_relation(self, name: str) -> None:
+        """Raise NotImplementedError."""
+        raise NotImplementedError
+
+    # Images
+
+    def annotate_images(self, images: list[Image]) -> None:
+        """Set the pictures of the pages. Raises ValueError for none, TypeError for a mixture of types."""
+        if len(images) == 0:
+            raise ValueError("No images were provided")
+        types = {type(image) for image in images}
+        if len(types) > 1:
+            raise TypeError(f"Images contain multiple types: {types}")
+        if not issubclass(image_type := types.pop(), Image):
+            raise NotImplementedError(f"Unsupported image type {image_type} for {ImagesFieldName}")
+        self.images = images
+
+    def remove_images(self) -> None:
+        """Raise NotImplementedError, as in papermage."""
+        raise NotImplementedError
+
+    # Queries
+
+    def find(self, query: Span | Box, name: str) -> list[Entity]:
+        """Return entities of a layer that meet a span or a box. Deprecated: use `intersect_by_span` or `_box`."""
+        warnings.warn("`find` is ambiguous: use intersect_by_span or intersect_by_box", DeprecationWarning, stacklevel=2)
+        if isinstance(query, Span):
+            return self.intersect_by_span(Entity(spans=[query]), name)
+        if isinstance(query, Box):
+            return self.intersect_by_box(Entity(boxes=[query]), name)
+        raise TypeError(f"Unsupported query type {type(query)}")
+
+    def intersect_by_span(self, query: Entity, name: str) -> list[Entity]:
+        """Return, in order, the entities of layer ``name`` that share characters with the query."""
+        return self.get_layer(name).intersect_by_span(query)
+
+    def intersect_by_box(self, query: Entity, name: str) -> list[Entity]:
+        """Return, in order, the entities of layer ``name`` with boxes that touch the query's."""
+        return self.get_layer(name).intersect_by_box(query)
+
+    # JSON
+
+    def to_json(self, layers: list[str] | None = None, with_images: bool = False) -> dict[str, Any]:
+        """Return symbols, metadata, layers (all, or those named) and relations as a dict for JSON.
+
+        Keys that nobody here knows come after them, as they were read.
+        """
+        from papermage_core.document.encode import document_dict
+
+        return document_dict(self, layers, with_images)
+
+    @classmethod
+    def from_json(cls, doc_json: dict[str, Any], *, lenient: bool = True) -> Document:
+        """Return the document that `to_json` wrote. Raises DataError (see `from_bytes`)."""
+        from papermage_core.document.decode import decode_dict
+
+        return cls._of_decoded(decode_dict(doc_json, lenient=lenient))
+
+    def to_bytes(self, layers: list[str] | None = None, with_images: bool = False) -> bytes:
+        """Return one line of JSON, without its line end. Layers that nobody touched are written as they were read."""
+        from papermage_core.document.encode import document_bytes
+
+        return document_bytes(self, layers, with_images)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview | str, *, lenient: bool = True) -> Document:
+        """Return the document in a piece of JSON.
+
+        Raises DataError with layer, entity, value and what was expected for: what is not JSON, keys that are missing
+        or stand twice, values of a wrong type, reversed or negative spans, spans past the end of the text, entities
+        without a place, tokens that overlap, boxes outside the page or on a page that is not there.
+
+        Read leniently, a page may end after the text and boxes may hang over the edge (both listed in ``repairs``),
+        and spans may be empty. Strictly, these raise too.
+        """
+        from papermage_core.document.decode import decode_bytes
+
+        return cls._of_decoded(decode_bytes(data, lenient=lenient))
+
+    @classmethod
+    def _of_decoded(cls, decoded: Decoded) -> Document:
+        doc = cls(decoded.symbols, decoded.images, Metadata._of(decoded.metadata))
+        doc.extras = decoded.extras
+        doc.repairs = decoded.repairs
+        for name, layer in decoded.layers.items():
+            doc.annotate_layer(name, layer)
+        return doc
+
+    def __repr__(self) -> str:
+        return f"Document with {len(self.layers)} layers: {self.layers}"

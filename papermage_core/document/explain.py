@@ -1,0 +1,149 @@
+"""The slow look at JSON that the fast one refused: what exactly is wrong, and where."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from papermage_core.document.faults import MissingKeyError
+from papermage_core.errors import DataError, nearest
+
+__all__ = ["check_symbols", "explain_entities", "kind_of", "need_key", "parse"]
+
+
+def parse(line: bytes) -> dict[str, Any]:
+    """Return the object in ``line``. Raises DataError for what is not JSON, no object, or has a key twice."""
+    try:
+        found = msgspec.json.decode(line)
+    except RecursionError as exc:
+        raise DataError("is nested too deep", expected="JSON of ordinary depth") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise DataError(f"is not JSON: {_reason(line, exc)}", expected="JSON") from exc
+    if not isinstance(found, dict):
+        raise DataError(f"expected a document (an object), got {kind_of(found)}", expected="object")
+    _check_keys_stand_once(line)
+    return found
+
+
+def need_key(doc_json: Mapping[str, Any], key: str, document: str | None) -> Any:
+    """Return the value of a key of a document. Raises DataError, a KeyError too, if it is missing."""
+    if key in doc_json:
+        return doc_json[key]
+    keys = ", ".join(map(repr, doc_json)) or "none"
+    raise MissingKeyError(
+        f"the document has no `{key}`, only {keys}.{nearest(key, doc_json)}", document=document, expected=f"key {key!r}"
+    )
+
+
+def check_symbols(symbols: Any, has_images: bool, document: str | None) -> str | None:
+    """Return the text of a document. Raises DataError for what is no text, and for no text where no images are."""
+    if symbols is not None and not isinstance(symbols, str):
+        raise DataError(
+            f"`symbols` should be a string, got {kind_of(symbols)}", document=document, value=symbols, expected="string"
+        )
+    if not symbols and not has_images:
+        raise DataError(
+            "`symbols` is empty: a document needs text, or images", document=document, value=symbols, expected="text"
+        )
+    return symbols or None
+
+
+def explain_entities(layer: str, layer_json: Any, document: str | None) -> None:
+    """Raise DataError for the first value of a wrong type; return if there is none."""
+
+    def refuse(entity: int | None, what: str, value: Any, expected: str) -> None:
+        got = f"{what}, got {kind_of(value)}"
+        raise DataError(got, document=document, layer=layer, entity=entity, value=value, expected=expected)
+
+    if not isinstance(layer_json, list):
+        refuse(None, "a layer should be a list of entities", layer_json, "list")
+    for i, entity in enumerate(layer_json):
+        if not isinstance(entity, dict):
+            refuse(i, "an entity should be an object", entity, "object")
+        if not isinstance(entity.get("metadata", {}), dict):
+            refuse(i, "`metadata` should be an object", entity["metadata"], "object")
+        for key, numbers in (("spans", 2), ("boxes", 5)):
+            rows = entity.get(key, [])
+            if not isinstance(rows, (list, tuple)):
+                refuse(i, f"`{key}` should be a list", rows, "list")
+            for row in rows:
+                want = "[start, end]" if key == "spans" else "[left, top, width, height, page]"
+                if not isinstance(row, (list, tuple)) or len(row) != numbers:
+                    refuse(i, f"one of `{key}` should be {want}", row, want)
+                for value in row:
+                    if isinstance(value, bool) or not isinstance(value, (int, float)):
+                        refuse(i, f"one of `{key}`, {_short(row)}, should hold numbers", value, "number")
+
+
+def kind_of(value: Any) -> str:
+    """Return what a JSON value is, with the value where it is short.
+
+    >>> kind_of([1, 2])
+    'a list [1, 2]'
+    """
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return "null" if value is None else f"{names.get(type(value), type(value).__name__)} {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    text = ascii(value) if not isinstance(value, (dict, list)) or len(value) < 20 else f"of {len(value)}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _reason(line: bytes, exc: Exception) -> str:
+    head = line.lstrip()[:1]
+    text = str(exc).removeprefix("JSON is malformed: ")
+    if "truncated" in text.lower():
+        return f"it stops in the middle, after {len(line)} bytes"
+    if head == b"{" and re.match(rb"\{\s*'", line.lstrip()):
+        return f"{text}; it looks like a Python literal: keys and strings need double quotes"
+    at = re.search(r"\(byte (\d+)\)", text)
+    near = line[max(0, int(at[1]) - 12) : int(at[1]) + 12] if at else b""
+    hint = "; JSON has no NaN or Infinity" if re.search(rb"NaN|Infinity", near) else ""
+    return f"{text}{hint}"
+
+
+def _check_keys_stand_once(line: bytes) -> None:
+    """Raise DataError for a key that stands twice in a document, in its entities, or in an entity."""
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) < len(items):
+            names = [key for key, _ in items]
+            twice = next(key for key in names if names.count(key) > 1)
+            found[""] = _Twice(twice)
+        return found
+
+    try:
+        plain = json.loads(line, object_pairs_hook=pairs)
+    except RecursionError as exc:
+        raise DataError("is nested too deep", expected="JSON of ordinary depth") from exc
+    _refuse_twice(plain, None, None, "the document")
+    entities = plain.get("entities")
+    if isinstance(entities, dict):
+        _refuse_twice(entities, None, None, "`entities`")
+        for layer, rows in entities.items():
+            for i, entity in enumerate(rows if isinstance(rows, list) else ()):
+                _refuse_twice(entity, layer, i, "the entity")
+
+
+class _Twice:
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def _refuse_twice(found: Any, layer: str | None, entity: int | None, where: str) -> None:
+    twice = found.get("") if isinstance(found, dict) else None
+    if isinstance(twice, _Twice):
+        what = "layer" if where == "`entities`" else "key"
+        raise DataError(
+            f"{what} {twice.key!r} stands twice in {where}; readers would keep only the last",
+            layer=layer,
+            entity=entity,
+            value=twice.key,
+            expected="each key once",
+        )

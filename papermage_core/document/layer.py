@@ -1,0 +1,304 @@
+"""Entities of one kind, in order."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from papermage_core.document.arrays import BoxArrays, SpanArrays
+from papermage_core.document.box import Box
+from papermage_core.document.columns import Columns
+from papermage_core.document.entity import Entity
+from papermage_core.document.metadata import Metadata
+from papermage_core.document.span import Span
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from papermage_core.document.document import Document
+    from papermage_core.document.rows import Rows
+
+__all__ = ["Layer"]
+
+
+class Layer:
+    """A sequence of entities, which may overlap, with queries by span and by box.
+
+    A layer that was read holds arrays; an `Entity` is made when it is asked for. The arrays show the places that the
+    entities had when the layer was read, or, for a layer made from entities, when first asked for.
+    """
+
+    __slots__ = ("__weakref__", "_columns", "_doc", "_entities", "_made", "_name", "_rows", "metadata")
+
+    def __init__(self, entities: list[Entity], metadata: Metadata | None = None) -> None:
+        self.metadata = metadata if metadata else Metadata()
+        self._entities: list[Any] = entities
+        self._made = len(entities)
+        self._columns: Columns | None = None
+        self._rows: Rows | None = None
+        self._name: str | None = None
+        self._doc: Document | None = None
+        for i, entity in enumerate(entities):
+            entity.layer = self
+            entity.id = i
+
+    @classmethod
+    def _of_columns(cls, columns: Columns, rows: Rows) -> Layer:
+        """Return a layer whose entities are made when asked for."""
+        layer = cls([])
+        layer._entities = [None] * columns.entities
+        layer._columns = columns
+        layer._rows = rows
+        return layer
+
+    # As a sequence
+
+    @property
+    def entities(self) -> list[Entity]:
+        """All entities, in order."""
+        if self._made < len(self._entities):
+            self._make_all()
+        return self._entities
+
+    @overload
+    def __getitem__(self, key: int) -> Entity: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Entity]: ...
+    def __getitem__(self, key: int | slice) -> Entity | list[Entity]:
+        if isinstance(key, slice):
+            indices = range(*key.indices(len(self._entities)))
+            if len(indices) * 4 > len(self._entities):
+                return self.entities[key]
+            return [self._make(i) for i in indices]
+        found = self._entities[key]
+        if found is None:
+            found = self._make(key if key >= 0 else key + len(self._entities))
+        return found  # type: ignore[no-any-return]
+
+    def __len__(self) -> int:
+        return len(self._entities)
+
+    def __iter__(self) -> Iterator[Entity]:
+        return iter(self.entities)
+
+    def __contains__(self, item: object) -> bool:
+        return isinstance(item, Entity) and any(item is entity for entity in self._entities)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Layer) and self.entities == other.entities)
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        lines = "\n".join(f"\t{entity}" for entity in self)
+        return f"Layer with {len(self)} Entities:\n{lines}"
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the JSON of each entity."""
+        return [entity.to_json() for entity in self]
+
+    @classmethod
+    def from_json(cls, layer_json: list[dict[str, Any]]) -> Layer:
+        """Return the layer that `to_json` wrote."""
+        return cls([Entity.from_json(entity_json) for entity_json in layer_json])
+
+    # As arrays
+
+    def span_arrays(self) -> SpanArrays:
+        """Return the spans of all entities, one row a span."""
+        return self._places().spans
+
+    def box_arrays(self) -> BoxArrays:
+        """Return the boxes of all entities, one row a box."""
+        return self._places().boxes
+
+    def texts(self) -> list[str]:
+        """Return the text of each entity, as ``entity.text`` has it."""
+        symbols = self._doc.symbols if self._doc is not None else None
+        columns = self._places()
+        if symbols is None or len(columns.spans) != columns.entities or self._has_key("text"):
+            return [entity.text for entity in self]
+        if columns.entities and (np.diff(columns.span_offsets) != 1).any():
+            return [entity.text for entity in self]
+        spans = zip(columns.written.start.tolist(), columns.written.stop.tolist())
+        if "\n" not in symbols:
+            return [symbols[start:stop] for start, stop in spans]
+        flat = symbols.replace("\n", " ")
+        return [flat[start:stop] for start, stop in spans]
+
+    def metadata_column(self, key: str) -> list[Any] | None:
+        """Return the value that each entity's metadata has for ``key``, None where missing; None if all lack it."""
+        if not self._has_key(key):
+            return None
+        return [values.get(key) for values in self._metadata_dicts()]
+
+    # Queries
+
+    def find(self, query: Span | Box) -> list[Entity]:
+        """Return entities that meet a span or a box. Deprecated: use `intersect_by_span` or `intersect_by_box`."""
+        warnings.warn("`find` is ambiguous: use intersect_by_span or intersect_by_box", DeprecationWarning, stacklevel=2)
+        if isinstance(query, Span):
+            return self.intersect_by_span(Entity(spans=[query]))
+        if isinstance(query, Box):
+            return self.intersect_by_box(Entity(boxes=[query]))
+        raise TypeError(f"Unsupported query type {type(query)}")
+
+    def intersect_by_span(self, query: Entity) -> list[Entity]:
+        """Return, in order, the entities with a span that shares characters with one of the query's."""
+        _check_query(query)
+        arrays = self.span_arrays()
+        found: set[int] = set()
+        for span in query.spans:
+            hits = (arrays.start < span.end) & (arrays.stop > span.start)
+            found.update(arrays.entity[hits].tolist())
+        return [self[i] for i in sorted(found)]
+
+    def intersect_by_box(self, query: Entity) -> list[Entity]:
+        """Return, in order, the entities with a box that touches one of the query's, edges included."""
+        _check_query(query)
+        arrays = self.box_arrays()
+        found: set[int] = set()
+        for box in query.boxes:
+            x1, y1, x2, y2 = box.xy_coordinates
+            hits = (
+                (arrays.left <= x2)
+                & (arrays.left + arrays.width >= x1)
+                & (arrays.top <= y2)
+                & (arrays.top + arrays.height >= y1)
+                & (arrays.page == box.page)
+            )
+            found.update(arrays.entity[hits].tolist())
+        return [self[i] for i in sorted(found)]
+
+    # In a document
+
+    @property
+    def doc(self) -> Document | None:
+        """The document that the layer is in. Raises AttributeError when a second one is set."""
+        return self._doc
+
+    @doc.setter
+    def doc(self, doc: Document | None) -> None:
+        if self._doc is not None and doc is not None:
+            raise AttributeError(
+                "This Layer already has a Document. A Layer belongs to one Document: make a new Layer for another."
+            )
+        self._doc = doc
+
+    @property
+    def name(self) -> str | None:
+        """The layer's name in its document. Raises AttributeError when a second one is set."""
+        return self._name
+
+    @name.setter
+    def name(self, name: str | None) -> None:
+        if self._name and name:
+            raise AttributeError(f"This Layer already has a name: {self._name}")
+        self._name = name
+
+    def __getattr__(self, name: str) -> list[Entity]:
+        if name.startswith("_"):
+            raise AttributeError(f"'Layer' object has no attribute {name!r}")
+        if self._doc is None:
+            raise AttributeError(f"Layer has no attribute {name!r}, and no Document to look for such a layer")
+        if name not in self._doc.layers:
+            raise AttributeError(f"Layer {name} not found in Document")
+        return self.crossref_layers_by_span(self, self._doc.get_layer(name))
+
+    @classmethod
+    def crossref_layers_by_span(cls, source: Layer, target: Layer) -> list[Entity]:
+        """Return, in order, the entities of ``target`` that share characters with any of ``source``."""
+        spans = [Span(start, stop) for start, stop in _unions(source.span_arrays())]
+        return target.intersect_by_span(Entity(spans=spans)) if spans else []
+
+    # Inside
+
+    def _places(self) -> Columns:
+        if self._columns is None:
+            self._columns = Columns.of_entities(self._entities)
+        return self._columns
+
+    def _make(self, i: int) -> Entity:
+        found = self._entities[i]
+        if found is None:
+            columns = self._places()
+            (a, b), (c, d) = columns.span_offsets[i : i + 2].tolist(), columns.box_offsets[i : i + 2].tolist()
+            spans, boxes = columns.written, columns.boxes
+            found = Entity._in_layer(
+                self,
+                i,
+                [Span(int(spans.start[k]), int(spans.stop[k])) for k in range(a, b)],
+                [_box(boxes, k) for k in range(c, d)],
+            )
+            self._entities[i] = found
+            self._made += 1
+        return found  # type: ignore[no-any-return]
+
+    def _make_all(self) -> None:
+        columns = self._places()
+        spans = list(map(Span, columns.written.start.tolist(), columns.written.stop.tolist()))
+        b = columns.boxes
+        boxes = list(
+            map(Box, b.left.tolist(), b.top.tolist(), b.width.tolist(), b.height.tolist(), b.page.tolist())
+        )
+        s_at, b_at = columns.span_offsets.tolist(), columns.box_offsets.tolist()
+        for i, entity in enumerate(self._entities):
+            if entity is None:
+                self._entities[i] = Entity._in_layer(
+                    self, i, spans[s_at[i] : s_at[i + 1]], boxes[b_at[i] : b_at[i + 1]]
+                )
+        self._made = len(self._entities)
+
+    def _row(self, i: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Return metadata and unknown keys of an entity that was read."""
+        assert self._rows is not None
+        extras = self._rows.extras
+        return self._rows.metadata[i], extras[i] if extras else None
+
+    def _metadata_dicts(self) -> list[dict[str, Any]]:
+        if self._rows is None:
+            return [entity.metadata.__dict__ for entity in self._entities]
+        rows = self._rows.metadata
+        if not self._made:
+            return rows
+        return [
+            row if entity is None or entity._metadata is None else entity._metadata.__dict__
+            for row, entity in zip(rows, self._entities)
+        ]
+
+    def _has_key(self, key: str) -> bool:
+        if self._rows is not None and not self._made and not self._rows.may_mention(key):
+            return False
+        return any(key in values for values in self._metadata_dicts())
+
+    def _json(self) -> msgspec.Raw | None:
+        """Return the layer's JSON as it was read, if no entity can have changed since."""
+        return None if self._rows is None or self._made else self._rows.json()
+
+
+def _check_query(query: object) -> None:
+    if not isinstance(query, Entity):
+        raise TypeError(f"expected an Entity as query, got {type(query).__name__}")
+
+
+def _box(boxes: BoxArrays, row: int) -> Box:
+    return Box(
+        float(boxes.left[row]),
+        float(boxes.top[row]),
+        float(boxes.width[row]),
+        float(boxes.height[row]),
+        int(boxes.page[row]),
+    )
+
+
+def _unions(spans: SpanArrays) -> Sequence[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(zip(spans.start.tolist(), spans.stop.tolist())):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged

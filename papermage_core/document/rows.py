@@ -1,0 +1,122 @@
+"""What the entities of a layer hold beside their places: metadata, and keys that nobody here knows."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Protocol
+
+import attrs
+import msgspec
+
+__all__ = ["JsonRows", "JsonSource", "PlainRows", "Rows"]
+
+_KNOWN = ("spans", "boxes", "metadata")
+
+
+class Rows(Protocol):
+    """Metadata and unknown keys of the entities of a layer, one dict each."""
+
+    @property
+    def metadata(self) -> list[dict[str, Any]]:
+        """The metadata of each entity. Whoever makes an entity hands its dict over."""
+        ...
+
+    @property
+    def extras(self) -> list[dict[str, Any]] | None:
+        """The unknown keys of each entity; None if no entity has any."""
+        ...
+
+    def json(self) -> msgspec.Raw | None:
+        """Return the layer's JSON as it was read, if it may be written as it is."""
+        ...
+
+    def may_mention(self, key: str) -> bool:
+        """Say false only if no metadata has ``key``."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class PlainRows:
+    """Rows that are at hand."""
+
+    metadata: list[dict[str, Any]]
+    extras: list[dict[str, Any]] | None
+
+    def json(self) -> None:
+        """Return None: there is no JSON."""
+
+    def may_mention(self, key: str) -> bool:
+        """Say whether some entity has the key."""
+        return any(key in row for row in self.metadata)
+
+
+class _Layers(msgspec.Struct, gc=False):
+    entities: dict[str, msgspec.Raw]
+
+
+class _MetadataRow(msgspec.Struct, gc=False):
+    metadata: dict[str, Any] = {}
+
+
+_find_layers = msgspec.json.Decoder(_Layers).decode
+_decode_metadata = msgspec.json.Decoder(list[_MetadataRow]).decode
+_decode_everything = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
+@attrs.frozen(eq=False, slots=False)
+class JsonSource:
+    """The JSON of a document that has been checked, in which layers are found when first asked for."""
+
+    data: bytes
+
+    @cached_property
+    def layers(self) -> dict[str, msgspec.Raw]:
+        """The JSON of each layer."""
+        return _find_layers(self.data).entities
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JsonSource, (self.data,)
+
+
+@attrs.frozen(eq=False, slots=False)
+class JsonRows:
+    """Rows that are decoded when first asked for."""
+
+    source: JsonSource
+    name: str
+    has_extras: bool
+
+    @cached_property
+    def _everything(self) -> list[dict[str, Any]]:
+        return _decode_everything(self.source.layers[self.name])
+
+    @cached_property
+    def metadata(self) -> list[dict[str, Any]]:
+        """The metadata of each entity."""
+        if self.has_extras:
+            return [row.get("metadata", {}) for row in self._everything]
+        return [row.metadata for row in _decode_metadata(self.source.layers[self.name])]
+
+    @cached_property
+    def extras(self) -> list[dict[str, Any]] | None:
+        """The unknown keys of each entity; None if no entity has any."""
+        if not self.has_extras:
+            return None
+        return [{k: v for k, v in row.items() if k not in _KNOWN} for row in self._everything]
+
+    def json(self) -> msgspec.Raw | None:
+        """Return the layer's JSON, unless it spans lines or holds empty lists and objects that are not written."""
+        raw = self.source.layers[self.name]
+        data = bytes(memoryview(raw))
+        return None if b"\n" in data or b"\r" in data or b"[]" in data[2:] or b"{}" in data else raw
+
+    def may_mention(self, key: str) -> bool:
+        """Say false only if the key does not stand in the layer's JSON."""
+        return b"\\" in self._data or f'"{key}"'.encode() in self._data
+
+    @property
+    def _data(self) -> bytes:
+        return bytes(memoryview(self.source.layers[self.name]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JsonRows, (self.source, self.name, self.has_extras)

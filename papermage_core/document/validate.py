@@ -1,0 +1,198 @@
+"""Checks of places against text and pages, whole layers at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from papermage_core.document.arrays import BoxArrays, SpanArrays
+from papermage_core.document.columns import Columns
+from papermage_core.document.faults import BoxError, Repair
+from papermage_core.document.names import PagesFieldName, TokensFieldName
+from papermage_core.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from papermage_core.document.records import Places
+
+__all__ = ["Bounds", "check_places", "page_numbers"]
+
+_EDGE_LENIENT = 0.25
+_EDGE_STRICT = 1e-3
+
+
+@attrs.frozen(kw_only=True)
+class Bounds:
+    """What the places of a document must keep to."""
+
+    characters: int
+    pages: NDArray[np.int64] | None
+    """The numbers that pages have, sorted; None if the document has no pages."""
+    lenient: bool
+    document: str | None
+
+
+def page_numbers(pages: Places | None) -> NDArray[np.int64] | None:
+    """Return the numbers of the pages: those of their boxes, else 0, 1, …"""
+    if pages is None or not pages.entities:
+        return None
+    if not len(pages.boxes):
+        return np.arange(pages.entities)
+    return np.unique(pages.boxes[:, 4]).astype(np.int64)
+
+
+def check_places(name: str, places: Places, bounds: Bounds) -> tuple[Columns, list[Repair]]:
+    """Return the places of layer ``name`` as columns, and what was repaired. Raises DataError for the first fault."""
+    _check_has_place(name, places, bounds)
+    spans, written, repairs = _check_spans(name, places, bounds)
+    boxes, more = _check_boxes(name, places, bounds)
+    if name == TokensFieldName:
+        _check_disjoint(name, written, bounds)
+    return Columns(places.entities, spans, boxes, written), repairs + more
+
+
+def _check_has_place(name: str, places: Places, bounds: Bounds) -> None:
+    if places.entities <= len(places.span_entity) and _one_each(places.span_entity, places.entities):
+        return
+    placed = np.zeros(places.entities, bool)
+    placed[places.span_entity] = True
+    placed[places.box_entity] = True
+    if not placed.all():
+        raise DataError(
+            "an entity needs at least one of `spans` or `boxes`, this one has neither",
+            document=bounds.document,
+            layer=name,
+            entity=int(np.argmin(placed)),
+            expected="spans or boxes",
+        )
+
+
+def _one_each(owner: NDArray[np.int64], entities: int) -> bool:
+    return len(owner) == entities and bool((owner == np.arange(entities)).all())
+
+
+def _check_spans(name: str, places: Places, bounds: Bounds) -> tuple[SpanArrays, SpanArrays, list[Repair]]:
+    start, stop = places.spans[:, 0], places.spans[:, 1]
+
+    def refuse(bad: NDArray[np.bool_], what: str, expected: str) -> None:
+        if bad.any():
+            row = int(np.argmax(bad))
+            value = [_number(x) for x in places.spans[row]]
+            raise DataError(
+                f"span {value} {what}",
+                document=bounds.document,
+                layer=name,
+                entity=int(places.span_entity[row]),
+                value=value,
+                expected=expected,
+            )
+
+    refuse(start < 0, "begins before the text: offsets count from 0", "0 <= start")
+    refuse(start > stop, "ends before it begins", "start <= end")
+    refuse((start % 1 != 0) | (stop % 1 != 0), "has an offset that is no whole number", "whole numbers")
+    if not bounds.lenient:
+        refuse(start == stop, "is empty (read leniently to allow it)", "start < end")
+    past = stop > bounds.characters
+    clipped = stop
+    repairs = []
+    if past.any():
+        mendable = past & (start <= bounds.characters) if bounds.lenient and name == PagesFieldName else False
+        characters = f"the text has {bounds.characters} characters"
+        refuse(past & ~np.asarray(mendable), f"ends past the text: {characters}", f"end <= {bounds.characters}")
+        clipped = np.minimum(stop, bounds.characters)
+        repairs = [
+            Repair(
+                kind="span_past_end",
+                layer=name,
+                entity=int(places.span_entity[row]),
+                value=[_number(x) for x in places.spans[row]],
+                done=f"ends at {bounds.characters}, where the text ends",
+            )
+            for row in np.flatnonzero(past)
+        ]
+        with np.errstate(invalid="ignore"):
+            stop = np.minimum(stop, 2.0**62)
+    begin = start.astype(np.int64)
+    written = SpanArrays(begin, stop.astype(np.int64), places.span_entity)
+    if not repairs:
+        return written, written, repairs
+    return SpanArrays(begin, clipped.astype(np.int64), places.span_entity), written, repairs
+
+
+def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, list[Repair]]:
+    left, top, width, height, page = places.boxes.T.copy()
+
+    def refuse(bad: NDArray[np.bool_], what: str, expected: str, kind: type[DataError] = DataError) -> None:
+        if bad.any():
+            row = int(np.argmax(bad))
+            value = _box(places.boxes[row])
+            raise kind(
+                f"box {value} {what}",
+                document=bounds.document,
+                layer=name,
+                entity=int(places.box_entity[row]),
+                value=value,
+                expected=expected,
+            )
+
+    repairs = []
+    if len(places.boxes):
+        refuse(~np.isfinite(places.boxes).all(1), "has a number that is not finite", "finite numbers")
+        refuse((width < 0) | (height < 0), "has a negative width or height", "width and height >= 0", BoxError)
+        refuse((page % 1 != 0) | (page < 0), "has a page that is no page number", "a whole number >= 0")
+        over = np.maximum(np.maximum(-left, -top), np.maximum(left + width, top + height) - 1)
+        refuse(
+            over > (_EDGE_LENIENT if bounds.lenient else _EDGE_STRICT),
+            "lies outside the page: boxes are shares of the page, from 0 to 1, not points or pixels",
+            "shares of the page, 0 to 1",
+        )
+        repairs = [
+            Repair(
+                kind="box_over_edge",
+                layer=name,
+                entity=int(places.box_entity[row]),
+                value=_box(places.boxes[row]),
+                done="kept as it is",
+            )
+            for row in np.flatnonzero(over > _EDGE_STRICT)
+        ]
+        if bounds.pages is not None:
+            numbers = bounds.pages
+            known = f"{len(numbers)} pages, {numbers[0]} to {numbers[-1]}"
+            refuse(~np.isin(page, numbers), f"is on a page that is not there: the document has {known}", known)
+    arrays = BoxArrays(left, top, width, height, page.astype(np.int64), places.box_entity)
+    return arrays, repairs
+
+
+def _check_disjoint(name: str, spans: SpanArrays, bounds: Bounds) -> None:
+    solid = spans.stop > spans.start
+    start, stop, entity = spans.start[solid], spans.stop[solid], spans.entity[solid]
+    if len(start) < 2:
+        return
+    if not (start[1:] >= stop[:-1]).all():
+        order = np.argsort(start, kind="stable")
+        start, stop, entity = start[order], stop[order], entity[order]
+    bad = start[1:] < stop[:-1]
+    if bad.any():
+        row = int(np.argmax(bad))
+        mine, other = int(entity[row + 1]), int(entity[row])
+        value = [int(start[row + 1]), int(stop[row + 1])]
+        raise DataError(
+            f"token {mine} at {value} overlaps token {other} at {[int(start[row]), int(stop[row])]}",
+            document=bounds.document,
+            layer=name,
+            entity=mine,
+            value=value,
+            expected="tokens that share no character",
+        )
+
+
+def _number(value: Any) -> int | float:
+    return int(value) if float(value).is_integer() else float(value)
+
+
+def _box(row: NDArray[np.float64]) -> list[int | float]:
+    return [*(float(x) for x in row[:4]), _number(row[4])]
