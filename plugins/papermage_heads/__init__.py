@@ -1,0 +1,1 @@
+"""The built-in model heads: ``linear``, ``crf`` and ``span``."""

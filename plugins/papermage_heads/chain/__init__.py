@@ -1,0 +1,1 @@
+"""Inference in linear chains: what the heads that give tags have in common."""

@@ -1,0 +1,90 @@
+"""The probability of a whole entity under a chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from papermage_heads.chain.rules import EntityRules
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from papermage_heads.chain.sums import Sums
+
+__all__ = ["EntityScorer"]
+
+
+@attrs.frozen(eq=False)
+class EntityScorer:
+    r"""Probabilities that exactly this entity, with both its ends, is in the sequence.
+
+    Given the emissions, the tags of a chain are a Markov chain, with :math:`q_i(s, t) = P(y_i = t \mid y_{i-1} = s)
+    = e^{m_{st} + x_{it}} \beta_i(t) / \beta_{i-1}(s)`. Let :math:`C_i` be :math:`q_i` where t goes on with the entity
+    of s and zero elsewhere, over the tags of one label, and :math:`\gamma` the marginals. An entity over units
+    s to e - 1 begins at s, goes on up to e - 1, and does not go on at e:
+
+    .. math:: P = (\gamma_s - \gamma_{s-1} C_s) \, C_{s+1} \cdots C_{e-1} \, (1 - C_e 1)
+
+    Exact, for every scheme whose rules are known (compare the constrained forward–backward of Culotta and McCallum
+    2004, "Confidence Estimation for Information Extraction", which needs a run for each entity).
+    """
+
+    tags: NDArray[np.int64]
+    """The tags of each label, filled up with the first. Shape (L, J)."""
+    steps: NDArray[np.float64]
+    """Transition scores between them where the entity goes on, else minus infinity. Shape (L, J, J)."""
+    real: NDArray[np.bool_]
+    """Where `tags` is not filling. Shape (L, J)."""
+
+    @classmethod
+    def of(cls, rules: EntityRules, transitions: NDArray[np.float64]) -> EntityScorer:
+        """Return the scorer for transition scores (K, K), minus infinity where forbidden."""
+        groups = [np.flatnonzero(rules.label == label) for label in range(rules.label.max() + 1)]
+        width = max((len(group) for group in groups), default=0)
+        real = np.array([[j < len(group) for j in range(width)] for group in groups]).reshape(len(groups), width)
+        tags = np.zeros(real.shape, np.int64)
+        tags[real] = np.concatenate([*groups, np.zeros(0, np.int64)])
+        pairs = (tags[:, :, None], tags[:, None, :])
+        going_on = rules.continues[pairs] & real[:, :, None] & real[:, None, :]
+        return cls(tags, np.where(going_on, transitions[pairs], -np.inf), real)
+
+    def __call__(
+        self,
+        sums: Sums,
+        lengths: NDArray[np.int64],
+        contexts: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        stops: NDArray[np.int64],
+        labels: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """Return the probability of each of E entities, given by context, start, stop and label. Shape (E,)."""
+        order = np.argsort(starts - stops, kind="stable")  # the longest first: the others drop out on the way
+        b, s, e, label = (array[order] for array in (contexts, starts, stops, labels))
+        marginals, ahead, onward = (part.numpy() for part in (sums.marginals, sums.log_ahead, sums.log_onward))
+        tags, steps = self.tags[label], self.steps[label]
+
+        def going_on(unit: NDArray[np.int64], some: slice | NDArray[np.bool_]) -> NDArray[np.float64]:
+            """Return C at ``unit`` for some of the entities. Shape (some, J, J)."""
+            row, tag = b[some, None], tags[some]
+            log = steps[some] + onward[unit[:, None], tag, row][:, None, :]
+            with np.errstate(invalid="ignore"):
+                log -= ahead[unit[:, None] - 1, tag, row][:, :, None]
+            return np.exp(np.where(np.isfinite(log), log, -np.inf))
+
+        state = marginals[s[:, None], tags, b[:, None]] * self.real[label]
+        inner = s > 0
+        before = marginals[s[inner, None] - 1, tags[inner], b[inner, None]]
+        state[inner] -= np.einsum("ej,ejk->ek", before, going_on(s[inner], inner))
+        size = e - s
+        for offset in range(1, int(size.max(initial=1))):
+            some = slice(int(np.searchsorted(-size, -offset)))
+            state[some] = np.einsum("ej,ejk->ek", state[some], going_on(s[some] + offset, some))
+        ended = np.ones_like(state)
+        inner = e < lengths[b]
+        ended[inner] -= going_on(e[inner], inner).sum(2)
+        found = np.empty(len(order))
+        found[order] = np.clip((state * ended).sum(1), 0.0, 1.0)
+        return found

@@ -1,0 +1,1 @@
+"""``head=crf``: a linear-chain conditional random field over units."""

@@ -1,0 +1,1 @@
+"""``head=linear``: each unit for itself."""
