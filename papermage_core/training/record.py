@@ -22,7 +22,7 @@ from papermage_core.model.blueprint import Blueprint
 from papermage_core.training.prepare import Splits
 from papermage_core.training.scoring import Evaluation
 
-__all__ = ["RunRecord", "write_results"]
+__all__ = ["RunRecord", "write_errors", "write_results"]
 
 _VERSIONS = ("papermage_core", "torch", "pytorch-lightning", "transformers", "numpy")
 
@@ -135,9 +135,13 @@ def write_results(folder: Path, record: RunRecord) -> None:
         "versions": record.versions,
     }
     _write(results / "results.json", [json.dumps(content, indent=2, ensure_ascii=False)])
-    errors = record.evaluations[record.split].errors
-    _write(results / "errors.jsonl", (json.dumps(error.to_json(), ensure_ascii=False) + "\n" for error in errors))
+    write_errors(results / "errors.jsonl", record.evaluations[record.split])
     write_report(folder / "report.html", record.summary())
+
+
+def write_errors(path: Path, evaluation: Evaluation) -> None:
+    """Write every mistake, a JSON line each."""
+    _write(path, (json.dumps(error.to_json(), ensure_ascii=False) + "\n" for error in evaluation.errors))
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:

@@ -1,0 +1,75 @@
+"""``papermage-evaluate``: score a checkpoint on labelled documents."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from papermage_core.cli._options import build_reader, options_help, read_options
+from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.plugin.spec import option
+
+__all__ = ["main"]
+
+_PROG = "papermage-evaluate"
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What can be typed as ``key=value``."""
+
+    model_name_or_path: Path = option(help="the checkpoint folder")
+    data_path: tuple[Path, ...] = option(help="labelled documents")
+    label_field: tuple[str, ...] = option((), help="layers that hold the gold; none: those it was trained for")
+    entity_name: str | None = option(None, help="layer of the units; none: as in training")
+    context_name: str | None = option(None, help="layer of the contexts; none: as in training")
+    batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
+    accelerator: str = option("auto", help="auto, cpu or gpu")
+    errors_path: Path | None = option(None, help="write every mistake here, a JSON line each")
+    reader: str = option("jsonl", help="document reader; its options as reader.key=value")
+    extensions: tuple[str, ...] = option((), help="extensions to call, in order")
+    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = command_parser(_PROG, __doc__.split(": ", 1)[1].capitalize(), epilog=options_help(Options))
+    parser.usage = f"{_PROG} [flags] model_name_or_path=FOLDER data_path=FILE key=value..."
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    arguments, overrides = parser.parse_known_args(argv)
+    return run(lambda: _body(arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    options, of_reader = read_options(Options, overrides)
+    from papermage_core.plugin.manager import Plugins
+
+    plugins = Plugins(options.plugins_path)
+    reader = build_reader(options.reader, of_reader, plugins)
+    from papermage_core.training.evaluate import evaluate_checkpoint
+    from papermage_core.training.record import write_errors
+
+    found = evaluate_checkpoint(
+        options.model_name_or_path,
+        options.data_path,
+        reader=reader,
+        label_fields=options.label_field,
+        entity_name=options.entity_name,
+        context_name=options.context_name,
+        batch_size=options.batch_size,
+        accelerator=options.accelerator,
+        plugins=plugins,
+        extensions=plugins.extensions(options.extensions),
+    )
+    if options.errors_path is not None:
+        write_errors(options.errors_path, found.evaluation)
+    scores = found.evaluation.scores
+    say(json.dumps(scores.to_json(), indent=2, ensure_ascii=False) if arguments.json else scores.table())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,101 @@
+"""``papermage-predict``: documents in, the same documents with the predicted layer out."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from papermage_core.cli._options import build_reader, options_help, read_options
+from papermage_core.cli._shell import command_parser, run
+from papermage_core.errors import ConfigError
+from papermage_core.plugin.spec import option
+
+__all__ = ["main"]
+
+_PROG = "papermage-predict"
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What can be typed as ``key=value``."""
+
+    model_name_or_path: str = option(help="the checkpoint folder")
+    data_path: tuple[str, ...] = option(("-",), help="documents: files, folders, globs, or - for standard input")
+    output_path: str = option("-", help="file to write, .gz compressed; - for standard output")
+    layer_name: str = option("predictions", help="layer to put the entities in")
+    layer_per_label: bool = option(False, help="put each label's entities in a layer of its name instead")
+    overwrite: bool = option(False, help="replace layers of these names that documents have already")
+    merge: bool = option(True, help="whole entities; no: one entity for each unit, with its tag")
+    min_score: float | None = option(None, help="leave out entities scored below", ge=0, le=1)
+    shard: str = option("1/1", help="of a cluster's processes, which this one is: 3/8 takes every eighth document")
+    entity_name: str | None = option(None, help="layer of the units; none: as in training")
+    context_name: str | None = option(None, help="layer of the contexts; none: as in training")
+    batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
+    device: str | None = option(None, help="cpu, cuda, cuda:1; none: the GPU where there is one")
+    num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
+    reader: str = option("jsonl", help="document reader; its options as reader.key=value")
+    extensions: tuple[str, ...] = option((), help="extensions to call, in order")
+    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = command_parser(_PROG, __doc__.split(": ", 1)[1].capitalize(), epilog=options_help(Options))
+    parser.usage = f"{_PROG} [flags] model_name_or_path=FOLDER data_path=FILE output_path=FILE key=value..."
+    arguments, overrides = parser.parse_known_args(argv)
+    return run(lambda: _body(arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    options, of_reader = read_options(Options, overrides)
+    first, every = _shard(options.shard)
+    from papermage_core.plugin.manager import Plugins
+
+    reader = build_reader(options.reader, of_reader, Plugins(options.plugins_path))
+    from papermage_core.prediction.files import Layers, annotate_files
+    from papermage_core.prediction.predictor import EntityClassificationPredictor
+
+    if options.num_threads is not None:
+        import torch
+
+        torch.set_num_threads(options.num_threads)
+    predictor = EntityClassificationPredictor.from_pretrained(
+        options.model_name_or_path,
+        options.entity_name,
+        options.context_name,
+        options.batch_size,
+        options.device,
+        plugins_path=options.plugins_path,
+        extensions=options.extensions,
+    )
+    annotate_files(
+        predictor,
+        options.data_path,
+        options.output_path,
+        reader=reader,
+        layers=Layers(
+            name=options.layer_name,
+            per_label=options.layer_per_label,
+            overwrite=options.overwrite,
+            merge=options.merge,
+            min_score=options.min_score,
+        ),
+        first=first,
+        every=every,
+    )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Return the first document, counted from 0, and the step."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ConfigError(f"shard={text!r}: expected i/n with i from 1 to n, such as 3/8")
+    return int(found[1]) - 1, int(found[2])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
