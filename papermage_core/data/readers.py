@@ -1,0 +1,134 @@
+"""Paths in, documents with their places out: files, folders, globs, compressed files and stdin."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
+
+import attrs
+
+from papermage_core.errors import DataError
+
+if TYPE_CHECKING:
+    from papermage_core.document import Document
+    from papermage_core.plugin.spec import DocumentReader
+
+__all__ = ["LocatedDocument", "LocatingReader", "expand_paths", "iter_documents", "open_bytes"]
+
+STDIN = "-"
+_JSONL = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+
+
+@attrs.frozen(eq=False)
+class LocatedDocument:
+    """A document and where it was read."""
+
+    document: Document
+    path: Path
+    line: int | None
+    """Counted from 1, blank lines included; None where the reader does not tell."""
+
+
+@runtime_checkable
+class LocatingReader(Protocol):
+    """A reader that tells the line of each document, and may list the faults it passed over in ``faults``."""
+
+    def read_located(self, path: Path) -> Iterator[tuple[int, Document]]:
+        """Yield pairs of line and document."""
+        ...
+
+
+def iter_documents(
+    paths: str | Path | Sequence[str | Path], *, reader: DocumentReader
+) -> Iterator[LocatedDocument]:
+    """Yield the documents of all files, lazily, in the order of the paths; folders and globs by name.
+
+    A path may be a file, a folder (its files with the reader's ``suffixes``, JSON Lines if it has none), a glob, or
+    ``-`` for stdin; a string may hold several with commas between. Raises DataError, before anything is read, for a
+    path that is not there and a folder without such files; and for what the reader refuses.
+    """
+    for path in expand_paths(paths, suffixes=getattr(reader, "suffixes", _JSONL)):
+        if isinstance(reader, LocatingReader):
+            for line, document in reader.read_located(path):
+                yield LocatedDocument(document, path, line)
+        else:
+            for document in reader.read(path):
+                yield LocatedDocument(document, path, None)
+
+
+def expand_paths(paths: str | Path | Sequence[str | Path], *, suffixes: Sequence[str] = _JSONL) -> list[Path]:
+    """Return the files that paths stand for (see `iter_documents`)."""
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    parts = [part for path in given for part in (_split(path) if isinstance(path, str) else [path])]
+    if not parts:
+        raise DataError("no path was given", expected="a file, a folder, a glob or - for stdin")
+    return [file for part in parts for file in _expand(Path(part), str(part), suffixes)]
+
+
+def _split(text: str) -> list[str]:
+    """Return the paths in a string; one that exists as a whole is not split at its commas."""
+    if "," not in text or os.path.lexists(text):
+        return [text]
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _expand(path: Path, text: str, suffixes: Sequence[str]) -> list[Path]:
+    if text == STDIN:
+        return [path]
+    if path.is_dir():
+        return _in_folder(path, suffixes)
+    if path.exists():
+        return [path]
+    if glob.has_magic(text):
+        found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
+        files = [file for name in found for file in (_in_folder(name, suffixes) if name.is_dir() else [name])]
+        if files:
+            return files
+        raise DataError("no file matches this pattern", path=text, expected="a pattern that matches files")
+    raise DataError("no such file or folder", path=text, expected="a file, a folder, a glob or - for stdin")
+
+
+def _in_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except OSError as exc:
+        raise DataError(f"cannot list this folder: {exc.strerror}", path=folder) from exc
+    files = [folder / name for name in names if name.endswith(tuple(suffixes)) and not name.startswith(".")]
+    if not files:
+        endings = ", ".join(suffixes)
+        raise DataError(f"no file in this folder ends in {endings}", path=folder, expected=endings)
+    return files
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Return a file open for reading, decompressed where its name ends in ``.gz`` or ``.zst``; ``-`` is stdin.
+
+    Raises DataError for a file that cannot be opened.
+    """
+    if str(path) == STDIN:
+        return sys.stdin.buffer
+    try:
+        if path.name.endswith(".gz"):
+            return gzip.open(path, "rb")  # type: ignore[return-value]
+        if path.name.endswith(".zst"):
+            return _open_zst(path)
+        return path.open("rb")
+    except OSError as exc:
+        raise DataError(f"cannot read this file: {exc.strerror or exc}", path=path) from exc
+
+
+def _open_zst(path: Path) -> IO[bytes]:
+    try:
+        import zstandard
+    except ImportError as exc:
+        needs = "reading .zst files needs zstandard: pip install 'papermage_core[zstd]'"
+        raise DataError(needs, path=path) from exc
+    import io
+
+    handle = path.open("rb")
+    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(handle, read_across_frames=True, closefd=True))

@@ -1,0 +1,224 @@
+"""Questions about two whole layers, answered in a few numpy calls.
+
+All spans are half-open. An entity of several spans lies wherever one of them does. Where one layer's entity has no
+spans, its boxes answer: by the centre of the other's box.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from papermage_core.document.arrays import offsets_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from papermage_core.document.arrays import BoxArrays, SpanArrays
+    from papermage_core.document.layer import Layer
+
+__all__ = ["UnitRanges", "context_of_units", "unit_ranges", "units_in_boxes", "units_of_contexts"]
+
+
+@attrs.frozen(eq=False)
+class UnitRanges:
+    """Runs of consecutive units that entities cover, by entity, then start. One row a run."""
+
+    entity: NDArray[np.int64]
+    start: NDArray[np.int64]
+    """The first unit."""
+    stop: NDArray[np.int64]
+    """The unit after the last."""
+    partial_start: NDArray[np.bool_]
+    """Whether the entity begins inside the first unit."""
+    partial_stop: NDArray[np.bool_]
+    """Whether the entity ends inside the last unit."""
+
+    def __len__(self) -> int:
+        return len(self.entity)
+
+
+def units_of_contexts(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the units in each context: those of context c are ``ids[offsets[c]:offsets[c + 1]]``, rising.
+
+    A unit lies in each context that its spans share characters with; one with an empty span in the context that has
+    the character there; one with boxes only where its box's centre is. Shapes (contexts + 1,) and (pairs,).
+    """
+    unit, context, _ = _pairs(units, contexts)
+    order = np.lexsort((unit, context))
+    return offsets_of(context, len(contexts)), unit[order]
+
+
+def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the context of each unit, -1 for none, and in how many contexts it lies.
+
+    Of several, the one that shares most characters, the first of equal ones. Shapes (units,), (units,).
+    """
+    unit, context, shared = _pairs(units, contexts)
+    count = np.bincount(unit, minlength=len(units))
+    best = np.full(len(units), -1, np.int64)
+    order = np.lexsort((-context, shared, unit))
+    best[unit[order]] = context[order]  # the last write of each unit wins: most characters, lowest context
+    return best, count
+
+
+def unit_ranges(entities: Layer, units: Layer) -> UnitRanges:
+    """Return the runs of consecutive units that each entity covers.
+
+    A unit is covered if it shares a character with an entity's span, or is empty and lies strictly inside one. An
+    entity with boxes and no span covers the units whose box centres lie in it. Runs of one entity that touch are one.
+    An entity that covers no unit has no row.
+    """
+    spans, unit_spans = entities.span_arrays(), units.span_arrays()
+    unit_row, entity_row = _touching(unit_spans, spans, empty_inside=True)
+    entity, unit = spans.entity[entity_row], unit_spans.entity[unit_row]
+    entity_start, entity_stop = spans.start[entity_row], spans.stop[entity_row]
+    starts_in = (entity_start > unit_spans.start[unit_row]) & (entity_start < unit_spans.stop[unit_row])
+    stops_in = (entity_stop > unit_spans.start[unit_row]) & (entity_stop < unit_spans.stop[unit_row])
+    boxless = np.bincount(spans.entity, minlength=len(entities)) == 0
+    if boxless.any():
+        box_entity, box_unit = units_in_boxes(entities, units, boxless)
+        no = np.zeros(len(box_entity), bool)
+        entity, unit = np.concatenate((entity, box_entity)), np.concatenate((unit, box_unit))
+        starts_in, stops_in = np.concatenate((starts_in, no)), np.concatenate((stops_in, no))
+    return _runs(entity, unit, starts_in, stops_in)
+
+
+def units_in_boxes(
+    entities: Layer, units: Layer, chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return pairs (entity, unit) where the centre of the unit's first box lies in a box of a chosen entity."""
+    boxes, unit_boxes = entities.box_arrays(), units.box_arrays()
+    first = np.flatnonzero(np.diff(unit_boxes.entity, prepend=-1))
+    x = (unit_boxes.left + unit_boxes.width / 2)[first]
+    y = (unit_boxes.top + unit_boxes.height / 2)[first]
+    box_rows = np.flatnonzero(chosen[boxes.entity])
+    inside, box = _points_in_boxes(x, y, unit_boxes.page[first], boxes, box_rows)
+    return boxes.entity[box], unit_boxes.entity[first][inside]
+
+
+def _pairs(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return each unit with each context it lies in, once, and how many characters they share."""
+    unit_spans, spans = units.span_arrays(), contexts.span_arrays()
+    unit_row, row = _touching(unit_spans, spans, empty_inside=False)
+    shared = np.minimum(unit_spans.stop[unit_row], spans.stop[row]) - np.maximum(
+        unit_spans.start[unit_row], spans.start[row]
+    )
+    unit, context = unit_spans.entity[unit_row], spans.entity[row]
+    unit_spanless = np.bincount(unit_spans.entity, minlength=len(units)) == 0
+    spanless = np.bincount(spans.entity, minlength=len(contexts)) == 0
+    if unit_spanless.any() or spanless.any():
+        by_box_context, by_box_unit = units_in_boxes(contexts, units, np.ones(len(contexts), bool))
+        wanted = unit_spanless[by_box_unit] | spanless[by_box_context]
+        unit = np.concatenate((unit, by_box_unit[wanted]))
+        context = np.concatenate((context, by_box_context[wanted]))
+        shared = np.concatenate((shared, np.zeros(int(wanted.sum()), np.int64)))
+    return _merge(unit, context, shared)
+
+
+def _merge(
+    unit: NDArray[np.int64], context: NDArray[np.int64], shared: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    if not len(unit):
+        return unit, context, shared
+    order = np.lexsort((context, unit))
+    unit, context, shared = unit[order], context[order], shared[order]
+    new = np.flatnonzero((np.diff(unit, prepend=-1) != 0) | (np.diff(context, prepend=-1) != 0))
+    return unit[new], context[new], np.add.reduceat(shared, new)
+
+
+def _touching(
+    units: SpanArrays, spans: SpanArrays, *, empty_inside: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows (unit, span) that share a character.
+
+    Of a unit with an empty span: those of spans around its place; with ``empty_inside`` the place must be strictly
+    inside, else it may be the start too. Empty ``spans`` touch nothing.
+    """
+    solid = np.flatnonzero(units.stop > units.start)
+    empty = np.flatnonzero(units.stop <= units.start)
+    rows, span_rows = _overlapping(units.start[solid], units.stop[solid], spans.start, spans.stop)
+    rows = solid[rows]
+    if len(empty):
+        place = units.start[empty]
+        more, more_spans = _overlapping(place, place + 1, spans.start, spans.stop)
+        if empty_inside:
+            strictly = spans.start[more_spans] < place[more]
+            more, more_spans = more[strictly], more_spans[strictly]
+        rows, span_rows = np.concatenate((rows, empty[more])), np.concatenate((span_rows, more_spans))
+    return rows, span_rows
+
+
+def _overlapping(
+    start: NDArray[np.int64], stop: NDArray[np.int64], other_start: NDArray[np.int64], other_stop: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows (of these, of those) of non-empty half-open intervals that overlap.
+
+    With these sorted by start, the greatest stop so far is sorted as well. So of each other interval, what overlaps
+    lies between the first row whose greatest stop passes its start and the last that begins before its stop; where
+    these overlap among themselves, some in between do not, and are taken out again.
+    """
+    order = np.argsort(start, kind="stable")
+    start, stop = start[order], stop[order]
+    reach = np.maximum.accumulate(stop) if len(stop) else stop
+    low = np.searchsorted(reach, other_start, "right")
+    high = np.searchsorted(start, other_stop, "left")
+    count = np.where(other_stop > other_start, np.maximum(high - low, 0), 0)
+    others = np.repeat(np.arange(len(other_start)), count)
+    rows = np.arange(len(others)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
+    if len(stop) and (reach != stop).any():
+        real = stop[rows] > other_start[others]
+        rows, others = rows[real], others[real]
+    return order[rows], others
+
+
+def _points_in_boxes(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    page: NDArray[np.int64],
+    boxes: BoxArrays,
+    box_rows: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return pairs (point, box) where a point lies in a box, edges included, box by box."""
+    if not len(x) or not len(box_rows):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    by_height = np.lexsort((y, page))
+    # One number that sorts by page, then by height: heights are shares of the page, hardly beyond 0 to 1.
+    tall = 4.0 + max(np.abs(y).max(), np.abs(boxes.top).max(), np.abs(boxes.top + boxes.height).max())
+    key = page[by_height] * (2 * tall) + y[by_height]
+    top = boxes.page[box_rows] * (2 * tall) + boxes.top[box_rows]
+    slack = 1e-9 * (np.abs(top) + 1)
+    low = np.searchsorted(key, top - slack, "left")
+    high = np.searchsorted(key, top + boxes.height[box_rows] + slack, "right")
+    count = np.maximum(high - low, 0)
+    box = np.repeat(box_rows, count)
+    at = np.arange(len(box)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
+    point = by_height[at]
+    inside = (
+        (page[point] == boxes.page[box])
+        & (x[point] >= boxes.left[box])
+        & (x[point] <= boxes.left[box] + boxes.width[box])
+        & (y[point] >= boxes.top[box])
+        & (y[point] <= boxes.top[box] + boxes.height[box])
+    )
+    return point[inside], box[inside]
+
+
+def _runs(
+    entity: NDArray[np.int64], unit: NDArray[np.int64], starts_in: NDArray[np.bool_], stops_in: NDArray[np.bool_]
+) -> UnitRanges:
+    if not len(entity):
+        none = np.zeros(0, np.int64)
+        return UnitRanges(none, none, none, none.astype(bool), none.astype(bool))
+    order = np.lexsort((unit, entity))
+    entity, unit, starts_in, stops_in = entity[order], unit[order], starts_in[order], stops_in[order]
+    # Several spans of an entity in one unit: its edge is reached if one of them reaches it.
+    pair = np.flatnonzero((np.diff(entity, prepend=-1) != 0) | (np.diff(unit, prepend=-1) != 0))
+    starts_in, stops_in = np.logical_and.reduceat(starts_in, pair), np.logical_and.reduceat(stops_in, pair)
+    entity, unit = entity[pair], unit[pair]
+    new = (np.diff(entity, prepend=-1) != 0) | (np.diff(unit, prepend=-2) > 1)
+    first = np.flatnonzero(new)
+    last = np.append(first[1:], len(entity)) - 1
+    return UnitRanges(entity[first], unit[first], unit[last] + 1, starts_in[first], stops_in[last])
