@@ -1,0 +1,150 @@
+"""What every component must keep to: its config. The suites of the kinds build on it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import attrs
+
+from papermage_core.config.structure import structure, unstructure
+from papermage_core.errors import ConfigError
+from papermage_core.plugin.component import KEYS
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.options import faults_of_config_class
+from papermage_core.plugin.spec import LabelSchemeConfig, ModelHeadConfig
+from papermage_core.testing.faults import each, fail, require
+from papermage_core.testing.strategies import configs
+
+__all__ = ["ComponentSuite"]
+
+_LOOK = (
+    "import sys\n"
+    "from papermage_core.plugin.manager import Plugins\n"
+    "Plugins().config_class(sys.argv[1], sys.argv[2])\n"
+    "print(' '.join(sorted({'torch', 'transformers', 'pytorch_lightning'} & set(sys.modules))))\n"
+)
+
+
+class ComponentSuite:
+    """Checks of a component's config class.
+
+    Name the component as installed, or give its config class. Each check runs for every one of ``options``; give at
+    least one where an option is required, and one more for each option that changes what is built.
+    """
+
+    kind: ClassVar[str]
+    component: ClassVar[str] = ""
+    """Name of an installed component."""
+    config_class: ClassVar[type[Any] | None] = None
+    """Its config class, for a component that is not installed."""
+    options: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    """Options to check the component with, as a config file would give them."""
+
+    def found_class(self) -> type[Any]:
+        """Return the config class under test."""
+        if self.config_class is not None:
+            return self.config_class
+        require(self.component, f"{type(self).__name__} names no component", 'set component = "name"')
+        return Plugins().config_class(self.kind, self.component)
+
+    def configs(self) -> list[Any]:
+        """Return the configs under test, one for each of ``options``."""
+        key, name = KEYS[self.kind], self.component or self.found_class().__name__
+        return [structure(self.found_class(), options, key=key, name=name) for options in self.options]
+
+    def test_the_config_class_keeps_to_the_specification(self) -> None:
+        """Frozen, keyword-only, immutable defaults, types that can be typed, nothing abstract left."""
+        faults = faults_of_config_class(self.found_class())
+        require(not faults, f"{self.found_class().__name__}: {'; '.join(faults)}", "change the class as it says")
+
+    def test_every_option_has_a_help(self) -> None:
+        """A user sees what each option is for."""
+        silent = [name for name, text in _helps(self.found_class()).items() if not text]
+        require(not silent, f"options without help: {', '.join(silent)}", 'declare them with option(..., help="...")')
+
+    def test_the_defaults_are_within_their_own_limits(self) -> None:
+        """The options under test build a config."""
+        try:
+            self.configs()
+        except ConfigError as exc:
+            fail(str(exc), "correct the default or the limits of the option, or the options of the suite")
+
+    def test_equal_options_give_equal_configs(self) -> None:
+        """Configs are compared by content, and hashable."""
+        for first, second in zip(self.configs(), self.configs(), strict=True):
+            require(first == second, f"two configs of equal options differ: {first}", "keep eq=True and plain values")
+            require(hash(first) == hash(second), f"equal configs hash differently: {first}", "define no __hash__")
+
+    def test_a_config_is_the_same_after_writing_and_reading(self) -> None:
+        """What a checkpoint or ``config.yaml`` keeps gives the same config back, for options of all kinds."""
+        for config in self.configs():
+            check_round_trip(config)
+        required = {name: value for name, value in self.options[0].items() if "." not in name}
+        each(configs(self.found_class(), **_structured(self.configs()[0], required)), check_round_trip)
+
+    def test_a_config_is_the_same_after_pickling(self) -> None:
+        """Worker processes get configs by pickle."""
+        for config in self.configs():
+            try:
+                copy = pickle.loads(pickle.dumps(config))  # the suite's own bytes
+            except Exception as exc:
+                fail(f"pickling {config} failed: {exc}", "define the config class at the top level of its module")
+            require(copy == config, f"{config} came back from pickling as {copy}", "keep plain values in the config")
+
+    def test_an_unknown_option_is_refused(self) -> None:
+        """A misspelt option is never taken in silence."""
+        try:
+            structure(self.found_class(), {**self.options[0], "no_such_option": 1}, key="key", name="name")
+        except ConfigError:
+            return
+        fail("the option 'no_such_option' was taken", "declare options as fields; do not take **kwargs")
+
+    def test_finding_the_config_class_imports_no_torch(self) -> None:
+        """Listing and checking a config stay fast. For components named by ``component``."""
+        if self.config_class is not None:
+            return
+        command = [sys.executable, "-c", _LOOK, self.kind, self.component]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        require(done.returncode == 0, f"in a process of its own: {done.stderr.strip()}", "see the last line of it")
+        heavy = done.stdout.strip()
+        require(
+            not heavy, f"its module imports {heavy}", "import that inside build(), or in a file that build() imports"
+        )
+
+
+def _helps(config_class: type[Any]) -> dict[str, str]:
+    from papermage_core.plugin.options import describe_options
+
+    return {option.name: option.help for option in describe_options(config_class)}
+
+
+def _structured(config: Any, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that a config has for these options."""
+    return {f.alias: getattr(config, f.name) for f in attrs.fields(type(config)) if f.alias in names}
+
+
+def check_round_trip(config: Any) -> None:
+    try:
+        written = json.dumps(unstructure(config))
+    except (TypeError, ValueError) as exc:
+        fail(f"{config} cannot be written as JSON: {exc}", "use only the option types that ComponentConfig lists")
+    copy = structure(type(config), json.loads(written), key="key", name=type(config).__name__)
+    require(
+        copy == config, f"{config} came back from {written} as {copy}", "do not convert or compute values of fields"
+    )
+
+
+def targets_of(config_class: type[Any]) -> str:
+    """Return ``"tags"`` or ``"spans"``. Fails where a class states something else."""
+    targets: Any = getattr(config_class, "targets", None)
+    require(
+        issubclass(config_class, (ModelHeadConfig, LabelSchemeConfig)) and targets in ("tags", "spans"),
+        f"{config_class.__name__}.targets is {targets!r}",
+        'set the class variable targets to "tags" or "spans"',
+    )
+    return str(targets)

@@ -1,0 +1,274 @@
+"""The conformance suite of label schemes."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import pickle
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+from hypothesis import strategies as st
+
+from papermage_core.errors import ConfigError
+from papermage_core.plugin.spec import LabelScheme, UnitSpan
+from papermage_core.testing.component import ComponentSuite, targets_of
+from papermage_core.testing.faults import each, fail, require
+from papermage_core.testing.strategies import labels, legal_tags, unit_spans
+
+__all__ = ["LabelSchemeSuite"]
+
+
+class LabelSchemeSuite(ComponentSuite):
+    """Subclass as ``class TestMine(LabelSchemeSuite): component = "mine"``."""
+
+    kind: ClassVar[str] = "label_scheme"
+
+    def test_the_scheme_states_its_targets_and_labels(self) -> None:
+        """Config and scheme agree on targets; the scheme knows its labels in the order given."""
+        for scheme, names in self._schemes(("one", "two")):
+            require(
+                scheme.targets == targets_of(self.found_class()),
+                f"the config says targets = {targets_of(self.found_class())!r}, the scheme {scheme.targets!r}",
+                "state the same in both",
+            )
+            require(
+                tuple(scheme.labels) == names and isinstance(scheme.labels, tuple),
+                f"built for the labels {names}, the scheme has {scheme.labels!r}",
+                "set self.labels = tuple(labels)",
+            )
+
+    def test_the_tables_of_tags_are_whole(self) -> None:
+        """Shapes and types of the tables, ``"O"`` first and legal throughout, and every tag of use."""
+        for scheme, _ in self._schemes(("one", "two")):
+            if scheme.targets == "tags":
+                _check_tables(scheme)
+
+    def test_there_are_legal_sequences_of_every_length(self) -> None:
+        """A head could predict nothing otherwise."""
+        for scheme, _ in self._schemes(("one", "two")):
+            if scheme.targets == "tags":
+                for n in range(1, 2 * len(scheme.tags)):
+                    require(_reachable(scheme, n), f"no sequence of {n} tags is legal", "see the three tables")
+
+    def test_entities_come_back_from_encode_and_decode(self) -> None:
+        """Nothing is lost or invented, up to what the scheme says of itself."""
+
+        def check(case: tuple[LabelScheme, int, list[UnitSpan]]) -> None:
+            scheme, n, spans = case
+            target = scheme.encode(spans, n)
+            found = scheme.decode(target)
+            expected = _joined(spans) if scheme.joins_neighbours else spans
+            require(
+                sorted(found, key=_order) == sorted(expected, key=_order),
+                f"{expected} in {n} units came back as {found}, through {_shown(scheme, target)}",
+                "make decode the inverse of encode; if entities that touch are joined on purpose, say "
+                "joins_neighbours = True",
+            )
+            require(
+                [(s.start, s.stop) for s in found] == sorted((s.start, s.stop) for s in found),
+                f"decode returned {found}",
+                "sort the entities by start, then stop",
+            )
+
+        self._each(self._entities, check)
+
+    def test_encoded_tags_are_legal(self) -> None:
+        """``encode`` makes an int64 array of shape (n,), known tags only, in a legal order."""
+
+        def check(case: tuple[LabelScheme, int, list[UnitSpan]]) -> None:
+            scheme, n, spans = case
+            if scheme.targets != "tags":
+                return
+            tags = scheme.encode(spans, n)
+            require(
+                isinstance(tags, np.ndarray) and tags.dtype == np.int64 and tags.shape == (n,),
+                f"encode returned {tags!r} for {n} units",
+                "return an int64 array of shape (n_units,)",
+            )
+            require(
+                ((tags >= 0) & (tags < len(scheme.tags))).all(), f"encode returned {tags}", "return indices into tags"
+            )
+            require(
+                scheme.allows(tags),
+                f"{spans} in {n} units is written as {_shown(scheme, tags)}, which the scheme's tables forbid",
+                "correct start_allowed, end_allowed and transition_allowed, or encode",
+            )
+
+        self._each(self._entities, check)
+
+    def test_legal_tags_mean_entities_that_can_be_encoded(self) -> None:
+        """Whatever a head may decode can be written again, and means the same then."""
+
+        def check(case: tuple[LabelScheme, Any]) -> None:
+            scheme, tags = case
+            found = scheme.decode(tags)
+            again = scheme.decode(scheme.encode(found, len(tags)))
+            require(
+                again == found,
+                f"the legal tags {_shown(scheme, tags)} mean {found}, which is read as {again} when written again",
+                "make encode and decode agree on every legal sequence",
+            )
+
+        self._each(self._legal, check)
+
+    def test_ill_formed_tags_are_read(self) -> None:
+        """Any sequence of tags, unknown ones too, is read as entities within the context that do not overlap."""
+
+        def check(case: tuple[LabelScheme, Any]) -> None:
+            scheme, tags = case
+            try:
+                found = scheme.decode(tags)
+            except Exception as exc:
+                fail(f"decode failed for {_shown(scheme, tags)}: {type(exc).__name__}: {exc}", "read any sequence")
+            _check_within(found, len(tags), scheme)
+
+        self._each(self._any_tags, check)
+
+    def test_entities_that_cannot_be_written_are_refused(self) -> None:
+        """ValueError for an unknown label, for a span outside the context, and for overlap where there is none."""
+        for scheme, (label, *_) in self._schemes(("one", "two")):
+            _check_refused(scheme, [UnitSpan(0, 1, "no such label")], "a label that is not one of its labels")
+            _check_refused(scheme, [UnitSpan(2, 9, label)], "a span that ends outside the context")
+            _check_refused(scheme, [UnitSpan(-1, 1, label)], "a span that starts outside the context")
+            if not scheme.allows_overlap:
+                overlapping = [UnitSpan(0, 2, label), UnitSpan(1, 3, label)]
+                _check_refused(scheme, overlapping, "overlapping entities, with allows_overlap = False,")
+
+    def test_a_context_of_no_units_has_no_entities(self) -> None:
+        """The empty context passes through."""
+        for scheme, _ in self._schemes(("one", "two")):
+            target = scheme.encode([], 0)
+            require(len(target) == 0, f"encode([], 0) returned {target!r}", "return an empty target")
+            require(scheme.decode(target) == [], "decode found entities in no units", "return an empty list")
+
+    def test_the_scheme_can_be_pickled(self) -> None:
+        """Worker processes encode with a copy."""
+        for scheme, names in self._schemes(("one", "two")):
+            spans = [UnitSpan(0, 2, names[0])]
+            try:
+                copy = pickle.loads(pickle.dumps(scheme))  # the suite's own bytes
+            except Exception as exc:
+                fail(f"pickling failed: {exc}", "define the scheme's class at the top level of its module")
+            require(
+                copy.decode(copy.encode(spans, 3)) == scheme.decode(scheme.encode(spans, 3)),
+                "a pickled copy of the scheme encodes otherwise",
+                "keep all of its state in plain attributes",
+            )
+
+    def _schemes(self, names: tuple[str, ...]) -> list[tuple[LabelScheme, tuple[str, ...]]]:
+        return [(self._build(config, names), names) for config in self.configs()]
+
+    def _build(self, config: Any, names: tuple[str, ...]) -> LabelScheme:
+        try:
+            scheme = config.build(names)
+        except ConfigError as exc:
+            fail(f"{config} cannot hold the labels {names}: {exc}", "allow any label but the tags' own 'O'")
+        require(isinstance(scheme, LabelScheme), f"build returned {scheme!r}", "return a subclass of LabelScheme")
+        return scheme  # type: ignore[no-any-return]
+
+    def _each(self, strategy: Callable[[Any], st.SearchStrategy[Any]], check: Callable[[Any], None]) -> None:
+        for config in self.configs():
+            schemes = labels().map(functools.partial(self._build, config))
+            each(schemes.flatmap(strategy), check, examples=60)
+
+    @staticmethod
+    def _entities(scheme: LabelScheme) -> st.SearchStrategy[Any]:
+        return st.integers(0, 12).flatmap(
+            lambda n: st.tuples(
+                st.just(scheme),
+                st.just(n),
+                unit_spans(scheme.labels, n, overlap=scheme.allows_overlap, fragments=scheme.allows_fragments),
+            )
+        )
+
+    @staticmethod
+    def _legal(scheme: LabelScheme) -> st.SearchStrategy[Any]:
+        if scheme.targets != "tags":
+            return st.just((scheme, []))
+        return st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(scheme), legal_tags(scheme, n)))
+
+    @staticmethod
+    def _any_tags(scheme: LabelScheme) -> st.SearchStrategy[Any]:
+        if scheme.targets != "tags":
+            return st.just((scheme, []))
+        tags = st.lists(st.integers(-1, len(scheme.tags) - 1), max_size=8)
+        return st.tuples(st.just(scheme), tags.map(lambda values: np.array(values, np.int64)))
+
+
+def _check_tables(scheme: LabelScheme) -> None:
+    k = len(scheme.tags)
+    require(scheme.tags[:1] == ("O",), f"tags are {scheme.tags}", 'make "O" the first tag')
+    require(len(set(scheme.tags)) == k, f"tags are {scheme.tags}", "give every tag a name of its own")
+    tables = {"start_allowed": (k,), "end_allowed": (k,), "transition_allowed": (k, k)}
+    for name, shape in tables.items():
+        table = np.asarray(getattr(scheme, name, None))
+        require(
+            table.shape == shape and table.dtype == np.bool_,
+            f"{name} has shape {table.shape} and dtype {table.dtype}",
+            f"make it a bool array of shape {shape}",
+        )
+    require(
+        scheme.start_allowed[0] and scheme.end_allowed[0] and scheme.transition_allowed[0, 0],
+        "a context without entities is not legal",
+        "allow O at the start, at the end, and after O",
+    )
+    for tag in range(k):
+        require(_is_used(scheme, tag), f"no legal sequence holds the tag {scheme.tags[tag]!r}", "see the three tables")
+
+
+def _is_used(scheme: LabelScheme, tag: int) -> bool:
+    k = len(scheme.tags)
+    reached, finishing = np.array(scheme.start_allowed), np.array(scheme.end_allowed)
+    for _ in range(k):
+        reached = reached | (reached[:, None] & scheme.transition_allowed).any(0)
+        finishing = finishing | (scheme.transition_allowed & finishing[None, :]).any(1)
+    return bool(reached[tag] and finishing[tag])
+
+
+def _reachable(scheme: LabelScheme, n: int) -> bool:
+    reached: Any = np.array(scheme.start_allowed)
+    for _ in range(n - 1):
+        reached = (reached[:, None] & scheme.transition_allowed).any(0)
+    return bool((reached & scheme.end_allowed).any())
+
+
+def _check_within(spans: list[UnitSpan], n: int, scheme: LabelScheme) -> None:
+    for span in spans:
+        inside = 0 <= span.start < span.stop <= n and span.label in scheme.labels
+        require(inside, f"decode returned {span} in {n} units", "return known labels inside the context")
+    if not scheme.allows_overlap:
+        for first, second in itertools.pairwise(spans):
+            require(first.stop <= second.start, f"decode returned {first} and {second}", "let entities not overlap")
+
+
+def _check_refused(scheme: LabelScheme, spans: list[UnitSpan], what: str) -> None:
+    try:
+        target = scheme.encode(spans, 4)
+    except ValueError:
+        return
+    except Exception as exc:
+        fail(f"encode raised {type(exc).__name__} for {what}", "raise ValueError there")
+    fail(f"encode took {what} and returned {_shown(scheme, target)}", "raise ValueError there")
+
+
+def _joined(spans: list[UnitSpan]) -> list[UnitSpan]:
+    joined: list[UnitSpan] = []
+    for span in spans:
+        if joined and joined[-1].label == span.label and joined[-1].stop == span.start:
+            joined[-1] = attrs.evolve(joined[-1], stop=span.stop)
+        else:
+            joined.append(span)
+    return joined
+
+
+def _order(span: UnitSpan) -> tuple[Any, ...]:
+    return span.start, span.stop, span.label, span.fragments
+
+
+def _shown(scheme: LabelScheme, target: Any) -> str:
+    if scheme.targets != "tags":
+        return repr(target)
+    return " ".join(scheme.tags[tag] if tag >= 0 else "?" for tag in np.asarray(target).tolist())

@@ -1,0 +1,185 @@
+"""Hypothesis strategies: contexts, labels, entities, tag sequences and configs."""
+
+from __future__ import annotations
+
+import enum
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+import attrs
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from papermage_core.plugin.options import describe_options
+from papermage_core.plugin.spec import Context, ContextNeeds, LabelScheme, UnitSpan
+
+__all__ = ["configs", "contexts", "labels", "legal_tags", "unit_spans", "words"]
+
+T = TypeVar("T")
+
+WORDS = (
+    "the", "of", "Heart", "failure", "BRCA1", "p53", "10.1101/2020.01.05", "(2019)", "naïve", "日本語", "e.g.", "–",
+    "a" * 70, "", "\u00ad", "\u200b", "ﬁnding", "🙂", "Smith,", "T", "\ufffd",
+)  # fmt: skip
+LABELS = ("Disease", "author", "B-X", "a-b", "O-ring", "日本", "I", "title")
+
+
+def words() -> st.SearchStrategy[str]:
+    """Return words as documents have them: common, rare, long, wordless, of other scripts."""
+    return st.sampled_from(WORDS)
+
+
+@st.composite
+def contexts(
+    draw: st.DrawFn, needs: ContextNeeds | None = None, min_units: int = 0, max_units: int = 12, bare: bool = False
+) -> Context:
+    """Draw a context with what the encoder ``needs``; without boxes, groups and metadata if it is ``bare``."""
+    needs = needs or ContextNeeds()
+    texts = draw(st.lists(words(), min_size=min_units, max_size=max_units))
+    n = len(texts)
+    random = np.random.default_rng(draw(st.integers(0, 2**16)))
+    boxes = _boxes(random, n) if needs.boxes and not bare else None
+    pages = None
+    if boxes is not None:
+        pages = np.where(np.isnan(boxes[:, 0]), -1, random.integers(0, 2, n)).astype(np.int32)
+    return Context(
+        words=texts,
+        space_before=random.random(n) < 0.8,
+        boxes=boxes,
+        pages=pages,
+        groups={} if bare else {name: _groups(random, n) for name in needs.groups},
+        metadata={} if bare else {key: _metadata(random, n) for key in needs.metadata},
+    )
+
+
+def _boxes(random: np.random.Generator, n: int) -> NDArray[np.float32]:
+    corners = np.sort(random.random((n, 2, 2)), axis=1)  # shape: (n, corner, axis)
+    boxes = corners.reshape(n, 4)
+    boxes[random.random(n) < 0.15] = np.nan
+    return boxes.astype(np.float32)
+
+
+def _groups(random: np.random.Generator, n: int) -> NDArray[np.int32]:
+    groups = np.cumsum(random.random(n) < 0.3)
+    return np.where(random.random(n) < 0.1, -1, groups).astype(np.int32)
+
+
+def _metadata(random: np.random.Generator, n: int) -> list[Any]:
+    kinds: list[Any] = [None, 9.5, 12, "Times-Bold", True]
+    return [kinds[i] for i in random.integers(0, len(kinds), n)]
+
+
+def labels(max_size: int = 3) -> st.SearchStrategy[tuple[str, ...]]:
+    """Return tuples of different labels, some of them easily mistaken for tags."""
+    return st.lists(st.sampled_from(LABELS), min_size=1, max_size=max_size, unique=True).map(tuple)
+
+
+@st.composite
+def unit_spans(
+    draw: st.DrawFn, labels: Sequence[str], n_units: int, *, overlap: bool = False, fragments: bool = False
+) -> list[UnitSpan]:
+    """Draw different entities in a context of ``n_units``, sorted by start, stop and label."""
+    spans: list[UnitSpan] = []
+    taken = np.zeros(n_units, bool)
+    for _ in range(draw(st.integers(0, min(5, n_units)))):
+        start = draw(st.integers(0, n_units - 1))
+        stop = draw(st.integers(start + 1, min(n_units, start + 5)))
+        if not overlap and taken[start:stop].any():
+            continue
+        taken[start:stop] = True
+        spans.append(UnitSpan(start, stop, draw(st.sampled_from(labels)), _fragments(draw, start, stop, fragments)))
+    return sorted(dict.fromkeys(spans), key=lambda span: (span.start, span.stop, span.label, span.fragments))
+
+
+def _fragments(draw: st.DrawFn, start: int, stop: int, wanted: bool) -> tuple[tuple[int, int], ...]:
+    if not wanted or stop - start < 3 or not draw(st.booleans()):
+        return ()
+    gap = draw(st.integers(start + 1, stop - 2))
+    return ((start, gap), (gap + 1, stop))
+
+
+@st.composite
+def legal_tags(draw: st.DrawFn, scheme: LabelScheme, n_units: int) -> NDArray[np.int64]:
+    """Draw a sequence of tags that the scheme allows. Shape (n_units,)."""
+    tags: list[int] = []
+    finishing = _finishing(scheme, n_units)
+    for i in range(n_units):
+        allowed = scheme.start_allowed if i == 0 else scheme.transition_allowed[tags[-1]]
+        choices = np.flatnonzero(allowed & finishing[i]).tolist()
+        assume(choices)
+        tags.append(draw(st.sampled_from(choices)))
+    return np.array(tags, np.int64)
+
+
+def _finishing(scheme: LabelScheme, n_units: int) -> NDArray[np.bool_]:
+    """Return [i, k]: whether a sequence with tag k at unit i can be finished legally. Shape (n_units, K)."""
+    rows = [np.asarray(scheme.end_allowed, bool)]
+    for _ in range(n_units - 1):
+        rows.append((scheme.transition_allowed & rows[-1][None, :]).any(1))
+    return np.array(rows[::-1])
+
+
+def configs(config_class: type[T], **given: Any) -> st.SearchStrategy[T]:
+    """Return configs of a class: every option drawn from its type and limits, but for those ``given``."""
+    return _configs(config_class, given)
+
+
+@st.composite
+def _configs(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any]) -> Any:
+    try:
+        return config_class(**{**_drawn(draw, config_class, given), **given})
+    except ValueError:  # a rule between options, which only the class knows
+        assume(False)
+        raise
+
+
+def _drawn(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(config_class)
+    described = {option.name: option for option in describe_options(config_class)}
+    values = {}
+    for field in attrs.fields(config_class):
+        if not field.init or field.alias in given:
+            continue
+        hint = hints[field.name]
+        if isinstance(hint, type) and attrs.has(hint):
+            values[field.alias] = draw(configs(hint))
+        else:
+            values[field.alias] = draw(_values(hint, described[field.alias].limits))
+    return values
+
+
+def _values(hint: Any, limits: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+    if "choices" in limits:
+        return st.sampled_from(list(limits["choices"]))
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return st.one_of([_values(argument, limits) for argument in arguments])
+    if origin is Literal:
+        return st.sampled_from(list(arguments))
+    if origin is tuple:
+        return st.lists(_values(arguments[0], {}), max_size=3).map(tuple)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return st.sampled_from(list(hint))
+    if hint in (int, float):
+        return _numbers(hint, limits)
+    simple: dict[Any, st.SearchStrategy[Any]] = {
+        type(None): st.none(),
+        bool: st.booleans(),
+        str: st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=8),
+        Path: st.sampled_from([Path("a"), Path("b/c.txt")]),
+    }
+    return simple[hint] if hint in simple else configs(hint)
+
+
+def _numbers(hint: Any, limits: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+    low = limits.get("ge", limits.get("gt", 0))
+    high = limits.get("le", limits.get("lt", low + 8))
+    open_low, open_high = "gt" in limits, "lt" in limits
+    if hint is int:
+        return st.integers(int(low) + open_low, int(high) - open_high)
+    return st.floats(low, high, exclude_min=open_low, exclude_max=open_high)
