@@ -57,8 +57,8 @@ def from_file(path: Path) -> list[Given]:
         line = f":{exc.problem_mark.line + 1}" if exc.problem_mark else ""
         raise ConfigError(f"{path}{line}: not well-formed YAML: {exc.problem or exc.context}") from exc
     except yaml.YAMLError as exc:
-        raise ConfigError(f"{path}: not well-formed YAML: {exc}") from exc
-    if node is None:
+        raise ConfigError(f"{path}: not well-formed YAML: {str(exc).splitlines()[0]}") from exc
+    if node is None or (isinstance(node, yaml.ScalarNode) and _is_plain(node) and not node.value):
         return []
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{path}:{_line(node)}: expected 'key: value' lines")
@@ -70,7 +70,7 @@ def _is_override(argument: str) -> bool:
 
 
 def _with_next(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
-    return zip(overrides, [*overrides[1:], ""], strict=True)
+    return zip(overrides, [*overrides, ""][1:], strict=True)
 
 
 def _bad_overrides(bad: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -138,11 +138,16 @@ def _value(node: Any, place: str, above: frozenset[int]) -> Any:
     if id(node) in above:
         raise ConfigError(f"{place}: the value contains itself")
     if isinstance(node, yaml.ScalarNode):
-        return Text(node.value) if node.style is None else str(node.value)
+        return Text(node.value) if _is_plain(node) else str(node.value)
     above |= {id(node)}
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, place, above) for item in node.value]
     return {_value(key, place, above): _value(item, place, above) for key, item in node.value}
+
+
+def _is_plain(node: Any) -> bool:
+    """Whether a scalar is unquoted; PyYAML's two parsers say so in different ways."""
+    return not node.style
 
 
 def _line(node: Any) -> int:

@@ -1,0 +1,144 @@
+"""Files and arguments are read without guessing, and keep their places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from papermage_core.config.given import from_file, from_mapping, from_overrides
+from papermage_core.config.values import Text
+from papermage_core.errors import ConfigError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def pairs(folder: Path, text: str) -> dict[str, object]:
+    return {item.key: item.value for item in from_file(written(folder, text))}
+
+
+def test_yaml_values_stay_texts(tmp_path: Path) -> None:
+    text = "label_field: on\nlearning_rate: 5e-5\nnotes: 2020-01-01\nseed: 0x10\n"
+
+    assert pairs(tmp_path, text) == {
+        "label_field": "on",
+        "learning_rate": "5e-5",
+        "notes": "2020-01-01",
+        "seed": "0x10",
+    }
+
+
+def test_only_unquoted_yaml_may_say_none(tmp_path: Path) -> None:
+    found = pairs(tmp_path, "a: none\nb: 'none'\n")
+
+    assert isinstance(found["a"], Text)
+    assert not isinstance(found["b"], Text)
+
+
+def test_nested_yaml_becomes_dotted_keys(tmp_path: Path) -> None:
+    text = "head: {name: crf, dropout: 0.1}\nencoder:\n  lora:\n    name: q\n    rank: 8\nencoder.width: 3\n"
+
+    assert pairs(tmp_path, text) == {
+        "head": "crf",
+        "head.dropout": "0.1",
+        "encoder.lora.name": "q",
+        "encoder.lora.rank": "8",
+        "encoder.width": "3",
+    }
+
+
+def test_yaml_lists_and_mappings_are_kept(tmp_path: Path) -> None:
+    assert pairs(tmp_path, "label_field: [a, 'b,c']\nmax_time: {hours: 2}\n") == {
+        "label_field": ["a", "b,c"],
+        "max_time": {"hours": "2"},
+    }
+
+
+def test_each_value_knows_its_line(tmp_path: Path) -> None:
+    path = written(tmp_path, "# comment\nseed: 1\nhead:\n  dropout: 0.1\n")
+
+    assert [item.source for item in from_file(path)] == [f"{path}:2", f"{path}:4"]
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "\ufeffseed: 1\n"])
+def test_empty_files_and_byte_order_marks_are_fine(tmp_path: Path, text: str) -> None:
+    assert set(pairs(tmp_path, text)) <= {"seed"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1\nb: 2\n", "config.yaml:2: not well-formed YAML"),
+        ("- a\n- b\n", "config.yaml:1: expected 'key: value' lines"),
+        ("just words", "config.yaml:1: expected 'key: value' lines"),
+        ("seed: 1\nnotes: x\nseed: 2\n", "config.yaml:3: seed is given twice, first in line 1"),
+        ("head:\n  dropout: 1\n  dropout: 2\n", "config.yaml:3: head.dropout is given twice, first in line 2"),
+        ("? [a, b]\n: 1\n", "config.yaml:1: expected a name before ':'"),
+        ("head: &h\n  inner: *h\n", "head.inner contains itself"),
+        ("label_field: &l\n  - *l\n", "the value contains itself"),
+        ("a: 1\n---\nb: 2\n", "not well-formed YAML"),
+        ("a: \0", "not well-formed YAML"),
+    ],
+)
+def test_a_faulty_file_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_file(written(tmp_path, text))
+
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_missing_file_a_folder_and_binary_data_are_told(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x80")
+
+    for name, message in [("none.yaml", "No such file"), ("", "Is a directory"), ("binary.yaml", "not UTF-8")]:
+        with pytest.raises(ConfigError, match=message):
+            from_file(tmp_path / name)
+
+
+def test_python_mappings_may_be_nested_or_dotted() -> None:
+    given = from_mapping({"head": {"name": "crf", "dropout": 0.1}, "encoder.width": 3, "max_time": {"hours": 2}})
+
+    assert {item.key: item.value for item in given} == {
+        "head": "crf",
+        "head.dropout": 0.1,
+        "encoder.width": 3,
+        "max_time": {"hours": 2},
+    }
+
+
+def test_everything_after_the_first_equals_sign_is_the_value() -> None:
+    (item,) = from_overrides(["notes=a=b c"])
+
+    assert (item.key, item.value) == ("notes", "a=b c")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--learning_rate", "1e-3"], "--learning_rate 1e-3: options have no dashes, type learning_rate=1e-3"),
+        (["--learning-rate=1e-3"], "--learning-rate=1e-3: options have no dashes, type learning_rate=1e-3"),
+        (["--max_steps", "-1"], "--max_steps -1: options have no dashes, type max_steps=-1"),
+        (["--wandb", "seed=1"], "--wandb: options have no dashes, type wandb=..."),
+        (["wandb"], "wandb: expected key=value"),
+        (["my.yaml"], "my.yaml: expected key=value; for a config file type -c my.yaml"),
+        (["train.jsonl"], "train.jsonl: expected key=value; for the documents type data_path=train.jsonl"),
+        (["=3"], "=3: the name before '=' is missing; there must be no space around '='"),
+    ],
+)
+def test_an_argument_of_another_form_is_told_what_to_type(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_overrides(arguments)
+
+    assert caught.value.faults == (message,)
+
+
+def test_all_faulty_arguments_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_overrides(["--a", "1", "b", "c=1", "--d", "--e", "2"])
+
+    assert len(caught.value.faults) == 4
