@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -22,7 +21,7 @@ from papermage_transformers.layout import LAYOUT_MODELS
 from papermage_transformers.plugin import TransformerEncoderConfig
 from papermage_transformers.processor import choose_precision, has_accelerator, tune_allocator
 from papermage_transformers.source import explained, origin
-from papermage_transformers.tuning import add_lora, freeze
+from papermage_transformers.tuning import add_lora, freeze, freeze_unreached
 from papermage_transformers.windows import WindowMaker
 from papermage_transformers.wordpieces import WordpieceTable, bare
 
@@ -113,6 +112,7 @@ def _set_up(model: nn.Module, options: TransformerEncoderConfig) -> nn.Module:
         model.pooler = nn.Identity()  # sentence vectors are not used; without weights, nothing is left untrained
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    freeze_unreached(model, model.config.model_type)  # type: ignore[union-attr, arg-type]
     freeze(model, options.freeze_layers)
     return add_lora(model, options.lora) if options.lora.rank else model
 
@@ -187,11 +187,11 @@ def _quiet() -> Iterator[None]:
     """Keep transformers from printing reports and progress while it loads a model."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        transformers.utils.logging.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
         if bars:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

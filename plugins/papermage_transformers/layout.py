@@ -35,8 +35,8 @@ class BoxStyle:
             return np.zeros((n, 4), self.dtype)
         known = np.where(np.isnan(boxes).any(axis=1, keepdims=True), np.float32(0), np.clip(boxes, 0, 1))
         ordered = np.concatenate([np.minimum(known[:, :2], known[:, 2:]), np.maximum(known[:, :2], known[:, 2:])], 1)
-        scaled = ordered * np.float32(self.scale)
-        return scaled.astype(self.dtype)
+        scaled: NDArray[Any] = (ordered * np.float32(self.scale)).astype(self.dtype)
+        return scaled
 
 
 _ZERO_TO_1000 = BoxStyle(1000, np.int16)

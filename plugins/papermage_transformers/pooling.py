@@ -13,29 +13,29 @@ Pooling = Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
 
 
 def _take(pieces: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return the vectors at the places. Shape: (places in a row, D)."""
     # Not pieces[places]: its gradient is summed one element after the other on a CPU.
     return pieces.flatten(0, 1).index_select(0, places.flatten())
 
 
 def _first(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    return _take(pieces, batch["first"]).unflatten(0, batch["first"].shape)
+    return _take(pieces, batch["first"]).view(*batch["first"].shape, -1)
 
 
 def _last(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    return _take(pieces, batch["last"]).unflatten(0, batch["last"].shape)
+    return _take(pieces, batch["last"]).view(*batch["last"].shape, -1)
 
 
 def _mean(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     pieces = pieces.float()
     sums = _take(pieces, batch["first"]).index_add(0, batch["rest_units"], _take(pieces, batch["rest"]))
-    return (sums / batch["counts"].flatten().unsqueeze(1)).unflatten(0, batch["first"].shape)
+    return (sums / batch["counts"].view(-1, 1)).view(*batch["first"].shape, -1)
 
 
 def _max(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     owner = batch["rest_units"].unsqueeze(1).expand(-1, pieces.shape[-1])  # (R, D)
-    first = _take(pieces, batch["first"])
-    highest = first.scatter_reduce(0, owner, _take(pieces, batch["rest"]), "amax")
-    return highest.unflatten(0, batch["first"].shape)
+    highest = _take(pieces, batch["first"]).scatter_reduce(0, owner, _take(pieces, batch["rest"]), "amax")
+    return highest.view(*batch["first"].shape, -1)
 
 
 POOLINGS: Mapping[str, Pooling] = {"first": _first, "mean": _mean, "max": _max, "last": _last}

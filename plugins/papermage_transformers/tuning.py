@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 from papermage_core.errors import ConfigError
 from papermage_transformers.plugin import LoraOptions
 
-__all__ = ["add_lora", "depths", "freeze", "layers", "parameter_groups"]
+__all__ = ["add_lora", "depths", "freeze", "freeze_unreached", "layers", "parameter_groups"]
 
 
 def layers(model: nn.Module) -> nn.ModuleList:
@@ -45,6 +46,20 @@ def freeze(model: nn.Module, n_layers: int) -> None:
     depth = depths(model)
     for name, parameter in model.named_parameters():
         if n_layers < 0 or (n_layers > 0 and depth[name] <= n_layers):
+            parameter.requires_grad_(False)
+
+
+def freeze_unreached(model: nn.Module, model_type: str) -> None:
+    """Stop the training of weights that have no gradient: optimizers and distributed training trip over them."""
+    if model_type == "layoutlmv3":  # transformers looks its position biases up without gradient
+        unreached = r"rel_pos\w*_bias\."
+    elif model_type == "lilt":  # what the last layer makes of the boxes goes nowhere
+        last = len(layers(model)) - 1
+        unreached = rf"layer\.{last}\.(layout_|attention\.layout_output|attention\.self\.layout_value)"
+    else:
+        return
+    for name, parameter in model.named_parameters():
+        if re.search(unreached, name):
             parameter.requires_grad_(False)
 
 

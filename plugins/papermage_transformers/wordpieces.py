@@ -32,11 +32,19 @@ class WordpieceTable:
     special token, not even ``[SEP]``. A word without a wordpiece (an empty one, a soft hyphen) gets ``filler``.
     """
 
+    _rows: tuple[dict[str, int], dict[str, int]]
+    """Word after a space, and touching word → its row in `_starts` and `_counts`."""
+    _ids: NDArray[np.int32]
+    _starts: NDArray[np.int64]
+    _counts: NDArray[np.int32]
+
     def __init__(self, tokenizer: Tokenizer, filler: int) -> None:
         spaced, touching, self._prefix = _space_styles(json.loads(tokenizer.to_str()))
         self.marks_spaces = touching is not None
         self._tokenizers = [bare(json.dumps(spec)) for spec in (spaced, touching) if spec is not None]
         self._filler = filler
+        added = tokenizer.get_added_tokens_decoder().items()
+        self._specials = np.array([id for id, token in added if token.special and id != filler], np.int32)
         self._lock = threading.Lock()
         self._forget()
 
@@ -72,7 +80,9 @@ class WordpieceTable:
         for chunk, encoding in zip(chunks, encoded, strict=True):
             found = np.bincount(np.array(encoding.word_ids, np.int64), minlength=len(chunk)).astype(np.int32)
             bare = np.flatnonzero(found == 0)
-            ids.append(np.insert(np.array(encoding.ids, np.int32), np.cumsum(found)[bare], self._filler))
+            pieces = np.array(encoding.ids, np.int32)
+            pieces[np.isin(pieces, self._specials)] = self._filler  # a unigram model may have "</s>" among its pieces
+            ids.append(np.insert(pieces, np.cumsum(found)[bare], self._filler))
             counts.append(np.maximum(found, 1))
         table = self._rows[style]
         table.update(zip(words, range(len(self._counts), len(self._counts) + len(words)), strict=True))
@@ -80,7 +90,7 @@ class WordpieceTable:
         self._starts = np.cumsum(self._counts, dtype=np.int64) - self._counts
 
     def _forget(self) -> None:
-        self._rows: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        self._rows = ({}, {})
         self._ids = np.empty(0, np.int32)
         self._counts = np.empty(0, np.int32)
         self._starts = np.empty(0, np.int64)
@@ -94,7 +104,7 @@ class WordpieceTable:
         self._forget()
 
 
-_KEPT = {"_prefix", "marks_spaces", "_tokenizers", "_filler"}
+_KEPT = {"_prefix", "marks_spaces", "_tokenizers", "_filler", "_specials"}
 
 
 def ragged_positions(starts: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.int64]:
