@@ -134,9 +134,9 @@ def _type(hint: Any) -> dict[str, Any] | None:
         return dict(_SIMPLE[hint])
     if origin in (Union, types.UnionType):
         parts = [part for part in (_type(argument) for argument in arguments) if part is not None]
-        return (
-            parts[0] if len(parts) == 1 else {"anyOf": parts} if any(_says_something(part) for part in parts) else None
-        )
+        if all(part == _SIMPLE[types.NoneType] for part in parts):
+            return None
+        return parts[0] if len(parts) == 1 else {"anyOf": parts}
     if origin is Literal:
         return {"enum": list(arguments)}
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
@@ -149,10 +149,6 @@ def _type(hint: Any) -> dict[str, Any] | None:
     if isinstance(hint, type) and attrs.has(hint):
         return {"type": "object", "properties": _nested(describe_options(hint)), "additionalProperties": False}
     return None
-
-
-def _says_something(schema: Mapping[str, Any]) -> bool:
-    return schema != _SIMPLE[types.NoneType]
 
 
 def _plain(value: Any) -> Any:
