@@ -10,7 +10,7 @@ import pluggy
 
 from papermage_core.errors import PapermageError, PluginError
 from papermage_core.plugin.component import Component
-from papermage_core.plugin.spec import Decoded
+from papermage_core.plugin.spec import Decoded, ExtensionHooks
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -33,6 +33,11 @@ class Extensions:
 
     def __len__(self) -> int:
         return len(self._loaded)
+
+    def hooks(self) -> list[str]:
+        """Return the names of the hooks that the extensions implement, in the order of the specification."""
+        names = [name for name in vars(ExtensionHooks) if name.startswith("papermage_")]
+        return [n for n in names if any(getattr(m.hook, n).get_hookimpls() for _, m in self._loaded)]
 
     def papermage_callbacks(self, config: Any) -> list[Callback]:
         """Return the callbacks of all extensions."""

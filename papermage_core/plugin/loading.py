@@ -30,7 +30,7 @@ from papermage_core.plugin.spec import (
     ModelHeadConfig,
 )
 
-__all__ = ["BASES", "load_config_class", "load_extension", "quiet"]
+__all__ = ["BASES", "load_config_class", "load_extension", "load_module_extension", "quiet"]
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,9 @@ BASES: dict[str, type[Any]] = {
 def load_config_class(component: Component) -> type[Any]:
     """Return the config class that the component's hook returns. Raises PluginError, with the cause."""
     hook = f"papermage_{component.kind}"
-    manager = _registered(component)
+    with _running(component, f"importing {component.value!r}"):
+        plugin = _import(component)
+    manager = _registered(component, plugin)
     caller = getattr(manager.hook, hook)
     if not caller.get_hookimpls():
         raise _refusal(
@@ -67,16 +69,21 @@ def load_config_class(component: Component) -> type[Any]:
 
 def load_extension(component: Component) -> pluggy.PluginManager:
     """Return a manager in which the extension alone is registered. Raises PluginError, with the cause."""
-    manager = _registered(component)
+    with _running(component, f"importing {component.value!r}"):
+        plugin = _import(component)
+    return load_module_extension(component, plugin)
+
+
+def load_module_extension(component: Component, plugin: Any) -> pluggy.PluginManager:
+    """Return what `load_extension` does, for a module that is imported already."""
+    manager = _registered(component, plugin)
     hooks = [name for name in vars(ExtensionHooks) if name.startswith("papermage_")]
     if not any(getattr(manager.hook, name).get_hookimpls() for name in hooks):
         raise _refusal(component, f"{component.value!r} implements none of the life-cycle hooks {', '.join(hooks)}")
     return manager
 
 
-def _registered(component: Component) -> pluggy.PluginManager:
-    with _running(component, f"importing {component.value!r}"):
-        plugin = _import(component)
+def _registered(component: Component, plugin: Any) -> pluggy.PluginManager:
     _check_api_version(component, plugin)
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(ComponentHooks)

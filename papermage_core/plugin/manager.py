@@ -44,7 +44,7 @@ class Plugins:
 
     def find(self, kind: str, name: str) -> Component:
         """Return the component that a config names. Raises PluginError where it is unknown, blocked or not unique."""
-        named = self._named(kind, name)
+        named = self.named(kind, name)
         usable = [component for component in named if component.status != "blocked"]
         if not named:
             raise self._unknown(kind, name)
@@ -57,7 +57,8 @@ class Plugins:
             raise PluginError(f"the {component} cannot be used: {component.problem}; {_reinstall(component)}")
         return component
 
-    def _named(self, kind: str, name: str) -> list[Component]:
+    def named(self, kind: str, name: str) -> list[Component]:
+        """Return the components of a name, or of ``distribution:name``: none, one, or several that clash."""
         same = [component for component in self.components(kind) if component.name == name]
         distribution, colon, bare = name.rpartition(":")
         if same or not colon:
@@ -76,6 +77,11 @@ class Plugins:
             )
         listed = f"known: {', '.join(names)}." if names else "none is installed."
         return PluginError(f"{KEYS[kind]}={name}: unknown {kind.replace('_', ' ')}; {listed}{nearest(name, names)}")
+
+    def unknown(self, name: str) -> PluginError:
+        """Return the error for a name that no component of any kind has."""
+        names = list(dict.fromkeys(component.name for component in self._components))
+        return PluginError(f"no component is named {name!r}; known: {', '.join(names)}.{nearest(name, names)}")
 
     def config_class(self, kind: str, name: str) -> type[Any]:
         """Return the config class of a component. Raises PluginError, with the cause, where the plugin is at fault."""
@@ -125,7 +131,7 @@ class Plugins:
         component is missing, and as `find` does where it is blocked or broken.
         """
         name, distribution = recorded["name"], recorded["distribution"]
-        for component in self._named(kind, name):
+        for component in self.named(kind, name):
             if _source_key(component) == canonical(distribution):
                 found = self.find(kind, component.qualified)
                 _compare_versions(found, recorded)
@@ -137,7 +143,7 @@ class Plugins:
         what = f"the checkpoint needs the {kind.replace('_', ' ')} {name!r}"
         if version.startswith("sha256:"):
             return f"{what} of the file {distribution!r}; give it with plugins_path={distribution}"
-        others = " and ".join(c.source for c in self._named(kind, name))
+        others = " and ".join(c.source for c in self.named(kind, name))
         instead = f" (the one of {others} is another)" if others else ""
         return (
             f"{what} of distribution {distribution!r} {version}{instead}; type: pip install {distribution}=={version}"

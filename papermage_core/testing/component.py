@@ -42,6 +42,8 @@ class ComponentSuite:
     """Name of an installed component."""
     config_class: ClassVar[type[Any] | None] = None
     """Its config class, for a component that is not installed."""
+    plugins: ClassVar[Plugins] = Plugins()
+    """Where the component is looked for."""
     options: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
     """Options to check the component with, as a config file would give them."""
 
@@ -50,7 +52,7 @@ class ComponentSuite:
         if self.config_class is not None:
             return self.config_class
         require(self.component, f"{type(self).__name__} names no component", 'set component = "name"')
-        return Plugins().config_class(self.kind, self.component)
+        return self.plugins.config_class(self.kind, self.component)
 
     def configs(self) -> list[Any]:
         """Return the configs under test, one for each of ``options``."""
@@ -106,7 +108,7 @@ class ComponentSuite:
 
     def test_finding_the_config_class_imports_no_torch(self) -> None:
         """Listing and checking a config stay fast. For components named by ``component``."""
-        if self.config_class is not None:
+        if self.config_class is not None or self.plugins.find(self.kind, self.component).path is not None:
             return
         command = [sys.executable, "-c", _LOOK, self.kind, self.component]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,0 +1,219 @@
+"""``papermage-plugins``: list, describe, check and generate plugins."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from papermage_core.cli._shell import add_common_flags, command_parser, run, say
+from papermage_core.errors import PluginError
+
+if TYPE_CHECKING:
+    from papermage_core.plugin.component import Component
+    from papermage_core.plugin.manager import Plugins
+
+__all__ = ["main"]
+
+_PROG = "papermage-plugins"
+_KINDS = {
+    "encoder": "context_encoder",
+    "scheme": "label_scheme",
+    "head": "model_head",
+    "reader": "document_reader",
+    "extension": "extension",
+}
+_EXAMPLES = """\
+examples:
+  papermage-plugins list
+  papermage-plugins info crf
+  papermage-plugins new acme --kind head
+  papermage-plugins check crf head.dropout=0.2
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0, 1 where a check failed, 2 for wrong usage, 4 for a plugin's fault."""
+    arguments = _parser().parse_args(argv)
+    return run(lambda: arguments.body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser(_PROG, "List, describe, check and generate plugins.", epilog=_EXAMPLES)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    listing = _command(commands, "list", _list, "list the components that are installed")
+    listing.add_argument("--check", action="store_true", help="import each one, to see which are broken")
+
+    info = _command(commands, "info", _info, "describe a component: its options, its place, what it fits")
+    _add_name(info)
+
+    new = _command(commands, "new", _new, "generate a distribution with a component that works")
+    new.add_argument("name", help="the name of the component")
+    new.add_argument("--kind", choices=list(_KINDS), required=True, help="what it is")
+    new.add_argument(
+        "--into", type=Path, default=Path(), metavar="FOLDER", help="where its folder goes (default: here)"
+    )
+
+    check = _command(commands, "check", _check, "run the conformance suite of a component")
+    _add_name(check)
+    check.add_argument("options", nargs="*", metavar="KEY=VALUE", help="options to check it with, as for training")
+    return parser
+
+
+def _command(commands: Any, name: str, body: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_common_flags(parser)
+    for action in parser._actions:
+        if action.dest in ("debug", "quiet"):
+            action.default = argparse.SUPPRESS  # else it would undo the flag given before the command
+    if name != "new":
+        parser.add_argument(
+            "--plugins-path",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="a plugin file to look at too",
+        )
+    parser.set_defaults(body=body)
+    return parser
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="name of the component, or distribution:name")
+    parser.add_argument("--kind", choices=list(_KINDS), help="what it is, where the name alone does not say")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from papermage_core.plugin.listing import table
+
+    plugins = _plugins(arguments)
+    components = plugins.components()
+    if arguments.check:
+        components = [plugins.checked(component) for component in components]
+    if arguments.json:
+        say(json.dumps([_as_json(component) for component in components], indent=2, ensure_ascii=False))
+    else:
+        say(table(components))
+    return PluginError.exit_code if any(c.status == "broken" for c in components) and arguments.check else 0
+
+
+def _as_json(component: Component) -> dict[str, str]:
+    return {
+        "kind": component.kind,
+        "name": component.name,
+        "distribution": component.distribution,
+        "version": component.version,
+        "origin": component.origin,
+        "value": component.value,
+        "status": component.status,
+        "problem": component.problem,
+    }
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from papermage_core.plugin.listing import describe, description
+
+    plugins = _plugins(arguments)
+    found = [description(plugins, component) for component in _named(plugins, arguments)]
+    if arguments.json:
+        say(json.dumps(found, indent=2, ensure_ascii=False, default=str))
+    else:
+        say("\n\n".join(map(describe, found)))
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    from papermage_core.plugin.template import generate
+
+    folder = generate(arguments.name, _KINDS[arguments.kind], arguments.into)
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    if arguments.json:
+        say(json.dumps({"folder": str(folder), "files": files}, indent=2))
+    else:
+        say("\n".join([f"{folder}:", *(f"  {file}" for file in files), f"Next: cd {folder} && tox"]))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    plugins = _plugins(arguments)
+    (component,) = _one(_named(plugins, arguments))
+    results = list(_results(plugins, component, arguments.options))
+    failed = [result for result in results if not result.passed]
+    if arguments.json:
+        report = {**_as_json(component), "passed": not failed, "checks": [_result_as_json(r) for r in results]}
+        say(json.dumps(report, indent=2, ensure_ascii=False))
+    else:
+        for result in results:
+            say(f"{'ok    ' if result.passed else 'FAILED'} {result.name}")
+        for result in failed:
+            say(f"\n{result.name}:\n  {result.problem}")
+        say(f"\n{component}: {len(results) - len(failed)} of {len(results)} checks passed")
+    return 1 if failed else 0
+
+
+def _results(plugins: Plugins, component: Component, overrides: Sequence[str]) -> Any:
+    try:
+        from papermage_core.testing.runner import run_suite, suite_for
+    except ModuleNotFoundError as exc:
+        if exc.name != "hypothesis":
+            raise
+        raise PluginError("papermage-plugins check needs hypothesis; type: pip install hypothesis") from exc
+    suite = suite_for(component.kind, component.qualified, [_options(component, overrides)], plugins)
+    return run_suite(suite)
+
+
+def _result_as_json(result: Any) -> dict[str, Any]:
+    return {"name": result.name, "passed": result.passed, "problem": result.problem}
+
+
+def _options(component: Component, overrides: Sequence[str]) -> dict[str, Any]:
+    from papermage_core.config.given import from_overrides
+    from papermage_core.config.structure import nest
+    from papermage_core.errors import ConfigError
+    from papermage_core.plugin.component import KEYS
+
+    prefix = f"{KEYS[component.kind]}."
+    given = {item.key: item.value for item in from_overrides(overrides)}
+    strange = [
+        f"{key}: expected an option of the component, {prefix}NAME" for key in given if not key.startswith(prefix)
+    ]
+    if strange:
+        raise ConfigError(*strange)
+    return nest({key.removeprefix(prefix): value for key, value in given.items()})
+
+
+def _plugins(arguments: argparse.Namespace) -> Plugins:
+    from papermage_core.plugin.manager import Plugins
+
+    return Plugins(arguments.plugins_path)
+
+
+def _named(plugins: Plugins, arguments: argparse.Namespace) -> list[Component]:
+    """Return the components of a name: one of each kind that has it, of the kind given if one is."""
+    kinds = [_KINDS[arguments.kind]] if arguments.kind else list(_KINDS.values())
+    found, refusals = [], []
+    for kind in kinds:
+        try:
+            found.append(plugins.find(kind, arguments.name))
+        except PluginError as exc:
+            if plugins.named(kind, arguments.name) or arguments.kind:
+                refusals.append(exc)
+    if refusals:
+        raise refusals[0]
+    if not found:
+        raise plugins.unknown(arguments.name)
+    return found
+
+
+def _one(found: list[Component]) -> list[Component]:
+    if len(found) > 1:
+        choices = " or ".join(f"--kind {kind}" for kind, value in _KINDS.items() if value in {c.kind for c in found})
+        raise PluginError(f"{found[0].name!r} is the name of several components; choose with {choices}")
+    return found
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""An extension that uses every life-cycle hook."""
+
+from __future__ import annotations
+
+__all__ = ["FILES"]
+
+_PLUGIN = '''\
+"""The extension ``$name``: each of the life-cycle hooks once. Leave out those that you do not need."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from papermage_core.plugin import Context, Decoded, hookimpl
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
+    from pytorch_lightning.loggers import Logger
+
+papermage_api_version = $api_version
+
+_log = logging.getLogger(__name__)
+
+
+@hookimpl
+def papermage_callbacks(config: Any) -> list[Callback]:
+    """Measure how long an epoch takes."""
+    from pytorch_lightning.callbacks import Timer
+
+    return [Timer(interval="epoch", verbose=False)]
+
+
+@hookimpl
+def papermage_loggers(config: Any) -> list[Logger]:
+    """Keep the metrics in a second place, beside those of the run."""
+    from pytorch_lightning.loggers import CSVLogger
+
+    return [CSVLogger(config.run_folder(), name="$name")]
+
+
+@hookimpl
+def papermage_evaluated(split: str, results: Mapping[str, Any]) -> None:
+    """Say what an evaluation found."""
+    _log.info("$name: %s gave %s", split, dict(results))
+
+
+@hookimpl
+def papermage_adjust_predictions(context: Context, decoded: Decoded) -> Decoded | None:
+    """Veto entities that are nothing but punctuation."""
+    kept = [s for s in decoded.spans if any(c.isalnum() for word in context.words[s.start : s.stop] for c in word)]
+    return None if len(kept) == len(decoded.spans) else attrs.evolve(decoded, spans=kept)
+'''
+
+_TEST = '''\
+"""The extension keeps to what papermage_core asks of an extension."""
+
+import numpy as np
+from papermage_core.plugin import Context, Decoded, UnitSpan
+from papermage_core.testing import ExtensionSuite
+
+from $module.plugin import papermage_adjust_predictions
+
+
+class Test${class_name}Extension(ExtensionSuite):
+    component = "$name"
+
+
+def test_entities_of_punctuation_are_vetoed():
+    context = Context(words=["(", "ataxia"], space_before=np.array([True, False]))
+    spans = [UnitSpan(0, 1, "Disease"), UnitSpan(1, 2, "Disease")]
+    decoded = Decoded(spans, np.array([1, 1]), np.ones(2, np.float32), ("O", "B-Disease"))
+    assert papermage_adjust_predictions(context, decoded).spans == spans[1:]
+'''
+
+FILES = {
+    "src/$module/plugin.py": _PLUGIN,
+    "tests/test_$module.py": _TEST,
+}

@@ -1,0 +1,82 @@
+"""A document reader: plain text."""
+
+from __future__ import annotations
+
+__all__ = ["FILES"]
+
+_PLUGIN = '''\
+"""Options of ``reader=$name``, and the hook."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+from papermage_core import Document, Entity, Metadata, Span
+from papermage_core.errors import DataError
+from papermage_core.plugin import DocumentReader, DocumentReaderConfig, hookimpl, option
+
+papermage_api_version = $api_version
+
+_TOKEN = re.compile(r"\\\\w+|[^\\\\w\\\\s]")
+
+
+@attrs.frozen(kw_only=True)
+class ${class_name}ReaderConfig(DocumentReaderConfig):
+    """Plain text: a file is a document, form feeds end its pages."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".$module",)
+
+    encoding: str = option("utf-8", help="encoding of the files")
+
+    def build(self) -> DocumentReader:
+        """Return a new reader."""
+        return ${class_name}Reader(self.encoding)
+
+
+class ${class_name}Reader:
+    """Gives documents with the layers tokens and pages."""
+
+    def __init__(self, encoding: str) -> None:
+        self.encoding = encoding
+
+    def read(self, path: Path) -> Iterator[Document]:
+        """Yield the document of a file. Raises DataError for a file without text, or of another encoding."""
+        try:
+            text = Path(path).read_text(encoding=self.encoding)
+        except UnicodeDecodeError as exc:
+            line = exc.object[: exc.start].count(b"\\\\n") + 1
+            raise DataError(f"not {self.encoding} text: {exc.reason}", path=path, line=line) from exc
+        if not text.strip():
+            raise DataError("this file holds no text", path=path)
+        document = Document(text, metadata=Metadata(doc_id=Path(path).stem))
+        document.annotate_layer("tokens", [Entity(spans=[Span(*m.span())]) for m in _TOKEN.finditer(text)])
+        document.annotate_layer("pages", [Entity(spans=[Span(*m.span())]) for m in re.finditer(r"[^\\\\f]+", text)])
+        yield document
+
+
+@hookimpl
+def papermage_document_reader() -> type[${class_name}ReaderConfig]:
+    """Serve ``$name``."""
+    return ${class_name}ReaderConfig
+'''.replace("\\\\", "\\")
+
+_TEST = '''\
+"""The reader keeps to what papermage_core asks of a document reader."""
+
+from papermage_core.testing import DocumentReaderSuite
+
+
+class Test${class_name}Reader(DocumentReaderSuite):
+    component = "$name"
+    samples = {"two-pages.$module": "Cystic fibrosis is rare.\\\\fIt is known."}
+    broken = {"latin.$module": b"Naevus\\\\nna\\\\xefve", "empty.$module": ""}
+'''.replace("\\\\", "\\")
+
+FILES = {
+    "src/$module/plugin.py": _PLUGIN,
+    "tests/test_$module.py": _TEST,
+}

@@ -1,0 +1,87 @@
+"""Run a suite without pytest: what ``papermage-plugins check`` does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from papermage_core.plugin.manager import Plugins
+from papermage_core.testing.component import ComponentSuite
+from papermage_core.testing.encoder_suite import ContextEncoderSuite
+from papermage_core.testing.extension_suite import ExtensionSuite
+from papermage_core.testing.head_suite import ModelHeadSuite
+from papermage_core.testing.reader_suite import DocumentReaderSuite
+from papermage_core.testing.scheme_suite import LabelSchemeSuite
+
+__all__ = ["SUITES", "CheckResult", "run_suite", "suite_for"]
+
+SUITES: Mapping[str, type[Any]] = {
+    "context_encoder": ContextEncoderSuite,
+    "label_scheme": LabelSchemeSuite,
+    "model_head": ModelHeadSuite,
+    "document_reader": DocumentReaderSuite,
+    "extension": ExtensionSuite,
+}
+"""Kind of component → its suite."""
+
+
+@attrs.frozen
+class CheckResult:
+    """What came of one check."""
+
+    name: str
+    """What should hold, as a sentence."""
+    passed: bool
+    problem: str = ""
+
+
+def suite_for(
+    kind: str, name: str, options: Sequence[Mapping[str, Any]] = ({},), plugins: Plugins | None = None
+) -> type[Any]:
+    """Return the suite of a component, by its name; ``plugins`` is where it is looked for.
+
+    A reader's suite has no files to read: it holds what can be checked without.
+    """
+    members: dict[str, Any] = {"component": name, "kind": kind, "plugins": plugins or Plugins()}
+    if kind != "extension":
+        members["options"] = tuple(options)
+    base = SUITES[kind]
+    if kind == "document_reader":
+        base = type("ReaderWithoutFiles", (ComponentSuite,), _without_files(base))
+    return type(f"Suite_{kind}", (base,), members)
+
+
+def _without_files(suite: type[Any]) -> dict[str, Any]:
+    names = ("test_a_missing_file_is_refused_by_its_name", "test_the_file_endings_begin_with_a_dot")
+    return {name: vars(suite)[name] for name in names}
+
+
+def run_suite(suite: type[Any]) -> Iterator[CheckResult]:
+    """Yield the result of each check of a suite, in order. What a plugin prints meanwhile is dropped."""
+    for name in _checks(suite):
+        sentence = name.removeprefix("test_").replace("_", " ")
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                getattr(suite(), name)()
+        except AssertionError as exc:
+            yield CheckResult(sentence, False, str(exc))
+        except Exception as exc:
+            yield CheckResult(sentence, False, f"{type(exc).__name__}: {exc} ({_place(exc)})")
+        else:
+            yield CheckResult(sentence, True)
+
+
+def _checks(suite: type[Any]) -> list[str]:
+    found = [name for cls in reversed(suite.__mro__) for name in vars(cls) if name.startswith("test_")]
+    return list(dict.fromkeys(found))
+
+
+def _place(exc: BaseException) -> str:
+    """Return the last line of code that the exception went through."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "place unknown"
