@@ -40,7 +40,7 @@ def _bibliography(split: str, index: int) -> dict[str, Any]:
     """Return a page of references: most lists keep to one style, some are a medley; some are broken into lines."""
     rng = random.Random(f"{split} references {index}")
     words, styles = words_for(split), [*STYLES.values(), *(ONLY_IN_DEV.values() if split == "dev" else ())]
-    own = rng.choice(styles)
+    own = styles[index % len(styles)]
     medley, wrapped = rng.random() < 0.35, rng.random() < 0.5
     number = rng.randint(1, 60)
     symbols = ""

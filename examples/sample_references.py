@@ -178,7 +178,7 @@ def _doi(rng: random.Random) -> str:
 def _forget(work: Work, rng: random.Random) -> Work:
     """Leave out what a careless author leaves out."""
     lost: dict[str, object] = {
-        name: "" for name in ("volume", "issue", "location", "publisher", "year") if rng.random() < 0.05
+        name: "" for name in ("volume", "issue", "location", "publisher", "year") if rng.random() < 0.07
     }
     if rng.random() < 0.06:
         lost["pages"] = ("", "")
@@ -377,6 +377,20 @@ ONLY_IN_DEV = {
         ),
         _smith_j, _smith_j, ", ", 5, "-",
     ),
+    "all commas": Style(
+        (
+            "{<author>, }{<title>, }{<booktitle>, }{<editor> (ed.), }{<journal>, }{<volume>, }{<issue>, }{<edition>, }"
+            "{<publisher>, }{<location>, }{<note>, }{<date>, }{<page_range>, }{<url> }",
+        ),
+        _jane_smith, _jane_smith, ", ", 8,
+    ),
+    "slashes": Style(
+        (
+            "{<author> / }{<date>: }{<title> / }{in: <booktitle> / }{<editor> (Hg.) / }{<journal> / }{Bd. <volume> / }{H. <issue> / }"
+            "{<edition> / }{<publisher> / }{<location> / }{<page_range> / }{<note> / }{<url> }",
+        ),
+        _smith_jane, _smith_jane, "; ", 5,
+    ),
 }  # fmt: skip
 
 
@@ -385,7 +399,7 @@ ONLY_IN_DEV = {
 
 def _spoil(pieces: Sequence[Piece], rng: random.Random) -> list[Piece]:
     """Return the pieces with the faults of scans, of PDF extraction, and of typists."""
-    ligatures, lost_stops = rng.random() < 0.12, rng.random() < 0.08
+    ligatures, lost_stops = rng.random() < 0.12, rng.random() < 0.15
     spoilt = []
     for label, text in pieces:
         new = text

@@ -181,7 +181,7 @@ class Words:
 
 
 def words_for(split: str) -> Words:
-    """Return the words of ``"train"`` (three quarters of each list) or of ``"dev"`` (all of them)."""
+    """Return the words of ``"train"`` (half of each list) or of ``"dev"`` (all of them)."""
     lists = (
         SURNAMES, GIVEN, ADJECTIVES, NOUNS, DISCIPLINES, PUBLISHERS, CITIES, JOURNALS_BY_THEMSELVES, FOREIGN_TITLES,
     )  # fmt: skip
@@ -191,7 +191,7 @@ def words_for(split: str) -> Words:
 def _part(words: Sequence[str], split: str) -> list[str]:
     mixed = sorted(set(words))
     random.Random(len(mixed)).shuffle(mixed)
-    return mixed if split == "dev" else mixed[: len(mixed) * 3 // 4]
+    return mixed if split == "dev" else mixed[: len(mixed) // 2]
 
 
 def title(rng: random.Random, words: Words) -> str:
