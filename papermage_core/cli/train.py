@@ -9,14 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.config.keys import KINDS
 from papermage_core.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
+    from papermage_core.config import Components, EntityClassificationTrainConfig
     from papermage_core.plugin.manager import Plugins
 
 __all__ = ["main"]
 
 _PROG = "papermage-train"
+_SPLITS = {
+    "test": "the test data",
+    "val": "the validation data (by which the best epoch was chosen)",
+    "train": "the training data (which flatters)",
+    "eval": "the data",
+}
 _EXAMPLES = """\
 examples:
   papermage-train data_path=train.jsonl label_field=Disease
@@ -63,6 +71,8 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
     _check_flags(parser, overrides)
     if arguments.schema:
         return _schema(overrides)
+    if not overrides and not arguments.config:
+        raise ConfigError(f"nothing to do: type {_PROG} data_path=FILE label_field=LAYER; --help lists all options")
     return _run(arguments, overrides)
 
 
@@ -74,18 +84,36 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     components = config.components()
     if arguments.print_config:
         say(annotated_yaml(config, components).rstrip())
-    if arguments.dry_run:
-        say(f"The config is in order. The run would go to {config.run_folder()}; no data was read.")
-    if arguments.print_config or arguments.dry_run:
-        return
+    elif arguments.dry_run:
+        say(_plan(config, components))
+    else:
+        _train_or_evaluate(config, quiet=arguments.quiet)
+
+
+def _train_or_evaluate(config: EntityClassificationTrainConfig, *, quiet: bool) -> None:
     from papermage_core.training import EntityClassificationTrainer
 
     trainer = EntityClassificationTrainer(config)
-    if config.mode == "eval":
-        trainer.evaluate()
-    else:
-        trainer.train()
-    say(str(trainer.config.default_root_dir))
+    result = trainer.evaluate() if config.mode == "eval" else trainer.train()
+    if quiet:
+        say(str(result.folder))
+        return
+    say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")
+    say(f"model   {result.checkpoint}\nfolder  {result.folder}")
+
+
+def _plan(config: EntityClassificationTrainConfig, components: Components) -> str:
+    lines = [
+        (key, f"{getattr(config, key)} of {components.provenance[kind]['distribution']}") for key, kind in KINDS.items()
+    ]
+    lines += [
+        ("data_path", ", ".join(map(str, config.data_path))),
+        ("label_field", ", ".join(config.label_field)),
+        ("folder", str(config.run_folder())),
+    ]
+    what = "evaluate" if config.mode == "eval" else "train"
+    plan = "\n".join(f"  {name:13} {value}" for name, value in lines)
+    return f"The config is in order; no data was read. This would {what}:\n{plan}"
 
 
 def _help(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:

@@ -128,5 +128,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(
         lambda hint: not _has_class(hint), lambda hint: lambda value, _: read(value, hint)
     )
+    for simple in (bool, int, float, str, Path):  # cattrs has hooks of its own for these, and prefers them
+        converter.register_structure_hook(simple, lambda value, hint: read(value, hint))
     converter.register_unstructure_hook(Path, str)
     return converter

@@ -31,6 +31,9 @@ class Options(ComponentConfig):
     pool: Pool = option(Pool.MEAN, help="pool")  # noqa: RUF009 - a field
     sizes: tuple[int, ...] = option((1,), help="sizes")
     mode: str = option("a", help="mode", choices=["a", "b"])
+    flag: bool = option(True, help="flag")
+    path: Path = option(Path("a"), help="path")  # noqa: RUF009 - a field
+    limit: int | None = option(3, help="limit")
     layer: Layer = Layer()
     layers: tuple[Layer, ...] = ()
     even: int = attrs.field(default=0)
@@ -46,11 +49,30 @@ def made(options: dict[str, Any]) -> Options:
 
 
 def test_texts_become_what_the_fields_declare() -> None:
-    options = {"dropout": "0.5", "pool": "first", "sizes": "1,2", "layer": {"width": "8"}, "layers": [{"width": "2"}]}
-
-    assert made(options) == Options(
-        dropout=0.5, pool=Pool.FIRST, sizes=(1, 2), layer=Layer(width=8), layers=(Layer(width=2),)
+    config = made(
+        {
+            "dropout": "1e-1",
+            "pool": "first",
+            "sizes": "1,2",
+            "flag": "no",
+            "path": "b",
+            "limit": "none",
+            "layer": {"width": "8"},
+            "layers": [{"width": "2"}],
+        }
     )
+
+    assert config == Options(
+        dropout=0.1,
+        pool=Pool.FIRST,
+        sizes=(1, 2),
+        flag=False,
+        path=Path("b"),
+        limit=None,
+        layer=Layer(width=8),
+        layers=(Layer(width=2),),
+    )
+    assert isinstance(config.path, Path)
 
 
 def test_plain_values_go_both_ways() -> None:
@@ -71,7 +93,8 @@ def test_every_fault_of_the_options_is_told_with_its_key() -> None:
         "head.mode='c' (Python): expected 'a' or 'b'",
         "head.layer.width=0 (Python): expected a whole number at least 1",
         "head.layer.depth (Python): 'x' has no such option; it has: width. Did you mean 'head.layer.width'?",
-        "head.drop (Python): 'x' has no such option; it has: dropout, pool, sizes, mode, layer, layers, even. "
+        "head.drop (Python): 'x' has no such option; it has: dropout, pool, sizes, mode, flag, path, limit, layer, layers, "
+        "even. "
         "Did you mean 'head.dropout'?",
     )
 

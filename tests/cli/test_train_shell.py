@@ -1,0 +1,341 @@
+"""``papermage-train`` before any training: help, schema, printed config, messages and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from papermage_core.cli import _shell
+from papermage_core.cli.train import main
+from papermage_core.config import load_config
+from papermage_core.config.train import lightning_parameters, own_options
+from papermage_core.errors import CheckpointError, ConfigError, DataError, PluginError
+
+BASE = ["data_path=train.jsonl", "label_field=Disease"]
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = main(argv)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def in_process(script: str, *, stdout: Any = subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+# Help
+
+
+def test_help_names_every_option_component_and_parameter(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = outcome(capsys, "--help")
+
+    assert code == 0
+    words = set(re.findall(r"\w+", out))
+    assert words >= {*own_options(), *lightning_parameters(), "compact", "hf", "bio", "linear", "crf", "jsonl"}
+    for flag in ["--dry-run", "--print-config", "--schema", "--debug", "--quiet", "--version", "--config"]:
+        assert flag in out
+
+
+def test_help_on_a_component_lists_its_options_with_type_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = outcome(capsys, "--help", "head=crf")
+
+    assert code == 0
+    assert re.search(r"head\.dropout=0\.\d+ +a number at least 0 and below 1; ", out)
+
+
+@pytest.mark.parametrize(
+    ("topic", "part"),
+    [
+        ("head", "head=linear of distribution 'papermage_core'"),
+        ("seed", "seed=470"),
+        ("warmup_steps", "above 1: their number"),
+        ("gradient_clip_val", "a number or 'none'"),
+        ("head.dropout", "head=linear"),
+    ],
+)
+def test_help_on_one_thing(capsys: pytest.CaptureFixture[str], topic: str, part: str) -> None:
+    code, out, _ = outcome(capsys, "-h", topic)
+
+    assert code == 0
+    assert part in out
+
+
+def test_help_on_an_unknown_thing_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert outcome(capsys, "--help", "sed")[::2] == (
+        2,
+        "papermage-train: sed (command line): unknown option. Did you mean 'seed'?\n",
+    )
+    code, _, err = outcome(capsys, "--help", "head=crff")
+    assert code == 4
+    assert "Did you mean 'crf'?" in err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+
+    assert caught.value.code == 0
+    assert re.match(r"papermage_core \d+\.\d+", capsys.readouterr().out)
+
+
+def dummy_plugins(folder: Path) -> None:
+    """Make fifty distributions with a head each, of which five import torch and two are broken."""
+    for i in range(50):
+        info = folder / f"dummy_{i}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dummy-{i}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[papermage.model_head]\ndummy{i} = dummy_{i}\n")
+        if i:
+            body = "import torch" if i <= 5 else "raise RuntimeError('broken')" if i == 6 else ""
+            (folder / f"dummy_{i}.py").write_text(body)
+
+
+HEAVY = '{"torch", "pytorch_lightning", "lightning_fabric", "transformers", "dummy_1", "dummy_6"}'
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--help", "head=crf"], ["--dry-run", *BASE], ["--version"]])
+def test_nothing_heavy_is_imported_whatever_is_installed(tmp_path: Path, arguments: list[str]) -> None:
+    dummy_plugins(tmp_path)
+    done = in_process(
+        f"import sys\nfrom papermage_core.cli.train import main\n"
+        f"try:\n    code = main({arguments!r})\nexcept SystemExit as exc:\n    code = exc.code\n"
+        f"assert code == 0, code\nassert not {HEAVY} & set(sys.modules), {HEAVY} & set(sys.modules)",
+        PYTHONPATH=str(tmp_path),
+    )
+
+    assert done.returncode == 0, done.stderr
+    if arguments == ["--help"]:
+        assert "dummy49" in done.stdout
+
+
+# What is printed
+
+
+def test_the_printed_config_says_where_each_value_came_from(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("label_field: on\nhead:\n  name: crf\n  dropout: 0.3\nmax_steps: 7\n")
+
+    code, out, _ = outcome(capsys, "-c", str(file), "--print-config", "data_path=a.jsonl", "seed=1")
+
+    assert code == 0
+    lines = dict(re.fullmatch(r"(.*?) +# (.*)", line).groups() for line in out.splitlines() if " # " in line)  # type: ignore[union-attr]
+    assert lines["seed: 1"] == lines["data_path: [a.jsonl]"] == "command line"
+    assert lines["  name: crf"] == f"{file}:3"
+    assert lines["  dropout: 0.3"] == f"{file}:4"
+    assert lines["max_steps: 7"] == f"{file}:5"
+    assert lines["stride: 32"] == "default"
+
+
+def test_the_printed_config_is_a_config_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = [*BASE, "head=crf", "head.dropout=0.25", "max_time=00:01:00:00", "limit_train_batches=0.5", "notes=# x"]
+    _, out, _ = outcome(capsys, "--print-config", *arguments)
+    file = tmp_path / "printed.yaml"
+    file.write_text(out)
+
+    assert load_config([file]).to_yaml() == load_config([], arguments).to_yaml()
+
+
+def test_a_dry_run_says_what_would_run_and_reads_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path))
+
+    code, out, _ = outcome(capsys, "--dry-run", *BASE, "head=crf")
+
+    assert code == 0
+    assert "no data was read" in out
+    assert "crf of papermage_core" in out
+    assert str(tmp_path) in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = outcome(capsys, "--schema")
+
+    assert code == 0
+    assert "head.crf" in json.loads(out)["$defs"]
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        ([], 2, "nothing to do: type papermage-train data_path=FILE label_field=LAYER"),
+        (["--learning_rate", "1e-3"], 2, "type learning_rate=1e-3"),
+        (["--dry-rum", *BASE], 2, "--dry-rum: unknown flag. Did you mean '--dry-run'?"),
+        (["train.jsonl"], 2, "type data_path=train.jsonl"),
+        (["-c", "missing.yaml"], 2, "cannot read the config file missing.yaml"),
+        ([*BASE, "label_scheme=span"], 2, "they do not fit"),
+        ([*BASE, "head=crff"], 4, "Did you mean 'crf'?"),
+        ([*BASE, "head.dropuot=1"], 2, "Did you mean 'head.dropout'?"),
+        ([*BASE, "plugins_path=missing.py"], 2, "missing.py"),
+    ],
+)
+def test_a_fault_is_one_message_and_an_exit_code(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, part: str
+) -> None:
+    found, out, err = outcome(capsys, *arguments)
+
+    assert (found, out) == (code, "")
+    assert err.startswith("papermage-train: ")
+    assert part in err
+    assert len(err.splitlines()) <= 3
+    assert "Traceback" not in err
+
+
+def test_several_faults_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = outcome(capsys, "sed=1", "head.dropout=x", "max_epochs=1.5")
+
+    assert code == 2
+    first, *faults = err.splitlines()
+    assert first == "papermage-train: 5 faults in the configuration"
+    assert all(fault.startswith("  - ") for fault in faults)
+    assert len(faults) == 5
+
+
+def test_a_missing_argument_of_a_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["-c"])
+
+    assert caught.value.code == 2
+    assert "expected one argument" in capsys.readouterr().err
+
+
+def failing(exc: BaseException) -> Callable[[], int]:
+    def body() -> int:
+        raise exc
+
+    return body
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's own."""
+
+
+@pytest.mark.parametrize(
+    ("exc", "code", "message"),
+    [
+        (ConfigError("bad"), 2, "x: bad"),
+        (DataError("broken", path="a.jsonl", line=3), 3, "x: a.jsonl, line 3: broken"),
+        (PluginError("missing"), 4, "x: missing"),
+        (CheckpointError("damaged"), 1, "x: damaged"),
+        (KeyboardInterrupt(), 130, "x: interrupted"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/a/b"),
+            1,
+            "x: /a/b: No space left on device\nThe disk is full",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/a"),
+            1,
+            "x: /a: Permission denied\nPermission is missing",
+        ),
+        (OSError("odd"), 1, "x: odd"),
+        (OutOfMemoryError("2 GiB"), 1, "x: out of memory: 2 GiB\nTry a smaller batch_size"),
+        (ZeroDivisionError("division"), 1, "x: unexpected ZeroDivisionError: division\nRun again with --debug"),
+    ],
+)
+def test_each_failure_has_its_message_and_exit_code(
+    capsys: pytest.CaptureFixture[str], exc: BaseException, code: int, message: str
+) -> None:
+    assert _shell.run(failing(exc), prog="x") == code
+
+    err = capsys.readouterr().err
+    assert err.startswith(message)
+    assert "Traceback" not in err
+
+
+def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _shell.run(failing(DataError("broken")), prog="x", debug=True) == 3
+
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.endswith("x: broken\n")
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_a_body_says_its_own_exit_code(result: int | None, code: int) -> None:
+    assert _shell.run(lambda: result, prog="x") == code
+
+
+LOGGING = """
+import logging, sys
+from papermage_core.cli._shell import run
+log = logging.getLogger("papermage_core.somewhere")
+def body():
+    for level in ("debug", "info", "warning", "error"):
+        getattr(log, level)(level)
+run(body, prog="x", {flags})
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        ("", ["info", "warning", "error"]),
+        ("quiet=True", ["error"]),
+        ("debug=True", ["debug", "info", "warning", "error"]),
+    ],
+)
+def test_flags_decide_what_is_logged(flags: str, shown: list[str]) -> None:
+    assert in_process(LOGGING.format(flags=flags)).stderr.split() == shown
+
+
+SAY = "import sys\nfrom papermage_core.cli._shell import run, say\nsys.exit(run(lambda: {body}, prog='x'))"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+@pytest.mark.parametrize("body", ["say('a result')", "print('unflushed')"])
+def test_a_full_disk_behind_stdout_is_told(body: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = in_process(SAY.format(body=body), stdout=full)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "x: No space left on device",
+        "The disk is full: free some space, or name a folder on another disk.",
+    ]
+
+
+def test_a_reader_that_goes_away_is_no_crash() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = in_process(SAY.format(body="say('nobody listens')"), stdout=write)
+    os.close(write)
+
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_ends_with_130_and_one_line() -> None:
+    script = SAY.format(body="(say('ready'), __import__('time').sleep(60))")
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stderr.read() == "x: interrupted\n"
