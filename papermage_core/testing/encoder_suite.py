@@ -359,7 +359,7 @@ def _check_cover(windows: Sequence[Window], n: int, stride: int) -> None:
     for start, stop in places:
         if not (before < start <= reached < stop <= n):
             fail(
-                f"{n} units, stride={stride}: a window goes from {start} to {stop}, and those before it reach to {reached}",
+                f"{n} units, stride={stride}: a window goes from {start} to {stop}, those before reach to {reached}",
                 "begin at unit 0, go forward, leave no unit out, and end at the last",
             )
         reached, before = stop, start

@@ -1,0 +1,200 @@
+"""``papermage-plugins``: what it prints, what it exits with, and what it does not import."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from papermage_core.cli.plugins import main
+
+HEADS = "papermage.model_head"
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_list_names_every_component_with_its_status(install, capsys, monkeypatch):
+    install("acme-heads", {HEADS: {"acme": "acme", "crf": "acme"}}, version="2.3", acme="")
+    install("bad-heads", {HEADS: {"bad": "no_such_module_xyz"}})
+    install("shut-heads", {HEADS: {"shut": "acme"}})
+    monkeypatch.setenv("PAPERMAGE_BLOCK_PLUGINS", "shut-heads")
+    code, out, _ = run(capsys, "list")
+    assert code == 0
+    rows = {tuple(line.split()[1:3]): line.split() for line in out.splitlines() if line.startswith("model_head")}
+    assert rows["acme", "acme-heads"] == ["model_head", "acme", "acme-heads", "2.3", "installed", "ok"]
+    assert rows["crf", "acme-heads"][-1] == rows["crf", "papermage_core"][-1] == "clash"
+    assert rows["bad", "bad-heads"][-1] == "broken"
+    assert rows["shut", "shut-heads"][-1] == "blocked"
+    assert rows["linear", "papermage_core"][-2:] == ["built-in", "ok"]
+    assert "choose with head=acme-heads:crf" in out
+
+
+def test_the_list_for_machines_says_the_same(install, capsys):
+    install("bad-heads", {HEADS: {"bad": "no_such_module_xyz"}})
+    code, out, _ = run(capsys, "list", "--json")
+    found = {(item["kind"], item["name"]): item for item in json.loads(out)}
+    assert code == 0
+    assert found["model_head", "bad"]["status"] == "broken"
+    assert "no_such_module_xyz" in found["model_head", "bad"]["problem"]
+    assert found["label_scheme", "bio"] | {"version": ""} == {
+        "kind": "label_scheme",
+        "name": "bio",
+        "distribution": "papermage_core",
+        "version": "",
+        "origin": "built-in",
+        "value": "papermage_schemes.bio",
+        "status": "ok",
+        "problem": "",
+    }
+
+
+def test_listing_with_check_imports_and_finds_the_broken(install, capsys, head_source):
+    install("acme-heads", {HEADS: {"acme": "acme", "bad": "acme_bad"}}, acme=head_source, acme_bad="1 / 0")
+    assert run(capsys, "list")[0] == 0
+    code, out, _ = run(capsys, "list", "--check")
+    assert code == 4
+    assert "ZeroDivisionError" in out
+    assert [line.split()[-1] for line in out.splitlines() if " acme " in line] == ["ok"]
+
+
+def test_info_describes_options_place_and_partners(capsys, install):
+    install(
+        "acme-heads",
+        {HEADS: {"acme": "acme"}},
+        acme="""
+import attrs
+from papermage_core.plugin import ModelHeadConfig, hookimpl, option
+@attrs.frozen(kw_only=True)
+class Config(ModelHeadConfig):
+    "A head for tests."
+    rate: float = option(0.5, help="how much", ge=0, lt=1)
+    mode: str = option("a", help="which way", choices=("a", "b"))
+    size: int | None = option(help="how large")
+    def build(self, input_size, scheme): ...
+@hookimpl
+def papermage_model_head(): return Config
+""",
+    )
+    code, out, _ = run(capsys, "info", "acme")
+    assert code == 0
+    assert "head=acme  model head of acme-heads 1.0" in out
+    assert "A head for tests." in out
+    assert "acme.Config" in out
+    assert "targets: tags; fits label scheme bilou, bio, bioes, io, iob1" in out
+    assert "head.rate  (float; default 0.5; ≥ 0; < 1)  how much" in out
+    assert 'head.mode  (str; default "a"; one of a, b)  which way' in out
+    assert "head.size  (int or none; required)  how large" in out
+    (known,) = json.loads(run(capsys, "info", "acme", "--json")[1])
+    assert known["options"][0] == {
+        "name": "rate", "type": "float", "required": False, "help": "how much", "default": 0.5, "ge": 0, "lt": 1
+    }  # fmt: skip
+
+
+def test_info_of_a_name_of_two_kinds_describes_both_or_the_kind_given(install, capsys, head_source):
+    install("acme-heads", {HEADS: {"bio": "acme"}}, acme=head_source)
+    out = run(capsys, "info", "bio")[1]
+    assert "head=bio" in out
+    assert "label_scheme=bio" in out
+    assert "label_scheme=bio" not in run(capsys, "info", "bio", "--kind", "head")[1]
+
+
+def test_info_of_an_extension_lists_its_hooks(install, capsys):
+    source = "from papermage_core.plugin import hookimpl\n@hookimpl\ndef papermage_evaluated(split): ...\n"
+    install("acme", {"papermage.extension": {"watcher": "acme"}}, acme=source)
+    assert "hooks: papermage_evaluated" in run(capsys, "info", "watcher")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["info", "lineer"], 4, "no component is named 'lineer'; known: "),
+        (["info", "bio", "--kind", "head"], 4, "head=bio: unknown model head"),
+        (["check", "io", "head.dropout=1"], 2, "head.dropout: expected an option of the component, label_scheme.NAME"),
+        (["new", "Bad Name", "--kind", "head"], 2, "is no name for a component"),
+    ],
+)
+def test_what_cannot_be_done_is_a_message_and_an_exit_code(capsys, arguments, code, message):
+    found, out, err = run(capsys, *arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["new", "acme"], ["new", "acme", "--kind", "nothing"]])
+def test_wrong_usage_leaves_with_two(capsys, arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_check_runs_the_suite_and_says_what_holds(capsys):
+    code, out, _ = run(capsys, "check", "io", "label_scheme.reading=strict")
+    assert code == 0
+    assert "ok     entities come back from encode and decode" in out
+    assert "FAILED" not in out
+    report = json.loads(run(capsys, "check", "io", "--json")[1])
+    assert report["passed"] is True
+    assert all(check["passed"] for check in report["checks"])
+
+
+def test_check_says_what_failed_and_why(tmp_path, capsys):
+    file = tmp_path / "forgetful.py"
+    file.write_text(
+        "import attrs, numpy as np\n"
+        "from papermage_core.plugin import LabelScheme, LabelSchemeConfig, hookimpl\n"
+        "class Scheme(LabelScheme):\n"
+        "    targets = 'spans'\n"
+        "    def __init__(self, labels): self.labels = tuple(labels)\n"
+        "    def encode(self, spans, n_units): return list(spans)\n"
+        "    def decode(self, target): return sorted(target, key=lambda s: (s.start, s.stop))[:1]\n"
+        "@attrs.frozen(kw_only=True)\n"
+        "class Config(LabelSchemeConfig):\n"
+        "    targets = 'spans'\n"
+        "    def build(self, labels): return Scheme(labels)\n"
+        "@hookimpl\n"
+        "def papermage_label_scheme(): return Config\n"
+    )
+    code, out, _ = run(capsys, "check", "forgetful", "--plugins-path", str(file))
+    assert code == 1
+    assert "FAILED entities come back from encode and decode" in out
+    assert "To fix it: make decode the inverse of encode" in out
+
+
+def test_quiet_holds_before_and_after_the_command(install, capsys, head_source):
+    install("acme", {HEADS: {"acme": "acme"}}, acme="print('hello')\n" + head_source)
+    assert run(capsys, "-q", "info", "acme")[2] == ""
+    assert run(capsys, "info", "-q", "acme")[2] == ""
+
+
+FIFTY = """
+import json, sys
+sys.argv = ["papermage", *json.loads(sys.argv[1])]
+from papermage_core.cli import plugins, train
+code = (plugins if sys.argv[1] == "list" else train).main(sys.argv[1:])
+heavy = {"torch", "transformers", "pytorch_lightning"} & set(sys.modules)
+named = [name for name in sys.modules if name.startswith("dummy_")]
+print(json.dumps({"code": code, "heavy": sorted(heavy), "imported": named}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["--help"]])
+def test_with_fifty_plugins_nothing_of_them_is_imported_and_torch_is_not_either(install, head_source, arguments):
+    for i in range(50):
+        source = "import torch\n" + head_source if i < 5 else "1 / 0" if i < 7 else head_source
+        install(f"dummy-{i}", {HEADS: {f"dummy{i}": f"dummy_{i}"}}, **{f"dummy_{i}": source})
+    site = str(install("dummy-50", {HEADS: {"dummy50": "dummy_missing"}}))
+    environment = {**os.environ, "PYTHONPATH": site}
+    command = [sys.executable, "-c", FIFTY, json.dumps(arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr.splitlines()[-1]) == {"code": 0, "heavy": [], "imported": []}
+    assert "dummy49" in done.stdout
+    assert "dummy50" in done.stdout

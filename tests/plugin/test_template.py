@@ -1,0 +1,103 @@
+"""What ``papermage-plugins new`` writes works without an edit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+from papermage_core.cli.plugins import main
+from papermage_core.errors import ConfigError
+from papermage_core.plugin.spec import GROUPS
+from papermage_core.plugin.template import generate
+
+NAMES = {
+    "context_encoder": "my-encoder",
+    "label_scheme": "x",
+    "model_head": "a_rather_long_name_for_a_head",
+    "document_reader": "my_reader",
+    "extension": "ext2",
+}
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory) -> dict[str, Path]:
+    """A generated distribution of each kind, laid out as an editable installation would be."""
+    into = tmp_path_factory.mktemp("generated")
+    folders = {kind: generate(name, kind, into) for kind, name in NAMES.items()}
+    for kind, folder in folders.items():
+        project = tomllib.loads((folder / "pyproject.toml").read_text())
+        info = folder / "src" / f"{folder.name.replace('-', '_')}-0.1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['project']['name']}\nVersion: 0.1.0\n")
+        entries = project["project"]["entry-points"][GROUPS[kind]]
+        lines = [f"{name} = {value}" for name, value in entries.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{GROUPS[kind]}]", *lines]))
+    return folders
+
+
+def environment(folders: dict[str, Path]) -> dict[str, str]:
+    paths = [str(folder / "src") for folder in folders.values()]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def test_the_generated_tests_pass_for_every_kind(generated, tmp_path):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    tests = [str(folder / "tests") for folder in generated.values()]
+    done = subprocess.run(
+        [*command, *tests], cwd=tmp_path, env=environment(generated), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert " passed" in done.stdout
+
+
+def test_the_generated_components_load(generated, tmp_path):
+    command = [sys.executable, "-m", "papermage_core.cli.plugins", "list", "--check"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(generated), capture_output=True, text=True, check=False
+    )
+    mine = [line for line in done.stdout.splitlines() if "papermage-" in line]
+    assert sorted(line.split()[1] for line in mine) == sorted(NAMES.values()), done.stderr
+    assert all(line.endswith(" ok") for line in mine)
+
+
+def test_the_generated_code_passes_ruff(generated):
+    ruff = pytest.importorskip("ruff", reason="ruff is installed in the lint environment only")
+    for folder in generated.values():
+        command = [sys.executable, "-m", ruff.__name__, "check", "--no-cache", "."]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_a_generated_distribution_is_complete(generated):
+    files = {str(path.relative_to(generated["model_head"])) for path in generated["model_head"].rglob("*")}
+    stem = "papermage_a_rather_long_name_for_a_head"
+    wanted = {"pyproject.toml", "tox.ini", "README.md", ".github/workflows/test.yml", f"src/{stem}/plugin.py"}
+    assert wanted <= files
+    for path in generated["model_head"].rglob("*"):
+        if path.suffix in (".py", ".toml", ".ini", ".md"):
+            assert "$name" not in path.read_text(), path
+
+
+@pytest.mark.parametrize("name", ["", "My-Head", "1st", "a b", "../up", "a--b", "-a", "héad"])
+def test_a_name_that_is_no_good_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match="is no name for a component"):
+        generate(name, "model_head", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_over(tmp_path, capsys):
+    assert main(["new", "acme", "--kind", "head", "--into", str(tmp_path)]) == 0
+    assert "tox" in capsys.readouterr().out
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main(["new", "acme", "--kind", "scheme", "--into", str(tmp_path)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
