@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +20,9 @@ from papermage_core.plugin.options import OptionDescription, describe_options
 
 __all__ = ["help_on", "help_overview"]
 
+_NAME_WIDTH = 34
+_KEY_WIDTH = 16
+
 
 def help_overview(plugins: Plugins) -> str:
     """Return the options of the command. Reads the names of installed components, and imports none of them."""
@@ -25,12 +30,12 @@ def help_overview(plugins: Plugins) -> str:
     lines += ["components, and whether they can be used:"]
     for key, kind in KINDS.items():
         names = dict.fromkeys(_shown(component) for component in plugins.components(kind))
-        lines.append(f"  {key + '=':16} {', '.join(names)}")
+        lines.append(_row(f"{key}=", ", ".join(names), _KEY_WIDTH))
     lines += [
         "  Their options are dotted, head.dropout=0.1; papermage-train --help head=crf lists those of a component.",
         "",
         "every parameter of Lightning's Trainer, by its own name:",
-        *_wrapped(lightning_parameters()),
+        _row("", " ".join(lightning_parameters()), 0).strip("\n"),
         "  papermage-train --help NAME says what a parameter or an option takes.",
     ]
     return "\n".join(lines)
@@ -48,7 +53,8 @@ def _help_on(key: str, value: str, plugins: Plugins) -> str:
         return "\n".join(_table([_described(key)]))
     if key in lightning_parameters():
         parameter = lightning_parameters()[key]
-        return f"  {key}={_default(parameter.default)}  of Lightning's Trainer: {expected(parameter.type)}"
+        text = f"of Lightning's Trainer: {expected(parameter.type)}"
+        return _row(f"{key}={_default(parameter.default)}", text, _NAME_WIDTH)
     first, _, rest = key.partition(".")
     if first in KINDS and rest:
         return _help_on_component(first, str(own_options()[first].default), plugins)
@@ -74,10 +80,23 @@ def _descriptions() -> Mapping[str, OptionDescription]:
 
 def _table(options: Iterable[OptionDescription]) -> Iterator[str]:
     for option in options:
-        default = "..." if option.required else _default(option.default)
-        name = f"{option.name}={default}"
+        name = f"{option.name}={'...' if option.required else _default(option.default)}"
         notes = "; ".join(filter(None, [allowed(option.type, option.limits), option.help]))
-        yield f"  {name:34} {notes}" if len(name) <= 34 else f"  {name}\n  {'':34} {notes}"
+        yield _row(name, notes, _NAME_WIDTH)
+
+
+def _row(name: str, text: str, name_width: int) -> str:
+    """Return a name and the text beside it, wrapped to the terminal."""
+    indent = " " * (name_width + 3)
+    lines = textwrap.wrap(text, _width(), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    if len(name) > name_width:
+        return "\n".join([f"  {name}", *lines])
+    first, *others = lines or [indent]
+    return "\n".join([f"  {name:{name_width}} {first.strip()}".rstrip(), *others])
+
+
+def _width() -> int:
+    return min(max(shutil.get_terminal_size((120, 24)).columns, 72), 120)
 
 
 def _default(value: Any) -> str:
@@ -92,13 +111,3 @@ def _default(value: Any) -> str:
 
 def _shown(component: Any) -> str:
     return component.name if component.status == "ok" else f"{component.name} ({component.status})"
-
-
-def _wrapped(names: Iterable[str], width: int = 116) -> Iterator[str]:
-    line = " "
-    for name in names:
-        if len(line) + len(name) + 1 > width:
-            yield line
-            line = " "
-        line += f" {name}"
-    yield line

@@ -118,7 +118,7 @@ def test_nothing_heavy_is_imported_whatever_is_installed(tmp_path: Path, argumen
         f"import sys\nfrom papermage_core.cli.train import main\n"
         f"try:\n    code = main({arguments!r})\nexcept SystemExit as exc:\n    code = exc.code\n"
         f"assert code == 0, code\nassert not {HEAVY} & set(sys.modules), {HEAVY} & set(sys.modules)",
-        PYTHONPATH=str(tmp_path),
+        PYTHONPATH=os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])),
     )
 
     assert done.returncode == 0, done.stderr

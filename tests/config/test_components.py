@@ -93,8 +93,8 @@ def test_every_fault_of_the_options_is_told_with_its_key() -> None:
         "head.mode='c' (Python): expected 'a' or 'b'",
         "head.layer.width=0 (Python): expected a whole number at least 1",
         "head.layer.depth (Python): 'x' has no such option; it has: width. Did you mean 'head.layer.width'?",
-        "head.drop (Python): 'x' has no such option; it has: dropout, pool, sizes, mode, flag, path, limit, layer, layers, "
-        "even. "
+        "head.drop (Python): 'x' has no such option; it has: dropout, pool, sizes, mode, flag, path, limit, "
+        "layer, layers, even. "
         "Did you mean 'head.dropout'?",
     )
 
