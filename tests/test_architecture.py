@@ -1,0 +1,120 @@
+"""The road: which room may know which, and how light its front door is."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "papermage_core"
+ROAD = (
+    "errors", "document", "plugin", "config", "data", "evaluation", "model", "checkpoint", "training", "prediction",
+    "testing", "cli",
+)  # fmt: skip
+"""A room imports only from rooms before it, and from itself."""
+LIGHT = ("errors", "document", "plugin", "config")
+"""Rooms that import neither torch nor what imports it, not even inside a function."""
+HEAVY = frozenset({"torch", "pytorch_lightning", "lightning_fabric", "transformers", "torchmetrics"})
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(CORE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, at_import_only: bool = False) -> Iterator[str]:
+    """Yield the modules that a file imports, those for type checkers left out."""
+    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            nodes.extend(node.orelse)
+        elif not (at_import_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))):
+            nodes.extend(ast.iter_child_nodes(node))
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in CORE.rglob("*.py") if path != CORE / "__init__.py")
+
+
+def test_every_room_is_on_the_road() -> None:
+    rooms = {room_of(path) for path in modules()}
+    assert rooms == set(ROAD)
+
+
+@pytest.mark.parametrize("room", ROAD)
+def test_a_room_imports_only_from_rooms_before_it(room: str) -> None:
+    before = ROAD[: ROAD.index(room) + 1]
+    backward = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in modules()
+        if room_of(path) == room
+        for module in imports(path)
+        if module.startswith("papermage_core.") and module.split(".")[1] in ROAD and module.split(".")[1] not in before
+    ]
+    assert backward == []
+
+
+def test_the_core_never_imports_a_built_in_plugin() -> None:
+    named = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in CORE.rglob("*.py")
+        for module in imports(path)
+        if module.startswith("papermage_") and not module.startswith("papermage_core")
+    ]
+    assert named == []
+
+
+def test_light_rooms_do_not_import_torch_at_import() -> None:
+    heavy = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in modules()
+        if room_of(path) in LIGHT
+        for module in imports(path, at_import_only=True)
+        if module.split(".")[0] in HEAVY
+    ]
+    assert heavy == []
+
+
+def test_plugins_import_only_public_names_of_the_core() -> None:
+    private = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in (ROOT / "plugins").rglob("*.py")
+        for module in imports(path)
+        if module.startswith("papermage_core.") and any(part.startswith("_") for part in module.split(".")[1:])
+    ]
+    assert private == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import papermage_core",
+        "from papermage_core import Document, Entity, Span, Box, Layer, Metadata, Image, Prediction",
+        "import papermage_core.plugin, papermage_core.config, papermage_core.evaluation",
+        "from papermage_core.plugin.manager import Plugins; assert Plugins().components()",
+        "from papermage_core.cli import train; train.main(['--help'])",
+        "from papermage_core.cli import train; assert train.main(['--print-config', 'data_path=x', 'label_field=y']) == 0",
+    ],
+)
+def test_it_answers_without_torch(code: str) -> None:
+    program = f"""
+import sys
+try:
+    {code}
+except SystemExit as done:
+    assert not done.code, done.code
+heavy = {sorted(HEAVY)!r}
+sys.exit(f"imported: {{[name for name in heavy if name in sys.modules]}}" if set(heavy) & set(sys.modules) else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
