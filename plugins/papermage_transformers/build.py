@@ -110,11 +110,19 @@ def _set_up(model: nn.Module, options: TransformerEncoderConfig) -> nn.Module:
         model = model.get_encoder()  # type: ignore[operator]
     if isinstance(getattr(model, "pooler", None), nn.Module):
         model.pooler = nn.Identity()  # sentence vectors are not used; without weights, nothing is left untrained
-    if options.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     freeze_unreached(model, model.config.model_type)  # type: ignore[union-attr, arg-type]
     freeze(model, options.freeze_layers)
-    return add_lora(model, options.lora) if options.lora.rank else model
+    adapted = add_lora(model, options.lora) if options.lora.rank else model
+    if options.gradient_checkpointing:
+        _checkpoint_activations(model)
+    return adapted
+
+
+def _checkpoint_activations(model: Any) -> None:
+    enable = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 6 on
+    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    if getattr(model, "_require_grads_hook", None) is not None:  # for reentrant checkpoints; could not be pickled
+        model.disable_input_require_grads()
 
 
 def _assemble(
