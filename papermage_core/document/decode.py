@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
-from papermage_core.document.explain import check_symbols, explain_entities, kind_of, need_key, parse
+from papermage_core.document.explain import (
+    check_keys_stand_once,
+    check_metadata_keys,
+    check_symbols,
+    check_utf8,
+    explain_entities,
+    kind_of,
+    need_key,
+    parse,
+)
 from papermage_core.document.faults import Repair, document_id
 from papermage_core.document.image import Image
 from papermage_core.document.layer import Layer
@@ -26,7 +36,12 @@ from papermage_core.document.names import (
     RelationsFieldName,
     SymbolsFieldName,
 )
-from papermage_core.document.records import EntityRecord, OpenEntityRecord, Places, places_of
+from papermage_core.document.records import (
+    EntityRecord,
+    OpenEntityRecord,
+    Places,
+    places_of,
+)
 from papermage_core.document.rows import JsonRows, JsonSource, PlainRows, Rows
 from papermage_core.document.validate import Bounds, check_places, page_numbers
 from papermage_core.errors import DataError
@@ -35,6 +50,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Decoded", "decode_bytes", "decode_dict"]
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @attrs.frozen(eq=False)
@@ -49,80 +66,117 @@ class Decoded:
     repairs: list[Repair]
 
 
-class _LayerName:
-    """A key of ``entities``, one object each time it stands there: msgspec would merge equal strings in silence."""
+class _Told:
+    """A JSON value of which msgspec tells each time it stands there; equal keys it would merge in silence."""
 
-    __slots__ = ("name",)
+    __slots__ = ("value",)
+    expected: ClassVar[type]
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, value: Any) -> None:
+        if type(value) is not self.expected:
+            raise TypeError(
+                f"expected {self.expected.__name__}, got {type(value).__name__}"
+            )
+        self.value = value
 
 
-class _Symbols(str):
-    """The text of a document; a type of its own so that msgspec tells each time it stands there."""
+class _LayerName(_Told):
+    expected = str
 
 
-class _Metadata(dict[str, Any]):
-    """The metadata of a document, likewise."""
+class _Symbols(_Told):
+    expected = str
+
+
+class _Metadata(_Told):
+    expected = dict
 
 
 class _DocumentRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     symbols: _Symbols
     entities: dict[_LayerName, list[EntityRecord]]
-    metadata: _Metadata | UnsetType = UNSET
+    metadata: _Metadata | None = None
     relations: Any | UnsetType = UNSET
 
 
-_seen = threading.local()
+class _OpenDocumentRecord(msgspec.Struct, gc=False):
+    symbols: _Symbols
+    entities: dict[_LayerName, list[OpenEntityRecord]]
+    metadata: _Metadata | None = None
+    relations: Any | UnsetType = UNSET
 
 
-def _count(kind: type, value: Any) -> Any:
-    _seen.keys.append(kind)
-    if kind is _LayerName:
-        return _LayerName(value)
-    wanted = str if kind is _Symbols else dict
-    if type(value) is not wanted:
-        raise TypeError(f"expected {wanted.__name__}, got {type(value).__name__}")
-    return value
+_told = threading.local()
 
 
-_decode_strictly = msgspec.json.Decoder(_DocumentRecord, dec_hook=_count).decode
+def _tell(kind: type[_Told], value: Any) -> _Told:
+    _told.kinds.append(kind)
+    return kind(value)
 
 
-def decode_bytes(data: bytes | bytearray | memoryview | str, *, lenient: bool) -> Decoded:
+_decode_usual = msgspec.json.Decoder(_DocumentRecord, dec_hook=_tell).decode
+_decode_open = msgspec.json.Decoder(_OpenDocumentRecord, dec_hook=_tell).decode
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def decode_bytes(
+    data: bytes | bytearray | memoryview | str, *, lenient: bool
+) -> Decoded:
     """Return the parts of the document in ``data``. Raises DataError."""
-    line = data.encode() if isinstance(data, str) else bytes(data)
-    if line.startswith(b"\xef\xbb\xbf"):
-        line = line[3:]
-    _check_utf8(line)
-    fast = _decode_fast(line)
-    if fast is None:
+    line = data.encode(errors="surrogatepass") if isinstance(data, str) else bytes(data)
+    if line.startswith(_BYTE_ORDER_MARK):
+        line = line[len(_BYTE_ORDER_MARK) :]
+    check_utf8(line)
+    found = _decode_once(_decode_usual, line)
+    has_extras = found is None
+    if found is None:
+        found = _decode_once(_decode_open, line)
+    if found is None:
         return decode_dict(parse(line), lenient=lenient)
+    metadata = {} if found.metadata is None else found.metadata.value
+    places = {key.value: places_of(records) for key, records in found.entities.items()}
+    if _lists_of(places) + found.symbols.value.count("[") != _count_byte(line, b"["):
+        check_keys_stand_once(line, places)
+    extras = {} if found.relations is UNSET else {RelationsFieldName: found.relations}
+    images = None
+    if has_extras:
+        extras, images = _unknown_keys(line, document_id(metadata))
     source = JsonSource(line)
-    metadata = {} if fast.metadata is UNSET else fast.metadata
-    places = {key.name: places_of(records) for key, records in fast.entities.items()}
-    extras = {} if fast.relations is UNSET else {RelationsFieldName: fast.relations}
 
     def rows_of(name: str) -> Rows:
-        return JsonRows(source, name, False)
+        return JsonRows(source, name, has_extras)
 
-    return _assemble(fast.symbols, None, metadata, places, rows_of, extras, lenient)
+    return _assemble(
+        found.symbols.value, images, metadata, places, rows_of, extras, lenient
+    )
 
 
 def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
     """Return the parts of the document in a dict. Raises DataError."""
     if not isinstance(doc_json, Mapping):
-        raise DataError(f"expected a document (an object), got {kind_of(doc_json)}", value=doc_json, expected="object")
+        raise DataError(
+            f"expected a document (an object), got {kind_of(doc_json)}",
+            value=doc_json,
+            expected="object",
+        )
     metadata = doc_json.get(MetadataFieldName, {})
     if not isinstance(metadata, dict):
-        raise DataError(f"`metadata` should be an object, got {kind_of(metadata)}", value=metadata, expected="object")
+        raise DataError(
+            f"`metadata` should be an object, got {kind_of(metadata)}",
+            value=metadata,
+            expected="object",
+        )
     name = document_id(metadata)
     images = _images(doc_json.get(ImagesFieldName), name)
-    symbols = check_symbols(need_key(doc_json, SymbolsFieldName, name), bool(images), name)
+    symbols = check_symbols(
+        need_key(doc_json, SymbolsFieldName, name), bool(images), name
+    )
     entities = need_key(doc_json, EntitiesFieldName, name)
     if not isinstance(entities, Mapping):
         raise DataError(
-            f"`entities` should be an object of layers, got {kind_of(entities)}", document=name, expected="object"
+            f"`entities` should be an object of layers, got {kind_of(entities)}",
+            document=name,
+            expected="object",
         )
     places: dict[str, Places] = {}
     rows: dict[str, PlainRows] = {}
@@ -131,24 +185,53 @@ def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
         rows[layer] = _plain_rows(layer_json)
     known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName, ImagesFieldName)
     extras = {key: value for key, value in doc_json.items() if key not in known}
-    return _assemble(symbols, images, dict(metadata), places, rows.__getitem__, extras, lenient)
-
-
-def _decode_fast(line: bytes) -> _DocumentRecord | None:
-    """Return the usual document, or None for one that has to be looked at more closely."""
-    _seen.keys = []
-    try:
-        found = _decode_strictly(line)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
-    keys = _seen.keys
-    layers = [key.name for key in found.entities]
-    once = (
-        keys.count(_Symbols) == 1
-        and keys.count(_Metadata) <= 1
-        and keys.count(_LayerName) == len(layers) == len(set(layers))
+    return _assemble(
+        symbols, images, dict(metadata), places, rows.__getitem__, extras, lenient
     )
-    return found if once and found.symbols else None
+
+
+def _decode_once(decode: Callable[[bytes], Any], line: bytes) -> Any | None:
+    """Return the record that a decoder makes of a line; None if it cannot, or a key of the document stands twice."""
+    _told.kinds = []
+    try:
+        found = decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    kinds = _told.kinds
+    layers = {key.value for key in found.entities}
+    once = (
+        kinds.count(_Symbols) == 1
+        and kinds.count(_Metadata) <= 1
+        and kinds.count(_LayerName) == len(layers)
+    )
+    return found if once and found.symbols.value else None
+
+
+def _lists_of(places: dict[str, Places]) -> int:
+    """Return how many lists layers of these places are written with, lists of no spans or no boxes not counted."""
+    return sum(
+        1 + found.lists + len(found.span_entity) + len(found.box_entity)
+        for found in places.values()
+    )
+
+
+def _count_byte(line: bytes, byte: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(line, np.uint8) == ord(byte)))
+
+
+def _unknown_keys(
+    line: bytes, document: str | None
+) -> tuple[dict[str, Any], list[Image] | None]:
+    """Return the keys of a document that nobody here knows, with relations, and its images."""
+    raw = _decode_keys(line)
+    known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName)
+    found = {
+        key: msgspec.json.decode(value)
+        for key, value in raw.items()
+        if key not in known
+    }
+    images = _images(found.pop(ImagesFieldName, None), document)
+    return found, images
 
 
 def _assemble(
@@ -167,7 +250,7 @@ def _assemble(
         document=document_id(metadata),
     )
     layers = {}
-    repairs: list[Repair] = []
+    repairs = check_metadata_keys(metadata, lenient)
     for name, found in places.items():
         columns, mended = check_places(name, found, bounds)
         repairs += mended
@@ -175,37 +258,35 @@ def _assemble(
     return Decoded(symbols, images, metadata, layers, extras, repairs)
 
 
-def _records(layer: str, layer_json: Any, document: str | None) -> list[OpenEntityRecord]:
+def _records(
+    layer: str, layer_json: Any, document: str | None
+) -> list[OpenEntityRecord]:
     try:
         return msgspec.convert(layer_json, list[OpenEntityRecord])
     except (msgspec.ValidationError, RecursionError) as exc:
         explain_entities(layer, layer_json, document)
-        raise DataError(f"cannot be read: {exc}", document=document, layer=layer) from exc
+        raise DataError(
+            f"cannot be read: {exc}", document=document, layer=layer
+        ) from exc
 
 
 def _plain_rows(layer_json: list[dict[str, Any]]) -> PlainRows:
     metadata = [dict(entity.get("metadata", ())) for entity in layer_json]
     known = {"spans", "boxes", "metadata"}
-    extras = [{k: v for k, v in entity.items() if k not in known} for entity in layer_json]
+    extras = [
+        {k: v for k, v in entity.items() if k not in known} for entity in layer_json
+    ]
     return PlainRows(metadata, extras if any(extras) else None)
 
 
 def _images(found: Any, document: str | None) -> list[Image] | None:
     if not found:
         return None
-    if not isinstance(found, list) or not all(isinstance(image, str) for image in found):
-        raise DataError(f"`images` should be a list of base64 strings, got {kind_of(found)}", document=document)
-    return [Image.from_base64(image) for image in found]
-
-
-def _check_utf8(line: bytes) -> None:
-    if line.isascii():
-        return
-    try:
-        line.decode()
-    except UnicodeDecodeError as exc:
+    if not isinstance(found, list) or not all(
+        isinstance(image, str) for image in found
+    ):
         raise DataError(
-            f"byte {exc.start + 1} is not UTF-8 (0x{line[exc.start]:02x}: {exc.reason}); convert the file to UTF-8",
-            value=line[exc.start : exc.end],
-            expected="UTF-8",
-        ) from exc
+            f"`images` should be a list of base64 strings, got {kind_of(found)}",
+            document=document,
+        )
+    return [Image.from_base64(image) for image in found]

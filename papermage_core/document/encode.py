@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
+from papermage_core.document.box import Box
 from papermage_core.document.names import (
     EntitiesFieldName,
     ImagesFieldName,
@@ -14,6 +16,8 @@ from papermage_core.document.names import (
     RelationsFieldName,
     SymbolsFieldName,
 )
+from papermage_core.document.span import Span
+from papermage_core.errors import DataError
 
 if TYPE_CHECKING:
     from papermage_core.document.document import Document
@@ -23,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["document_bytes", "document_dict"]
 
 
-def document_dict(doc: Document, layers: list[str] | None, with_images: bool) -> dict[str, Any]:
+def document_dict(
+    doc: Document, layers: list[str] | None, with_images: bool
+) -> dict[str, Any]:
     """Return the document as a dict for JSON."""
     names = list(doc._layers) if layers is None else layers
     entities = {name: doc.get_layer(name).to_json() for name in names}
@@ -31,13 +37,19 @@ def document_dict(doc: Document, layers: list[str] | None, with_images: bool) ->
 
 
 def document_bytes(doc: Document, layers: list[str] | None, with_images: bool) -> bytes:
-    """Return the document as one line of JSON."""
+    """Return the document as one line of JSON. Raises DataError for NaN and infinity, which JSON does not have."""
     names = list(doc._layers) if layers is None else layers
     entities = {name: _layer_json(doc.get_layer(name)) for name in names}
-    return _encode(_outline(doc, doc.metadata.__dict__, entities, with_images))
+    outline = _outline(doc, doc.metadata.__dict__, entities, with_images)
+    written = _encode(outline)
+    if b"null" in written:  # what msgspec makes of them
+        _refuse_nan(outline, doc.id)
+    return written
 
 
-def _outline(doc: Document, metadata: Any, entities: dict[str, Any], with_images: bool) -> dict[str, Any]:
+def _outline(
+    doc: Document, metadata: Any, entities: dict[str, Any], with_images: bool
+) -> dict[str, Any]:
     outline = {
         SymbolsFieldName: doc.symbols,
         MetadataFieldName: metadata,
@@ -46,24 +58,60 @@ def _outline(doc: Document, metadata: Any, entities: dict[str, Any], with_images
     }
     if with_images:
         outline[ImagesFieldName] = [image.to_base64() for image in doc.images or []]
-    return outline | {key: value for key, value in doc.extras.items() if key not in outline}
+    return outline | {
+        key: value for key, value in doc.extras.items() if key not in outline
+    }
+
+
+class _EntityOut(msgspec.Struct, omit_defaults=True, gc=False):
+    spans: list[Span] = []
+    boxes: list[Box] = []
+    metadata: dict[str, Any] = {}
 
 
 def _layer_json(layer: Layer) -> Any:
-    return layer._json() or [_entity_json(entity) for entity in layer]
+    """Return something that msgspec writes as the layer: as it was read where no entity has been asked for."""
+    raw = None if layer._rows is None else layer._rows.json()
+    if raw is None:
+        return [_entity_json(entity) for entity in layer]
+    if not layer._made:
+        return raw
+    if layer._made == len(layer):
+        return [_entity_json(entity) for entity in layer]
+    pieces = _decode_pieces(raw)
+    return [
+        piece if entity is None else _entity_json(entity)
+        for piece, entity in zip(pieces, layer._entities, strict=True)
+    ]
 
 
-def _entity_json(entity: Entity) -> dict[str, Any]:
-    written: dict[str, Any] = {}
-    if entity.spans:
-        written["spans"] = entity.spans
-    if entity.boxes:
-        written["boxes"] = entity.boxes
-    if metadata := entity.metadata.__dict__:
-        written["metadata"] = metadata
-    if extras := entity._extras:
-        written.update(extras)
-    return written
+def _entity_json(entity: Entity) -> Any:
+    written = _EntityOut(entity.spans, entity.boxes, entity.metadata.__dict__)
+    return (
+        msgspec.structs.asdict(written) | entity._extras if entity._extras else written
+    )
+
+
+def _refuse_nan(found: Any, document: str | None) -> None:
+    """Raise DataError for a float that is not finite."""
+    if isinstance(found, float):
+        if not math.isfinite(found):
+            raise DataError(
+                f"{found} cannot be written: JSON has no such number",
+                document=document,
+                value=found,
+                expected="a finite number",
+            )
+    elif isinstance(found, dict):
+        for value in found.values():
+            _refuse_nan(value, document)
+    elif isinstance(found, (list, tuple, set, frozenset)):
+        for value in found:
+            _refuse_nan(value, document)
+    elif isinstance(found, (_EntityOut, Box)):
+        _refuse_nan(msgspec.structs.astuple(found), document)
+    elif isinstance(found, (np.generic, np.ndarray)):
+        _refuse_nan(found.tolist(), document)
 
 
 def _numpy_value(value: Any) -> Any:
@@ -75,3 +123,4 @@ def _numpy_value(value: Any) -> Any:
 
 
 _encode = msgspec.json.Encoder(enc_hook=_numpy_value).encode
+_decode_pieces = msgspec.json.Decoder(list[msgspec.Raw]).decode

@@ -5,14 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
-from papermage_core.document.faults import MissingKeyError
+from papermage_core.document.faults import MissingKeyError, Repair, document_id
 from papermage_core.errors import DataError, nearest
 
-__all__ = ["check_symbols", "explain_entities", "kind_of", "need_key", "parse"]
+if TYPE_CHECKING:
+    from papermage_core.document.records import Places
+
+__all__ = [
+    "check_keys_stand_once",
+    "check_metadata_keys",
+    "check_symbols",
+    "check_utf8",
+    "explain_entities",
+    "kind_of",
+    "need_key",
+    "parse",
+]
 
 
 def parse(line: bytes) -> dict[str, Any]:
@@ -20,13 +33,42 @@ def parse(line: bytes) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(line)
     except RecursionError as exc:
-        raise DataError("is nested too deep", expected="JSON of ordinary depth") from exc
+        raise DataError(
+            "is nested too deep", expected="JSON of ordinary depth"
+        ) from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise DataError(f"is not JSON: {_reason(line, exc)}", expected="JSON") from exc
     if not isinstance(found, dict):
-        raise DataError(f"expected a document (an object), got {kind_of(found)}", expected="object")
-    _check_keys_stand_once(line)
+        raise DataError(
+            f"expected a document (an object), got {kind_of(found)}", expected="object"
+        )
+    _refuse_twice_anywhere(line)
     return found
+
+
+def check_utf8(line: bytes) -> None:
+    """Raise DataError for bytes that are not UTF-8: msgspec does not look into what it skips."""
+    if line.isascii():
+        return
+    try:
+        line.decode()
+    except UnicodeDecodeError as exc:
+        raise DataError(
+            f"byte {exc.start + 1} is not UTF-8 (0x{line[exc.start]:02x}: {exc.reason}); convert the file to UTF-8",
+            value=line[exc.start : exc.end],
+            expected="UTF-8",
+        ) from exc
+
+
+def check_keys_stand_once(line: bytes, places: Mapping[str, Places]) -> None:
+    """Raise DataError if an entity has ``spans`` or ``boxes`` twice, of which readers would keep the last.
+
+    The whole line is looked at only if these words stand in it more often than they should.
+    """
+    spans = sum(len(np.unique(found.span_entity)) for found in places.values())
+    boxes = sum(len(np.unique(found.box_entity)) for found in places.values())
+    if line.count(b'"spans"') > spans or line.count(b'"boxes"') > boxes:
+        _refuse_twice_anywhere(line)
 
 
 def need_key(doc_json: Mapping[str, Any], key: str, document: str | None) -> Any:
@@ -35,7 +77,9 @@ def need_key(doc_json: Mapping[str, Any], key: str, document: str | None) -> Any
         return doc_json[key]
     keys = ", ".join(map(repr, doc_json)) or "none"
     raise MissingKeyError(
-        f"the document has no `{key}`, only {keys}.{nearest(key, doc_json)}", document=document, expected=f"key {key!r}"
+        f"the document has no `{key}`, only {keys}.{nearest(key, doc_json)}",
+        document=document,
+        expected=f"key {key!r}",
     )
 
 
@@ -43,13 +87,36 @@ def check_symbols(symbols: Any, has_images: bool, document: str | None) -> str |
     """Return the text of a document. Raises DataError for what is no text, and for no text where no images are."""
     if symbols is not None and not isinstance(symbols, str):
         raise DataError(
-            f"`symbols` should be a string, got {kind_of(symbols)}", document=document, value=symbols, expected="string"
+            f"`symbols` should be a string, got {kind_of(symbols)}",
+            document=document,
+            value=symbols,
+            expected="string",
         )
     if not symbols and not has_images:
         raise DataError(
-            "`symbols` is empty: a document needs text, or images", document=document, value=symbols, expected="text"
+            "`symbols` is empty: a document needs text, or images",
+            document=document,
+            value=symbols,
+            expected="text",
         )
     return symbols or None
+
+
+def check_metadata_keys(metadata: Mapping[str, Any], lenient: bool) -> list[Repair]:
+    """Return the keys of a document's metadata that are no identifiers. Raises DataError for one, when strict."""
+    odd = [key for key in metadata if not key.isidentifier()]
+    if odd and not lenient:
+        raise DataError(
+            f"metadata key {ascii(odd[0])} is no identifier",
+            document=document_id(metadata),
+            value=odd[0],
+            expected="letters, digits and underscores",
+        )
+    done = "kept; papermage refuses it"
+    return [
+        Repair(kind="metadata_key", layer=None, entity=None, value=key, done=done)
+        for key in odd
+    ]
 
 
 def explain_entities(layer: str, layer_json: Any, document: str | None) -> None:
@@ -57,7 +124,14 @@ def explain_entities(layer: str, layer_json: Any, document: str | None) -> None:
 
     def refuse(entity: int | None, what: str, value: Any, expected: str) -> None:
         got = f"{what}, got {kind_of(value)}"
-        raise DataError(got, document=document, layer=layer, entity=entity, value=value, expected=expected)
+        raise DataError(
+            got,
+            document=document,
+            layer=layer,
+            entity=entity,
+            value=value,
+            expected=expected,
+        )
 
     if not isinstance(layer_json, list):
         refuse(None, "a layer should be a list of entities", layer_json, "list")
@@ -71,12 +145,21 @@ def explain_entities(layer: str, layer_json: Any, document: str | None) -> None:
             if not isinstance(rows, (list, tuple)):
                 refuse(i, f"`{key}` should be a list", rows, "list")
             for row in rows:
-                want = "[start, end]" if key == "spans" else "[left, top, width, height, page]"
+                want = (
+                    "[start, end]"
+                    if key == "spans"
+                    else "[left, top, width, height, page]"
+                )
                 if not isinstance(row, (list, tuple)) or len(row) != numbers:
                     refuse(i, f"one of `{key}` should be {want}", row, want)
                 for value in row:
                     if isinstance(value, bool) or not isinstance(value, (int, float)):
-                        refuse(i, f"one of `{key}`, {_short(row)}, should hold numbers", value, "number")
+                        refuse(
+                            i,
+                            f"one of `{key}`, {_short(row)}, should hold numbers",
+                            value,
+                            "number",
+                        )
 
 
 def kind_of(value: Any) -> str:
@@ -85,12 +168,27 @@ def kind_of(value: Any) -> str:
     >>> kind_of([1, 2])
     'a list [1, 2]'
     """
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-    return "null" if value is None else f"{names.get(type(value), type(value).__name__)} {_short(value)}"
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+    }
+    return (
+        "null"
+        if value is None
+        else f"{names.get(type(value), type(value).__name__)} {_short(value)}"
+    )
 
 
 def _short(value: Any) -> str:
-    text = ascii(value) if not isinstance(value, (dict, list)) or len(value) < 20 else f"of {len(value)}"
+    text = (
+        ascii(value)
+        if not isinstance(value, (dict, list)) or len(value) < 20
+        else f"of {len(value)}"
+    )
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -107,7 +205,7 @@ def _reason(line: bytes, exc: Exception) -> str:
     return f"{text}{hint}"
 
 
-def _check_keys_stand_once(line: bytes) -> None:
+def _refuse_twice_anywhere(line: bytes) -> None:
     """Raise DataError for a key that stands twice in a document, in its entities, or in an entity."""
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,7 +219,9 @@ def _check_keys_stand_once(line: bytes) -> None:
     try:
         plain = json.loads(line, object_pairs_hook=pairs)
     except RecursionError as exc:
-        raise DataError("is nested too deep", expected="JSON of ordinary depth") from exc
+        raise DataError(
+            "is nested too deep", expected="JSON of ordinary depth"
+        ) from exc
     _refuse_twice(plain, None, None, "the document")
     entities = plain.get("entities")
     if isinstance(entities, dict):
@@ -136,7 +236,9 @@ class _Twice:
         self.key = key
 
 
-def _refuse_twice(found: Any, layer: str | None, entity: int | None, where: str) -> None:
+def _refuse_twice(
+    found: Any, layer: str | None, entity: int | None, where: str
+) -> None:
     twice = found.get("") if isinstance(found, dict) else None
     if isinstance(twice, _Twice):
         what = "layer" if where == "`entities`" else "key"

@@ -29,9 +29,9 @@ class Repair:
     """Something out of order that reading leniently let pass. What is written back is as it was read."""
 
     kind: str
-    """``"span_past_end"`` or ``"box_over_edge"``."""
-    layer: str
-    entity: int
+    """``"span_past_end"``, ``"box_over_edge"`` or ``"metadata_key"``."""
+    layer: str | None
+    entity: int | None
     value: Any
     done: str
     """What queries see instead, in words."""

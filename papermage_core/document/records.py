@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["EntityRecord", "OpenEntityRecord", "Places", "places_of"]
 
 
-class _SpanRecord(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
+class _SpanRecord(
+    msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True
+):
     start: float
     stop: float
 
@@ -41,17 +42,20 @@ class _Object(msgspec.Struct, gc=False):
 class EntityRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """An entity with no other keys than these."""
 
-    spans: list[_SpanRecord] | UnsetType = UNSET
-    boxes: list[_BoxRecord] | UnsetType = UNSET
-    metadata: _Object | UnsetType = UNSET
+    spans: list[_SpanRecord] = []
+    boxes: list[_BoxRecord] = []
+    metadata: _Object = msgspec.field(default_factory=_Object)
 
 
 class OpenEntityRecord(msgspec.Struct, gc=False):
     """An entity that may have other keys, which are skipped."""
 
-    spans: list[_SpanRecord] | UnsetType = UNSET
-    boxes: list[_BoxRecord] | UnsetType = UNSET
-    metadata: _Object | UnsetType = UNSET
+    spans: list[_SpanRecord] = []
+    boxes: list[_BoxRecord] = []
+    metadata: _Object = msgspec.field(default_factory=_Object)
+
+
+Record = EntityRecord | OpenEntityRecord
 
 
 @attrs.frozen(eq=False)
@@ -68,84 +72,75 @@ class Places:
     box_entity: NDArray[np.int64]
     """Shape (boxes,)."""
     lists: int
-    """How many lists of spans and of boxes the entities have, empty ones included."""
+    """How many lists of spans and of boxes the entities have, empty ones not counted."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_FEW = 15  # MessagePack writes the length of so many items in one byte
+_NUMBER = (("type", "V1"), ("value", ">f8"))
+_FEW = 15  # MessagePack writes the length of a list of so many items in one byte,
+_ONE = 0x91  # which for one item is this
 
 
-def places_of(records: Sequence[Any]) -> Places:
+def places_of(records: Sequence[Record]) -> Places:
     """Return the numbers of all spans and boxes of ``records``."""
-    if not records:
-        return Places(0, np.zeros((0, 2)), _no_owner(), np.zeros((0, 5)), _no_owner(), 0)
-    return _alike(records) or _one_by_one(records)
-
-
-def _alike(records: Sequence[Any]) -> Places | None:
-    """Return the places of records that all have the keys, and as many spans and boxes, as the first; else None."""
-    first = records[0]
-    spans = 0 if first.spans is UNSET else len(first.spans)
-    boxes = 0 if first.boxes is UNSET else len(first.boxes)
-    if spans > _FEW or boxes > _FEW:
-        return None
-    template = np.frombuffer(_encode(first), np.uint8)
-    count, stride = len(records), len(template)
-    packed = _encode(records)
-    if len(packed) - _list_header(count) != count * stride:
-        return None
-    table = np.frombuffer(packed, np.uint8, offset=_list_header(count)).reshape(count, stride)
-    # Once these bytes agree, records are as long as the first one by one, so what stands between are the numbers.
-    structure, position = [0], 1
-    span_start = box_start = 0
-    if first.spans is not UNSET:
-        structure += [position + 1, position + 6]
-        span_start = position + 7
-        position = span_start + 19 * spans
-    if first.boxes is not UNSET:
-        structure += [position + 1, position + 6]
-        box_start = position + 7
-        position = box_start + 46 * boxes
-    if first.metadata is not UNSET:
-        structure.append(position + 1)
-    if any((table[:, i] != template[i]).any() for i in structure):
-        return None
-    owner = np.arange(count)
+    spans, span_entity, span_lists = _rows([record.spans for record in records], 2)
+    boxes, box_entity, box_lists = _rows([record.boxes for record in records], 5)
     return Places(
-        count,
-        _numbers(table[:, span_start : span_start + 19 * spans], count * spans, 2),
-        owner if spans == 1 else np.repeat(owner, spans),
-        _numbers(table[:, box_start : box_start + 46 * boxes], count * boxes, 5),
-        owner if boxes == 1 else np.repeat(owner, boxes),
-        count * ((first.spans is not UNSET) + (first.boxes is not UNSET)),
+        len(records), spans, span_entity, boxes, box_entity, span_lists + box_lists
     )
 
 
-def _one_by_one(records: Sequence[Any]) -> Places:
-    spans = [() if r.spans is UNSET else r.spans for r in records]
-    boxes = [() if r.boxes is UNSET else r.boxes for r in records]
-    lists = sum((r.spans is not UNSET) + (r.boxes is not UNSET) for r in records)
-    span_table, span_entity = _rows(spans, 2)
-    box_table, box_entity = _rows(boxes, 5)
-    return Places(len(records), span_table, span_entity, box_table, box_entity, lists)
-
-
-def _rows(lists: Sequence[Sequence[Any]], columns: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _rows(
+    lists: Sequence[Sequence[Any]], columns: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], int]:
+    """Return the numbers in the arrays in ``lists``, the index of each array's list, and how many are not empty."""
+    if all_have_one := _one_each(lists, columns):
+        return all_have_one
     rows = list(chain.from_iterable(lists))
-    packed = np.frombuffer(_encode(rows), np.uint8, offset=_list_header(len(rows)))
     counts = np.fromiter(map(len, lists), np.int64, len(lists))
-    return _numbers(packed, len(rows), columns), np.repeat(np.arange(len(lists)), counts)
+    numbers = _numbers(
+        _encode(rows), _list_header(len(rows)), len(rows), columns, header=1
+    )
+    return (
+        numbers,
+        np.repeat(np.arange(len(lists)), counts),
+        int(np.count_nonzero(counts)),
+    )
 
 
-def _numbers(packed: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float64]:
-    """Return the float64s in ``rows`` MessagePack arrays: a byte for the length, then 1 + 8 bytes each number."""
-    cells = packed.reshape(rows, 1 + 9 * columns)[:, 1:].reshape(rows, columns, 9)[:, :, 1:]
-    return np.ascontiguousarray(cells).view(">f8").reshape(rows, columns).astype(np.float64)
+def _one_each(
+    lists: Sequence[Sequence[Any]], columns: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64], int] | None:
+    """Return the same where every list holds one array, else None."""
+    count = len(lists)
+    packed, offset = _encode(lists), _list_header(count)
+    stride = 2 + 9 * columns
+    if len(packed) - offset != count * stride:
+        return None
+    # A list that begins in column 0 and holds one array ends where the row ends, so the next begins in column 0.
+    sizes = np.frombuffer(packed, np.uint8, offset=offset)[::stride]
+    if (sizes != _ONE).any():
+        return None
+    return _numbers(packed, offset, count, columns, header=2), np.arange(count), count
+
+
+def _numbers(
+    packed: Any, offset: int, rows: int, columns: int, *, header: int
+) -> NDArray[np.float64]:
+    """Return the float64s in ``rows`` MessagePack arrays of ``columns``, each with ``header`` bytes before it.
+
+    A number is a byte that says float64, and eight bytes. Shape (rows, columns).
+    """
+    fields = [
+        ("header", f"V{header}"),
+        *((f"{i}{part}", kind) for i in range(columns) for part, kind in _NUMBER),
+    ]
+    table = np.frombuffer(packed, np.dtype(fields), rows, offset)
+    numbers = np.empty((columns, rows), np.float64)
+    for i in range(columns):
+        numbers[i] = table[f"{i}value"]
+    return numbers.T
 
 
 def _list_header(items: int) -> int:
     return 1 if items <= _FEW else 3 if items < 2**16 else 5
-
-
-def _no_owner() -> NDArray[np.int64]:
-    return np.zeros(0, np.int64)

@@ -74,6 +74,11 @@ class JsonSource:
         """The JSON of each layer."""
         return _find_layers(self.data).entities
 
+    @cached_property
+    def has_lines(self) -> bool:
+        """Whether the JSON stands on several lines."""
+        return b"\n" in self.data.rstrip() or b"\r" in self.data.rstrip()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return JsonSource, (self.data,)
 
@@ -102,21 +107,19 @@ class JsonRows:
         """The unknown keys of each entity; None if no entity has any."""
         if not self.has_extras:
             return None
-        return [{k: v for k, v in row.items() if k not in _KNOWN} for row in self._everything]
+        return [
+            {k: v for k, v in row.items() if k not in _KNOWN}
+            for row in self._everything
+        ]
 
     def json(self) -> msgspec.Raw | None:
-        """Return the layer's JSON, unless it spans lines or holds empty lists and objects that are not written."""
-        raw = self.source.layers[self.name]
-        data = bytes(memoryview(raw))
-        return None if b"\n" in data or b"\r" in data or b"[]" in data[2:] or b"{}" in data else raw
+        """Return the layer's JSON, unless it stands on several lines."""
+        return None if self.source.has_lines else self.source.layers[self.name]
 
     def may_mention(self, key: str) -> bool:
         """Say false only if the key does not stand in the layer's JSON."""
-        return b"\\" in self._data or f'"{key}"'.encode() in self._data
-
-    @property
-    def _data(self) -> bytes:
-        return bytes(memoryview(self.source.layers[self.name]))
+        data = bytes(memoryview(self.source.layers[self.name]))
+        return f'"{key}"'.encode() in data or b"\\u" in data
 
     def __reduce__(self) -> tuple[Any, ...]:
         return JsonRows, (self.source, self.name, self.has_extras)
