@@ -35,17 +35,16 @@ class TagHeadConfig(ModelHeadConfig):
         if any(not 0 < weight < float("inf") for weight in self.weights):
             raise ConfigError(f"weights: expected finite numbers above 0, got {list(self.weights)}")
 
-    def settle(self, targets: Sequence[Any], scheme: LabelScheme) -> TagHeadConfig:  # type: ignore[override]
+    def settle(self, targets: Sequence[Any], scheme: LabelScheme) -> TagHeadConfig:
         """Return the config with ``balanced`` turned to numbers: n / (K' n_k), K' being the tags that occur.
 
         So the mean weight of a unit is 1. A tag that does not occur gets weight 1.
         """
         if self.class_weights != "balanced":
             return self
-        counts = sum(
-            (np.bincount(t[t >= 0], minlength=len(scheme.tags)) for t in map(np.asarray, targets)), np.zeros(1)
-        )
-        counts = np.broadcast_to(counts, (len(scheme.tags),))
+        counts = np.zeros(len(scheme.tags), np.int64)
+        for target in targets:
+            counts += np.bincount(target[target >= 0], minlength=len(counts))
         total, kinds = counts.sum(), np.count_nonzero(counts)
         weights = np.divide(total, kinds * counts, out=np.ones(len(counts)), where=counts > 0)
         return attrs.evolve(self, class_weights="explicit", weights=tuple(round(float(w), 6) for w in weights))

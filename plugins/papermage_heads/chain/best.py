@@ -30,22 +30,24 @@ def best_paths(
     if not emissions.size:
         return np.zeros(emissions.shape[:2], np.int64)
     transitions, start, end = (np.maximum(kind, _NEVER) for kind in (transitions, start, end))
-    best = _sweep(emissions, transitions, start)
+    best: NDArray[Any] = _sweep(emissions, transitions, start)
     batch = np.arange(len(emissions))
     steps = np.maximum(lengths - 1, 0)
-    last = (best[steps, batch] + end).argmax(1)
+    last: NDArray[np.int64] = (best[steps, batch] + end).argmax(1)
     # From its last unit on, a shorter context is made to stay at its last tag, so that all walk back in step.
     done = np.arange(n_units)[:, None] >= steps
     best[done] = -_FORCED
-    best[(*np.nonzero(done), np.broadcast_to(last, done.shape)[done])] = _FORCED
-    paths = np.empty((n_units, len(batch)), np.int64)
+    unit, context = np.nonzero(done)
+    best[unit, context, last[context]] = _FORCED
+    paths: NDArray[np.int64] = np.empty((n_units, len(batch)), np.int64)
     paths[-1] = current = last
     arriving = np.ascontiguousarray(transitions.T)
     for i in range(n_units - 2, -1, -1):
         current = (best[i] + arriving.take(current, 0)).argmax(1)
         paths[i] = current
     paths[np.arange(n_units)[:, None] >= lengths] = 0
-    return paths.T
+    result: NDArray[np.int64] = paths.T
+    return result
 
 
 def _sweep(

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from papermage_heads.chain.all_paths import sum_paths
 from papermage_heads.chain.scores import ChainScores
-from papermage_heads.chain.sums import sum_paths
 
 __all__ = ["negative_log_likelihood"]
 
@@ -25,7 +25,12 @@ def negative_log_likelihood(
     no graph is built in the loop. With ``focal_gamma`` the gradient at the emissions of a unit is multiplied by
     :math:`(1 - p)^\gamma`, p being the marginal probability of its target (Lin et al. 2017, held constant).
     """
-    loss: Tensor = _NegativeLogLikelihood.apply(emissions, *scores.kinds, targets, mask, focal_gamma)
+    if not emissions.numel():
+        # No units, no loss; still a part of the graph, so that backward() goes through.
+        return emissions.sum() + sum(kind.masked_fill(kind.isinf(), 0.0).sum() * 0.0 for kind in scores.kinds)
+    loss: Tensor = _NegativeLogLikelihood.apply(  # type: ignore[no-untyped-call]
+        emissions, *scores.kinds, targets, mask, focal_gamma
+    )
     return loss
 
 
@@ -49,7 +54,7 @@ class _NegativeLogLikelihood(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return (*(part * grad for part in ctx.saved_tensors), None, None, None)
 
 

@@ -94,4 +94,4 @@ def _check_lengths(scheme: LabelScheme) -> None:
                 "choose another label_scheme"
             )
         seen.add(reached.tobytes())
-        reached = (reached[:, None] & scheme.transition_allowed).any(0)
+        reached = np.any(reached[:, None] & scheme.transition_allowed, axis=0)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from papermage_core.plugin import Decoded, LabelScheme, UnitSpan
+from papermage_heads.chain.all_paths import sum_paths
 from papermage_heads.chain.best import best_paths
 from papermage_heads.chain.entities import EntityScorer
 from papermage_heads.chain.rules import EntityRules
 from papermage_heads.chain.scores import ChainScores
-from papermage_heads.chain.sums import sum_paths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

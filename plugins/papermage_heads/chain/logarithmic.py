@@ -1,0 +1,30 @@
+"""Sums over all paths in log space: slow, and right whatever the scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from papermage_heads.chain.scores import ChainScores
+from papermage_heads.chain.sums import Sums
+
+__all__ = ["logarithmic_sums"]
+
+
+def logarithmic_sums(x: Tensor, real: Tensor, scores: ChainScores) -> Sums:
+    """Return the sums for emissions (T, K, B) and a mask (T, B)."""
+    n_units, n_tags, batch = x.shape
+    steps = scores.transitions[:, :, None]
+    forward, beta = torch.empty_like(x), scores.end[:, None].expand_as(x).clone()
+    forward[0] = scores.start[:, None] + x[0]
+    for i in range(1, n_units):
+        forward[i] = (forward[i - 1][:, None] + steps).logsumexp(0) + x[i]
+    last = (real.sum(0) - 1).clamp_min(0)[None, None].expand(1, n_tags, batch)
+    log_z = (forward.gather(0, last)[0] + scores.end[:, None]).logsumexp(0)
+    edges = x.new_zeros(n_tags, n_tags)
+    for i in range(n_units - 2, -1, -1):
+        arriving = steps + (x[i + 1] + beta[i + 1])[None]  # (from, to, B)
+        beta[i] = torch.where(real[i + 1], arriving.logsumexp(1), beta[i])
+        edges += ((forward[i][:, None] + arriving - log_z).exp() * real[i + 1]).sum(2)
+    marginals = (forward + beta).softmax(1) * real[:, None]
+    return Sums(log_z=log_z, marginals=marginals, log_ahead=beta, log_onward=x + beta, edges=edges)
