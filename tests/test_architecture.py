@@ -103,7 +103,7 @@ def test_plugins_import_only_public_names_of_the_core() -> None:
         "import papermage_core.plugin, papermage_core.config, papermage_core.evaluation",
         "from papermage_core.plugin.manager import Plugins; assert Plugins().components()",
         "from papermage_core.cli import train; train.main(['--help'])",
-        "from papermage_core.cli import train; assert train.main(['--print-config', 'data_path=x', 'label_field=y']) == 0",
+        "from papermage_core.cli import train; train.main(['--print-config', 'data_path=x', 'label_field=y'])",
     ],
 )
 def test_it_answers_without_torch(code: str) -> None:
