@@ -72,7 +72,8 @@ class ExtensionSuite:
     def test_results_are_seen_and_left_as_they_are(self) -> None:
         """``papermage_evaluated`` changes nothing in the results."""
         for split in ("val", "test", "eval"):
-            results = {"f1": 0.5, "labels": {"Disease": {"f1": 0.5, "precision": 0.5, "recall": 0.5}}}
+            scores = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2, "predicted": 2, "right": 1}
+            results = {"micro": dict(scores), "per_label": {"Disease": dict(scores)}}
             before = copy.deepcopy(results)
             self.extension().papermage_evaluated(split, results)
             require(results == before, f"the results became {results}", "copy the results before changing them")

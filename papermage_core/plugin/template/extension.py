@@ -43,8 +43,10 @@ def papermage_loggers(config: Any) -> list[Logger]:
 
 @hookimpl
 def papermage_evaluated(split: str, results: Mapping[str, Any]) -> None:
-    """Say what an evaluation found."""
-    _log.info("$name: %s gave %s", split, dict(results))
+    """Warn of labels of which nothing was found."""
+    missed = [label for label, scores in results.get("per_label", {}).items() if scores["recall"] == 0]
+    if missed:
+        _log.warning("$name: on %s, nothing was found of %s", split, ", ".join(missed))
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""A head, an encoder and an extension for papermage_core."""

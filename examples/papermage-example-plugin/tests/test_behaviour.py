@@ -1,0 +1,51 @@
+"""What the suites cannot know: what the three parts are for."""
+
+import numpy as np
+import pytest
+import torch
+from papermage_core.errors import PapermageError
+from papermage_core.plugin import Context, Decoded, UnitSpan
+
+from papermage_example.letters import LettersConfig
+from papermage_example.letters_encoder import spell
+from papermage_example.tidy import papermage_adjust_predictions, papermage_evaluated
+from papermage_example.tidy_callback import StopAtNan
+
+
+def context_of(*words):
+    return Context(words=words, space_before=np.ones(len(words), bool))
+
+
+def test_long_words_are_spelled_by_both_ends():
+    assert spell(["abcdef"], 4).tolist() == spell(["abef"], 4).tolist()
+
+
+def test_units_further_away_than_the_width_are_not_seen():
+    encoder = LettersConfig(width=1, size=8).build().eval()
+
+    def middle(*words):
+        (windows,) = encoder.windows([context_of(*words)], stride=0)
+        with torch.no_grad():
+            return encoder(encoder.collate(windows))[0, 2]
+
+    assert torch.equal(middle("a", "b", "c", "d", "e"), middle("x", "b", "c", "d", "x"))
+    assert not torch.equal(middle("a", "b", "c", "d", "e"), middle("a", "x", "c", "d", "e"))
+
+
+def test_entities_without_a_letter_are_vetoed():
+    spans = [UnitSpan(0, 1, "Disease"), UnitSpan(1, 3, "Disease")]
+    decoded = Decoded(spans, np.array([1, 1, 2]), np.ones(3, np.float32), ("O", "B-Disease", "I-Disease"))
+    assert papermage_adjust_predictions(context_of("(1)", "–", "ataxia"), decoded).spans == spans[1:]
+    assert papermage_adjust_predictions(context_of("a", "b", "c"), decoded) is None
+
+
+def test_a_loss_that_is_no_number_stops_the_run():
+    StopAtNan().on_train_batch_end(None, None, {"loss": torch.tensor(1.0)}, None, 0)
+    with pytest.raises(PapermageError, match="batch 3"):
+        StopAtNan().on_train_batch_end(None, None, {"loss": torch.tensor(float("nan"))}, None, 3)
+
+
+def test_labels_of_which_nothing_was_found_are_told(caplog):
+    papermage_evaluated("val", {"per_label": {"title": {"recall": 0.0}, "author": {"recall": 0.5}}})
+    assert "on val, nothing was found of title" in caplog.text
+    assert "author" not in caplog.text

@@ -1,0 +1,17 @@
+"""The three parts keep to what papermage_core asks of them."""
+
+from papermage_core.testing import ContextEncoderSuite, ExtensionSuite, ModelHeadSuite
+
+
+class TestTwoLayers(ModelHeadSuite):
+    component = "two_layers"
+    options = ({}, {"hidden": 8, "dropout": 0.5})
+
+
+class TestLetters(ContextEncoderSuite):
+    component = "letters"
+    options = ({}, {"size": 8, "longest": 5, "width": 1, "window": 4}, {"width": 0})
+
+
+class TestTidy(ExtensionSuite):
+    component = "tidy"
