@@ -23,7 +23,7 @@ class LoraOptions:
     """Low-rank adaptation (Hu et al. 2022): the model's weights stay, small matrices beside them are trained."""
 
     rank: int = option(0, help="rank of the trained matrices; 0 trains the whole model (needs peft)", ge=0)
-    alpha: float = option(16.0, help="the matrices' product is scaled by alpha / rank", gt=0)
+    alpha: int = option(16, help="the matrices' product is scaled by alpha / rank", ge=1)
     dropout: float = option(0.0, help="dropout before the matrices", ge=0, lt=1)
     targets: tuple[str, ...] = option((), help="names of the modules to adapt; default those peft knows for the model")
 

@@ -94,6 +94,7 @@ def add_lora(model: nn.Module, options: LoraOptions) -> nn.Module:
         target_modules=list(options.targets) or None,
     )
     try:
-        return get_peft_model(model, config)  # type: ignore[no-any-return]
+        adapted: nn.Module = get_peft_model(model, config)
     except ValueError as error:
         raise ConfigError(f"encoder.lora.targets: {error}") from error
+    return adapted
