@@ -1,0 +1,1 @@
+"""The context encoder ``compact``: a small network over hashed word features, trained from scratch."""

@@ -26,15 +26,9 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
     _, first, back = np.unique(joined["key"], return_index=True, return_inverse=True)
     _, before = runs_of(lengths)
     after = np.repeat(lengths, lengths) - 1 - before
-    pair = joined["pair"].astype(np.int64)
-    following = np.zeros_like(pair)
-    following[:-1] = pair[1:]
-    following[after == 0] = 0
     batch = {
         "type": back.reshape(-1),
         "unit": joined["unit"].astype(np.int64),
-        "pair": pair,
-        "next_pair": following,
         "before": before,
         "after": after,
         "length": lengths,
@@ -49,4 +43,24 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
         bag = Ragged.of(joined[name], joined[f"{name}_count"].astype(np.int64)).take(first)
         batch[name] = bag.values.astype(np.int64)
         batch[f"{name}_offset"] = np.concatenate([bag.starts, [len(bag.values)]])
+    if "line" in joined:
+        batch |= _layout(joined, lengths, before)
     return batch
+
+
+def _layout(joined: dict[str, NDArray[Any]], lengths: NDArray[np.int64], before: NDArray[np.int64]) -> dict[str, Any]:
+    """Return ``line`` (N,), the line of each unit, and how many lines of its window are around each line (L,)."""
+    line = joined["line"]
+    starts = np.ones(len(line), bool)
+    starts[1:] = line[1:] != line[:-1]
+    starts[before == 0] = True
+    window = np.repeat(np.arange(len(lengths)), lengths)
+    lines = np.bincount(window[starts], minlength=len(lengths))
+    _, lines_before = runs_of(lines)
+    return {
+        "layout": joined["layout"].astype(np.int64),
+        "layout_values": joined["layout_values"].astype(np.float32),
+        "line": np.cumsum(starts) - 1,
+        "lines_before": lines_before,
+        "lines_after": np.repeat(lines, lines) - 1 - lines_before,
+    }

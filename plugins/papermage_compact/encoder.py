@@ -7,17 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from papermage_compact.batch import collate
-from papermage_compact.network import GatedConvolution, Places
+from papermage_compact.embedding import LayoutEmbedding, UnitEmbedding, WordEmbedding
+from papermage_compact.network import BlockDropout, GatedConvolution, LineReader, Places
 from papermage_compact.table import WordTable
-from papermage_compact.units import UNIT_ROWS
+from papermage_compact.vectors import Vectors, load_vectors, restore_vectors
 from papermage_compact.windowing import Windower
-from papermage_compact.words import GROUPS, word_features
+from papermage_compact.words import GROUPS, no_pieces, word_features
 from papermage_core.plugin import Context, Window
 
 if TYPE_CHECKING:
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompactEncoder"]
 
-_SIZES = {"word": 96, "prefix": 48, "suffix": 48, "shape": 48}
-_NGRAM_SIZE = 64
-_SPREAD = 0.3  # of embeddings at the start
+_LINES_AFTER = 1  # layers that read units before lines are read
 
 
 class CompactEncoder(nn.Module):
@@ -36,61 +33,68 @@ class CompactEncoder(nn.Module):
     def __init__(self, config: CompactConfig, folder: Path | None = None) -> None:
         super().__init__()
         self.output_size = config.width
-        rows = {group: config.rows // 3 if group != "word" else config.rows for group in GROUPS}
-        rows = {group: share - share % GROUPS[group] for group, share in rows.items()}
+        self._given = _vectors(config, folder)
+        rows = {group: config.rows if group == "word" else config.rows // 3 for group in GROUPS}
+        rows = {group: max(count, GROUPS[group]) for group, count in rows.items()}
         ngram_rows = min(config.rows * 5 // 3, 65535)
-        make = partial(word_features, sizes=rows, ngram_rows=ngram_rows)
-        self._windower = Windower(WordTable(make), config.rows, config.max_length, with_layout=config.layout == "on")
-        self.words = nn.ModuleDict(
-            {group: nn.EmbeddingBag(rows[group], _SIZES[group], mode="sum") for group in GROUPS}
+        pieces = self._given.pieces if self._given else no_pieces
+        make = partial(word_features, sizes=rows, ngram_rows=ngram_rows, pieces=pieces)
+        with_layout = config.layout == "on"
+        self._windower = Windower(WordTable(make), config.max_length, with_layout=with_layout)
+
+        matrix = self._given.matrix() if self._given else None
+        self.words = WordEmbedding(
+            rows, ngram_rows, config.width, config.dropout, config.word_dropout, matrix, tune=config.tune_vectors
         )
-        self.ngrams = nn.EmbeddingBag(ngram_rows, _NGRAM_SIZE, mode="mean", include_last_offset=True)
-        self.units = nn.EmbeddingBag(UNIT_ROWS, config.width, mode="sum")
-        self.pairs = nn.Embedding(config.rows, 32)
-        for table in (*self.words.values(), self.ngrams, self.pairs):
-            nn.init.normal_(table.weight, std=_SPREAD)
-        nn.init.normal_(self.units.weight, std=0.1)
-        self.mix = nn.Linear(sum(_SIZES.values()) + _NGRAM_SIZE, config.width)
-        self.mix_pair = nn.Linear(64, config.width)
+        self.units = UnitEmbedding(config.width)
+        self.layout = LayoutEmbedding(config.width) if with_layout else None
+        self.lines = LineReader(config.width, (1, 2, 4), config.dropout) if with_layout else None
         self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
-        self.word_dropout = config.word_dropout
+        self.dropout = BlockDropout(config.dropout)
         self.layers = nn.ModuleList(
             GatedConvolution(config.width, dilation, config.dropout) for dilation in config.dilations
         )
         self.last = nn.LayerNorm(config.width)
 
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
-        """Return the windows of each context."""
+        """Return the windows of each context; most have one."""
         return self._windower.windows(contexts, stride)
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
-        """Return the tensors of a batch."""
-        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in collate(windows).items()}
+        """Return the tensors of a batch, described in `papermage_compact.batch.collate`."""
+        return {name: torch.from_numpy(array) for name, array in collate(windows).items()}
 
     def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the unit vectors. Shape (windows, units of the longest, D)."""
+        x = self.words(features).index_select(0, features["type"]) + self.units(features)
+        if self.layout is not None:
+            x = x + self.layout(features)
+        x = self.dropout(self.norm(x))
         places = Places(features["before"], features["after"])
-        x = self._embed(features)
-        for layer in self.layers:
+        for layer in self.layers[:_LINES_AFTER]:
             x = layer(x, places)
-        return self._pad(self.last(x), features)
+        if self.lines is not None:
+            x = self.lines(x, features["line"], Places(features["lines_before"], features["lines_after"]))
+        for layer in self.layers[_LINES_AFTER:]:
+            x = layer(x, places)
+        return _pad(self.last(x), features)
 
     def save(self, folder: Path) -> None:
-        """Write nothing: options and weights are all there is."""
+        """Write the given vectors, if any; the rest is options and weights."""
+        if self._given:
+            self._given.save(folder)
 
-    def _embed(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
-        parts = [self.words[group](features[group]) for group in self.words]
-        if self.training and self.word_dropout:
-            parts[0] = parts[0] * (torch.rand(len(parts[0]), 1, device=parts[0].device) >= self.word_dropout)
-        parts.append(self.ngrams(features["ngram"], features["ngram_offset"]))
-        x = F.gelu(self.mix(self.dropout(torch.cat(parts, 1)))).index_select(0, features["type"])
-        x = x + self.units(features["unit"])
-        pairs = torch.cat([self.pairs(features["pair"]), self.pairs(features["next_pair"])], 1)
-        x = x + self.mix_pair(self.dropout(pairs))
-        return self.dropout(self.norm(x))
 
-    def _pad(self, x: torch.Tensor, features: dict[str, torch.Tensor]) -> torch.Tensor:
-        windows, longest = len(features["length"]), int(features["length"].max())
-        padded = x.new_zeros(windows * longest, x.shape[1])
-        return padded.index_copy(0, features["place"], x).view(windows, longest, -1)
+def _vectors(config: CompactConfig, folder: Path | None) -> Vectors | None:
+    """Return the vectors of a checkpoint, or else those that the options name, or None."""
+    kept = restore_vectors(folder) if folder else None
+    if kept or config.vectors is None:
+        return kept
+    return load_vectors(config.vectors, config.vectors_size, config.vectors_rows)
+
+
+def _pad(x: torch.Tensor, features: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the vectors of all units in a row, (N, D), window by window: (windows, units of the longest, D)."""
+    windows, longest = len(features["length"]), int(features["length"].max())
+    padded = x.new_zeros(windows * longest, x.shape[1]).index_copy(0, features["place"], x)
+    return padded.view(windows, longest, -1)

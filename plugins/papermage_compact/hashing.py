@@ -1,7 +1,8 @@
 """Hashes of many strings at once, in numpy: the same numbers in every process, on every platform and Python.
 
-A string is a run of code points. The hash of a run c₀ … cₙ₋₁ is ``mix(Σ cᵢ · Mⁱ + n · L)`` modulo 2⁶⁴ with an odd M, where
-``mix`` is the finalizer of splitmix64 (Steele, Lea and Flood, 2014). `buckets` maps hashes to rows of a table.
+A string is a run of code points. The hash of a run c₀ … cₙ₋₁ is ``mix(Σ (cᵢ + 1) · Mⁱ + n · L)`` modulo 2⁶⁴ with odd
+M and L, where ``mix`` is the finalizer of splitmix64 (Steele, Lea and Flood, 2014). `buckets` maps hashes to rows of a
+table.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ def mix(x: U64) -> U64:
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    mixed: U64 = x ^ (x >> np.uint64(31))
+    return mixed
 
 
 def buckets(hashes: U64, rows: int, seed: int) -> NDArray[np.int64]:
     """Return a row in [0, rows) for each hash; rows under different seeds are independent."""
     salt = np.uint64(seed * 0xA0761D6478BD642F & _MASK)
-    return ((mix(hashes ^ salt) >> np.uint64(32)) * np.uint64(rows) >> np.uint64(32)).astype(np.int64)
+    high = mix(hashes ^ salt) >> np.uint64(32)
+    return np.asarray(high * np.uint64(rows) >> np.uint64(32), np.int64)
 
 
 def code_points(strings: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
@@ -53,7 +56,7 @@ def runs_of(lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
 
 
 def hash_runs(codes: NDArray[np.uint32], lengths: NDArray[np.int64]) -> U64:
-    """Return a hash of each run of ``codes``, runs being ``lengths`` long, one after the other. Empty runs are alike."""
+    """Return a hash of each run of ``codes``; runs are ``lengths`` long and follow each other."""
     _, place = runs_of(lengths)
     powers = _powers(1 << int(max(int(lengths.max(initial=1)), 1) - 1).bit_length())
     terms = (codes.astype(np.uint64) + np.uint64(1)) * powers[place]

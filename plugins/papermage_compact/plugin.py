@@ -24,16 +24,20 @@ class CompactConfig(ContextEncoderConfig):
     """A small network over hashed word features, trained from scratch; needs no download and no GPU."""
 
     width: int = option(128, help="size of a unit's vector inside the network", ge=8)
-    dilations: tuple[int, ...] = (1, 1, 2, 4)
-    """How far each convolution looks to either side, in units; one layer each."""
+    dilations: tuple[int, ...] = option(
+        (1, 1, 2, 4), help="how far the convolutions look to either side, in units; a layer each"
+    )
     dropout: float = option(0.3, help="share of hidden values set to zero in training", ge=0, lt=1)
     word_dropout: float = option(0.15, help="share of word types whose identity is hidden in training", ge=0, lt=1)
-    rows: int = option(12000, help="rows of the hashed word table; the other tables grow with it", ge=64, le=65535)
+    rows: int = option(12_000, help="rows of the hashed word table; other tables grow with it", ge=64, le=65_535)
     layout: Literal["auto", "on", "off"] = option(
-        "auto", help="use boxes, fonts and rows: auto is on when training units have boxes", choices=("auto", "on", "off")
+        "auto", help="use boxes, fonts and rows; auto: if training units have boxes", choices=("auto", "on", "off")
     )
-    vectors: str | None = option(None, help="word vectors to add: a Hugging Face model, or a word2vec or GloVe text file")
+    vectors: str | None = option(
+        None, help="word vectors to add: a Hugging Face model (folder or hub name), or a word2vec or GloVe text file"
+    )
     vectors_size: int = option(128, help="size that given vectors are compressed to", ge=2)
+    vectors_rows: int = option(200_000, help="vectors read of a text file, from its start", ge=2)
     tune_vectors: bool = option(False, help="train the given vectors too")
     max_length: int = option(2048, help="units in the longest window", ge=16)
 

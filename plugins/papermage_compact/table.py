@@ -49,10 +49,8 @@ class WordTable:
 
     def _stored(self) -> WordFeatures:
         of = {name: array.filled for name, array in self._arrays.items()}
-        ragged = {
-            name: Ragged(of[f"{name}.values"], of[f"{name}.starts"], of[f"{name}.lengths"]) for name in _RAGGED
-        }
-        return WordFeatures(**{name: of[name] for name in _DENSE}, **ragged)
+        ragged = {name: Ragged(of[f"{name}.values"], of[f"{name}.starts"], of[f"{name}.lengths"]) for name in _RAGGED}
+        return WordFeatures(of["keys"], of["lowered"], of["rows"], of["depth"], ragged["ngrams"], ragged["pieces"])
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_make": self._make, "_limit": self._limit}

@@ -1,14 +1,14 @@
-"""What is seen of a unit beside its word: neighbours, place in the context, brackets, touching units, repetition."""
+"""What is seen of a unit beside its word: place in the context, brackets, touching units, repetition."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from papermage_compact.hashing import U64, buckets, mix, runs_of
+from papermage_compact.hashing import U64, runs_of
 from papermage_compact.words import WordFeatures
 
-__all__ = ["UNIT_ROWS", "log_bucket", "neighbour_pairs", "unit_rows"]
+__all__ = ["UNIT_ROWS", "log_bucket", "unit_rows"]
 
 _SIZES = {"from start": 16, "from end": 16, "decile": 10, "touches": 4, "bracket": 5, "repeats": 8}
 UNIT_ROWS = sum(_SIZES.values())
@@ -24,15 +24,6 @@ def log_bucket(x: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     small = x < 4
     power = np.floor(2 * np.log2(np.maximum(x, 4)) + 1e-9).astype(np.int64)
     return np.minimum(np.where(small, x, power), count - 1)
-
-
-def neighbour_pairs(lowered: U64, lengths: NDArray[np.int64], rows: int) -> NDArray[np.uint16]:
-    """Return a row for each unit together with the one before it in its context."""
-    _, place = runs_of(lengths)
-    before = np.zeros_like(lowered)
-    before[1:] = lowered[:-1]
-    before[place == 0] = 0
-    return buckets(mix(before) + lowered, rows, 1).astype(np.uint16)
 
 
 def unit_rows(words: WordFeatures, space_before: NDArray[np.bool_], lengths: NDArray[np.int64]) -> NDArray[np.uint16]:
@@ -55,13 +46,11 @@ def unit_rows(words: WordFeatures, space_before: NDArray[np.bool_], lengths: NDA
     return np.stack([columns[name] + first for name, first in zip(_SIZES, firsts, strict=False)], 1).astype(np.uint16)
 
 
-def _open_brackets(
-    depth: NDArray[np.int8], starts: NDArray[np.int64], lengths: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _open_brackets(depth: NDArray[np.int8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return how many brackets are open at each unit, -1 to 3; a bracket counts itself as inside."""
     total = np.concatenate([[0], np.cumsum(depth, dtype=np.int64)])
     inside = total[1:] + (depth < 0) - np.repeat(total[starts], lengths)
-    return np.clip(inside, -1, 3) + 1
+    return np.asarray(np.clip(inside, -1, 3) + 1, np.int64)
 
 
 def _earlier(keys: U64, owner: NDArray[np.int64]) -> NDArray[np.int64]:

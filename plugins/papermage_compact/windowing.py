@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from papermage_compact.layout import layout_of
 from papermage_compact.table import WordTable
-from papermage_compact.units import neighbour_pairs, unit_rows
+from papermage_compact.units import unit_rows
 from papermage_core.plugin import Context, Window
 
 __all__ = ["Windower", "bounds"]
@@ -37,9 +38,8 @@ def bounds(length: int, longest: int, overlap: int) -> list[tuple[int, int]]:
 class Windower:
     """Makes windows; touches no weights."""
 
-    def __init__(self, table: WordTable, pair_rows: int, longest: int, *, with_layout: bool) -> None:
+    def __init__(self, table: WordTable, longest: int, *, with_layout: bool) -> None:
         self._table = table
-        self._pair_rows = pair_rows
         self._longest = longest
         self._with_layout = with_layout
 
@@ -70,16 +70,19 @@ class Windower:
         """Return one array a feature for all units of all contexts."""
         words = self._table.features([word for context in contexts for word in context.words])
         space_before = np.concatenate([np.zeros(0, bool), *(context.space_before for context in contexts)])
-        return {
+        features: dict[str, NDArray[Any]] = {
             "key": words.keys,
             "word": words.rows,
             "unit": unit_rows(words, space_before, lengths),
-            "pair": neighbour_pairs(words.lowered, lengths, self._pair_rows),
             "ngram": words.ngrams.values,
             "ngram_count": words.ngrams.lengths.astype(np.uint16),
             "piece": words.pieces.values,
             "piece_count": words.pieces.lengths.astype(np.uint16),
         }
+        if self._with_layout:
+            layout = layout_of(contexts, lengths)
+            features |= {"layout": layout.rows, "layout_values": layout.values, "line": layout.lines}
+        return features
 
 
 def _portions(contexts: Sequence[Context]) -> Iterator[Sequence[Context]]:

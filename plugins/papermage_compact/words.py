@@ -22,7 +22,8 @@ NGRAM_SIZES = (3, 4, 5)
 _KEPT = 40  # characters at either end of a word that are looked at
 _START, _END = "\x02", "\x03"
 _DEPTH = {"(": 1, "[": 1, "{": 1, "⟨": 1, ")": -1, "]": -1, "}": -1, "⟩": -1}
-_SPECIES = {"Lu": "X", "Lt": "X", "Ll": "x", "Lo": "l", "Lm": "l", "Nd": "d", "Nl": "r", "No": "d", "Sm": "+", "Sc": "$"}
+_SPECIES = {"Lu": "X", "Lt": "X", "Ll": "x", "Lo": "l", "Lm": "l", "Nd": "d", "Nl": "r", "No": "d"}
+_SPECIES |= {"Sm": "+", "Sc": "$"}  # any other character stands for itself
 
 
 def clip(word: str) -> str:

@@ -1,0 +1,99 @@
+"""From hashed features to vectors: of word types, of units, and of places on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from papermage_compact.layout import LAYOUT_ROWS, LAYOUT_VALUES
+from papermage_compact.network import BlockDropout
+from papermage_compact.units import UNIT_ROWS
+
+__all__ = ["LayoutEmbedding", "UnitEmbedding", "WordEmbedding"]
+
+Features = dict[str, torch.Tensor]
+
+_SIZES = {"word": 96, "prefix": 48, "suffix": 48, "shape": 48}
+_NGRAM_SIZE = 64
+
+
+class WordEmbedding(nn.Module):
+    """Vectors of word types, from sums of hashed embeddings (Miranda et al., 2022) and from given vectors."""
+
+    vectors: torch.Tensor | None
+
+    def __init__(
+        self,
+        rows: Mapping[str, int],
+        ngram_rows: int,
+        width: int,
+        dropout: float,
+        word_dropout: float,
+        vectors: torch.Tensor | None,
+        *,
+        tune: bool,
+    ) -> None:
+        super().__init__()
+        self.tables = nn.ModuleDict({group: _table(count, _SIZES[group]) for group, count in rows.items()})
+        self.ngrams = _table(ngram_rows, _NGRAM_SIZE, mode="mean")
+        size = sum(_SIZES.values()) + _NGRAM_SIZE
+        if vectors is not None:
+            size += vectors.shape[1]
+        if tune and vectors is not None:
+            self.vectors = nn.Parameter(vectors)
+        else:
+            self.register_buffer("vectors", vectors, persistent=False)  # `CompactEncoder.save` keeps them
+        self.mix = nn.Linear(size, width)
+        self.dropout = BlockDropout(dropout, block=1)
+        self.word_dropout = word_dropout
+
+    def forward(self, features: Features) -> torch.Tensor:
+        """Return the vectors of the batch's word types. Shape (T, width)."""
+        parts = {group: table(features[group]) for group, table in self.tables.items()}
+        if self.training and self.word_dropout:
+            identity = parts["word"]
+            keep = torch.rand(len(identity), 1, device=identity.device) >= self.word_dropout
+            parts["word"] = identity * keep
+        parts["ngram"] = self.ngrams(features["ngram"], features["ngram_offset"])
+        if self.vectors is not None:
+            parts["vectors"] = F.embedding_bag(
+                features["piece"], self.vectors, features["piece_offset"], mode="mean", include_last_offset=True
+            )
+        mixed: torch.Tensor = self.mix(self.dropout(torch.cat(list(parts.values()), 1)))
+        return F.gelu(mixed)
+
+
+class UnitEmbedding(nn.Module):
+    """Vectors of what is seen of units beside their words: place in the context, brackets, touching, repetition."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.table = _table(UNIT_ROWS, width, spread=0.1)
+
+    def forward(self, features: Features) -> torch.Tensor:
+        """Return what to add to the units' vectors. Shape (N, width)."""
+        placed: torch.Tensor = self.table(features["unit"])
+        return placed
+
+
+class LayoutEmbedding(nn.Module):
+    """Vectors of places on the page: a sum over buckets, and a small network over the numbers themselves."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.table = _table(LAYOUT_ROWS, width, spread=0.1)
+        self.values = nn.Sequential(nn.Linear(LAYOUT_VALUES, 64), nn.GELU(), nn.Linear(64, width))
+
+    def forward(self, features: Features) -> torch.Tensor:
+        """Return what to add to the units' vectors. Shape (N, width)."""
+        placed: torch.Tensor = self.table(features["layout"]) + self.values(features["layout_values"])
+        return placed
+
+
+def _table(rows: int, size: int, *, mode: str = "sum", spread: float = 0.3) -> nn.EmbeddingBag:
+    table = nn.EmbeddingBag(rows, size, mode=mode, include_last_offset=mode == "mean")
+    nn.init.normal_(table.weight, std=spread)
+    return table
