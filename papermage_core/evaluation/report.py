@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 from papermage_core.evaluation.mistakes import KINDS, ErrorRecord, summarise
@@ -15,6 +13,7 @@ from papermage_core.evaluation.run import CalibrationSummary, RunSummary
 from papermage_core.evaluation.scores import Counts, Scores
 from papermage_core.evaluation.svg import line_chart, reliability_diagram
 from papermage_core.evaluation.units import UnitScores
+from papermage_core.files import whole_text_file
 
 __all__ = ["report_html", "write_report"]
 
@@ -36,18 +35,10 @@ summary { cursor: pointer; font-weight: 600; margin-top: .8rem; } .bar { backgro
 """
 
 
-def write_report(path: str | os.PathLike[str], run: RunSummary) -> None:
+def write_report(path: str | PathLike[str], run: RunSummary) -> None:
     """Write the report of ``run`` to ``path``: whole, or not at all."""
-    target = Path(path)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(report_html(run))
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_text_file(path) as file:
+        file.write(report_html(run))
 
 
 def report_html(run: RunSummary) -> str:
