@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 if TYPE_CHECKING:
     from papermage_core.config.train import EntityClassificationTrainConfig
 
-__all__ = ["run_name"]
+__all__ = ["as_texts", "run_name"]
 
 _LONGEST_PART = 32
 _LONGEST = 120
-_NOT_NAMED = frozenset({"default_root_dir", "resume"})
-"""What says where a run is, not what it is."""
+_NOT_NAMED = frozenset({"default_root_dir", "resume", "lightning", "options", "sources"})
+"""What says where a run is, not what it is; and what is taken apart."""
 
 
 def run_name(config: EntityClassificationTrainConfig) -> str:
@@ -48,15 +52,30 @@ def _safe(part: str) -> str:
     return re.sub(r"[^A-Za-z0-9+.-]+", "-", part)[:_LONGEST_PART].strip("-._")
 
 
+def as_texts(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return options as a command line would have them, whatever they were given as.
+
+    >>> as_texts({"head.dropout": 0.1, "head.sizes": [1, 2]}) == as_texts({"head.dropout": "0.1", "head.sizes": "1,2"})
+    True
+    """
+    return {key: str(_content(value)) for key, value in sorted(options.items())}
+
+
 def _digest(config: EntityClassificationTrainConfig) -> str:
-    given = {item.key: str(_content(item.value)) for item in config.given() if item.key not in _NOT_NAMED}
-    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:10]
+    """Return a hash of all that is not as by default."""
+    own = {
+        field.name: getattr(config, field.name)
+        for field in attrs.fields(type(config))
+        if field.name not in _NOT_NAMED and getattr(config, field.name) != field.default
+    }
+    content = json.dumps(as_texts({**own, **config.lightning, **config.options}))
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
 def _content(value: object) -> object:
     """Return what is the same in every process: objects made in Python count by their class."""
     if isinstance(value, (list, tuple)):
-        return [_content(item) for item in value]
-    if value is None or isinstance(value, (str, int, float, Path, dict)):
-        return value if not isinstance(value, Path) else str(value)
+        return ",".join(str(_content(item)) for item in value)
+    if value is None or isinstance(value, (str, int, float, Path, dict, timedelta)):
+        return value
     return type(value).__qualname__

@@ -60,7 +60,9 @@ class EntityClassificationTrainConfig:
     head: str = option("linear", help="model head")
     reader: str = option("jsonl", help="document reader")
     learning_rate: float | None = option(None, help="peak learning rate; none: the encoder's own", gt=0)
-    head_learning_rate: float | None = option(None, help="learning rate of the head; none: as the encoder's", gt=0)
+    head_learning_rate: float | None = option(
+        None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
+    )
     weight_decay: float = option(0.01, help="weight decay of matrices", ge=0)
     warmup_steps: float = option(0.0, help="share of the steps that warm up; above 1: their number", ge=0)
     max_epochs: int = option(5, help="most passes over the training data; -1: no limit", ge=-1)
@@ -88,8 +90,8 @@ class EntityClassificationTrainConfig:
 
     lightning: Mapping[str, Any] = attrs.field()
     """The parameters of Lightning's ``Trainer`` that were given, by name."""
-    options: Mapping[str, Any] = attrs.field()
-    """Dotted options of the components, as they were given; `components` structures them."""
+    options: Mapping[str, Any] = attrs.field(eq=naming.as_texts)
+    """Dotted options of the components, as they were given (``0.1`` and ``"0.1"`` are one); `components` reads them."""
     sources: Mapping[str, str] = attrs.field(eq=False, repr=False)
     """Key → where its value was given: ``config.yaml:3``, ``command line``, ``Python``. Others are defaults."""
 

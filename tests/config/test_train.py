@@ -340,6 +340,8 @@ def test_the_run_name_tells_what_is_trained_and_changes_with_every_argument() ->
 
     assert name.startswith("compact_crf_bio_Disease_train_")
     assert config(head="crf").run_name() == name
+    assert config(head="crf", seed="470").run_name() == name
+    assert config(head={"name": "crf", "dropout": "0.5"}) == config(head={"name": "crf", "dropout": 0.5})
     assert made.replace(default_root_dir="x", resume=True).run_name() == name
     for change in [{"seed": 1}, {"head.dropout": 0.3}, {"max_steps": 1}, {"data_path": "other/train.jsonl"}]:
         assert made.replace(**change).run_name() != name
