@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+NAMES = ["Arvo", "Berta", "Celan", "Dufay", "Elgar", "Fauré", "Gluck", "Haydn"]
+FILLERS = ["the", "of", "and", "with", "under", "some", "very", "old", "new", "red"]
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +22,55 @@ def corpora() -> Path:
     if not folder:
         pytest.skip("set PAPERMAGE_CORPORA to the folder of real corpora to run this test")
     return Path(folder)
+
+
+def make_document(chance: random.Random, number: int, n_pages: int = 2) -> dict[str, Any]:
+    """Return a document that can be learnt: numbers are amounts, capitalised words before them names."""
+    symbols, tokens, pages, names, amounts = "", [], [], [], []
+    for _ in range(n_pages):
+        begin = len(symbols)
+        for _ in range(chance.randint(4, 9)):
+            words = [chance.choice(FILLERS) for _ in range(chance.randint(1, 4))]
+            if chance.random() < 0.8:
+                words += ["<name>", "<name>", "<amount>"]
+            for word in words:
+                text = {"<name>": chance.choice(NAMES), "<amount>": str(chance.randint(10, 999))}.get(word, word)
+                start = len(symbols)
+                symbols += text
+                tokens.append({"spans": [[start, len(symbols)]]})
+                if word == "<name>" and (not names or symbols[names[-1]["spans"][0][1] : start] != " "):
+                    names.append({"spans": [[start, len(symbols)]]})
+                elif word == "<name>":
+                    names[-1]["spans"][0][1] = len(symbols)
+                elif word == "<amount>":
+                    amounts.append({"spans": [[start, len(symbols)]]})
+                symbols += " "
+        pages.append({"spans": [[begin, len(symbols)]]})
+        symbols += "\n"
+    entities = {"tokens": tokens, "pages": pages, "names": names, "amounts": amounts}
+    return {"symbols": symbols, "metadata": {"doc_id": f"doc-{number}"}, "entities": entities, "relations": {}}
+
+
+@pytest.fixture(scope="session")
+def write_corpus() -> Callable[..., Path]:
+    """Write a JSONL file of made-up documents; return its path."""
+
+    def write(path: Path, n: int = 12, seed: int = 0) -> Path:
+        chance = random.Random(seed)
+        documents = [make_document(chance, seed * 1000 + i) for i in range(n)]
+        path.write_text("".join(json.dumps(document) + "\n" for document in documents), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def train_file(tmp_path_factory: pytest.TempPathFactory, write_corpus: Callable[..., Path]) -> Path:
+    """Twelve documents to train on."""
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "train.jsonl")
+
+
+@pytest.fixture(scope="session")
+def val_file(tmp_path_factory: pytest.TempPathFactory, write_corpus: Callable[..., Path]) -> Path:
+    """Four other documents."""
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "val.jsonl", n=4, seed=1)

@@ -7,6 +7,7 @@ no model of this kind could have found it. *For training*, what a scheme cannot 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -95,7 +96,7 @@ def place_units(
     bounds = np.searchsorted(context[order], np.arange(len(found) + 1))
     position = np.empty(n, np.int64)
     position[order] = np.arange(n) - np.repeat(bounds[:-1], np.diff(bounds))
-    units_of = tuple(order[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+    units_of = tuple(order[a:b] for a, b in itertools.pairwise(bounds))
     return Places(units_of, context, position)
 
 
@@ -156,9 +157,7 @@ def _spans(
 ) -> list[Gold]:
     ranges = unit_ranges(layer, units)
     fragments: list[list[tuple[int, int]]] = [[] for _ in labels]
-    for entity, start, stop in zip(
-        ranges.entity.tolist(), ranges.start.tolist(), ranges.stop.tolist(), strict=True
-    ):
+    for entity, start, stop in zip(ranges.entity.tolist(), ranges.start.tolist(), ranges.stop.tolist(), strict=True):
         fragments[entity].append((start, stop))
     for index in np.unique(ranges.entity[ranges.partial_start | ranges.partial_stop]).tolist():
         issues.add("gold_cut_unit", document_id, f"{field}[{index}] {layer[index].text!r:.60}")
@@ -230,9 +229,7 @@ def _pieces(entity: Gold, places: Places) -> Mapping[int, list[tuple[int, int]]]
     return {context: sorted(stretches) for context, stretches in pieces.items()}
 
 
-def _without_overlap(
-    spans: list[UnitSpan], policy: OverlapPolicy, issues: Issues, document_id: str
-) -> list[UnitSpan]:
+def _without_overlap(spans: list[UnitSpan], policy: OverlapPolicy, issues: Issues, document_id: str) -> list[UnitSpan]:
     # Sorts are stable: of two that tie, the earlier in the layer comes first.
     spans = sorted(spans, key=lambda s: s.start if policy == "first" else s.start - s.stop)
     kept: list[UnitSpan] = []

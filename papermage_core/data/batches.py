@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 import attrs
@@ -149,6 +150,7 @@ def plan(costs: Sequence[int], batch_size: int | None, batch_cost: int, n_window
 class LengthSampler(Sampler[list[int]]):
     """Yields the indexes of each batch: pieces of like cost together, shuffled anew each epoch by (seed, epoch).
 
+    ``epoch`` tells the epoch when a pass begins; 0 by default.
     The number of batches is the same in every epoch. With several processes each takes every ``world_size``-th batch;
     in training the list is filled up from its start so that all take as many steps.
     """
@@ -161,18 +163,15 @@ class LengthSampler(Sampler[list[int]]):
         batch_cost: int,
         shuffle: bool,
         seed: int = 0,
+        epoch: Callable[[], int] = int,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self._costs = np.array([piece.cost for piece in pieces], np.float64)
         n_windows = [len(piece.windows) for piece in pieces]
         self._sizes = plan([piece.cost for piece in pieces], batch_size, batch_cost, n_windows)
-        self._shuffle, self._seed, self._epoch = shuffle, seed, 0
+        self._shuffle, self._seed, self._epoch = shuffle, seed, epoch
         self._rank, self._world_size = rank, world_size
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass. Lightning calls it."""
-        self._epoch = epoch
 
     def __len__(self) -> int:
         n = len(self._sizes)
@@ -182,15 +181,15 @@ class LengthSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         batches = self._batches()
-        if self._shuffle:
+        if self._shuffle and batches:
             missing = len(self) * self._world_size - len(batches)
-            batches += batches[:missing]
+            batches += islice(cycle(batches.copy()), missing)
         return iter(batches[self._rank :: self._world_size])
 
     def _batches(self) -> list[list[int]]:
         if not self._shuffle:
             return self._split(np.argsort(self._costs, kind="stable"))
-        chance = np.random.default_rng((self._seed, self._epoch))
+        chance = np.random.default_rng((self._seed, self._epoch()))
         noise = 1 + 0.2 * chance.random(len(self._costs))
         order = chance.permutation(len(self._costs))
         order = order[np.argsort((self._costs * noise)[order], kind="stable")]

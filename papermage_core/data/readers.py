@@ -43,9 +43,7 @@ class LocatingReader(Protocol):
         ...
 
 
-def iter_documents(
-    paths: str | Path | Sequence[str | Path], *, reader: DocumentReader
-) -> Iterator[LocatedDocument]:
+def iter_documents(paths: str | Path | Sequence[str | Path], *, reader: DocumentReader) -> Iterator[LocatedDocument]:
     """Yield the documents of all files, lazily, in the order of the paths; folders and globs by name.
 
     A path may be a file, a folder (its files with the reader's ``suffixes``, JSON Lines if it has none), a glob, or

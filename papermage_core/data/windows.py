@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import attrs
@@ -82,7 +83,7 @@ def cut(piece: Piece, gold: Sequence[UnitSpan], max_cost: int) -> list[Piece]:
     at = sorted({int(closed[np.searchsorted(closed, u, "right") - 1]) for u in wanted} - {0, piece.stop})
     bounds = [0, *at, piece.stop]
     pieces = []
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in itertools.pairwise(bounds):
         used, owner = np.unique(piece.owner[start:stop], return_inverse=True)
         chosen = tuple(piece.windows[i] for i in used.tolist())
         pieces.append(Piece(piece.context, start, stop, chosen, owner.reshape(-1)))

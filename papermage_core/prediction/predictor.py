@@ -159,9 +159,7 @@ class EntityClassificationPredictor:
     def _adjust(self, prepared: _Prepared, context: Context, of_tasks: list[Decoded]) -> list[Decoded]:
         if not len(self._extensions):
             return of_tasks
-        return [
-            self._extensions.papermage_adjust_predictions(prepared.document, context, found) for found in of_tasks
-        ]
+        return [self._extensions.papermage_adjust_predictions(prepared.document, context, found) for found in of_tasks]
 
     def _merged(
         self, prepared: _Prepared, decoded: Sequence[Sequence[Decoded]], min_score: float | None

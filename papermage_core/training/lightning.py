@@ -27,15 +27,24 @@ _EXPECTED = (
 
 
 def make_trainer(
-    config: EntityClassificationTrainConfig, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger]
+    config: EntityClassificationTrainConfig,
+    callbacks: Sequence[pl.Callback],
+    loggers: Sequence[Logger],
+    *,
+    validates: bool,
 ) -> pl.Trainer:
-    """Return the trainer: what the config gives by Lightning's names wins over our defaults; callbacks are joined."""
+    """Return the trainer: what the config gives by Lightning's names wins over our defaults; callbacks are joined.
+
+    The last of ``callbacks`` stays the last.
+    """
     given = dict(config.lightning)
     own = given.pop("callbacks", None) or []
     own = list(own) if isinstance(own, (list, tuple)) else [own]
     all_loggers = [*_loggers(given.pop("logger", None)), *loggers]
     if config.wandb:
-        all_loggers.append(WandbLogger(name=config.run_name(), project="papermage", save_dir=str(config.default_root_dir)))
+        all_loggers.append(
+            WandbLogger(name=config.run_name(), project="papermage", save_dir=str(config.default_root_dir))
+        )
     keeps = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in own)
     defaults: dict[str, Any] = {
         "enable_checkpointing": keeps,
@@ -46,6 +55,8 @@ def make_trainer(
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,  # our sampler shares batches out itself
     }
+    if not validates:
+        given["limit_val_batches"] = 0
     return pl.Trainer(
         **defaults
         | given

@@ -51,7 +51,7 @@ class Pieces:
 
 
 def parameter_groups(model: EntityModel, options: Optimisation) -> list[dict[str, Any]]:
-    """Return the optimizer's groups: the encoder's own, else its matrices with decay and the rest without; the heads'."""
+    """Return the optimizer's groups. An encoder without its own, and the heads, have weight decay on matrices only."""
     own = getattr(model.encoder, "parameter_groups", None)
     if own is not None:
         groups: list[dict[str, Any]] = list(own(options.learning_rate, options.weight_decay))
@@ -108,12 +108,14 @@ class EntityModule(pl.LightningModule):
             batch_cost=self._limits.cost,
             shuffle=shuffle,
             seed=self._seed,
+            epoch=lambda: self.trainer.current_epoch,  # Lightning's set_epoch misses the first epoch of a resumed run
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
         max_cost = None if shuffle else self._limits.cost
         dataset = PieceBatches(data.pieces, self.model.encoder.collate, data.targets, max_cost)
-        return DataLoader(dataset, sampler=sampler, batch_size=None, collate_fn=_same)
+        own = torch.Generator()  # else each pass draws from the global one, at times that a resumed run does not repeat
+        return DataLoader(dataset, sampler=sampler, batch_size=None, collate_fn=_same, generator=own)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch, which Lightning does not know how to."""

@@ -154,9 +154,7 @@ def make_blueprint(
     for fields, task_labels in zip(labels.groups, names, strict=True):
         if not task_labels:
             raise DataError(f"the label layer {', '.join(map(repr, fields))} marks nothing in the training documents")
-    tasks = [
-        Task(fields, components.scheme.build(found)) for fields, found in zip(labels.groups, names, strict=True)
-    ]
+    tasks = [Task(fields, components.scheme.build(found)) for fields, found in zip(labels.groups, names, strict=True)]
     corpus = make_corpus(splits.train, tasks, splits.issues["train"], labels.overlap_policy)
     blueprint = Blueprint(
         encoder=components.encoder.settle(corpus.contexts),

@@ -74,7 +74,9 @@ class RunRecord:
                 kind: f"{source['name']} ({source['distribution']} {source['version']})"
                 for kind, source in self.blueprint.sources.items()
             },
-            config={key: value if isinstance(value, (int, float, bool)) else _text(value) for key, value in values.items()},
+            config={
+                key: value if isinstance(value, (int, float, bool)) else _text(value) for key, value in values.items()
+            },
             data={name: _counts(found) for name, found in documents.items()},
             label_counts={name: _label_counts(found) for name, found in documents.items()},
             issues=issues,

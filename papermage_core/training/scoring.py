@@ -143,9 +143,7 @@ def _text(document: LabelledDocument) -> UnitText:
     starts[entity] = spans.start[first]
     last = np.concatenate([first[1:], [len(spans.entity)]]) - 1
     stops[entity] = spans.stop[last]
-    return UnitText(
-        document=document.name, symbols=document.document.symbols or "", starts=starts, stops=stops
-    )
+    return UnitText(document=document.name, symbols=document.document.symbols or "", starts=starts, stops=stops)
 
 
 @attrs.frozen(eq=False)

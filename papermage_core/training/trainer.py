@@ -193,7 +193,8 @@ class EntityClassificationTrainer:
         callbacks += self._extensions.papermage_callbacks(self.config)
         callbacks.append(SaveLast(self.folder / "last.ckpt"))  # the last, so that it keeps the others' new states
         with quiet_lightning():
-            trainer = make_trainer(self.config, callbacks, self._extensions.papermage_loggers(self.config))
+            loggers = self._extensions.papermage_loggers(self.config)
+            trainer = make_trainer(self.config, callbacks, loggers, validates=bool(splits.val))
             if trainer.is_global_zero:
                 (self.folder / "config.yaml").write_text(self.config.to_yaml(self._plugins), encoding="utf-8")
             with interruptible(trainer):

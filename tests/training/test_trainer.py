@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from papermage_core.errors import ConfigError, DataError
+from papermage_core.prediction import EntityClassificationPredictor
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+
+SMALL = {"encoder.width": 32, "encoder.rows": 500, "enable_progress_bar": False, "batch_size": 4}
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+
+
+@pytest.fixture
+def config(train_file: Path, tmp_path: Path) -> Callable[..., EntityClassificationTrainConfig]:
+    def make(**values: Any) -> EntityClassificationTrainConfig:
+        given = {"data_path": train_file, "label_field": "names,amounts", "default_root_dir": tmp_path / "run"}
+        return EntityClassificationTrainConfig(**given | SMALL | values)
+
+    return make
+
+
+@pytest.mark.parametrize("head", ["linear", "crf"])
+def test_a_run_learns_what_can_be_learnt_and_leaves_all_of_its_folder(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path, head: str
+) -> None:
+    result = EntityClassificationTrainer(
+        config(head=head, val_data_path=val_file, max_epochs=12, learning_rate=1e-2)
+    ).train()
+    assert result.split == "val"
+    assert result.scores.f1 > 0.9
+    names = {str(p.relative_to(result.folder)) for p in result.folder.rglob("*") if p.is_file()}
+    assert names >= {
+        "checkpoints/papermage.json",
+        "checkpoints/model.safetensors",
+        "checkpoints/README.md",
+        "last.ckpt",
+        "config.yaml",
+        "metrics.csv",
+        "results/results.json",
+        "results/errors.jsonl",
+        "report.html",
+    }
+    assert not [name for name in names if name.startswith(".") or "partial" in name]
+    rows = history(result.folder)
+    assert [int(row["epoch"]) for row in rows] == list(range(12))
+    assert max(float(row["val_f1"]) for row in rows) == pytest.approx(result.scores.f1)
+
+
+def test_the_scores_are_those_of_the_checkpoint_as_it_is_loaded(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path
+) -> None:
+    result = EntityClassificationTrainer(config(val_data_path=val_file, max_epochs=3, head="crf")).train()
+    again = EntityClassificationTrainer(
+        config(mode="eval", data_path=val_file, model_name_or_path=str(result.checkpoint), encoder="compact")
+    ).evaluate()
+    assert again.scores.to_json() == result.scores.to_json()
+    facts = json.loads((result.checkpoint / "papermage.json").read_text())
+    assert facts["scores"]["val"]["micro"]["f1"] == result.scores.f1
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    def weights(name: str, seed: int) -> dict[str, Any]:
+        run = config(default_root_dir=tmp_path / name, seed=seed, max_epochs=1)
+        return load_file(EntityClassificationTrainer(run).train().checkpoint / "model.safetensors")
+
+    one, same, other = weights("a", 1), weights("b", 1), weights("c", 2)
+    assert all(one[name].equal(same[name]) for name in one)
+    assert any(not one[name].equal(other[name]) for name in one)
+
+
+def test_a_killed_run_resumed_ends_with_the_weights_it_would_have_had(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path, tmp_path: Path
+) -> None:
+    from pytorch_lightning import Callback
+
+    class KilledError(Exception):
+        pass
+
+    class Kill(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.current_epoch == 2 and trainer.global_step % 2:
+                raise KilledError
+
+    def run(name: str, **values: Any) -> EntityClassificationTrainer:
+        values = {"max_epochs": 4, "val_data_path": val_file, "head": "crf", "warmup_steps": 0.2} | values
+        return EntityClassificationTrainer(config(default_root_dir=tmp_path / name, **values))
+
+    whole = run("whole").train()
+    with pytest.raises(KilledError):
+        run("cut", callbacks=[Kill()]).train()
+    resumed = run("cut", resume=True).train()
+    one, other = (load_file(r.folder / "checkpoints" / "model.safetensors") for r in (whole, resumed))
+    assert all(one[name].equal(other[name]) for name in one)
+    histories = [history(r.folder) for r in (whole, resumed)]
+    for row in [row for rows in histories for row in rows]:
+        row.pop("seconds")
+    assert histories[0] == histories[1]
+
+
+def test_a_run_is_not_resumed_with_other_data(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path
+) -> None:
+    EntityClassificationTrainer(config(max_epochs=1)).train()
+    with pytest.raises(ConfigError, match="not the data that the run began with"):
+        EntityClassificationTrainer(config(max_epochs=2, data_path=val_file, resume=True)).train()
+
+
+def test_a_run_that_has_not_begun_cannot_be_resumed(config: Callable[..., EntityClassificationTrainConfig]) -> None:
+    with pytest.raises(ConfigError, match=r"there is no .*last\.ckpt"):
+        EntityClassificationTrainer(config(resume=True)).train()
+
+
+def test_its_config_file_repeats_a_run(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    from papermage_core.config import load_config
+
+    first = EntityClassificationTrainer(config(max_epochs=1)).train()
+    again = load_config([first.folder / "config.yaml"], [f"default_root_dir={tmp_path / 'again'}"])
+    second = EntityClassificationTrainer(again).train()
+    one, other = (load_file(r.checkpoint / "model.safetensors") for r in (first, second))
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_patience_stops_a_run_that_gets_no_better(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path
+) -> None:
+    result = EntityClassificationTrainer(
+        config(val_data_path=val_file, max_epochs=50, patience=2, learning_rate=1e-9)
+    ).train()
+    assert len((result.folder / "metrics.csv").read_text().splitlines()) < 10
+
+
+def test_overlapping_fields_train_apart_in_one_checkpoint(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path, train_file: Path
+) -> None:
+    documents = [json.loads(line) for line in train_file.read_text().splitlines()]
+    for document in documents:
+        names, amounts = document["entities"]["names"], document["entities"]["amounts"]
+        document["entities"]["debts"] = [
+            {"spans": [[n["spans"][0][0], a["spans"][0][1]]]} for n, a in zip(names, amounts, strict=True)
+        ]
+    path = tmp_path / "nested.jsonl"
+    path.write_text("".join(json.dumps(d) + "\n" for d in documents))
+    result = EntityClassificationTrainer(
+        config(
+            data_path=path,
+            val_data_path=path,
+            label_field="debts,names",
+            overlap_policy="separate",
+            max_epochs=12,
+            learning_rate=1e-2,
+        )
+    ).train()
+    assert result.scores.f1 > 0.8
+    assert result.scores.subsets["nested"].recall > 0.8
+    predictor = EntityClassificationPredictor.from_pretrained(result.checkpoint)
+    assert predictor.labels == ("debts", "names")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data_path": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ({"label_field": "nmes"}, "no document has the label layer 'nmes'"),
+        ({"entity_name": "tokenz"}, "no layer 'tokenz'.*Did you mean 'tokens'"),
+        ({"context_name": "page"}, "no layer 'page'.*Did you mean 'pages'"),
+    ],
+)
+def test_bad_data_ends_in_one_message(
+    config: Callable[..., EntityClassificationTrainConfig], change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        EntityClassificationTrainer(config(**change)).train()
+
+
+def test_a_label_field_that_marks_nothing_is_refused(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path, train_file: Path
+) -> None:
+    documents = [json.loads(line) for line in train_file.read_text().splitlines()]
+    for document in documents:
+        document["entities"]["names"] = []
+    path = tmp_path / "empty.jsonl"
+    path.write_text("".join(json.dumps(d) + "\n" for d in documents))
+    with pytest.raises(DataError, match="marks nothing in 12 documents"):
+        EntityClassificationTrainer(config(data_path=path, label_field="names")).train()
+
+
+def test_what_fails_while_saving_leaves_the_checkpoint_that_was_there(
+    config: Callable[..., EntityClassificationTrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    from papermage_core.errors import CheckpointError
+
+    first = EntityClassificationTrainer(config(max_epochs=1)).train()
+    before = {p.name: p.read_bytes() for p in first.checkpoint.iterdir() if p.is_file()}
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(CheckpointError, match="No space left on device"):
+        EntityClassificationTrainer(config(max_epochs=1, seed=3)).train()
+    assert {p.name: p.read_bytes() for p in first.checkpoint.iterdir() if p.is_file()} == before
+    assert not [p for p in first.folder.iterdir() if p.name.startswith(".")]
