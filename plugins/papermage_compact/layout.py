@@ -27,6 +27,9 @@ Bools = NDArray[np.bool_]
 _GRID = 24  # buckets of a position on the page
 _STEPS = np.array([-20, -8, -4, -2, -1, -0.5, -0.2, -0.05, 0.05, 0.2, 0.35, 0.5, 0.8, 1.2, 1.6, 2, 3, 5, 10, 20])
 _RATIOS = np.array([0.5, 0.62, 0.72, 0.8, 0.88, 0.95, 0.985, 1.015, 1.05, 1.12, 1.2, 1.35, 1.6, 2.0, 2.6])
+_MOVES = np.array([-0.4, -0.2, -0.1, -0.05, -0.03, -0.02, -0.01, -0.005, -0.001])
+_MOVES = np.concatenate([_MOVES, -_MOVES[::-1]])  # in shares of the page
+_DROPS = np.array([-8, -4, -2, -1, -0.6, -0.3, -0.1, 0.1, 0.3, 0.6, 0.9, 1.1, 1.3, 1.6, 2, 2.5, 3, 4, 6, 12])
 _FONTS = 512
 _STYLES = (
     ("bold", re.compile(r"bold|bd\d|bx|[-,.]b($|[^a-z])|demi|black|heavy|medi$|tb$|-bol", re.I)),
@@ -44,6 +47,9 @@ _SIZES = {
     "size": len(_RATIOS) + 1,
     "gap": len(_STEPS) + 1,
     "next gap": len(_STEPS) + 1,
+    "move": len(_MOVES) + 1,
+    "drop": len(_DROPS) + 1,
+    "next drop": len(_DROPS) + 1,
     "jump": 8,
     "next jump": 8,
     "line gap": len(_STEPS) + 1,
@@ -63,7 +69,7 @@ _SIZES = {
 }
 LAYOUT_ROWS = sum(_SIZES.values())
 """Rows of the table that `Layout.rows` points into."""
-LAYOUT_VALUES = 16
+LAYOUT_VALUES = 17
 """Columns of `Layout.values`."""
 
 
@@ -112,6 +118,8 @@ def layout_of(contexts: Sequence[Context], lengths: Ints) -> Layout:
     ends_sheet = np.roll(starts_sheet, -1)
     gap = np.where(starts_sheet, 0, (left - _before(right)) / unit)
     next_gap = np.where(ends_sheet, 0, (_after(left) - right) / unit)
+    move = np.where(starts_sheet, 0, top - _before(top))
+    drop = move / np.maximum(height, _before(height))
     jump = _jumps(boxes, unit, starts_line, starts_sheet)
     next_jump = np.where(ends_sheet, 0, _after(jump))
     _, from_start = runs_of(np.bincount(line, minlength=len(lines.left)))
@@ -134,6 +142,9 @@ def layout_of(contexts: Sequence[Context], lengths: Ints) -> Layout:
         "size": np.searchsorted(_RATIOS, size_ratio),
         "gap": np.searchsorted(_STEPS, gap),
         "next gap": np.searchsorted(_STEPS, next_gap),
+        "move": np.searchsorted(_MOVES, move),
+        "drop": np.searchsorted(_DROPS, drop),
+        "next drop": np.searchsorted(_DROPS, np.where(ends_sheet, 0, _after(drop))),
         "jump": jump,
         "next jump": next_jump,
         "line gap": np.searchsorted(_STEPS, line_gap)[line],
@@ -164,6 +175,7 @@ def layout_of(contexts: Sequence[Context], lengths: Ints) -> Layout:
             np.log2(np.maximum(size_ratio, 1e-3)),
             np.arcsinh(gap) / 2,
             np.arcsinh(next_gap) / 2,
+            np.arcsinh(drop) / 2,
             np.arcsinh(line_gap)[line] / 2,
             np.arcsinh(_next_on(line_gap, same_above))[line] / 2,
             np.arcsinh(indent)[line] / 2,
