@@ -25,3 +25,11 @@ class TestCrf(ModelHeadSuite):
 class TestWeightedCrf(ModelHeadSuite):
     component = "crf"
     options: ClassVar = ({"class_weights": "balanced", "focal_gamma": 1.0},)
+
+
+class TestSpan(ModelHeadSuite):
+    component = "span"
+    options: ClassVar = (
+        {"max_length": 7, "max_gap": 0, "overlap": "any"},
+        {"max_length": 3, "max_gap": 0, "overlap": "none"},
+    )

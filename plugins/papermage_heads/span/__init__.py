@@ -1,0 +1,1 @@
+"""``head=span``: overlapping, nested and discontinuous entities."""

@@ -1,0 +1,55 @@
+"""From scored entities to those that stay, and to tags of units; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from papermage_core.plugin import UnitSpan
+from papermage_heads.span.stretches import clash, stretches
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["choose", "unit_tags"]
+
+
+def choose(spans: Sequence[UnitSpan], overlap: Literal["any", "nested", "none"]) -> list[UnitSpan]:
+    """Return the entities that stay, by start, then stop: the surest first, each if it clashes with none before it.
+
+    >>> sure, unsure = UnitSpan(0, 3, "A", score=0.9), UnitSpan(2, 4, "A", score=0.6)
+    >>> choose([unsure, sure], "none") == [sure], choose([unsure, sure], "any") == [sure, unsure]
+    (True, True)
+    """
+    kept: list[UnitSpan] = []
+    for span in sorted(spans, key=lambda span: (-_score(span), *_place(span))):
+        near = (other for other in kept if other.start < span.stop and span.start < other.stop)
+        if overlap == "any" or not any(clash(span, other, overlap) for other in near):
+            kept.append(span)
+    return sorted(kept, key=_place)
+
+
+def unit_tags(
+    spans: Sequence[UnitSpan], outside: NDArray[np.float32], index: Mapping[str, int]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the tag of each unit, 0 for O and 1 + index of the label else, and its probability. Shapes (n,).
+
+    ``outside`` is the probability of O, shape (n,). Of several entities over a unit the surest gives the tag.
+    """
+    tags = np.zeros(len(outside), np.int64)
+    scores = np.asarray(outside, np.float32).copy()
+    for span in sorted(spans, key=_score):
+        for start, stop in stretches(span):
+            tags[start:stop] = 1 + index[span.label]
+            scores[start:stop] = _score(span)
+    return tags, scores
+
+
+def _score(span: UnitSpan) -> float:
+    return 0.0 if span.score is None else span.score
+
+
+def _place(span: UnitSpan) -> tuple[int, int, str, tuple[tuple[int, int], ...]]:
+    return span.start, span.stop, span.label, span.fragments
