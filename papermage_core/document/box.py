@@ -19,7 +19,7 @@ class Box(msgspec.Struct, array_like=True, gc=False):
     (0.35, 0.325)
     """
 
-    l: float  # noqa: E741 - magelib's name
+    l: float  # noqa: E741  # as in magelib
     t: float
     w: float
     h: float
@@ -73,11 +73,7 @@ class Box(msgspec.Struct, array_like=True, gc=False):
         if page_height is not None:
             y1, y2 = _clip(y1, page_height), _clip(y2, page_height)
         if (x1, y1, x2, y2) != given:
-            _log.warning(
-                "The coordinates %s lie outside the page and become %s.",
-                given,
-                (x1, y1, x2, y2),
-            )
+            _log.warning("The coordinates %s lie outside the page and become %s.", given, (x1, y1, x2, y2))
         return Box(x1, y1, x2 - x1, y2 - y1, page)
 
     @property
@@ -87,23 +83,11 @@ class Box(msgspec.Struct, array_like=True, gc=False):
 
     def to_relative(self, page_width: float, page_height: float) -> Box:
         """Return the box as shares of a page of this size."""
-        return Box(
-            self.l / page_width,
-            self.t / page_height,
-            self.w / page_width,
-            self.h / page_height,
-            self.page,
-        )
+        return Box(self.l / page_width, self.t / page_height, self.w / page_width, self.h / page_height, self.page)
 
     def to_absolute(self, page_width: float, page_height: float) -> Box:
         """Return the box in the unit of this page size."""
-        return Box(
-            self.l * page_width,
-            self.t * page_height,
-            self.w * page_width,
-            self.h * page_height,
-            self.page,
-        )
+        return Box(self.l * page_width, self.t * page_height, self.w * page_width, self.h * page_height, self.page)
 
     @property
     def center(self) -> tuple[float, float]:
@@ -127,10 +111,7 @@ class Box(msgspec.Struct, array_like=True, gc=False):
         if len(pages) != 1:
             raise ValueError(f"Boxes not all on same page. Pages={pages}")
         left, top = min(box.l for box in boxes), min(box.t for box in boxes)
-        right, bottom = (
-            max(box.l + box.w for box in boxes),
-            max(box.t + box.h for box in boxes),
-        )
+        right, bottom = (max(box.l + box.w for box in boxes), max(box.t + box.h for box in boxes))
         return Box(left, top, right - left, bottom - top, boxes[0].page)
 
 

@@ -44,31 +44,20 @@ class Columns:
     def of_entities(cls, entities: Sequence[Entity]) -> Columns:
         """Return the columns of entities as they are now."""
         spans = [(s.start, s.end) for entity in entities for s in entity.spans]
-        boxes = [
-            (b.l, b.t, b.w, b.h, b.page) for entity in entities for b in entity.boxes
-        ]
+        boxes = [(b.l, b.t, b.w, b.h, b.page) for entity in entities for b in entity.boxes]
         span_table = _table(spans, 2, np.int64)
         box_table = _table(boxes, 5, np.float64)
         span_arrays = SpanArrays(
-            span_table[:, 0].copy(),
-            span_table[:, 1].copy(),
-            _owners(len(entity.spans) for entity in entities),
+            span_table[:, 0].copy(), span_table[:, 1].copy(), _owners(len(entity.spans) for entity in entities)
         )
         left, top, width, height = (box_table[:, i].copy() for i in range(4))
         page = box_table[:, 4].astype(np.int64)
         box_owners = _owners(len(entity.boxes) for entity in entities)
-        return cls(
-            len(entities),
-            span_arrays,
-            BoxArrays(left, top, width, height, page, box_owners),
-            span_arrays,
-        )
+        return cls(len(entities), span_arrays, BoxArrays(left, top, width, height, page, box_owners), span_arrays)
 
 
 def _table(rows: Sequence[tuple[Any, ...]], columns: int, dtype: Any) -> NDArray[Any]:
-    return np.fromiter(chain.from_iterable(rows), dtype, len(rows) * columns).reshape(
-        len(rows), columns
-    )
+    return np.fromiter(chain.from_iterable(rows), dtype, len(rows) * columns).reshape(len(rows), columns)
 
 
 def _owners(counts: Iterable[int]) -> NDArray[np.int64]:

@@ -13,11 +13,7 @@ from papermage_core.document.faults import LayerNameError, Repair, document_id
 from papermage_core.document.image import Image
 from papermage_core.document.layer import Layer
 from papermage_core.document.metadata import Metadata
-from papermage_core.document.names import (
-    ImagesFieldName,
-    MetadataFieldName,
-    SymbolsFieldName,
-)
+from papermage_core.document.names import ImagesFieldName, MetadataFieldName, SymbolsFieldName
 from papermage_core.document.prediction import Prediction
 from papermage_core.document.span import Span
 
@@ -28,30 +24,9 @@ __all__ = ["Document"]
 
 _TAKEN = frozenset(
     (
-        *(
-            "SPECIAL_FIELDS",
-            "annotate",
-            "annotate_images",
-            "annotate_layer",
-            "annotate_relation",
-            "find",
-            "from_json",
-        ),
-        *(
-            "get_layer",
-            "get_relation",
-            "intersect_by_box",
-            "intersect_by_span",
-            "layers",
-            "remove_images",
-        ),
-        *(
-            "remove_layer",
-            "remove_relation",
-            "to_json",
-            "validate_layer_name_availability",
-            "_layers",
-        ),
+        *("SPECIAL_FIELDS", "annotate", "annotate_images", "annotate_layer", "annotate_relation", "find", "from_json"),
+        *("get_layer", "get_relation", "intersect_by_box", "intersect_by_span", "layers", "remove_images"),
+        *("remove_layer", "remove_relation", "to_json", "validate_layer_name_availability", "_layers"),
     )
 )
 
@@ -67,11 +42,7 @@ class Document:
     'mutations'
     """
 
-    SPECIAL_FIELDS: ClassVar[list[str]] = [
-        SymbolsFieldName,
-        ImagesFieldName,
-        MetadataFieldName,
-    ]
+    SPECIAL_FIELDS: ClassVar[list[str]] = [SymbolsFieldName, ImagesFieldName, MetadataFieldName]
 
     tokens: Layer
     rows: Layer
@@ -82,10 +53,7 @@ class Document:
     pages: Layer
 
     def __init__(
-        self,
-        symbols: str | None = None,
-        images: list[Image] | None = None,
-        metadata: Metadata | None = None,
+        self, symbols: str | None = None, images: list[Image] | None = None, metadata: Metadata | None = None
     ) -> None:
         self.symbols = symbols if symbols else None
         self.images = images if images else None
@@ -111,19 +79,11 @@ class Document:
     def validate_layer_name_availability(self, name: str) -> None:
         """Raise AssertionError for a name that a layer cannot have, or another layer has."""
         if name in self.SPECIAL_FIELDS:
-            raise LayerNameError(
-                f"a layer cannot be named {name!r}: this is one of the document's own fields"
-            )
+            raise LayerNameError(f"a layer cannot be named {name!r}: this is one of the document's own fields")
         if name in self._layers:
-            raise LayerNameError(
-                f"there is a layer {name!r} already; doc.remove_layer({name!r}) removes it"
-            )
-        if name in _TAKEN or (
-            name.startswith("__") and name.endswith("__") and hasattr(Document, name)
-        ):
-            raise LayerNameError(
-                f"a layer cannot be named {name!r}: it clashes with a Document property"
-            )
+            raise LayerNameError(f"there is a layer {name!r} already; doc.remove_layer({name!r}) removes it")
+        if name in _TAKEN or (name.startswith("__") and name.endswith("__") and hasattr(Document, name)):
+            raise LayerNameError(f"a layer cannot be named {name!r}: it clashes with a Document property")
 
     def has_layer(self, name: str) -> bool:
         """Say whether there is a layer of this name."""
@@ -138,18 +98,14 @@ class Document:
         layers = self.__dict__.get("_layers", {})
         if name in layers:
             return layers[name]
-        raise AttributeError(
-            f"Document has no layer {name!r}; it has {', '.join(layers) or 'none'}"
-        )
+        raise AttributeError(f"Document has no layer {name!r}; it has {', '.join(layers) or 'none'}")
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._layers]
 
     def annotate(self, *predictions: Prediction | Sequence[Prediction]) -> None:
         """Add each prediction as a layer."""
-        for prediction in chain.from_iterable(
-            [p] if isinstance(p, Prediction) else p for p in predictions
-        ):
+        for prediction in chain.from_iterable([p] if isinstance(p, Prediction) else p for p in predictions):
             self.annotate_layer(prediction.name, prediction.entities)
 
     def annotate_layer(self, name: str, entities: list[Entity] | Layer) -> None:
@@ -190,9 +146,7 @@ class Document:
         if len(types) > 1:
             raise TypeError(f"Images contain multiple types: {types}")
         if not issubclass(image_type := types.pop(), Image):
-            raise NotImplementedError(
-                f"Unsupported image type {image_type} for {ImagesFieldName}"
-            )
+            raise NotImplementedError(f"Unsupported image type {image_type} for {ImagesFieldName}")
         self.images = images
 
     def remove_images(self) -> None:
@@ -204,9 +158,7 @@ class Document:
     def find(self, query: Span | Box, name: str) -> list[Entity]:
         """Return entities of a layer that meet a span or a box. Deprecated: use `intersect_by_span` or `_box`."""
         warnings.warn(
-            "`find` is ambiguous: use intersect_by_span or intersect_by_box",
-            DeprecationWarning,
-            stacklevel=2,
+            "`find` is ambiguous: use intersect_by_span or intersect_by_box", DeprecationWarning, stacklevel=2
         )
         if isinstance(query, Span):
             return self.intersect_by_span(Entity(spans=[query]), name)
@@ -224,9 +176,7 @@ class Document:
 
     # JSON
 
-    def to_json(
-        self, layers: list[str] | None = None, with_images: bool = False
-    ) -> dict[str, Any]:
+    def to_json(self, layers: list[str] | None = None, with_images: bool = False) -> dict[str, Any]:
         """Return symbols, metadata, layers (all, or those named) and relations as a dict for JSON.
 
         Keys that nobody here knows come after them, as they were read.
@@ -242,18 +192,14 @@ class Document:
 
         return cls._of_decoded(decode_dict(doc_json, lenient=lenient))
 
-    def to_bytes(
-        self, layers: list[str] | None = None, with_images: bool = False
-    ) -> bytes:
+    def to_bytes(self, layers: list[str] | None = None, with_images: bool = False) -> bytes:
         """Return one line of JSON, without its line end. Layers that nobody touched are written as they were read."""
         from papermage_core.document.encode import document_bytes
 
         return document_bytes(self, layers, with_images)
 
     @classmethod
-    def from_bytes(
-        cls, data: bytes | bytearray | memoryview | str, *, lenient: bool = True
-    ) -> Document:
+    def from_bytes(cls, data: bytes | bytearray | memoryview | str, *, lenient: bool = True) -> Document:
         """Return the document in a piece of JSON.
 
         Raises DataError with layer, entity, value and what was expected for: what is not JSON, keys that are missing

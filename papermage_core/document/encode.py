@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["document_bytes", "document_dict"]
 
 
-def document_dict(
-    doc: Document, layers: list[str] | None, with_images: bool
-) -> dict[str, Any]:
+def document_dict(doc: Document, layers: list[str] | None, with_images: bool) -> dict[str, Any]:
     """Return the document as a dict for JSON."""
     names = list(doc._layers) if layers is None else layers
     entities = {name: doc.get_layer(name).to_json() for name in names}
@@ -47,9 +45,7 @@ def document_bytes(doc: Document, layers: list[str] | None, with_images: bool) -
     return written
 
 
-def _outline(
-    doc: Document, metadata: Any, entities: dict[str, Any], with_images: bool
-) -> dict[str, Any]:
+def _outline(doc: Document, metadata: Any, entities: dict[str, Any], with_images: bool) -> dict[str, Any]:
     outline = {
         SymbolsFieldName: doc.symbols,
         MetadataFieldName: metadata,
@@ -58,9 +54,7 @@ def _outline(
     }
     if with_images:
         outline[ImagesFieldName] = [image.to_base64() for image in doc.images or []]
-    return outline | {
-        key: value for key, value in doc.extras.items() if key not in outline
-    }
+    return outline | {key: value for key, value in doc.extras.items() if key not in outline}
 
 
 class _EntityOut(msgspec.Struct, omit_defaults=True, gc=False):
@@ -80,16 +74,13 @@ def _layer_json(layer: Layer) -> Any:
         return [_entity_json(entity) for entity in layer]
     pieces = _decode_pieces(raw)
     return [
-        piece if entity is None else _entity_json(entity)
-        for piece, entity in zip(pieces, layer._entities, strict=True)
+        piece if entity is None else _entity_json(entity) for piece, entity in zip(pieces, layer._entities, strict=True)
     ]
 
 
 def _entity_json(entity: Entity) -> Any:
     written = _EntityOut(entity.spans, entity.boxes, entity.metadata.__dict__)
-    return (
-        msgspec.structs.asdict(written) | entity._extras if entity._extras else written
-    )
+    return msgspec.structs.asdict(written) | entity._extras if entity._extras else written
 
 
 def _refuse_nan(found: Any, document: str | None) -> None:

@@ -30,16 +30,7 @@ class Entity:
     {'spans': [[0, 4]], 'metadata': {'label': 'Task'}}
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_extras",
-        "_id",
-        "_images",
-        "_layer",
-        "_metadata",
-        "boxes",
-        "spans",
-    )
+    __slots__ = ("__weakref__", "_extras", "_id", "_images", "_layer", "_metadata", "boxes", "spans")
 
     spans: list[Span]
     boxes: list[Box]
@@ -62,9 +53,7 @@ class Entity:
         self._layer: Layer | None = None
 
     @classmethod
-    def _in_layer(
-        cls, layer: Layer, id: int, spans: list[Span], boxes: list[Box]
-    ) -> Entity:
+    def _in_layer(cls, layer: Layer, id: int, spans: list[Span], boxes: list[Box]) -> Entity:
         """Return entity ``id`` of a layer, which has its metadata."""
         entity = cls.__new__(cls)
         entity.spans = spans
@@ -119,7 +108,9 @@ class Entity:
     def __repr__(self) -> str:
         if self.layer is None:
             return f"Unannotated Entity: {self.to_json()}"
-        return f"Annotated Entity:\tID: {self.id}\tSpans: {bool(self.spans)}\tBoxes: {bool(self.boxes)}\tText: {self.text}"
+        return (
+            f"Annotated Entity:\tID: {self.id}\tSpans: {bool(self.spans)}\tBoxes: {bool(self.boxes)}\tText: {self.text}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return spans, boxes and metadata, each only if there is any, and the keys in `extras`."""
@@ -141,9 +132,7 @@ class Entity:
             boxes=[Box.from_json(box) for box in entity_json.get("boxes", [])],
             metadata=Metadata.from_json(entity_json.get("metadata", {})),
         )
-        entity._extras = {
-            k: v for k, v in entity_json.items() if k not in _KNOWN
-        } or None
+        entity._extras = {k: v for k, v in entity_json.items() if k not in _KNOWN} or None
         return entity
 
     @property
@@ -177,14 +166,8 @@ class Entity:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"'Entity' object has no attribute {name!r}")
-        if (
-            self._layer is None
-            or self._layer.doc is None
-            or name not in self._layer.doc.layers
-        ):
-            raise AttributeError(
-                f"Entity has no attribute {name!r}, and its Document no such layer"
-            )
+        if self._layer is None or self._layer.doc is None or name not in self._layer.doc.layers:
+            raise AttributeError(f"Entity has no attribute {name!r}, and its Document no such layer")
         warnings.warn(
             f"`entity.{name}` is ambiguous: use `entity.intersect_by_span({name!r})` or `intersect_by_box`",
             DeprecationWarning,
@@ -221,11 +204,7 @@ class Entity:
     def symbols_from_boxes(self) -> list[str]:
         """The text of each span of the tokens that the entity's boxes touch."""
         symbols = self._symbols()
-        return [
-            symbols[s.start : s.end]
-            for token in self.intersect_by_box(TokensFieldName)
-            for s in token.spans
-        ]
+        return [symbols[s.start : s.end] for token in self.intersect_by_box(TokensFieldName) for s in token.spans]
 
     @property
     def text(self) -> str:
@@ -233,9 +212,7 @@ class Entity:
         stored = self.metadata.get("text", None)
         if stored:
             return str(stored)
-        return " ".join(self.symbols_from_spans or self.symbols_from_boxes).replace(
-            "\n", " "
-        )
+        return " ".join(self.symbols_from_spans or self.symbols_from_boxes).replace("\n", " ")
 
     @text.setter
     def text(self, text: str | None) -> None:

@@ -33,15 +33,11 @@ def parse(line: bytes) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(line)
     except RecursionError as exc:
-        raise DataError(
-            "is nested too deep", expected="JSON of ordinary depth"
-        ) from exc
+        raise DataError("is nested too deep", expected="JSON of ordinary depth") from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise DataError(f"is not JSON: {_reason(line, exc)}", expected="JSON") from exc
     if not isinstance(found, dict):
-        raise DataError(
-            f"expected a document (an object), got {kind_of(found)}", expected="object"
-        )
+        raise DataError(f"expected a document (an object), got {kind_of(found)}", expected="object")
     _refuse_twice_anywhere(line)
     return found
 
@@ -77,9 +73,7 @@ def need_key(doc_json: Mapping[str, Any], key: str, document: str | None) -> Any
         return doc_json[key]
     keys = ", ".join(map(repr, doc_json)) or "none"
     raise MissingKeyError(
-        f"the document has no `{key}`, only {keys}.{nearest(key, doc_json)}",
-        document=document,
-        expected=f"key {key!r}",
+        f"the document has no `{key}`, only {keys}.{nearest(key, doc_json)}", document=document, expected=f"key {key!r}"
     )
 
 
@@ -87,17 +81,11 @@ def check_symbols(symbols: Any, has_images: bool, document: str | None) -> str |
     """Return the text of a document. Raises DataError for what is no text, and for no text where no images are."""
     if symbols is not None and not isinstance(symbols, str):
         raise DataError(
-            f"`symbols` should be a string, got {kind_of(symbols)}",
-            document=document,
-            value=symbols,
-            expected="string",
+            f"`symbols` should be a string, got {kind_of(symbols)}", document=document, value=symbols, expected="string"
         )
     if not symbols and not has_images:
         raise DataError(
-            "`symbols` is empty: a document needs text, or images",
-            document=document,
-            value=symbols,
-            expected="text",
+            "`symbols` is empty: a document needs text, or images", document=document, value=symbols, expected="text"
         )
     return symbols or None
 
@@ -107,16 +95,13 @@ def check_metadata_keys(metadata: Mapping[str, Any], lenient: bool) -> list[Repa
     odd = [key for key in metadata if not key.isidentifier()]
     if odd and not lenient:
         raise DataError(
-            f"metadata key {ascii(odd[0])} is no identifier",
+            f"metadata key {odd[0]!a} is no identifier",
             document=document_id(metadata),
             value=odd[0],
             expected="letters, digits and underscores",
         )
     done = "kept; papermage refuses it"
-    return [
-        Repair(kind="metadata_key", layer=None, entity=None, value=key, done=done)
-        for key in odd
-    ]
+    return [Repair(kind="metadata_key", layer=None, entity=None, value=key, done=done) for key in odd]
 
 
 def explain_entities(layer: str, layer_json: Any, document: str | None) -> None:
@@ -124,14 +109,7 @@ def explain_entities(layer: str, layer_json: Any, document: str | None) -> None:
 
     def refuse(entity: int | None, what: str, value: Any, expected: str) -> None:
         got = f"{what}, got {kind_of(value)}"
-        raise DataError(
-            got,
-            document=document,
-            layer=layer,
-            entity=entity,
-            value=value,
-            expected=expected,
-        )
+        raise DataError(got, document=document, layer=layer, entity=entity, value=value, expected=expected)
 
     if not isinstance(layer_json, list):
         refuse(None, "a layer should be a list of entities", layer_json, "list")
@@ -145,21 +123,12 @@ def explain_entities(layer: str, layer_json: Any, document: str | None) -> None:
             if not isinstance(rows, (list, tuple)):
                 refuse(i, f"`{key}` should be a list", rows, "list")
             for row in rows:
-                want = (
-                    "[start, end]"
-                    if key == "spans"
-                    else "[left, top, width, height, page]"
-                )
+                want = "[start, end]" if key == "spans" else "[left, top, width, height, page]"
                 if not isinstance(row, (list, tuple)) or len(row) != numbers:
                     refuse(i, f"one of `{key}` should be {want}", row, want)
                 for value in row:
                     if isinstance(value, bool) or not isinstance(value, (int, float)):
-                        refuse(
-                            i,
-                            f"one of `{key}`, {_short(row)}, should hold numbers",
-                            value,
-                            "number",
-                        )
+                        refuse(i, f"one of `{key}`, {_short(row)}, should hold numbers", value, "number")
 
 
 def kind_of(value: Any) -> str:
@@ -168,27 +137,12 @@ def kind_of(value: Any) -> str:
     >>> kind_of([1, 2])
     'a list [1, 2]'
     """
-    names = {
-        dict: "an object",
-        list: "a list",
-        str: "a string",
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-    }
-    return (
-        "null"
-        if value is None
-        else f"{names.get(type(value), type(value).__name__)} {_short(value)}"
-    )
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return "null" if value is None else f"{names.get(type(value), type(value).__name__)} {_short(value)}"
 
 
 def _short(value: Any) -> str:
-    text = (
-        ascii(value)
-        if not isinstance(value, (dict, list)) or len(value) < 20
-        else f"of {len(value)}"
-    )
+    text = ascii(value) if not isinstance(value, (dict, list)) or len(value) < 20 else f"of {len(value)}"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -219,9 +173,7 @@ def _refuse_twice_anywhere(line: bytes) -> None:
     try:
         plain = json.loads(line, object_pairs_hook=pairs)
     except RecursionError as exc:
-        raise DataError(
-            "is nested too deep", expected="JSON of ordinary depth"
-        ) from exc
+        raise DataError("is nested too deep", expected="JSON of ordinary depth") from exc
     _refuse_twice(plain, None, None, "the document")
     entities = plain.get("entities")
     if isinstance(entities, dict):
@@ -236,9 +188,7 @@ class _Twice:
         self.key = key
 
 
-def _refuse_twice(
-    found: Any, layer: str | None, entity: int | None, where: str
-) -> None:
+def _refuse_twice(found: Any, layer: str | None, entity: int | None, where: str) -> None:
     twice = found.get("") if isinstance(found, dict) else None
     if isinstance(twice, _Twice):
         what = "layer" if where == "`entities`" else "key"

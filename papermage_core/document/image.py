@@ -31,9 +31,7 @@ class Image:
         if self._pilimage is None and self._base64 is not None:
             self._pilimage = _pil().open(BytesIO(base64.b64decode(self._base64)))
         if self._pilimage is None:
-            raise AttributeError(
-                "This Image is missing a PILImage. Try setting it first."
-            )
+            raise AttributeError("This Image is missing a PILImage. Try setting it first.")
         return self._pilimage
 
     @pilimage.setter
@@ -59,13 +57,9 @@ class Image:
     def from_array(cls, imarray: NDArray[Any]) -> Image:
         """Return the picture of RGB pixels, shape (rows, columns, 3). Raises ValueError for another shape."""
         if len(imarray.shape) != 3:
-            raise ValueError(
-                "Input `imarray` should have 3 dimensions: (rows, cols, channels)"
-            )
+            raise ValueError("Input `imarray` should have 3 dimensions: (rows, cols, channels)")
         if imarray.shape[-1] != 3:
-            raise ValueError(
-                "Input `imarray` final dimension should be length 3 for RGB."
-            )
+            raise ValueError("Input `imarray` final dimension should be length 3 for RGB.")
         return _of(_pil().fromarray(imarray.astype("uint8")))
 
     def to_json(self) -> None:
@@ -98,22 +92,12 @@ class Image:
     @classmethod
     def create_rgb_random(cls, width: int = 600, height: int = 800) -> Image:
         """Return a picture of noise."""
-        return cls.from_array(
-            np.random.default_rng().integers(0, 256, (height, width, 3))
-        )
+        return cls.from_array(np.random.default_rng().integers(0, 256, (height, width, 3)))
 
-    def save(
-        self,
-        filepath: str | Path,
-        is_overwrite: bool = False,
-        format: str | None = None,
-        **params: Any,
-    ) -> None:
+    def save(self, filepath: str | Path, is_overwrite: bool = False, format: str | None = None, **params: Any) -> None:
         """Write the picture to a file. Raises FileExistsError where there is one, unless ``is_overwrite``."""
         if Path(filepath).exists() and not is_overwrite:
-            raise FileExistsError(
-                f"Already image at {filepath}. Try setting `is_overwrite`"
-            )
+            raise FileExistsError(f"Already image at {filepath}. Try setting `is_overwrite`")
         self.pilimage.save(filepath, format, **params)
 
     @classmethod
@@ -149,9 +133,7 @@ def _of(pilimage: PILImage) -> Image:
 
 def _pil() -> Any:
     try:
-        from PIL import Image as pil
+        from PIL import Image as PilImage
     except ImportError as exc:
-        raise ImportError(
-            "pictures need Pillow: pip install 'papermage_core[images]'"
-        ) from exc
-    return pil
+        raise ImportError("pictures need Pillow: pip install 'papermage_core[images]'") from exc
+    return PilImage

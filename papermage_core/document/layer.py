@@ -29,20 +29,9 @@ class Layer:
     entities had when the layer was read, or, for a layer made from entities, when first asked for.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_columns",
-        "_doc",
-        "_entities",
-        "_made",
-        "_name",
-        "_rows",
-        "metadata",
-    )
+    __slots__ = ("__weakref__", "_columns", "_doc", "_entities", "_made", "_name", "_rows", "metadata")
 
-    def __init__(
-        self, entities: list[Entity], metadata: Metadata | None = None
-    ) -> None:
+    def __init__(self, entities: list[Entity], metadata: Metadata | None = None) -> None:
         self.metadata = metadata if metadata else Metadata()
         self._entities: list[Any] = entities
         self._made = len(entities)
@@ -94,14 +83,10 @@ class Layer:
         return iter(self.entities)
 
     def __contains__(self, item: object) -> bool:
-        return isinstance(item, Entity) and any(
-            item is entity for entity in self._entities
-        )
+        return isinstance(item, Entity) and any(item is entity for entity in self._entities)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (
-            isinstance(other, Layer) and self.entities == other.entities
-        )
+        return self is other or (isinstance(other, Layer) and self.entities == other.entities)
 
     __hash__ = object.__hash__
 
@@ -132,17 +117,11 @@ class Layer:
         """Return the text of each entity, as ``entity.text`` has it."""
         symbols = self._doc.symbols if self._doc is not None else None
         columns = self._places()
-        if (
-            symbols is None
-            or len(columns.spans) != columns.entities
-            or self._has_key("text")
-        ):
+        if symbols is None or len(columns.spans) != columns.entities or self._has_key("text"):
             return [entity.text for entity in self]
         if columns.entities and (np.diff(columns.span_offsets) != 1).any():
             return [entity.text for entity in self]
-        spans = zip(
-            columns.written.start.tolist(), columns.written.stop.tolist(), strict=True
-        )
+        spans = zip(columns.written.start.tolist(), columns.written.stop.tolist(), strict=True)
         if "\n" not in symbols:
             return [symbols[start:stop] for start, stop in spans]
         flat = symbols.replace("\n", " ")
@@ -159,9 +138,7 @@ class Layer:
     def find(self, query: Span | Box) -> list[Entity]:
         """Return entities that meet a span or a box. Deprecated: use `intersect_by_span` or `intersect_by_box`."""
         warnings.warn(
-            "`find` is ambiguous: use intersect_by_span or intersect_by_box",
-            DeprecationWarning,
-            stacklevel=2,
+            "`find` is ambiguous: use intersect_by_span or intersect_by_box", DeprecationWarning, stacklevel=2
         )
         if isinstance(query, Span):
             return self.intersect_by_span(Entity(spans=[query]))
@@ -226,9 +203,7 @@ class Layer:
         if name.startswith("_"):
             raise AttributeError(f"'Layer' object has no attribute {name!r}")
         if self._doc is None:
-            raise AttributeError(
-                f"Layer has no attribute {name!r}, and no Document to look for such a layer"
-            )
+            raise AttributeError(f"Layer has no attribute {name!r}, and no Document to look for such a layer")
         if name not in self._doc.layers:
             raise AttributeError(f"Layer {name} not found in Document")
         return self.crossref_layers_by_span(self, self._doc.get_layer(name))
@@ -250,10 +225,7 @@ class Layer:
         found = self._entities[i]
         if found is None:
             columns = self._places()
-            (a, b), (c, d) = (
-                columns.span_offsets[i : i + 2].tolist(),
-                columns.box_offsets[i : i + 2].tolist(),
-            )
+            (a, b), (c, d) = (columns.span_offsets[i : i + 2].tolist(), columns.box_offsets[i : i + 2].tolist())
             spans, boxes = columns.written, columns.boxes
             found = Entity._in_layer(
                 self,
@@ -267,20 +239,9 @@ class Layer:
 
     def _make_all(self) -> None:
         columns = self._places()
-        spans = list(
-            map(Span, columns.written.start.tolist(), columns.written.stop.tolist())
-        )
+        spans = list(map(Span, columns.written.start.tolist(), columns.written.stop.tolist()))
         b = columns.boxes
-        boxes = list(
-            map(
-                Box,
-                b.left.tolist(),
-                b.top.tolist(),
-                b.width.tolist(),
-                b.height.tolist(),
-                b.page.tolist(),
-            )
-        )
+        boxes = list(map(Box, b.left.tolist(), b.top.tolist(), b.width.tolist(), b.height.tolist(), b.page.tolist()))
         s_at, b_at = columns.span_offsets.tolist(), columns.box_offsets.tolist()
         for i, entity in enumerate(self._entities):
             if entity is None:
@@ -302,18 +263,12 @@ class Layer:
         if not self._made:
             return rows
         return [
-            row
-            if entity is None or entity._metadata is None
-            else entity._metadata.__dict__
+            row if entity is None or entity._metadata is None else entity._metadata.__dict__
             for row, entity in zip(rows, self._entities, strict=True)
         ]
 
     def _has_key(self, key: str) -> bool:
-        if (
-            self._rows is not None
-            and not self._made
-            and not self._rows.may_mention(key)
-        ):
+        if self._rows is not None and not self._made and not self._rows.may_mention(key):
             return False
         return any(key in values for values in self._metadata_dicts())
 
@@ -335,9 +290,7 @@ def _box(boxes: BoxArrays, row: int) -> Box:
 
 def _unions(spans: SpanArrays) -> Sequence[tuple[int, int]]:
     merged: list[tuple[int, int]] = []
-    for start, stop in sorted(
-        zip(spans.start.tolist(), spans.stop.tolist(), strict=True)
-    ):
+    for start, stop in sorted(zip(spans.start.tolist(), spans.stop.tolist(), strict=True)):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
         else:

@@ -51,9 +51,7 @@ class Metadata:
     def set(self, key: str, value: Any) -> None:
         """Give ``key`` a value. Raises ValueError for a key that is no Python identifier."""
         if not key.isidentifier():
-            raise ValueError(
-                f"`{key}` is not a valid variable name, so it cannot be used as key in metadata"
-            )
+            raise ValueError(f"`{key}` is not a valid variable name, so it cannot be used as key in metadata")
         self.__dict__[key] = value
 
     def pop(self, key: str, default: Any = _NOT_GIVEN) -> Any:

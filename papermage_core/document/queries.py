@@ -19,13 +19,7 @@ if TYPE_CHECKING:
     from papermage_core.document.arrays import BoxArrays, SpanArrays
     from papermage_core.document.layer import Layer
 
-__all__ = [
-    "UnitRanges",
-    "context_of_units",
-    "unit_ranges",
-    "units_in_boxes",
-    "units_of_contexts",
-]
+__all__ = ["UnitRanges", "context_of_units", "unit_ranges", "units_in_boxes", "units_of_contexts"]
 
 
 @attrs.frozen(eq=False)
@@ -46,9 +40,7 @@ class UnitRanges:
         return len(self.entity)
 
 
-def units_of_contexts(
-    units: Layer, contexts: Layer
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def units_of_contexts(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the units in each context: those of context c are ``ids[offsets[c]:offsets[c + 1]]``, rising.
 
     A unit lies in each context that its spans share characters with; one with an empty span in the context that has
@@ -59,9 +51,7 @@ def units_of_contexts(
     return offsets_of(context, len(contexts)), unit[order]
 
 
-def context_of_units(
-    units: Layer, contexts: Layer
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the context of each unit, -1 for none, and in how many contexts it lies.
 
     Of several, the one that shares most characters, the first of equal ones. Shapes (units,), (units,).
@@ -70,9 +60,7 @@ def context_of_units(
     count = np.bincount(unit, minlength=len(units))
     best = np.full(len(units), -1, np.int64)
     order = np.lexsort((-context, shared, unit))
-    best[unit[order]] = context[
-        order
-    ]  # the last write of each unit wins: most characters, lowest context
+    best[unit[order]] = context[order]  # the last write of each unit wins: most characters, lowest context
     return best, count
 
 
@@ -87,24 +75,14 @@ def unit_ranges(entities: Layer, units: Layer) -> UnitRanges:
     unit_row, entity_row = _touching(unit_spans, spans, empty_inside=True)
     entity, unit = spans.entity[entity_row], unit_spans.entity[unit_row]
     entity_start, entity_stop = spans.start[entity_row], spans.stop[entity_row]
-    starts_in = (entity_start > unit_spans.start[unit_row]) & (
-        entity_start < unit_spans.stop[unit_row]
-    )
-    stops_in = (entity_stop > unit_spans.start[unit_row]) & (
-        entity_stop < unit_spans.stop[unit_row]
-    )
+    starts_in = (entity_start > unit_spans.start[unit_row]) & (entity_start < unit_spans.stop[unit_row])
+    stops_in = (entity_stop > unit_spans.start[unit_row]) & (entity_stop < unit_spans.stop[unit_row])
     boxless = np.bincount(spans.entity, minlength=len(entities)) == 0
     if boxless.any():
         box_entity, box_unit = units_in_boxes(entities, units, boxless)
         no = np.zeros(len(box_entity), bool)
-        entity, unit = (
-            np.concatenate((entity, box_entity)),
-            np.concatenate((unit, box_unit)),
-        )
-        starts_in, stops_in = (
-            np.concatenate((starts_in, no)),
-            np.concatenate((stops_in, no)),
-        )
+        entity, unit = (np.concatenate((entity, box_entity)), np.concatenate((unit, box_unit)))
+        starts_in, stops_in = (np.concatenate((starts_in, no)), np.concatenate((stops_in, no)))
     return _runs(entity, unit, starts_in, stops_in)
 
 
@@ -121,9 +99,7 @@ def units_in_boxes(
     return boxes.entity[box], unit_boxes.entity[first][inside]
 
 
-def _pairs(
-    units: Layer, contexts: Layer
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def _pairs(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return each unit with each context it lies in, once, and how many characters they share."""
     unit_spans, spans = units.span_arrays(), contexts.span_arrays()
     unit_row, row = _touching(unit_spans, spans, empty_inside=False)
@@ -134,9 +110,7 @@ def _pairs(
     unit_spanless = np.bincount(unit_spans.entity, minlength=len(units)) == 0
     spanless = np.bincount(spans.entity, minlength=len(contexts)) == 0
     if unit_spanless.any() or spanless.any():
-        by_box_context, by_box_unit = units_in_boxes(
-            contexts, units, np.ones(len(contexts), bool)
-        )
+        by_box_context, by_box_unit = units_in_boxes(contexts, units, np.ones(len(contexts), bool))
         wanted = unit_spanless[by_box_unit] | spanless[by_box_context]
         unit = np.concatenate((unit, by_box_unit[wanted]))
         context = np.concatenate((context, by_box_context[wanted]))
@@ -151,9 +125,7 @@ def _merge(
         return unit, context, shared
     order = np.lexsort((context, unit))
     unit, context, shared = unit[order], context[order], shared[order]
-    new = np.flatnonzero(
-        (np.diff(unit, prepend=-1) != 0) | (np.diff(context, prepend=-1) != 0)
-    )
+    new = np.flatnonzero((np.diff(unit, prepend=-1) != 0) | (np.diff(context, prepend=-1) != 0))
     return unit[new], context[new], np.add.reduceat(shared, new)
 
 
@@ -167,9 +139,7 @@ def _touching(
     """
     solid = np.flatnonzero(units.stop > units.start)
     empty = np.flatnonzero(units.stop <= units.start)
-    rows, span_rows = _overlapping(
-        units.start[solid], units.stop[solid], spans.start, spans.stop
-    )
+    rows, span_rows = _overlapping(units.start[solid], units.stop[solid], spans.start, spans.stop)
     rows = solid[rows]
     if len(empty):
         place = units.start[empty]
@@ -177,18 +147,12 @@ def _touching(
         if empty_inside:
             strictly = spans.start[more_spans] < place[more]
             more, more_spans = more[strictly], more_spans[strictly]
-        rows, span_rows = (
-            np.concatenate((rows, empty[more])),
-            np.concatenate((span_rows, more_spans)),
-        )
+        rows, span_rows = (np.concatenate((rows, empty[more])), np.concatenate((span_rows, more_spans)))
     return rows, span_rows
 
 
 def _overlapping(
-    start: NDArray[np.int64],
-    stop: NDArray[np.int64],
-    other_start: NDArray[np.int64],
-    other_stop: NDArray[np.int64],
+    start: NDArray[np.int64], stop: NDArray[np.int64], other_start: NDArray[np.int64], other_stop: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return rows (of these, of those) of non-empty half-open intervals that overlap.
 
@@ -203,11 +167,7 @@ def _overlapping(
     high = np.searchsorted(start, other_stop, "left")
     count = np.where(other_stop > other_start, np.maximum(high - low, 0), 0)
     others = np.repeat(np.arange(len(other_start)), count)
-    rows = (
-        np.arange(len(others))
-        - np.repeat(np.cumsum(count) - count, count)
-        + np.repeat(low, count)
-    )
+    rows = np.arange(len(others)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
     if len(stop) and (reach != stop).any():
         real = stop[rows] > other_start[others]
         rows, others = rows[real], others[real]
@@ -226,9 +186,7 @@ def _points_in_boxes(
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     by_height = np.lexsort((y, page))
     # One number that sorts by page, then by height: heights are shares of the page, hardly beyond 0 to 1.
-    tall = 4.0 + max(
-        np.abs(y).max(), np.abs(boxes.top).max(), np.abs(boxes.top + boxes.height).max()
-    )
+    tall = 4.0 + max(np.abs(y).max(), np.abs(boxes.top).max(), np.abs(boxes.top + boxes.height).max())
     key = page[by_height] * (2 * tall) + y[by_height]
     top = boxes.page[box_rows] * (2 * tall) + boxes.top[box_rows]
     slack = 1e-9 * (np.abs(top) + 1)
@@ -236,11 +194,7 @@ def _points_in_boxes(
     high = np.searchsorted(key, top + boxes.height[box_rows] + slack, "right")
     count = np.maximum(high - low, 0)
     box = np.repeat(box_rows, count)
-    at = (
-        np.arange(len(box))
-        - np.repeat(np.cumsum(count) - count, count)
-        + np.repeat(low, count)
-    )
+    at = np.arange(len(box)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
     point = by_height[at]
     inside = (
         (page[point] == boxes.page[box])
@@ -253,33 +207,18 @@ def _points_in_boxes(
 
 
 def _runs(
-    entity: NDArray[np.int64],
-    unit: NDArray[np.int64],
-    starts_in: NDArray[np.bool_],
-    stops_in: NDArray[np.bool_],
+    entity: NDArray[np.int64], unit: NDArray[np.int64], starts_in: NDArray[np.bool_], stops_in: NDArray[np.bool_]
 ) -> UnitRanges:
     if not len(entity):
         none = np.zeros(0, np.int64)
         return UnitRanges(none, none, none, none.astype(bool), none.astype(bool))
     order = np.lexsort((unit, entity))
-    entity, unit, starts_in, stops_in = (
-        entity[order],
-        unit[order],
-        starts_in[order],
-        stops_in[order],
-    )
+    entity, unit, starts_in, stops_in = (entity[order], unit[order], starts_in[order], stops_in[order])
     # Several spans of an entity in one unit: its edge is reached if one of them reaches it.
-    pair = np.flatnonzero(
-        (np.diff(entity, prepend=-1) != 0) | (np.diff(unit, prepend=-1) != 0)
-    )
-    starts_in, stops_in = (
-        np.logical_and.reduceat(starts_in, pair),
-        np.logical_and.reduceat(stops_in, pair),
-    )
+    pair = np.flatnonzero((np.diff(entity, prepend=-1) != 0) | (np.diff(unit, prepend=-1) != 0))
+    starts_in, stops_in = (np.logical_and.reduceat(starts_in, pair), np.logical_and.reduceat(stops_in, pair))
     entity, unit = entity[pair], unit[pair]
     new = (np.diff(entity, prepend=-1) != 0) | (np.diff(unit, prepend=-2) > 1)
     first = np.flatnonzero(new)
     last = np.append(first[1:], len(entity)) - 1
-    return UnitRanges(
-        entity[first], unit[first], unit[last] + 1, starts_in[first], stops_in[last]
-    )
+    return UnitRanges(entity[first], unit[first], unit[last] + 1, starts_in[first], stops_in[last])

@@ -63,7 +63,7 @@ _decode_metadata = msgspec.json.Decoder(list[_MetadataRow]).decode
 _decode_everything = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
-@attrs.frozen(eq=False, slots=False)
+@attrs.define(eq=False, slots=False)
 class JsonSource:
     """The JSON of a document that has been checked, in which layers are found when first asked for."""
 
@@ -107,10 +107,7 @@ class JsonRows:
         """The unknown keys of each entity; None if no entity has any."""
         if not self.has_extras:
             return None
-        return [
-            {k: v for k, v in row.items() if k not in _KNOWN}
-            for row in self._everything
-        ]
+        return [{k: v for k, v in row.items() if k not in _KNOWN} for row in self._everything]
 
     def json(self) -> msgspec.Raw | None:
         """Return the layer's JSON, unless it stands on several lines."""

@@ -44,11 +44,7 @@ class Span(msgspec.Struct, array_like=True, gc=False):
 
     def is_overlap(self, other: Span) -> bool:
         """Say whether the two share a character, are equal, or one holds the other's start."""
-        return (
-            self.start <= other.start < self.end
-            or other.start <= self.start < other.end
-            or self == other
-        )
+        return self.start <= other.start < self.end or other.start <= self.start < other.end or self == other
 
     @classmethod
     def create_enclosing_span(cls, spans: Sequence[Span]) -> Span:

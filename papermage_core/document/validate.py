@@ -44,9 +44,7 @@ def page_numbers(pages: Places | None) -> NDArray[np.int64] | None:
     return np.unique(pages.boxes[:, 4]).astype(np.int64)
 
 
-def check_places(
-    name: str, places: Places, bounds: Bounds
-) -> tuple[Columns, list[Repair]]:
+def check_places(name: str, places: Places, bounds: Bounds) -> tuple[Columns, list[Repair]]:
     """Return the places of layer ``name`` as columns, and what was repaired. Raises DataError for the first fault."""
     _check_has_place(name, places, bounds)
     spans, written, repairs = _check_spans(name, places, bounds)
@@ -57,9 +55,7 @@ def check_places(
 
 
 def _check_has_place(name: str, places: Places, bounds: Bounds) -> None:
-    if places.entities <= len(places.span_entity) and _one_each(
-        places.span_entity, places.entities
-    ):
+    if places.entities <= len(places.span_entity) and _one_each(places.span_entity, places.entities):
         return
     placed = np.zeros(places.entities, bool)
     placed[places.span_entity] = True
@@ -78,9 +74,7 @@ def _one_each(owner: NDArray[np.int64], entities: int) -> bool:
     return len(owner) == entities and bool((owner == np.arange(entities)).all())
 
 
-def _check_spans(
-    name: str, places: Places, bounds: Bounds
-) -> tuple[SpanArrays, SpanArrays, list[Repair]]:
+def _check_spans(name: str, places: Places, bounds: Bounds) -> tuple[SpanArrays, SpanArrays, list[Repair]]:
     start, stop = places.spans[:, 0], places.spans[:, 1]
 
     def refuse(bad: NDArray[np.bool_], what: str, expected: str) -> None:
@@ -98,28 +92,16 @@ def _check_spans(
 
     refuse(start < 0, "begins before the text: offsets count from 0", "0 <= start")
     refuse(start > stop, "ends before it begins", "start <= end")
-    refuse(
-        (start % 1 != 0) | (stop % 1 != 0),
-        "has an offset that is no whole number",
-        "whole numbers",
-    )
+    refuse((start % 1 != 0) | (stop % 1 != 0), "has an offset that is no whole number", "whole numbers")
     if not bounds.lenient:
         refuse(start == stop, "is empty (read leniently to allow it)", "start < end")
     past = stop > bounds.characters
     clipped = stop
     repairs = []
     if past.any():
-        mendable = (
-            past
-            & (start <= bounds.characters)
-            & (bounds.lenient and name == PagesFieldName)
-        )
+        mendable = past & (start <= bounds.characters) & (bounds.lenient and name == PagesFieldName)
         characters = f"the text has {bounds.characters} characters"
-        refuse(
-            past & ~mendable,
-            f"ends past the text: {characters}",
-            f"end <= {bounds.characters}",
-        )
+        refuse(past & ~mendable, f"ends past the text: {characters}", f"end <= {bounds.characters}")
         clipped = np.minimum(stop, bounds.characters)
         repairs = [
             Repair(
@@ -137,24 +119,13 @@ def _check_spans(
     written = SpanArrays(begin, stop.astype(np.int64), places.span_entity)
     if not repairs:
         return written, written, repairs
-    return (
-        SpanArrays(begin, clipped.astype(np.int64), places.span_entity),
-        written,
-        repairs,
-    )
+    return (SpanArrays(begin, clipped.astype(np.int64), places.span_entity), written, repairs)
 
 
-def _check_boxes(
-    name: str, places: Places, bounds: Bounds
-) -> tuple[BoxArrays, list[Repair]]:
+def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, list[Repair]]:
     left, top, width, height, page = places.boxes.T.copy()
 
-    def refuse(
-        bad: NDArray[np.bool_],
-        what: str,
-        expected: str,
-        kind: type[DataError] = DataError,
-    ) -> None:
+    def refuse(bad: NDArray[np.bool_], what: str, expected: str, kind: type[DataError] = DataError) -> None:
         if bad.any():
             row = int(np.argmax(bad))
             value = _box(places.boxes[row])
@@ -170,24 +141,11 @@ def _check_boxes(
     repairs = []
     if len(places.boxes):
         refuse(
-            ~np.isfinite(places.boxes).all(1),
-            "has a number that is not finite",
-            "finite numbers",
+            np.logical_not(np.isfinite(places.boxes).all(axis=1)), "has a number that is not finite", "finite numbers"
         )
-        refuse(
-            (width < 0) | (height < 0),
-            "has a negative width or height",
-            "width and height >= 0",
-            BoxError,
-        )
-        refuse(
-            (page % 1 != 0) | (page < 0),
-            "has a page that is no page number",
-            "a whole number >= 0",
-        )
-        over = np.maximum(
-            np.maximum(-left, -top), np.maximum(left + width, top + height) - 1
-        )
+        refuse((width < 0) | (height < 0), "has a negative width or height", "width and height >= 0", BoxError)
+        refuse((page % 1 != 0) | (page < 0), "has a page that is no page number", "a whole number >= 0")
+        over = np.maximum(np.maximum(-left, -top), np.maximum(left + width, top + height) - 1)
         refuse(
             over > (_EDGE_LENIENT if bounds.lenient else _EDGE_STRICT),
             "lies outside the page: boxes are shares of the page, from 0 to 1, not points or pixels",
@@ -206,14 +164,8 @@ def _check_boxes(
         if bounds.pages is not None:
             numbers = bounds.pages
             known = f"{len(numbers)} pages, {numbers[0]} to {numbers[-1]}"
-            refuse(
-                ~np.isin(page, numbers),
-                f"is on a page that is not there: the document has {known}",
-                known,
-            )
-    arrays = BoxArrays(
-        left, top, width, height, page.astype(np.int64), places.box_entity
-    )
+            refuse(~np.isin(page, numbers), f"is on a page that is not there: the document has {known}", known)
+    arrays = BoxArrays(left, top, width, height, page.astype(np.int64), places.box_entity)
     return arrays, repairs
 
 
