@@ -59,13 +59,14 @@ class LettersEncoder(nn.Module):
         words = self._words(features["letters"])
         words = self.dropout(words) * features["real"][..., None]  # neighbours see zeros where no unit is
         mixed = self.mix(words.transpose(1, 2)).transpose(1, 2)
-        return self.norm(words + mixed.relu())
+        out: torch.Tensor = self.norm(words + mixed.relu())
+        return out
 
     def _words(self, letters: torch.Tensor) -> torch.Tensor:
         """Return a vector for each unit from its letters alone. Shape: (windows, units, size)."""
         windows, units, longest = letters.shape
         embedded = self.letters(letters.reshape(windows * units, longest))  # shape: (windows * units, letters, 24)
-        responses = self.word(embedded.transpose(1, 2)).relu()  # shape: (windows * units, size, letters)
+        responses: torch.Tensor = self.word(embedded.transpose(1, 2)).relu()  # shape: (windows * units, size, letters)
         return responses.amax(-1).reshape(windows, units, -1)
 
     def save(self, folder: Path) -> None:
