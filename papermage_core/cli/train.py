@@ -95,7 +95,7 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, *, quiet: bool) 
 
     trainer = EntityClassificationTrainer(config)
     result = trainer.evaluate() if config.mode == "eval" else trainer.train()
-    if quiet:
+    if quiet and config.mode == "train":
         say(str(result.folder))
         return
     say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")

@@ -28,11 +28,10 @@ def run_name(config: EntityClassificationTrainConfig) -> str:
 
     The same arguments give the same name; any other argument gives another hash at its end.
     """
+    shape = ["eval"] if config.mode == "eval" else [config.head, config.label_scheme]
     parts = [
-        "eval" if config.mode == "eval" else "",
         _model(config),
-        config.head,
-        config.label_scheme,
+        *shape,
         "+".join(config.label_field),
         config.data_path[0].stem,
         config.data_notes,
@@ -64,7 +63,7 @@ def as_texts(options: Mapping[str, Any]) -> dict[str, str]:
 def _digest(config: EntityClassificationTrainConfig) -> str:
     """Return a hash of all that is not as by default."""
     own = {
-        field.name: getattr(config, field.name)
+        field.name: repr(getattr(config, field.name))
         for field in attrs.fields(type(config))
         if field.name not in _NOT_NAMED and getattr(config, field.name) != field.default
     }
