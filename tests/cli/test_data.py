@@ -1,0 +1,301 @@
+"""``papermage-data``, typed as a user would."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from papermage_core import Document
+from papermage_core.cli.data import main
+
+TEXT = "Solon, G. (1999). Intergenerational mobility.\nHeidegger 1927"
+TOKENS = [match.span() for match in re.finditer(r"\w+|[^\w\s]", TEXT)]
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def document(name: str = "d", text: str = TEXT, **layers: list[Any]) -> dict[str, Any]:
+    """A document whose layers are given as spans, or as lists of spans for discontinuous entities."""
+
+    def entity(given: Any) -> dict[str, Any]:
+        return {"spans": [list(given)] if isinstance(given[0], int) else [list(span) for span in given]}
+
+    entities = {"tokens": TOKENS, "pages": [(0, 45), (46, 60)], **layers}
+    return {
+        "symbols": text,
+        "metadata": {"doc_id": name},
+        "entities": {key: [entity(span) for span in spans] for key, spans in entities.items()},
+    }
+
+
+def write(path: Path, *documents: Any) -> Path:
+    lines = [each if isinstance(each, str) else json.dumps(each) for each in documents]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*words: Any) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+# check
+
+
+def test_check_of_sound_documents_finds_nothing(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
+    assert run("check", path, "label_field=author") == (0, "1 documents read, 0 faults, 0 mended, 0 oddities\n", "")
+
+
+def test_check_lists_every_fault_with_its_line_and_reads_on(tmp_path: Path, run: Run) -> None:
+    past_end, half = document(author=[(0, 999)]), '{"symbols": "x"'
+    path = write(tmp_path / "a.jsonl", document(), past_end, document("e", "x" * 60), half, document("f", "y" * 60))
+    code, out, _ = run("check", path)
+    assert code == 3
+    assert "a.jsonl, line 2" in out
+    assert "'author', entity 0" in out
+    assert "a.jsonl, line 4" in out
+    assert out.endswith("3 documents read, 2 faults, 0 mended, 0 oddities\n")
+
+
+def test_check_lists_every_oddity_of_labels_by_kind_and_place(tmp_path: Path, run: Run) -> None:
+    odd = document(
+        "odd", author=[(0, 9), (0, 9), (1, 5)], both=[(36, 55)], apart=[[(0, 5), (18, 35)]], nothing=[(9, 10)]
+    )
+    path = write(tmp_path / "a.jsonl", odd, document("bare", "z" * 60))
+    code, out, _ = run("check", path, "label_field=author,both,apart,nothing", "--json")
+    found = json.loads(out)
+    assert code == 0
+    counts = {kind: issue["count"] for kind, issue in found["issues"].items()}
+    assert counts == {
+        "gold_cut_unit": 1,
+        "gold_twice": 1,
+        "gold_without_units": 1,
+        "gold_crosses_contexts": 1,
+        "gold_discontinuous": 1,
+        "gold_overlaps": 2,
+        "layer_missing": 1,
+    }
+    for issue in found["issues"].values():
+        assert all(str(path) in place["document"] and "line" in place["document"] for place in issue["places"])
+
+
+def test_check_leaves_to_a_scheme_what_it_can_hold(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document(author=[(0, 9), (0, 5)]))
+    _, under_bio, _ = run("check", path, "label_field=author", "--json")
+    _, under_span, _ = run("check", path, "label_field=author", "label_scheme=span", "--json")
+    assert set(json.loads(under_bio)["issues"]) == {"gold_overlaps"}
+    assert json.loads(under_span)["issues"] == {}
+
+
+def test_check_names_documents_that_stand_in_two_files(tmp_path: Path, run: Run) -> None:
+    train, dev = write(tmp_path / "train.jsonl", document("a")), write(tmp_path / "dev.jsonl", document("b"))
+    _, out, _ = run("check", train, dev)
+    assert f"{dev}, line 1, document 'b': the same text as {train}, line 1, document 'a'" in out
+
+
+def test_check_shows_what_was_mended(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document(pages=[(0, 99)]))
+    code, out, _ = run("check", path)
+    assert code == 0
+    assert "mended:" in out
+    assert "pages[0]" in out
+
+
+def test_check_of_the_hostile_files_never_gives_up(corpora: Path, run: Run) -> None:
+    code, out, _ = run("check", corpora / "hostile", "label_field=Disease", "--json")
+    found = json.loads(out)
+    assert code == 3
+    broken = {Path(fault["path"]).name for fault in found["faults"]}
+    cases = json.loads((corpora / "hostile" / "cases.json").read_text(encoding="utf-8"))
+    # what only a choice of label field or a strict reading can find is not a fault of the file
+    elsewhere = {"layer_named_O.jsonl", "gzipped.jsonl.gz"}
+    errors = {case["file"] for case in cases if case["expect"] == "error"} - elsewhere
+    assert errors - broken == set()
+    assert {case["file"] for case in cases if case["expect"] == "ok"} & broken == set()
+
+
+# stats
+
+
+def test_stats_count_what_is_there(tmp_path: Path, run: Run) -> None:
+    path = write(
+        tmp_path / "a.jsonl",
+        document("a", author=[(0, 9), (0, 5), [(46, 55), (56, 60)]], date=[(11, 15)]),
+        document("b", "x" * 60, author=[]),
+    )
+    _, out, _ = run("stats", path, "label_field=author,date", "--json")
+    found = json.loads(out)
+    assert (found["documents"], found["units"], found["contexts"]) == (2, 26, 4)
+    assert found["units_per_context"]["max"] == 11
+    assert found["labels"]["author"]["entities"] == 3
+    assert found["labels"]["author"]["overlapping"] == 2
+    assert found["labels"]["author"]["units_each"] == {"min": 1, "median": 2, "p95": 3.8, "max": 4, "mean": 2.33}
+    assert found["labels"]["date"]["overlapping"] == 0
+    assert found["layers"]["author"] == {"entities": 3, "documents": 2}
+    _, table, _ = run("stats", path, "label_field=author")
+    assert "units       26" in table
+
+
+def test_stats_of_documents_without_units_still_answers(tmp_path: Path, run: Run) -> None:
+    code, out, _ = run("stats", write(tmp_path / "a.jsonl", document()), "entity_name=words", "--json")
+    assert code == 0
+    assert json.loads(out)["units"] == 0
+
+
+# split
+
+
+def many(n: int) -> list[dict[str, Any]]:
+    return [document(f"d{i}", f"{TEXT[:-4]}{1000 + i}") for i in range(n)]
+
+
+def names(path: Path) -> list[str]:
+    return [json.loads(line)["metadata"]["doc_id"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_split_deals_every_document_to_one_file_by_the_shares(tmp_path: Path, run: Run) -> None:
+    path, out = write(tmp_path / "a.jsonl", *many(20)), tmp_path / "out"
+    code, _, _ = run("split", path, f"output_path={out}", "shares=0.7,0.2,0.1")
+    parts = [names(out / f"{name}.jsonl") for name in ("train", "dev", "test")]
+    assert code == 0
+    assert [len(part) for part in parts] == [14, 4, 2]
+    assert sorted(name for part in parts for name in part) == sorted(f"d{i}" for i in range(20))
+
+
+def test_split_is_the_same_for_a_seed_and_another_for_another(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", *many(20))
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run("split", path, f"output_path={tmp_path / folder}", f"seed={seed}")
+    one, same, other = (names(tmp_path / folder / "train.jsonl") for folder in "abc")
+    assert one == same != other
+
+
+def test_split_keeps_documents_of_one_text_together(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", *many(6), *many(6))
+    run("split", path, f"output_path={tmp_path / 'out'}", "shares=0.5,0.5", "names=a,b")
+    assert set(names(tmp_path / "out" / "a.jsonl")).isdisjoint(names(tmp_path / "out" / "b.jsonl"))
+
+
+def test_split_never_leaves_a_file_empty(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", *many(3))
+    run("split", path, f"output_path={tmp_path / 'out'}", "shares=0.98,0.01,0.01")
+    assert [len(names(tmp_path / "out" / f"{name}.jsonl")) for name in ("train", "dev", "test")] == [1, 1, 1]
+
+
+def test_split_replaces_no_file_unasked_and_writes_none_when_it_fails(tmp_path: Path, run: Run) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "dev.jsonl").write_text("mine")
+    code, _, err = run("split", write(tmp_path / "a.jsonl", *many(9)), f"output_path={out}")
+    assert code == 3
+    assert "overwrite=true" in err
+    code, _, err = run("split", write(tmp_path / "b.jsonl", *many(9), "{"), f"output_path={out}", "overwrite=true")
+    assert code == 3
+    assert "b.jsonl, line 10" in err
+    assert [path.name for path in out.iterdir()] == ["dev.jsonl"]
+    assert (out / "dev.jsonl").read_text() == "mine"
+
+
+@pytest.mark.parametrize("options", ["shares=0.5,0.6", "shares=1,0", "names=a,a,b", "shares=0.5,0.5 names=a"])
+def test_split_refuses_shares_and_names_that_do_not_fit(tmp_path: Path, run: Run, options: str) -> None:
+    path = write(tmp_path / "a.jsonl", *many(3))
+    code, _, err = run("split", path, f"output_path={tmp_path / 'out'}", *options.split())
+    assert code == 2
+    assert "expected" in err
+
+
+# convert
+
+
+def test_convert_writes_documents_as_they_were(tmp_path: Path, run: Run) -> None:
+    given = document(author=[(0, 9)]) | {"unknown": {"kept": [1]}}
+    path = write(tmp_path / "a.jsonl", given)
+    code, _, _ = run("convert", path, f"output_path={tmp_path / 'b.jsonl.gz'}")
+    written = gzip.decompress((tmp_path / "b.jsonl.gz").read_bytes())
+    assert code == 0
+    assert Document.from_bytes(written).to_json() == Document.from_json(given).to_json()
+    assert json.loads(written)["unknown"] == {"kept": [1]}
+
+
+def test_convert_that_meets_a_broken_line_leaves_the_old_file(tmp_path: Path, run: Run) -> None:
+    target = tmp_path / "b.jsonl"
+    target.write_text("old")
+    code, _, err = run("convert", write(tmp_path / "a.jsonl", document(), "{"), f"output_path={target}")
+    assert code == 3
+    assert "line 2" in err
+    assert target.read_text() == "old"
+
+
+# view
+
+
+def test_view_marks_entities_in_brackets_nested_ones_inside(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document(author=[(0, 9)], surname=[(0, 5)], date=[(11, 15), (56, 60)]))
+    _, out, _ = run("view", path)
+    assert out == "[author [surname Solon], G.] ([date 1999]). Intergenerational mobility.\nHeidegger [date 1927]\n"
+
+
+def test_view_shows_one_context(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document(date=[(11, 15), (56, 60)], both=[(36, 55)]))
+    assert run("view", path, "context=1", "label_field=date,both")[1] == "[both Heidegger] [date 1927]\n"
+    code, _, err = run("view", path, "context=2")
+    assert code == 3
+    assert "there is no context 2" in err
+
+
+def test_view_finds_a_document_by_number_or_id(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document("a"), document("b", "x" * 60))
+    assert run("view", path, "document=b")[1] == run("view", path, "document=1")[1] == "x" * 60 + "\n"
+    assert "among 2" in run("view", path, "document=7")[2]
+
+
+def test_view_in_colour_has_a_legend_and_is_plain_without_its_codes(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document(author=[(0, 9)], across=[(36, 55)]))
+    _, out, _ = run("view", path, "colour=always")
+    assert out.count("\x1b[42;30m") == 2
+    text, _, legend = out.partition("\n\n")
+    for code in ("\x1b[42;30m", "\x1b[43;30m", "\x1b[0m"):
+        text, legend = text.replace(code, ""), legend.replace(code, "")
+    assert text == TEXT
+    assert legend == "author  across\n"
+
+
+def test_view_never_lets_a_document_speak_to_the_terminal(tmp_path: Path, run: Run) -> None:
+    hostile = "\x1b[2J\u202e" + "x" * 58
+    _, out, _ = run("view", write(tmp_path / "a.jsonl", document(text=hostile)))
+    assert out.startswith("\\x1b[2J\\u202ex")
+
+
+# wrong usage
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["check", "nowhere.jsonl"], 3, "no such file or folder"),
+        (["check"], 2, "data_path is missing"),
+        (["stats", "a.jsonl", "entty_name=tokens"], 2, "entity_name"),
+        (["check", "a.jsonl", "reader=jsonk"], 4, "jsonl"),
+        (["view", "a.jsonl", "label_field=authr"], 3, "authr"),
+    ],
+)
+def test_wrong_words_end_in_a_message_and_an_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, words: list[str], code: int, message: str
+) -> None:
+    write(tmp_path / "a.jsonl", document())
+    monkeypatch.chdir(tmp_path)
+    found, _, err = run(*words)
+    assert found == code
+    assert message in err
