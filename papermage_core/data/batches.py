@@ -150,7 +150,7 @@ def plan(costs: Sequence[int], batch_size: int | None, batch_cost: int, n_window
 class LengthSampler(Sampler[list[int]]):
     """Yields the indexes of each batch: pieces of like cost together, shuffled anew each epoch by (seed, epoch).
 
-    ``epoch`` tells the epoch when a pass begins; 0 by default.
+    ``epoch`` tells the epoch when the first batch of a pass is taken; 0 by default.
     The number of batches is the same in every epoch. With several processes each takes every ``world_size``-th batch;
     in training the list is filled up from its start so that all take as many steps.
     """
@@ -184,7 +184,7 @@ class LengthSampler(Sampler[list[int]]):
         if self._shuffle and batches:
             missing = len(self) * self._world_size - len(batches)
             batches += islice(cycle(batches.copy()), missing)
-        return iter(batches[self._rank :: self._world_size])
+        yield from batches[self._rank :: self._world_size]
 
     def _batches(self) -> list[list[int]]:
         if not self._shuffle:
