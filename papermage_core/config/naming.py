@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -15,12 +16,18 @@ import attrs
 if TYPE_CHECKING:
     from papermage_core.config.train import EntityClassificationTrainConfig
 
-__all__ = ["as_texts", "run_name"]
+__all__ = ["as_texts", "cache_folder", "run_name"]
 
 _LONGEST_PART = 32
 _LONGEST = 120
 _NOT_NAMED = frozenset({"default_root_dir", "resume", "lightning", "options", "sources"})
 """What says where a run is, not what it is; and what is taken apart."""
+
+
+def cache_folder() -> Path:
+    """Return ``$PAPERMAGE_CACHE_DIR``, else ``~/.cache/papermage``."""
+    found = os.environ.get("PAPERMAGE_CACHE_DIR")
+    return Path(found) if found else Path.home() / ".cache" / "papermage"
 
 
 def run_name(config: EntityClassificationTrainConfig) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -170,8 +169,7 @@ class EntityClassificationTrainConfig:
         """Return ``default_root_dir``, or the folder below ``$PAPERMAGE_CACHE_DIR`` that the run is named for."""
         if self.default_root_dir is not None:
             return self.default_root_dir
-        cache = os.environ.get("PAPERMAGE_CACHE_DIR")
-        return (Path(cache) if cache else Path.home() / ".cache" / "papermage") / self.run_name()
+        return cache_folder() / self.run_name()
 
 
 @functools.cache

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
+from papermage_core.data.cache import FeatureCache
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.windows import Piece, cut, whole
 from papermage_core.plugin.spec import Context, ContextEncoder, UnitSpan
 
 __all__ = ["make_pieces", "training_pieces", "whole_targets"]
 
+_WORTH_KEEPING = 2.0
+"""Seconds above which windows are kept: what is made faster is made again as fast as it is read."""
 _AT_ONCE = 512
 """Contexts handed to the encoder in one call: enough for tokenizers to be fast, few enough to bound memory."""
 
 
-def make_pieces(encoder: ContextEncoder, contexts: Sequence[Context], stride: int) -> list[Piece]:
-    """Return one piece a context: the whole of it, in the encoder's windows."""
-    pieces: list[Piece] = []
-    for first in range(0, len(contexts), _AT_ONCE):
-        some = contexts[first : first + _AT_ONCE]
-        for context, windows in zip(some, encoder.windows(some, stride=stride), strict=True):
-            pieces.append(whole(len(pieces), windows, len(context)))
-    return pieces
+def make_pieces(
+    encoder: ContextEncoder, contexts: Sequence[Context], stride: int, cache: FeatureCache | None = None
+) -> list[Piece]:
+    """Return one piece a context: the whole of it, in the encoder's windows.
+
+    With a ``cache``, windows that took long to make are kept for the next time.
+    """
+    key = cache.key(encoder, contexts, stride) if cache is not None else ""
+    windows = cache.load(key) if cache is not None else None
+    if windows is None:
+        start = time.perf_counter()
+        windows = []
+        for first in range(0, len(contexts), _AT_ONCE):
+            windows += encoder.windows(contexts[first : first + _AT_ONCE], stride=stride)
+        if cache is not None and time.perf_counter() - start > _WORTH_KEEPING:
+            cache.store(key, windows)
+    return [
+        whole(index, found, len(context)) for index, (found, context) in enumerate(zip(windows, contexts, strict=True))
+    ]
 
 
 def whole_targets(corpus: Corpus) -> list[list[Any]]:

@@ -13,6 +13,8 @@ import torch
 
 from papermage_core import checkpoint
 from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.config.structure import unstructure
+from papermage_core.data.cache import FeatureCache, cache_folder
 from papermage_core.data.corpus import Corpus, make_corpus
 from papermage_core.data.pieces import make_pieces, training_pieces, whole_targets
 from papermage_core.errors import ConfigError, DataError
@@ -144,10 +146,12 @@ class EntityClassificationTrainer:
         model: EntityModel = blueprint.build_model()
         limits = BatchLimits.of(blueprint.encoder, self.config.batch_size)
         train, val = corpora["train"], corpora.get("val")
-        pieces = make_pieces(model.encoder, train.contexts, blueprint.stride)
+        cache = self._cache(blueprint)
+        pieces = make_pieces(model.encoder, train.contexts, blueprint.stride, cache)
         val_pieces = score = None
         if val is not None:
-            val_pieces = Pieces(make_pieces(model.encoder, val.contexts, blueprint.stride), whole_targets(val))
+            found = make_pieces(model.encoder, val.contexts, blueprint.stride, cache)
+            val_pieces = Pieces(found, whole_targets(val))
             score = self._score(blueprint, val)
         return EntityModule(
             model,
@@ -159,6 +163,12 @@ class EntityClassificationTrainer:
             score=score,
             fingerprint=fingerprint(train.documents),
         )
+
+    def _cache(self, blueprint: Blueprint) -> FeatureCache | None:
+        if not self.config.cache:
+            return None
+        made_by = {**blueprint.sources["context_encoder"], "options": unstructure(blueprint.encoder)}
+        return FeatureCache(cache_folder() / "features", made_by)
 
     def _score(self, blueprint: Blueprint, val: Corpus) -> Score:
         labels = [label for task in blueprint.tasks for label in task.labels]

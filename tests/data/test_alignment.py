@@ -101,13 +101,9 @@ def test_the_same_gold_twice_is_one_entity() -> None:
     assert issues.counts == {"gold_twice": 1}
 
 
-@pytest.mark.parametrize(
-    ("policy", "kept"), [("longest", UnitSpan(1, 4, "b")), ("first", UnitSpan(0, 2, "a"))]
-)
+@pytest.mark.parametrize(("policy", "kept"), [("longest", UnitSpan(1, 4, "b")), ("first", UnitSpan(0, 2, "a"))])
 def test_a_flat_scheme_keeps_one_of_two_that_overlap(policy: str, kept: UnitSpan) -> None:
-    found, issues = learn(
-        document(TWO_PAGES, a=[spans(units(0, 2))], b=[spans(units(1, 4))]), "b", "a", policy=policy
-    )
+    found, issues = learn(document(TWO_PAGES, a=[spans(units(0, 2))], b=[spans(units(1, 4))]), "b", "a", policy=policy)
     assert found[0] == [kept]
     assert issues.counts == {"gold_overlaps": 1}
 
@@ -131,7 +127,9 @@ def test_a_discontinuous_entity_is_kept_whole_or_trained_by_stretch() -> None:
 
 def test_gold_for_scoring_stays_as_it_was_drawn() -> None:
     issues = Issues()
-    gold = gold_entities(document(TWO_PAGES, a=[spans(units(2, 6)), spans(units(0, 1), units(2, 3))]), "tokens", ["a"], issues)
+    gold = gold_entities(
+        document(TWO_PAGES, a=[spans(units(2, 6)), spans(units(0, 1), units(2, 3))]), "tokens", ["a"], issues
+    )
     assert gold is not None
     assert [entity.span for entity in gold] == [
         UnitSpan(2, 6, "a"),

@@ -96,9 +96,7 @@ def test_epochs_are_shuffled_differently_but_the_same_for_the_same_seed() -> Non
     pieces = [piece_of(i, 3 + i % 7) for i in range(60)]
 
     def order(seed: int, epoch: int) -> list[list[int]]:
-        return list(
-            LengthSampler(pieces, batch_size=4, batch_cost=100, shuffle=True, seed=seed, epoch=lambda: epoch)
-        )
+        return list(LengthSampler(pieces, batch_size=4, batch_cost=100, shuffle=True, seed=seed, epoch=lambda: epoch))
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1)
