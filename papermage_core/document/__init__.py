@@ -5,6 +5,7 @@ from papermage_core.document.box import Box
 from papermage_core.document.document import Document
 from papermage_core.document.entity import Entity
 from papermage_core.document.faults import Repair
+from papermage_core.document.file import DocumentFile
 from papermage_core.document.image import Image
 from papermage_core.document.layer import Layer
 from papermage_core.document.metadata import Metadata
@@ -15,6 +16,7 @@ __all__ = [
     "Box",
     "BoxArrays",
     "Document",
+    "DocumentFile",
     "Entity",
     "Image",
     "Layer",

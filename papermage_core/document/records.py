@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from papermage_core.document.pieces import pieces_of
 
@@ -51,8 +52,8 @@ class _OneBox(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=T
 class _SimpleRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """An entity of at most one span and one box, as most are: no lists, so less to make and to free."""
 
-    spans: _OneSpan | None = None
-    boxes: _OneBox | None = None
+    spans: _OneSpan | UnsetType = UNSET
+    boxes: _OneBox | UnsetType = UNSET
     metadata: _Object = msgspec.field(default_factory=_Object)
 
 
@@ -133,8 +134,8 @@ def _read_open(piece: bytes) -> Places:
 
 
 def _from_ones(ones: Sequence[Any], columns: int) -> _Rows:
-    """Return the rows of records that hold one array each, or are None."""
-    owners = [i for i, one in enumerate(ones) if one is not None] if None in ones else range(len(ones))
+    """Return the rows of records that hold one array each, or are missing."""
+    owners = [i for i, one in enumerate(ones) if one is not UNSET] if UNSET in ones else range(len(ones))
     rows = ones if len(owners) == len(ones) else [ones[i] for i in owners]
     return _numbers(rows, columns, header=2), np.fromiter(owners, np.int64, len(owners)), len(owners)
 

@@ -1,0 +1,104 @@
+"""Documents of a large JSON Lines file by their number, read from where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, overload
+
+import numpy as np
+
+from papermage_core.document.document import Document
+from papermage_core.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["DocumentFile"]
+
+_BLOCK = 1 << 20
+
+
+class DocumentFile(Sequence[Document]):
+    """The documents of an uncompressed JSON Lines file, each read when it is asked for.
+
+    Opening it looks through the file once for line ends; kept are 16 bytes a document. Blank lines do not count.
+    Can be sent to worker processes. Raises DataError for a file that cannot be read or that is compressed.
+    """
+
+    def __init__(self, path: str | Path, *, lenient: bool = True) -> None:
+        self.path = Path(path)
+        self.lenient = lenient
+        if self.path.suffix in (".gz", ".zst"):
+            raise DataError(
+                "documents of a compressed file cannot be read one by one; decompress it first",
+                path=path,
+                expected="an uncompressed .jsonl file",
+            )
+        try:
+            self._starts, self._lines = _line_starts(self.path)
+        except OSError as exc:
+            raise DataError(f"cannot read this file: {exc.strerror or exc}", path=path) from exc
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Document: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Document]: ...
+    def __getitem__(self, index: int | slice) -> Document | list[Document]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        data = self.read_bytes(index)
+        try:
+            return Document.from_bytes(data, lenient=self.lenient)
+        except DataError as exc:
+            exc.path, exc.line = self.path, self.line(index)
+            raise
+
+    def __iter__(self) -> Iterator[Document]:
+        return (self[i] for i in range(len(self)))
+
+    def line(self, index: int) -> int:
+        """Return the line of a document, counted from 1, blank lines included."""
+        return int(self._lines[index]) + 1
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return a document's JSON. Raises IndexError."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"document {index} of {len(self)}")
+        line = self._lines[index]
+        start, stop = int(self._starts[line]), int(self._starts[line + 1])
+        try:
+            with self.path.open("rb") as handle:
+                handle.seek(start)
+                return handle.read(stop - start)
+        except OSError as exc:
+            raise DataError(f"cannot read this file: {exc.strerror or exc}", path=self.path) from exc
+
+
+def _line_starts(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the lines of a file start, and last where it ends; and which of them are not blank."""
+    starts = [np.zeros(1, np.int64)]
+    offset = 0
+    with path.open("rb") as handle:
+        while block := handle.read(_BLOCK):
+            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+            starts.append(ends + (offset + 1))
+            offset += len(block)
+        bounds = np.concatenate(starts)
+        if bounds[-1] != offset:
+            bounds = np.append(bounds, offset)
+        short = np.flatnonzero(np.diff(bounds) <= _BLANK)
+        blank = [line for line in short.tolist() if not _line(handle, bounds, line).strip(_NOTHING)]
+    return bounds, np.delete(np.arange(len(bounds) - 1), blank)
+
+
+_BLANK = 64  # a longer line is taken to hold something
+_NOTHING = b" \t\r\n\xef\xbb\xbf"
+
+
+def _line(handle: IO[bytes], bounds: NDArray[np.int64], line: int) -> bytes:
+    handle.seek(int(bounds[line]))
+    return handle.read(int(bounds[line + 1] - bounds[line]))
