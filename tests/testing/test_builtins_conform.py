@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
-from papermage_core.testing import ContextEncoderSuite, LabelSchemeSuite, ModelHeadSuite
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from papermage_core.plugin.manager import Plugins
+from papermage_core.testing import DocumentReaderSuite, make_documents
+from papermage_core.testing.runner import SUITES
+
+TESTS = Path(__file__).parents[1]
+LINE = make_documents(1)[0].to_bytes().decode()
+KIND_OF_SUITE = {suite.__name__: kind for kind, suite in SUITES.items()}
 
 
-class TestBio(LabelSchemeSuite):
-    component = "bio"
-    options = ({}, {"reading": "strict"})
+class TestJsonl(DocumentReaderSuite):
+    component = "jsonl"
+    options = ({}, {"lenient": False})
+    samples: ClassVar = {"two.jsonl": f"{LINE}\n\n{LINE}\n"}
+    broken: ClassVar = {
+        "not-json.jsonl": f"{LINE}\n{{broken\n",
+        "empty.jsonl": "",
+        "no-text.jsonl": '{"entities": {}}\n',
+        "past-the-end.jsonl": '{"symbols": "abc", "metadata": {}, "entities": {"tokens": [{"spans": [[0, 9]]}]}}\n',
+    }
 
 
-class TestIo(LabelSchemeSuite):
-    component = "io"
+def suites_in(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield kind and component of the suites in a file of tests, subclasses of subclasses included."""
+    kinds = dict(KIND_OF_SUITE)
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.ClassDef):
+            kind = next((kinds[ast.unparse(base)] for base in node.bases if ast.unparse(base) in kinds), None)
+            if kind is not None:
+                kinds[node.name] = kind
+                yield from ((kind, name) for name in assigned(node, "component"))
 
 
-class TestIob1(LabelSchemeSuite):
-    component = "iob1"
+def assigned(node: ast.ClassDef, variable: str) -> list[str]:
+    return [
+        ast.literal_eval(item.value)
+        for item in node.body
+        if isinstance(item, ast.Assign) and [ast.unparse(target) for target in item.targets] == [variable]
+    ]
 
 
-class TestBioes(LabelSchemeSuite):
-    component = "bioes"
+BUILT_IN = [(c.kind, c.name) for c in Plugins().components() if c.origin == "built-in"]
 
 
-class TestBilou(LabelSchemeSuite):
-    component = "bilou"
-
-
-class TestSpan(LabelSchemeSuite):
-    component = "span"
-
-
-class TestLinear(ModelHeadSuite):
-    component = "linear"
-
-
-class TestCrf(ModelHeadSuite):
-    component = "crf"
-
-
-class TestCompact(ContextEncoderSuite):
-    component = "compact"
+@pytest.mark.parametrize(("kind", "name"), BUILT_IN, ids=[f"{kind}-{name}" for kind, name in BUILT_IN])
+def test_every_built_in_has_a_suite_among_the_tests(kind, name):
+    tested = {found for path in TESTS.rglob("test_*.py") for found in suites_in(path)}
+    assert (kind, name) in tested
