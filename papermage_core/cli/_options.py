@@ -15,7 +15,7 @@ from papermage_core.config.values import MisfitError
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
-from papermage_core.plugin.spec import DocumentReader
+from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig
 
 __all__ = ["build_reader", "options_help", "read_options"]
 
@@ -50,7 +50,7 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, dict[str, A
 
 def build_reader(name: str, options: dict[str, Any], plugins: Plugins) -> DocumentReader:
     """Return the document reader of a name, with its options."""
-    config = structure(plugins.config_class("document_reader", name), nest(options), key="reader", name=name)
+    config: DocumentReaderConfig = structure(plugins.config_class("document_reader", name), nest(options), key="reader", name=name)
     return config.build()
 
 

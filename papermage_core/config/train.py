@@ -169,7 +169,7 @@ class EntityClassificationTrainConfig:
         """Return ``default_root_dir``, or the folder below ``$PAPERMAGE_CACHE_DIR`` that the run is named for."""
         if self.default_root_dir is not None:
             return self.default_root_dir
-        return cache_folder() / self.run_name()
+        return naming.cache_folder() / self.run_name()
 
 
 @functools.cache

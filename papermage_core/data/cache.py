@@ -21,6 +21,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class FeatureCache:
             }
             found.append(Window(start, stop, features, cost))
         bounds = np.concatenate([[0], np.cumsum(counts)]).tolist()
-        return [found[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        return [found[a:b] for a, b in pairwise(bounds)]
 
     def store(self, key: str, windows: Sequence[Sequence[Window]]) -> None:
         """Keep the windows of each context. Where the disk refuses, says so and goes on without."""

@@ -13,8 +13,9 @@ import torch
 
 from papermage_core import checkpoint
 from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.config.naming import cache_folder
 from papermage_core.config.structure import unstructure
-from papermage_core.data.cache import FeatureCache, cache_folder
+from papermage_core.data.cache import FeatureCache
 from papermage_core.data.corpus import Corpus, make_corpus
 from papermage_core.data.pieces import make_pieces, training_pieces, whole_targets
 from papermage_core.errors import ConfigError, DataError
