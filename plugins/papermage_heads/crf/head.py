@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from papermage_core.plugin import Decoded, LabelScheme
+from papermage_core.plugin import Decoded, LabelScheme, UnitSpan
+from papermage_heads.chain.all_paths import sum_paths
 from papermage_heads.chain.loss import negative_log_likelihood
+from papermage_heads.chain.n_best import n_best_paths
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
 from papermage_heads.scoring import TagScorer
@@ -65,3 +68,15 @@ class CrfHead(nn.Module):
     def decode(self, vectors: Tensor, mask: Tensor) -> list[Decoded]:
         """Return the best legal sequence of each context, with marginals."""
         return self.tagger(self.score(vectors, mask), mask, self.chain)
+
+    @torch.no_grad()
+    def n_best(self, vectors: Tensor, mask: Tensor, n: int) -> list[list[tuple[list[UnitSpan], float]]]:
+        """Return for each context the entities of its ``n`` best sequences and their probabilities, best first."""
+        emissions, chain = self.score(vectors, mask).cpu(), self.chain.to(torch.device("cpu"))
+        log_z = sum_paths(emissions, mask.cpu(), chain).log_z.tolist()
+        kinds = (kind.numpy() for kind in chain.kinds)
+        ranked = n_best_paths(emissions.numpy(), mask.sum(1).cpu().numpy(), *kinds, n=n)
+        return [
+            [(self.tagger.scheme.decode(path), math.exp(score - total)) for path, score in paths]
+            for paths, total in zip(ranked, log_z, strict=True)
+        ]

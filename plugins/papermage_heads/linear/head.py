@@ -21,9 +21,9 @@ class LinearHead(nn.Module):
     """A softmax over tags at each unit: cross entropy to train, the best legal sequence to decode.
 
     With ``constrained`` the probabilities are those of the softmax *given that the sequence is legal*: a chain whose
-    transitions score zero or are forbidden. So a unit's score is never below that of the entity that it is in. Without
-    it each unit takes its likeliest tag, the scheme reads what comes out, and the score of an entity is that of its
-    least sure unit.
+    transitions score zero or are forbidden. So the scores of an entity and of its units fit each other. Without it
+    each unit takes its likeliest tag, the scheme reads what comes out, and the score of an entity is that of its least
+    sure unit.
 
     The loss of a unit with target k is :math:`-w_k (1 - p_k)^\\gamma \\log p_k` (Lin et al. 2017, "Focal Loss for
     Dense Object Detection"), w and gamma being options; label smoothing as in Szegedy et al. 2016.
@@ -68,7 +68,7 @@ class LinearHead(nn.Module):
         scores = self.score(vectors, mask)
         if self.tagger is not None:
             return self.tagger(scores, mask, self.legal)
-        top = scores.softmax(2).max(2)
+        top = scores.detach().softmax(2).max(2)
         sure, tags = top.values.cpu().numpy(), top.indices.cpu().numpy()
         lengths = mask.sum(1).tolist()
         return [

@@ -1,0 +1,124 @@
+"""The crf head: what the scheme forbids, weights, and the n best."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from papermage_core.errors import ConfigError
+from papermage_core.plugin import LabelScheme, UnitSpan
+from papermage_heads.crf.head import CrfHead
+from papermage_schemes.bio import BioScheme
+from papermage_schemes.bioes import BioesScheme
+
+BIO = BioScheme(["X", "Y"])
+BIOES = BioesScheme(["X", "Y"])
+
+
+def head_of(scheme: LabelScheme, **options: object) -> CrfHead:
+    torch.manual_seed(0)
+    head = CrfHead(6, scheme, dropout=0.0, **options)  # type: ignore[arg-type]
+    for parameter in (head.transitions, head.start, head.end):
+        torch.nn.init.normal_(parameter)
+    return head.eval()
+
+
+@pytest.mark.parametrize("scheme", [BIO, BIOES])
+def test_what_is_forbidden_is_never_decoded_whatever_the_emissions(scheme: LabelScheme) -> None:
+    head = head_of(scheme)
+    with torch.no_grad():
+        head.transitions.copy_(torch.where(head.legal.transitions.isinf(), 50.0, -50.0))
+    mask = torch.ones(8, 7, dtype=torch.bool)
+    for decoded in head.decode(torch.randn(8, 7, 6) * 20, mask):
+        assert scheme.allows(decoded.tags)
+        assert scheme.decode(decoded.tags) == decoded.spans
+
+
+def test_illegal_transitions_move_neither_loss_nor_weights() -> None:
+    head, vectors, mask = head_of(BIO), torch.randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
+    targets = torch.zeros(2, 5, dtype=torch.int64)
+    before = head.loss(vectors, mask, targets)
+    before.backward()
+    assert head.transitions.grad is not None
+    forbidden = head.legal.transitions.isinf()
+    assert not head.transitions.grad[forbidden].any()
+    assert head.transitions.grad[~forbidden].abs().min() > 0
+    with torch.no_grad():
+        head.transitions[forbidden] += 100.0
+    assert head.loss(vectors, mask, targets).item() == before.item()
+
+
+def test_n_best_lists_distinct_sequences_by_probability() -> None:
+    head, vectors, mask = head_of(BIOES), torch.randn(2, 4, 6), torch.tensor([[True] * 4, [True] * 2 + [False] * 2])
+    best = head.decode(vectors, mask)
+    for decoded, ranked in zip(best, head.n_best(vectors, mask, 10_000), strict=True):
+        assert ranked[0][0] == decoded.spans
+        probabilities = [probability for _, probability in ranked]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) == pytest.approx(1.0, abs=1e-5)
+        for span in decoded.spans:
+            assert span.score == pytest.approx(sum(p for spans, p in ranked if span in spans), abs=1e-5)
+
+
+def test_class_weights_are_odds_at_prediction() -> None:
+    """A head that has learned to make up for its weights gives, in the loss, what a head without weights gives."""
+    weights = (0.5, 3.0, 2.0, 1.0, 1.0)
+    plain, weighted = head_of(BIO), head_of(BIO, weights=weights)
+    with torch.no_grad():
+        weighted.score.linear.bias += torch.tensor(weights).log()
+    vectors, mask = torch.randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
+    targets = torch.from_numpy(np.stack([BIO.encode([UnitSpan(1, 3, "X")], 5), BIO.encode([], 5)]))
+    assert weighted.loss(vectors, mask, targets).item() == pytest.approx(plain.loss(vectors, mask, targets).item())
+
+
+def test_partly_known_contexts_teach_what_is_known() -> None:
+    torch.manual_seed(0)
+    head, vectors = CrfHead(6, BIO, dropout=0.0), torch.randn(1, 5, 6)
+    mask, targets = torch.ones(1, 5, dtype=torch.bool), torch.tensor([[-1, 1, 2, -1, 0]])
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.1)
+    for _ in range(60):
+        optimizer.zero_grad()
+        head.loss(vectors, mask, targets).backward()
+        optimizer.step()
+    head.eval()
+    (decoded,) = head.decode(vectors, mask)
+    assert decoded.tags[[1, 2, 4]].tolist() == [1, 2, 0]
+    assert decoded.scores[[1, 2, 4]].min() > 0.9
+
+
+def test_padding_may_hold_nan() -> None:
+    head, mask = head_of(BIO), torch.tensor([[True, True, False], [True, True, True]])
+    vectors, targets = torch.randn(2, 3, 6), torch.tensor([[0, 1, -1], [0, 0, 0]])
+    poisoned = vectors.masked_fill(~mask[..., None], torch.nan)
+    loss = head.loss(poisoned, mask, targets)
+    loss.backward()
+    assert loss.item() == pytest.approx(head.loss(vectors, mask, targets).item())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+
+
+class _NoWayOut(BioScheme):
+    """Entities must go on for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(["X"])
+        self.start_allowed[0] = False
+        self.transition_allowed[1:, 0] = False
+        self.end_allowed[1:] = False
+
+
+def test_a_scheme_without_legal_sequences_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no legal sequence"):
+        CrfHead(6, _NoWayOut())
+
+
+class _Lookback(BioScheme):
+    """Reads entities of two units only, which no pair of neighbouring tags tells."""
+
+    def decode(self, target: object) -> list[UnitSpan]:
+        return [span for span in super().decode(target) if span.stop - span.start == 2]
+
+
+def test_a_scheme_whose_entities_no_pair_of_tags_tells_is_refused() -> None:
+    with pytest.raises(ConfigError, match="neighbouring tags"):
+        CrfHead(6, _Lookback(["X"]))
