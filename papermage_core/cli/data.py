@@ -50,7 +50,7 @@ class Check(Labelled):
 class Split(Source):
     """Options of ``split``."""
 
-    output_path: Path = option(help="folder for the files")  # noqa: RUF009 - an attrs field
+    output_path: Path = option(help="folder for the files")
     shares: tuple[float, ...] = option((0.8, 0.1, 0.1), help="share of the documents that each file gets")
     names: tuple[str, ...] = option(("train", "dev", "test"), help="names of the files, without .jsonl")
     seed: int = option(470, help="another seed, another split", ge=0)
