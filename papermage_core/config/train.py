@@ -76,8 +76,8 @@ class EntityClassificationTrainConfig:
     )
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
     seed: int = option(470, help="of all randomness", ge=0, le=2**32 - 1)
-    resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")  # noqa: RUF009
-    default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")  # noqa: RUF009
+    resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
+    default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
     cache: bool = option(True, help="keep features on disk between runs")
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
     offline: bool = option(False, help="use no network")

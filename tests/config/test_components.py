@@ -28,11 +28,11 @@ class Layer:
 @attrs.frozen(kw_only=True)
 class Options(ComponentConfig):
     dropout: float = option(0.1, help="dropout", ge=0, lt=1)
-    pool: Pool = option(Pool.MEAN, help="pool")  # noqa: RUF009 - a field
+    pool: Pool = option(Pool.MEAN, help="pool")
     sizes: tuple[int, ...] = option((1,), help="sizes")
     mode: str = option("a", help="mode", choices=["a", "b"])
     flag: bool = option(True, help="flag")
-    path: Path = option(Path("a"), help="path")  # noqa: RUF009 - a field
+    path: Path = option(Path("a"), help="path")
     limit: int | None = option(3, help="limit")
     layer: Layer = Layer()
     layers: tuple[Layer, ...] = ()

@@ -25,7 +25,7 @@ class Layout:
 
 @attrs.frozen(kw_only=True)
 class Config(ComponentConfig):
-    path: Path = option(help="where")  # noqa: RUF009 - an attrs field, like attrs.field()
+    path: Path = option(help="where")
     dropout: float = option(0.1, help="share set to zero", ge=0, lt=1)
     mode: Literal["a", "b"] = "a"
     layout: Layout = Layout()
