@@ -123,9 +123,7 @@ def test_a_run_that_has_not_begun_cannot_be_resumed(config: Callable[..., Entity
         EntityClassificationTrainer(config(resume=True)).train()
 
 
-def test_its_config_file_repeats_a_run(
-    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
-) -> None:
+def test_its_config_file_repeats_a_run(config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path) -> None:
     from papermage_core.config import load_config
 
     first = EntityClassificationTrainer(config(max_epochs=1)).train()

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from papermage_core import Document
+from papermage_core.errors import CheckpointError, DataError, PluginError
+from papermage_core.prediction import EntityClassificationPredictor
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+
+Predictor = EntityClassificationPredictor
+
+
+@pytest.fixture(scope="module")
+def checkpoint(train_file: Path, val_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = EntityClassificationTrainConfig(
+        data_path=train_file,
+        val_data_path=val_file,
+        label_field="names,amounts",
+        head="crf",
+        max_epochs=6,
+        learning_rate=1e-2,
+        default_root_dir=tmp_path_factory.mktemp("run"),
+        enable_progress_bar=False,
+        **{"encoder.width": 32, "encoder.rows": 500},
+    )
+    return EntityClassificationTrainer(config).train().checkpoint
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint: Path) -> Predictor:
+    return Predictor.from_pretrained(checkpoint)
+
+
+@pytest.fixture
+def documents(tmp_path: Path, write_corpus: Callable[..., Path]) -> list[Document]:
+    path = write_corpus(tmp_path / "new.jsonl", n=6, seed=9)
+    return [Document.from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_entities_have_text_label_and_probability(predictor: Predictor, documents: list[Document]) -> None:
+    doc = documents[0]
+    entities = predictor.predict(doc)
+    doc.annotate_layer("found", entities)
+    gold = {(e.spans[0].start, e.spans[0].end, name) for name in ("names", "amounts") for e in doc.get_layer(name)}
+    found = {(e.spans[0].start, e.spans[0].end, e.metadata.label) for e in doc.get_layer("found")}
+    assert len(gold & found) > 0.8 * len(gold)
+    assert all(0 < e.metadata.score <= 1 for e in entities)
+    assert all(e.text.strip() == e.text for e in doc.get_layer("found"))
+
+
+def test_predicting_changes_no_document(predictor: Predictor, documents: list[Document]) -> None:
+    before = documents[0].to_json()
+    predictor.predict(documents[0])
+    assert documents[0].to_json() == before
+
+
+def test_every_unit_gets_one_tag(predictor: Predictor, documents: list[Document]) -> None:
+    doc = documents[0]
+    units = predictor.predict(doc, merge=False)
+    assert [u.spans for u in units] == [t.spans for t in doc.get_layer("tokens")]
+    tags = {u.metadata.label for u in units}
+    assert tags <= {"O", "B-names", "I-names", "B-amounts", "I-amounts"}
+    starts = {e.spans[0].start for e in predictor.predict(doc)}
+    assert starts == {u.spans[0].start for u in units if u.metadata.label.startswith("B-")}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_results_do_not_depend_on_batches(
+    checkpoint: Path, predictor: Predictor, documents: list[Document], batch_size: int
+) -> None:
+    other = Predictor.from_pretrained(checkpoint, batch_size=batch_size)
+    many = list(other.predict_many(reversed(documents)))
+    for doc, entities in zip(reversed(documents), many, strict=True):
+        alone = predictor.predict(doc)
+        assert [e.spans for e in alone] == [e.spans for e in entities]
+        assert [e.metadata.label for e in alone] == [e.metadata.label for e in entities]
+        np.testing.assert_allclose(
+            [e.metadata.score for e in alone], [e.metadata.score for e in entities], rtol=1e-3, atol=1e-5
+        )
+
+
+def test_documents_are_read_lazily_and_come_back_in_order(checkpoint: Path, documents: list[Document]) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Document]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield documents[taken % len(documents)]
+
+    results = Predictor.from_pretrained(checkpoint, batch_size=1).predict_many(endless())
+    for _ in range(3):
+        next(results)
+    assert taken < 40
+
+
+def test_a_least_score_leaves_out_what_is_below(predictor: Predictor, documents: list[Document]) -> None:
+    everything = predictor.predict(documents[0])
+    middle = sorted(e.metadata.score for e in everything)[len(everything) // 2]
+    chosen = predictor.predict(documents[0], min_score=middle)
+    assert [e.spans for e in chosen] == [e.spans for e in everything if e.metadata.score >= middle]
+    assert 0 < len(chosen) < len(everything)
+
+
+def test_a_document_without_units_gives_nothing(predictor: Predictor) -> None:
+    doc = Document.from_json(
+        {"symbols": "text", "metadata": {}, "entities": {"tokens": [], "pages": [{"spans": [[0, 4]]}]}, "relations": {}}
+    )
+    assert predictor.predict(doc) == []
+    assert predictor.predict(doc, merge=False) == []
+    assert list(predictor.predict_many([])) == []
+
+
+def test_a_missing_layer_is_named(predictor: Predictor, documents: list[Document]) -> None:
+    documents[0].remove_layer("pages")
+    with pytest.raises(DataError, match=r"doc-9000.*no layer 'pages'"):
+        predictor.predict(documents[0])
+
+
+def test_other_layers_can_be_named(checkpoint: Path, documents: list[Document]) -> None:
+    doc = documents[0]
+    renamed = doc.to_json()
+    renamed["entities"]["words"] = renamed["entities"].pop("tokens")
+    renamed["entities"]["sections"] = renamed["entities"].pop("pages")
+    other = Predictor.from_pretrained(checkpoint, entity_name="words", context_name="sections")
+    here = Predictor.from_pretrained(checkpoint).predict(doc)
+    assert [e.spans for e in other.predict(Document.from_json(renamed))] == [e.spans for e in here]
+
+
+def test_what_is_no_checkpoint_is_told_so(tmp_path: Path, checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        Predictor.from_pretrained(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"has no papermage\.json"):
+        Predictor.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="is a run's folder; its checkpoint is"):
+        Predictor.from_pretrained(checkpoint.parent)
+
+
+def copied(checkpoint: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+
+
+def test_damaged_weights_are_found_out(checkpoint: Path, tmp_path: Path) -> None:
+    folder = copied(checkpoint, tmp_path)
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        Predictor.from_pretrained(folder)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match=r"lacks the file model\.safetensors"):
+        Predictor.from_pretrained(folder)
+
+
+def test_a_newer_format_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    folder = copied(checkpoint, tmp_path)
+    facts = json.loads((folder / "papermage.json").read_text())
+    (folder / "papermage.json").write_text(json.dumps(facts | {"format_version": 99}))
+    with pytest.raises(CheckpointError, match="pip install -U papermage_core"):
+        Predictor.from_pretrained(folder)
+
+
+def test_a_missing_plugin_is_named_with_what_to_type(checkpoint: Path, tmp_path: Path) -> None:
+    folder = copied(checkpoint, tmp_path)
+    facts = json.loads((folder / "papermage.json").read_text())
+    facts["tasks"][0]["head"] |= {"name": "biaffine", "distribution": "their-heads", "version": "1.2"}
+    (folder / "papermage.json").write_text(json.dumps(facts))
+    with pytest.raises(PluginError, match=r"pip install their-heads==1\.2"):
+        Predictor.from_pretrained(folder)
+
+
+def test_files_are_annotated_whole_or_not_at_all(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capfd: pytest.CaptureFixture[str]
+) -> None:
+    from papermage_core.cli.predict import main
+
+    source, target = tmp_path / "new.jsonl", tmp_path / "out.jsonl"
+    common = [f"model_name_or_path={checkpoint}", f"data_path={source}", f"output_path={target}"]
+    assert main([*common, "layer_name=found"]) == 0
+    lines = target.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(documents)
+    for line, doc in zip(lines, documents, strict=True):
+        out = json.loads(line)
+        found = out["entities"].pop("found")
+        assert out == doc.to_json()
+        assert found
+    before = target.read_bytes()
+    with source.open("a") as file:
+        file.write("{broken\n")
+    assert main([*common, "layer_name=found"]) == 3
+    assert "line 7" in capfd.readouterr().err
+    assert target.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new.jsonl", "out.jsonl"]
+
+
+def test_shards_share_the_documents_out(checkpoint: Path, tmp_path: Path, documents: list[Document]) -> None:
+    from papermage_core.cli.predict import main
+
+    ids = []
+    for i in (1, 2):
+        target = tmp_path / f"{i}.jsonl"
+        source = tmp_path / "new.jsonl"
+        arguments = [f"model_name_or_path={checkpoint}", f"data_path={source}", f"output_path={target}"]
+        assert main([*arguments, f"shard={i}/2", "layer_per_label=yes", "overwrite=yes"]) == 0
+        lines = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+        ids.append([line["metadata"]["doc_id"] for line in lines])
+        assert all({"names", "amounts"} <= line["entities"].keys() for line in lines)
+    assert ids == [["doc-9000", "doc-9002", "doc-9004"], ["doc-9001", "doc-9003", "doc-9005"]]
+
+
+def test_a_layer_that_is_there_is_not_replaced_unasked(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capfd: pytest.CaptureFixture[str]
+) -> None:
+    from papermage_core.cli.predict import main
+
+    arguments = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}"]
+    assert main([*arguments, f"output_path={tmp_path / 'out'}", "layer_name=names"]) == 3
+    assert "there is a layer 'names' already" in capfd.readouterr().err
+
+
+def test_evaluation_of_a_file_prints_scores(
+    checkpoint: Path, val_file: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from papermage_core.cli.evaluate import main
+
+    facts = json.loads((checkpoint / "papermage.json").read_text())
+    errors = tmp_path / "errors.jsonl"
+    arguments = [f"model_name_or_path={checkpoint}", f"data_path={val_file}", f"errors_path={errors}"]
+    assert main([*arguments, "--json"]) == 0
+    scores = json.loads(capfd.readouterr().out)
+    assert scores == facts["scores"]["val"]
+    wrong = scores["micro"]["support"] - scores["micro"]["right"]
+    assert len([r for r in map(json.loads, errors.read_text().splitlines()) if r["gold"]]) == wrong
+
+
+def test_wrong_options_are_all_reported(capfd: pytest.CaptureFixture[str]) -> None:
+    from papermage_core.cli.predict import main
+
+    assert main(["data_pth=x", "min_score=3"]) == 2
+    told = capfd.readouterr().err
+    assert "Did you mean 'data_path'" in told
+    assert "min_score='3'" in told
+    assert "model_name_or_path is missing" in told
