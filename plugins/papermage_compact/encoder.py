@@ -12,7 +12,7 @@ from torch import nn
 
 from papermage_compact.batch import collate
 from papermage_compact.embedding import LayoutEmbedding, UnitEmbedding, WordEmbedding
-from papermage_compact.network import BlockDropout, GatedConvolution, LineReader, Places
+from papermage_compact.network import BlockDropout, GatedConvolution, LineReader, Places, RepetitionReader
 from papermage_compact.table import WordTable
 from papermage_compact.vectors import Vectors, load_vectors, restore_vectors
 from papermage_compact.windowing import Windower
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from papermage_compact.plugin import CompactConfig
 
 __all__ = ["CompactEncoder"]
-
-_LINES_AFTER = 1  # layers that read units before lines are read
 
 
 class CompactEncoder(nn.Module):
@@ -54,6 +52,8 @@ class CompactEncoder(nn.Module):
         self.layers = nn.ModuleList(
             GatedConvolution(config.width, dilation, config.dropout) for dilation in config.dilations
         )
+        self._lines_after, self._repetition_after = 0, min(1, len(config.dilations) - 1)  # counted from 0
+        self.repetition = RepetitionReader(config.width, config.dropout)
         self.last = nn.LayerNorm(config.width)
 
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
@@ -71,12 +71,12 @@ class CompactEncoder(nn.Module):
             x = x + self.layout(features)
         x = self.dropout(self.norm(x))
         places = Places(features["before"], features["after"])
-        for layer in self.layers[:_LINES_AFTER]:
-            x = layer(x, places)
-        if self.lines is not None:
-            x = self.lines(x, features["line"], Places(features["lines_before"], features["lines_after"]))
-        for layer in self.layers[_LINES_AFTER:]:
-            x = layer(x, places)
+        for done, convolution in enumerate(self.layers):
+            x = convolution(x, places)
+            if done == self._lines_after and self.lines is not None:
+                x = self.lines(x, features["line"], Places(features["lines_before"], features["lines_after"]))
+            if done == self._repetition_after:
+                x = self.repetition(x, features["same"], features["same_count"])
         return _pad(self.last(x), features)
 
     def save(self, folder: Path) -> None:

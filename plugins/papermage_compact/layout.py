@@ -92,12 +92,12 @@ def layout_of(contexts: Sequence[Context], lengths: Ints) -> Layout:
     pages = np.concatenate([np.zeros(0, np.int64), *(_pages(context) for context in contexts)])
     row = np.concatenate([np.zeros(0, np.int64), *(_rows(context) for context in contexts)])
     seen = ~np.isnan(boxes).any(1)
-    boxes = _carry_forward(np.clip(boxes, -1, 2), seen, owner)
+    boxes = _carried(np.clip(boxes, -1, 2), seen, owner)
     left, top, right, bottom = boxes.T
     height = np.maximum(bottom - top, 1e-4)
     first = _is_first(owner)
     owner_rank = np.cumsum(first) - 1
-    sheet = np.cumsum(first | _changes(pages)) - 1  # a page of a context
+    sheet = np.cumsum(first | _is_first(_carried(pages[:, None], pages >= 0, owner)[:, 0])) - 1  # a page of a context
     starts_line = first | _breaks(boxes, sheet, row)
     line = np.cumsum(starts_line) - 1
     unit = np.maximum(_median_by(height, sheet), 1e-4)  # the yardstick of all distances
@@ -272,12 +272,6 @@ def _is_first(groups: Ints) -> Bools:
     return first
 
 
-def _changes(pages: Ints) -> Bools:
-    """Return which units stand on another page than the unit before; no page (-1) is no change."""
-    known = np.maximum.accumulate(np.where(pages >= 0, np.arange(len(pages)), 0)) if len(pages) else pages
-    return _is_first(pages[known])
-
-
 def _before(x: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([x[:1], x[:-1]])
 
@@ -291,17 +285,18 @@ def _next_on(x: NDArray[Any], same_above: Bools) -> NDArray[Any]:
     return np.where(np.concatenate([same_above[1:], [False]])[: len(x)], _after(x), 0)
 
 
-def _carry_forward(boxes: Floats, seen: Bools, owner: Ints) -> Floats:
-    """Return boxes in which a unit without one has that of the unit before it, or else after it, in its context."""
+def _carried(x: NDArray[Any], seen: Bools, owner: Ints) -> NDArray[Any]:
+    """Return rows in which an unseen one is that of the unit before, or else after, in its context, or else zero."""
     count = len(seen)
     if seen.all():
-        return boxes
+        return x
     last = np.maximum.accumulate(np.where(seen, np.arange(count), -1))
     following = np.minimum.accumulate(np.where(seen, np.arange(count), count)[::-1])[::-1]
-    padded = np.concatenate([boxes, np.zeros((1, 4), np.float32)])  # the last row, also as row -1, is no box
+    padded = np.concatenate([x, np.zeros_like(x[:1])])  # the last row, which is also row -1, is nobody's
     owners = np.concatenate([owner, [-1]])
     source = np.where(owners[last] == owner, last, np.where(owners[following] == owner, following, count))
-    return padded[source]
+    carried: NDArray[Any] = padded[source]
+    return carried
 
 
 def _breaks(boxes: Floats, sheet: Ints, row: Ints) -> Bools:

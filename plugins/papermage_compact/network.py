@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["BlockDropout", "GatedConvolution", "LineReader", "Places"]
+__all__ = ["BlockDropout", "GatedConvolution", "LineReader", "Places", "RepetitionReader"]
 
 
 class Places:
@@ -100,4 +100,29 @@ class LineReader(nn.Module):
         for layer in self.layers:
             lines = layer(lines, places)
         given: torch.Tensor = self.dropout(self.linear(lines)).index_select(0, line)
+        return x + given
+
+
+class RepetitionReader(nn.Module):
+    """Gives each unit the mean of what was read at the other units of its window that have the same word.
+
+    A mention that is plain in one place helps to find it in another where it is not.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.linear = nn.Linear(width, width)
+        self.dropout = BlockDropout(dropout)
+
+    def forward(self, x: torch.Tensor, same: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Return new vectors of the units; ``same`` (N,) is the word of each, told apart by window.
+
+        ``counts`` says how many units have each of these words.
+        """
+        y = self.norm(x)
+        sums = y.new_zeros(len(counts), y.shape[1]).index_add(0, same, y)
+        others = (counts.index_select(0, same) - 1).clamp(min=1).unsqueeze(1)
+        mean = (sums.index_select(0, same) - y) / others
+        given: torch.Tensor = self.dropout(F.gelu(self.linear(mean)))
         return x + given

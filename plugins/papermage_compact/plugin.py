@@ -27,8 +27,8 @@ class CompactConfig(ContextEncoderConfig):
     dilations: tuple[int, ...] = option(
         (1, 1, 2, 4), help="how far the convolutions look to either side, in units; a layer each"
     )
-    dropout: float = option(0.3, help="share of hidden values set to zero in training", ge=0, lt=1)
-    word_dropout: float = option(0.15, help="share of word types whose identity is hidden in training", ge=0, lt=1)
+    dropout: float = option(0.4, help="share of hidden values set to zero in training", ge=0, lt=1)
+    word_dropout: float = option(0.25, help="share of word types whose identity is hidden in training", ge=0, lt=1)
     rows: int = option(12_000, help="rows of the hashed word table; other tables grow with it", ge=64, le=65_535)
     layout: Literal["auto", "on", "off"] = option(
         "auto", help="use boxes, fonts and rows; auto: if training units have boxes", choices=("auto", "on", "off")
@@ -40,6 +40,11 @@ class CompactConfig(ContextEncoderConfig):
     vectors_rows: int = option(200_000, help="vectors read of a text file, from its start", ge=2)
     tune_vectors: bool = option(False, help="train the given vectors too")
     max_length: int = option(2048, help="units in the longest window", ge=16)
+
+    @dilations.validator
+    def _check_dilations(self, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
+        if not value or min(value) < 1:
+            raise ValueError(f"dilations must be one or more numbers, each at least 1; got {value}")
 
     default_learning_rate: ClassVar[float] = 2e-3
     default_batch_size: ClassVar[int] = 64
