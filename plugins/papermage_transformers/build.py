@@ -49,13 +49,11 @@ def build_encoder(options: TransformerEncoderConfig, folder: Path | None) -> Tra
         raise ConfigError(
             f"encoder.model_name_or_path: {source!r} has no fast tokenizer (tokenizer.json), only a slow one"
         )
-    model = _set_up(model.float(), options)
+    model = _set_up(model.float().train(), options)  # from_pretrained leaves eval mode: no dropout in training
     return _assemble(options, model, config, tokenizer)
 
 
 def _prepare_processor(options: TransformerEncoderConfig) -> None:
-    if options.threads:
-        torch.set_num_threads(options.threads)
     kept = options.tune_allocator and tune_allocator()
     if has_accelerator():
         return
@@ -64,7 +62,7 @@ def _prepare_processor(options: TransformerEncoderConfig) -> None:
         torch.set_float32_matmul_precision("medium")
     logger.info(
         "CPU: %s arithmetic, attention dropout %s, large memory blocks %s, %d threads (override with "
-        "encoder.cpu_precision, encoder.attention_dropout, encoder.tune_allocator, encoder.threads)",
+        "encoder.cpu_precision, encoder.attention_dropout, encoder.tune_allocator, num_threads)",
         precision,
         options.attention_dropout or 0,
         "kept" if kept else "as the system does",

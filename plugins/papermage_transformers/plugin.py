@@ -34,12 +34,12 @@ class TransformerEncoderConfig(ContextEncoderConfig):
 
     default_learning_rate: ClassVar[float] = 5e-5
     default_batch_size: ClassVar[int] = 16
-    default_batch_cost: ClassVar[int] = 4096
+    default_batch_cost: ClassVar[int] = 512
 
     model_name_or_path: str = option(help="folder that save_pretrained wrote, or a name on the Hugging Face hub")
     revision: str | None = option(None, help="branch, tag or commit of the hub model")
     pooling: Literal["first", "mean", "max", "last"] = option(
-        "first", help="how the wordpieces of a unit become its vector", choices=("first", "mean", "max", "last")
+        "mean", help="how the wordpieces of a unit become its vector", choices=("first", "mean", "max", "last")
     )
     max_length: int | None = option(
         None, help="wordpieces in a window, special ones included; default what the model takes, at most 512", ge=8
@@ -64,7 +64,6 @@ class TransformerEncoderConfig(ContextEncoderConfig):
         choices=("auto", "float32", "medium", "bfloat16"),
     )
     tune_allocator: bool = option(True, help="keep glibc from handing large blocks back to the system (CPU, Linux)")
-    threads: int | None = option(None, help="threads that torch computes with; default as many as it chose", ge=1)
 
     @property
     def needs(self) -> ContextNeeds:

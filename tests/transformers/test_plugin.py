@@ -37,7 +37,6 @@ def test_a_model_must_be_named():
         {"freeze_layers": -2},
         {"attention_dropout": 1.0},
         {"cpu_precision": "int8"},
-        {"threads": 0},
     ],
 )
 def test_values_out_of_range_are_refused(options):

@@ -76,6 +76,18 @@ def test_gradient_checkpointing_gives_the_same_gradients(encoder, make_context, 
     torch.testing.assert_close(*gradients)
 
 
+def test_a_new_encoder_is_ready_for_training_with_dropout(model_folder, tmp_path):
+    from papermage_transformers.plugin import TransformerEncoderConfig
+
+    config = TransformerEncoderConfig(model_name_or_path=str(model_folder("bert")))
+    made = config.build()
+    made.save(tmp_path)
+    for encoder in (made, config.build(tmp_path)):
+        assert all(module.training for module in encoder.modules())
+    [dropout] = {m.p for n, m in made.named_modules() if isinstance(m, torch.nn.Dropout) and "self" not in n}
+    assert dropout == 0.1
+
+
 def test_dropouts_asked_for_are_those_of_the_model(encoder):
     made = encoder("bert", dropout=0.3, attention_dropout=0.2)
     assert made.model.config.attention_probs_dropout_prob == 0.2
