@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,15 @@ class Config(ModelHeadConfig):
 def papermage_model_head():
     return Config
 """
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """Undo what a command's ``-q`` does to the log."""
+    logger = logging.getLogger("papermage_core")
+    logger.setLevel(logging.NOTSET)
+    yield
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

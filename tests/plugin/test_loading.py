@@ -196,9 +196,18 @@ def test_checking_marks_the_broken_and_leaves_the_sound(install, head_source):
     assert "ZeroDivisionError" in broken.problem
 
 
-@pytest.mark.parametrize("kind", ["context_encoder", "label_scheme", "model_head", "document_reader"])
-def test_every_kind_has_its_hook_and_its_base_class(install, kind):
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "papermage_context_encoder",
+        "papermage_label_scheme",
+        "papermage_model_head",
+        "papermage_document_reader",
+    ],
+)
+def test_every_kind_has_its_hook_and_its_base_class(install, hook):
     """Each hook of `ComponentHooks` is called, and what it returns is held to its kind."""
+    kind = hook.removeprefix("papermage_")
     base = {
         "context_encoder": "ContextEncoderConfig",
         "label_scheme": "LabelSchemeConfig",
@@ -212,7 +221,7 @@ from papermage_core.plugin import {base}, hookimpl
 class Config({base}):
     def build(self, *arguments): ...
 @hookimpl
-def papermage_{kind}(name):
+def {hook}(name):
     return Config if name == "right" else int
 """
     install("acme", {f"papermage.{kind}": {"right": "acme", "wrong": "acme"}}, acme=source)
