@@ -13,7 +13,7 @@ from papermage_core.config.faults import allowed, unknown
 from papermage_core.config.given import COMMAND_LINE
 from papermage_core.config.keys import KINDS
 from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
-from papermage_core.config.values import expected
+from papermage_core.config.words import expected
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options

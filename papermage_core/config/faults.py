@@ -7,7 +7,8 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Union
 
-from papermage_core.config.values import MisfitError, expected, read
+from papermage_core.config.values import MisfitError, read
+from papermage_core.config.words import expected
 from papermage_core.errors import nearest
 
 __all__ = ["allowed", "misfit", "read_option", "unknown"]

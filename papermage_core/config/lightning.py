@@ -16,7 +16,7 @@ from typing import Any, Literal, Union
 
 import attrs
 
-from papermage_core.config.values import opaque
+from papermage_core.config.words import opaque
 from papermage_core.errors import ConfigError
 
 __all__ = ["Parameter", "trainer_parameters"]

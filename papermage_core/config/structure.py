@@ -15,7 +15,8 @@ import attrs
 import cattrs
 
 from papermage_core.config.faults import misfit, read_option, unknown
-from papermage_core.config.values import MisfitError, expected, read
+from papermage_core.config.values import MisfitError, read
+from papermage_core.config.words import expected
 from papermage_core.errors import ConfigError
 
 __all__ = ["nest", "structure", "unstructure"]

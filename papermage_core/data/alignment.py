@@ -58,13 +58,17 @@ class Gold:
 
 def layer_of(document: Document, name: str, document_id: str, what: str) -> Layer:
     """Return a layer that must be there. Raises DataError with the nearest name."""
-    known = [layer for layer in document.layers if layer not in Document.SPECIAL_FIELDS]
+    known = _layers(document)
     if name not in known:
         found = ", ".join(known) or "none"
         raise DataError(
             f"no layer {name!r}, which {what} names.{nearest(name, known)} Layers here: {found}", document=document_id
         )
     return document.get_layer(name)
+
+
+def _layers(document: Document) -> list[str]:
+    return [layer for layer in document.layers if layer not in Document.SPECIAL_FIELDS]
 
 
 def place_units(
@@ -115,7 +119,10 @@ def gold_entities(
     """
     present = [field for field in fields if field in document.layers]
     if not present:
-        issues.add("layer_missing", document_id, f"no layer {', '.join(map(repr, fields))}")
+        known = _layers(document)
+        hint = "".join(nearest(field, known) for field in fields)
+        detail = f"no layer {', '.join(map(repr, fields))}.{hint} Layers there: {', '.join(known) or 'none'}"
+        issues.add("layer_missing", document_id, detail)
         return None
     if len(present) < len(fields):
         missing = [field for field in fields if field not in present]

@@ -16,6 +16,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from papermage_core.errors import CheckpointError
+
 __all__ = ["History", "KeepBest", "SaveLast"]
 
 
@@ -94,9 +96,16 @@ class SaveLast(pl.Callback):
         if getattr(trainer, "fast_dev_run", False):
             return
         partial = self._path.with_name(f".{self._path.name}.partial")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            partial.replace(self._path)
+        try:
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                partial.replace(self._path)
+        except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+            kept = self._path.parent / "checkpoints"
+            raise CheckpointError(f"cannot write {self._path}: {error}. The best model so far is in {kept}") from error
+        finally:
+            if trainer.is_global_zero:
+                partial.unlink(missing_ok=True)
 
 
 class History(pl.Callback):

@@ -17,6 +17,8 @@ from papermage_core.config import EntityClassificationTrainConfig
 
 __all__ = ["interruptible", "make_trainer", "quiet_lightning"]
 
+_log = logging.getLogger(__name__)
+
 _EXPECTED = (
     r".*does not have many workers.*",  # batches are made of arrays that lie ready
     r".*number of training batches.*is smaller than the logging interval.*",
@@ -103,9 +105,15 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     try:
         yield
     except SystemExit:
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise
+        if not trainer.interrupted:
+            raise
+        _log.warning(
+            "stopped in epoch %d; the best model so far and last.ckpt, if an epoch was done, are in %s: "
+            "go on with resume=true",
+            trainer.current_epoch,
+            trainer.default_root_dir,
+        )
+        raise KeyboardInterrupt from None
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)

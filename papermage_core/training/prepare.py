@@ -70,10 +70,8 @@ def read_labelled(
     fields = ", ".join(map(repr, labels.fields))
     if not documents:
         example = issues.examples["layer_missing"][0]
-        raise DataError(
-            f"no document has the label layer {fields}, which label_field names ({example.document}: {example.detail})",
-            path=where,
-        )
+        found = f"In {example.document}: {example.detail}"
+        raise DataError(f"no document has the label layer {fields}, which label_field names. {found}", path=where)
     if not any(gold for document in documents for gold in document.gold):
         raise DataError(f"the label layer {fields} marks nothing in {len(documents)} documents", path=where)
     if not any(len(context) for document in documents for context in document.contexts):
