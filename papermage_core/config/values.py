@@ -164,7 +164,7 @@ def _path(value: Any, wanted: Any) -> Path:
     if isinstance(value, Path):
         return value
     if isinstance(value, str) and value and "\0" not in value:
-        return Path(value).expanduser() if value.startswith("~") else Path(value)
+        return Path(value).expanduser() if Path(value).parts[:1] == ("~",) else Path(value)
     raise MisfitError(expected(wanted))
 
 

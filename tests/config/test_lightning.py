@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from papermage_core.config.lightning import trainer_parameters
-from papermage_core.config.values import Opaque, read
+from papermage_core.config.values import read
+from papermage_core.config.words import Opaque
 
 
 @pytest.fixture(scope="module")

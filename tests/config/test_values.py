@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papermage_core.config.values import MisfitError, Text, expected, opaque, read
+from papermage_core.config.values import MisfitError, Text, read
+from papermage_core.config.words import expected, opaque
 
 
 class Colour(enum.Enum):
@@ -41,6 +42,8 @@ class Colour(enum.Enum):
         (["a,b"], tuple[str, ...], ("a,b",)),
         (Path("a,b"), tuple[Path, ...], (Path("a,b"),)),
         ("a/b", Path, Path("a/b")),
+        ("~/b", Path, Path.home() / "b"),
+        ("~nobody-of-this-name/b", Path, Path("~nobody-of-this-name/b")),
         (Text("none"), str, "none"),
         (Text("none"), str | None, None),
         ("none", str | None, "none"),
