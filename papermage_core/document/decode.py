@@ -90,14 +90,14 @@ class _Metadata(_Told):
 class _DocumentRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     symbols: _Symbols
     entities: dict[_LayerName, msgspec.Raw]
-    metadata: _Metadata | None = None
+    metadata: _Metadata | UnsetType = UNSET
     relations: Any | UnsetType = UNSET
 
 
 class _OpenDocumentRecord(msgspec.Struct, gc=False):
     symbols: _Symbols
     entities: dict[_LayerName, msgspec.Raw]
-    metadata: _Metadata | None = None
+    metadata: _Metadata | UnsetType = UNSET
     relations: Any | UnsetType = UNSET
 
 
@@ -126,7 +126,7 @@ def decode_bytes(data: bytes | bytearray | memoryview | str, *, lenient: bool) -
     layers = None if found is None else _layers(found)
     if found is None or layers is None:
         return decode_dict(parse(line), lenient=lenient)
-    metadata = {} if found.metadata is None else found.metadata.value
+    metadata = {} if found.metadata is UNSET else found.metadata.value
     places = {name: layer_places for name, (layer_places, _) in layers.items()}
     if _lists_of(places) + found.symbols.value.count("[") != _count_byte(line, b"["):
         check_keys_stand_once(line, places)

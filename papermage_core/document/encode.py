@@ -80,7 +80,9 @@ def _layer_json(layer: Layer) -> Any:
 
 def _entity_json(entity: Entity) -> Any:
     written = _EntityOut(entity.spans, entity.boxes, entity.metadata.__dict__)
-    return msgspec.structs.asdict(written) | entity._extras if entity._extras else written
+    if not entity._extras:
+        return written
+    return {key: value for key, value in msgspec.structs.asdict(written).items() if value} | entity._extras
 
 
 def _refuse_nan(found: Any, document: str | None) -> None:

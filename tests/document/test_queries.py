@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from papermage_core import Box, Document, Entity, Layer, Span
 from papermage_core.document.queries import context_of_units, unit_ranges, units_of_contexts
@@ -65,6 +65,7 @@ def lies_in(unit: Entity, context: Entity) -> bool:
     return center_in(unit, context)
 
 
+@settings(deadline=None)
 @given(layers, layers)
 def test_units_of_contexts_are_those_a_double_loop_finds(unit_layer: Layer, contexts: Layer) -> None:
     offsets, ids = units_of_contexts(unit_layer, contexts)
@@ -74,6 +75,7 @@ def test_units_of_contexts_are_those_a_double_loop_finds(unit_layer: Layer, cont
         assert ids[offsets[c] : offsets[c + 1]].tolist() == expected
 
 
+@settings(deadline=None)
 @given(layers, layers)
 def test_the_context_of_a_unit_shares_most_characters_and_is_the_first_such(units_: Layer, contexts: Layer) -> None:
     best, count = context_of_units(units_, contexts)
@@ -84,6 +86,7 @@ def test_the_context_of_a_unit_shares_most_characters_and_is_the_first_such(unit
         assert best[u] == (min(found, key=lambda c: (-score[c], c)) if found else -1)
 
 
+@settings(deadline=None)
 @given(layers, units())
 def test_unit_ranges_are_the_runs_of_units_that_a_loop_finds(gold: Layer, unit_layer: Layer) -> None:
     rows = []
@@ -110,6 +113,7 @@ def test_unit_ranges_are_the_runs_of_units_that_a_loop_finds(gold: Layer, unit_l
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == rows
 
 
+@settings(deadline=None)
 @given(layers, st.lists(entities(), min_size=1, max_size=1))
 def test_single_queries_are_those_of_magelib(layer: Layer, query: list[Entity]) -> None:
     (asked,) = query

@@ -1,0 +1,315 @@
+"""JSON in and out: nothing is lost, nothing broken comes through, and papermage reads what is written."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from papermage_core import Document
+from papermage_core.document import DocumentFile
+from papermage_core.errors import DataError
+
+keys = st.text("abcdefxyz_", min_size=1, max_size=6)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+shares = st.floats(0, 0.5)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """JSON of a sound document, without tokens that overlap, in the form that papermage writes."""
+    symbols = draw(st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable() or "\n" in text))
+    places = st.tuples(st.integers(0, len(symbols)), st.integers(0, len(symbols))).map(sorted).map(list)
+    boxes = st.tuples(shares, shares, shares, shares, st.integers(0, 2)).map(list)
+
+    @st.composite
+    def entities(draw: st.DrawFn) -> dict[str, Any]:
+        entity: dict[str, Any] = {}
+        if spans := draw(st.lists(places, max_size=2)):
+            entity["spans"] = spans
+        if found := draw(st.lists(boxes, min_size=0 if spans else 1, max_size=2)):
+            entity["boxes"] = found
+        if metadata := draw(st.dictionaries(keys, values, max_size=2)):
+            entity["metadata"] = metadata
+        return entity | draw(st.dictionaries(keys.map("x_{}".format), values, max_size=1))
+
+    layers = draw(st.dictionaries(keys.map("layer_{}".format), st.lists(entities(), max_size=4), max_size=3))
+    cuts = sorted(draw(st.lists(st.integers(0, len(symbols)), max_size=8)))
+    layers["tokens"] = [{"spans": [[a, b]]} for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+    extras = draw(st.dictionaries(keys.map("z_{}".format), values, max_size=2))
+    metadata = draw(st.dictionaries(keys, values, max_size=3))
+    return {"symbols": symbols, "metadata": metadata, "entities": layers, "relations": {}} | extras
+
+
+@settings(max_examples=50, deadline=None)
+@given(documents())
+def test_every_way_in_and_out_gives_the_same_json(plain: dict[str, Any]) -> None:
+    for indent in (None, 1):
+        doc = Document.from_bytes(json.dumps(plain, indent=indent))
+        assert json.loads(doc.to_bytes()) == plain
+        assert b"\n" not in doc.to_bytes()
+        assert doc.to_json() == plain
+        assert json.loads(doc.to_bytes()) == plain  # every entity was looked at
+    assert Document.from_json(plain).to_json() == plain
+    assert json.loads(Document.from_json(plain).to_bytes()) == plain
+
+
+@settings(max_examples=50, deadline=None)
+@given(documents(), st.data())
+def test_looking_at_some_entities_changes_nothing(plain: dict[str, Any], data: st.DataObject) -> None:
+    doc = Document.from_bytes(json.dumps(plain, ensure_ascii=False))
+    for name in plain["entities"]:
+        layer = doc.get_layer(name)
+        if len(layer):
+            entity = layer[data.draw(st.integers(-len(layer), len(layer) - 1))]
+            assert entity.to_json() == plain["entities"][name][entity.id]
+    assert json.loads(doc.to_bytes()) == plain
+
+
+def mutated(plain: Any, chance: random.Random) -> Any:
+    """Return a copy with one value somewhere replaced by something of another kind, taken out, or doubled."""
+    plain = copy.deepcopy(plain)
+    places: list[tuple[Any, Any]] = []
+
+    def walk(found: Any) -> None:
+        items = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+        for key, value in items:
+            places.append((found, key))
+            walk(value)
+
+    walk(plain)
+    holder, key = chance.choice(places)
+    kind = chance.randrange(4)
+    if kind == 0:
+        del holder[key]
+    elif kind == 1 and isinstance(holder, list):
+        holder.insert(key, copy.deepcopy(holder[key]))
+    elif kind == 2 and isinstance(holder[key], (int, float)):
+        holder[key] = chance.choice([-1, 1, 1000]) * (holder[key] + chance.choice([0, 1, 0.5]))
+    else:
+        odd = [None, True, -1, 0.5, 10**9, 10**30, 1e308, "x", [], {}, [[]], [[1]], [[1, 2, 3]], [["0", "1"]]]
+        holder[key] = chance.choice(odd)
+    return plain
+
+
+def broken(text: str, chance: random.Random) -> bytes:
+    """Return bytes of a text with one byte changed, or cut off."""
+    data = bytearray(text.encode())
+    at = chance.randrange(len(data))
+    if chance.random() < 0.3:
+        return bytes(data[:at])
+    data[at] = chance.choice([0, 10, 34, 44, 58, 91, 92, 93, 123, 125, 255, chance.randrange(256)])
+    return bytes(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(documents(), st.integers(0, 2**32))
+def test_what_is_mutated_is_refused_with_a_reason_or_read_as_it_stands(plain: dict[str, Any], seed: int) -> None:
+    chance = random.Random(seed)
+    odd = mutated(plain, chance)
+    for lenient in (True, False):
+        refused: list[str] = []
+        for read in (lambda: Document.from_bytes(json.dumps(odd), lenient=lenient), lambda: Document.from_json(odd)):
+            try:
+                doc = read()
+            except DataError as exc:
+                assert str(exc)
+                assert str(exc).count("\n") < 3
+                refused.append(exc.message)
+                continue
+            again = doc.to_json()
+            assert Document.from_json(again).to_json() == again
+            for name, entities in odd["entities"].items():
+                for mine, theirs in zip(again["entities"][name], entities, strict=True):
+                    assert mine == {k: v for k, v in theirs.items() if v or k not in ("spans", "boxes", "metadata")}
+        if lenient and len(refused) == 2:
+            assert refused[0] == refused[1]
+        if lenient:
+            assert len(refused) in (0, 2)
+
+
+@settings(max_examples=200, deadline=None)
+@given(documents(), st.integers(0, 2**32))
+def test_broken_bytes_are_refused_with_a_reason_or_are_other_sound_json(plain: dict[str, Any], seed: int) -> None:
+    data = broken(json.dumps(plain, ensure_ascii=False), random.Random(seed))
+    try:
+        doc = Document.from_bytes(data)
+    except DataError as exc:
+        assert str(exc)
+        return
+    other = json.loads(data)
+    assert doc.symbols == other["symbols"]
+    assert list(doc.to_json()["entities"]) == list(other["entities"])
+
+
+BASE = '{"symbols": "a b c", "metadata": {"doc_id": "d"}, "entities": {"tokens": [%s], "pages": [%s]}}'
+PAGE = '{"spans": [[0, 5]], "boxes": [[0, 0, 1, 1, 0]]}'
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        ('{"spans": [[0, 6]]}', r"layer 'tokens', entity 0: span \[0, 6\] ends past the text: the text has 5"),
+        ('{"spans": [[0, 1]]}, {"spans": [[2, 1]]}', "entity 1: span .2, 1. ends before it begins"),
+        ('{"spans": [[-1, 1]]}', "begins before the text"),
+        ('{"spans": [[0.5, 1]]}', "no whole number"),
+        ('{"spans": [[0, 1000000000000000000000000000000]]}', "ends past the text"),
+        ('{"spans": [[0, 1, 2]]}', r"should be \[start, end\], got a list"),
+        ('{"spans": [0, 1]}', "one of `spans` should be"),
+        ('{"spans": null}', "`spans` should be a list, got null"),
+        ('{"spans": [[0, true]]}', "should hold numbers, got a boolean"),
+        ('{"spans": [["0", "1"]]}', "should hold numbers, got a string '0'"),
+        ('{"spans": [[0, 1]], "metadata": null}', "`metadata` should be an object, got null"),
+        ('{"spans": [[0, 1]], "metadata": [1]}', "`metadata` should be an object, got a list"),
+        ('{"metadata": {}}', "neither"),
+        ('{"spans": [], "boxes": []}', "neither"),
+        ("17", "an entity should be an object, got a number 17"),
+        ('{"spans": [[0, 2]]}, {"spans": [[1, 3]]}', r"token 1 at \[1, 3\] overlaps token 0 at \[0, 2\]"),
+        ('{"spans": [[0, 1]], "spans": [[2, 3]]}', "key 'spans' stands twice"),
+        ('{"boxes": [[0, 0, 1, 1, 1]]}', "on a page that is not there"),
+        ('{"boxes": [[0, 0, 1, 1, 0.5]]}', "a page that is no page number"),
+        ('{"boxes": [[0, 0, 1, 1, -1]]}', "a page that is no page number"),
+        ('{"boxes": [[0, 0, -1, 1, 0]]}', "negative width or height"),
+        ('{"boxes": [[0, 0, 1e999, 1, 0]]}', "not JSON: .*Number out of range"),
+        ('{"boxes": [[0, 0, 612, 792, 0]]}', "not points or pixels"),
+        ('{"boxes": [[0, 0, NaN, 1, 0]]}', "JSON has no NaN"),
+        ('{"boxes": [[0, 0, 1, 1]]}', "one of `boxes` should be"),
+    ],
+)
+def test_each_fault_is_named_with_its_place(token: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        Document.from_bytes(BASE % (token, PAGE))
+    if "not JSON" not in message and "NaN" not in message and "twice" not in message:
+        assert (caught.value.document, caught.value.layer) == ("d", "tokens")
+        assert caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "stops in the middle"),
+        ("[]", "expected a document .an object., got a list"),
+        ('{"symbols": "a"}', "has no `entities`"),
+        ('{"entities": {}}', "has no `symbols`"),
+        ('{"symbol": "a", "entities": {}}', "Did you mean 'symbol'"),
+        ('{"symbols": 5, "entities": {}}', "should be a string, got a number 5"),
+        ('{"symbols": "", "entities": {}}', "empty"),
+        ('{"symbols": "a", "entities": []}', "`entities` should be an object"),
+        ('{"symbols": "a", "entities": {"tokens": {}}}', "a layer should be a list"),
+        ('{"symbols": "a", "entities": {"symbols": []}}', "cannot be named 'symbols'"),
+        ('{"symbols": "a", "entities": {"x": [], "x": []}}', "layer 'x' stands twice"),
+        ('{"symbols": "a", "symbols": "b", "entities": {}}', "key 'symbols' stands twice"),
+        ('{"symbols": "a", "entities": {"x": []}, "entities": {}}', "key 'entities' stands twice"),
+        ('{"symbols": "a", "metadata": 1, "entities": {}}', "`metadata` should be an object"),
+        ('{"symbols": "\\ud800", "entities": {}}', "not JSON"),
+        ("{'symbols': 'a'}", "Python literal"),
+        ('{"symbols": "a", "entities": {}, "metadata": {"a": ' + "[" * 10**5 + "]" * 10**5 + "}}", "nested too deep"),
+        ('{"symbols": "a", "entities": {}} {}', "not JSON"),
+    ],
+)
+def test_each_fault_of_a_document_is_named(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Document.from_bytes(text)
+
+
+def test_strings_of_no_utf8_are_named_by_byte_wherever_they_are() -> None:
+    data = json.dumps({"symbols": "abc", "entities": {"x": [{"spans": [[0, 1]], "metadata": {"a": "?"}}]}}).encode()
+    with pytest.raises(DataError, match=rf"byte {data.index(b'?') + 1} is not UTF-8"):
+        Document.from_bytes(data.replace(b"?", b"\xff"))
+
+
+def test_reading_strictly_refuses_what_reading_leniently_lists() -> None:
+    late = BASE % ('{"spans": [[0, 1]]}, {"spans": [[2, 2]]}', '{"spans": [[0, 9]]}')
+    doc = Document.from_bytes(late)
+    (repair,) = doc.repairs
+    assert (repair.kind, repair.layer, repair.entity, repair.value) == ("span_past_end", "pages", 0, [0, 9])
+    assert doc.pages.span_arrays().stop.tolist() == [5]
+    assert doc.pages[0].to_json() == {"spans": [[0, 9]]}  # written back as it was read
+    with pytest.raises(DataError, match="ends past the text"):
+        Document.from_bytes(late.replace("[2, 2]", "[2, 3]"), lenient=False)
+    with pytest.raises(DataError, match="is empty"):
+        Document.from_bytes(BASE % ('{"spans": [[2, 2]]}', PAGE), lenient=False)
+    odd_key = BASE.replace('"doc_id"', '"doc id"') % ("", PAGE)
+    assert [repair.value for repair in Document.from_bytes(odd_key).repairs] == ["doc id"]
+    with pytest.raises(DataError, match="no identifier"):
+        Document.from_bytes(odd_key, lenient=False)
+
+
+def test_long_layers_are_read_in_pieces_alike() -> None:
+    words = 40_000
+    entities: list[dict[str, Any]] = [
+        {"spans": [[2 * i, 2 * i + 1]], "metadata": {"spans": [{"spans": [i, i + 1]}]}} for i in range(words)
+    ]
+    entities[30_000]["spans"] = [[60_000, 60_001], [60_001, 60_002]]
+    for extra in ({}, {"unknown": [1]}):
+        entities[-1] |= extra
+        plain = {"symbols": "a " * words, "metadata": {}, "entities": {"x": entities}, "relations": {}}
+        doc = Document.from_bytes(json.dumps(plain))
+        arrays = doc.get_layer("x").span_arrays()
+        assert len(arrays) == words + 1
+        assert arrays.entity[30_000:30_003].tolist() == [30_000, 30_000, 30_001]
+        assert arrays.start[-1] == 2 * (words - 1)
+        assert doc.to_json() == plain
+
+
+def documents_of(path: Path) -> list[bytes]:
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return [line for line in data.split(b"\n") if line.strip()] if ".jsonl" in path.name else [data]
+
+
+def files_of(corpora: Path) -> list[Path]:
+    return [p for p in sorted(corpora.glob("*/*.json*")) if p.parent.name != "hostile" and "train" not in p.name] + [
+        corpora / "papermage_docs" / "predictor_training_docs.jsonl",
+        corpora / "papermage_docs" / "predictor_training_docs_tiny.jsonl",
+    ]
+
+
+def test_every_corpus_survives_the_round_trip(corpora: Path) -> None:
+    for path in files_of(corpora):
+        for line in documents_of(path)[:10]:
+            plain = json.loads(line)
+            doc = Document.from_bytes(line)
+            assert json.loads(doc.to_bytes()) == plain, path
+            assert doc.to_json() == plain, path
+            assert doc.tokens.texts() == [token.text for token in doc.tokens]
+
+
+def test_papermage_loads_what_is_written_and_agrees(corpora: Path) -> None:
+    magelib = pytest.importorskip("papermage.magelib")
+    for path in files_of(corpora):
+        if path.parent.name == "craft":  # nested entities, which papermage refuses
+            continue
+        for line in documents_of(path)[:3]:
+            doc = Document.from_bytes(line)
+            theirs = magelib.Document.from_json(json.loads(doc.to_bytes()))
+            assert theirs.to_json() == doc.to_json()
+            assert [t.text for t in theirs.tokens[:500]] == doc.tokens.texts()[:500]
+
+
+def test_any_document_of_a_large_file_is_read_from_where_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl"
+    lines = [json.dumps({"symbols": f"document {i}", "entities": {}}) for i in range(50)]
+    path.write_text("\n\n".join(lines))
+    documents = DocumentFile(path)
+    assert len(documents) == 50
+    assert documents[17].symbols == "document 17"
+    assert documents.line(17) == 35
+    assert [doc.symbols for doc in documents[-2:]] == ["document 48", "document 49"]
+    with pytest.raises(IndexError):
+        documents[50]
+    path.write_text('{"symbols": "a", "entities": {}}\n{"symbols": 5, "entities": {}}\n')
+    with pytest.raises(DataError, match=r"many.jsonl, line 2: `symbols` should be"):
+        DocumentFile(path)[1]
+    with pytest.raises(DataError, match="No such file"):
+        DocumentFile(tmp_path / "none.jsonl")
