@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import pairwise
@@ -18,6 +19,7 @@ from papermage_core.files import whole_text_file
 __all__ = ["report_html", "write_report"]
 
 _SHOWN_PER_KIND = 40
+_CURVES_FIRST = ("loss", "f1", "precision", "recall")
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -27,7 +29,7 @@ h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top:
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid #e3e6ea; text-align: right; }
 th:first-child, td:first-child { text-align: left; } thead th { border-bottom: 2px solid #b9c0c8; }
-td.text, th.text { text-align: left; } tr.total td { font-weight: 600; }
+td.text, th.text { text-align: left; } td.text { overflow-wrap: anywhere; } tr.total td { font-weight: 600; }
 figure { display: inline-block; margin: .5rem 1rem .5rem 0; } svg text { font: 11px system-ui, sans-serif; }
 .snippet { font-family: ui-monospace, monospace; font-size: 13px; overflow-wrap: anywhere; margin: .35rem 0; }
 .gold { background: #d7ecd9; } .predicted { text-decoration: underline #a8323e 2px; text-underline-offset: 3px; }
@@ -104,10 +106,13 @@ def _counts_row(name: str, counts: Counts, *, total: bool = False) -> str:
 
 def _curves(history: Sequence[Mapping[str, float]]) -> str:
     names = sorted({name for row in history for name in row} - {"epoch", "step"})
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {first: [] for first in _CURVES_FIRST}
     for name in names:
-        groups.setdefault(name.rpartition("_")[2].rpartition("/")[2], []).append(name)
-    charts = [line_chart(group, {name: _line(history, name) for name in members}) for group, members in groups.items()]
+        groups.setdefault(re.sub(r"^(train|val|test)[_/]", "", name), []).append(name)
+    charts = [
+        line_chart(group.replace("_", " "), {name: _line(history, name) for name in members})
+        for group, members in groups.items()
+    ]
     return f"<h2>Training</h2>{''.join(charts)}" if any(charts) else ""
 
 
