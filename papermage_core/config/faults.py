@@ -7,11 +7,13 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, Union
 
+import attrs
+
 from papermage_core.config.values import MisfitError, read
 from papermage_core.config.words import expected
 from papermage_core.errors import nearest
 
-__all__ = ["allowed", "misfit", "read_option", "unknown"]
+__all__ = ["allowed", "limits_of", "misfit", "read_option", "unknown"]
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
@@ -25,6 +27,11 @@ def read_option(value: Any, wanted: Any, limits: Mapping[str, Any]) -> Any:
     if found is not None and not _within(found, limits):
         raise MisfitError(allowed(wanted, limits))
     return found
+
+
+def limits_of(field: attrs.Attribute[Any]) -> dict[str, Any]:
+    """Return the range and the choices that `papermage_core.plugin.option` noted on a field."""
+    return {name: field.metadata.get(name) for name in (*_BOUNDS, "choices")}
 
 
 def misfit(key: str, value: Any, source: str, expectation: str) -> str:

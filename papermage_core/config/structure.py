@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import attrs
 import cattrs
 
-from papermage_core.config.faults import misfit, read_option, unknown
+from papermage_core.config.faults import limits_of, misfit, read_option, unknown
 from papermage_core.config.values import MisfitError, read
 from papermage_core.config.words import expected
 from papermage_core.errors import ConfigError
@@ -22,7 +22,6 @@ from papermage_core.errors import ConfigError
 __all__ = ["nest", "structure", "unstructure"]
 
 T = TypeVar("T")
-_LIMITS = ("ge", "gt", "le", "lt", "choices")
 
 
 def structure(
@@ -94,7 +93,7 @@ def _faults(
         if _has_class(hint):
             continue
         try:
-            read_option(value, hint, {limit: field.metadata.get(limit) for limit in _LIMITS})
+            read_option(value, hint, limits_of(field))
         except MisfitError as exc:
             yield misfit(dotted, value, source, str(exc))
     for option, field in fields.items():

@@ -13,7 +13,7 @@ import attrs
 
 from papermage_core.config import dump, naming
 from papermage_core.config.components import Components, build_components
-from papermage_core.config.faults import misfit, read_option, unknown
+from papermage_core.config.faults import limits_of, misfit, read_option, unknown
 from papermage_core.config.given import Given, from_mapping
 from papermage_core.config.keys import KINDS
 from papermage_core.config.lightning import Parameter, trainer_parameters
@@ -26,7 +26,6 @@ from papermage_core.plugin.spec import option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
-_LIMITS = ("ge", "gt", "le", "lt", "choices")
 _CARRIED = ("lightning", "options", "sources")
 
 
@@ -204,7 +203,7 @@ def _read_own(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
         item = given[name]
         optional = Optional[field.type] if field.default == () else field.type  # noqa: UP045 - made at run time
         try:
-            found = read_option(item.value, optional, {k: field.metadata.get(k) for k in _LIMITS})
+            found = read_option(item.value, optional, limits_of(field))
             values[name] = field.default if found is None and field.default == () else found
         except MisfitError as exc:
             faults.append(misfit(name, item.value, item.source, str(exc)))

@@ -5,10 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from papermage_core.config import given
 from papermage_core.config.given import from_file, from_mapping, from_overrides
 from papermage_core.config.values import Text
 from papermage_core.errors import ConfigError
+
+
+@pytest.fixture(autouse=True, params=["CSafeLoader", "SafeLoader"])
+def _either_parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML may come without its C parser; both must say the same."""
+    if not hasattr(yaml, request.param):
+        pytest.skip("PyYAML was built without its C parser")
+    monkeypatch.setattr(given, "_Loader", getattr(yaml, request.param))
 
 
 def written(folder: Path, text: str) -> Path:
@@ -101,9 +111,9 @@ def test_a_missing_file_a_folder_and_binary_data_are_told(tmp_path: Path) -> Non
 
 
 def test_python_mappings_may_be_nested_or_dotted() -> None:
-    given = from_mapping({"head": {"name": "crf", "dropout": 0.1}, "encoder.width": 3, "max_time": {"hours": 2}})
+    found = from_mapping({"head": {"name": "crf", "dropout": 0.1}, "encoder.width": 3, "max_time": {"hours": 2}})
 
-    assert {item.key: item.value for item in given} == {
+    assert {item.key: item.value for item in found} == {
         "head": "crf",
         "head.dropout": 0.1,
         "encoder.width": 3,
