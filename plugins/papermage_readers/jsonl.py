@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,13 @@ import attrs
 from papermage_core.data.readers import open_bytes
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin.spec import DocumentReaderConfig, hookimpl, option
+from papermage_core.plugin import DocumentReaderConfig, hookimpl, option
 
 __all__ = ["JsonlReader", "JsonlReaderConfig", "papermage_document_reader"]
 
 _log = logging.getLogger(__name__)
 OnError = Literal["stop", "skip", "collect"]
+_OPENINGS = (b"{", b"[")
 
 
 @attrs.frozen(kw_only=True)
@@ -59,32 +61,37 @@ class JsonlReader:
 
     def read_located(self, path: Path) -> Iterator[tuple[int, Document]]:
         """Yield pairs of line, counted from 1, and document."""
-        lines = 0
-        for number, line in _lines(path):
-            lines += 1
-            try:
-                document = Document.from_bytes(line, lenient=self.lenient)
-            except DataError as exc:
-                if lines == 1 and (whole := self._whole(path, number, line)) is not None:
-                    yield number, whole
+        number = 0
+        try:
+            for number, line in _lines(path):
+                over_many_lines = line.strip() in _OPENINGS and str(path) != "-"
+                try:
+                    document = self._whole(path) if over_many_lines else self._document(line)
+                except DataError as exc:
+                    self._fault(_at(exc, path, number))
+                else:
+                    yield number, document
+                if over_many_lines:
                     return
-                self._fault(_at(exc, path, number))
-            else:
-                yield number, document
-        if not lines:
+        except (EOFError, zlib.error, OSError, *_zstd_errors()) as exc:
+            self._fault(DataError(f"cannot be read any further: {exc}", path=path, line=number + 1))
+            return
+        if not number:
             self._fault(DataError("this file holds no document", path=path, expected="one document a line"))
 
-    def _whole(self, path: Path, number: int, first: bytes) -> Document | None:
-        """Return the document that a file holds over many lines, or None for a file that is none such."""
-        if str(path) == "-" or first.strip() not in (b"{", b"["):
-            return None
+    def _document(self, line: bytes) -> Document:
+        return Document.from_bytes(line, lenient=self.lenient)
+
+    def _whole(self, path: Path) -> Document:
+        """Return the document that a file holds over many lines."""
+        with open_bytes(path) as handle:
+            data = handle.read()
         try:
-            with open_bytes(path) as handle:
-                return Document.from_bytes(handle.read(), lenient=self.lenient)
+            return self._document(data)
         except DataError as exc:
-            several = " Is this one document over many lines? Write one document a line." if exc.layer is None else ""
-            exc.message += several
-            raise _at(exc, path, number) from exc
+            if exc.layer is None:
+                exc.message += "; this looks like JSON over many lines: write one document a line"
+            raise
 
     def _fault(self, fault: DataError) -> None:
         if self.on_error == "stop":
@@ -101,16 +108,18 @@ def _at(fault: DataError, path: Path, line: int) -> DataError:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield the lines that hold something, with their numbers."""
-    number = 0
-    try:
-        with open_bytes(path) as handle:
-            for number, line in enumerate(handle, 1):
-                if number == 1 and line.startswith(b"\xef\xbb\xbf"):
-                    line = line[3:]
-                if line.strip():
-                    yield number, line
-    except (EOFError, OSError, zlib.error) as exc:
-        raise DataError(f"cannot be read any further: {exc}", path=path, line=number + 1) from exc
+    with open_bytes(path) as handle:
+        for number, line in enumerate(handle, 1):
+            if number == 1 and line.startswith(b"\xef\xbb\xbf"):
+                line = line[3:]
+            if line.strip():
+                yield number, line
+
+
+def _zstd_errors() -> tuple[type[Exception], ...]:
+    """Return what zstandard raises for damaged files, where it is installed and in use."""
+    zstandard = sys.modules.get("zstandard")
+    return () if zstandard is None else (zstandard.ZstdError,)
 
 
 @hookimpl

@@ -54,9 +54,7 @@ def center_in(unit: Entity, context: Entity) -> bool:
     if not unit.boxes:
         return False
     x, y = unit.boxes[0].center
-    return any(
-        b.page == unit.boxes[0].page and b.l <= x <= b.l + b.w and b.t <= y <= b.t + b.h for b in context.boxes
-    )
+    return any(b.page == unit.boxes[0].page and b.l <= x <= b.l + b.w and b.t <= y <= b.t + b.h for b in context.boxes)
 
 
 def lies_in(unit: Entity, context: Entity) -> bool:
@@ -141,7 +139,9 @@ def test_an_entity_with_boxes_and_no_span_covers_units_by_their_centres() -> Non
 
 
 def test_arrays_hold_one_row_a_span_in_the_order_of_the_layer() -> None:
-    layer = Layer([Entity(spans=[Span(5, 6), Span(0, 1)]), Entity(boxes=[Box(0, 0, 1, 1, 3)]), Entity(spans=[Span(2, 4)])])
+    layer = Layer(
+        [Entity(spans=[Span(5, 6), Span(0, 1)]), Entity(boxes=[Box(0, 0, 1, 1, 3)]), Entity(spans=[Span(2, 4)])]
+    )
     arrays = layer.span_arrays()
     assert [arrays.start.tolist(), arrays.stop.tolist(), arrays.entity.tolist()] == [[5, 0, 2], [6, 1, 4], [0, 0, 2]]
     assert all(column.dtype == np.int64 for column in (arrays.start, arrays.stop, arrays.entity))

@@ -1,0 +1,146 @@
+"""The jsonl reader: broken lines are named, sound ones are never lost."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from papermage_core.data.readers import expand_paths, iter_documents
+from papermage_core.errors import DataError
+from papermage_readers.jsonl import JsonlReaderConfig
+
+SOUND = json.dumps({"symbols": "a b", "metadata": {"doc_id": "one"}, "entities": {"tokens": [{"spans": [[0, 1]]}]}})
+BROKEN = SOUND.replace("[0, 1]", "[2, 1]")
+
+
+@pytest.fixture
+def reader() -> object:
+    return JsonlReaderConfig().build()
+
+
+def test_documents_come_with_their_path_and_line(tmp_path: Path, reader: object) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{SOUND}\r\n\r\n{SOUND}".encode())
+    found = list(iter_documents(path, reader=reader))
+    assert [(d.path, d.line, d.document.id) for d in found] == [(path, 1, "one"), (path, 3, "one")]
+
+
+def test_a_broken_line_stops_with_its_place(tmp_path: Path, reader: object) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{SOUND}\n{BROKEN}\n")
+    documents = iter_documents(path, reader=reader)
+    assert next(documents).document.symbols == "a b"
+    with pytest.raises(DataError) as caught:
+        next(documents)
+    assert str(caught.value) == (
+        f"{path}, line 2, document 'one', layer 'tokens', entity 0: span [2, 1] ends before it begins"
+    )
+    assert (caught.value.line, caught.value.value, caught.value.expected) == (2, [2, 1], "start <= end")
+
+
+@pytest.mark.parametrize("on_error", ["skip", "collect"])
+def test_one_bad_line_does_not_lose_the_file(tmp_path: Path, on_error: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{SOUND}\n{BROKEN}\nnot json\n{SOUND}\n")
+    reader = JsonlReaderConfig(on_error=on_error).build()
+    assert [d.line for d in iter_documents(path, reader=reader)] == [1, 4]
+    assert [fault.line for fault in reader.faults] == [2, 3]
+
+
+def test_folders_globs_lists_and_compressed_files_are_expanded(tmp_path: Path, reader: object) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.jsonl", "a.jsonl", "sub/c.jsonl"):
+        (tmp_path / name).write_text(SOUND)
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(SOUND.encode()))
+    (tmp_path / "notes.txt").write_text("no document")
+
+    def names(paths: object) -> list[str]:
+        return [d.path.name for d in iter_documents(paths, reader=reader)]
+
+    assert names(tmp_path) == ["a.jsonl", "b.jsonl", "d.jsonl.gz"]
+    assert names(str(tmp_path / "*.jsonl")) == ["a.jsonl", "b.jsonl"]
+    assert names(str(tmp_path / "**" / "*.jsonl")) == ["a.jsonl", "b.jsonl", "c.jsonl"]
+    assert names(f"{tmp_path / 'b.jsonl'},{tmp_path / 'sub'}") == ["b.jsonl", "c.jsonl"]
+    assert names([tmp_path / "b.jsonl", str(tmp_path / "a.jsonl")]) == ["b.jsonl", "a.jsonl"]
+    comma = tmp_path / "x,y.jsonl"
+    comma.write_text(SOUND)
+    assert names(str(comma)) == ["x,y.jsonl"]
+
+
+def test_stdin_is_read(monkeypatch: pytest.MonkeyPatch, reader: object) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(f"{SOUND}\n{SOUND}\n".encode())))
+    assert [d.line for d in iter_documents("-", reader=reader)] == [1, 2]
+
+
+def test_zst_files_are_read(tmp_path: Path, reader: object) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    path = tmp_path / "a.jsonl.zst"
+    data = f"{SOUND}\n{SOUND}\n".encode()
+    path.write_bytes(zstandard.compress(data[:50]) + zstandard.compress(data[50:]))
+    assert [d.line for d in iter_documents(path, reader=reader)] == [1, 2]
+    path.write_bytes(zstandard.compress(data)[:-9])
+    with pytest.raises(DataError, match=r"a.jsonl.zst"):
+        list(iter_documents(path, reader=reader))
+    path.write_bytes(b"no zst at all")
+    with pytest.raises(DataError, match=r"a.jsonl.zst"):
+        list(iter_documents(path, reader=reader))
+
+
+def test_what_is_not_there_or_empty_is_said_in_a_line(tmp_path: Path, reader: object) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "folder").mkdir()
+    for paths, message in (
+        (tmp_path / "nowhere.jsonl", "no such file or folder"),
+        (f"{tmp_path}/*.nothing", "no file matches"),
+        (tmp_path / "folder", "no file in this folder ends in .jsonl"),
+        (tmp_path / "empty.jsonl", "holds no document"),
+        ([], "no path was given"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            list(iter_documents(paths, reader=reader))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_gzip_file_is_named(tmp_path: Path, reader: object) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    whole = gzip.compress((SOUND + "\n").encode() * 500)
+    for data in (whole[:-20], b"no gzip at all", whole[:40] + b"\0\0\0\0" + whole[44:]):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=r"a\.jsonl\.gz"):
+            list(iter_documents(path, reader=reader))
+
+
+def test_one_document_over_many_lines_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "pretty.jsonl"
+    path.write_text(json.dumps(json.loads(SOUND), indent=2))
+    reader = JsonlReaderConfig().build()
+    assert [(d.line, d.document.id) for d in iter_documents(path, reader=reader)] == [(1, "one")]
+    path.write_text(json.dumps(json.loads(SOUND), indent=2) * 2)
+    reader = JsonlReaderConfig(on_error="collect").build()
+    assert list(iter_documents(path, reader=reader)) == []
+    (fault,) = reader.faults  # not one a line
+    assert "one document a line" in str(fault)
+
+
+def test_hostile_files_do_what_their_notes_ask(corpora: Path) -> None:
+    for_labels = {"layer_named_O"}  # refused when it is asked for as a label
+    for case in json.loads((corpora / "hostile" / "cases.json").read_text()):
+        reader = JsonlReaderConfig(on_error="collect").build()
+        found = list(iter_documents(corpora / "hostile" / case["file"], reader=reader))
+        lines = [fault.line for fault in reader.faults]
+        if case["expect"] == "error" and case["id"] not in for_labels:
+            assert lines == [case["line"]], case
+            assert all(str(fault).count("\n") < 3 for fault in reader.faults)
+        else:
+            assert lines == [], (case, reader.faults)
+            assert found
+
+
+def test_paths_of_odd_names_are_quoted_or_kept(tmp_path: Path) -> None:
+    path = tmp_path / "[a].jsonl"
+    path.write_text(SOUND)
+    assert expand_paths(path) == [path]
