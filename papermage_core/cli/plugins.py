@@ -161,8 +161,23 @@ def _results(plugins: Plugins, component: Component, overrides: Sequence[str]) -
         if exc.name != "hypothesis":
             raise
         raise PluginError("papermage-plugins check needs hypothesis; type: pip install hypothesis") from exc
-    suite = suite_for(component.kind, component.qualified, [_options(component, overrides)], plugins)
-    return run_suite(suite)
+    options = _options(component, overrides)
+    _check_required(plugins, component, options)
+    return run_suite(suite_for(component.kind, component.qualified, [options], plugins))
+
+
+def _check_required(plugins: Plugins, component: Component, options: dict[str, Any]) -> None:
+    from papermage_core.errors import ConfigError
+    from papermage_core.plugin.component import KEYS
+    from papermage_core.plugin.options import describe_options
+
+    if component.kind == "extension":
+        return
+    described = describe_options(plugins.config_class(component.kind, component.qualified))
+    missing = [option for option in described if option.required and option.name.partition(".")[0] not in options]
+    if missing:
+        wanted = " ".join(f"{KEYS[component.kind]}.{option.name}=..." for option in missing)
+        raise ConfigError(f"{component.name!r} cannot be checked without options that it requires; add {wanted}")
 
 
 def _result_as_json(result: Any) -> dict[str, Any]:

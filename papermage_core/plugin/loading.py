@@ -110,13 +110,14 @@ def _decorated(manager: pluggy.PluginManager, hook: str) -> str:
 
 def _import(component: Component) -> Any:
     if component.path is not None:
-        return _import_file(component.path)
+        return _import_file(component.path, component.version.removeprefix("sha256:"))
     group = GROUPS[component.kind]
     return importlib.metadata.EntryPoint(name=component.name, value=component.value, group=group).load()
 
 
-def _import_file(path: Path) -> ModuleType:
-    name = f"papermage_plugin_file_{path.stem}"
+def _import_file(path: Path, digest: str) -> ModuleType:
+    """Return the module of a file: the one imported before only if the file has not changed since."""
+    name = f"papermage_plugin_file_{path.stem}_{digest}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{str(path)!r} does not end in .py")

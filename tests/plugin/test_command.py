@@ -117,6 +117,7 @@ def test_info_of_an_extension_lists_its_hooks(install, capsys):
         (["info", "lineer"], 4, "no component is named 'lineer'; known: "),
         (["info", "bio", "--kind", "head"], 4, "head=bio: unknown model head"),
         (["check", "io", "head.dropout=1"], 2, "head.dropout: expected an option of the component, label_scheme.NAME"),
+        (["check", "hf"], 2, "add encoder.model_name_or_path=..."),
         (["new", "Bad Name", "--kind", "head"], 2, "is no name for a component"),
     ],
 )

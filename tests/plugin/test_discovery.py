@@ -173,3 +173,12 @@ def test_a_file_that_gives_nothing_is_refused_by_its_name(tmp_path: Path, conten
     with pytest.raises(ConfigError, match=why) as caught:
         Plugins([file]).components()
     assert "my_head.py" in str(caught.value)
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path, head_source: str):
+    file = tmp_path / "my_head.py"
+    file.write_text(head_source)
+    before = Plugins([file]).config_class("model_head", "my_head")
+    assert Plugins([file]).config_class("model_head", "my_head") is before
+    file.write_text(head_source.replace("option(8,", "option(9,"))
+    assert Plugins([file]).config_class("model_head", "my_head")().hidden == 9
