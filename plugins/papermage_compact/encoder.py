@@ -13,6 +13,7 @@ from torch import nn
 from papermage_compact.batch import collate
 from papermage_compact.embedding import LayoutEmbedding, UnitEmbedding, WordEmbedding
 from papermage_compact.network import BlockDropout, GatedConvolution, LineReader, Places, RepetitionReader
+from papermage_compact.recurrence import GatedRecurrence
 from papermage_compact.table import WordTable
 from papermage_compact.vectors import Vectors, load_vectors, restore_vectors
 from papermage_compact.windowing import Windower
@@ -26,7 +27,7 @@ __all__ = ["CompactEncoder"]
 
 
 class CompactEncoder(nn.Module):
-    """Embeds each word type of a batch once, adds what is seen of the unit, and lets convolutions read around it."""
+    """Embeds each word type of a batch once, adds what is seen of the unit, and reads around it from near to far."""
 
     def __init__(self, config: CompactConfig, folder: Path | None = None) -> None:
         super().__init__()
@@ -49,10 +50,10 @@ class CompactEncoder(nn.Module):
         self.lines = LineReader(config.width, (1, 2, 4), config.dropout) if with_layout else None
         self.norm = nn.LayerNorm(config.width)
         self.dropout = BlockDropout(config.dropout)
-        self.layers = nn.ModuleList(
-            GatedConvolution(config.width, dilation, config.dropout) for dilation in config.dilations
+        self.convolutions = nn.ModuleList(
+            GatedConvolution(config.width, config.dropout) for _ in range(config.depth + 1)
         )
-        self._lines_after, self._repetition_after = 0, min(1, len(config.dilations) - 1)  # counted from 0
+        self.recurrences = nn.ModuleList(GatedRecurrence(config.width, config.dropout) for _ in range(config.depth))
         self.repetition = RepetitionReader(config.width, config.dropout)
         self.last = nn.LayerNorm(config.width)
 
@@ -71,12 +72,14 @@ class CompactEncoder(nn.Module):
             x = x + self.layout(features)
         x = self.dropout(self.norm(x))
         places = Places(features["before"], features["after"])
-        for done, convolution in enumerate(self.layers):
-            x = convolution(x, places)
-            if done == self._lines_after and self.lines is not None:
-                x = self.lines(x, features["line"], Places(features["lines_before"], features["lines_after"]))
-            if done == self._repetition_after:
+        x = self.convolutions[0](x, places)
+        if self.lines is not None:
+            x = self.lines(x, features["line"], Places(features["lines_before"], features["lines_after"]))
+        for recurrence, convolution in zip(self.recurrences, self.convolutions[1:], strict=True):
+            x = recurrence(x, places)
+            if recurrence is self.recurrences[0]:
                 x = self.repetition(x, features["same"], features["same_count"])
+            x = convolution(x, places)
         return _pad(self.last(x), features)
 
     def save(self, folder: Path) -> None:

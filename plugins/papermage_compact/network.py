@@ -25,12 +25,13 @@ class Places:
 
     def neighbours(self, x: torch.Tensor, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what stands ``distance`` before and after each unit, zero beyond its window. Shapes (N, D)."""
-        has_before, has_after = self._has(distance)
+        has_before, has_after = self.has(distance)
         before = F.pad(x, (0, 0, distance, 0))[: len(x)] * has_before
         after = F.pad(x, (0, 0, 0, distance))[distance:] * has_after
         return before, after
 
-    def _has(self, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def has(self, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return which units have one ``distance`` before, and which one after them, in their window. Shapes (N, 1)."""
         if distance not in self._masks:
             self._masks[distance] = (
                 (self._before >= distance).unsqueeze(1),
@@ -63,10 +64,10 @@ class BlockDropout(nn.Module):
 class GatedConvolution(nn.Module):
     """A residual convolution of width three with a gated linear unit (Dauphin et al., 2017), normalized before.
 
-    ``x + dropout(glu(W [x₋d; x; x₊d]))`` with dilation d.
+    With y = norm(x) and dilation d, gives ``x + dropout(glu(W [y₋d; y; y₊d]))``.
     """
 
-    def __init__(self, width: int, dilation: int, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float, *, dilation: int = 1) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.linear = nn.Linear(3 * width, 2 * width)
@@ -87,7 +88,7 @@ class LineReader(nn.Module):
     def __init__(self, width: int, dilations: tuple[int, ...], dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.layers = nn.ModuleList(GatedConvolution(width, dilation, dropout) for dilation in dilations)
+        self.layers = nn.ModuleList(GatedConvolution(width, dropout, dilation=dilation) for dilation in dilations)
         self.linear = nn.Linear(width, width)
         self.dropout = BlockDropout(dropout)
 

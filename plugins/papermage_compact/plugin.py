@@ -24,9 +24,7 @@ class CompactConfig(ContextEncoderConfig):
     """A small network over hashed word features, trained from scratch; needs no download and no GPU."""
 
     width: int = option(128, help="size of a unit's vector inside the network", ge=8)
-    dilations: tuple[int, ...] = option(
-        (1, 1, 2, 4), help="how far the convolutions look to either side, in units; a layer each"
-    )
+    depth: int = option(1, help="recurrent layers, each with a convolution before and after", ge=1)
     dropout: float = option(0.4, help="share of hidden values set to zero in training", ge=0, lt=1)
     word_dropout: float = option(0.25, help="share of word types whose identity is hidden in training", ge=0, lt=1)
     rows: int = option(12_000, help="rows of the hashed word table; other tables grow with it", ge=64, le=65_535)
@@ -40,11 +38,6 @@ class CompactConfig(ContextEncoderConfig):
     vectors_rows: int = option(200_000, help="vectors read of a text file, from its start", ge=2)
     tune_vectors: bool = option(False, help="train the given vectors too")
     max_length: int = option(2048, help="units in the longest window", ge=16)
-
-    @dilations.validator
-    def _check_dilations(self, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
-        if not value or min(value) < 1:
-            raise ValueError(f"dilations must be one or more numbers, each at least 1; got {value}")
 
     default_learning_rate: ClassVar[float] = 2e-3
     default_batch_size: ClassVar[int] = 64

@@ -12,7 +12,7 @@ SMALL = {"width": 16, "rows": 256, "max_length": 16}
 class TestTextAlone(ContextEncoderSuite):
     component = "compact"
     examples = 8
-    options = ({**SMALL, "layout": "off"}, {**SMALL, "layout": "off", "dilations": [1]})
+    options = ({**SMALL, "layout": "off"}, {**SMALL, "layout": "off", "depth": 2})
 
 
 class TestLayout(ContextEncoderSuite):

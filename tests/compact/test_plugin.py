@@ -52,9 +52,3 @@ def test_a_corpus_without_boxes_pays_nothing():
     assert encoder.layout is None
     (window,) = encoder.windows([context(boxed=4)], stride=0)[0]
     assert not {"line", "layout", "layout_values"} & set(window.features)
-
-
-@pytest.mark.parametrize("dilations", [(), (1, 0), (-1,)])
-def test_dilations_that_make_no_network_are_refused(dilations):
-    with pytest.raises(ValueError, match="at least 1"):
-        CompactConfig(dilations=dilations)

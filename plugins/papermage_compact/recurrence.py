@@ -1,0 +1,86 @@
+"""A linear recurrence that reads the units of all windows of a batch at once, in about 3·√N steps for N units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from papermage_compact.network import BlockDropout, Places
+
+__all__ = ["GatedRecurrence", "scan"]
+
+
+def scan(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Return h with ``h[t] = keep[t] * h[t - 1] + new[t]`` and ``h[-1] = 0``, differentiable. Shapes (N, D)."""
+    states: torch.Tensor = _Scan.apply(keep, new)  # type: ignore[no-untyped-call]
+    return states
+
+
+class GatedRecurrence(nn.Module):
+    """A residual simple recurrence in both directions (Lei et al., 2018), normalized before.
+
+    With y = norm(x), f = σ(W y + b) and h[t] = f[t] · h[t∓1] + (1 - f[t]) · tanh(V y[t]), gives
+    ``x + dropout(U dropout([h→; h←] · silu(G y)))``. States begin at zero in each window.
+    """
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.inputs = nn.Linear(width, 6 * width)
+        self.linear = nn.Linear(2 * width, width)
+        self.dropout = BlockDropout(dropout)
+        nn.init.constant_(self.inputs.bias[: 2 * width], 1.0)  # to remember is the habit, to forget is learnt
+
+    def forward(self, x: torch.Tensor, places: Places) -> torch.Tensor:
+        """Return new vectors of the units. Shapes (N, D)."""
+        width = x.shape[1]
+        forget, new, gate = self.inputs(self.norm(x)).split(2 * width, 1)
+        forget = torch.sigmoid(forget.float())
+        new = (1 - forget) * torch.tanh(new.float())
+        has_before, has_after = places.has(1)
+        keep = torch.cat([forget[:, :width] * has_before, (forget[:, width:] * has_after).flip(0)], 1)
+        states = scan(keep, torch.cat([new[:, :width], new[:, width:].flip(0)], 1))
+        states = torch.cat([states[:, :width], states[:, width:].flip(0)], 1).to(x.dtype)
+        changed: torch.Tensor = self.dropout(self.linear(self.dropout(states * F.silu(gate))))
+        return x + changed
+
+
+class _Scan(torch.autograd.Function):
+    """The gradient of a scan is a scan from the other end (Martin and Cundy, 2018)."""
+
+    @staticmethod
+    def forward(ctx: Any, keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        states = _scan(keep, new)
+        ctx.save_for_backward(keep, states)
+        return states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        keep, states = ctx.saved_tensors
+        following = F.pad(keep[1:], (0, 0, 0, 1)).flip(0)
+        of_new = _scan(following, gradient.flip(0)).flip(0)
+        return of_new * F.pad(states[:-1], (0, 0, 1, 0)), of_new
+
+
+def _scan(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Return the states: within chunks, all chunks at once; then what each chunk hands to the next."""
+    n, d = keep.shape
+    size = max(1, round((n / 2) ** 0.5))
+    chunks = -(-n // size)
+    padding = (0, 0, 0, chunks * size - n)
+    keep = F.pad(keep, padding).view(chunks, size, d).transpose(0, 1).contiguous()  # (size, chunks, D)
+    states = F.pad(new, padding).view(chunks, size, d).transpose(0, 1).contiguous()
+    kept = keep.clone()  # the share of a chunk's first input that is left after each of its units
+    for t in range(1, size):
+        states[t].addcmul_(keep[t], states[t - 1])
+        kept[t].mul_(kept[t - 1])
+    carried = torch.zeros_like(states[0])  # (chunks, D): the state before each chunk
+    for c in range(1, chunks):
+        torch.addcmul(states[-1, c - 1], kept[-1, c - 1], carried[c - 1], out=carried[c])
+    states.addcmul_(kept, carried)
+    return states.transpose(0, 1).reshape(chunks * size, d)[:n]
