@@ -50,7 +50,8 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, dict[str, A
 
 def build_reader(name: str, options: dict[str, Any], plugins: Plugins) -> DocumentReader:
     """Return the document reader of a name, with its options."""
-    config: DocumentReaderConfig = structure(plugins.config_class("document_reader", name), nest(options), key="reader", name=name)
+    config_class = plugins.config_class("document_reader", name)
+    config: DocumentReaderConfig = structure(config_class, nest(options), key="reader", name=name)
     return config.build()
 
 

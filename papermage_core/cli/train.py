@@ -95,11 +95,13 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, *, quiet: bool) 
 
     trainer = EntityClassificationTrainer(config)
     result = trainer.evaluate() if config.mode == "eval" else trainer.train()
+    if not trainer.is_first_process:
+        return
     if quiet and config.mode == "train":
         say(str(result.folder))
         return
     say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")
-    say(f"model   {result.checkpoint}\nfolder  {result.folder}")
+    say(f"model   {result.checkpoint}\nreport  {result.folder / 'report.html'}\nfolder  {result.folder}")
 
 
 def _plan(config: EntityClassificationTrainConfig, components: Components) -> str:

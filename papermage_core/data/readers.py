@@ -83,7 +83,7 @@ def _expand(path: Path, text: str, suffixes: Sequence[str]) -> list[Path]:
     if path.exists():
         return [path]
     if glob.has_magic(text):
-        found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
+        found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207  # Path.glob takes no absolute pattern
         files = [file for name in found for file in (_in_folder(name, suffixes) if name.is_dir() else [name])]
         if files:
             return files

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.errors import ConfigError
 
 __all__ = ["interruptible", "make_trainer", "quiet_lightning"]
 
@@ -25,6 +27,7 @@ _EXPECTED = (
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",  # inside Lightning, of torch
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*GPU available but not used.*",
+    r".*Total length of `list` across ranks is zero.*",  # a run without validation
 )
 
 
@@ -82,28 +85,32 @@ def _loggers(given: Any) -> list[Logger]:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's advice on what we chose on purpose off the terminal; warnings of substance stay."""
-    logger = logging.getLogger("pytorch_lightning")
-    utilities = logging.getLogger("lightning.pytorch")
-    levels = logger.level, utilities.level
-    logger.setLevel(logging.WARNING)
-    utilities.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             for message in _EXPECTED:
                 warnings.filterwarnings("ignore", message)
             yield
     finally:
-        logger.setLevel(levels[0])
-        utilities.setLevel(levels[1])
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
 def interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Turn Lightning's exit on Ctrl-C back into KeyboardInterrupt, and give the signal its handler back."""
+    """Turn Lightning's exit on Ctrl-C back into KeyboardInterrupt, and give the signal its handler back.
+
+    What Lightning finds wrong with its arguments is a ConfigError, as any other wrong option.
+    """
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         yield
+    except MisconfigurationException as error:
+        raise ConfigError(str(error)) from error
     except SystemExit:
         if not trainer.interrupted:
             raise

@@ -127,12 +127,13 @@ class EntityModule(pl.LightningModule):
         """Return the loss of a batch."""
         loss = self.model.loss(batch)
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch.index))
+        count, several = len(batch.index), self.trainer.world_size > 1
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=count, sync_dist=several)
         return loss
 
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule."""
-        fused = all(p.is_floating_point() for p in self.parameters())
+        fused = not str(self.trainer.precision).endswith("mixed")  # there, Lightning refuses to clip its gradients
         optimizer = torch.optim.AdamW(parameter_groups(self.model, self._optimisation), fused=fused)
         total = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._optimisation.factor(step, total))

@@ -71,6 +71,11 @@ class EntityClassificationTrainer:
         return self.config.default_root_dir
 
     @property
+    def is_first_process(self) -> bool:
+        """Whether this is the process that writes and prints, of a run with several."""
+        return int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+
+    @property
     def checkpoint(self) -> Path:
         """The folder of the best model."""
         return self.folder / "checkpoints"
@@ -79,6 +84,8 @@ class EntityClassificationTrainer:
         """Train, keep the best model, score it, write the run's folder."""
         start = time.perf_counter()
         self._set_up()
+        if not self.is_first_process:
+            logging.getLogger("papermage_core").setLevel(logging.ERROR)
         resume = self._resumed()
         splits = read_splits(self.config, self._components.encoder.needs, self._components.reader.build())
         pl.seed_everything(self.config.seed, workers=True, verbose=False)
@@ -95,9 +102,15 @@ class EntityClassificationTrainer:
         history, best = self._fit(module, blueprint, splits, resume)
         if not best.saved:
             raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
+        if not self.is_first_process:
+            torch.distributed.barrier()  # until the first process has written everything
+            return self._result()
         evaluations = self._evaluate(corpora)
         seconds = time.perf_counter() - start
-        return self._write(RunRecord(self.config, blueprint, splits, evaluations, history.rows, seconds=seconds))
+        self._write(RunRecord(self.config, blueprint, splits, evaluations, history.rows, seconds=seconds))
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        return self._result()
 
     def evaluate(self) -> RunResult:
         """Score the checkpoint that ``model_name_or_path`` names on ``data_path``; write ``results/``."""
@@ -226,22 +239,26 @@ class EntityClassificationTrainer:
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
         return found
 
-    def _write(self, record: RunRecord) -> RunResult:
+    def _result(self) -> RunResult:
+        scores = checkpoint.read_json(self.checkpoint)["scores"]
+        split = next(name for name in ("test", "val", "train") if name in scores)
+        return RunResult(
+            folder=self.folder, checkpoint=self.checkpoint, split=split, scores=Scores.from_json(scores[split])
+        )
+
+    def _write(self, record: RunRecord) -> None:
         calibration = calibrate(record.evaluations["val"], "val") if "val" in record.evaluations else None
         if calibration is not None:
             record = attrs.evolve(record, calibration=calibration.summary)
-        if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
-            loaded = checkpoint.load(self.checkpoint, plugins=self._plugins)
-            checkpoint.save(
-                self.checkpoint,
-                loaded.blueprint,
-                loaded.model,
-                card=record.card(),
-                calibration=None if calibration is None else calibration.to_json(),
-                data_fingerprint=fingerprint(record.splits.train),
-                scores={name: found.scores.to_json() for name, found in record.evaluations.items()},
-                versions=record.versions,
-            )
-            write_results(self.folder, record)
-        scores = record.evaluations[record.split].scores
-        return RunResult(folder=self.folder, checkpoint=self.checkpoint, split=record.split, scores=scores)
+        loaded = checkpoint.load(self.checkpoint, plugins=self._plugins)
+        checkpoint.save(
+            self.checkpoint,
+            loaded.blueprint,
+            loaded.model,
+            card=record.card(),
+            calibration=None if calibration is None else calibration.to_json(),
+            data_fingerprint=fingerprint(record.splits.train),
+            scores={name: found.scores.to_json() for name, found in record.evaluations.items()},
+            versions=record.versions,
+        )
+        write_results(self.folder, record)
