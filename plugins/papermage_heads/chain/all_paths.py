@@ -1,7 +1,4 @@
-"""Sums over all paths of a chain: partition functions, marginals, expected transitions.
-
-The arrays have the batch last, (units, tags, batch), so that every operation runs along contiguous memory.
-"""
+"""Sums over all paths of a chain: partition functions, marginals, expected transitions."""
 
 from __future__ import annotations
 
@@ -28,14 +25,11 @@ def sum_paths(emissions: Tensor, mask: Tensor, scores: ChainScores, *, ahead: bo
     and `log_onward`, which are empty otherwise.
     """
     scores = scores.detach(torch.float64)
-    real = mask.t()  # (T, B)
-    x = emissions.detach().permute(1, 2, 0).to(torch.float64)  # (T, K, B)
-    x = x.masked_fill(~real[:, None], 0.0)
-    top = x.amax(1)
-    low = x.masked_fill(x.isinf(), torch.inf).amin(1)
+    x = emissions.detach().masked_fill(~mask[..., None], 0.0).to(torch.float64)
+    top = x.amax(2)
+    low = x.masked_fill(x.isinf(), torch.inf).amin(2)
     spread = float((top - low).amax() + scores.spread())
-    x = (x - top[:, None]).contiguous()
-    constant = top.sum(0)
+    x -= top[..., None]
     safe = spread <= _SAFE_SPREAD
-    sums = scaled_sums(x, real, scores, spread, ahead) if safe else logarithmic_sums(x, real, scores)
-    return attrs.evolve(sums, log_z=torch.where(real.any(0), sums.log_z + constant, 0.0))
+    sums = scaled_sums(x, mask, scores, spread, ahead) if safe else logarithmic_sums(x, mask, scores)
+    return attrs.evolve(sums, log_z=torch.where(mask.any(1), sums.log_z + top.sum(1), 0.0))

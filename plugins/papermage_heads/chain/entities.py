@@ -69,14 +69,14 @@ class EntityScorer:
         def going_on(unit: NDArray[np.int64], some: slice | NDArray[np.bool_]) -> NDArray[np.float64]:
             """Return C at ``unit`` for some of the entities. Shape (some, J, J)."""
             row, tag = b[some, None], tags[some]
-            log = steps[some] + onward[unit[:, None], tag, row][:, None, :]
+            log = steps[some] + onward[row, unit[:, None], tag][:, None, :]
             with np.errstate(invalid="ignore"):
-                log -= ahead[unit[:, None] - 1, tag, row][:, :, None]
+                log -= ahead[row, unit[:, None] - 1, tag][:, :, None]
             return np.exp(np.where(np.isfinite(log), log, -np.inf))
 
-        state = marginals[s[:, None], tags, b[:, None]] * self.real[label]
+        state = marginals[b[:, None], s[:, None], tags] * self.real[label]
         inner = s > 0
-        before = marginals[s[inner, None] - 1, tags[inner], b[inner, None]]
+        before = marginals[b[inner, None], s[inner, None] - 1, tags[inner]]
         state[inner] -= np.einsum("ej,ejk->ek", before, going_on(s[inner], inner))
         size = e - s
         for offset in range(1, int(size.max(initial=1))):

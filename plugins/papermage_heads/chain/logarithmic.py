@@ -12,7 +12,8 @@ __all__ = ["logarithmic_sums"]
 
 
 def logarithmic_sums(x: Tensor, real: Tensor, scores: ChainScores) -> Sums:
-    """Return the sums for emissions (T, K, B) and a mask (T, B)."""
+    """Return the sums for emissions (B, T, K) and a mask (B, T)."""
+    x, real = x.permute(1, 2, 0).contiguous(), real.t()
     n_units, n_tags, batch = x.shape
     steps = scores.transitions[:, :, None]
     forward, beta = torch.empty_like(x), scores.end[:, None].expand_as(x).clone()
@@ -27,4 +28,6 @@ def logarithmic_sums(x: Tensor, real: Tensor, scores: ChainScores) -> Sums:
         beta[i] = torch.where(real[i + 1], arriving.logsumexp(1), beta[i])
         edges += ((forward[i][:, None] + arriving - log_z).exp() * real[i + 1]).sum(2)
     marginals = (forward + beta).softmax(1) * real[:, None]
-    return Sums(log_z=log_z, marginals=marginals, log_ahead=beta, log_onward=x + beta, edges=edges)
+    unit_first = (marginals, beta, x + beta)
+    marginals, ahead, onward = (part.permute(2, 0, 1).contiguous() for part in unit_first)
+    return Sums(log_z=log_z, marginals=marginals, log_ahead=ahead, log_onward=onward, edges=edges)

@@ -68,7 +68,7 @@ def _value_and_gradients(
     lengths = mask.sum(1)
     last = (lengths - 1).clamp_min(0)
     tags = targets.clamp_min(0)
-    marginals = sums.marginals.permute(2, 0, 1).contiguous()  # (B, U, K)
+    marginals = sums.marginals
     wanted = torch.zeros_like(marginals).scatter_(2, tags[..., None], mask[..., None].to(marginals.dtype))
     if bool(whole.all()):
         log_z, edges = _of_paths(emissions, mask, tags, scores, last)
@@ -80,7 +80,7 @@ def _value_and_gradients(
         some = sum_paths(held, mask[rows], scores)
         log_z = log_z.index_copy(0, rows, some.log_z)
         edges = edges + some.edges
-        wanted[rows] = some.marginals.permute(2, 0, 1)
+        wanted[rows] = some.marginals
     value = (sums.log_z - log_z).sum()
     batch = torch.arange(len(lengths), device=lengths.device)
     at_ends = [(marginals[batch, at] - wanted[batch, at]).sum(0) for at in (torch.zeros_like(last), last)]

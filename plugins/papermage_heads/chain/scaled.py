@@ -3,7 +3,8 @@
 A loop in log space takes exponentials and logarithms at every unit. Here they are taken once, of all emissions, and
 the loop multiplies: a matrix and a vector product a unit (Rabiner 1989, section V.A). Backward runs over the reversed
 sequences, stacked on forward as a block of the same matrices. In float64 many units can pass between two rescalings;
-how many follows from the largest differences between scores.
+how many follows from the largest differences between scores. In the loop the batch is last, (units, tags, batch), so
+that every operation runs along contiguous memory.
 """
 
 from __future__ import annotations
@@ -23,36 +24,42 @@ __all__ = ["scaled_sums"]
 _HEADROOM = 350.0  # nats that may be lost between two rescalings; float64 holds 708
 
 
-def scaled_sums(x: Tensor, real: Tensor, scores: ChainScores, spread: float, ahead: bool) -> Sums:
-    """Return the sums for emissions (T, K, B) of at most 0 and a mask (T, B); ``spread`` bounds their differences."""
-    n_units, n_tags, _ = x.shape
-    steps = (real.sum(0) - 1).clamp_min(0)  # (B,)
-    back = (steps - torch.arange(n_units, device=x.device)[:, None]).clamp_min(0)[:, None].expand(-1, n_tags, -1)
-    peaks = [kind.amax() for kind in (scores.transitions, scores.start, scores.end)]
-    matrix, start, end = (
-        (kind - peak).exp() for kind, peak in zip((scores.transitions, scores.start, scores.end), peaks, strict=True)
-    )
-    emitted = x.exp()
-    both = torch.cat([emitted, emitted.gather(0, back)], 1)  # (T, 2K, B)
+def scaled_sums(x: Tensor, mask: Tensor, scores: ChainScores, spread: float, ahead: bool) -> Sums:
+    """Return the sums for emissions (B, T, K) of at most 0 and a mask (B, T); ``spread`` bounds their differences."""
+    batch, n_units, n_tags = x.shape
+    steps = (mask.sum(1) - 1).clamp_min(0)  # (B,)
+    rows = torch.arange(batch, device=x.device)
+    back = (steps[:, None] - torch.arange(n_units, device=x.device)).clamp_min(0)
+    turned = (rows[:, None] * n_units + back).flatten()
+
+    def turn(part: Tensor) -> Tensor:
+        """Return (B, T, K) with the real units of each context in opposite order."""
+        return part.reshape(-1, n_tags).index_select(0, turned).view(batch, n_units, n_tags)
+
+    peaks = [kind.amax() for kind in scores.kinds]
+    matrix, start, end = ((kind - peak).exp() for kind, peak in zip(scores.kinds, peaks, strict=True))
     stacked = torch.zeros(2 * n_tags, 2 * n_tags, dtype=x.dtype, device=x.device)
     stacked[:n_tags, :n_tags], stacked[n_tags:, n_tags:] = matrix.t(), matrix
+    emitted = x.exp()
+    both = x.new_empty(n_units, 2 * n_tags, batch)
+    both[:, :n_tags], both[:, n_tags:] = emitted.permute(1, 2, 0), turn(emitted).permute(1, 2, 0)
     every = max(1, int(_HEADROOM / (spread + math.log(2 * n_tags))))
     reached, before, logs = _sweep(both, stacked, torch.cat([start, end]), every)
-    forward, beta, onward = reached[:, :n_tags], before[:, n_tags:].gather(0, back), reached[:, n_tags:].gather(0, back)
-    joint = forward * beta
-    norm = joint.sum(1, keepdim=True)
-    marginals = (joint / norm) * real[:, None]
-    last = steps[None, None].expand(1, n_tags, -1)
-    total = (forward.gather(0, last)[0] * end[:, None]).sum(0)
-    scale = logs[:, 0].cumsum(0).gather(0, steps[None])[0]
-    left = (forward[:-1] / norm[:-1]) * real[1:, None]
-    edges = matrix * torch.einsum("tib,tjb->ij", left, onward[1:])
+    forward = reached[:, :n_tags].permute(2, 0, 1).contiguous()
+    beta, onward = (turn(part[:, n_tags:].permute(2, 0, 1)) for part in (before, reached))
+    marginals = forward * beta
+    norm = marginals.sum(2, keepdim=True)
+    real = mask[..., None]
+    left = (forward[:, :-1] / norm[:, :-1]).masked_fill_(~real[:, 1:], 0.0)
+    marginals.div_(norm).masked_fill_(~real, 0.0)
     return Sums(
-        log_z=total.log() + scale + peaks[0] * steps + peaks[1] + peaks[2],
+        log_z=(forward[rows, steps] @ end).log()
+        + logs[:, 0].cumsum(0)[steps, rows]
+        + (peaks[0] * steps + peaks[1] + peaks[2]),
         marginals=marginals,
         log_ahead=beta.log() + peaks[0] if ahead else beta[:0],
         log_onward=onward.log() if ahead else onward[:0],
-        edges=edges,
+        edges=matrix * (left.view(-1, n_tags).t() @ onward[:, 1:].reshape(-1, n_tags)),
     )
 
 

@@ -42,7 +42,7 @@ class ChainTagger:
         tags = best_paths(emissions.numpy(), lengths, *(kind.numpy() for kind in scores.kinds))
         sums = sum_paths(emissions, mask, scores, ahead=True)
         n_units, batch = tags.shape[1], np.arange(len(tags))
-        sure = sums.marginals.numpy()[np.arange(n_units), tags, batch[:, None]].astype(np.float32)
+        sure = sums.marginals.numpy()[batch[:, None], np.arange(n_units), tags].astype(np.float32)
         contexts, starts, stops, labels = self._entities(tags, mask.numpy())
         scorer = EntityScorer.of(self.rules, scores.transitions.numpy())
         entity_scores = scorer(sums, lengths, contexts, starts, stops, labels)
