@@ -73,7 +73,9 @@ class JsonlReader:
                     yield number, document
                 if over_many_lines:
                     return
-        except (EOFError, zlib.error, OSError, *_zstd_errors()) as exc:
+        except Exception as exc:
+            if not isinstance(exc, _damage()):
+                raise
             self._fault(DataError(f"cannot be read any further: {exc}", path=path, line=number + 1))
             return
         if not number:
@@ -116,10 +118,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def _zstd_errors() -> tuple[type[Exception], ...]:
-    """Return what zstandard raises for damaged files, where it is installed and in use."""
+def _damage() -> tuple[type[Exception], ...]:
+    """Return what reading a damaged file raises; of zstandard only where it is in use."""
     zstandard = sys.modules.get("zstandard")
-    return () if zstandard is None else (zstandard.ZstdError,)
+    return (EOFError, OSError, zlib.error, *(() if zstandard is None else (zstandard.ZstdError,)))
 
 
 @hookimpl

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from papermage_core import Box, Document, Entity, Layer, Metadata, Prediction, Span
 from papermage_core.errors import DataError
 

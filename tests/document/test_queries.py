@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from papermage_core import Box, Document, Entity, Layer, Span
 from papermage_core.document.queries import context_of_units, unit_ranges, units_of_contexts
 

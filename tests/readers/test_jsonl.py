@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
 from papermage_core.data.readers import expand_paths, iter_documents
 from papermage_core.errors import DataError
 from papermage_readers.jsonl import JsonlReaderConfig
