@@ -91,7 +91,9 @@ class ModelHeadSuite(ComponentSuite):
 
     kind: ClassVar[str] = "model_head"
     schemes: ClassVar[Sequence[str]] = ()
-    """Label schemes to check the head with; all built-in ones of its targets if empty."""
+    """Label schemes to check the head with; if empty, bio, io and bioes, or span."""
+    examples: ClassVar[int] = 12
+    """Random batches for each property."""
 
     def found_schemes(self) -> list[LabelScheme]:
         """Return the schemes to check with, built for two labels."""
@@ -303,7 +305,10 @@ class ModelHeadSuite(ComponentSuite):
                 check(shake(self.build(_settled(config, scheme), scheme)), scheme)
 
     def _each_batch(self, check: Callable[[Any, HeadBatch], None]) -> None:
-        self._each_head(lambda head, scheme: each(head_batches(scheme), functools.partial(check, head.eval())))
+        def check_batches(head: Any, scheme: LabelScheme) -> None:
+            each(head_batches(scheme), functools.partial(check, head.eval()), examples=self.examples)
+
+        self._each_head(check_batches)
 
 
 def check_decoded(decoded: Any, n: int, scheme: LabelScheme) -> None:

@@ -10,7 +10,8 @@ class TestTwoLayers(ModelHeadSuite):
 
 class TestLetters(ContextEncoderSuite):
     component = "letters"
-    options = ({}, {"size": 8, "longest": 5, "width": 1, "window": 4}, {"width": 0})
+    options = ({}, {"size": 8, "longest": 5, "width": 0, "window": 4})
+    examples = 8
 
 
 class TestTidy(ExtensionSuite):
