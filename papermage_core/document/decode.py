@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from papermage_core.document.encode import numpy_value
 from papermage_core.document.explain import (
     check_keys_stand_once,
     check_metadata_keys,
@@ -161,6 +162,8 @@ def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
     places: dict[str, Places] = {}
     rows: dict[str, PlainRows] = {}
     for layer, layer_json in entities.items():
+        if not isinstance(layer, str):
+            raise DataError(f"the name of a layer should be a string, got {kind_of(layer)}", document=name, value=layer)
         places[layer] = places_of(_records(layer, layer_json, name))
         rows[layer] = _plain_rows(layer_json)
     known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName, ImagesFieldName)
@@ -236,7 +239,12 @@ def _assemble(
 def _records(layer: str, layer_json: Any, document: str | None) -> list[OpenEntityRecord]:
     try:
         return msgspec.convert(layer_json, list[OpenEntityRecord])
-    except (msgspec.ValidationError, RecursionError) as exc:
+    except (msgspec.ValidationError, RecursionError):
+        pass
+    try:
+        layer_json = msgspec.to_builtins(layer_json, enc_hook=numpy_value)
+        return msgspec.convert(layer_json, list[OpenEntityRecord])
+    except (TypeError, ValueError, RecursionError) as exc:
         explain_entities(layer, layer_json, document)
         raise DataError(f"cannot be read: {exc}", document=document, layer=layer) from exc
 

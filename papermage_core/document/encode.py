@@ -24,22 +24,28 @@ if TYPE_CHECKING:
     from papermage_core.document.entity import Entity
     from papermage_core.document.layer import Layer
 
-__all__ = ["document_bytes", "document_dict"]
+__all__ = ["document_bytes", "document_dict", "numpy_value"]
 
 
 def document_dict(doc: Document, layers: list[str] | None, with_images: bool) -> dict[str, Any]:
-    """Return the document as a dict for JSON."""
+    """Return the document as a dict for JSON. Raises DataError for metadata nested too deep."""
     names = list(doc._layers) if layers is None else layers
-    entities = {name: doc.get_layer(name).to_json() for name in names}
-    return _outline(doc, doc.metadata.to_json(), entities, with_images)
+    try:
+        entities = {name: doc.get_layer(name).to_json() for name in names}
+        return _outline(doc, doc.metadata.to_json(), entities, with_images)
+    except RecursionError as exc:
+        raise DataError("its metadata is nested too deep to be copied", document=doc.id) from exc
 
 
 def document_bytes(doc: Document, layers: list[str] | None, with_images: bool) -> bytes:
-    """Return the document as one line of JSON. Raises DataError for NaN and infinity, which JSON does not have."""
+    """Return the document as one line of JSON. Raises DataError for what JSON does not have."""
     names = list(doc._layers) if layers is None else layers
     entities = {name: _layer_json(doc.get_layer(name)) for name in names}
     outline = _outline(doc, doc.metadata.__dict__, entities, with_images)
-    written = _encode(outline)
+    try:
+        written = _encode(outline)
+    except UnicodeEncodeError as exc:
+        raise DataError(f"cannot be written: {exc}", document=doc.id, expected="text without surrogates") from exc
     if b"null" in written:  # what msgspec makes of them
         _refuse_nan(outline, doc.id)
     return written
@@ -107,7 +113,8 @@ def _refuse_nan(found: Any, document: str | None) -> None:
         _refuse_nan(found.tolist(), document)
 
 
-def _numpy_value(value: Any) -> Any:
+def numpy_value(value: Any) -> Any:
+    """Return the plain value of a numpy one. Raises TypeError for anything else."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -115,5 +122,5 @@ def _numpy_value(value: Any) -> Any:
     raise TypeError(f"cannot write a {type(value).__name__} as JSON: {value!r}")
 
 
-_encode = msgspec.json.Encoder(enc_hook=_numpy_value).encode
+_encode = msgspec.json.Encoder(enc_hook=numpy_value).encode
 _decode_pieces = msgspec.json.Decoder(list[msgspec.Raw]).decode

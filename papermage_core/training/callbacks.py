@@ -24,7 +24,7 @@ __all__ = ["History", "KeepBest", "SaveLast"]
 class KeepBest(pl.Callback):
     """Calls ``save`` whenever validation F1 is higher than ever before; at the end if there was no validation."""
 
-    def __init__(self, save: Callable[[float | None], None]) -> None:
+    def __init__(self, save: Callable[[pl.LightningModule, float | None], None]) -> None:
         self._save = save
         self.best: float | None = None
         self.saved = False
@@ -44,16 +44,16 @@ class KeepBest(pl.Callback):
             return
         if self.best is None or float(f1) > self.best:
             self.best = float(f1)
-            self._write(trainer)
+            self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the last model if none was validated."""
         if self.best is None:
-            self._write(trainer)
+            self._write(trainer, pl_module)
 
-    def _write(self, trainer: pl.Trainer) -> None:
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            self._save(self.best)
+            self._save(pl_module, self.best)
         self.saved = True
 
 

@@ -32,24 +32,18 @@ _EXPECTED = (
 
 
 def make_trainer(
-    config: EntityClassificationTrainConfig,
-    callbacks: Sequence[pl.Callback],
-    loggers: Sequence[Logger],
-    *,
-    validates: bool,
+    config: EntityClassificationTrainConfig, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger]
 ) -> pl.Trainer:
     """Return the trainer: what the config gives by Lightning's names wins over our defaults; callbacks are joined.
 
-    The last of ``callbacks`` stays the last.
+    The last of ``callbacks`` stays the last. Raises ConfigError for what Lightning does not take.
     """
     given = dict(config.lightning)
     own = given.pop("callbacks", None) or []
     own = list(own) if isinstance(own, (list, tuple)) else [own]
     all_loggers = [*_loggers(given.pop("logger", None)), *loggers]
     if config.wandb:
-        all_loggers.append(
-            WandbLogger(name=config.run_name(), project="papermage", save_dir=str(config.default_root_dir))
-        )
+        all_loggers.append(_wandb(config))
     keeps = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in own)
     defaults: dict[str, Any] = {
         "enable_checkpointing": keeps,
@@ -60,18 +54,23 @@ def make_trainer(
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,  # our sampler shares batches out itself
     }
-    if not validates:
-        given["limit_val_batches"] = 0
-    return pl.Trainer(
-        **defaults
-        | given
-        | {
-            "callbacks": [*callbacks[:-1], *own, callbacks[-1]],
-            "default_root_dir": config.default_root_dir,
-            "logger": all_loggers or False,
-            "max_epochs": config.max_epochs,
-        }
-    )
+    fixed = {
+        "callbacks": [*callbacks[:-1], *own, callbacks[-1]],
+        "default_root_dir": config.default_root_dir,
+        "logger": all_loggers or False,
+        "max_epochs": config.max_epochs,
+    }
+    try:
+        return pl.Trainer(**defaults | given | fixed)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise ConfigError(f"Lightning's Trainer: {error}") from error
+
+
+def _wandb(config: EntityClassificationTrainConfig) -> Logger:
+    try:
+        return WandbLogger(name=config.run_name(), project="papermage", save_dir=str(config.default_root_dir))
+    except ModuleNotFoundError as error:
+        raise ConfigError("wandb=true needs wandb; type: pip install 'papermage_core[wandb]'") from error
 
 
 def _loggers(given: Any) -> list[Logger]:

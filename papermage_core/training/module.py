@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from papermage_core.data.batches import Batch, LengthSampler, PieceBatches
 from papermage_core.data.windows import Piece
 from papermage_core.errors import ConfigError
+from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import BatchLimits
 from papermage_core.plugin.spec import Decoded
@@ -73,6 +74,7 @@ class EntityModule(pl.LightningModule):
 
     def __init__(
         self,
+        blueprint: Blueprint,
         model: EntityModel,
         *,
         train: Pieces,
@@ -84,6 +86,7 @@ class EntityModule(pl.LightningModule):
         fingerprint: str,
     ) -> None:
         super().__init__()
+        self.blueprint = blueprint
         self.model = model
         self._train, self._val = train, val
         self._limits, self._optimisation, self._seed = limits, optimisation, seed

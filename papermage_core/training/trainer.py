@@ -28,7 +28,7 @@ from papermage_core.training.callbacks import History, KeepBest, SaveLast
 from papermage_core.training.evaluate import evaluate_checkpoint, evaluate_model
 from papermage_core.training.lightning import interruptible, make_trainer, quiet_lightning
 from papermage_core.training.module import EntityModule, Optimisation, Pieces, Score
-from papermage_core.training.prepare import Splits, fingerprint, make_blueprint, read_splits
+from papermage_core.training.prepare import fingerprint, make_blueprint, read_splits
 from papermage_core.training.record import RunRecord, write_results
 from papermage_core.training.scoring import Evaluation, calibrate, score_corpus
 
@@ -87,6 +87,7 @@ class EntityClassificationTrainer:
         if not self.is_first_process:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
         resume = self._resumed()
+        lightning, history, best = self._lightning()
         splits = read_splits(self.config, self._components.encoder.needs, self._components.reader.build())
         pl.seed_everything(self.config.seed, workers=True, verbose=False)
         blueprint, train = make_blueprint(self.config, self._components, splits)
@@ -99,7 +100,7 @@ class EntityClassificationTrainer:
             for line in issues.lines():
                 _log.warning("%s: %s", name, line)
         module = self._module(blueprint, corpora)
-        history, best = self._fit(module, blueprint, splits, resume)
+        self._fit(lightning, module, resume)
         if not best.saved:
             raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
         if not self.is_first_process:
@@ -168,6 +169,7 @@ class EntityClassificationTrainer:
             val_pieces = Pieces(found, whole_targets(val))
             score = self._score(blueprint, val)
         return EntityModule(
+            blueprint,
             model,
             train=Pieces(*training_pieces(train, pieces, _LONGEST * limits.cost)),
             val=val_pieces,
@@ -203,27 +205,29 @@ class EntityClassificationTrainer:
             warmup_steps=self.config.warmup_steps,
         )
 
-    def _fit(
-        self, module: EntityModule, blueprint: Blueprint, splits: Splits, resume: Path | None
-    ) -> tuple[History, KeepBest]:
-        def save(f1: float | None) -> None:
-            card = "The scores of this model stand here once its training is over.\n"
-            checkpoint.save(self.checkpoint, blueprint, module.model, card=card, val_f1=f1)
-
-        best, history = KeepBest(save), History(self.folder / "metrics.csv")
+    def _lightning(self) -> tuple[pl.Trainer, History, KeepBest]:
+        """Return Lightning's trainer, with the callbacks that a run is asked about when it is over."""
+        best, history = KeepBest(self._save_best), History(self.folder / "metrics.csv")
         callbacks: list[pl.Callback] = [best, history]
-        if self.config.patience is not None and splits.val:
-            callbacks.append(pl.callbacks.EarlyStopping("val_f1", mode="max", patience=self.config.patience))
+        if self.config.patience is not None:
+            patience = self.config.patience
+            callbacks.append(pl.callbacks.EarlyStopping("val_f1", mode="max", patience=patience, strict=False))
         callbacks += self._extensions.papermage_callbacks(self.config)
         callbacks.append(SaveLast(self.folder / "last.ckpt"))  # the last, so that it keeps the others' new states
         with quiet_lightning():
-            loggers = self._extensions.papermage_loggers(self.config)
-            trainer = make_trainer(self.config, callbacks, loggers, validates=bool(splits.val))
-            if trainer.is_global_zero:
-                (self.folder / "config.yaml").write_text(self.config.to_yaml(self._plugins), encoding="utf-8")
-            with interruptible(trainer):
-                trainer.fit(module, ckpt_path=resume, weights_only=resume is not None)
-        return history, best
+            return make_trainer(self.config, callbacks, self._extensions.papermage_loggers(self.config)), history, best
+
+    def _save_best(self, module: pl.LightningModule, f1: float | None) -> None:
+        assert isinstance(module, EntityModule)
+        card = "The scores of this model stand here once its training is over.\n"
+        checkpoint.save(self.checkpoint, module.blueprint, module.model, card=card, val_f1=f1)
+
+    def _fit(self, lightning: pl.Trainer, module: EntityModule, resume: Path | None) -> None:
+        if self.is_first_process:
+            text = self.config.anchored().to_yaml(self._plugins)
+            (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+        with quiet_lightning(), interruptible(lightning):
+            lightning.fit(module, ckpt_path=resume, weights_only=resume is not None)
 
     def _evaluate(self, corpora: dict[str, Corpus]) -> dict[str, Evaluation]:
         """Return how the best model, as it was saved, does on what it did not see; else on what it saw."""
