@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -319,3 +320,27 @@ def test_any_document_of_a_large_file_is_read_from_where_it_stands(tmp_path: Pat
         DocumentFile(path)[1]
     with pytest.raises(DataError, match="No such file"):
         DocumentFile(tmp_path / "none.jsonl")
+
+
+def test_what_python_holds_and_json_does_not_is_taken_or_named() -> None:
+    numbers = {
+        "symbols": "abc",
+        "entities": {"x": [{"spans": ((np.int64(0), 1),), "metadata": {"p": np.float64(0.5)}}]},
+    }
+    doc = Document.from_json(numbers)
+    assert doc.get_layer("x")[0].to_json() == {"spans": [[0, 1]], "metadata": {"p": 0.5}}
+    assert b'"p":0.5' in doc.to_bytes()
+    for odd, message in (
+        ({"symbols": "a", "entities": {5: []}}, "name of a layer"),
+        ({"symbols": "a", "entities": {"x": [{"boxes": [[0, 0, float("nan"), 1, 0]]}]}}, "not finite"),
+        ([1], "expected a document"),
+    ):
+        with pytest.raises(DataError, match=message):
+            Document.from_json(odd)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="surrogates"):
+        Document("\ud800").to_bytes()
+    nested = '{"symbols":"a","entities":{},"metadata":{"m":' + "[" * 600 + "]" * 600 + "}}"
+    deep = Document.from_bytes(nested)
+    with pytest.raises(DataError, match="nested too deep"):
+        deep.to_json()
+    assert json.loads(deep.to_bytes())["metadata"]
