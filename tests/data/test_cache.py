@@ -78,7 +78,10 @@ def test_what_was_kept_is_what_would_be_made(tmp_path: Path, monkeypatch: pytest
 )
 def test_anything_that_shapes_the_features_changes_the_key(tmp_path: Path, change: dict[str, Any]) -> None:
     def key(
-        contexts: Any = CONTEXTS, stride: int = 1, made_by: Any = {"name": "letters"}, vocabulary: str = "v1"  # noqa: B006
+        contexts: Any = CONTEXTS,
+        stride: int = 1,
+        made_by: Any = {"name": "letters"},
+        vocabulary: str = "v1",  # noqa: B006
     ) -> str:
         return FeatureCache(tmp_path, made_by).key(Encoder(vocabulary), contexts, stride)  # type: ignore[arg-type]
 
