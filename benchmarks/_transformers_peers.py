@@ -1,0 +1,160 @@
+"""One side of a comparison, in its own process: ``python -m benchmarks._transformers_peers SIDE CORPUS MODEL KEEP``.
+
+Allocator and arithmetic settings hold for a whole process, so peers run without ours. Prints words per second.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from papermage_core.document import Document, DocumentFile
+
+N_TRAIN, N_PREDICT = 20, 40
+"""Documents of ``ncbi_disease`` that are trained and predicted on."""
+
+
+def documents(folder: Path, split: str, n: int) -> list[Document]:
+    return list(islice(DocumentFile(folder / f"{split}.jsonl"), n))
+
+
+def sentences(docs: list[Document]) -> list[tuple[list[str], list[int]]]:
+    """Words and tags (0 O, 1 B, 2 I) of each sentence."""
+    found = []
+    for doc in docs:
+        begins = {entity.tokens[0].id for entity in doc.Disease}
+        inside = {token.id for entity in doc.Disease for token in entity.tokens}
+        for sentence in doc.sentences:
+            tokens = list(sentence.tokens)
+            tags = [1 if t.id in begins else 2 if t.id in inside else 0 for t in tokens]
+            found.append(([t.text for t in tokens], tags))
+    return found
+
+
+def ours_train(corpus: Path, model: Path, keep: str) -> float:
+    """The trainer as it comes, an epoch, from its first step to its last."""
+    from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+    from papermage_core.training.module import EntityModule
+
+    times: list[float] = []
+    original = EntityModule.training_step
+
+    def timed(self: Any, *args: Any) -> Any:
+        times.append(time.perf_counter())
+        return original(self, *args)
+
+    EntityModule.training_step = timed  # type: ignore[method-assign]
+    docs = documents(corpus, "train", N_TRAIN)
+    with tempfile.TemporaryDirectory() as name:
+        data = Path(name) / "train.jsonl"
+        lines = (corpus / "train.jsonl").read_text(encoding="utf-8").splitlines()[:N_TRAIN]
+        data.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        config = EntityClassificationTrainConfig(
+            data_path=str(data),
+            label_field="Disease",
+            context_name="sentences",
+            model_name_or_path=str(model),
+            val_split=0.0,
+            max_epochs=2,
+            default_root_dir=Path(name) / "run",
+        )
+        result = EntityClassificationTrainer(config).train()
+        if keep and not Path(keep).exists():
+            shutil.copytree(result.checkpoint, keep)
+    return _rate(times, sum(len(doc.tokens) for doc in docs))
+
+
+def trainer(corpus: Path, model: Path, keep: str) -> float:
+    """The Hugging Face Trainer as it comes, over the words' wordpieces."""
+    import torch
+    from transformers import (
+        AutoModelForTokenClassification,
+        AutoTokenizer,
+        DataCollatorForTokenClassification,
+        Trainer,
+        TrainingArguments,
+    )
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    examples = []
+    data = sentences(documents(corpus, "train", N_TRAIN))
+    for words, tags in data:
+        encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=512, padding=False)
+        owners = encoded.word_ids()
+        first = [i for i in range(len(owners)) if owners[i] is not None and (i == 0 or owners[i - 1] != owners[i])]
+        labels = [tags[owners[i]] if i in set(first) else -100 for i in range(len(owners))]
+        examples.append({**encoded, "labels": labels})
+    times: list[float] = []
+
+    class Timed(Trainer):
+        def training_step(self, *args: Any, **keywords: Any) -> torch.Tensor:
+            times.append(time.perf_counter())
+            return super().training_step(*args, **keywords)
+
+    with tempfile.TemporaryDirectory() as name:
+        Timed(
+            model=AutoModelForTokenClassification.from_pretrained(model, num_labels=3),
+            args=TrainingArguments(output_dir=name, num_train_epochs=2, report_to=[], save_strategy="no"),
+            train_dataset=examples,
+            data_collator=DataCollatorForTokenClassification(tokenizer),
+        ).train()
+    return _rate(times, sum(len(words) for words, _ in data))
+
+
+def _rate(times: list[float], n_words: int) -> float:
+    """Words per second of the second of two epochs, but for its last step."""
+    second = times[len(times) // 2 :]
+    return n_words * (len(second) - 1) / len(second) / (second[-1] - second[0])
+
+
+def ours_predict(corpus: Path, checkpoint: Path, keep: str) -> float:
+    """Documents to entities."""
+    from papermage_core.prediction import EntityClassificationPredictor
+
+    predictor = EntityClassificationPredictor.from_pretrained(checkpoint)
+    docs = documents(corpus, "dev", N_PREDICT)
+    list(predictor.predict_many(docs[:5]))
+    start = time.perf_counter()
+    list(predictor.predict_many(docs))
+    return sum(len(doc.tokens) for doc in docs) / (time.perf_counter() - start)
+
+
+def pipeline(corpus: Path, model: Path, keep: str) -> float:
+    """The Hugging Face pipeline at its best: sentences sorted by length, in batches."""
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+    from transformers import pipeline as make
+
+    labels = {0: "O", 1: "B-Disease", 2: "I-Disease"}
+    made = make(
+        "token-classification",
+        model=AutoModelForTokenClassification.from_pretrained(model, num_labels=3, id2label=labels),
+        tokenizer=AutoTokenizer.from_pretrained(model),
+        aggregation_strategy="simple",
+        batch_size=16,
+    )
+    made.tokenizer.backend_tokenizer.no_padding()
+    data = sorted(sentences(documents(corpus, "dev", N_PREDICT)), key=lambda s: len(s[0]))
+    texts = [" ".join(words) for words, _ in data]
+    made(texts[:32])
+    start = time.perf_counter()
+    made(texts)
+    return sum(len(words) for words, _ in data) / (time.perf_counter() - start)
+
+
+SIDES: dict[str, Callable[[Path, Path, str], float]] = {
+    "ours-train": ours_train,
+    "trainer": trainer,
+    "ours-predict": ours_predict,
+    "pipeline": pipeline,
+}
+
+if __name__ == "__main__":
+    side, corpus, model, keep = sys.argv[1:]
+    rate = SIDES[side](Path(corpus), Path(model), keep)
+    print(f"\n{rate}")
