@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -76,6 +76,7 @@ few = settings(max_examples=40, deadline=None)
 
 
 @given(cases)
+@example(case_of(BioesScheme(["X"]), [1, 4, 2], 79, 300.0))
 @few
 def test_log_z_marginals_and_edges_are_those_of_all_paths(case: Case) -> None:
     sums = sum_paths(case.emissions, case.mask, case.scores)

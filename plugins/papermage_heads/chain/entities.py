@@ -34,37 +34,43 @@ class EntityScorer:
 
     tags: NDArray[np.int64]
     """The tags of each label, filled up with the first. Shape (L, J)."""
-    steps: NDArray[np.float64]
-    """Transition scores between them where the entity goes on, else minus infinity. Shape (L, J, J)."""
+    goes_on: NDArray[np.bool_]
+    """[l, i, j]: whether the entity goes on from the i-th to the j-th of them. Shape (L, J, J)."""
     real: NDArray[np.bool_]
     """Where `tags` is not filling. Shape (L, J)."""
 
     @classmethod
-    def of(cls, rules: EntityRules, transitions: NDArray[np.float64]) -> EntityScorer:
-        """Return the scorer for transition scores (K, K), minus infinity where forbidden."""
+    def of(cls, rules: EntityRules) -> EntityScorer:
+        """Return the scorer under the rules of a scheme."""
         groups = [np.flatnonzero(rules.label == label) for label in range(rules.label.max() + 1)]
         width = max((len(group) for group in groups), default=0)
         real = np.array([[j < len(group) for j in range(width)] for group in groups]).reshape(len(groups), width)
         tags = np.zeros(real.shape, np.int64)
         tags[real] = np.concatenate([*groups, np.zeros(0, np.int64)])
-        pairs = (tags[:, :, None], tags[:, None, :])
-        going_on = rules.continues[pairs] & real[:, :, None] & real[:, None, :]
-        return cls(tags, np.where(going_on, transitions[pairs], -np.inf), real)
+        pairs = rules.continues[tags[:, :, None], tags[:, None, :]]
+        return cls(tags, pairs & real[:, :, None] & real[:, None, :], real)
 
     def __call__(
         self,
         sums: Sums,
+        transitions: NDArray[np.float64],
         lengths: NDArray[np.int64],
         contexts: NDArray[np.int64],
         starts: NDArray[np.int64],
         stops: NDArray[np.int64],
         labels: NDArray[np.int64],
     ) -> NDArray[np.float64]:
-        """Return the probability of each of E entities, given by context, start, stop and label. Shape (E,)."""
+        """Return the probability of each of E entities, given by context, start, stop and label. Shape (E,).
+
+        ``transitions`` (K, K) are those that the sums were taken with, ``lengths`` (B,) the units of the contexts.
+        """
+        if not len(contexts):
+            return np.zeros(0)
         order = np.argsort(starts - stops, kind="stable")  # the longest first: the others drop out on the way
         b, s, e, label = (array[order] for array in (contexts, starts, stops, labels))
         marginals, ahead, onward = (part.numpy() for part in (sums.marginals, sums.log_ahead, sums.log_onward))
-        tags, steps = self.tags[label], self.steps[label]
+        tags = self.tags[label]
+        steps = np.where(self.goes_on[label], transitions[tags[:, :, None], tags[:, None, :]], -np.inf)
 
         def going_on(unit: NDArray[np.int64], some: slice | NDArray[np.bool_]) -> NDArray[np.float64]:
             """Return C at ``unit`` for some of the entities. Shape (some, J, J)."""

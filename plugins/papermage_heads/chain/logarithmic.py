@@ -26,8 +26,8 @@ def logarithmic_sums(x: Tensor, real: Tensor, scores: ChainScores) -> Sums:
     for i in range(n_units - 2, -1, -1):
         arriving = steps + (x[i + 1] + beta[i + 1])[None]  # (from, to, B)
         beta[i] = torch.where(real[i + 1], arriving.logsumexp(1), beta[i])
-        edges += ((forward[i][:, None] + arriving - log_z).exp() * real[i + 1]).sum(2)
-    marginals = (forward + beta).softmax(1) * real[:, None]
+        edges += (forward[i][:, None] + arriving - log_z).masked_fill(~real[i + 1], -torch.inf).exp().sum(2)
+    marginals = (forward + beta).softmax(1).masked_fill(~real[:, None], 0.0)
     unit_first = (marginals, beta, x + beta)
     marginals, ahead, onward = (part.permute(2, 0, 1).contiguous() for part in unit_first)
     return Sums(log_z=log_z, marginals=marginals, log_ahead=ahead, log_onward=onward, edges=edges)

@@ -27,6 +27,7 @@ class ChainTagger:
     def __init__(self, scheme: LabelScheme) -> None:
         self.scheme = scheme
         self.rules = EntityRules.of(scheme)
+        self.score_entities = EntityScorer.of(self.rules)
 
     def __call__(self, emissions: Tensor, mask: Tensor, scores: ChainScores) -> list[Decoded]:
         """Return what is said of each of B contexts, for emissions (B, U, K) and a mask (B, U), padding at the end.
@@ -44,8 +45,7 @@ class ChainTagger:
         n_units, batch = tags.shape[1], np.arange(len(tags))
         sure = sums.marginals.numpy()[batch[:, None], np.arange(n_units), tags].astype(np.float32)
         contexts, starts, stops, labels = self._entities(tags, mask.numpy())
-        scorer = EntityScorer.of(self.rules, scores.transitions.numpy())
-        entity_scores = scorer(sums, lengths, contexts, starts, stops, labels)
+        entity_scores = self.score_entities(sums, scores.transitions.numpy(), lengths, contexts, starts, stops, labels)
         names = self.scheme.labels
         spans: list[list[UnitSpan]] = [[] for _ in range(len(tags))]
         for context, start, stop, label, score in zip(
