@@ -72,7 +72,7 @@ def test_units_in_no_context_get_contexts_of_their_own_in_reading_order() -> Non
 def test_units_in_two_contexts_are_read_once() -> None:
     issues = Issues()
     places = place_units(document([spans((0, 14)), spans((9, 23))]), "tokens", "pages", issues)
-    assert sorted(sum((ids.tolist() for ids in places.units), [])) == list(range(8))
+    assert sorted(unit for ids in places.units for unit in ids.tolist()) == list(range(8))
     assert issues.counts == {"unit_in_several_contexts": 2}
 
 

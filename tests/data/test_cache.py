@@ -80,8 +80,8 @@ def test_anything_that_shapes_the_features_changes_the_key(tmp_path: Path, chang
     def key(
         contexts: Any = CONTEXTS,
         stride: int = 1,
-        made_by: Any = {"name": "letters"},
-        vocabulary: str = "v1",  # noqa: B006
+        made_by: Any = {"name": "letters"},  # noqa: B006 - only read
+        vocabulary: str = "v1",
     ) -> str:
         return FeatureCache(tmp_path, made_by).key(Encoder(vocabulary), contexts, stride)  # type: ignore[arg-type]
 
