@@ -1,0 +1,68 @@
+"""Parquet in and out: nothing is lost, and faults have their row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from papermage_core import Document
+from papermage_core.data.readers import iter_documents
+from papermage_core.errors import DataError
+
+pytest.importorskip("pyarrow")
+
+from papermage_readers.parquet import ParquetReaderConfig, write_parquet
+
+
+def plain(i: int) -> dict[str, Any]:
+    entity = {"spans": [[0, 1]], "metadata": {"n": i}, "unknown": [1.5]}
+    metadata = {"doc_id": str(i), "ünï": None}
+    return {"symbols": f"é{i}", "metadata": metadata, "entities": {"x": [entity], "none": []}, "relations": {}, "k": i}
+
+
+def test_documents_come_back_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "many.parquet"
+    assert write_parquet((Document.from_bytes(json.dumps(plain(i))) for i in range(150)), path) == 150
+    found = list(iter_documents(tmp_path, reader=ParquetReaderConfig().build()))
+    assert [d.document.to_json() for d in found] == [plain(i) for i in range(150)]
+    assert found[149].line == 150
+    assert [p.name for p in tmp_path.iterdir()] == ["many.parquet"]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_text("kept")
+
+    def failing() -> Any:
+        yield Document("a")
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        write_parquet(failing(), path)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.parquet", "kept")]
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        list(ParquetReaderConfig().build().read(path))
+
+
+def test_broken_rows_and_other_tables_are_named(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    row = {"symbols": "a", "metadata": "{}", "layers": [("x", '[{"spans": [[0, 9]]}]')], "others": "{}"}
+    layers = pa.map_(pa.string(), pa.string())
+    schema = pa.schema(
+        [("symbols", pa.string()), ("metadata", pa.string()), ("layers", layers), ("others", pa.string())]
+    )
+    path = tmp_path / "a.parquet"
+    pq.write_table(
+        pa.Table.from_pylist([row, row | {"metadata": "{"}, row | {"layers": []}, row | {"others": None}], schema), path
+    )
+    reader = ParquetReaderConfig(on_error="collect").build()
+    assert len(list(reader.read(path))) == 1
+    assert [fault.line for fault in reader.faults] == [1, 2, 4]
+    pq.write_table(pa.table({"text": ["a"]}), path)
+    with pytest.raises(DataError, match="has no column"):
+        list(reader.read(path))
