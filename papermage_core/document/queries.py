@@ -47,8 +47,11 @@ def units_of_contexts(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64],
     the character there; one with boxes only where its box's centre is. Shapes (contexts + 1,) and (pairs,).
     """
     unit, context, _ = _pairs(units, contexts)
-    order = np.lexsort((unit, context))
-    return offsets_of(context, len(contexts)), unit[order]
+    pair = context * len(units) + unit
+    if (np.diff(pair) <= 0).any():  # seldom: text in order gives pairs in order, each once
+        pair = np.unique(pair)
+        context, unit = np.divmod(pair, len(units))
+    return offsets_of(context, len(contexts)), unit
 
 
 def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -56,7 +59,7 @@ def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], 
 
     Of several, the one that shares most characters, the first of equal ones. Shapes (units,), (units,).
     """
-    unit, context, shared = _pairs(units, contexts)
+    unit, context, shared = _merge(*_pairs(units, contexts))
     count = np.bincount(unit, minlength=len(units))
     best = np.full(len(units), -1, np.int64)
     order = np.lexsort((-context, shared, unit))
@@ -100,7 +103,7 @@ def units_in_boxes(
 
 
 def _pairs(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return each unit with each context it lies in, once, and how many characters they share."""
+    """Return each unit with each context it lies in, once a pair of spans, and how many characters these share."""
     unit_spans, spans = units.span_arrays(), contexts.span_arrays()
     unit_row, row = _touching(unit_spans, spans, empty_inside=False)
     shared = np.minimum(unit_spans.stop[unit_row], spans.stop[row]) - np.maximum(
@@ -115,7 +118,7 @@ def _pairs(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np
         unit = np.concatenate((unit, by_box_unit[wanted]))
         context = np.concatenate((context, by_box_context[wanted]))
         shared = np.concatenate((shared, np.zeros(int(wanted.sum()), np.int64)))
-    return _merge(unit, context, shared)
+    return unit, context, shared
 
 
 def _merge(
