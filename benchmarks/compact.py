@@ -55,8 +55,8 @@ _SETS = {
     "ncbi_disease with vectors": _Set(
         context="pages", labels="Disease", target=85.0, options={"max_epochs": 10, "vectors": True}
     ),
-    "bc5cdr": _Set(context="sentences", labels="Chemical,Disease", target=82.7, options={"max_epochs": 8}),
-    "anystyle_references": _Set(context="bib_entries", labels=_FIELDS, target=80.5, options={"max_epochs": 12}),
+    "bc5cdr": _Set(context="sentences", labels="Chemical,Disease", target=82.7, options={"max_epochs": 15}),
+    "anystyle_references": _Set(context="bib_entries", labels=_FIELDS, target=80.5, options={"max_epochs": 24}),
     "scirex": _Set(
         context="sentences", labels="Material,Method,Metric,Task", target=66.6, options={"max_epochs": 4}, files=_GZ
     ),

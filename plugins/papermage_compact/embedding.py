@@ -58,11 +58,13 @@ class WordEmbedding(nn.Module):
             keep = torch.rand(len(identity), 1, device=identity.device) >= self.word_dropout
             parts["word"] = identity * keep
         parts["ngram"] = self.ngrams(features["ngram"], features["ngram_offset"])
-        if self.vectors is not None:
-            parts["vectors"] = F.embedding_bag(
+        seen = self.dropout(torch.cat(list(parts.values()), 1))
+        if self.vectors is not None:  # not dropped out: they are what unknown words have in common with known ones
+            given = F.embedding_bag(
                 features["piece"], self.vectors, features["piece_offset"], mode="mean", include_last_offset=True
             )
-        mixed: torch.Tensor = self.mix(self.dropout(torch.cat(list(parts.values()), 1)))
+            seen = torch.cat([seen, given], 1)
+        mixed: torch.Tensor = self.mix(seen)
         return F.gelu(mixed)
 
 
