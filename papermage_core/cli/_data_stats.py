@@ -10,7 +10,6 @@ import attrs
 import numpy as np
 
 from papermage_core.data.alignment import Gold, gold_entities, place_units
-from papermage_core.data.corpus import document_id
 from papermage_core.data.issues import Issues
 from papermage_core.data.readers import iter_documents
 from papermage_core.document import Document
@@ -90,7 +89,7 @@ def count(options: Labelled, reader: DocumentReader) -> Stats:
         names = [name for name in document.layers if name not in Document.SPECIAL_FIELDS]
         found.with_layer.update(names)
         found.layers.update({name: len(document.get_layer(name)) for name in names})
-        name = document_id(document, f"{located.path}:{located.line}")
+        name = document.id or f"{located.path}:{located.line}"
         if options.entity_name in names:
             _count_units(document, options, name, found)
     return found

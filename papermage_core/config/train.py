@@ -62,7 +62,7 @@ class EntityClassificationTrainConfig:
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
     )
     weight_decay: float = option(0.01, help="weight decay of matrices", ge=0)
-    warmup_steps: float = option(0.0, help="share of the steps that warm up; above 1: their number", ge=0)
+    warmup_steps: float = option(0.05, help="share of the steps that warm up; above 1: their number", ge=0)
     max_epochs: int = option(5, help="most passes over the training data; -1: no limit", ge=-1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     stride: int = option(32, help="units by which the windows of a long context overlap", ge=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,13 +11,14 @@ from numpy.typing import NDArray
 
 from papermage_core.data.alignment import Gold, OverlapPolicy, Places, gold_entities, place_units, training_spans
 from papermage_core.data.contexts import make_contexts
+from papermage_core.data.digest import text_digest
 from papermage_core.data.issues import Issues
 from papermage_core.data.readers import LocatedDocument
 from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin.spec import Context, ContextNeeds, LabelScheme, UnitSpan
 
-__all__ = ["Corpus", "LabelledDocument", "Labels", "Task", "document_id", "label_documents", "make_corpus"]
+__all__ = ["Corpus", "LabelledDocument", "Labels", "Task", "label_documents", "make_corpus"]
 
 
 @attrs.frozen(kw_only=True)
@@ -82,14 +82,6 @@ class Corpus:
         return sum(map(len, self.units))
 
 
-def document_id(document: Document, fallback: str) -> str:
-    """Return the name by which messages speak of a document."""
-    for key in ("doc_id", "id", "paper_id", "sha"):
-        if document.metadata.has(key):
-            return str(document.metadata.get(key))
-    return fallback
-
-
 def label_documents(
     documents: Iterable[LocatedDocument],
     labels: Labels,
@@ -106,7 +98,7 @@ def label_documents(
     """
     for located in documents:
         document = located.document
-        name = document_id(document, f"{located.path}:{located.line}")
+        name = document.id or f"{located.path}:{located.line}"
         try:
             places = place_units(document, labels.entity_name, labels.context_name, issues, name)
             gold = tuple(
@@ -119,8 +111,9 @@ def label_documents(
         if all(found is None for found in gold):
             continue
         contexts = make_contexts(document, labels.entity_name, places, needs) if places.units else []
-        digest = hashlib.blake2b((document.symbols or "").encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        yield LabelledDocument(name, digest, places, contexts, gold, labels.entity_name, document if keep else None)
+        yield LabelledDocument(
+            name, text_digest(document), places, contexts, gold, labels.entity_name, document if keep else None
+        )
 
 
 def label_names(documents: Iterable[LabelledDocument], labels: Labels) -> list[tuple[str, ...]]:

@@ -26,9 +26,16 @@ class BatchLimits:
     cost: int
 
     @classmethod
-    def of(cls, encoder: ContextEncoderConfig, batch_size: int | None) -> BatchLimits:
-        """Return the limits for a given ``batch_size``, or the encoder's own."""
-        return cls(batch_size, encoder.default_batch_cost)
+    def of(cls, encoder: ContextEncoderConfig, batch_size: int | None, *, times: int = 1) -> BatchLimits:
+        """Return the limits for a given ``batch_size``, or ``times`` the encoder's own."""
+        return cls(batch_size, times * encoder.default_batch_cost)
+
+    @classmethod
+    def without_gradient(
+        cls, encoder: ContextEncoderConfig, batch_size: int | None, device: torch.device | str
+    ) -> BatchLimits:
+        """Return the limits for evaluation and prediction, which keep nothing for a backward pass."""
+        return cls.of(encoder, batch_size, times=2 if torch.device(device).type == "cpu" else 16)
 
 
 def decode_pieces(

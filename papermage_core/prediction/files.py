@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
-import os
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import attrs
 
 from papermage_core.data.readers import LocatedDocument, iter_documents
 from papermage_core.document import Document, Entity
 from papermage_core.errors import DataError
+from papermage_core.files import whole_file
 from papermage_core.plugin.spec import DocumentReader
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 
@@ -121,18 +119,6 @@ def _output(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as raw:
-            if target.suffix == ".gz":
-                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed:
-                    file: Any = packed
-                    yield file
-            else:
-                yield raw
-        Path(partial).chmod(0o644)
-        Path(partial).replace(target)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        yield file

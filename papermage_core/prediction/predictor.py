@@ -12,7 +12,6 @@ import numpy as np
 from papermage_core import checkpoint
 from papermage_core.data.alignment import Places, place_units
 from papermage_core.data.contexts import make_contexts
-from papermage_core.data.corpus import document_id
 from papermage_core.data.issues import Issues
 from papermage_core.data.pieces import make_pieces
 from papermage_core.data.windows import Piece
@@ -59,7 +58,8 @@ class EntityClassificationPredictor:
         self.model = model
         self.issues = Issues()
         self._calibration = calibration or {}
-        self._limits = BatchLimits.of(blueprint.encoder, batch_size)
+        device = next(model.parameters()).device
+        self._limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
         self._extensions = extensions if extensions is not None else Extensions()
 
     @classmethod
@@ -140,7 +140,7 @@ class EntityClassificationPredictor:
         return sum(piece.cost for piece in pieces) >= _BATCHES_AT_ONCE * self._limits.cost
 
     def _prepare(self, doc: Document) -> _Prepared:
-        name = document_id(doc, "(unnamed)")
+        name = doc.id or "(unnamed)"
         places = place_units(doc, self.entity_name, self.context_name, self.issues, name)
         contexts = make_contexts(doc, self.entity_name, places, self.blueprint.encoder.needs) if places.units else []
         return _Prepared(doc, places, contexts)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import random
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 
 from papermage_core.errors import CheckpointError
+from papermage_core.files import whole_text_file
 
 __all__ = ["History", "KeepBest", "SaveLast"]
 
@@ -144,10 +143,7 @@ class History(pl.Callback):
 
     def _write(self) -> None:
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        handle, partial = tempfile.mkstemp(prefix=".metrics-", dir=self._path.parent)
-        with os.fdopen(handle, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, names)
+        with whole_text_file(self._path) as file:
+            writer = csv.DictWriter(file, names, lineterminator="\n")
             writer.writeheader()
             writer.writerows([{k: "" if math.isnan(v) else v for k, v in row.items()} for row in self.rows])
-        Path(partial).chmod(0o644)
-        Path(partial).replace(self._path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from papermage_core.training.scoring import Evaluation, evaluate
 
 __all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model"]
 
+_log = logging.getLogger(__name__)
+
 
 @attrs.frozen(eq=False, kw_only=True)
 class CheckpointEvaluation:
@@ -35,11 +38,12 @@ class CheckpointEvaluation:
 
 
 def evaluate_model(
-    model: EntityModel, blueprint: Blueprint, corpus: Corpus, limits: BatchLimits, extensions: Extensions
+    model: EntityModel, blueprint: Blueprint, corpus: Corpus, batch_size: int | None, extensions: Extensions
 ) -> Evaluation:
     """Return how a model does on a corpus, on the device where it is."""
+    device = next(model.parameters()).device
     pieces = make_pieces(model.encoder, corpus.contexts, blueprint.stride)
-    decoded = decode_pieces(model, pieces, limits, next(model.parameters()).device)
+    decoded = decode_pieces(model, pieces, BatchLimits.without_gradient(blueprint.encoder, batch_size, device), device)
     return evaluate(corpus, blueprint.build_tasks(), dict(enumerate(decoded)), extensions)
 
 
@@ -78,8 +82,9 @@ def evaluate_checkpoint(
     issues = Issues()
     documents = read_labelled(data_path, labels, blueprint.encoder.needs, reader, issues, keep=True)
     corpus = make_corpus(documents, blueprint.build_tasks(), issues, blueprint.overlap_policy)
-    limits = BatchLimits.of(blueprint.encoder, batch_size)
-    evaluation = evaluate_model(loaded.model, blueprint, corpus, limits, extensions)
+    for line in issues.lines():
+        _log.warning("%s", line)
+    evaluation = evaluate_model(loaded.model, blueprint, corpus, batch_size, extensions)
     extensions.papermage_evaluated("eval", evaluation.scores.to_json())
     return CheckpointEvaluation(
         blueprint=blueprint, splits=Splits(train=(), test=documents, issues={"eval": issues}), evaluation=evaluation

@@ -6,7 +6,6 @@ import datetime
 import json
 import os
 import platform
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +17,7 @@ import attrs
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.data.corpus import LabelledDocument
 from papermage_core.evaluation import CalibrationSummary, RunSummary, model_card, summarise, write_report
+from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.training.prepare import Splits
 from papermage_core.training.scoring import Evaluation
@@ -147,11 +147,5 @@ def write_errors(path: Path, evaluation: Evaluation) -> None:
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(parts)
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    with whole_text_file(path) as file:
+        file.writelines(parts)

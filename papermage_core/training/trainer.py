@@ -232,14 +232,15 @@ class EntityClassificationTrainer:
     def _evaluate(self, corpora: dict[str, Corpus]) -> dict[str, Evaluation]:
         """Return how the best model, as it was saved, does on what it did not see; else on what it saw."""
         loaded = checkpoint.load(self.checkpoint, pick_device(self._accelerator), self._plugins)
-        limits = BatchLimits.of(loaded.blueprint.encoder, self.config.batch_size)
         splits = [name for name in corpora if name != "train"]
         if not splits:
             _log.warning("no validation or test data: the scores are those on the training data, which flatter")
             splits = ["train"]
         found: dict[str, Evaluation] = {}
         for name in splits:
-            found[name] = evaluate_model(loaded.model, loaded.blueprint, corpora[name], limits, self._extensions)
+            found[name] = evaluate_model(
+                loaded.model, loaded.blueprint, corpora[name], self.config.batch_size, self._extensions
+            )
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
         return found
 

@@ -35,7 +35,7 @@ def test_papermages_options_keep_name_and_default() -> None:
     assert made.data_path == (Path("train.jsonl"),)
     assert made.label_field == ("Disease",)
     assert (made.entity_name, made.context_name, made.mode) == ("tokens", "pages", "train")
-    assert (made.seed, made.max_epochs, made.wandb, made.warmup_steps) == (470, 5, False, 0.0)
+    assert (made.seed, made.max_epochs, made.wandb, made.warmup_steps) == (470, 5, False, 0.05)
     assert (made.notes, made.data_notes, made.default_root_dir, made.model_name_or_path) == ("", "", None, None)
 
 
