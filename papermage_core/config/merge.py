@@ -8,12 +8,13 @@ from papermage_core.config.given import Given
 from papermage_core.config.keys import KINDS
 from papermage_core.config.values import MisfitError, read
 
-__all__ = ["DERIVED", "merge", "name_encoder"]
-
-DERIVED = "model_name_or_path"
-"""Source of values that follow from ``model_name_or_path``."""
+__all__ = ["DERIVED", "merge", "name_encoder", "name_scheme"]
 
 _MODEL = "model_name_or_path"
+_SPAN_HEAD = "head=span"
+DERIVED = frozenset({_MODEL, _SPAN_HEAD})
+"""Sources of values that follow from other values."""
+
 _ENCODER_MODEL = "encoder.model_name_or_path"
 
 
@@ -43,14 +44,22 @@ def name_encoder(given: Mapping[str, Given]) -> tuple[dict[str, Given], list[str
     if not _names_model(given) or _evaluates(given):
         return named, []
     model = given[_MODEL]
-    named.setdefault("encoder", Given("encoder", "hf", DERIVED))
-    other = named.setdefault(_ENCODER_MODEL, Given(_ENCODER_MODEL, model.value, DERIVED))
+    named.setdefault("encoder", Given("encoder", "hf", _MODEL))
+    other = named.setdefault(_ENCODER_MODEL, Given(_ENCODER_MODEL, model.value, _MODEL))
     if other.value == model.value:
         return named, []
     return named, [
         f"{_ENCODER_MODEL}={other.value} ({other.source}) and {_MODEL}={model.value} ({model.source}) contradict each "
         "other: give one of them"
     ]
+
+
+def name_scheme(given: Mapping[str, Given]) -> dict[str, Given]:
+    """Return what was given, with the one built-in scheme that ``head=span`` fits where no scheme was named."""
+    named = dict(given)
+    if "head" in given and str(given["head"].value).rpartition(":")[2] == "span":
+        named.setdefault("label_scheme", Given("label_scheme", "span", _SPAN_HEAD))
+    return named
 
 
 def _let_the_model_give_way(merged: dict[str, Given], new: Mapping[str, Given]) -> None:

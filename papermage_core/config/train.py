@@ -17,7 +17,7 @@ from papermage_core.config.faults import limits_of, misfit, read_option, unknown
 from papermage_core.config.given import Given, from_mapping
 from papermage_core.config.keys import KINDS
 from papermage_core.config.lightning import Parameter, trainer_parameters
-from papermage_core.config.merge import DERIVED, merge, name_encoder
+from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
 from papermage_core.config.rules import rule_faults
 from papermage_core.config.values import MisfitError
 from papermage_core.errors import ConfigError
@@ -105,6 +105,7 @@ class EntityClassificationTrainConfig:
 
     def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
         given, faults = name_encoder(merge(layers))
+        given = name_scheme(given)
         own, own_faults = _read_own(given)
         lightning, lightning_faults = _read_lightning(given)
         options = {key: item.value for key, item in given.items() if _component_of(key)}
@@ -131,7 +132,7 @@ class EntityClassificationTrainConfig:
     def given(self) -> list[Given]:
         """Return the values that are not defaults, each with its source."""
         values = {**{name: getattr(self, name) for name in own_options()}, **self.lightning, **self.options}
-        return [Given(key, values[key], source) for key, source in self.sources.items() if source != DERIVED]
+        return [Given(key, values[key], source) for key, source in self.sources.items() if source not in DERIVED]
 
     def components(self, plugins: Plugins | None = None) -> Components:
         """Return the components, structured and checked against each other.

@@ -98,6 +98,8 @@ class FeatureCache:
                 np.save(new / f"feature-{i}.npy", np.concatenate(parts))
             new.rename(self._folder / key)
         except OSError as error:
+            if (self._folder / key).is_dir():
+                return  # another run was faster
             _log.warning("features are not kept for the next run: %s", error)
         finally:
             if new is not None:

@@ -355,3 +355,14 @@ def test_the_run_name_is_a_short_safe_file_name(labels: list[str], notes: str) -
     name = config(label_field=labels, notes=notes).run_name()
 
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9+._-]{0,119}", name)
+
+
+def test_head_span_brings_the_scheme_that_fits_it() -> None:
+    made = EntityClassificationTrainConfig(data_path="a.jsonl", label_field="x", head="span")
+    assert made.label_scheme == "span"
+    assert made.components().scheme.targets == "spans"
+    assert made.replace(head="crf").label_scheme == "bio"
+    assert (
+        EntityClassificationTrainConfig(data_path="a", label_field="x", head="span", label_scheme="io").label_scheme
+        == "io"
+    )
