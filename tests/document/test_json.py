@@ -144,6 +144,11 @@ def test_what_is_mutated_is_refused_with_a_reason_or_read_as_it_stands(plain: di
             for name, entities in odd["entities"].items():
                 for mine, theirs in zip(again["entities"][name], entities, strict=True):
                     assert mine == {k: v for k, v in theirs.items() if v or k not in ("spans", "boxes", "metadata")}
+        if len(refused) == 1 and doc is not None:  # a dict may hold a number that JSON lacks; writing it is refused
+            assert "JSON has no NaN or Infinity" in refused[0]
+            with pytest.raises(DataError, match="JSON has no such number"):
+                doc.to_bytes()
+            continue
         assert len(refused) in (0, 2)
         assert len(set(refused)) <= 1
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from papermage_core import Document
 from papermage_core.data.readers import iter_documents
 from papermage_core.errors import DataError
+from papermage_core.testing import DocumentReaderSuite
 
 pytest.importorskip("pyarrow")
 
@@ -21,6 +23,20 @@ def plain(i: int) -> dict[str, Any]:
     entity = {"spans": [[0, 1]], "metadata": {"n": i}, "unknown": [1.5]}
     metadata = {"doc_id": str(i), "ünï": None}
     return {"symbols": f"é{i}", "metadata": metadata, "entities": {"x": [entity], "none": []}, "relations": {}, "k": i}
+
+
+def file_of(*documents: dict[str, Any]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sample.parquet"
+        write_parquet((Document.from_bytes(json.dumps(d)) for d in documents), path)
+        return path.read_bytes()
+
+
+class TestParquet(DocumentReaderSuite):
+    component = "parquet"
+    options = ({}, {"lenient": False})
+    samples: ClassVar = {"two.parquet": file_of(plain(1), plain(2))}
+    broken: ClassVar = {"cut.parquet": file_of(plain(1))[:-20], "text.parquet": "{}", "empty.parquet": file_of()}
 
 
 def test_documents_come_back_as_they_were(tmp_path: Path) -> None:
