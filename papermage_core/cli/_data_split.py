@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from papermage_core.data.digest import text_digest
 from papermage_core.data.readers import STDIN, iter_documents
-from papermage_core.errors import DataError
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import whole_file
 from papermage_core.plugin.spec import DocumentReader
 
@@ -23,6 +23,11 @@ __all__ = ["convert", "split"]
 
 def convert(options: Convert, reader: DocumentReader) -> int:
     """Write all documents as JSON Lines, the file whole or not at all; return how many."""
+    if options.output_path.endswith(".parquet"):
+        raise ConfigError(
+            f"output_path={options.output_path}: JSON Lines are written; for Parquet call "
+            "papermage_readers.parquet.write_parquet in Python"
+        )
     documents = iter_documents(options.data_path, reader=reader)
     with ExitStack() as stack:
         plain = options.output_path == STDIN

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from papermage_core.cli._train_help import as_typed
 from papermage_core.config.faults import misfit, read_option, unknown
 from papermage_core.config.given import from_overrides
 from papermage_core.config.structure import nest, structure
@@ -59,6 +60,6 @@ def options_help(cls: type[Any]) -> str:
     """Return a line for each option: its name, default and help."""
     lines = []
     for found in describe_options(cls):
-        default = "" if found.required else f"={found.default}"
+        default = "" if found.required else f"={as_typed(found.default)}"
         lines.append(f"  {found.name + default:34} {found.help}")
     return "\n".join(["options, each typed as key=value:", *lines])

@@ -18,7 +18,7 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
 
-__all__ = ["help_on", "help_overview"]
+__all__ = ["as_typed", "help_on", "help_overview"]
 
 _NAME_WIDTH = 34
 _KEY_WIDTH = 16
@@ -54,7 +54,7 @@ def _help_on(key: str, value: str, plugins: Plugins) -> str:
     if key in lightning_parameters():
         parameter = lightning_parameters()[key]
         text = f"of Lightning's Trainer: {expected(parameter.type)}"
-        return _row(f"{key}={_default(parameter.default)}", text, _NAME_WIDTH)
+        return _row(f"{key}={as_typed(parameter.default)}", text, _NAME_WIDTH)
     first, _, rest = key.partition(".")
     if first in KINDS and rest:
         return _help_on_component(first, str(own_options()[first].default), plugins)
@@ -80,7 +80,7 @@ def _descriptions() -> Mapping[str, OptionDescription]:
 
 def _table(options: Iterable[OptionDescription]) -> Iterator[str]:
     for option in options:
-        name = f"{option.name}={'...' if option.required else _default(option.default)}"
+        name = f"{option.name}={'...' if option.required else as_typed(option.default)}"
         notes = "; ".join(filter(None, [allowed(option.type, option.limits), option.help]))
         yield _row(name, notes, _NAME_WIDTH)
 
@@ -99,7 +99,8 @@ def _width() -> int:
     return min(max(shutil.get_terminal_size((120, 24)).columns, 72), 120)
 
 
-def _default(value: Any) -> str:
+def as_typed(value: Any) -> str:
+    """Return a default as a user would type it."""
     if value is None:
         return "none"
     if isinstance(value, bool):

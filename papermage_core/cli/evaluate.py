@@ -28,7 +28,7 @@ class Options:
     entity_name: str | None = option(None, help="layer of the units; none: as in training")
     context_name: str | None = option(None, help="layer of the contexts; none: as in training")
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
-    accelerator: str = option("auto", help="auto, cpu or gpu")
+    accelerator: str = option("auto", help="the GPU where there is one, or as named", choices=("auto", "cpu", "gpu"))
     errors_path: Path | None = option(None, help="write every mistake here, a JSON line each")
     reader: str = option("jsonl", help="document reader; its options as reader.key=value")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")

@@ -30,7 +30,9 @@ class Options:
     layer_per_label: bool = option(False, help="put each label's entities in a layer of its name instead")
     overwrite: bool = option(False, help="replace layers of these names that documents have already")
     merge: bool = option(True, help="whole entities; no: one entity for each unit, with its tag")
-    min_score: float | None = option(None, help="leave out entities scored below", ge=0, le=1)
+    min_score: float | None = option(
+        None, help="leave out entities scored below; with merge=no every unit stays", ge=0, le=1
+    )
     shard: str = option("1/1", help="of a cluster's processes, which this one is: 3/8 takes every eighth document")
     entity_name: str | None = option(None, help="layer of the units; none: as in training")
     context_name: str | None = option(None, help="layer of the contexts; none: as in training")

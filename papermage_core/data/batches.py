@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from papermage_core.data.windows import Piece
 from papermage_core.plugin.spec import Window
 
-__all__ = ["Batch", "LengthSampler", "PieceBatches", "collate", "plan"]
+__all__ = ["Batch", "LengthSampler", "ListedBatches", "PieceBatches", "collate", "plan"]
 
 Collate = Callable[[Sequence[Window]], dict[str, Tensor]]
 
@@ -219,3 +219,16 @@ class PieceBatches(Dataset[Batch]):
         pieces = [self._pieces[i] for i in index]
         targets = [[task[i] for i in index] for task in self._targets]
         return collate(index, pieces, self._collate, targets, self._max_cost)
+
+
+class ListedBatches(Dataset[Batch]):
+    """The batches of a list, by number."""
+
+    def __init__(self, batches: PieceBatches, indexes: Sequence[list[int]]) -> None:
+        self._batches, self._indexes = batches, indexes
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    def __getitem__(self, number: int) -> Batch:
+        return self._batches[self._indexes[number]]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from papermage_core.data.alignment import to_document
 from papermage_core.data.batches import LengthSampler, collate
 from papermage_core.data.windows import Piece
+from papermage_core.errors import ConfigError
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.plugin.spec import ContextEncoderConfig, Decoded, UnitSpan
 
@@ -63,7 +64,18 @@ def document_spans(decoded: Sequence[Decoded], units: NDArray[np.int64]) -> list
     return sorted(spans, key=lambda s: (s.start, s.stop, s.label)) if len(decoded) > 1 else spans
 
 
-def pick_device(accelerator: str = "auto") -> torch.device:
-    """Return the GPU where there is one and ``accelerator`` does not decline it, else the CPU."""
-    wants_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return torch.device("cuda" if wants_gpu else "cpu")
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device of a name: ``auto`` is the GPU where there is one, else the CPU.
+
+    ``gpu``, and what torch calls its devices (``cpu``, ``cuda:1``), are names too. Raises ConfigError for one that is
+    not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device("cuda" if name == "gpu" else name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        raise ConfigError(f"no device {name!r} on this machine; there are: {', '.join(['cpu', *found])}") from error
+    return device

@@ -14,9 +14,9 @@ from typing import IO
 
 import attrs
 
-from papermage_core.data.readers import LocatedDocument, iter_documents
+from papermage_core.data.readers import LocatedDocument, expand_paths, iter_documents
 from papermage_core.document import Document, Entity
-from papermage_core.errors import DataError
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import whole_file
 from papermage_core.plugin.spec import DocumentReader
 from papermage_core.prediction.predictor import EntityClassificationPredictor
@@ -41,6 +41,14 @@ class Layers:
     def names(self, predictor: EntityClassificationPredictor) -> tuple[str, ...]:
         """Return the layers that every document gets."""
         return predictor.labels if self.per_label else (self.name,)
+
+    def check(self, predictor: EntityClassificationPredictor) -> None:
+        """Raise ConfigError for names that no predicted layer can have."""
+        for name in self.names(predictor):
+            if not name.strip() or name in Document.SPECIAL_FIELDS:
+                raise ConfigError(f"layer_name={name}: a layer cannot have this name")
+            if name in (predictor.entity_name, predictor.context_name):
+                raise ConfigError(f"layer_name={name}: this is the layer that is read; choose another name")
 
     def annotate(self, document: Document, entities: list[Entity], predictor: EntityClassificationPredictor) -> None:
         """Put the entities in their layers, an empty one where there are none."""
@@ -76,6 +84,8 @@ def annotate_files(
     The file appears when it is whole; what stood there before stays until then. ``first`` and ``every`` choose a share
     of the documents. Raises DataError for a document that has a layer of the name already, unless told to overwrite.
     """
+    _check_output(output_path, data_path, reader)
+    layers.check(predictor)
     waiting: deque[Document] = deque()
 
     def documents() -> Iterator[Document]:
@@ -111,6 +121,17 @@ def _check(located: LocatedDocument, layers: Layers, predictor: EntityClassifica
                 path=located.path,
                 line=located.line,
             )
+
+
+def _check_output(output_path: str, data_path: Sequence[str], reader: DocumentReader) -> None:
+    if output_path == "-":
+        return
+    target = Path(output_path).resolve()
+    if target.suffix == ".parquet":
+        raise ConfigError(f"output_path={output_path}: JSON Lines are written; choose a name in .jsonl or .jsonl.gz")
+    suffixes = getattr(reader, "suffixes", (".jsonl", ".jsonl.gz"))
+    if any(path.resolve() == target for path in expand_paths(data_path, suffixes=suffixes)):
+        raise ConfigError(f"output_path={output_path}: this is one of the inputs; choose another place")
 
 
 @contextmanager

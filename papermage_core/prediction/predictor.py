@@ -77,10 +77,11 @@ class EntityClassificationPredictor:
         """Return the predictor that a checkpoint folder holds.
 
         ``entity_name`` and ``context_name`` default to those it was trained with; ``device`` to the GPU where there is
-        one. Raises CheckpointError where the folder cannot be read, PluginError where a plugin it needs is missing.
+        one. Raises CheckpointError where the folder cannot be read, PluginError where a plugin it needs is missing,
+        ConfigError for a device that is not there.
         """
         plugins = Plugins([Path(path) for path in plugins_path])
-        loaded = checkpoint.load(model_name_or_path, device or pick_device(), plugins)
+        loaded = checkpoint.load(model_name_or_path, pick_device(device or "auto"), plugins)
         blueprint = attrs.evolve(
             loaded.blueprint,
             entity_name=entity_name or loaded.blueprint.entity_name,
@@ -115,7 +116,8 @@ class EntityClassificationPredictor:
         """Return the entities found in a document, by their place; with ``merge=False`` one entity for each unit.
 
         Units are labelled with tags such as ``B-bibs``. Entities scored below ``min_score`` are left out; units never
-        are. The document is not changed. Raises DataError where it lacks a layer.
+        are. The document is not changed. Raises DataError where it lacks a layer, TypeError for what is no document,
+        ValueError for a ``min_score`` outside 0 to 1.
         """
         return next(self.predict_many([doc], merge=merge, min_score=min_score))
 
@@ -123,6 +125,8 @@ class EntityClassificationPredictor:
         self, docs: Iterable[Document], merge: bool = True, min_score: float | None = None
     ) -> Iterator[list[Entity]]:
         """Yield what ``predict`` gives for each document, in order, reading only a little ahead."""
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
         waiting: list[_Prepared] = []
         pieces: list[Piece] = []
         for doc in docs:
@@ -140,6 +144,8 @@ class EntityClassificationPredictor:
         return sum(piece.cost for piece in pieces) >= _BATCHES_AT_ONCE * self._limits.cost
 
     def _prepare(self, doc: Document) -> _Prepared:
+        if not isinstance(doc, Document):
+            raise TypeError(f"expected a Document, got {type(doc).__name__}")
         name = doc.id or "(unnamed)"
         places = place_units(doc, self.entity_name, self.context_name, self.issues, name)
         contexts = make_contexts(doc, self.entity_name, places, self.blueprint.encoder.needs) if places.units else []

@@ -110,6 +110,13 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
         yield
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        raise ConfigError(
+            "resume: last.ckpt was made with other components or options; give those of the config.yaml beside it, or "
+            "start a new run"
+        ) from error
     except SystemExit:
         if not trainer.interrupted:
             raise

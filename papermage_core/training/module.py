@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from papermage_core.data.batches import Batch, LengthSampler, PieceBatches
+from papermage_core.data.batches import Batch, LengthSampler, ListedBatches, PieceBatches
 from papermage_core.data.windows import Piece
 from papermage_core.errors import ConfigError
 from papermage_core.model.blueprint import Blueprint
@@ -117,6 +117,8 @@ class EntityModule(pl.LightningModule):
         )
         max_cost = None if shuffle else self._limits.cost
         dataset = PieceBatches(data.pieces, self.model.encoder.collate, data.targets, max_cost)
+        if getattr(self.trainer, "overfit_batches", 0):  # Lightning wants a sampler in sequence then, and ours is none
+            return DataLoader(ListedBatches(dataset, list(sampler)), batch_size=None, collate_fn=_same)
         own = torch.Generator()  # else each pass draws from the global one, at times that a resumed run does not repeat
         return DataLoader(dataset, sampler=sampler, batch_size=None, collate_fn=_same, generator=own)
 
@@ -177,7 +179,9 @@ class EntityModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse to go on with other data."""
         if checkpoint.get("papermage_data") != self._fingerprint:
-            raise ConfigError("resume: the training data is not the data that the run began with; start a new run")
+            raise ConfigError(
+                "resume: the training data, or its labels, are not the data that the run began with; start a new run"
+            )
 
 
 def _same(batch: Any) -> Any:

@@ -74,6 +74,12 @@ def read_labelled(
         raise DataError(f"no document has the label layer {fields}, which label_field names. {found}", path=where)
     if not any(gold for document in documents for gold in document.gold):
         raise DataError(f"the label layer {fields} marks nothing in {len(documents)} documents", path=where)
+    unnamed = issues.counts.get("gold_attribute_missing", 0)
+    if unnamed and unnamed == sum(len(gold or ()) for document in documents for gold in document.gold):
+        raise DataError(
+            f"label_attribute={labels.label_attribute}: none of the {unnamed} gold entities has it in its metadata",
+            path=where,
+        )
     if not any(len(context) for document in documents for context in document.contexts):
         raise DataError(f"no document has units in its layer {labels.entity_name!r}", path=where)
     return documents

@@ -114,16 +114,25 @@ class EntityClassificationTrainer:
         return self._result()
 
     def evaluate(self) -> RunResult:
-        """Score the checkpoint that ``model_name_or_path`` names on ``data_path``; write ``results/``."""
+        """Score a checkpoint on ``data_path``; write ``results/``.
+
+        The checkpoint is the one that ``model_name_or_path`` names with ``mode=eval``, else the run's own.
+        """
         start = time.perf_counter()
-        if self.config.model_name_or_path is None:
+        given = self.config.model_name_or_path if self.config.mode == "eval" else self.checkpoint
+        if given is None:
             raise ConfigError("mode=eval needs model_name_or_path=...: the folder of the checkpoint to evaluate")
         self._set_up()
-        path = Path(self.config.model_name_or_path)
+        path = Path(given)
+        ignored = [key for key in ("encoder", "label_scheme", "head", "overlap_policy") if key in self.config.sources]
+        if ignored and self.config.mode == "eval":
+            _log.warning("mode=eval: %s ignored, the checkpoint has its own", ", ".join(ignored))
         found = evaluate_checkpoint(
             path,
             self.config.data_path,
             label_fields=self.config.label_field,
+            entity_name=self.config.entity_name if "entity_name" in self.config.sources else None,
+            context_name=self.config.context_name if "context_name" in self.config.sources else None,
             reader=self._components.reader.build(),
             batch_size=self.config.batch_size,
             accelerator=self._accelerator,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from papermage_core.cli._train_help import _default
+from papermage_core.cli._train_help import as_typed
 from papermage_core.cli.train import main
 from papermage_core.config import EntityClassificationTrainConfig, load_config
 from papermage_core.config.train import own_options
@@ -31,7 +31,7 @@ def test_every_option_is_listed_with_its_default() -> None:
             assert field.default is not None
             assert name in ("data_path", "label_field")
         else:
-            assert listed[name].strip("`") == _default(field.default), name
+            assert listed[name].strip("`") == as_typed(field.default), name
 
 
 def test_the_three_ways_to_give_a_config_agree(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from papermage_core import Document
-from papermage_core.errors import CheckpointError, DataError, PluginError
+from papermage_core.errors import CheckpointError, ConfigError, DataError, PluginError
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 
@@ -249,3 +249,39 @@ def test_wrong_options_are_all_reported(capfd: pytest.CaptureFixture[str]) -> No
     assert "Did you mean 'data_path'" in told
     assert "min_score='3'" in told
     assert "model_name_or_path is missing" in told
+
+
+def test_an_input_is_never_written_over(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capfd: pytest.CaptureFixture[str]
+) -> None:
+    from papermage_core.cli.predict import main
+
+    source = tmp_path / "new.jsonl"
+    before = source.read_bytes()
+    for place in (source, tmp_path):
+        assert main([f"model_name_or_path={checkpoint}", f"data_path={place}", f"output_path={source}"]) == 2
+        assert "this is one of the inputs" in capfd.readouterr().err
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["tokens", "pages", "symbols", ""])
+def test_a_layer_that_is_read_is_not_predicted_into(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], name: str
+) -> None:
+    from papermage_core.cli.predict import main
+
+    arguments = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}", "overwrite=yes"]
+    assert main([*arguments, f"output_path={tmp_path / 'out.jsonl'}", f"layer_name={name}"]) == 2
+
+
+@pytest.mark.parametrize("device", ["cudaa", "cuda:77"])
+def test_a_device_that_is_not_there_is_told_so(checkpoint: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=f"no device '{device}' on this machine"):
+        Predictor.from_pretrained(checkpoint, device=device)
+
+
+def test_what_is_no_document_is_refused(predictor: Predictor, documents: list[Document]) -> None:
+    with pytest.raises(TypeError, match="expected a Document, got str"):
+        predictor.predict("text")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="from 0 to 1, got 3"):
+        predictor.predict(documents[0], min_score=3)

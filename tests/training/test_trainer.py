@@ -215,3 +215,35 @@ def test_what_fails_while_saving_leaves_the_checkpoint_that_was_there(
         EntityClassificationTrainer(config(max_epochs=1, seed=3)).train()
     assert {p.name: p.read_bytes() for p in first.checkpoint.iterdir() if p.is_file()} == before
     assert not [p for p in first.folder.iterdir() if p.name.startswith(".")]
+
+
+def test_evaluation_reads_the_layers_that_are_named(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path
+) -> None:
+    trainer = EntityClassificationTrainer(config(max_epochs=1))
+    trainer.train()
+    assert trainer.evaluate().split == "eval"
+    with pytest.raises(DataError, match="no layer 'nope'"):
+        EntityClassificationTrainer(
+            config(mode="eval", model_name_or_path=str(trainer.checkpoint), context_name="nope")
+        ).evaluate()
+
+
+def test_a_run_can_overfit_a_few_batches(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path
+) -> None:
+    result = EntityClassificationTrainer(config(overfit_batches=2, max_epochs=2, val_data_path=val_file)).train()
+    assert [row["step"] for row in history(result.folder)] == ["2", "4"]
+
+
+def test_other_options_are_not_resumed_with(config: Callable[..., EntityClassificationTrainConfig]) -> None:
+    EntityClassificationTrainer(config(max_epochs=1)).train()
+    with pytest.raises(ConfigError, match=r"resume: last\.ckpt was made with other components or options"):
+        EntityClassificationTrainer(config(max_epochs=2, resume=True, **{"encoder.width": 16})).train()
+
+
+def test_a_label_attribute_that_no_entity_has_is_refused(
+    config: Callable[..., EntityClassificationTrainConfig],
+) -> None:
+    with pytest.raises(DataError, match=r"label_attribute=kind: none of the \d+ gold entities has it"):
+        EntityClassificationTrainer(config(label_attribute="kind")).train()

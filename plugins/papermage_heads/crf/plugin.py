@@ -12,7 +12,7 @@ __all__ = ["CrfHeadConfig"]
 
 @attrs.frozen(kw_only=True)
 class CrfHeadConfig(TagHeadConfig):
-    """Options of ``head=crf``."""
+    """A linear-chain CRF over units: legal tags, the exact probability of each entity."""
 
     def build(self, input_size: int, scheme: LabelScheme) -> ModelHead:
         """Return a new head."""

@@ -12,7 +12,7 @@ __all__ = ["LinearHeadConfig"]
 
 @attrs.frozen(kw_only=True)
 class LinearHeadConfig(TagHeadConfig):
-    """Options of ``head=linear``."""
+    """A softmax over each unit's tags, decoded to legal sequences."""
 
     label_smoothing: float = option(0.0, help="share of each target spread over all tags", ge=0, lt=1)
     constrained: bool = option(True, help="decode only sequences of tags that are legal under the scheme")

@@ -22,7 +22,7 @@ Overlap = Literal["any", "nested", "none"]
 
 @attrs.frozen(kw_only=True)
 class SpanHeadConfig(ModelHeadConfig):
-    """Options of ``head=span``."""
+    """Scores every span up to a length: entities may nest, overlap and be discontinuous."""
 
     targets: ClassVar[Literal["tags", "spans"]] = "spans"
 
