@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -107,13 +107,39 @@ def test_plugins_import_only_public_names_of_the_core() -> None:
     ],
 )
 def test_it_answers_without_torch(code: str) -> None:
+    assert_not_imported(HEAVY, code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import papermage_core; assert 'Document' in dir(papermage_core)",
+        "from papermage_core.cli import plugins; plugins.main(['list'])",
+        "from papermage_core.cli import train; train.main(['--help'])",
+    ],
+)
+def test_it_answers_without_numpy(code: str) -> None:
+    assert_not_imported({"numpy", *HEAVY}, code)
+
+
+def test_the_names_of_the_front_door_are_those_of_document() -> None:
+    import papermage_core
+    from papermage_core import document
+
+    for name in papermage_core.__all__:
+        assert getattr(papermage_core, name) is getattr(document, name)
+    with pytest.raises(AttributeError, match="has no attribute 'Documnet'"):
+        papermage_core.Documnet  # noqa: B018
+
+
+def assert_not_imported(heavy: Iterable[str], code: str) -> None:
     program = f"""
 import sys
 try:
     {code}
 except SystemExit as done:
     assert not done.code, done.code
-heavy = {sorted(HEAVY)!r}
+heavy = {sorted(heavy)!r}
 sys.exit(f"imported: {{[name for name in heavy if name in sys.modules]}}" if set(heavy) & set(sys.modules) else 0)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
-import numpy as np
-from numpy.typing import NDArray
 
 from papermage_core.config.keys import KINDS
 from papermage_core.config.structure import nest, structure
@@ -20,6 +18,10 @@ from papermage_core.plugin.spec import (
     LabelSchemeConfig,
     ModelHeadConfig,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Components", "build_components"]
 
@@ -142,6 +144,8 @@ def _check_labels(config: LabelSchemeConfig, names: Mapping[str, str], labels: S
 
 def _has_legal_sequences(scheme: LabelScheme) -> bool:
     """Whether there is a legal sequence of every length up to one more than there are tags."""
+    import numpy as np  # here, so that --help answers fast
+
     reached: NDArray[np.bool_] = np.asarray(scheme.start_allowed, bool)
     for _ in range(len(scheme.tags) + 1):
         if not (reached & scheme.end_allowed).any():
