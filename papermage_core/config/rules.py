@@ -17,6 +17,7 @@ def rule_faults(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Map
         *_label_faults(own, given),
         *_path_faults(own, given),
         *_schedule_faults(own, lightning, given),
+        *_share_faults(lightning, given),
         *_mode_faults(own),
     ]
 
@@ -49,6 +50,15 @@ def _schedule_faults(own: Mapping[str, Any], lightning: Mapping[str, Any], given
         yield "max_epochs=-1 would train without end: give max_steps or max_time as well"
     if own.get("patience") and own.get("val_split") == 0 and not own.get("val_data_path"):
         yield "patience needs something to validate on: give val_data_path, or a val_split above 0"
+    if own.get("patience") and lightning.get("barebones"):
+        yield "patience goes by what is logged, and barebones=true logs nothing: give one of them"
+
+
+def _share_faults(lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
+    if lightning.get("limit_train_batches") == 0:
+        item = given["limit_train_batches"]
+        expectation = "a share above 0, or a whole number of batches; with 0 there is nothing to train on"
+        yield misfit("limit_train_batches", item.value, item.source, expectation)
 
 
 def _mode_faults(own: Mapping[str, Any]) -> Iterator[str]:

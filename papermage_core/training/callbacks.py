@@ -16,6 +16,7 @@ import torch
 
 from papermage_core.errors import CheckpointError
 from papermage_core.files import whole_text_file
+from papermage_core.training.module import EntityModule
 
 __all__ = ["History", "KeepBest", "SaveLast"]
 
@@ -38,11 +39,12 @@ class KeepBest(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the model if it is the best so far."""
-        f1 = trainer.callback_metrics.get("val_f1")
+        assert isinstance(pl_module, EntityModule)
+        f1 = pl_module.val_scores.get("val_f1")
         if trainer.sanity_checking or f1 is None:
             return
-        if self.best is None or float(f1) > self.best:
-            self.best = float(f1)
+        if self.best is None or f1 > self.best:
+            self.best = f1
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -131,10 +133,12 @@ class History(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's row."""
+        assert isinstance(pl_module, EntityModule)
+        metrics = trainer.callback_metrics or pl_module.val_scores
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         for name in ("train_loss", "val_loss", "val_f1", "val_precision", "val_recall"):
-            if name in trainer.callback_metrics:
-                row[name] = float(trainer.callback_metrics[name])
+            if name in metrics:
+                row[name] = float(metrics[name])
         row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         row["seconds"] = round(self._before + time.perf_counter() - self._start, 3)
         self.rows.append(row)

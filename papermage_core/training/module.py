@@ -93,6 +93,8 @@ class EntityModule(pl.LightningModule):
         self._score = score
         self._fingerprint = fingerprint
         self._decoded: dict[int, list[Decoded]] = {}
+        self.val_scores: dict[str, float] = {}
+        """What the last validation logged, kept here as well: with ``barebones=true`` Lightning logs nothing."""
 
     # Data
 
@@ -167,8 +169,9 @@ class EntityModule(pl.LightningModule):
             torch.distributed.all_gather_object(parts, decoded)
             decoded = {index: found for part in parts for index, found in part.items()}
         assert self._score is not None, "what is validated is scored"
-        for name, value in self._score(decoded).items():
-            self.log(f"val_{name}", value, prog_bar=name == "f1")
+        self.val_scores = {f"val_{name}": value for name, value in self._score(decoded).items()}
+        for name, value in self.val_scores.items():
+            self.log(name, value, prog_bar=name == "val_f1")
 
     # Resuming
 

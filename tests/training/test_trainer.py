@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+from papermage_core.training.trainer import RunResult
 
 SMALL = {"encoder.width": 32, "encoder.rows": 500, "enable_progress_bar": False, "batch_size": 4}
 
@@ -234,6 +235,18 @@ def test_a_run_can_overfit_a_few_batches(
 ) -> None:
     result = EntityClassificationTrainer(config(overfit_batches=2, max_epochs=2, val_data_path=val_file)).train()
     assert [row["step"] for row in history(result.folder)] == ["2", "4"]
+
+
+def test_a_barebones_run_keeps_the_best_model_too(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path, tmp_path: Path
+) -> None:
+    def run(name: str, **values: Any) -> RunResult:
+        given = {"val_data_path": val_file, "max_epochs": 3, "default_root_dir": tmp_path / name} | values
+        return EntityClassificationTrainer(config(**given, learning_rate=1e-2, head="crf")).train()
+
+    bare, full = run("bare", barebones=True), run("full")
+    assert bare.scores.to_json() == full.scores.to_json()
+    assert [row["val_f1"][:6] for row in history(bare.folder)] == [row["val_f1"][:6] for row in history(full.folder)]
 
 
 def test_other_options_are_not_resumed_with(config: Callable[..., EntityClassificationTrainConfig]) -> None:
