@@ -15,6 +15,7 @@ from papermage_core.config.keys import KINDS
 from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
 from papermage_core.config.words import expected
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.component import KEYS, kind_called
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
 
@@ -42,11 +43,13 @@ def help_overview(plugins: Plugins) -> str:
 
 
 def help_on(arguments: Sequence[str], plugins: Plugins) -> str:
-    """Return what is to be known of ``head=crf`` (its options), ``head``, ``seed`` or ``gradient_clip_val``."""
+    """Return what is to be known of ``head=crf`` or ``crf`` (its options), ``head``, ``seed`` or ``max_steps``."""
     return "\n\n".join(_help_on(*argument.partition("=")[::2], plugins) for argument in arguments)
 
 
 def _help_on(key: str, value: str, plugins: Plugins) -> str:
+    if value and (kind := kind_called(key)):
+        key = KEYS[kind]
     if key in KINDS:
         return _help_on_component(key, value or str(own_options()[key].default), plugins)
     if key in own_options():
@@ -58,7 +61,12 @@ def _help_on(key: str, value: str, plugins: Plugins) -> str:
     first, _, rest = key.partition(".")
     if first in KINDS and rest:
         return _help_on_component(first, str(own_options()[first].default), plugins)
-    raise ConfigError(unknown(key, COMMAND_LINE, "unknown option", [*own_options(), *lightning_parameters()]))
+    named = [] if value else [kind for kind in KINDS if plugins.named(KINDS[kind], key)]
+    if named:
+        return "\n\n".join(_help_on_component(kind, key, plugins) for kind in named)
+    components = (component.name for kind in KINDS.values() for component in plugins.components(kind))
+    known = [*own_options(), *lightning_parameters(), *components]
+    raise ConfigError(unknown(key, COMMAND_LINE, "unknown option", known))
 
 
 def _help_on_component(key: str, name: str, plugins: Plugins) -> str:

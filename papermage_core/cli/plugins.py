@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from papermage_core.cli._shell import add_common_flags, command_parser, run, say
-from papermage_core.errors import PluginError
+from papermage_core.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
     from papermage_core.plugin.component import Component
@@ -28,7 +28,7 @@ _KINDS = {
 _EXAMPLES = """\
 examples:
   papermage-plugins list
-  papermage-plugins info crf
+  papermage-plugins info head=crf
   papermage-plugins new acme --kind head
   papermage-plugins check crf head.dropout=0.2
 """
@@ -84,7 +84,7 @@ def _command(commands: Any, name: str, body: Any, text: str) -> argparse.Argumen
 
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="name of the component, or distribution:name")
+    parser.add_argument("name", help="name of the component, or distribution:name; head=NAME for that of a head")
     parser.add_argument("--kind", choices=list(_KINDS), help="what it is, where the name alone does not say")
 
 
@@ -167,7 +167,6 @@ def _results(plugins: Plugins, component: Component, overrides: Sequence[str]) -
 
 
 def _check_required(plugins: Plugins, component: Component, options: dict[str, Any]) -> None:
-    from papermage_core.errors import ConfigError
     from papermage_core.plugin.component import KEYS
     from papermage_core.plugin.options import describe_options
 
@@ -187,7 +186,6 @@ def _result_as_json(result: Any) -> dict[str, Any]:
 def _options(component: Component, overrides: Sequence[str]) -> dict[str, Any]:
     from papermage_core.config.given import from_overrides
     from papermage_core.config.structure import nest
-    from papermage_core.errors import ConfigError
     from papermage_core.plugin.component import KEYS
 
     prefix = f"{KEYS[component.kind]}."
@@ -208,25 +206,41 @@ def _plugins(arguments: argparse.Namespace) -> Plugins:
 
 def _named(plugins: Plugins, arguments: argparse.Namespace) -> list[Component]:
     """Return the components of a name: one of each kind that has it, of the kind given if one is."""
-    kinds = [_KINDS[arguments.kind]] if arguments.kind else list(_KINDS.values())
+    only, name = _kind_and_name(arguments)
     found, refusals = [], []
-    for kind in kinds:
+    for kind in [only] if only else _KINDS.values():
         try:
-            found.append(plugins.find(kind, arguments.name))
+            found.append(plugins.find(kind, name))
         except PluginError as exc:
-            if plugins.named(kind, arguments.name) or arguments.kind:
+            if plugins.named(kind, name) or only:
                 refusals.append(exc)
     if refusals:
         raise refusals[0]
     if not found:
-        raise plugins.unknown(arguments.name)
+        raise plugins.unknown(name)
     return found
+
+
+def _kind_and_name(arguments: argparse.Namespace) -> tuple[str | None, str]:
+    """Return what ``head=crf``, or ``crf`` and ``--kind head``, say."""
+    from papermage_core.plugin.component import kind_called
+
+    given = _KINDS[arguments.kind] if arguments.kind else None
+    word, _, name = arguments.name.partition("=")
+    typed = kind_called(word) if name else None
+    if typed is None:
+        return given, arguments.name
+    if given not in (None, typed):
+        raise ConfigError(f"{arguments.name} and --kind {arguments.kind} contradict each other: give one of them")
+    return typed, name
 
 
 def _one(found: list[Component]) -> list[Component]:
     if len(found) > 1:
-        choices = " or ".join(f"--kind {kind}" for kind, value in _KINDS.items() if value in {c.kind for c in found})
-        raise PluginError(f"{found[0].name!r} is the name of several components; choose with {choices}")
+        from papermage_core.plugin.component import KEYS
+
+        choices = " or ".join(f"{KEYS[component.kind]}={component.name}" for component in found)
+        raise PluginError(f"{found[0].name!r} is the name of several components; type {choices}")
     return found
 
 

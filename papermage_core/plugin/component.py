@@ -9,7 +9,7 @@ from typing import Literal
 
 import attrs
 
-__all__ = ["KEYS", "Component", "Status", "canonical"]
+__all__ = ["KEYS", "Component", "Status", "canonical", "kind_called"]
 
 Status = Literal["ok", "blocked", "clash", "broken"]
 
@@ -23,6 +23,15 @@ KEYS: Mapping[str, str] = {
 """Kind of component → the key of the config that names one."""
 
 CORE = "papermage-core"
+
+
+def kind_called(word: str) -> str | None:
+    """Return the kind that a word calls: the kind itself, its key in a config, or its last word; else None.
+
+    >>> kind_called("label_scheme"), kind_called("scheme"), kind_called("head"), kind_called("hed")
+    ('label_scheme', 'label_scheme', 'model_head', None)
+    """
+    return next((kind for kind, key in KEYS.items() if word in (kind, key, kind.rpartition("_")[2])), None)
 
 
 def canonical(distribution: str) -> str:

@@ -69,6 +69,11 @@ def test_help_on_a_component_lists_its_options_with_type_and_default(capsys: pyt
         ("warmup_steps", "above 1: their number"),
         ("gradient_clip_val", "a number or 'none'"),
         ("head.dropout", "head=linear"),
+        ("crf", "head=crf of distribution 'papermage_core'"),
+        ("span", "label_scheme=span of distribution 'papermage_core'"),
+        ("span", "head=span of distribution 'papermage_core'"),
+        ("scheme=span", "label_scheme=span of distribution 'papermage_core'"),
+        ("model_head=crf", "head=crf of distribution 'papermage_core'"),
     ],
 )
 def test_help_on_one_thing(capsys: pytest.CaptureFixture[str], topic: str, part: str) -> None:

@@ -105,6 +105,14 @@ def test_info_of_a_name_of_two_kinds_describes_both_or_the_kind_given(install, c
     assert "label_scheme=bio" not in run(capsys, "info", "bio", "--kind", "head")[1]
 
 
+@pytest.mark.parametrize(
+    ("typed", "key"),
+    [("head=span", "head"), ("scheme=span", "label_scheme"), ("label_scheme=papermage_core:span", "label_scheme")],
+)
+def test_the_kind_may_be_typed_before_the_name(capsys, typed, key):
+    assert [item["kind"].endswith(key) for item in json.loads(run(capsys, "info", typed, "--json")[1])] == [True]
+
+
 def test_info_of_an_extension_lists_its_hooks(install, capsys):
     source = "from papermage_core.plugin import hookimpl\n@hookimpl\ndef papermage_evaluated(split): ...\n"
     install("acme", {"papermage.extension": {"watcher": "acme"}}, acme=source)
@@ -116,9 +124,14 @@ def test_info_of_an_extension_lists_its_hooks(install, capsys):
     [
         (["info", "lineer"], 4, "no component is named 'lineer'; known: "),
         (["info", "bio", "--kind", "head"], 4, "head=bio: unknown model head"),
+        (["info", "hed=crf"], 4, "no component is named 'hed=crf'"),
+        (["info", "head=crff"], 4, "head=crff: unknown model head"),
+        (["info", "head=crf", "--kind", "scheme"], 2, "contradict each other"),
+        (["check", "span"], 4, "type label_scheme=span or head=span"),
         (["check", "io", "head.dropout=1"], 2, "head.dropout: expected an option of the component, label_scheme.NAME"),
         (["check", "hf"], 2, "add encoder.model_name_or_path=..."),
         (["new", "Bad Name", "--kind", "head"], 2, "is no name for a component"),
+        (["new", "crf", "--kind", "head"], 2, "head=crf is given by distribution 'papermage_core' "),
     ],
 )
 def test_what_cannot_be_done_is_a_message_and_an_exit_code(capsys, arguments, code, message):

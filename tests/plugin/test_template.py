@@ -94,6 +94,17 @@ def test_a_name_that_is_no_good_is_refused(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_is_taken_by_another_distribution_of_the_same_kind_only(install, tmp_path, monkeypatch):
+    install("papermage-mine", {"papermage.model_head": {"mine": "mine"}}, mine="")
+    monkeypatch.setenv("PAPERMAGE_BLOCK_PLUGINS", "papermage_core")
+    with pytest.raises(ConfigError, match="head=crf is given by distribution 'papermage_core'"):
+        generate("crf", "model_head", tmp_path)
+    assert [generate(name, "model_head", tmp_path).name for name in ("bio", "mine")] == [
+        "papermage-bio",
+        "papermage-mine",
+    ]
+
+
 def test_nothing_is_written_over(tmp_path, capsys):
     assert main(["new", "acme", "--kind", "head", "--into", str(tmp_path)]) == 0
     assert "tox" in capsys.readouterr().out
