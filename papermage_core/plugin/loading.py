@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import io
@@ -10,7 +11,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import pluggy
@@ -115,19 +116,28 @@ def _import(component: Component) -> Any:
     return importlib.metadata.EntryPoint(name=component.name, value=component.value, group=group).load()
 
 
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Compiles a file each time: cached bytecode counts as fresh if time, in seconds, and size are the source's."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _import_file(path: Path, digest: str) -> ModuleType:
     """Return the module of a file: the one imported before only if the file has not changed since."""
-    name = f"papermage_plugin_file_{path.stem}_{digest}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise ImportError(f"{str(path)!r} does not end in .py")
+    name = f"papermage_plugin_file_{path.stem}_{digest}"
+    loader = _SourceLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)
     if before is not None and getattr(before, "__file__", None) == module.__file__:
         return before
     sys.modules[name] = module  # attrs and pickle look a class's module up by name
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -178,7 +179,9 @@ def test_a_file_that_gives_nothing_is_refused_by_its_name(tmp_path: Path, conten
 def test_a_file_that_has_changed_is_read_again(tmp_path: Path, head_source: str):
     file = tmp_path / "my_head.py"
     file.write_text(head_source)
+    os.utime(file, (0, 0))
     before = Plugins([file]).config_class("model_head", "my_head")
     assert Plugins([file]).config_class("model_head", "my_head") is before
     file.write_text(head_source.replace("option(8,", "option(9,"))
+    os.utime(file, (0, 0))  # of the same size and time: cached bytecode would be taken for fresh
     assert Plugins([file]).config_class("model_head", "my_head")().hidden == 9
