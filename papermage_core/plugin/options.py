@@ -103,6 +103,17 @@ def type_name(hint: Any) -> str:
 
 def faults_of_config_class(config_class: type[Any]) -> list[str]:
     """Return what keeps a config class from being one, each fault with what to do; empty if it is in order."""
+    faults = _faults_within(config_class)
+    if attrs.has(config_class) and any(field.init and field.alias == "name" for field in attrs.fields(config_class)):
+        faults.append(
+            "option 'name' cannot be given: in a config, 'name' is the component's own, as in head: {name: crf}; "
+            "call the option otherwise"
+        )
+    return faults
+
+
+def _faults_within(config_class: type[Any]) -> list[str]:
+    """Return the faults that a class of nested options may have as well."""
     if "__attrs_attrs__" not in vars(config_class):
         return ["it is not decorated: write @attrs.frozen(kw_only=True) above it"]
     faults = [*_faults_of_class(config_class)]
@@ -114,7 +125,7 @@ def faults_of_config_class(config_class: type[Any]) -> list[str]:
         hint = hints.get(field.name)
         faults += [f"option {field.name!r} {fault}" for fault in _faults_of_field(field, hint)]
         if isinstance(hint, type) and attrs.has(hint):
-            nested = faults_of_config_class(hint)
+            nested = _faults_within(hint)
             faults += [f"option {field.name!r}, of the class {hint.__name__}: {fault}" for fault in nested]
     return faults
 

@@ -35,6 +35,16 @@ class Config(ComponentConfig):
     hidden: int = attrs.field(init=False, default=3)
 
 
+@attrs.frozen(kw_only=True)
+class Named(ComponentConfig):
+    name: str = option("q", help="what it is called")
+
+
+@attrs.frozen(kw_only=True)
+class Holder(ComponentConfig):
+    named: Named = Named()
+
+
 def test_options_come_in_order_with_type_default_help_and_limits():
     found = [(o.name, o.type, o.default, o.help, dict(o.limits)) for o in describe_options(Config)]
     assert found == [
@@ -54,6 +64,12 @@ def test_an_option_without_default_is_required():
 
 def test_a_config_of_all_allowed_types_has_no_fault():
     assert faults_of_config_class(Config) == []
+
+
+def test_an_option_called_name_is_refused_at_the_top_only():
+    assert faults_of_config_class(Holder) == []
+    (fault,) = faults_of_config_class(Named)
+    assert fault.startswith("option 'name' cannot be given")
 
 
 @pytest.mark.parametrize(
