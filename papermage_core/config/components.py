@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.config.keys import KINDS
+from papermage_core.config.merge import MODEL
 from papermage_core.config.structure import nest, structure
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import (
     ContextEncoderConfig,
     DocumentReaderConfig,
@@ -81,8 +83,20 @@ def _loader(plugins: Plugins, kind: str, name: str) -> Callable[[], Any]:
 def _structurer(
     cls: type[Any], key: str, name: str, options: Mapping[str, Any], sources: Mapping[str, str]
 ) -> Callable[[], Any]:
+    if sources.get(f"{key}.{MODEL}") == MODEL and MODEL not in {option.name for option in describe_options(cls)}:
+        return _refuser_of_model(name, options[f"{key}.{MODEL}"], sources)
     own = {dotted[len(key) + 1 :]: value for dotted, value in options.items() if dotted.startswith(f"{key}.")}
     return lambda: structure(cls, nest(own), key=key, name=name, sources=sources)
+
+
+def _refuser_of_model(name: str, model: object, sources: Mapping[str, str]) -> Callable[[], Any]:
+    def refuse() -> Any:
+        raise ConfigError(
+            f"{MODEL}={model} ({sources[MODEL]}) names a pretrained model, and encoder={name} ({sources['encoder']}) "
+            f"takes none: type encoder=hf, or leave out {MODEL}"
+        )
+
+    return refuse
 
 
 def _all(makers: Mapping[str, Callable[[], Any]], fault: type[PluginError] | type[ConfigError]) -> dict[str, Any]:
@@ -110,14 +124,14 @@ def _check_fit(head: ModelHeadConfig, scheme: LabelSchemeConfig, names: Mapping[
     heads = _fitting(plugins, "model_head", scheme.targets)
     raise ConfigError(
         f"head={names['head']} learns {head.targets} and label_scheme={names['label_scheme']} makes {scheme.targets}: "
-        f"they do not fit. {_choices('head', names['head'], 'label_scheme', schemes)}; "
-        f"{_choices('label_scheme', names['label_scheme'], 'head', heads)}."
+        f"they do not fit; {_choices('head', names['head'], 'label_scheme', schemes)}; "
+        f"{_choices('label_scheme', names['label_scheme'], 'head', heads)}"
     )
 
 
 def _choices(key: str, name: str, other: str, found: Sequence[str]) -> str:
     listed = " or ".join(f"{other}={choice}" for choice in found) or f"no {other} that is installed"
-    return f"with {key}={name} fits {listed}"
+    return f"with {key}={name}, {listed} fits"
 
 
 def _fitting(plugins: Plugins, kind: str, targets: str) -> list[str]:

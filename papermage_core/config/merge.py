@@ -8,11 +8,11 @@ from papermage_core.config.given import Given
 from papermage_core.config.keys import KINDS
 from papermage_core.config.values import MisfitError, read
 
-__all__ = ["DERIVED", "merge", "name_encoder", "name_scheme"]
+__all__ = ["DERIVED", "MODEL", "merge", "name_encoder", "name_scheme"]
 
-_MODEL = "model_name_or_path"
+MODEL = "model_name_or_path"
 _SPAN_HEAD = "head=span"
-DERIVED = frozenset({_MODEL, _SPAN_HEAD})
+DERIVED = frozenset({MODEL, _SPAN_HEAD})
 """Sources of values that follow from other values."""
 
 _ENCODER_MODEL = "encoder.model_name_or_path"
@@ -43,13 +43,13 @@ def name_encoder(given: Mapping[str, Given]) -> tuple[dict[str, Given], list[str
     named = dict(given)
     if not _names_model(given) or _evaluates(given):
         return named, []
-    model = given[_MODEL]
-    named.setdefault("encoder", Given("encoder", "hf", _MODEL))
-    other = named.setdefault(_ENCODER_MODEL, Given(_ENCODER_MODEL, model.value, _MODEL))
+    model = given[MODEL]
+    named.setdefault("encoder", Given("encoder", "hf", MODEL))
+    other = named.setdefault(_ENCODER_MODEL, Given(_ENCODER_MODEL, model.value, MODEL))
     if other.value == model.value:
         return named, []
     return named, [
-        f"{_ENCODER_MODEL}={other.value} ({other.source}) and {_MODEL}={model.value} ({model.source}) contradict each "
+        f"{_ENCODER_MODEL}={other.value} ({other.source}) and {MODEL}={model.value} ({model.source}) contradict each "
         "other: give one of them"
     ]
 
@@ -68,7 +68,7 @@ def _let_the_model_give_way(merged: dict[str, Given], new: Mapping[str, Given]) 
         if "encoder" not in new and "encoder" in merged and not _is_hf(merged["encoder"]):
             _drop(merged, "encoder")
     elif _ENCODER_MODEL in new or ("encoder" in new and not _is_hf(new["encoder"])):
-        merged.pop(_MODEL, None)
+        merged.pop(MODEL, None)
 
 
 def _drop(merged: dict[str, Given], key: str) -> None:
@@ -78,7 +78,7 @@ def _drop(merged: dict[str, Given], key: str) -> None:
 
 def _names_model(given: Mapping[str, Given]) -> bool:
     try:
-        return _MODEL in given and read(given[_MODEL].value, str | None) is not None
+        return MODEL in given and read(given[MODEL].value, str | None) is not None
     except MisfitError:
         return False  # told of as any value of a wrong type
 

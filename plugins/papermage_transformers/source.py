@@ -49,7 +49,7 @@ def explained(name: str) -> Iterator[None]:
         raise
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(f"{_KEY}: cannot load {name!r}: {cause}. {_advice(name)}") from error
+        raise ConfigError(f"{_KEY}: cannot load {name!r}: {cause.rstrip('.')}. {_advice(name)}") from error
 
 
 def _advice(name: str) -> str:

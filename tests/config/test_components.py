@@ -147,8 +147,8 @@ def test_a_head_and_a_scheme_that_do_not_fit_list_the_pairs_that_do(mine: Path) 
 
     (fault,) = caught.value.faults
     assert "head=mine learns spans and label_scheme=bio makes tags: they do not fit" in fault
-    assert "with head=mine fits label_scheme=span" in fault
-    assert "with label_scheme=bio fits head=crf or head=linear" in fault
+    assert "; with head=mine, label_scheme=span fits; " in fault
+    assert "with label_scheme=bio, head=crf or head=linear fits" in fault
 
 
 def test_a_scheme_without_a_legal_sequence_is_refused(mine: Path) -> None:
@@ -172,6 +172,20 @@ def test_faults_of_several_components_are_told_at_once(mine: Path) -> None:
         "head.dropout",
         "reader.enc",
     ]
+
+
+def test_a_pretrained_model_is_for_an_encoder_that_takes_one(mine: Path) -> None:
+    given = {"model_name_or_path": "org/model", "encoder.width": "x", "head.dropout": "x"}
+    with pytest.raises(ConfigError) as caught:
+        config(**given, encoder="compact").components()
+    first, second = caught.value.faults
+    assert first == (
+        "model_name_or_path=org/model (Python) names a pretrained model, and encoder=compact (Python) takes none: "
+        "type encoder=hf, or leave out model_name_or_path"
+    )
+    assert second.startswith("head.dropout='x'")
+    made = config(model_name_or_path="org/model", encoder="mine", reader="mine", plugins_path=mine, head="crf")
+    assert made.components().encoder.model_name_or_path == "org/model"  # type: ignore[attr-defined]
 
 
 def test_components_that_cannot_be_had_are_told_at_once() -> None:
