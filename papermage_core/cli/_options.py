@@ -13,6 +13,7 @@ from papermage_core.config.faults import misfit, read_option, unknown
 from papermage_core.config.given import from_overrides
 from papermage_core.config.structure import nest, structure
 from papermage_core.config.values import MisfitError
+from papermage_core.data.readers import reader_of
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
@@ -53,7 +54,7 @@ def build_reader(name: str, options: dict[str, Any], plugins: Plugins) -> Docume
     """Return the document reader of a name, with its options."""
     config_class = plugins.config_class("document_reader", name)
     config: DocumentReaderConfig = structure(config_class, nest(options), key="reader", name=name)
-    return config.build()
+    return reader_of(config)
 
 
 def options_help(cls: type[Any]) -> str:

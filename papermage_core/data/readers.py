@@ -12,13 +12,14 @@ from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
 
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, PluginError
+from papermage_core.plugin.manager import Plugins
 
 if TYPE_CHECKING:
     from papermage_core.document import Document
-    from papermage_core.plugin.spec import DocumentReader
+    from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig
 
-__all__ = ["LocatedDocument", "LocatingReader", "expand_paths", "iter_documents", "open_bytes"]
+__all__ = ["LocatedDocument", "LocatingReader", "expand_paths", "iter_documents", "open_bytes", "reader_of"]
 
 STDIN = "-"
 _JSONL = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -38,9 +39,37 @@ class LocatedDocument:
 class LocatingReader(Protocol):
     """A reader that tells the line of each document, and may list the faults it passed over in ``faults``."""
 
-    def read_located(self, path: Path) -> Iterator[tuple[int, Document]]:
+    def read_located(self, path: Path) -> Iterator[tuple[int | None, Document]]:
         """Yield pairs of line and document."""
         ...
+
+
+def reader_of(config: DocumentReaderConfig) -> DocumentReader:
+    """Return the config's reader, which knows the file endings that are the config's."""
+    return _ConfiguredReader(config)
+
+
+class _ConfiguredReader:
+    """The reader of a config, and the ``suffixes`` of the config: a plugin's reader need not repeat them."""
+
+    def __init__(self, config: DocumentReaderConfig) -> None:
+        self.suffixes = config.suffixes or _JSONL
+        self._reader = config.build()
+
+    @property
+    def faults(self) -> list[DataError]:
+        """The faults that the reader passed over."""
+        return getattr(self._reader, "faults", [])
+
+    def read(self, path: Path) -> Iterator[Document]:
+        """Yield the documents of a file."""
+        return self._reader.read(path)
+
+    def read_located(self, path: Path) -> Iterator[tuple[int | None, Document]]:
+        """Yield pairs of line, where the reader tells it, and document."""
+        if isinstance(self._reader, LocatingReader):
+            return self._reader.read_located(path)
+        return ((None, document) for document in self._reader.read(path))
 
 
 def iter_documents(paths: str | Path | Sequence[str | Path], *, reader: DocumentReader) -> Iterator[LocatedDocument]:
@@ -48,15 +77,47 @@ def iter_documents(paths: str | Path | Sequence[str | Path], *, reader: Document
 
     A path may be a file, a folder (its files with the reader's ``suffixes``, JSON Lines if it has none), a glob, or
     ``-`` for stdin; a string may hold several with commas between. Raises DataError, before anything is read, for a
-    path that is not there and a folder without such files; and for what the reader refuses.
+    path that is not there and a folder without such files; and for what the reader refuses, with the reader to name
+    instead if the ending of the file is another's.
     """
     for path in expand_paths(paths, suffixes=getattr(reader, "suffixes", _JSONL)):
-        if isinstance(reader, LocatingReader):
-            for line, document in reader.read_located(path):
-                yield LocatedDocument(document, path, line)
-        else:
-            for document in reader.read(path):
-                yield LocatedDocument(document, path, None)
+        known = len(_faults(reader))
+        try:
+            yield from _located(path, reader)
+        except DataError as exc:
+            exc.message = _other_reader(path, reader) + exc.message
+            raise
+        for fault in _faults(reader)[known : known + 1]:
+            fault.message = _other_reader(path, reader) + fault.message
+
+
+def _faults(reader: DocumentReader) -> Sequence[DataError]:
+    return getattr(reader, "faults", ())
+
+
+def _located(path: Path, reader: DocumentReader) -> Iterator[LocatedDocument]:
+    if isinstance(reader, LocatingReader):
+        for line, document in reader.read_located(path):
+            yield LocatedDocument(document, path, line)
+    else:
+        for document in reader.read(path):
+            yield LocatedDocument(document, path, None)
+
+
+def _other_reader(path: Path, reader: DocumentReader) -> str:
+    """Return what to say first of a file that cannot be read, if its ending is another reader's than this one's."""
+    stated = getattr(reader, "suffixes", None)
+    if stated is None or path.name.endswith(tuple(stated)):
+        return ""
+    plugins = Plugins()
+    for component in plugins.components("document_reader"):
+        try:
+            suffixes = plugins.config_class(component.kind, component.qualified).suffixes
+        except PluginError:
+            continue
+        if path.name.endswith(tuple(suffixes)):
+            return f"a file of this ending wants reader={component.name}; without it: "
+    return ""
 
 
 def expand_paths(paths: str | Path | Sequence[str | Path], *, suffixes: Sequence[str] = _JSONL) -> list[Path]:
