@@ -1,9 +1,8 @@
-"""``papermage-data split`` and ``convert``: documents in, JSON Lines out."""
+"""``papermage-data split``: whole documents, dealt out to files."""
 
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,32 +10,14 @@ from typing import TYPE_CHECKING
 
 from papermage_core.data.digest import text_digest
 from papermage_core.data.readers import STDIN, iter_documents
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import DataError
 from papermage_core.files import whole_file
 from papermage_core.plugin.spec import DocumentReader
 
 if TYPE_CHECKING:
-    from papermage_core.cli.data import Convert, Split
+    from papermage_core.cli.data import Split
 
-__all__ = ["convert", "split"]
-
-
-def convert(options: Convert, reader: DocumentReader) -> int:
-    """Write all documents as JSON Lines, the file whole or not at all; return how many."""
-    if options.output_path.endswith(".parquet"):
-        raise ConfigError(
-            f"output_path={options.output_path}: JSON Lines are written; for Parquet call "
-            "papermage_readers.parquet.write_parquet in Python"
-        )
-    documents = iter_documents(options.data_path, reader=reader)
-    with ExitStack() as stack:
-        plain = options.output_path == STDIN
-        file = sys.stdout.buffer if plain else stack.enter_context(whole_file(options.output_path))
-        count = 0
-        for located in documents:
-            file.write(located.document.to_bytes() + b"\n")
-            count += 1
-    return count
+__all__ = ["split"]
 
 
 def split(options: Split, reader: DocumentReader) -> dict[Path, int]:

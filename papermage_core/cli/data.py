@@ -68,7 +68,9 @@ class Split(Source):
 class Convert(Source):
     """Options of ``convert``."""
 
-    output_path: str = option(help="JSON Lines file to write, .gz compressed; - for standard output")
+    output_path: str = option(
+        help="file to write: JSON Lines, .gz compressed, or .parquet; - for standard output; or a last PATH that is new"
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check", Check, _check, "list everything that is wrong or odd, with its place"),
         ("stats", Labelled, _stats, "count documents, units, contexts, labels and lengths"),
         ("split", Split, _split, "deal whole documents out to files, by a seed"),
-        ("convert", Convert, _convert, "write what any reader reads as JSON Lines"),
+        ("convert", Convert, _convert, "write what any reader reads as JSON Lines or Parquet"),
         ("view", View, _view, "show the text of a document with its labels marked"),
     ):
         _add_command(commands, name, options, body, text)
@@ -172,8 +174,9 @@ def _split(arguments: argparse.Namespace) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from papermage_core.cli._data_split import convert
+    from papermage_core.cli._data_convert import convert, with_output_path
 
+    arguments.words = with_output_path(arguments.words)
     options, reader = _read(Convert, arguments)
     documents = convert(options, reader)
     if options.output_path == "-":

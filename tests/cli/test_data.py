@@ -238,6 +238,66 @@ def test_convert_that_meets_a_broken_line_leaves_the_old_file(tmp_path: Path, ru
     assert target.read_text() == "old"
 
 
+def test_convert_takes_a_last_path_that_is_new_as_the_output(tmp_path: Path, run: Run) -> None:
+    path, target = write(tmp_path / "a.jsonl", document()), tmp_path / "b.jsonl"
+    assert run("convert", path, target)[:2] == (0, f"{target}: 1 documents\n")
+    code, _, err = run("convert", path, target)
+    assert code == 2
+    assert f"to write over {target}, which is there already, type output_path={target}" in err
+    assert run("convert", f"data_path={path}", tmp_path / "c.jsonl", "reader.lenient=no")[0] == 0
+    assert run("convert", path)[0] == 2
+
+
+def test_convert_writes_parquet_and_reads_it_again(tmp_path: Path, run: Run) -> None:
+    pytest.importorskip("pyarrow")
+    given = write(tmp_path / "a.jsonl", *many(3))
+    assert run("convert", given, tmp_path / "b.parquet")[0] == 0
+    assert run("convert", tmp_path / "b.parquet", tmp_path / "c.jsonl", "reader=parquet")[0] == 0
+    assert names(tmp_path / "c.jsonl") == names(given)
+    code, _, err = run("convert", write(given, document(), "{"), f"output_path={tmp_path / 'b.parquet'}")
+    assert (code, "line 2" in err) == (3, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "b.parquet", "c.jsonl"]
+    assert len(json.loads(run("stats", tmp_path / "b.parquet", "reader=parquet", "--json")[1])) > 1
+
+
+PLUGIN = """
+import attrs
+from papermage_core.plugin import DocumentReaderConfig, hookimpl
+papermage_names = {{"document_reader": ["lines"]}}
+def {function}(documents, path):
+    import {module}
+    found = list(documents)
+    path.write_text("".join(document.symbols for document in found))
+    return len(found)
+@attrs.frozen(kw_only=True)
+class Config(DocumentReaderConfig):
+    def build(self): ...
+@hookimpl
+def papermage_document_reader(): return Config
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "module", "code", "message"),
+    [
+        ("write_lines", "json", 0, "b.lines: 1 documents"),
+        ("write_lines", "no_such_module", 4, "writing it needs no_such_module; type: pip install no_such_module"),
+        ("lines", "json", 2, "reader=lines reads such files, and nothing writes them"),
+    ],
+)
+def test_convert_asks_the_module_of_a_reader_to_write(
+    tmp_path: Path, run: Run, function: str, module: str, code: int, message: str
+) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(PLUGIN.format(function=function, module=module))
+    found, out, err = run(
+        "convert", write(tmp_path / "a.jsonl", document()), tmp_path / "b.lines", f"plugins_path={plugin}"
+    )
+    assert found == code
+    assert message in out + err
+    assert (tmp_path / "b.lines").exists() == (code == 0)
+
+
 # view
 
 
