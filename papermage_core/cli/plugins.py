@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", _check, "run the conformance suite of a component")
     _add_name(check)
+    check.add_argument(
+        "--sample", type=Path, action="append", default=[], metavar="FILE", help="a file for a reader to read"
+    )
     check.add_argument("options", nargs="*", metavar="KEY=VALUE", help="options to check it with, as for training")
     return parser
 
@@ -140,7 +143,7 @@ def _new(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace) -> int:
     plugins = _plugins(arguments)
     (component,) = _one(_named(plugins, arguments))
-    results = list(_results(plugins, component, arguments.options))
+    results = list(_results(plugins, component, arguments.options, arguments.sample))
     failed = [result for result in results if not result.passed]
     if arguments.json:
         report = {**_as_json(component), "passed": not failed, "checks": [_result_as_json(r) for r in results]}
@@ -151,10 +154,22 @@ def _check(arguments: argparse.Namespace) -> int:
         for result in failed:
             say(f"\n{result.name}:\n  {result.problem}")
         say(f"\n{component}: {len(results) - len(failed)} of {len(results)} checks passed")
+        if component.kind == "document_reader":
+            say(_unchecked(arguments))
     return 1 if failed else 0
 
 
-def _results(plugins: Plugins, component: Component, overrides: Sequence[str]) -> Any:
+def _unchecked(arguments: argparse.Namespace) -> str:
+    """Return what a reader's author has to do to have all of it checked."""
+    rest = "that broken files are refused; in your tests, subclass DocumentReaderSuite with samples and broken"
+    if arguments.sample:
+        return f"Not checked: {rest}"
+    return f"Not checked: that files are read, type --sample FILE for that; {rest}"
+
+
+def _results(plugins: Plugins, component: Component, overrides: Sequence[str], samples: Sequence[Path]) -> Any:
+    if samples and component.kind != "document_reader":
+        raise ConfigError(f"--sample is for document readers, and {component.name!r} is none")
     try:
         from papermage_core.testing.runner import run_suite, suite_for
     except ModuleNotFoundError as exc:
@@ -163,7 +178,8 @@ def _results(plugins: Plugins, component: Component, overrides: Sequence[str]) -
         raise PluginError("papermage-plugins check needs hypothesis; type: pip install hypothesis") from exc
     options = _options(component, overrides)
     _check_required(plugins, component, options)
-    return run_suite(suite_for(component.kind, component.qualified, [options], plugins))
+    contents = {path.name: path.read_bytes() for path in samples}
+    return run_suite(suite_for(component.kind, component.qualified, [options], plugins, contents))
 
 
 def _check_required(plugins: Plugins, component: Component, options: dict[str, Any]) -> None:

@@ -41,24 +41,37 @@ class CheckResult:
 
 
 def suite_for(
-    kind: str, name: str, options: Sequence[Mapping[str, Any]] = ({},), plugins: Plugins | None = None
+    kind: str,
+    name: str,
+    options: Sequence[Mapping[str, Any]] = ({},),
+    plugins: Plugins | None = None,
+    samples: Mapping[str, bytes] | None = None,
 ) -> type[Any]:
     """Return the suite of a component, by its name; ``plugins`` is where it is looked for.
 
-    A reader's suite has no files to read: it holds what can be checked without.
+    A reader's suite reads ``samples``, file name → content; it holds what can be checked with them, or without any.
     """
     members: dict[str, Any] = {"component": name, "kind": kind, "plugins": plugins or Plugins()}
     if kind != "extension":
         members["options"] = tuple(options)
     base = SUITES[kind]
     if kind == "document_reader":
-        base = type("ReaderWithoutFiles", (ComponentSuite,), _without_files(base))
+        base = type("ReaderSuite", (ComponentSuite,), _parts_for(base, samples or {}))
     return type(f"Suite_{kind}", (base,), members)
 
 
-def _without_files(suite: type[Any]) -> dict[str, Any]:
-    names = ("test_a_missing_file_is_refused_by_its_name", "test_the_file_endings_begin_with_a_dot")
-    return {name: vars(suite)[name] for name in names}
+_NEED_SAMPLES = (
+    "test_documents_are_read_one_by_one",
+    "test_documents_can_be_written_and_read_again",
+    "test_reading_twice_gives_the_same",
+)
+_NEED_BROKEN = "test_a_broken_file_is_refused_by_its_name"
+
+
+def _parts_for(suite: type[Any], samples: Mapping[str, bytes]) -> dict[str, Any]:
+    left_out = (_NEED_BROKEN, *(() if samples else _NEED_SAMPLES))
+    parts = {name: part for name, part in vars(suite).items() if not name.startswith("__") and name not in left_out}
+    return parts | {"samples": samples}
 
 
 def run_suite(suite: type[Any], only: str = "") -> Iterator[CheckResult]:

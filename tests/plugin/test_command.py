@@ -182,6 +182,24 @@ def test_check_says_what_failed_and_why(tmp_path, capsys):
     assert "To fix it: make decode the inverse of encode" in out
 
 
+def test_check_of_a_reader_reads_samples_and_says_what_it_did_not_check(tmp_path, capsys):
+    sound, empty = tmp_path / "a.jsonl", tmp_path / "empty.jsonl"
+    sound.write_text('{"symbols": "a b", "metadata": {}, "entities": {}}\n')
+    empty.write_text("")
+    code, out, _ = run(capsys, "check", "jsonl")
+    assert (code, "one by one" in out) == (0, False)
+    assert "Not checked: that files are read, type --sample FILE for that; that broken files are refused" in out
+    code, out, _ = run(capsys, "check", "jsonl", "--sample", str(sound))
+    assert code == 0
+    assert "ok     documents are read one by one" in out
+    assert "Not checked: that broken files are refused" in out
+    code, out, _ = run(capsys, "check", "jsonl", "--sample", str(sound), "--sample", str(empty))
+    assert code == 1
+    assert "empty.jsonl: this file holds no document" in out
+    assert run(capsys, "check", "jsonl", "--sample", str(tmp_path / "missing"))[0] == 1
+    assert "is for document readers" in run(capsys, "check", "io", "--sample", str(sound))[2]
+
+
 def test_quiet_holds_before_and_after_the_command(install, capsys, head_source):
     install("acme", {HEADS: {"acme": "acme"}}, acme="print('hello')\n" + head_source)
     assert run(capsys, "-q", "info", "acme")[2] == ""
