@@ -90,7 +90,7 @@ def _queries(data: bytes, magelib: Any) -> list[Record]:
     def fresh() -> Document:
         """Return the document without the arrays that queries derive and keep."""
         for layer in doc._layers.values():
-            for derived in ("span_offsets", "box_offsets"):
+            for derived in ("span_offsets", "box_offsets", "one_span_each", "spans_follow"):
                 layer._places().__dict__.pop(derived, None)
         return doc
 

@@ -40,6 +40,18 @@ class Columns:
         """Where each entity's rows begin in the boxes. Shape (entities + 1,)."""
         return offsets_of(self.boxes.entity, self.entities)
 
+    @cached_property
+    def one_span_each(self) -> bool:
+        """Whether each entity has one span."""
+        owner = self.spans.entity
+        return len(owner) == self.entities and bool((owner[1:] > owner[:-1]).all())
+
+    @cached_property
+    def spans_follow(self) -> bool:
+        """Whether each entity has one span, none is empty, and each begins where the one before it ends, or later."""
+        start, stop = self.spans.start, self.spans.stop
+        return self.one_span_each and bool((start < stop).all()) and bool((start[1:] >= stop[:-1]).all())
+
     @classmethod
     def of_entities(cls, entities: Sequence[Entity]) -> Columns:
         """Return the columns of entities as they are now."""

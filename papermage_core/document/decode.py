@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
+from papermage_core.document.cuts import Cuts, cut_layers
 from papermage_core.document.encode import numpy_value
 from papermage_core.document.explain import (
     check_keys_stand_once,
@@ -95,12 +96,23 @@ class _DocumentRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     relations: Any | UnsetType = UNSET
 
 
+@attrs.frozen(eq=False)
+class _JsonLayer:
+    name: str
+    raw: msgspec.Raw
+    places: Places
+    has_extras: bool
+    """Whether some entity may have keys that nobody here knows."""
+
+
 class _OpenDocumentRecord(msgspec.Struct, gc=False):
     symbols: _Symbols
     entities: dict[_LayerName, msgspec.Raw]
     metadata: _Metadata | UnsetType = UNSET
     relations: Any | UnsetType = UNSET
 
+
+_AnyDocumentRecord = _DocumentRecord | _OpenDocumentRecord
 
 _told = threading.local()
 
@@ -121,27 +133,23 @@ def decode_bytes(data: bytes | bytearray | memoryview | str, *, lenient: bool) -
     if line.startswith(_BYTE_ORDER_MARK):
         line = line[len(_BYTE_ORDER_MARK) :]
     check_utf8(line)
-    found = _decode_once(_decode_usual, line)
-    known_keys = found is not None
-    found = found or _decode_once(_decode_open, line)
-    layers = None if found is None else _layers(found)
-    if found is None or layers is None:
+    cuts = cut_layers(line)
+    usual = (None if cuts is None else _decode_usual_bytes(line, cuts)) or _decode_usual_bytes(line, Cuts(line, {}))
+    if usual is None:
         return decode_dict(parse(line), lenient=lenient)
+    found, layers = usual
     metadata = {} if found.metadata is UNSET else found.metadata.value
-    places = {name: layer_places for name, (layer_places, _) in layers.items()}
+    places = {layer.name: layer.places for layer in layers}
     if _lists_of(places) + found.symbols.value.count("[") != _count_byte(line, b"["):
         check_keys_stand_once(line, places)
     extras = {} if found.relations is UNSET else {RelationsFieldName: found.relations}
     images = None
-    if not known_keys:
+    if not isinstance(found, _DocumentRecord):
         extras, images = _unknown_keys(line, document_id(metadata))
     source = JsonSource(line)
-    source.layers = {key.value: raw for key, raw in found.entities.items()}
-
-    def rows_of(name: str) -> Rows:
-        return JsonRows(source, name, layers[name][1])
-
-    return _assemble(found.symbols.value, images, metadata, places, rows_of, extras, lenient)
+    source.layers = {layer.name: layer.raw for layer in layers}
+    rows = {layer.name: JsonRows(source, layer.name, layer.has_extras) for layer in layers}
+    return _assemble(found.symbols.value, images, metadata, places, rows.__getitem__, extras, lenient)
 
 
 def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
@@ -184,12 +192,25 @@ def _decode_once(decode: Callable[[bytes], Any], line: bytes) -> Any | None:
     return found if once and found.symbols.value else None
 
 
-def _layers(found: _DocumentRecord | _OpenDocumentRecord) -> dict[str, tuple[Places, bool]] | None:
-    """Return the places of each layer, and whether its entities may have unknown keys; None if one cannot be read."""
+def _decode_usual_bytes(line: bytes, cuts: Cuts) -> tuple[_AnyDocumentRecord, list[_JsonLayer]] | None:
+    """Return what a line holds, and its layers; None if it cannot be read so, or was not cut at its layers."""
+    found = _decode_once(_decode_usual, cuts.rest) or _decode_once(_decode_open, cuts.rest)
+    if found is None:
+        return None
+    view, left = memoryview(line), dict(cuts.places)
+    layers = []
     try:
-        return {key.value: places_of_json(bytes(memoryview(raw))) for key, raw in found.entities.items()}
+        for key, raw in found.entities.items():
+            written = bytes(memoryview(raw))
+            where = left.pop(written, None)
+            if where:
+                raw, read = msgspec.Raw(view[slice(*where)]), places_of_json(line, *where)
+            else:
+                read = places_of_json(written)
+            layers.append(_JsonLayer(key.value, raw, *read))
     except (msgspec.DecodeError, RecursionError):
         return None
+    return None if left else (found, layers)
 
 
 def _lists_of(places: dict[str, Places]) -> int:

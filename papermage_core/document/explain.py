@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_BLOCK = 1 << 15
+
+
 def parse(line: bytes) -> dict[str, Any]:
     """Return the object in ``line``. Raises DataError for what is not JSON, no object, or has a key twice."""
     try:
@@ -44,16 +47,23 @@ def parse(line: bytes) -> dict[str, Any]:
 
 def check_utf8(line: bytes) -> None:
     """Raise DataError for bytes that are not UTF-8: msgspec does not look into what it skips."""
-    if line.isascii():
-        return
-    try:
-        line.decode()
-    except UnicodeDecodeError as exc:
-        raise DataError(
-            f"byte {exc.start + 1} is not UTF-8 (0x{line[exc.start]:02x}: {exc.reason}); convert the file to UTF-8",
-            value=line[exc.start : exc.end],
-            expected="UTF-8",
-        ) from exc
+    start = 0
+    while start < len(line):
+        stop = start + _BLOCK  # a block and what belongs to its last character: most blocks are ASCII
+        while stop < len(line) and line[stop] & 0xC0 == 0x80:
+            stop += 1
+        block = line[start:stop]
+        try:
+            if not block.isascii():
+                block.decode()
+        except UnicodeDecodeError as exc:
+            at = start + exc.start
+            raise DataError(
+                f"byte {at + 1} is not UTF-8 (0x{line[at]:02x}: {exc.reason}); convert the file to UTF-8",
+                value=line[at : start + exc.end],
+                expected="UTF-8",
+            ) from exc
+        start = stop
 
 
 def check_keys_stand_once(line: bytes, places: Mapping[str, Places]) -> None:

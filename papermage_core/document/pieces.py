@@ -14,29 +14,29 @@ __all__ = ["pieces_of"]
 _PIECE = 1 << 18
 
 
-def pieces_of(data: bytes) -> Iterator[bytes]:
-    """Yield JSON lists that together hold the elements of the list ``data``, if they all are JSON.
+def pieces_of(data: bytes, start: int, stop: int) -> Iterator[bytes]:
+    """Yield JSON lists that together hold the elements of the list ``data[start:stop]``, if they all are JSON.
 
-    >>> list(pieces_of(b'[{"a": 1}, {"a": 2}]'))
+    >>> list(pieces_of(b'[{"a": 1}, {"a": 2}]', 0, 20))
     [b'[{"a": 1}, {"a": 2}]']
     """
-    opening = _opening(data)
-    if len(data) < 2 * _PIECE or not opening:
-        yield data
+    opening = _opening(data[start : start + 128])
+    if stop - start < 2 * _PIECE or not opening:
+        yield data[start:stop]
         return
-    start = 1
-    while (at := data.find(opening, start + _PIECE)) > 0:
+    start += 1
+    while (at := data.find(opening, start + _PIECE, stop)) > 0:
         before = data[max(start, at - 64) : at].rstrip()
         if not before.endswith(b","):
             break
         comma = at - 1 if before == data[at - len(before) : at] else data.rindex(b",", start, at)
         yield b"[%b]" % data[start:comma]
         start = at
-    yield b"[%b" % data[start:]
+    yield b"[%b" % data[start:stop]
 
 
-def _opening(data: bytes) -> bytes:
+def _opening(head: bytes) -> bytes:
     """Return the brace and the key that the first element begins with, nothing if it is no object."""
-    head = data[1:128].lstrip()
+    head = head[1:].lstrip()
     end = head.find(b'"', 2)
     return head[: end + 1] if head.startswith(b'{"') and end > 0 else b""

@@ -46,6 +46,14 @@ def units_of_contexts(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64],
     A unit lies in each context that its spans share characters with; one with an empty span in the context that has
     the character there; one with boxes only where its box's centre is. Shapes (contexts + 1,) and (pairs,).
     """
+    if units._places().spans_follow and contexts._places().one_span_each:
+        own, spans = units.span_arrays(), contexts.span_arrays()
+        low = np.searchsorted(own.stop, spans.start, "right")
+        high = np.where(spans.stop > spans.start, np.searchsorted(own.start, spans.stop, "left"), 0)
+        count = np.maximum(high - low, 0)
+        offsets = np.zeros(len(contexts) + 1, np.int64)
+        np.cumsum(count, out=offsets[1:])
+        return offsets, _ranges(low, count)[0]
     unit, context, _ = _pairs(units, contexts)
     pair = context * len(units) + unit
     if (np.diff(pair) <= 0).any():  # seldom: text in order gives pairs in order, each once
@@ -94,12 +102,15 @@ def units_in_boxes(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return pairs (entity, unit) where the centre of the unit's first box lies in a box of a chosen entity."""
     boxes, unit_boxes = entities.box_arrays(), units.box_arrays()
-    first = np.flatnonzero(np.diff(unit_boxes.entity, prepend=-1))
-    x = (unit_boxes.left + unit_boxes.width / 2)[first]
-    y = (unit_boxes.top + unit_boxes.height / 2)[first]
+    x = unit_boxes.left + unit_boxes.width / 2
+    y = unit_boxes.top + unit_boxes.height / 2
+    page, unit = unit_boxes.page, unit_boxes.entity
+    if len(unit) and (unit[1:] == unit[:-1]).any():
+        first = np.flatnonzero(np.diff(unit, prepend=-1))
+        x, y, page, unit = x[first], y[first], page[first], unit[first]
     box_rows = np.flatnonzero(chosen[boxes.entity])
-    inside, box = _points_in_boxes(x, y, unit_boxes.page[first], boxes, box_rows)
-    return boxes.entity[box], unit_boxes.entity[first][inside]
+    inside, box = _points_in_boxes(x, y, page, boxes, box_rows)
+    return boxes.entity[box], unit[inside]
 
 
 def _pairs(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -168,13 +179,17 @@ def _overlapping(
     reach = np.maximum.accumulate(stop) if len(stop) else stop
     low = np.searchsorted(reach, other_start, "right")
     high = np.searchsorted(start, other_stop, "left")
-    count = np.where(other_stop > other_start, np.maximum(high - low, 0), 0)
-    others = np.repeat(np.arange(len(other_start)), count)
-    rows = np.arange(len(others)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
+    rows, others = _ranges(low, np.where(other_stop > other_start, np.maximum(high - low, 0), 0))
     if len(stop) and (reach != stop).any():
         real = stop[rows] > other_start[others]
         rows, others = rows[real], others[real]
     return order[rows], others
+
+
+def _ranges(first: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers ``first[i], …, first[i] + count[i] - 1`` for each i in turn, and beside each its i."""
+    owner = np.repeat(np.arange(len(count)), count)
+    return np.arange(len(owner)) + (first - np.cumsum(count) + count)[owner], owner
 
 
 def _points_in_boxes(
@@ -187,26 +202,24 @@ def _points_in_boxes(
     """Return pairs (point, box) where a point lies in a box, edges included, box by box."""
     if not len(x) or not len(box_rows):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    by_height = np.lexsort((y, page))
+    left, top = boxes.left[box_rows], boxes.top[box_rows]
+    right, bottom = left + boxes.width[box_rows], top + boxes.height[box_rows]
     # One number that sorts by page, then by height: heights are shares of the page, hardly beyond 0 to 1.
-    tall = 4.0 + max(np.abs(y).max(), np.abs(boxes.top).max(), np.abs(boxes.top + boxes.height).max())
-    key = page[by_height] * (2 * tall) + y[by_height]
-    top = boxes.page[box_rows] * (2 * tall) + boxes.top[box_rows]
-    slack = 1e-9 * (np.abs(top) + 1)
-    low = np.searchsorted(key, top - slack, "left")
-    high = np.searchsorted(key, top + boxes.height[box_rows] + slack, "right")
-    count = np.maximum(high - low, 0)
-    box = np.repeat(box_rows, count)
-    at = np.arange(len(box)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)
-    point = by_height[at]
-    inside = (
-        (page[point] == boxes.page[box])
-        & (x[point] >= boxes.left[box])
-        & (x[point] <= boxes.left[box] + boxes.width[box])
-        & (y[point] >= boxes.top[box])
-        & (y[point] <= boxes.top[box] + boxes.height[box])
-    )
-    return point[inside], box[inside]
+    tall = 2 * (4.0 + max(np.abs(y).max(), np.abs(top).max(), np.abs(bottom).max()))
+    key = page * tall + y
+    by_height = np.argsort(key, kind="stable")  # fast where points are nearly sorted, as those of text are
+    key, x, y, page = key[by_height], x[by_height], y[by_height], page[by_height]
+    begin = boxes.page[box_rows] * tall
+    slack = 1e-9 * (np.abs(begin) + tall)
+    low = np.searchsorted(key, begin + top - slack, "left")
+    high = np.searchsorted(key, begin + bottom + slack, "right")
+    at, box = _ranges(low, np.maximum(high - low, 0))
+    wide = (x[at] >= left[box]) & (x[at] <= right[box])
+    at, box = at[wide], box[wide]
+    inside = (y[at] >= top[box]) & (y[at] <= bottom[box]) & (page[at] == boxes.page[box_rows][box])
+    if not inside.all():
+        at, box = at[inside], box[inside]
+    return by_height[at], box_rows[box]
 
 
 def _runs(

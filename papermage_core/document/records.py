@@ -49,12 +49,22 @@ class _OneBox(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=T
     one: _BoxRecord
 
 
-class _SimpleRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """An entity of at most one span and one box, as most are: no lists, so less to make and to free."""
+class _SpanOnlyRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """An entity of at most one span: no lists, so less to make and to free."""
 
     spans: _OneSpan | UnsetType = UNSET
+
+
+class _SpanBoxRecord(_SpanOnlyRecord, gc=False, forbid_unknown_fields=True):
+    """An entity of at most one span and one box."""
+
     boxes: _OneBox | UnsetType = UNSET
-    metadata: _Object = msgspec.field(default_factory=_Object)
+
+
+class _SimpleRecord(_SpanBoxRecord, gc=False, forbid_unknown_fields=True):
+    """An entity of at most one span and one box, as most are, and metadata."""
+
+    metadata: _Object | UnsetType = UNSET
 
 
 class _EntityRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -90,17 +100,18 @@ class Places:
     """How many lists of spans and of boxes the entities have, empty ones not counted."""
 
 
-def places_of_json(data: bytes) -> tuple[Places, bool]:
+def places_of_json(data: bytes, start: int = 0, stop: int | None = None) -> tuple[Places, bool]:
     """Return the numbers of a layer's JSON, and whether some entity may have keys that nobody here knows.
 
-    Raises msgspec.DecodeError for what is no list of entities.
+    The layer is ``data[start:stop]``. Raises msgspec.DecodeError for what is no list of entities.
     """
+    stop = len(data) if stop is None else stop
     for read, has_extras in ((_read_usual, False), (_read_open, True)):
         try:
-            return _concatenate([read(piece) for piece in pieces_of(data)]), has_extras
+            return _concatenate([read(piece) for piece in pieces_of(data, start, stop)]), has_extras
         except msgspec.DecodeError:
             continue
-    return _read_open(data), True
+    return _read_open(data[start:stop]), True
 
 
 def places_of(records: Sequence[_EntityRecord | OpenEntityRecord]) -> Places:
@@ -110,6 +121,8 @@ def places_of(records: Sequence[_EntityRecord | OpenEntityRecord]) -> Places:
     return Places(len(records), spans, span_entity, boxes, box_entity, span_lists + box_lists)
 
 
+_decode_span_only = msgspec.json.Decoder(list[_SpanOnlyRecord]).decode
+_decode_span_box = msgspec.json.Decoder(list[_SpanBoxRecord]).decode
 _decode_simple = msgspec.json.Decoder(list[_SimpleRecord]).decode
 _decode_usual = msgspec.json.Decoder(list[_EntityRecord]).decode
 _decode_open = msgspec.json.Decoder(list[OpenEntityRecord]).decode
@@ -120,10 +133,21 @@ _Rows = tuple["NDArray[np.float64]", "NDArray[np.int64]", int]
 
 
 def _read_usual(piece: bytes) -> Places:
+    first = piece[: piece.find(b"}")]
+    has_boxes, has_metadata = b'"boxes"' in first, b'"metadata"' in first
+    try:
+        if not has_metadata:
+            alike = _of_alike(*((_decode_span_box(piece), 7) if has_boxes else (_decode_span_only(piece), 2)))
+            if alike is not None:
+                return alike
+    except msgspec.ValidationError:
+        pass  # another entity has more keys than the first
     try:
         records = _decode_simple(piece)
     except msgspec.ValidationError:
         return places_of(_decode_usual(piece))
+    if (alike := _of_alike(records, 7)) is not None:
+        return alike
     spans, span_entity, span_lists = _from_ones([record.spans for record in records], 2)
     boxes, box_entity, box_lists = _from_ones([record.boxes for record in records], 5)
     return Places(len(records), spans, span_entity, boxes, box_entity, span_lists + box_lists)
@@ -131,6 +155,24 @@ def _read_usual(piece: bytes) -> Places:
 
 def _read_open(piece: bytes) -> Places:
     return places_of(_decode_open(piece))
+
+
+def _of_alike(records: Sequence[_SpanOnlyRecord], columns: int) -> Places | None:
+    """Return the places of records of one type that lack nothing of what the type has; None if one lacks something."""
+    if not records:
+        return None
+    layout = _record_layout(type(records[0]))
+    written = _encode(records)
+    n, header = len(records), _list_header(len(records))
+    if len(written) != header + n * layout.itemsize:  # what is left out makes a record shorter; nothing makes it longer
+        return None
+    table = np.frombuffer(written, layout, n, header)
+    numbers = np.empty((columns, n), np.float64)
+    for i in range(columns):
+        numbers[i] = table[f"{i}value"]
+    owners = np.arange(n)
+    boxes, box_owners = (numbers[2:].T, owners) if columns == 7 else (np.empty((0, 5)), owners[:0])
+    return Places(n, numbers[:2].T, owners, boxes, box_owners, n + len(boxes))
 
 
 def _from_ones(ones: Sequence[Any], columns: int) -> _Rows:
@@ -158,6 +200,17 @@ def _numbers(rows: Sequence[Any], columns: int, *, header: int) -> NDArray[Any]:
         for i in range(columns):
             numbers[i] = table[f"{i}value"]
     return np.transpose(numbers)
+
+
+@cache
+def _record_layout(kind: type[_SpanOnlyRecord]) -> np.dtype[np.void]:
+    """Return where the numbers of a record stand that lacks nothing."""
+    parts: list[Any] = [_OneSpan(_SpanRecord(0.0, 1.0)), _OneBox(_BoxRecord(2.0, 3.0, 4.0, 5.0, 6.0)), _Object()]
+    written = _encode(kind(*parts[: len(kind.__struct_fields__)]))
+    columns = 2 if kind is _SpanOnlyRecord else 7
+    at = [written.index(_encode(float(i))) + 1 for i in range(columns)]
+    names = [f"{i}value" for i in range(columns)]
+    return np.dtype({"names": names, "formats": [">f8"] * columns, "offsets": at, "itemsize": len(written)})
 
 
 @cache
