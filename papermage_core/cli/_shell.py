@@ -20,12 +20,12 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 
 from papermage_core.errors import ConfigError, PapermageError
 
-__all__ = ["add_common_flags", "command_parser", "run", "say"]
+__all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say"]
 
 INTERRUPTED = 130
 
@@ -59,6 +59,20 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
     parser.add_argument("-q", "--quiet", action="store_true", help="show results and errors only")
     parser.add_argument("--version", action="version", version=f"papermage_core {metadata.version('papermage_core')}")
+
+
+def parse_words(parser: argparse.ArgumentParser, argv: Sequence[str] | None, name: str) -> argparse.Namespace:
+    """Return the arguments of a command whose last are the words ``name``: those after a flag join those before it.
+
+    argparse alone, before Python 3.13, refuses words on both sides of a flag.
+    """
+    arguments, rest = parser.parse_known_args(argv)
+    strange = [word for word in rest if word.startswith("-") and word != "-"]
+    if strange or (rest and not hasattr(arguments, name)):
+        parser.error(f"unrecognized arguments: {' '.join(strange or rest)}")
+    if rest:
+        setattr(arguments, name, [*getattr(arguments, name), *rest])
+    return arguments
 
 
 def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = False, prog: str | None = None) -> int:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import attrs
 
 from papermage_core.cli._options import build_reader, options_help, read_options
-from papermage_core.cli._shell import add_common_flags, command_parser, run, say
+from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.spec import DocumentReader, option
 
@@ -87,7 +87,7 @@ Options = TypeVar("Options", bound=Source)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 3 where documents cannot be read."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse_words(_parser(), argv, "words")
     return run(lambda: arguments.body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
 

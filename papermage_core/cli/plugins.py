@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from papermage_core.cli._shell import add_common_flags, command_parser, run, say
+from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
 from papermage_core.errors import ConfigError, PluginError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 where a check failed, 2 for wrong usage, 4 for a plugin's fault."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse_words(_parser(), argv, "options")
     return run(lambda: arguments.body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
 

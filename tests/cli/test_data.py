@@ -341,6 +341,15 @@ def test_view_never_lets_a_document_speak_to_the_terminal(tmp_path: Path, run: R
 # wrong usage
 
 
+def test_words_may_stand_on_both_sides_of_a_flag(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
+    _, out, _ = run("stats", "label_field=author", "--json", path, "entity_name=tokens")
+    assert list(json.loads(out)["labels"]) == ["author"]
+    with pytest.raises(SystemExit) as left:
+        run("stats", "--json", path, "--jsn", "x")
+    assert left.value.code == 2
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

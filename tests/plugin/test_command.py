@@ -141,7 +141,17 @@ def test_what_cannot_be_done_is_a_message_and_an_exit_code(capsys, arguments, co
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["new", "acme"], ["new", "acme", "--kind", "nothing"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["list", "--json", "crf"],
+        ["check", "crf", "--jsn"],
+        ["new", "acme"],
+        ["new", "acme", "--kind", "nothing"],
+    ],
+)
 def test_wrong_usage_leaves_with_two(capsys, arguments):
     with pytest.raises(SystemExit) as left:
         main(arguments)
@@ -150,7 +160,7 @@ def test_wrong_usage_leaves_with_two(capsys, arguments):
 
 
 def test_check_runs_the_suite_and_says_what_holds(capsys):
-    code, out, _ = run(capsys, "check", "io", "label_scheme.reading=strict")
+    code, out, _ = run(capsys, "check", "io", "--kind", "scheme", "label_scheme.reading=strict")
     assert code == 0
     assert "ok     entities come back from encode and decode" in out
     assert "FAILED" not in out
