@@ -64,7 +64,7 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
 def parse_words(parser: argparse.ArgumentParser, argv: Sequence[str] | None, name: str) -> argparse.Namespace:
     """Return the arguments of a command whose last are the words ``name``: those after a flag join those before it.
 
-    argparse alone, before Python 3.13, refuses words on both sides of a flag.
+    argparse alone refuses words on both sides of a flag.
     """
     arguments, rest = parser.parse_known_args(argv)
     strange = [word for word in rest if word.startswith("-") and word != "-"]
