@@ -265,7 +265,7 @@ def _records(layer: str, layer_json: Any, document: str | None) -> list[OpenEnti
     try:
         layer_json = msgspec.to_builtins(layer_json, enc_hook=numpy_value)
         return msgspec.convert(layer_json, list[OpenEntityRecord])
-    except (TypeError, ValueError, RecursionError) as exc:
+    except (TypeError, ValueError, msgspec.ValidationError, RecursionError) as exc:  # a ValueError from msgspec 0.20
         explain_entities(layer, layer_json, document)
         raise DataError(f"cannot be read: {exc}", document=document, layer=layer) from exc
 

@@ -105,7 +105,8 @@ def test_save_and_build_give_the_same_vectors_without_the_original_model(
     }  # neither weights nor pickles
     again.load_state_dict(made.state_dict())
     contexts = [make_context(t) for t in texts]
-    torch.testing.assert_close(vectors(again, contexts)[1], vectors(made, contexts)[1], atol=0, rtol=0)
+    # to the last bits: torch 2.4 adds up in another order where memory is aligned otherwise
+    torch.testing.assert_close(vectors(again, contexts)[1], vectors(made, contexts)[1], atol=2e-6, rtol=0)
     assert again.fingerprint == made.fingerprint
 
 
