@@ -86,12 +86,14 @@ def test_its_components_are_listed_beside_the_built_ins(environment):
     assert found["model_head", "linear"]["origin"] == "built-in"
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass(environment):
     tests = environment.folder / "source" / "tests"
     done = environment.run("-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider", str(tests))
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+@pytest.mark.slow
 def test_training_with_all_of_it_gives_a_predictor_that_has_learned(environment, checkpoint, data):
     done = environment.command(
         "evaluate", f"model_name_or_path={checkpoint}", f"data_path={data}", "extensions=tidy", "--json"
@@ -101,6 +103,7 @@ def test_training_with_all_of_it_gives_a_predictor_that_has_learned(environment,
     assert (checkpoint.parent / "tidy" / "metrics.csv").is_file()
 
 
+@pytest.mark.slow
 def test_its_checkpoint_asks_for_it_where_it_is_not_installed(checkpoint, data):
     command = [
         sys.executable,

@@ -49,6 +49,7 @@ def environment(folders: dict[str, Path]) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_the_generated_tests_pass_for_every_kind(generated, tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
     tests = [str(folder / "tests") for folder in generated.values()]

@@ -41,11 +41,13 @@ def run(code, *args, **environ):
 
 
 @glibc
+@pytest.mark.slow
 def test_large_blocks_are_kept_from_step_to_step():
     assert int(run(FAULTS, "tuned")) < 1000 < int(run(FAULTS, "untuned"))
 
 
 @glibc
+@pytest.mark.slow
 def test_what_the_environment_says_about_malloc_is_left_alone():
     assert run(TUNE) == "True"
     assert run(TUNE, MALLOC_TRIM_THRESHOLD_="100000") == "False"
