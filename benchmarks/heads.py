@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from benchmarks import Record, interleaved, record
+from benchmarks.crf import without_kernels
 from papermage_compact.plugin import CompactConfig
 from papermage_core.plugin import Context, LabelScheme, UnitSpan
+from papermage_heads.chain.compiled import kernels
 from papermage_heads.crf.plugin import CrfHeadConfig
 from papermage_heads.linear.plugin import LinearHeadConfig
 from papermage_heads.span.plugin import SpanHeadConfig
@@ -70,6 +72,9 @@ def run() -> list[Record]:
     for name, (head, targets) in heads.items():
         training[name] = _training(head, vectors, step.mask, targets)
         predicting[name] = _predicting(head, vectors, step.mask)
+    if kernels():
+        for functions in (training, predicting):
+            functions |= {"crf, compiled": functions["crf"], "crf": without_kernels(functions["crf"])}
     found = []
     for what, functions in (("training", training), ("prediction", predicting)):
         for head, _ in heads.values():
@@ -83,10 +88,11 @@ def run() -> list[Record]:
                 "ms a step of 800 words",
                 reference="compact alone",
                 reference_value=milliseconds["encoder"],
-                target="below 0.05" if name == "crf" else "none",
-                peers=("torch",),
+                target="below 0.05" if name.startswith("crf") else "none",
+                peers=("torch", "numba"),
             )
-            for name in heads
+            for name in functions
+            if name != "encoder"
         ]
     return found
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from papermage_core.plugin import LabelScheme
-from papermage_heads.chain import all_paths
+from papermage_heads.chain import all_paths, best
 from papermage_heads.chain.all_paths import sum_paths
 from papermage_heads.chain.best import best_paths
 from papermage_heads.chain.loss import negative_log_likelihood
@@ -25,6 +25,20 @@ from papermage_schemes.bio import BioScheme
 from papermage_schemes.bioes import BioesScheme
 from papermage_schemes.io import IoScheme
 from papermage_schemes.iob1 import Iob1Scheme
+
+
+@pytest.fixture(autouse=True, scope="module", params=["compiled", "plain"])
+def _loops(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hold the compiled loops to the same tests as those of numpy and torch."""
+    if request.param == "compiled":
+        pytest.importorskip("numba", reason="the compiled loops need the extra `fast`")
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (all_paths, best):
+            patch.setattr(module, "kernels", lambda: None)
+        yield
+
 
 SCHEMES: list[LabelScheme] = [BioScheme(["X", "Y"]), IoScheme(["X", "Y"]), Iob1Scheme(["X", "Y"]), BioesScheme(["X"])]
 MOST_UNITS = 4

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from papermage_heads.chain.compiled import kernels
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -30,6 +32,11 @@ def best_paths(
     if not emissions.size:
         return np.zeros(emissions.shape[:2], np.int64)
     transitions, start, end = (np.maximum(kind, _NEVER) for kind in (transitions, start, end))
+    if loops := kernels():
+        given = [np.ascontiguousarray(part, np.float64) for part in (emissions, transitions.T, start, end)]
+        paths: NDArray[np.int64] = np.zeros(emissions.shape[:2], np.int64)
+        loops.best_paths(given[0], np.ascontiguousarray(lengths, np.int64), *given[1:], paths)
+        return paths
     best: NDArray[Any] = _sweep(emissions, transitions, start)
     batch = np.arange(len(emissions))
     steps = np.maximum(lengths - 1, 0)
@@ -39,7 +46,7 @@ def best_paths(
     best[done] = -_FORCED
     unit, context = np.nonzero(done)
     best[unit, context, last[context]] = _FORCED
-    paths: NDArray[np.int64] = np.empty((n_units, len(batch)), np.int64)
+    paths = np.empty((n_units, len(batch)), np.int64)
     paths[-1] = current = last
     arriving = np.ascontiguousarray(transitions.T)
     for i in range(n_units - 2, -1, -1):

@@ -1,0 +1,166 @@
+"""The loops over units, compiled by numba where the extra ``fast`` is installed: the same results, sooner.
+
+Everything works without. What numba makes of a loop it keeps beside this file, or in the user's cache folder, so it
+compiles once an installation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Kernels", "kernels"]
+
+
+@attrs.frozen
+class Kernels:
+    """Compiled loops."""
+
+    sum_paths: Callable[..., bool]
+    """`_sum_paths`."""
+    best_paths: Callable[..., None]
+    """`_best_paths`."""
+
+
+@cache
+def kernels() -> Kernels | None:
+    """Return the compiled loops; None where numba is missing, or told not to compile."""
+    try:
+        import numba
+    except ImportError:
+        return None
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined,unused-ignore]  # made when numba is imported
+        return None
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(function, cache=True, nogil=True)
+        except RuntimeError:  # no folder that can be written to
+            return numba.njit(function, nogil=True)
+
+    return Kernels(compiled(_sum_paths), compiled(_best_paths))
+
+
+def _sum_paths(
+    x: NDArray[np.floating[Any]],
+    lengths: NDArray[np.int64],
+    matrix: NDArray[np.float64],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    most: float,
+    log_z: NDArray[np.float64],
+    marginals: NDArray[np.float64],
+    log_ahead: NDArray[np.float64],
+    log_onward: NDArray[np.float64],
+    pairs: NDArray[np.float64],
+) -> bool:
+    """Fill the last five, which are zero, with what `Sums` has for emissions (B, T, K) and exponentials of scores.
+
+    ``pairs`` lacks the factor ``matrix`` of the expected transitions. ``log_ahead`` and ``log_onward`` are left alone
+    if they are empty. Returns false, with the rest undefined, if emissions of one unit lie further apart than ``most``.
+    """
+    longest, n_tags = x.shape[1:]
+    emitted, forward = np.empty((longest, n_tags)), np.empty((longest, n_tags))
+    beta, onward = np.empty(n_tags), np.empty(n_tags)
+    ahead = log_ahead.size > 0
+    for c in range(len(x)):
+        n = lengths[c]
+        if n == 0:
+            continue
+        total = 0.0
+        for t in range(n):
+            top, low, mass = -np.inf, np.inf, 0.0
+            for j in range(n_tags):
+                top = max(top, x[c, t, j])
+                if x[c, t, j] > -np.inf:
+                    low = min(low, x[c, t, j])
+            if not top - low <= most:
+                return False
+            for j in range(n_tags):
+                arriving = start[j]
+                if t > 0:
+                    arriving = 0.0
+                    for i in range(n_tags):
+                        arriving += forward[t - 1, i] * matrix[i, j]
+                emitted[t, j] = math.exp(x[c, t, j] - top)
+                forward[t, j] = arriving * emitted[t, j]
+                mass += forward[t, j]
+            for j in range(n_tags):
+                forward[t, j] /= mass
+            total += math.log(mass) + top
+        final = 0.0
+        for j in range(n_tags):
+            beta[j] = end[j]
+            final += forward[n - 1, j] * end[j]
+        log_z[c] = total + math.log(final)
+        for t in range(n - 1, -1, -1):
+            norm = 0.0
+            for j in range(n_tags):
+                norm += forward[t, j] * beta[j]
+            mass = 0.0
+            for i in range(n_tags):
+                left = forward[t, i] / norm
+                marginals[c, t, i] = left * beta[i]
+                if t < n - 1:
+                    for j in range(n_tags):
+                        pairs[i, j] += left * onward[j]
+            for j in range(n_tags):
+                onward[j] = emitted[t, j] * beta[j]
+                mass += onward[j]
+            for j in range(n_tags):
+                onward[j] /= mass
+                if ahead:
+                    log_ahead[c, t, j] = math.log(beta[j]) if beta[j] > 0.0 else -np.inf
+                    log_onward[c, t, j] = math.log(onward[j]) if onward[j] > 0.0 else -np.inf
+            for i in range(n_tags):
+                beta[i] = 0.0
+                for j in range(n_tags):
+                    beta[i] += matrix[i, j] * onward[j]
+    return True
+
+
+def _best_paths(
+    x: NDArray[np.float64],
+    lengths: NDArray[np.int64],
+    arriving: NDArray[np.float64],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    paths: NDArray[np.int64],
+) -> None:
+    """Fill ``paths`` (B, T) with the best tags for emissions (B, T, K); ``arriving`` are transitions, [to, from]."""
+    longest, n_tags = x.shape[1:]
+    best, new = np.empty(n_tags), np.empty(n_tags)
+    come_from = np.empty((longest, n_tags), np.int32)
+    for c in range(len(x)):
+        n = lengths[c]
+        if n == 0:
+            continue
+        for j in range(n_tags):
+            best[j] = start[j] + x[c, 0, j]
+        for t in range(1, n):
+            for j in range(n_tags):
+                chosen, value = 0, best[0] + arriving[j, 0]
+                for i in range(1, n_tags):
+                    other = best[i] + arriving[j, i]
+                    if other > value:
+                        chosen, value = i, other
+                come_from[t, j] = chosen
+                new[j] = value + x[c, t, j]
+            for j in range(n_tags):
+                best[j] = new[j]
+        tag = 0
+        for j in range(n_tags):
+            if best[j] + end[j] > best[tag] + end[tag]:
+                tag = j
+        for t in range(n - 1, -1, -1):
+            paths[c, t] = tag
+            if t > 0:
+                tag = come_from[t, tag]
