@@ -22,6 +22,7 @@ __all__ = ["Bounds", "check_places", "page_numbers"]
 
 _EDGE_LENIENT = 0.25
 _EDGE_STRICT = 1e-3
+_MOST_PAGES = 2.0**31
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +42,9 @@ def page_numbers(pages: Places | None) -> NDArray[np.int64] | None:
         return None
     if not len(pages.boxes):
         return np.arange(pages.entities)
-    return np.unique(pages.boxes[:, 4]).astype(np.int64)
+    numbers = pages.boxes[:, 4]
+    found = np.unique(numbers[(numbers >= 0) & (numbers < _MOST_PAGES)]).astype(np.int64)
+    return found if len(found) else None  # then every box of a page is refused
 
 
 def check_places(name: str, places: Places, bounds: Bounds) -> tuple[Columns, list[Repair]]:
@@ -144,7 +147,11 @@ def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, 
             np.logical_not(np.isfinite(places.boxes).all(axis=1)), "has a number that is not finite", "finite numbers"
         )
         refuse((width < 0) | (height < 0), "has a negative width or height", "width and height >= 0", BoxError)
-        refuse((page % 1 != 0) | (page < 0), "has a page that is no page number", "a whole number >= 0")
+        refuse(
+            (page % 1 != 0) | (page < 0) | (page >= _MOST_PAGES),
+            "has a page that is no page number",
+            "a whole number >= 0",
+        )
         over = np.maximum(np.maximum(-left, -top), np.maximum(left + width, top + height) - 1)
         refuse(
             over > (_EDGE_LENIENT if bounds.lenient else _EDGE_STRICT),

@@ -192,6 +192,7 @@ PAGE = '{"spans": [[0, 5]], "boxes": [[0, 0, 1, 1, 0]]}'
         ('{"boxes": [[0, 0, 1, 1, 1]]}', "on a page that is not there"),
         ('{"boxes": [[0, 0, 1, 1, 0.5]]}', "a page that is no page number"),
         ('{"boxes": [[0, 0, 1, 1, -1]]}', "a page that is no page number"),
+        ('{"boxes": [[0, 0, 1, 1, 1e30]]}', "a page that is no page number"),
         ('{"boxes": [[0, 0, -1, 1, 0]]}', "negative width or height"),
         ('{"boxes": [[0, 0, 1e999, 1, 0]]}', "not JSON: .*Number out of range"),
         ('{"boxes": [[0, 0, 612, 792, 0]]}', "not points or pixels"),
@@ -349,3 +350,11 @@ def test_what_python_holds_and_json_does_not_is_taken_or_named() -> None:
     with pytest.raises(DataError, match="nested too deep"):
         deep.to_json()
     assert json.loads(deep.to_bytes())["metadata"]
+
+
+def test_a_page_of_no_number_is_refused_where_pages_or_nothing_says_which_there_are() -> None:
+    box = '{"spans": [[0, 5]], "boxes": [[0, 0, 1, 1, 1e30]]}'
+    with pytest.raises(DataError, match=r"layer 'pages', entity 0: .* a page that is no page number"):
+        Document.from_bytes(BASE % ("", box))
+    with pytest.raises(DataError, match=r"layer 'rows', entity 0: .* a page that is no page number"):
+        Document.from_bytes('{"symbols": "a b c", "entities": {"rows": [' + box + "]}}")

@@ -153,8 +153,9 @@ class SpanHead(nn.Module):
     def _link_scores(self, parts: Parts, proposed: Tensor, left: Tensor, right: Tensor) -> Tensor:
         assert self.links is not None
         vectors = self.spans.vectors(parts, proposed[:, 0], proposed[:, 1])
-        gap = proposed[right, 0] - proposed[left].sum(1)
-        scores: Tensor = self.links(vectors[left], vectors[right], gap)
+        end, start = proposed[left].sum(1), proposed[right, 0]
+        between = parts.mean(end, start - end)
+        scores: Tensor = self.links(vectors[left], vectors[right], between, start - end)
         return scores
 
     def _link_loss(

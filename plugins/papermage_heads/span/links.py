@@ -15,20 +15,24 @@ _MOST_WALKS = 64
 
 
 class LinkScorer(nn.Module):
-    """Scores whether one stretch is followed by another in a discontinuous entity, for each of L labels."""
+    """Scores whether one stretch is followed by another in a discontinuous entity, for each of L labels.
+
+    From the vectors of both, what stands between them, and how much of it.
+    """
 
     def __init__(self, hidden: int, max_gap: int, labels: int, dropout: float) -> None:
         super().__init__()
         self.left = nn.Linear(hidden, hidden)
         self.right = nn.Linear(hidden, hidden, bias=False)
+        self.between = nn.Linear(hidden, hidden, bias=False)
         self.gap = nn.Parameter(torch.randn(max_gap, hidden) * 0.02)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden, labels)
         nn.init.constant_(self.output.bias, math.log(0.05 / 0.95))
 
-    def forward(self, left: Tensor, right: Tensor, gap: Tensor) -> Tensor:
-        """Return scores (P, L) for pairs of span vectors (P, H), (P, H) with gap (P,) units between them."""
-        summed = self.left(left) + self.right(right) + self.gap[gap - 1]
+    def forward(self, left: Tensor, right: Tensor, between: Tensor, gap: Tensor) -> Tensor:
+        """Return scores (P, L) for pairs of span vectors (P, H), (P, H), and what is between: (P, H), gap (P,) units."""
+        summed = self.left(left) + self.right(right) + self.between(between) + self.gap[gap - 1]
         scores: Tensor = self.output(self.dropout(F.gelu(summed)))
         return scores.float()
 

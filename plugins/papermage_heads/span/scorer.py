@@ -30,6 +30,10 @@ class Parts:
     sums: Tensor
     """Running sum of what a unit inside gives, float64. Shape (N + 1, H)."""
 
+    def mean(self, starts: Tensor, lengths: Tensor) -> Tensor:
+        """Return the mean of what the units inside give, from first units and lengths of one shape (...). (..., H)."""
+        return (self.sums[starts + lengths] - self.sums[starts]).float() / lengths[..., None]
+
 
 class SpanScorer(nn.Module):
     r"""Scores spans of up to W units for C channels.
@@ -59,8 +63,8 @@ class SpanScorer(nn.Module):
 
     def vectors(self, parts: Parts, starts: Tensor, lengths: Tensor) -> Tensor:
         """Return the vectors of spans, from their first units and lengths of one shape (...). Shape (..., H)."""
-        mean = (parts.sums[starts + lengths] - parts.sums[starts]).float() / lengths[..., None]
-        summed = parts.start[starts] + parts.end[starts + lengths - 1] + mean + self.length[lengths - 1]
+        ends = parts.end[starts + lengths - 1]
+        summed = parts.start[starts] + ends + parts.mean(starts, lengths) + self.length[lengths - 1]
         dropped: Tensor = self.dropout(F.gelu(summed))
         return dropped
 
