@@ -144,7 +144,20 @@ def test_an_unsettled_config_is_refused() -> None:
         SpanHeadConfig().build(4, SCHEME)
 
 
-@pytest.mark.parametrize(("spans", "widest"), [([], "none"), (NESTED, "nested"), (SHARED, "any")])
+CROSSING = [UnitSpan(0, 3, "A"), UnitSpan(1, 4, "A")]
+
+
+@pytest.mark.parametrize(
+    ("spans", "widest"),
+    [
+        ([], "none"),
+        (NESTED, "nested"),
+        (SHARED, "labels"),
+        ([UnitSpan(0, 3, "A"), UnitSpan(1, 4, "B")], "labels"),
+        (CROSSING, "any"),
+        ([*CROSSING, *(UnitSpan(i, i + 1, "B") for i in range(5, 60))], "labels"),
+    ],
+)
 def test_the_widest_overlap_of_entities_is_found(spans: list[UnitSpan], widest: str) -> None:
     assert widest_overlap([[], spans]) == widest
 

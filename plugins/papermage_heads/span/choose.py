@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from papermage_core.plugin import UnitSpan
-from papermage_heads.span.stretches import clash, stretches
+from papermage_heads.span.stretches import Overlap, clash, stretches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["choose", "unit_tags"]
 
 
-def choose(spans: Sequence[UnitSpan], overlap: Literal["any", "nested", "none"]) -> list[UnitSpan]:
+def choose(spans: Sequence[UnitSpan], overlap: Overlap) -> list[UnitSpan]:
     """Return the entities that stay, by start, then stop: the surest first, each if it clashes with none before it.
 
     >>> sure, unsure = UnitSpan(0, 3, "A", score=0.9), UnitSpan(2, 4, "A", score=0.6)

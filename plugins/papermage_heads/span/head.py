@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import attrs
 import torch
@@ -15,12 +14,15 @@ from papermage_core.plugin import Decoded, LabelScheme, UnitSpan
 from papermage_heads.span.choose import choose, unit_tags
 from papermage_heads.span.links import LinkScorer, neighbours, walks
 from papermage_heads.span.scorer import Parts, SpanScorer
-from papermage_heads.span.stretches import stretches
+from papermage_heads.span.stretches import Overlap, stretches
 
 __all__ = ["SpanHead"]
 
-_PROPOSED = 0.1
-"""Probability from which on a stretch may be a part of a discontinuous entity: low, the links decide."""
+_RARE = 4.0
+"""Weight in the loss of what belongs to discontinuous entities, of which there are few even where there are any; the
+probability of a link is taken without it."""
+_PROPOSED = 0.02
+"""Probability, raised by this weight, from which on a stretch may be a part of one: low, the links decide."""
 
 
 class SpanHead(nn.Module):
@@ -57,15 +59,17 @@ class SpanHead(nn.Module):
         dropout: float = 0.1,
         max_length: int = 8,
         max_gap: int = 0,
-        overlap: Literal["any", "nested", "none"] = "any",
+        overlap: Overlap = "any",
         threshold: float = 0.5,
+        link_threshold: float = 0.15,
     ) -> None:
         super().__init__()
         self.labels = scheme.labels
         self.max_length = max_length
         self.max_gap = max_gap
-        self.overlap: Literal["any", "nested", "none"] = overlap
+        self.overlap: Overlap = overlap
         self.threshold = threshold
+        self.link_threshold = link_threshold
         n_labels = len(scheme.labels)
         self.spans = SpanScorer(input_size, hidden, max_length, n_labels * (2 if max_gap else 1), dropout)
         self.links = LinkScorer(hidden, max_gap, n_labels, dropout) if max_gap else None
@@ -86,7 +90,11 @@ class SpanHead(nn.Module):
             unit, length, channel = (
                 wanted[(wanted[:, 0] >= start) & (wanted[:, 0] < stop)] - wanted.new_tensor([start, 0, 0])
             ).t()
-            total = total + (F.softplus(scores).sum(2) * real).sum() - scores[unit, length - 1, channel].sum()
+            positive = scores[unit, length - 1, channel]
+            total = total + (F.softplus(scores).sum(2) * real).sum() - positive.sum()
+            if self.links is not None:
+                parts_of = positive[channel >= len(self.labels)]
+                total = total + (_RARE - 1) * F.softplus(-parts_of).sum()
             if self.links is not None:
                 proposed.append(self._proposed(scores.detach(), real, start))
         if self.links is not None:
@@ -182,7 +190,7 @@ class SpanHead(nn.Module):
         for first_place, second_place, label in joined:
             if (first_place, second_place) in row:
                 wanted[row[first_place, second_place], label] = 1.0
-        return F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
+        return F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum", pos_weight=scores.new_tensor(_RARE))
 
     def _collect(self, found: list[list[UnitSpan]], batch: _Batch, sure: Tensor, start: int) -> None:
         """Add the contiguous entities of a block to those found."""
@@ -198,8 +206,8 @@ class SpanHead(nn.Module):
     def _collect_linked(self, found: list[list[UnitSpan]], parts: Parts, batch: _Batch, proposed: Tensor) -> None:
         """Add the discontinuous entities to those found."""
         left, right = self._pairs(batch, proposed)
-        sure = self._link_scores(parts, proposed, left, right).sigmoid()
-        pair, label = (sure >= self.threshold).nonzero().t()
+        sure = (self._link_scores(parts, proposed, left, right) - math.log(_RARE)).sigmoid()
+        pair, label = (sure >= self.link_threshold).nonzero().t()
         links: dict[tuple[int, int], list[tuple[int, int, float]]] = {}
         for a, b, index, row, score in zip(
             left[pair].tolist(),

@@ -31,7 +31,10 @@ class LinkScorer(nn.Module):
         nn.init.constant_(self.output.bias, math.log(0.05 / 0.95))
 
     def forward(self, left: Tensor, right: Tensor, between: Tensor, gap: Tensor) -> Tensor:
-        """Return scores (P, L) for pairs of span vectors (P, H), (P, H), and what is between: (P, H), gap (P,) units."""
+        """Return scores (P, L) for pairs of spans from their vectors and of the ``gap`` (P,) units between them.
+
+        Vectors have the shape (P, H).
+        """
         summed = self.left(left) + self.right(right) + self.between(between) + self.gap[gap - 1]
         scores: Tensor = self.output(self.dropout(F.gelu(summed)))
         return scores.float()

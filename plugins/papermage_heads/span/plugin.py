@@ -17,8 +17,6 @@ __all__ = ["SpanHeadConfig"]
 _COVERED = 0.995
 _LONGEST = 32
 
-Overlap = Literal["any", "nested", "none"]
-
 
 @attrs.frozen(kw_only=True)
 class SpanHeadConfig(ModelHeadConfig):
@@ -36,12 +34,16 @@ class SpanHeadConfig(ModelHeadConfig):
         help="most units between two parts of a discontinuous entity, 0 to predict none; if left out, as in training",
         ge=0,
     )
-    overlap: Literal["auto", "any", "nested", "none"] = option(
+    overlap: Literal["auto", "any", "labels", "nested", "none"] = option(
         "auto",
-        help="which predicted entities may share units: any, nested ones, none, or auto: as in training",
-        choices=("auto", "any", "nested", "none"),
+        help="which predicted entities may share units: any, those of different labels, nested ones, none, or auto: "
+        "as in training",
+        choices=("auto", "any", "labels", "nested", "none"),
     )
     threshold: float = option(0.5, help="probability from which on an entity is predicted", gt=0, lt=1)
+    link_threshold: float = option(
+        0.15, help="probability from which on two parts are linked to a discontinuous entity", gt=0, lt=1
+    )
 
     def settle(self, targets: Sequence[Sequence[UnitSpan]], scheme: LabelScheme) -> SpanHeadConfig:
         """Return the config with what was left out taken from the training entities."""
@@ -72,6 +74,7 @@ class SpanHeadConfig(ModelHeadConfig):
             max_gap=self.max_gap,
             overlap=self.overlap,
             threshold=self.threshold,
+            link_threshold=self.link_threshold,
         )
 
 
