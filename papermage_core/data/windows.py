@@ -56,6 +56,8 @@ class Piece:
     @property
     def cost(self) -> int:
         """Cost of a batch of the piece's windows alone, padded to the longest."""
+        if len(self.windows) == 1:
+            return self.windows[0].cost
         return len(self.windows) * max((w.cost for w in self.windows), default=0)
 
 

@@ -27,7 +27,7 @@ from papermage_core.prediction.entities import best_tags, merged_entity, unit_en
 
 __all__ = ["EntityClassificationPredictor"]
 
-_BATCHES_AT_ONCE = 16
+_BATCHES_AT_ONCE = 32
 """How many batches' worth of documents are read ahead, so that contexts of like length can run together."""
 
 
@@ -129,19 +129,23 @@ class EntityClassificationPredictor:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
         waiting: list[_Prepared] = []
         pieces: list[Piece] = []
+        batches = 0.0
         for doc in docs:
             prepared = self._prepare(doc)
             waiting.append(prepared)
-            pieces += make_pieces(self.model.encoder, prepared.contexts, self.blueprint.stride)
-            if self._is_enough(pieces):
+            more = make_pieces(self.model.encoder, prepared.contexts, self.blueprint.stride)
+            pieces += more
+            batches += self._batches(more)
+            if batches >= _BATCHES_AT_ONCE:
                 yield from self._run(waiting, pieces, merge, min_score)
-                waiting, pieces = [], []
+                waiting, pieces, batches = [], [], 0.0
         yield from self._run(waiting, pieces, merge, min_score)
 
-    def _is_enough(self, pieces: Sequence[Piece]) -> bool:
+    def _batches(self, pieces: Sequence[Piece]) -> float:
+        """Return how many batches pieces fill."""
         if self._limits.size is not None:
-            return sum(len(piece.windows) for piece in pieces) >= _BATCHES_AT_ONCE * self._limits.size
-        return sum(piece.cost for piece in pieces) >= _BATCHES_AT_ONCE * self._limits.cost
+            return sum(len(piece.windows) for piece in pieces) / self._limits.size
+        return sum(piece.cost for piece in pieces) / self._limits.cost
 
     def _prepare(self, doc: Document) -> _Prepared:
         if not isinstance(doc, Document):
