@@ -61,7 +61,7 @@ class SpanHead(nn.Module):
         max_gap: int = 0,
         overlap: Overlap = "any",
         threshold: float = 0.5,
-        link_threshold: float = 0.15,
+        link_threshold: float = 0.35,
     ) -> None:
         super().__init__()
         self.labels = scheme.labels

@@ -42,7 +42,7 @@ class SpanHeadConfig(ModelHeadConfig):
     )
     threshold: float = option(0.5, help="probability from which on an entity is predicted", gt=0, lt=1)
     link_threshold: float = option(
-        0.15, help="probability from which on two parts are linked to a discontinuous entity", gt=0, lt=1
+        0.35, help="probability from which on two parts are linked to a discontinuous entity", gt=0, lt=1
     )
 
     def settle(self, targets: Sequence[Sequence[UnitSpan]], scheme: LabelScheme) -> SpanHeadConfig:
