@@ -80,23 +80,29 @@ class DocumentFile(Sequence[Document]):
 
 def _line_starts(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where the lines of a file start, and last where it ends; and which of them are not blank."""
-    starts = [np.zeros(1, np.int64)]
+    bounds, firsts = [np.zeros(1, np.int64)], []
+    pending = bounds[0]
     offset = 0
     with path.open("rb") as handle:
         while block := handle.read(_BLOCK):
-            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-            starts.append(ends + (offset + 1))
+            values = np.frombuffer(block, np.uint8)
+            starts = np.flatnonzero(values == ord("\n")) + (offset + 1)
+            bounds.append(starts)
+            starts = np.append(pending, starts)
+            inside = starts < offset + len(block)
+            firsts.append(values[starts[inside] - offset])
+            pending = starts[~inside]
             offset += len(block)
-        bounds = np.concatenate(starts)
-        if bounds[-1] != offset:
-            bounds = np.append(bounds, offset)
-        short = np.flatnonzero(np.diff(bounds) <= _BLANK)
-        blank = [line for line in short.tolist() if not _line(handle, bounds, line).strip(_NOTHING)]
-    return bounds, np.delete(np.arange(len(bounds) - 1), blank)
+        found = np.concatenate(bounds)
+        if found[-1] != offset:
+            found = np.append(found, offset)
+        may_be_blank = np.flatnonzero(_MAY_BE_BLANK[np.concatenate([*firsts, np.zeros(0, np.uint8)])])
+        blank = [line for line in may_be_blank.tolist() if not _line(handle, found, line).strip(_NOTHING)]
+    return found, np.delete(np.arange(len(found) - 1), blank)
 
 
-_BLANK = 64  # a longer line is taken to hold something
 _NOTHING = b" \t\r\n\xef\xbb\xbf"
+_MAY_BE_BLANK = np.isin(np.arange(256), list(_NOTHING))
 
 
 def _line(handle: IO[bytes], bounds: NDArray[np.int64], line: int) -> bytes:

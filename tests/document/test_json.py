@@ -358,3 +358,26 @@ def test_a_page_of_no_number_is_refused_where_pages_or_nothing_says_which_there_
         Document.from_bytes(BASE % ("", box))
     with pytest.raises(DataError, match=r"layer 'rows', entity 0: .* a page that is no page number"):
         Document.from_bytes('{"symbols": "a b c", "entities": {"rows": [' + box + "]}}")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b'{"symbols": "a", "entities": {}}', b"", b" " * 100, b"\t\r", b' {"symbols": "b", "entities": {}}']
+        )
+    ),
+    st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    st.booleans(),
+    st.integers(1, 90),
+)
+def test_documents_of_a_file_are_those_of_its_lines_that_hold_something(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], mark: bytes, ends: bool, block: int
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "docs.jsonl"
+    path.write_bytes(mark + b"\n".join(lines) + (b"\n" if ends else b""))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("papermage_core.document.file._BLOCK", block)
+        documents = DocumentFile(path)
+    held = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
+    assert [documents.line(i) for i in range(len(documents))] == [i for i, _ in held]
+    assert [doc.symbols for doc in documents] == [json.loads(line)["symbols"] for _, line in held]
