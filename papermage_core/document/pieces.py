@@ -24,15 +24,16 @@ def pieces_of(data: bytes, start: int, stop: int) -> Iterator[bytes]:
     if stop - start < 2 * _PIECE or not opening:
         yield data[start:stop]
         return
+    view = memoryview(data)
     start += 1
     while (at := data.find(opening, start + _PIECE, stop)) > 0:
         before = data[max(start, at - 64) : at].rstrip()
         if not before.endswith(b","):
             break
         comma = at - 1 if before == data[at - len(before) : at] else data.rindex(b",", start, at)
-        yield b"[%b]" % data[start:comma]
+        yield b"".join((b"[", view[start:comma], b"]"))
         start = at
-    yield b"[%b" % data[start:stop]
+    yield b"".join((b"[", view[start:stop]))
 
 
 def _opening(head: bytes) -> bytes:

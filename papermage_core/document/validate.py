@@ -78,6 +78,9 @@ def _one_each(owner: NDArray[np.int64], entities: int) -> bool:
 
 
 def _check_spans(name: str, places: Places, bounds: Bounds) -> tuple[SpanArrays, SpanArrays, list[Repair]]:
+    plain = _plain_spans(places, bounds)
+    if plain is not None:
+        return plain, plain, []
     start, stop = places.spans[:, 0], places.spans[:, 1]
 
     def refuse(bad: NDArray[np.bool_], what: str, expected: str) -> None:
@@ -125,8 +128,23 @@ def _check_spans(name: str, places: Places, bounds: Bounds) -> tuple[SpanArrays,
     return (SpanArrays(begin, clipped.astype(np.int64), places.span_entity), written, repairs)
 
 
+def _plain_spans(places: Places, bounds: Bounds) -> SpanArrays | None:
+    """Return spans that have no fault at all; None if one has, or there is none."""
+    start, stop = places.spans[:, 0], places.spans[:, 1]
+    if not len(start) or not (start.min() >= 0 and stop.max() <= bounds.characters):
+        return None
+    with np.errstate(invalid="ignore"):
+        begin, end = start.astype(np.int64), stop.astype(np.int64)
+    whole = bool((begin == start).all() and (end == stop).all())
+    ordered = begin <= end if bounds.lenient else begin < end
+    return SpanArrays(begin, end, places.span_entity) if whole and ordered.all() else None
+
+
 def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, list[Repair]]:
-    left, top, width, height, page = places.boxes.T.copy()
+    table = np.ascontiguousarray(places.boxes.T)
+    left, top, width, height, page = table
+    if not len(page) or _are_plain_boxes(table, bounds):
+        return BoxArrays(left, top, width, height, page.astype(np.int64), places.box_entity), []
 
     def refuse(bad: NDArray[np.bool_], what: str, expected: str, kind: type[DataError] = DataError) -> None:
         if bad.any():
@@ -141,39 +159,52 @@ def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, 
                 expected=expected,
             )
 
-    repairs = []
-    if len(places.boxes):
-        refuse(
-            np.logical_not(np.isfinite(places.boxes).all(axis=1)), "has a number that is not finite", "finite numbers"
+    refuse(np.logical_not(np.isfinite(table).all(axis=0)), "has a number that is not finite", "finite numbers")
+    refuse((width < 0) | (height < 0), "has a negative width or height", "width and height >= 0", BoxError)
+    refuse(
+        (page % 1 != 0) | (page < 0) | (page >= _MOST_PAGES),
+        "has a page that is no page number",
+        "a whole number >= 0",
+    )
+    over = np.maximum(np.maximum(-left, -top), np.maximum(left + width, top + height) - 1)
+    refuse(
+        over > (_EDGE_LENIENT if bounds.lenient else _EDGE_STRICT),
+        "lies outside the page: boxes are shares of the page, from 0 to 1, not points or pixels",
+        "shares of the page, 0 to 1",
+    )
+    repairs = [
+        Repair(
+            kind="box_over_edge",
+            layer=name,
+            entity=int(places.box_entity[row]),
+            value=_box(places.boxes[row]),
+            done="kept as it is",
         )
-        refuse((width < 0) | (height < 0), "has a negative width or height", "width and height >= 0", BoxError)
-        refuse(
-            (page % 1 != 0) | (page < 0) | (page >= _MOST_PAGES),
-            "has a page that is no page number",
-            "a whole number >= 0",
-        )
-        over = np.maximum(np.maximum(-left, -top), np.maximum(left + width, top + height) - 1)
-        refuse(
-            over > (_EDGE_LENIENT if bounds.lenient else _EDGE_STRICT),
-            "lies outside the page: boxes are shares of the page, from 0 to 1, not points or pixels",
-            "shares of the page, 0 to 1",
-        )
-        repairs = [
-            Repair(
-                kind="box_over_edge",
-                layer=name,
-                entity=int(places.box_entity[row]),
-                value=_box(places.boxes[row]),
-                done="kept as it is",
-            )
-            for row in np.flatnonzero(over > _EDGE_STRICT)
-        ]
-        if bounds.pages is not None:
-            numbers = bounds.pages
-            known = f"{len(numbers)} pages, {numbers[0]} to {numbers[-1]}"
-            refuse(~np.isin(page, numbers), f"is on a page that is not there: the document has {known}", known)
+        for row in np.flatnonzero(over > _EDGE_STRICT)
+    ]
+    if bounds.pages is not None:
+        numbers = bounds.pages
+        known = f"{len(numbers)} pages, {numbers[0]} to {numbers[-1]}"
+        refuse(~np.isin(page, numbers), f"is on a page that is not there: the document has {known}", known)
     arrays = BoxArrays(left, top, width, height, page.astype(np.int64), places.box_entity)
     return arrays, repairs
+
+
+def _are_plain_boxes(table: NDArray[np.float64], bounds: Bounds) -> bool:
+    """Whether boxes (5, n), of which there are some, have no fault at all; what is not a number compares false."""
+    left, top, width, height, page = table
+    low = table.min(axis=1)
+    if not (low >= (-_EDGE_STRICT, -_EDGE_STRICT, 0, 0, 0)).all():
+        return False
+    if not max((left + width).max(), (top + height).max()) - 1 <= _EDGE_STRICT:
+        return False
+    last = page.max()
+    if not last < _MOST_PAGES or (page != page.astype(np.int64)).any():
+        return False
+    if bounds.pages is None:
+        return True
+    first, known = bounds.pages[0], bounds.pages[-1]
+    return bool(first <= low[4] and last <= known and known - first + 1 == len(bounds.pages))
 
 
 def _check_disjoint(name: str, spans: SpanArrays, bounds: Bounds) -> None:
