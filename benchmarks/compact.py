@@ -199,7 +199,7 @@ def _spacy(sentences: Sequence[Sentence]) -> tuple[Callable[[], None], Callable[
     """Return an epoch of spaCy's training at its default batch size in words, and a prediction."""
     import spacy
     from spacy.training import Example
-    from spacy.util import minibatch_by_words
+    from spacy.training.batchers import minibatch_by_words
 
     nlp = spacy.blank("en")
     nlp.add_pipe("ner")

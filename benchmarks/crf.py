@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 from unittest.mock import patch
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import Record, interleaved, record
-from papermage_heads.chain import all_paths, best
+from papermage_heads.chain import all_paths, best, entities, loss
 from papermage_heads.chain.all_paths import sum_paths
 from papermage_heads.chain.best import best_paths
 from papermage_heads.chain.compiled import kernels
@@ -26,7 +27,9 @@ def without_kernels(function: Callable[[], Any]) -> Callable[[], Any]:
     """Return the function with the compiled loops of the extra ``fast`` left out."""
 
     def plain() -> Any:
-        with patch.object(all_paths, "kernels", return_value=None), patch.object(best, "kernels", return_value=None):
+        with ExitStack() as stack:
+            for module in (all_paths, best, entities, loss):
+                stack.enter_context(patch.object(module, "kernels", return_value=None))
             return function()
 
     return plain

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from papermage_core.plugin import LabelScheme
-from papermage_heads.chain import all_paths, best
+from papermage_heads.chain import all_paths, best, entities, loss
 from papermage_heads.chain.all_paths import sum_paths
 from papermage_heads.chain.best import best_paths
 from papermage_heads.chain.loss import negative_log_likelihood
@@ -35,7 +35,7 @@ def _loops(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        for module in (all_paths, best):
+        for module in (all_paths, best, entities, loss):
             patch.setattr(module, "kernels", lambda: None)
         yield
 

@@ -44,7 +44,8 @@ def sum_paths(emissions: Tensor, mask: Tensor, scores: ChainScores, *, ahead: bo
 def _compiled_sums(loops: Kernels, emissions: Tensor, mask: Tensor, scores: ChainScores, ahead: bool) -> Sums | None:
     """Return the sums by the compiled loop; None if scores lie too far apart for it."""
     kinds = [kind.numpy() for kind in scores.kinds]
-    most = _SAFE_SPREAD - float(scores.spread())
+    possible = [kind[kind > -np.inf] for kind in kinds]
+    most = _SAFE_SPREAD - max(kind.max() - kind.min() for kind in possible)
     peaks = [kind.max() for kind in kinds]
     matrix, first, last = (np.exp(kind - peak) for kind, peak in zip(kinds, peaks, strict=True))
     emissions = emissions.detach() if emissions.dtype == torch.float64 else emissions.detach().float()

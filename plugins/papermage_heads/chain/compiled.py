@@ -28,6 +28,10 @@ class Kernels:
     """`_sum_paths`."""
     best_paths: Callable[..., None]
     """`_best_paths`."""
+    take_paths: Callable[..., float]
+    """`_take_paths`."""
+    entity_probabilities: Callable[..., None]
+    """`_entity_probabilities`."""
 
 
 @cache
@@ -46,7 +50,8 @@ def kernels() -> Kernels | None:
         except RuntimeError:  # no folder that can be written to
             return numba.njit(function, nogil=True)
 
-    return Kernels(compiled(_sum_paths), compiled(_best_paths))
+    loops: list[Callable[..., Any]] = [_sum_paths, _best_paths, _take_paths, _entity_probabilities]
+    return Kernels(*(compiled(loop) for loop in loops))
 
 
 def _sum_paths(
@@ -164,3 +169,96 @@ def _best_paths(
             paths[c, t] = tag
             if t > 0:
                 tag = come_from[t, tag]
+
+
+def _take_paths(
+    x: NDArray[np.floating[Any]],
+    lengths: NDArray[np.int64],
+    paths: NDArray[np.int64],
+    transitions: NDArray[np.float64],
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    difference: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    at_start: NDArray[np.float64],
+    at_end: NDArray[np.float64],
+) -> float:
+    """Take given paths (B, T) out of the expectations of tags (B, T, K) and of transitions (K, K).
+
+    Fills ``at_start`` and ``at_end``, which are zero, with the sums of what is left at first and last units. Returns
+    the summed score of the paths; not a number, and nothing changed, if some tag is -1.
+    """
+    for c in range(len(x)):
+        for t in range(lengths[c]):
+            if paths[c, t] < 0:
+                return math.nan
+    total = 0.0
+    for c in range(len(x)):
+        n = lengths[c]
+        if n == 0:
+            continue
+        for t in range(n):
+            tag = paths[c, t]
+            total += x[c, t, tag]
+            difference[c, t, tag] -= 1.0
+            if t > 0:
+                total += transitions[paths[c, t - 1], tag]
+                edges[paths[c, t - 1], tag] -= 1.0
+        total += start[paths[c, 0]] + end[paths[c, n - 1]]
+        for j in range(len(start)):
+            at_start[j] += difference[c, 0, j]
+            at_end[j] += difference[c, n - 1, j]
+    return total
+
+
+def _entity_probabilities(
+    marginals: NDArray[np.float64],
+    log_ahead: NDArray[np.float64],
+    log_onward: NDArray[np.float64],
+    transitions: NDArray[np.float64],
+    lengths: NDArray[np.int64],
+    tags: NDArray[np.int64],
+    real: NDArray[np.bool_],
+    goes_on: NDArray[np.bool_],
+    entities: NDArray[np.int64],
+    found: NDArray[np.float64],
+) -> None:
+    """Fill ``found`` (E,) with the probabilities of ``entities`` (E, 4): context, start, stop and label.
+
+    ``tags``, ``real`` and ``goes_on`` are those of `EntityScorer`, whose formula this is.
+    """
+    width = tags.shape[1]
+    state, new = np.empty(width), np.empty(width)
+    for e in range(len(entities)):
+        c, start, stop, label = entities[e]
+        for j in range(width):
+            state[j] = marginals[c, start, tags[label, j]] if real[label, j] else 0.0
+        for unit in range(start, stop + 1):
+            if unit == 0 or unit == lengths[c]:
+                continue
+            left = 0.0
+            for j in range(width):
+                new[j] = 0.0
+            for i in range(width):
+                before = marginals[c, unit - 1, tags[label, i]] if unit == start else state[i]
+                ahead = log_ahead[c, unit - 1, tags[label, i]]
+                if before == 0.0 or ahead == -math.inf:
+                    continue
+                for j in range(width):
+                    if goes_on[label, i, j]:
+                        step = transitions[tags[label, i], tags[label, j]] + log_onward[c, unit, tags[label, j]]
+                        new[j] += before * math.exp(step - ahead)
+            for j in range(width):
+                if unit == start:
+                    state[j] -= new[j]
+                elif unit < stop:
+                    state[j] = new[j]
+                else:
+                    left += new[j]
+            if unit == stop:
+                for j in range(width):
+                    left -= state[j]
+                found[e] = -left
+        if stop == lengths[c]:
+            for j in range(width):
+                found[e] += state[j]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from papermage_heads.chain.compiled import kernels
 from papermage_heads.chain.rules import EntityRules
 
 if TYPE_CHECKING:
@@ -66,6 +67,13 @@ class EntityScorer:
         """
         if not len(contexts):
             return np.zeros(0)
+        if loops := kernels():
+            parts = [part.numpy() for part in (sums.marginals, sums.log_ahead, sums.log_onward)]
+            rules = (self.tags, self.real, self.goes_on)
+            found = np.zeros(len(contexts))
+            entities = np.stack([contexts, starts, stops, labels], 1)
+            loops.entity_probabilities(*parts, transitions, lengths, *rules, entities, found)
+            return np.clip(found, 0.0, 1.0)
         order = np.argsort(starts - stops, kind="stable")  # the longest first: the others drop out on the way
         b, s, e, label = (array[order] for array in (contexts, starts, stops, labels))
         marginals, ahead, onward = (part.numpy() for part in (sums.marginals, sums.log_ahead, sums.log_onward))

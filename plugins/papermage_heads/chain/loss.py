@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,7 +10,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from papermage_heads.chain.all_paths import sum_paths
+from papermage_heads.chain.compiled import Kernels, kernels
 from papermage_heads.chain.scores import ChainScores
+from papermage_heads.chain.sums import Sums
 
 __all__ = ["negative_log_likelihood"]
 
@@ -63,6 +66,10 @@ def _value_and_gradients(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return the loss and its gradients for emissions (B, U, K), transitions (K, K), start (K,) and end (K,)."""
     sums = sum_paths(emissions, mask, scores)
+    if emissions.device.type == "cpu" and not focal_gamma and (loops := kernels()):
+        found = _by_compiled_loop(loops, emissions, mask, targets, scores, sums)
+        if found is not None:
+            return found
     known = targets >= 0
     whole = (known | ~mask).all(1)
     lengths = mask.sum(1)
@@ -89,6 +96,20 @@ def _value_and_gradients(
         probability = torch.where(known, (marginals * wanted).sum(2), 0.0)
         difference *= (1.0 - probability)[..., None] ** focal_gamma
     return value, (difference, sums.edges - edges, *at_ends)
+
+
+def _by_compiled_loop(
+    loops: Kernels, emissions: Tensor, mask: Tensor, targets: Tensor, scores: ChainScores, sums: Sums
+) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+    """Return loss and gradients; None where some target is unknown."""
+    at_ends = [torch.zeros_like(kind, dtype=torch.float64, requires_grad=False) for kind in scores.kinds[1:]]
+    kinds = scores.detach(torch.float64).kinds
+    emissions = emissions.detach() if emissions.dtype == torch.float64 else emissions.detach().float()
+    given = (emissions.contiguous(), mask.sum(1), targets.contiguous(), *kinds, sums.marginals, sums.edges, *at_ends)
+    total = loops.take_paths(*(part.numpy() for part in given))
+    if math.isnan(total) and not bool(torch.where(mask, targets, 0).ge(0).all()):
+        return None
+    return sums.log_z.sum() - total, (sums.marginals, sums.edges, *at_ends)
 
 
 def _of_paths(
