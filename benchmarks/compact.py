@@ -26,6 +26,7 @@ from benchmarks import Record, interleaved, record, versions
 from papermage_compact.plugin import CompactConfig
 from papermage_core.plugin import Context, UnitSpan
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+from papermage_core.training.module import clip_gradients
 from papermage_heads.crf.plugin import CrfHeadConfig
 from papermage_schemes.bio import BioSchemeConfig
 
@@ -167,7 +168,7 @@ def _compact(sentences: Sequence[Sentence]) -> tuple[Callable[[], None], Callabl
                 gold[row, : len(targets[i])] = torch.from_numpy(targets[i])
             optimizer.zero_grad()
             (head.loss(vectors, mask, gold) / mask.sum()).backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            clip_gradients(parameters, 1.0)
             optimizer.step()
 
     def predict() -> None:

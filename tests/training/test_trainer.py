@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+from papermage_core.training.module import clip_gradients
 from papermage_core.training.trainer import RunResult
 
 SMALL = {"encoder.width": 32, "encoder.rows": 500, "enable_progress_bar": False, "batch_size": 4}
@@ -260,3 +261,20 @@ def test_a_label_attribute_that_no_entity_has_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=r"label_attribute=kind: none of the \d+ gold entities has it"):
         EntityClassificationTrainer(config(label_attribute="kind")).train()
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 50.0, float("nan")])
+def test_gradients_are_clipped_as_torch_does(scale: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours = [torch.nn.Parameter(torch.zeros(n)) for n in (3, 7, 2)]
+    for weight in ours[:2]:
+        weight.grad = torch.randn(weight.shape, generator=generator) * scale
+    theirs = [torch.nn.Parameter(weight.detach().clone()) for weight in ours]
+    for weight, given in zip(theirs, ours, strict=True):
+        weight.grad = None if given.grad is None else given.grad.clone()
+    norm = clip_gradients(ours, 1.0)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+    torch.testing.assert_close(norm, expected, equal_nan=True)
+    for mine, other in zip(ours[:2], theirs[:2], strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, equal_nan=True)
+    assert ours[2].grad is None
