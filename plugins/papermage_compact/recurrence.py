@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from papermage_compact.network import BlockDropout, Places
+from papermage_core.compiling import compiled
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["GatedRecurrence", "scan"]
 
@@ -68,6 +73,23 @@ class _Scan(torch.autograd.Function):
 
 
 def _scan(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    if keep.device.type != "cpu" or keep.dtype != torch.float32:
+        return _scan_in_chunks(keep, new)
+    if loop := compiled(_fill_states):
+        states = new.contiguous().clone()
+        loop(keep.contiguous().numpy(), states.numpy())
+        return states
+    return _scan_in_chunks(keep, new)
+
+
+def _fill_states(keep: NDArray[np.float32], states: NDArray[np.float32]) -> None:
+    """Make states (N, D) of what is new at each unit."""
+    for t in range(1, len(keep)):
+        for d in range(keep.shape[1]):
+            states[t, d] += keep[t, d] * states[t - 1, d]
+
+
+def _scan_in_chunks(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """Return the states: within chunks, all chunks at once; then what each chunk hands to the next."""
     n, d = keep.shape
     size = max(1, round((n / 2) ** 0.5))
@@ -76,11 +98,24 @@ def _scan(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     keep = F.pad(keep, padding).view(chunks, size, d).transpose(0, 1).contiguous()  # (size, chunks, D)
     states = F.pad(new, padding).view(chunks, size, d).transpose(0, 1).contiguous()
     kept = keep.clone()  # the share of a chunk's first input that is left after each of its units
-    for t in range(1, size):
-        states[t].addcmul_(keep[t], states[t - 1])
-        kept[t].mul_(kept[t - 1])
     carried = torch.zeros_like(states[0])  # (chunks, D): the state before each chunk
-    for c in range(1, chunks):
-        torch.addcmul(states[-1, c - 1], kept[-1, c - 1], carried[c - 1], out=carried[c])
+    parts: list[Any] = [keep, states, kept, carried]
+    mul: Any = torch.mul
+    if keep.device.type == "cpu":  # numpy runs the same loop: a call of it costs half of torch's
+        parts, mul = [part.numpy() for part in parts], np.multiply
+    _run(*parts, mul=mul)
     states.addcmul_(kept, carried)
     return states.transpose(0, 1).reshape(chunks * size, d)[:n]
+
+
+def _run(keep: Any, states: Any, kept: Any, carried: Any, *, mul: Any) -> None:
+    """Make ``states`` and ``kept`` those within chunks, and fill ``carried``; arrays of numpy or torch."""
+    part = mul(keep[0], states[0])
+    for k, s, before, left, left_before in zip(keep[1:], states[1:], states, kept[1:], kept, strict=False):
+        mul(k, before, out=part)
+        s += part
+        mul(left, left_before, out=left)
+    part = mul(carried[0], carried[0])
+    for after, s, left, before in zip(carried[1:], states[-1], kept[-1], carried, strict=False):
+        mul(left, before, out=after)
+        after += s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from papermage_compact import recurrence
 from papermage_compact.network import Places
 from papermage_compact.recurrence import GatedRecurrence, scan
 
@@ -22,6 +23,26 @@ def test_a_scan_is_the_loop_over_units(n):
     torch.manual_seed(n)
     keep, new = torch.rand(n, 5, dtype=torch.float64), torch.randn(n, 5, dtype=torch.float64)
     torch.testing.assert_close(scan(keep, new), slow_scan(keep, new))
+
+
+@pytest.mark.parametrize("loop", ["compiled", "plain"])
+@pytest.mark.parametrize("n", [1, 2, 9, 100])
+def test_a_scan_in_float32_is_that_in_float64_with_its_gradients(n, loop, monkeypatch):
+    if loop == "compiled":
+        pytest.importorskip("numba", reason="the compiled loop needs the extra `fast`")
+    else:
+        monkeypatch.setattr(recurrence, "compiled", lambda function: None)
+    torch.manual_seed(n)
+    exact = [torch.rand(n, 6, dtype=torch.float64), torch.randn(n, 6, dtype=torch.float64)]
+    given = [part.float().requires_grad_() for part in exact]
+    exact = [part.requires_grad_() for part in exact]
+    weights = torch.randn(n, 6, dtype=torch.float64)
+    states, right = scan(*given), slow_scan(*exact)
+    torch.testing.assert_close(states, right.float(), atol=1e-5, rtol=1e-5)
+    (states * weights.float()).sum().backward()
+    (right * weights).sum().backward()
+    for part, whole in zip(given, exact, strict=True):
+        torch.testing.assert_close(part.grad, whole.grad.float(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 5, 12])

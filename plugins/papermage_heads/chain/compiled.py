@@ -1,8 +1,4 @@
-"""The loops over units, compiled by numba where the extra ``fast`` is installed: the same results, sooner.
-
-Everything works without. What numba makes of a loop it keeps beside this file, or in the user's cache folder, so it
-compiles once an installation.
-"""
+"""The loops over units, compiled by numba where the extra ``fast`` is installed: the same results, sooner."""
 
 from __future__ import annotations
 
@@ -13,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
+
+from papermage_core.compiling import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,22 +34,10 @@ class Kernels:
 
 @cache
 def kernels() -> Kernels | None:
-    """Return the compiled loops; None where numba is missing, or told not to compile."""
-    try:
-        import numba
-    except ImportError:
-        return None
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined,unused-ignore]  # made when numba is imported
-        return None
-
-    def compiled(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(function, cache=True, nogil=True)
-        except RuntimeError:  # no folder that can be written to
-            return numba.njit(function, nogil=True)
-
+    """Return the compiled loops; None where they cannot be had."""
     loops: list[Callable[..., Any]] = [_sum_paths, _best_paths, _take_paths, _entity_probabilities]
-    return Kernels(*(compiled(loop) for loop in loops))
+    made = [loop for loop in map(compiled, loops) if loop is not None]
+    return Kernels(*made) if made else None
 
 
 def _sum_paths(

@@ -1,0 +1,29 @@
+"""Loops compiled by numba, where the extra ``fast`` is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+__all__ = ["compiled"]
+
+
+@cache
+def compiled(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Return a function of numpy arrays compiled; None where numba is missing, or told not to compile.
+
+    What numba makes of it is kept beside the file, or in the user's cache folder: it compiles once an installation.
+    """
+    try:
+        import numba
+    except ImportError:
+        return None
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined,unused-ignore]  # made when numba is imported
+        return None
+    made: Any
+    try:
+        made = numba.njit(function, cache=True, nogil=True)
+    except RuntimeError:  # no folder that can be written to
+        made = numba.njit(function, nogil=True)
+    return made  # type: ignore[no-any-return]
