@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "papermage_core"
 ROAD = (
-    "errors", "files", "compiling", "document", "plugin", "config", "data", "evaluation", "model", "checkpoint", "training",
-    "prediction", "testing", "cli",
+    "errors", "files", "compiling", "document", "plugin", "config", "data", "evaluation", "model", "checkpoint",
+    "training", "prediction", "testing", "cli",
 )  # fmt: skip
 """A room imports only from rooms before it, and from itself."""
 LIGHT = ("errors", "files", "compiling", "document", "plugin", "config")
