@@ -53,6 +53,8 @@ def units_of_contexts(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64],
         count = np.maximum(high - low, 0)
         offsets = np.zeros(len(contexts) + 1, np.int64)
         np.cumsum(count, out=offsets[1:])
+        if len(low) and (count > 0).all() and (low[1:] == high[:-1]).all():  # as rows of a page, one after the other
+            return offsets, np.arange(low[0], high[-1])
         return offsets, _ranges(low, count)[0]
     unit, context, _ = _pairs(units, contexts)
     pair = context * len(units) + unit
