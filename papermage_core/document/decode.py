@@ -134,13 +134,17 @@ def decode_bytes(data: bytes | bytearray | memoryview | str, *, lenient: bool) -
         line = line[len(_BYTE_ORDER_MARK) :]
     check_utf8(line)
     cuts = cut_layers(line)
-    usual = (None if cuts is None else _decode_usual_bytes(line, cuts)) or _decode_usual_bytes(line, Cuts(line, {}))
+    usual = None if cuts is None else _decode_usual_bytes(line, cuts)
+    if cuts is None or usual is None:
+        cuts = Cuts(line, {})
+        usual = _decode_usual_bytes(line, cuts)
     if usual is None:
         return decode_dict(parse(line), lenient=lenient)
     found, layers = usual
     metadata = {} if found.metadata is UNSET else found.metadata.value
     places = {layer.name: layer.places for layer in layers}
-    if _lists_of(places) + found.symbols.value.count("[") != _count_byte(line, b"["):
+    lists = _lists_of(places) + found.symbols.value.count("[")
+    if lists != _count_byte(line, b"[") or b"\\u005" in cuts.rest:  # or a bracket written otherwise
         check_keys_stand_once(line, places)
     extras = {} if found.relations is UNSET else {RelationsFieldName: found.relations}
     images = None

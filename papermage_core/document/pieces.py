@@ -12,6 +12,7 @@ from collections.abc import Iterator
 __all__ = ["pieces_of"]
 
 _PIECE = 1 << 18
+_BLANKS = b" \t\r\n"
 
 
 def pieces_of(data: bytes, start: int, stop: int) -> Iterator[bytes]:
@@ -27,7 +28,7 @@ def pieces_of(data: bytes, start: int, stop: int) -> Iterator[bytes]:
     view = memoryview(data)
     start += 1
     while (at := data.find(opening, start + _PIECE, stop)) > 0:
-        before = data[max(start, at - 64) : at].rstrip()
+        before = data[max(start, at - 64) : at].rstrip(_BLANKS)
         if not before.endswith(b","):
             break
         comma = at - 1 if before == data[at - len(before) : at] else data.rindex(b",", start, at)
@@ -38,6 +39,6 @@ def pieces_of(data: bytes, start: int, stop: int) -> Iterator[bytes]:
 
 def _opening(head: bytes) -> bytes:
     """Return the brace and the key that the first element begins with, nothing if it is no object."""
-    head = head[1:].lstrip()
+    head = head[1:].lstrip(_BLANKS)
     end = head.find(b'"', 2)
     return head[: end + 1] if head.startswith(b'{"') and end > 0 else b""

@@ -96,3 +96,20 @@ def test_long_lists_that_are_no_layers_are_kept(where: str):
     doc = Document.from_bytes(json.dumps(plain).encode())
     assert doc.to_json()[where] == {"people": people}
     assert len(doc.get_layer("rows")) == 3
+
+
+def test_what_is_no_blank_in_json_is_refused_between_entities_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("papermage_core.document.pieces._PIECE", 64)
+    data = json.dumps({"symbols": "a" * 40, "entities": {"rows": [{"spans": [[i, i + 1]]} for i in range(40)]}})
+    joints = [i for i in range(len(data)) if data.startswith(', {"spans"', i)]
+    for blank in "\x0b\x0c\x1c\x85":
+        for begin in joints[:20]:
+            broken = data[: begin + 1] + blank + data[begin + 2 :]
+            with pytest.raises(DataError):
+                Document.from_bytes(broken.encode("latin-1") if blank != "\x85" else broken.encode())
+
+
+def test_an_escaped_bracket_hides_no_key_that_stands_twice():
+    data = rb'{"symbols": "\u005b\u005bab", "entities": {"rows": [{"spans":[[1,2]],"spans":[[0,1]]}]}}'
+    with pytest.raises(DataError, match="'spans' stands twice"):
+        Document.from_bytes(data)

@@ -258,3 +258,20 @@ def test_focal_weights_scale_the_gradient_of_units_that_are_right_already() -> N
         gradients.append(emissions.grad)
     right = sum_paths(case.emissions, case.mask, case.scores).marginals[:, :, :1].float()
     torch.testing.assert_close(gradients[1], gradients[0] * (1 - right) ** 2)
+
+
+def test_scores_that_leave_nothing_are_no_error_of_the_loop() -> None:
+    scheme = BioScheme(["X"])
+    scores = ChainScores.of_scheme(scheme)
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    inside_after_outside = torch.tensor([[0, 2, 0, -1]])
+    value = negative_log_likelihood(torch.zeros(1, 4, 3), mask, inside_after_outside, scores)
+    assert value.item() == torch.inf
+
+
+def test_a_target_that_is_no_tag_is_refused() -> None:
+    scores = ChainScores.of_scheme(BioScheme(["X"]))
+    with pytest.raises((RuntimeError, IndexError), match="out of bounds"):
+        negative_log_likelihood(
+            torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool), torch.tensor([[0, 3]]), scores
+        )

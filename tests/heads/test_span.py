@@ -155,7 +155,9 @@ CROSSING = [UnitSpan(0, 3, "A"), UnitSpan(1, 4, "A")]
         (SHARED, "labels"),
         ([UnitSpan(0, 3, "A"), UnitSpan(1, 4, "B")], "labels"),
         (CROSSING, "any"),
-        ([*CROSSING, *(UnitSpan(i, i + 1, "B") for i in range(5, 60))], "labels"),
+        ([*CROSSING, *(UnitSpan(i, i + 1, "B") for i in range(5, 60))], "none"),
+        ([*CROSSING, *(UnitSpan(i, i + 1, "B") for i in range(60)), UnitSpan(0, 2, "B")], "any"),
+        ([*CROSSING, *(UnitSpan(i, i + 2, "AB"[i % 2]) for i in range(5, 105))], "labels"),
     ],
 )
 def test_the_widest_overlap_of_entities_is_found(spans: list[UnitSpan], widest: str) -> None:

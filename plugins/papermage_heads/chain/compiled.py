@@ -56,7 +56,8 @@ def _sum_paths(
     """Fill the last five, which are zero, with what `Sums` has for emissions (B, T, K) and exponentials of scores.
 
     ``pairs`` lacks the factor ``matrix`` of the expected transitions. ``log_ahead`` and ``log_onward`` are left alone
-    if they are empty. Returns false, with the rest undefined, if emissions of one unit lie further apart than ``most``.
+    if they are empty. Returns false, with the rest undefined, if emissions of one unit lie further apart than ``most``,
+    or nothing is left of a sum.
     """
     longest, n_tags = x.shape[1:]
     emitted, forward = np.empty((longest, n_tags)), np.empty((longest, n_tags))
@@ -84,6 +85,8 @@ def _sum_paths(
                 emitted[t, j] = math.exp(x[c, t, j] - top)
                 forward[t, j] = arriving * emitted[t, j]
                 mass += forward[t, j]
+            if not mass > 0.0:
+                return False
             for j in range(n_tags):
                 forward[t, j] /= mass
             total += math.log(mass) + top
@@ -91,12 +94,16 @@ def _sum_paths(
         for j in range(n_tags):
             beta[j] = end[j]
             final += forward[n - 1, j] * end[j]
+        if not final > 0.0:
+            return False
         log_z[c] = total + math.log(final)
         for t in range(n - 1, -1, -1):
             norm = 0.0
             for j in range(n_tags):
                 norm += forward[t, j] * beta[j]
             mass = 0.0
+            if not norm > 0.0:
+                return False
             for i in range(n_tags):
                 left = forward[t, i] / norm
                 marginals[c, t, i] = left * beta[i]
@@ -106,6 +113,8 @@ def _sum_paths(
             for j in range(n_tags):
                 onward[j] = emitted[t, j] * beta[j]
                 mass += onward[j]
+            if not mass > 0.0:
+                return False
             for j in range(n_tags):
                 onward[j] /= mass
                 if ahead:
@@ -172,11 +181,11 @@ def _take_paths(
     """Take given paths (B, T) out of the expectations of tags (B, T, K) and of transitions (K, K).
 
     Fills ``at_start`` and ``at_end``, which are zero, with the sums of what is left at first and last units. Returns
-    the summed score of the paths; not a number, and nothing changed, if some tag is -1.
+    the summed score of the paths; not a number, and nothing changed, if a tag is not one of the K.
     """
     for c in range(len(x)):
         for t in range(lengths[c]):
-            if paths[c, t] < 0:
+            if not 0 <= paths[c, t] < x.shape[2]:
                 return math.nan
     total = 0.0
     for c in range(len(x)):

@@ -101,13 +101,14 @@ def _value_and_gradients(
 def _by_compiled_loop(
     loops: Kernels, emissions: Tensor, mask: Tensor, targets: Tensor, scores: ChainScores, sums: Sums
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
-    """Return loss and gradients; None where some target is unknown."""
+    """Return loss and gradients; None where some target is unknown, or no tag."""
     at_ends = [torch.zeros_like(kind, dtype=torch.float64, requires_grad=False) for kind in scores.kinds[1:]]
     kinds = scores.detach(torch.float64).kinds
     emissions = emissions.detach() if emissions.dtype == torch.float64 else emissions.detach().float()
     given = (emissions.contiguous(), mask.sum(1), targets.contiguous(), *kinds, sums.marginals, sums.edges, *at_ends)
     total = loops.take_paths(*(part.numpy() for part in given))
-    if math.isnan(total) and not bool(torch.where(mask, targets, 0).ge(0).all()):
+    real = torch.where(mask, targets, 0)
+    if math.isnan(total) and not bool(((real >= 0) & (real < emissions.shape[2])).all()):
         return None
     return sums.log_z.sum() - total, (sums.marginals, sums.edges, *at_ends)
 

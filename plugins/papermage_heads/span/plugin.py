@@ -36,8 +36,8 @@ class SpanHeadConfig(ModelHeadConfig):
     )
     overlap: Literal["auto", "any", "labels", "nested", "none"] = option(
         "auto",
-        help="which predicted entities may share units: any, those of different labels, nested ones, none, or auto: "
-        "as in training",
+        help="which predicted entities may share units: any, those of different labels and discontinuous ones, nested "
+        "ones, none, or auto: as in training",
         choices=("auto", "any", "labels", "nested", "none"),
     )
     threshold: float = option(0.5, help="probability from which on an entity is predicted", gt=0, lt=1)
