@@ -57,7 +57,7 @@ def convert(options: Convert, reader: DocumentReader) -> int:
 def _writer(path: str, plugins: Plugins) -> Callable[[Iterable[Document], Path], int] | None:
     """Return the function ``write_NAME`` beside the config of the reader NAME, for a path that ends in ``.NAME``."""
     name = Path(path).suffix[1:].lower()
-    if name == "jsonl" or (name != "parquet" and not plugins.named("document_reader", name)):
+    if name == "jsonl" or not plugins.named("document_reader", name):
         return None
     module = sys.modules[plugins.config_class("document_reader", name).__module__]
     write: Callable[[Iterable[Document], Path], int] | None = getattr(module, f"write_{name}", None)

@@ -202,9 +202,10 @@ class Document:
     def from_bytes(cls, data: bytes | bytearray | memoryview | str, *, lenient: bool = True) -> Document:
         """Return the document in a piece of JSON.
 
-        Raises DataError with layer, entity, value and what was expected for: what is not JSON, keys that are missing
-        or stand twice, values of a wrong type, reversed or negative spans, spans past the end of the text, entities
-        without a place, tokens that overlap, boxes outside the page or on a page that is not there.
+        Raises DataError with layer, entity, value and what was expected for: what is not JSON, keys that are missing,
+        layers, spans or boxes that would be lost because their key stands twice, values of a wrong type, reversed or
+        negative spans, spans past the end of the text, entities without a place, tokens that overlap, boxes outside the
+        page or on a page that is not there.
 
         Read leniently, a page may end after the text and boxes may hang over the edge (both listed in ``repairs``),
         and spans may be empty. Strictly, these raise too.

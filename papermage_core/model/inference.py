@@ -75,7 +75,7 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device("cuda" if name == "gpu" else name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch built without CUDA asserts it
         found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         raise ConfigError(f"no device {name!r} on this machine; there are: {', '.join(['cpu', *found])}") from error
     return device

@@ -102,7 +102,7 @@ def _by_compiled_loop(
     loops: Kernels, emissions: Tensor, mask: Tensor, targets: Tensor, scores: ChainScores, sums: Sums
 ) -> tuple[Tensor, tuple[Tensor, ...]] | None:
     """Return loss and gradients; None where some target is unknown, or no tag."""
-    at_ends = [torch.zeros_like(kind, dtype=torch.float64, requires_grad=False) for kind in scores.kinds[1:]]
+    at_ends = [torch.zeros_like(kind, dtype=torch.float64) for kind in scores.kinds[1:]]
     kinds = scores.detach(torch.float64).kinds
     emissions = emissions.detach() if emissions.dtype == torch.float64 else emissions.detach().float()
     given = (emissions.contiguous(), mask.sum(1), targets.contiguous(), *kinds, sums.marginals, sums.edges, *at_ends)
