@@ -334,7 +334,9 @@ def test_a_reader_that_goes_away_is_no_crash() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_ctrl_c_ends_with_130_and_one_line() -> None:
-    script = SAY.format(body="(say('ready'), __import__('time').sleep(60))")
+    # A shell has its background jobs ignore the signal, and what they start inherits that.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    script = listen + SAY.format(body="(say('ready'), __import__('time').sleep(60))")
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
