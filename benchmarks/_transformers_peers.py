@@ -70,6 +70,44 @@ def ours_train(corpus: Path, model: Path, keep: str) -> float:
     return _rate(times, sum(len(doc.tokens) for doc in docs))
 
 
+def ours_preprocess(data: Path, model: Path, keep: str) -> float:
+    """File → batches of tensors with targets, as a run makes them before its first step."""
+    from papermage_core.data.batches import LengthSampler, PieceBatches
+    from papermage_core.data.pieces import make_pieces, training_pieces
+    from papermage_core.data.readers import reader_of
+    from papermage_core.model.inference import BatchLimits
+    from papermage_core.training import EntityClassificationTrainConfig
+    from papermage_core.training.prepare import make_blueprint, read_splits
+
+    config = EntityClassificationTrainConfig(
+        data_path=str(data), label_field="Disease", model_name_or_path=str(model), val_split=0.0
+    )
+    components = config.components()
+    encoder = components.encoder.build()  # loads the model, which is not what is timed
+    start = time.perf_counter()
+    splits = read_splits(config, components.encoder.needs, reader_of(components.reader))
+    blueprint, corpus = make_blueprint(config, components, splits)
+    limits = BatchLimits.of(blueprint.encoder, config.batch_size)
+    pieces, targets = training_pieces(corpus, make_pieces(encoder, corpus.contexts, config.stride), 4 * limits.cost)
+    sampler = LengthSampler(pieces, batch_size=limits.size, batch_cost=limits.cost, shuffle=True, seed=1)
+    batches = PieceBatches(pieces, encoder.collate, targets, None)
+    for batch in sampler:
+        batches[batch]
+    return sum(map(len, corpus.contexts)) / (time.perf_counter() - start)
+
+
+def bare_tokenizer(data: Path, model: Path, keep: str) -> float:
+    """The fast tokenizer called once with all the words of a file, page by page."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.backend_tokenizer.no_truncation()
+    words = [[token.text for token in page.tokens] for doc in DocumentFile(data) for page in doc.pages]
+    start = time.perf_counter()
+    tokenizer(words, is_split_into_words=True, truncation=False, padding=False, verbose=False)
+    return sum(map(len, words)) / (time.perf_counter() - start)
+
+
 def trainer(corpus: Path, model: Path, keep: str) -> float:
     """The Hugging Face Trainer as it comes, over the words' wordpieces."""
     import torch
@@ -152,6 +190,8 @@ SIDES: dict[str, Callable[[Path, Path, str], float]] = {
     "trainer": trainer,
     "ours-predict": ours_predict,
     "pipeline": pipeline,
+    "ours-preprocess": ours_preprocess,
+    "bare-tokenizer": bare_tokenizer,
 }
 
 if __name__ == "__main__":

@@ -91,6 +91,13 @@ def place_units(
         issues.add("unit_in_no_context", document_id, f"{entity_name}[{first}]", int(orphan.sum()))
         begins = orphan & ~np.concatenate([[False], orphan[:-1]])
         context = np.where(orphan, len(contexts) + np.cumsum(begins) - 1, context)
+    if (context[1:] >= context[:-1]).all():  # the rule: contexts follow each other
+        begins = np.flatnonzero(np.concatenate([[True], context[1:] != context[:-1]]))
+        bounds = np.append(begins, n)
+        sizes = bounds[1:] - begins
+        everything = np.arange(n)
+        units_of = tuple(everything[a:b] for a, b in itertools.pairwise(bounds.tolist()))
+        return Places(units_of, np.repeat(np.arange(len(begins)), sizes), everything - np.repeat(begins, sizes))
     # Contexts by their first unit, so that what is read first comes first.
     found, first_unit, inverse = np.unique(context, return_index=True, return_inverse=True)
     rank = np.empty(len(found), np.int64)

@@ -15,7 +15,8 @@ from papermage_core.plugin.spec import Context, ContextNeeds
 
 __all__ = ["make_contexts"]
 
-_SPACES = np.array([c for c in range(0x3001) if chr(c).isspace()], np.uint32)
+_IS_SPACE = np.array([chr(c).isspace() for c in range(0x3001)] + [False])
+"""Code point → whether it is white space; all beyond the last one that is share the last place."""
 
 
 def make_contexts(document: Document, entity_name: str, places: Places, needs: ContextNeeds) -> list[Context]:
@@ -69,11 +70,13 @@ def _space_before(symbols: str, units: Layer) -> NDArray[np.bool_]:
     """Return whether the character before each unit is white space; true where there is none. Shape (n,)."""
     result = np.ones(len(units), np.bool_)
     spans = units.span_arrays()
-    entity, first = np.unique(spans.entity, return_index=True)
-    start = spans.start[first]
+    first = np.ones(len(spans), np.bool_)
+    first[1:] = spans.entity[1:] != spans.entity[:-1]
+    entity, start = spans.entity[first], spans.start[first]
     inside = (start > 0) & (start <= len(symbols))
     code_points = np.frombuffer(symbols.encode("utf-32-le", "surrogatepass"), np.uint32)
-    result[entity[inside]] = np.isin(code_points[start[inside] - 1], _SPACES)
+    before = np.minimum(code_points[start[inside] - 1], len(_IS_SPACE) - 1)
+    result[entity[inside]] = _IS_SPACE[before]
     return result
 
 

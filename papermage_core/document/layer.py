@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-
 from papermage_core.document.arrays import BoxArrays, SpanArrays
 from papermage_core.document.box import Box
 from papermage_core.document.columns import Columns
@@ -117,9 +115,7 @@ class Layer:
         """Return the text of each entity, as ``entity.text`` has it."""
         symbols = self._doc.symbols if self._doc is not None else None
         columns = self._places()
-        if symbols is None or len(columns.spans) != columns.entities or self._has_key("text"):
-            return [entity.text for entity in self]
-        if columns.entities and (np.diff(columns.span_offsets) != 1).any():
+        if symbols is None or not columns.one_span_each or self._has_key("text"):
             return [entity.text for entity in self]
         spans = zip(columns.written.start.tolist(), columns.written.stop.tolist(), strict=True)
         if "\n" not in symbols:

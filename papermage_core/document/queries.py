@@ -46,13 +46,11 @@ def units_of_contexts(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64],
     A unit lies in each context that its spans share characters with; one with an empty span in the context that has
     the character there; one with boxes only where its box's centre is. Shapes (contexts + 1,) and (pairs,).
     """
-    if units._places().spans_follow and contexts._places().one_span_each:
-        own, spans = units.span_arrays(), contexts.span_arrays()
-        low = np.searchsorted(own.stop, spans.start, "right")
-        high = np.where(spans.stop > spans.start, np.searchsorted(own.start, spans.stop, "left"), 0)
-        count = np.maximum(high - low, 0)
+    if _are_plain(units, contexts):
+        low, count = _runs_in_order(units.span_arrays(), contexts.span_arrays())
         offsets = np.zeros(len(contexts) + 1, np.int64)
         np.cumsum(count, out=offsets[1:])
+        high = low + count
         if len(low) and (count > 0).all() and (low[1:] == high[:-1]).all():  # as rows of a page, one after the other
             return offsets, np.arange(low[0], high[-1])
         return offsets, _ranges(low, count)[0]
@@ -69,6 +67,13 @@ def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], 
 
     Of several, the one that shares most characters, the first of equal ones. Shapes (units,), (units,).
     """
+    if _are_plain(units, contexts):
+        low, found = _runs_in_order(units.span_arrays(), contexts.span_arrays())
+        if (low[1:] >= (low + found)[:-1]).all():  # no two contexts have a unit in common
+            of_found, owner = _ranges(low, found)
+            best = np.full(len(units), -1, np.int64)
+            best[of_found] = owner
+            return best, (best >= 0).astype(np.int64)
     unit, context, shared = _merge(*_pairs(units, contexts))
     count = np.bincount(unit, minlength=len(units))
     best = np.full(len(units), -1, np.int64)
@@ -85,6 +90,13 @@ def unit_ranges(entities: Layer, units: Layer) -> UnitRanges:
     An entity that covers no unit has no row.
     """
     spans, unit_spans = entities.span_arrays(), units.span_arrays()
+    if _are_plain(units, entities):
+        low, count = _runs_in_order(unit_spans, spans)
+        entity = np.flatnonzero(count)
+        first, stop = low[entity], (low + count)[entity]
+        starts_in = spans.start[entity] > unit_spans.start[first]
+        stops_in = spans.stop[entity] < unit_spans.stop[stop - 1]
+        return UnitRanges(entity, first, stop, starts_in, stops_in)
     unit_row, entity_row = _touching(unit_spans, spans, empty_inside=True)
     entity, unit = spans.entity[entity_row], unit_spans.entity[unit_row]
     entity_start, entity_stop = spans.start[entity_row], spans.stop[entity_row]
@@ -113,6 +125,18 @@ def units_in_boxes(
     box_rows = np.flatnonzero(chosen[boxes.entity])
     inside, box = _points_in_boxes(x, y, page, boxes, box_rows)
     return boxes.entity[box], unit[inside]
+
+
+def _are_plain(units: Layer, others: Layer) -> bool:
+    """Return whether the units stand one after the other as text does, and each of the others has one span."""
+    return units._places().spans_follow and others._places().one_span_each
+
+
+def _runs_in_order(units: SpanArrays, spans: SpanArrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first unit that each span shares a character with, and how many do; of units that follow."""
+    low = np.searchsorted(units.stop, spans.start, "right")
+    high = np.searchsorted(units.start, spans.stop, "left")
+    return low, np.where(spans.stop > spans.start, high - low, 0)
 
 
 def _pairs(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
