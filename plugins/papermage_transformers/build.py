@@ -19,7 +19,7 @@ from papermage_transformers.batch import Collator
 from papermage_transformers.encoder import TransformerEncoder
 from papermage_transformers.layout import LAYOUT_MODELS
 from papermage_transformers.plugin import TransformerEncoderConfig
-from papermage_transformers.processor import choose_precision, has_accelerator, tune_allocator
+from papermage_transformers.processor import CpuPrecision, choose_precision, has_accelerator, tune_allocator
 from papermage_transformers.source import explained, origin
 from papermage_transformers.tuning import add_lora, freeze, freeze_unreached
 from papermage_transformers.windows import WindowMaker
@@ -30,13 +30,15 @@ __all__ = ["build_encoder"]
 logger = logging.getLogger(__name__)
 
 _USUAL_LENGTH = 512
+_ONLY_FLOAT32 = ("deberta",)
+"""Kinds of model that mask with the least number of a type that autocast does not compute in."""
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 _DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "dropout_rate", "embedding_dropout", "mlp_dropout")
 
 
 def build_encoder(options: TransformerEncoderConfig, folder: Path | None) -> TransformerEncoder:
     """Return the encoder with pretrained weights, or, given the ``folder`` of a checkpoint, with random ones."""
-    _prepare_processor(options)
+    kept = options.tune_allocator and tune_allocator()
     if folder is None:
         source, keywords = origin(options.model_name_or_path, options.revision)
     else:
@@ -49,15 +51,28 @@ def build_encoder(options: TransformerEncoderConfig, folder: Path | None) -> Tra
         raise ConfigError(
             f"encoder.model_name_or_path: {source!r} has no fast tokenizer (tokenizer.json), only a slow one"
         )
+    precision = _precision(options, config)
+    _prepare_processor(options, precision, kept=kept)
     model = _set_up(model.float().train(), options)  # from_pretrained leaves eval mode: no dropout in training
-    return _assemble(options, model, config, tokenizer)
+    return _assemble(options, model, config, tokenizer, autocast=precision == "bfloat16")
 
 
-def _prepare_processor(options: TransformerEncoderConfig) -> None:
-    kept = options.tune_allocator and tune_allocator()
+def _precision(options: TransformerEncoderConfig, config: PretrainedConfig) -> CpuPrecision:
+    """Return the arithmetic to use on a CPU."""
+    precision = choose_precision(options.cpu_precision)
+    if precision == "bfloat16" and config.model_type in _ONLY_FLOAT32:
+        if options.cpu_precision == "bfloat16":
+            raise ConfigError(
+                f"encoder.cpu_precision: transformers' {config.model_type} models fail in bfloat16; "
+                "expected auto, medium or float32"
+            )
+        return "medium"
+    return precision
+
+
+def _prepare_processor(options: TransformerEncoderConfig, precision: CpuPrecision, *, kept: bool) -> None:
     if has_accelerator():
         return
-    precision = choose_precision(options.cpu_precision)
     if precision == "medium":
         torch.set_float32_matmul_precision("medium")
     logger.info(
@@ -124,7 +139,7 @@ def _checkpoint_activations(model: Any) -> None:
 
 
 def _assemble(
-    options: TransformerEncoderConfig, model: nn.Module, config: PretrainedConfig, tokenizer: Any
+    options: TransformerEncoderConfig, model: nn.Module, config: PretrainedConfig, tokenizer: Any, *, autocast: bool
 ) -> TransformerEncoder:
     backend = tokenizer.backend_tokenizer
     prefix, suffix = _special_ids(backend)
@@ -154,7 +169,7 @@ def _assemble(
         Collator(capacity=capacity, prefix=prefix, suffix=suffix, padding=padding, box_style=style),
         pooling=options.pooling,
         layer_decay=options.layer_decay,
-        autocast=choose_precision(options.cpu_precision) == "bfloat16",
+        autocast=autocast,
         fingerprint=hashlib.sha256(repr(shaped_by).encode()).hexdigest(),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from papermage_core.plugin import Context, Window
 from papermage_transformers.batch import Collator
+from papermage_transformers.inference import FastProducts, has_fast_products
 from papermage_transformers.pooling import POOLINGS
 from papermage_transformers.tuning import parameter_groups
 from papermage_transformers.windows import WindowMaker
@@ -66,7 +68,8 @@ class TransformerEncoder(nn.Module):
         device = inputs["input_ids"].device.type
         if torch.is_autocast_enabled(device) or not (self._autocast and device == "cpu"):
             return self._pool(self.model(**inputs).last_hidden_state, features)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        fast = not torch.is_grad_enabled() and has_fast_products()
+        with torch.autocast("cpu", dtype=torch.bfloat16), FastProducts() if fast else nullcontext():
             pieces = self.model(**inputs).last_hidden_state  # (S, T, D)
         return self._pool(pieces, features).float()
 

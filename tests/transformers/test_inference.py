@@ -1,0 +1,120 @@
+"""Fast products: the same results as torch's to bfloat16's rounding, of the weights as they are now."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from papermage_core.errors import ConfigError
+from papermage_transformers.inference import FastProducts, has_fast_products
+
+pytestmark = pytest.mark.skipif(not has_fast_products(), reason="this processor multiplies no bfloat16")
+
+
+@pytest.fixture(autouse=True)
+def matmul_precision():
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def normal(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def attention(query, key, value, mask=None, scale=None):
+    scores = query.double() @ key.double().transpose(2, 3) * (query.shape[3] ** -0.5 if scale is None else scale)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask.double()
+    return scores.softmax(-1) @ value.double()
+
+
+@pytest.mark.parametrize("length", [256, 16])
+@pytest.mark.parametrize("masked", ["", "padding", "heads", "added"])
+def test_attention_is_that_of_the_formula(length, masked):
+    query = normal(3, 4, length, 8).bfloat16()
+    key, value = (normal(3, 4, length + more, 8).bfloat16()[:, :, :length] for more in (1, 2))
+    masks = {"": None}
+    masks["padding"] = (torch.arange(length) < torch.tensor([length, length - 5, 7])[:, None])[:, None, None]
+    masks["heads"] = normal(3, 4, length, length) > 0
+    masks["added"] = normal(1, 1, length, length)
+    mask = masks[masked]
+    with torch.no_grad(), FastProducts():
+        got = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=0.3)
+    assert torch.allclose(got.double(), attention(query, key, value, mask, 0.3), atol=0.03)
+
+
+def test_a_window_alone_is_what_it_is_in_a_batch():
+    query, key, value = (normal(3, 4, 200 + i, 8).bfloat16()[:, :, :200] for i in range(3))
+    with torch.no_grad(), FastProducts():
+        together = F.scaled_dot_product_attention(query, key, value)
+        alone = F.scaled_dot_product_attention(query[1:2], key[1:2], value[1:2])
+    assert torch.equal(together[1:2], alone)
+
+
+@pytest.mark.parametrize("case", ["dropout", "causal", "float32"])
+def test_what_is_not_plain_is_left_to_torch(case):
+    dtype = torch.float32 if case == "float32" else torch.bfloat16
+    query, key, value = (normal(1, 2, 200 + i, 8).to(dtype)[:, :, :200] for i in range(3))
+    options = {"dropout": {"dropout_p": 0.5}, "causal": {"is_causal": True}, "float32": {}}[case]
+    found = []
+    for mode in (False, True):
+        torch.manual_seed(1)
+        with torch.no_grad():
+            if mode:
+                with FastProducts():
+                    found.append(F.scaled_dot_product_attention(query, key, value, **options))
+            else:
+                found.append(F.scaled_dot_product_attention(query, key, value, **options))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_follows_its_weights(bias):
+    layer = nn.Linear(48, 32, bias=bias)
+    x = normal(2, 5, 48)
+
+    def close():
+        with torch.no_grad(), FastProducts():
+            got = layer(x)
+        assert got.dtype == torch.bfloat16
+        return torch.allclose(got.float(), layer(x), atol=0.1, rtol=0.02)
+
+    assert close()
+    with torch.no_grad():
+        layer.weight.add_(1.0)  # as an optimizer's step does
+    assert close()
+    layer.load_state_dict({name: value * 3 for name, value in layer.state_dict().items()})
+    assert close()
+    layer.weight.data = torch.zeros_like(layer.weight)
+    assert close()
+    if bias:
+        layer.bias.data = torch.full_like(layer.bias, 7.0)
+        assert close()
+
+
+def test_an_encoder_gives_the_same_vectors_and_can_still_be_copied(family, encoder, make_context, texts):
+    exact = encoder(family, dropout=0.0)
+    quick = encoder(family, dropout=0.0, cpu_precision="auto")
+    contexts = [make_context(text) for text in texts]
+    windows = [w for ws in exact.windows(contexts, stride=0) for w in ws]
+    batch = exact.collate(windows)
+    trained = quick(batch)  # with a gradient: torch's own products
+    assert trained.requires_grad
+    with torch.inference_mode():
+        got, wanted = quick(batch), exact(batch)
+    assert torch.allclose(got, wanted, atol=0.15)
+    assert (got - wanted).abs().mean() < 2 * (trained.detach() - wanted).abs().mean() + 1e-3
+    for same in (copy.deepcopy(quick), pickle.loads(pickle.dumps(quick))):
+        with torch.inference_mode():
+            assert torch.equal(same(batch), got)
+
+
+def test_a_model_that_fails_in_bfloat16_is_refused_it(encoder):
+    with pytest.raises(ConfigError, match="cpu_precision: transformers' deberta models fail in bfloat16"):
+        encoder("deberta", cpu_precision="bfloat16")
