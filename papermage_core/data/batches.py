@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -16,6 +17,9 @@ from papermage_core.data.windows import Piece
 from papermage_core.plugin.spec import Window
 
 __all__ = ["Batch", "LengthSampler", "ListedBatches", "PieceBatches", "collate", "plan"]
+
+_WORTH_A_RUN = 128
+"""Padded cost that a run of its own must save: a run has some cost of its own."""
 
 Collate = Callable[[Sequence[Window]], dict[str, Tensor]]
 
@@ -61,7 +65,7 @@ def collate(
 ) -> Batch:
     """Return the batch of these pieces; ``targets`` are, for each task, those of each piece.
 
-    Windows go to the encoder in one run, or in several where their padded cost is above ``max_cost``.
+    Windows of unlike lengths go to the encoder in several runs, as do those whose padded cost is above ``max_cost``.
     """
     windows = [window for piece in pieces for window in piece.windows]
     runs = _runs(windows, max_cost)
@@ -99,19 +103,33 @@ def _is_one_window(piece: Piece) -> bool:
 
 
 def _runs(windows: Sequence[Window], max_cost: int | None) -> list[list[int]]:
-    if max_cost is None or len(windows) < 2:
+    """Return the windows of each run, the longest first, so that little is computed for padding alone."""
+    if len(windows) < 2:
         return [list(range(len(windows)))] if windows else []
-    if max(w.cost for w in windows) * len(windows) <= max_cost:
-        return [list(range(len(windows)))]
-    runs: list[list[int]] = [[]]
-    longest = 0
-    for i in np.argsort([-w.cost for w in windows], kind="stable").tolist():
-        longest = longest or windows[i].cost
-        if runs[-1] and longest * (len(runs[-1]) + 1) > max_cost:
-            runs.append([])
-            longest = windows[i].cost
-        runs[-1].append(i)
-    return runs
+    costs = np.array([window.cost for window in windows])
+    order = np.argsort(-costs, kind="stable")
+    runs = [run for part in _without_padding(costs[order]) for run in _within(costs[order], part, max_cost)]
+    return [sorted(order[start:stop].tolist()) for start, stop in runs]
+
+
+def _without_padding(costs: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return stretches of falling costs, cut where that saves at least a quarter of the padded cost, and enough."""
+    whole = int(costs[0]) * len(costs)
+    at = np.arange(1, len(costs))
+    padded = costs[0] * at + costs[1:] * (len(costs) - at)
+    if not len(at) or padded.min() > min(0.75 * whole, whole - _WORTH_A_RUN):
+        return [(0, len(costs))]
+    cut = int(at[padded.argmin()])
+    return _without_padding(costs[:cut]) + [(cut + a, cut + b) for a, b in _without_padding(costs[cut:])]
+
+
+def _within(costs: NDArray[np.int64], part: tuple[int, int], max_cost: int | None) -> Iterator[tuple[int, int]]:
+    """Yield a stretch in as many as it takes for each to have a padded cost of at most ``max_cost``."""
+    start, stop = part
+    while start < stop:
+        most = stop - start if max_cost is None else max(1, max_cost // max(1, int(costs[start])))
+        yield start, min(start + most, stop)
+        start += most
 
 
 def _pad(targets: Sequence[Any], n_units: int) -> Any:

@@ -133,11 +133,11 @@ def _plain_spans(places: Places, bounds: Bounds) -> SpanArrays | None:
     start, stop = places.spans[:, 0], places.spans[:, 1]
     if not len(start) or not (start.min() >= 0 and stop.max() <= bounds.characters):
         return None
-    with np.errstate(invalid="ignore"):
-        begin, end = start.astype(np.int64), stop.astype(np.int64)
-    whole = bool((begin == start).all() and (end == stop).all())
-    ordered = begin <= end if bounds.lenient else begin < end
-    return SpanArrays(begin, end, places.span_entity) if whole and ordered.all() else None
+    ordered = start <= stop if bounds.lenient else start < stop
+    if not ordered.all():
+        return None
+    begin, end = start.astype(np.int64), stop.astype(np.int64)  # all are within the text, so none is too large
+    return SpanArrays(begin, end, places.span_entity) if (begin == start).all() and (end == stop).all() else None
 
 
 def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, list[Repair]]:

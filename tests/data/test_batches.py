@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,11 +31,16 @@ def collate_values(windows):
 
 
 lengths = st.lists(st.integers(0, 17), min_size=1, max_size=6)
+long = st.lists(st.integers(0, 400), min_size=1, max_size=6)
 
 
-@given(lengths, st.one_of(st.none(), st.integers(1, 30)))
-def test_gather_finds_each_unit_in_the_outputs_of_the_encoder(sizes: list[int], max_cost: int | None) -> None:
-    pieces = [piece_of(i, n) for i, n in enumerate(sizes)]
+@given(
+    st.one_of(lengths, long), st.one_of(st.none(), st.integers(1, 30), st.integers(200, 800)), st.sampled_from([5, 200])
+)
+def test_gather_finds_each_unit_in_the_outputs_of_the_encoder(
+    sizes: list[int], max_cost: int | None, size: int
+) -> None:
+    pieces = [piece_of(i, n, size, size * 3 // 5) for i, n in enumerate(sizes)]
     batch = collate(range(len(pieces)), pieces, collate_values, max_cost=max_cost)
     if not batch.features:
         assert batch.gather.numel() == 0 or not batch.mask.any()
@@ -115,3 +121,13 @@ def test_targets_are_padded_with_unknown() -> None:
     batch = collate([0, 1], pieces, collate_values, [[np.array([1, 2]), np.array([0, 1, 0])], [[], []]])
     assert batch.targets[0].tolist() == [[1, 2, -1], [0, 1, 0]]
     assert batch.targets[1] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "runs"),
+    [([512, 160], [1, 1]), ([512, 400], [2]), ([20, 4], [2]), ([512, 510, 150, 140, 150], [2, 3]), ([90] * 9, [9])],
+)
+def test_windows_of_unlike_lengths_run_apart_where_that_saves_padding(sizes: list[int], runs: list[int]) -> None:
+    pieces = [piece_of(i, n, size=n) for i, n in enumerate(sizes)]
+    batch = collate(range(len(pieces)), pieces, collate_values)
+    assert sorted(len(run["values"]) for run in batch.features) == runs
