@@ -170,6 +170,7 @@ def _assemble(
         pooling=options.pooling,
         layer_decay=options.layer_decay,
         autocast=autocast,
+        checkpointing=options.gradient_checkpointing,
         fingerprint=hashlib.sha256(repr(shaped_by).encode()).hexdigest(),
     )
 

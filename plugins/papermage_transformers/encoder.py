@@ -12,8 +12,8 @@ from torch import nn
 
 from papermage_core.plugin import Context, Window
 from papermage_transformers.batch import Collator
-from papermage_transformers.inference import FastProducts, has_fast_products
 from papermage_transformers.pooling import POOLINGS
+from papermage_transformers.products import FastProducts, has_fast_products
 from papermage_transformers.tuning import parameter_groups
 from papermage_transformers.windows import WindowMaker
 
@@ -40,6 +40,7 @@ class TransformerEncoder(nn.Module):
         pooling: str,
         layer_decay: float,
         autocast: bool,
+        checkpointing: bool,
         fingerprint: str,
     ) -> None:
         super().__init__()
@@ -53,6 +54,7 @@ class TransformerEncoder(nn.Module):
         self._pool = POOLINGS[pooling]
         self._layer_decay = layer_decay
         self._autocast = autocast
+        self._checkpointing = checkpointing
 
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
         """Return the windows of each context."""
@@ -68,7 +70,8 @@ class TransformerEncoder(nn.Module):
         device = inputs["input_ids"].device.type
         if torch.is_autocast_enabled(device) or not (self._autocast and device == "cpu"):
             return self._pool(self.model(**inputs).last_hidden_state, features)
-        fast = not torch.is_grad_enabled() and has_fast_products()
+        again = torch.is_grad_enabled() and self._checkpointing
+        fast = has_fast_products() and not again
         with torch.autocast("cpu", dtype=torch.bfloat16), FastProducts() if fast else nullcontext():
             pieces = self.model(**inputs).last_hidden_state  # (S, T, D)
         return self._pool(pieces, features).float()

@@ -1,4 +1,4 @@
-"""Faster products of bfloat16 matrices on a CPU, where no gradient is wanted."""
+"""Faster products of bfloat16 matrices on a CPU."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -20,6 +21,8 @@ __all__ = ["FastProducts", "has_fast_products"]
 
 _LONG = 192
 """Wordpieces from which attention by whole products is the faster one."""
+_MOST = 1 << 25
+"""Weights of attention, over all heads and windows, that a layer keeps for its gradient at most: 64 MB."""
 _ROWS = 1024
 """Rows of the inputs that weights are laid out for."""
 
@@ -36,8 +39,11 @@ class FastProducts(TorchFunctionMode):
     """While it is entered, linear layers and attention on bfloat16 run faster; the results differ by rounding alone.
 
     torch lays the weights of a linear layer out anew for each product, after converting them: here that is done once a
-    weight. Its fused attention works on small blocks; here each window's heads are multiplied at once, into memory that
-    is used again, which takes about half its time from 200 wordpieces on. No model is changed.
+    weight, where no gradient is wanted. Its fused attention works on small blocks; here each window's heads are
+    multiplied at once, which takes about half its time from 200 wordpieces on. What is computed with a gradient keeps
+    the weights of attention, for a backward pass of four products (Dao et al., 2022, give the formulas).
+
+    No model is changed. What checkpoints its activations must run without: it would be computed again outside.
     """
 
     def __torch_function__(
@@ -49,7 +55,7 @@ class FastProducts(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         found = None
-        if func is F.linear and not kwargs and len(args) == 3:
+        if func is F.linear and not kwargs and len(args) == 3 and not torch.is_grad_enabled():
             found = _linear(*args)
         elif func is F.scaled_dot_product_attention and _is_plain(*args, **kwargs):
             found = _attention(*args, **kwargs)
@@ -107,6 +113,7 @@ def _is_plain(
         and dropout_p == 0.0
         and not is_causal
         and not others.get("enable_gqa", False)
+        and not (torch.is_grad_enabled() and query[..., 0].numel() * key.shape[2] > _MOST)
     )
 
 
@@ -120,19 +127,53 @@ def _attention(
     scale: float | None = None,
     **others: Any,
 ) -> Tensor:
-    """Return softmax(scale · Q Kᵀ + mask) V, window by window. Shapes (B, H, T, E), (B, H, S, E), (B, H, S, D)."""
-    batch, heads, length, size = query.shape
-    query = query * (1 / math.sqrt(size) if scale is None else scale)
+    """Return softmax(scale · Q Kᵀ + mask) V. Shapes (B, H, T, E), (B, H, S, E), (B, H, S, D)."""
+    scaled = query * (1 / math.sqrt(query.shape[3]) if scale is None else scale)
+    masks = None if attn_mask is None else attn_mask.expand(len(query), -1, -1, -1)
+    if torch.is_grad_enabled():
+        found: Tensor = _Attention.apply(scaled, key, value, masks)  # type: ignore[no-untyped-call]
+        return found
+    weights = query.new_empty(1, *query.shape[1:3], key.shape[2])
+    return _attend(scaled, key, value, masks, weights.expand(len(query), -1, -1, -1))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, masks: Tensor | None, weights: Tensor) -> Tensor:
+    """Return the attention, window by window; ``weights`` (B, H, T, S) takes what each unit attends with."""
+    batch, heads, length, _ = query.shape
     out = query.new_empty(batch, length, heads, value.shape[3]).transpose(1, 2)
-    weights = query.new_empty(heads, length, key.shape[2])
-    masks = None if attn_mask is None else attn_mask.expand(batch, -1, -1, -1)
-    for i in range(batch):
-        torch.bmm(query[i], key[i].transpose(1, 2), out=weights)
+    for i, own in enumerate(weights):
+        torch.bmm(query[i], key[i].transpose(1, 2), out=own)
         if masks is not None:
-            _mask(weights, masks[i])
-        torch.softmax(weights, -1, out=weights)
-        out[i] = torch.bmm(weights, value[i])
+            _mask(own, masks[i])
+        torch.softmax(own, -1, out=own)
+        out[i] = torch.bmm(own, value[i])
     return out
+
+
+class _Attention(torch.autograd.Function):
+    """Keeps the weights for the backward pass, which then is four products a window."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, masks: Tensor | None) -> Tensor:
+        weights = query.new_empty(*query.shape[:3], key.shape[2])
+        out = _attend(query, key, value, masks, weights)
+        ctx.save_for_backward(query, key, value, weights, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, weights, out = ctx.saved_tensors
+        of_query, of_key, of_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+        of_scores = weights.new_empty(weights.shape[1:])
+        for i, own in enumerate(weights):
+            of_value[i] = torch.bmm(own.transpose(1, 2), gradient[i])
+            torch.bmm(gradient[i], value[i].transpose(1, 2), out=of_scores)
+            of_scores -= (gradient[i].float() * out[i].float()).sum(-1, keepdim=True)
+            of_scores *= own
+            of_query[i] = torch.bmm(of_scores, key[i])
+            of_key[i] = torch.bmm(of_scores.transpose(1, 2), query[i])
+        return of_query, of_key, of_value, None
 
 
 def _mask(weights: Tensor, mask: Tensor) -> None:

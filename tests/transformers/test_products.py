@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from papermage_core.errors import ConfigError
-from papermage_transformers.inference import FastProducts, has_fast_products
+from papermage_transformers import products
+from papermage_transformers.products import FastProducts, has_fast_products
 
 pytestmark = pytest.mark.skipif(not has_fast_products(), reason="this processor multiplies no bfloat16")
 
@@ -47,6 +48,33 @@ def test_attention_is_that_of_the_formula(length, masked):
     with torch.no_grad(), FastProducts():
         got = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=0.3)
     assert torch.allclose(got.double(), attention(query, key, value, mask, 0.3), atol=0.03)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_gradient_of_attention_is_that_of_the_formula(masked):
+    inputs = [normal(2, 3, 200 + i, 8).bfloat16()[:, :, :200].requires_grad_() for i in range(3)]
+    mask = torch.ones(2, 1, 200, 200, dtype=torch.bool)
+    mask[1, :, :, 150:] = not masked
+    wanted_of = normal(2, 3, 200, 8)
+    with FastProducts():
+        F.scaled_dot_product_attention(*inputs, attn_mask=mask).backward(wanted_of.bfloat16())
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    attention(*exact, mask).backward(wanted_of.double())
+    for got, wanted in zip(inputs, exact, strict=True):
+        error = (got.grad.double() - wanted.grad).norm() / wanted.grad.norm()
+        assert error < 0.02
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_an_encoder_learns_as_with_torchs_own_attention(checkpointing, encoder, make_context, texts, monkeypatch):
+    monkeypatch.setattr(products, "_LONG", 8)
+    gradients = []
+    for precision in ("float32", "bfloat16"):
+        made = encoder("bert", dropout=0.0, cpu_precision=precision, gradient_checkpointing=checkpointing).train()
+        windows = [w for ws in made.windows([make_context(text) for text in texts], stride=0) for w in ws]
+        made(made.collate(windows)).square().sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in made.parameters() if p.grad is not None]))
+    assert (gradients[1] - gradients[0]).norm() < 0.05 * gradients[0].norm()
 
 
 def test_a_window_alone_is_what_it_is_in_a_batch():
