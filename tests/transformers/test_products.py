@@ -102,6 +102,26 @@ def test_what_is_not_plain_is_left_to_torch(case):
     assert torch.equal(*found)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_dropout_drops_its_share_and_scales_the_rest(share):
+    torch.manual_seed(3)
+    x = torch.ones(301, 1001, dtype=torch.bfloat16, requires_grad=True)
+    with FastProducts():
+        got = F.dropout(x, share, training=True)
+        again = F.dropout(x, share, training=True)
+        kept = F.dropout(x, share, training=False)
+    got.sum().backward()
+    n = x.numel()
+    assert abs((got == 0).sum().item() / n - share) < 4 * (share * (1 - share) / n) ** 0.5 + 1e-5
+    assert set(got.unique().tolist()) == {0.0, torch.tensor(1 / (1 - share)).bfloat16().item()}
+    assert torch.equal(x.grad, got)
+    both = ((got == 0) & (again == 0)).sum().item() / n
+    assert abs(both - share**2) < 4 * (share**2 / n) ** 0.5
+    beside = ((got[:, 1:] == 0) & (got[:, :-1] == 0)).float().mean().item()
+    assert abs(beside - share**2) < 6 * (share**2 / n) ** 0.5
+    assert torch.equal(kept, x)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_linear_layer_follows_its_weights(bias):
     layer = nn.Linear(48, 32, bias=bias)
