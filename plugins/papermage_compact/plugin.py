@@ -27,6 +27,7 @@ class CompactConfig(ContextEncoderConfig):
     depth: int = option(1, help="recurrent layers, each with a convolution before and after", ge=1)
     dropout: float = option(0.4, help="share of hidden values set to zero in training", ge=0, lt=1)
     word_dropout: float = option(0.25, help="share of word types whose identity is hidden in training", ge=0, lt=1)
+    unit_dropout: float = option(0.1, help="share of units whose word is hidden whole in training", ge=0, lt=1)
     rows: int = option(12_000, help="rows of the hashed word table; other tables grow with it", ge=64, le=65_535)
     layout: Literal["auto", "on", "off"] = option(
         "auto", help="use boxes, fonts and rows; auto: if training units have boxes", choices=("auto", "on", "off")
@@ -39,7 +40,7 @@ class CompactConfig(ContextEncoderConfig):
     tune_vectors: bool = option(False, help="train the given vectors too")
     max_length: int = option(2048, help="units in the longest window", ge=16)
 
-    default_learning_rate: ClassVar[float] = 2e-3
+    default_learning_rate: ClassVar[float] = 3e-3
     default_batch_size: ClassVar[int] = 64
     default_batch_cost: ClassVar[int] = 1024
 
