@@ -52,18 +52,18 @@ _FIELDS = (
 )
 _LAYOUT = "abstract,author,caption,date,equation,footer,list,paragraph,reference,section,table,title"
 _SETS = {
-    "ncbi_disease": _Set(context="pages", labels="Disease", target=83.5, options={"max_epochs": 10}),
+    "ncbi_disease": _Set(context="sentences", labels="Disease", target=83.5, options={"max_epochs": 12}),
     "ncbi_disease with vectors": _Set(
-        context="pages", labels="Disease", target=85.0, options={"max_epochs": 10, "vectors": True}
+        context="sentences", labels="Disease", target=85.0, options={"max_epochs": 12, "vectors": True}
     ),
     "bc5cdr": _Set(context="sentences", labels="Chemical,Disease", target=82.7, options={"max_epochs": 15}),
     "anystyle_references": _Set(context="bib_entries", labels=_FIELDS, target=80.5, options={"max_epochs": 24}),
     "scirex": _Set(
         context="sentences", labels="Material,Method,Metric,Task", target=66.6, options={"max_epochs": 4}, files=_GZ
     ),
-    "docbank_full": _Set(context="pages", labels=_LAYOUT, target=45.0, options={"max_epochs": 3}, files=_GZ),
+    "docbank_full": _Set(context="pages", labels=_LAYOUT, target=45.0, options={"max_epochs": 4}, files=_GZ),
     "docbank_full, text alone": _Set(
-        context="pages", labels=_LAYOUT, target=28.6, options={"max_epochs": 3, "encoder.layout": "off"}, files=_GZ
+        context="pages", labels=_LAYOUT, target=28.6, options={"max_epochs": 9, "encoder.layout": "off"}, files=_GZ
     ),
 }
 
@@ -148,7 +148,7 @@ def _compact(sentences: Sequence[Sentence]) -> tuple[Callable[[], None], Callabl
     head = CrfHeadConfig().build(encoder.output_size, scheme)
     assert isinstance(head, torch.nn.Module)
     parameters = [*encoder.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=2e-3, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=CompactConfig.default_learning_rate, fused=True)
     ready = [windows[0] for windows in encoder.windows(contexts, stride=0)]
     targets = [scheme.encode(gold, len(context)) for context, gold in sentences]
     batches = _batches([len(context) for context in contexts])
