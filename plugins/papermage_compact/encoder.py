@@ -32,7 +32,6 @@ class CompactEncoder(nn.Module):
     def __init__(self, config: CompactConfig, folder: Path | None = None) -> None:
         super().__init__()
         self.output_size = config.width
-        self.unit_dropout = config.unit_dropout
         self._given = _vectors(config, folder)
         rows = {group: config.rows if group == "word" else config.rows // 3 for group in GROUPS}
         rows = {group: max(count, GROUPS[group]) for group, count in rows.items()}
@@ -68,7 +67,7 @@ class CompactEncoder(nn.Module):
 
     def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the unit vectors. Shape (windows, units of the longest, D)."""
-        x = self._hide(self.words(features).index_select(0, features["type"])) + self.units(features)
+        x = self.words(features).index_select(0, features["type"]) + self.units(features)
         if self.layout is not None:
             x = x + self.layout(features)
         x = self.dropout(self.norm(x))
@@ -82,12 +81,6 @@ class CompactEncoder(nn.Module):
                 x = self.repetition(x, features["same"], features["same_count"])
             x = convolution(x, places)
         return _pad(self.last(x), features)
-
-    def _hide(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the units' words, some of them hidden in training, so that what stands around must tell."""
-        if not self.training or not self.unit_dropout:
-            return x
-        return x * (torch.rand(len(x), 1, device=x.device) >= self.unit_dropout)
 
     def save(self, folder: Path) -> None:
         """Write the given vectors, if any; the rest is options and weights."""

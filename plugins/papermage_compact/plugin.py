@@ -27,7 +27,6 @@ class CompactConfig(ContextEncoderConfig):
     depth: int = option(1, help="recurrent layers, each with a convolution before and after", ge=1)
     dropout: float = option(0.4, help="share of hidden values set to zero in training", ge=0, lt=1)
     word_dropout: float = option(0.25, help="share of word types whose identity is hidden in training", ge=0, lt=1)
-    unit_dropout: float = option(0.1, help="share of units whose word is hidden whole in training", ge=0, lt=1)
     rows: int = option(12_000, help="rows of the hashed word table; other tables grow with it", ge=64, le=65_535)
     layout: Literal["auto", "on", "off"] = option(
         "auto", help="use boxes, fonts and rows; auto: if training units have boxes", choices=("auto", "on", "off")
