@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from papermage_core.config import Components, EntityClassificationTrainConfig
+from papermage_core.data.collector import collector_paused
 from papermage_core.data.corpus import (
     Corpus,
     LabelledDocument,
@@ -65,7 +66,8 @@ def read_labelled(
 ) -> list[LabelledDocument]:
     """Return the labelled documents of files. Raises DataError where there are none, or where they mark nothing."""
     located = iter_documents(paths, reader=reader)
-    documents = list(label_documents(located, labels, needs, issues, keep=keep))
+    with collector_paused():
+        documents = list(label_documents(located, labels, needs, issues, keep=keep))
     where = ", ".join(map(str, paths))
     fields = ", ".join(map(repr, labels.fields))
     if not documents:
