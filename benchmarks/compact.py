@@ -51,7 +51,7 @@ _FIELDS = (
     "location,medium,note,page_range,producer,publisher,source,title,translator,url,volume"
 )
 _LAYOUT = "abstract,author,caption,date,equation,footer,list,paragraph,reference,section,table,title"
-_LARGE = {"max_epochs": 4, "encoder.dropout": 0.3}  # the default is for corpora of a fifth of its size
+_LARGE = {"max_epochs": 6, "encoder.dropout": 0.3}  # the default is for corpora of a fifth of its size
 _SETS = {
     "ncbi_disease": _Set(context="sentences", labels="Disease", target=83.5, options={"max_epochs": 12}),
     "ncbi_disease with vectors": _Set(
