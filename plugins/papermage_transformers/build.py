@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -30,8 +31,8 @@ __all__ = ["build_encoder"]
 logger = logging.getLogger(__name__)
 
 _USUAL_LENGTH = 512
-_ONLY_FLOAT32 = ("deberta",)
-"""Kinds of model that mask with the least number of a type that autocast does not compute in."""
+_ONLY_FLOAT32 = ("deberta",) if int(transformers.__version__.split(".")[0]) >= 5 else ("deberta", "modernbert")
+"""Kinds of model that mask with the least number of float32, which is too large for what autocast computes in."""
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 _DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "dropout_rate", "embedding_dropout", "mlp_dropout")
 
