@@ -34,9 +34,9 @@ def _papermage() -> Any:
         module = types.ModuleType(f"papermage.{name}")
         module.__path__ = [str(root.joinpath(*name.split(".")))]
         sys.modules[f"papermage.{name}"] = module
-    from papermage.predictors.base_predictors.hf_predictors import HFBIOTaggerPredictor  # type: ignore
+    from papermage.predictors.base_predictors.hf_predictors import HFBIOTaggerPredictor
 
-    sys.modules["papermage.predictors"].HFBIOTaggerPredictor = HFBIOTaggerPredictor  # type: ignore[attr-defined]
+    sys.modules["papermage.predictors"].HFBIOTaggerPredictor = HFBIOTaggerPredictor
     return HFBIOTaggerPredictor
 
 
@@ -55,7 +55,7 @@ def _papermage_trainer(model: str, folder: str) -> Any:
     os.environ["PAPERMAGE_CACHE_DIR"] = folder
     tagger = _tagger(model)
     from omegaconf import OmegaConf
-    from papermage.trainers.bio_tagger_predictor_trainer import (  # type: ignore
+    from papermage.trainers.bio_tagger_predictor_trainer import (
         HFBIOTaggerPredictorTrainConfig,
         HFBIOTaggerPredictorTrainer,
     )
@@ -95,7 +95,7 @@ def papermage_preprocess(data: str, model: str) -> float:
 def papermage_predict(data: str, model: str) -> float:
     """Documents → entities, the documents read before."""
     tagger = _tagger(model)
-    from papermage.magelib import Document  # type: ignore
+    from papermage.magelib import Document
 
     docs = [Document.from_json(json.loads(line)) for line in Path(data).read_text(encoding="utf-8").splitlines()]
     times = []
@@ -113,11 +113,11 @@ def _tokens(data: str) -> int:
 
 
 def _flair(data: str, model: str) -> Any:
-    import flair  # type: ignore
-    from flair.datasets import ColumnCorpus  # type: ignore
-    from flair.embeddings import TransformerWordEmbeddings  # type: ignore
-    from flair.models import SequenceTagger  # type: ignore
-    from flair.trainers import ModelTrainer  # type: ignore
+    import flair
+    from flair.datasets import ColumnCorpus
+    from flair.embeddings import TransformerWordEmbeddings
+    from flair.models import SequenceTagger
+    from flair.trainers import ModelTrainer
 
     flair.set_seed(int(os.environ.get("SEED", "1")))
     corpus = ColumnCorpus(

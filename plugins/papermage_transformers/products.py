@@ -60,7 +60,7 @@ class FastProducts(TorchFunctionMode):
             found = _linear(*args)
         elif func is F.dropout:
             found = _dropout(*args, **kwargs)
-        elif func is F.scaled_dot_product_attention and _is_plain(*args, **kwargs):
+        elif func is F.scaled_dot_product_attention:
             found = _attention(*args, **kwargs)
         return func(*args, **kwargs) if found is None else found
 
@@ -110,28 +110,6 @@ def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = F
     return x * (keep.to(x.dtype) / (1 - p))
 
 
-def _is_plain(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    **others: Any,
-) -> bool:
-    return (
-        query.device.type == "cpu"
-        and query.dtype == key.dtype == value.dtype == torch.bfloat16
-        and query.ndim == 4
-        and query.shape[:2] == key.shape[:2] == value.shape[:2]
-        and key.shape[2] >= _LONG
-        and dropout_p == 0.0
-        and not is_causal
-        and not others.get("enable_gqa", False)
-        and not (torch.is_grad_enabled() and query[..., 0].numel() * key.shape[2] > _MOST)
-    )
-
-
 def _attention(
     query: Tensor,
     key: Tensor,
@@ -141,8 +119,25 @@ def _attention(
     is_causal: bool = False,
     scale: float | None = None,
     **others: Any,
-) -> Tensor:
-    """Return softmax(scale · Q Kᵀ + mask) V. Shapes (B, H, T, E), (B, H, S, E), (B, H, S, D)."""
+) -> Tensor | None:
+    """Return softmax(scale · Q Kᵀ + mask) V, or None where torch is to do it.
+
+    Shapes (B, H, T, E), (B, H, S, E), (B, H, S, D), of the mask four axes too. A mask that is learnt is left to torch.
+    """
+    plain = (
+        query.device.type == "cpu"
+        and query.dtype == key.dtype == value.dtype == torch.bfloat16
+        and query.ndim == 4
+        and query.shape[:2] == key.shape[:2] == value.shape[:2]
+        and key.shape[2] >= _LONG
+        and dropout_p == 0.0
+        and not is_causal
+        and not others.get("enable_gqa", False)
+        and (attn_mask is None or (attn_mask.ndim == 4 and not attn_mask.requires_grad))
+        and not (torch.is_grad_enabled() and query[..., 0].numel() * key.shape[2] > _MOST)
+    )
+    if not plain:
+        return None
     scaled = query * (1 / math.sqrt(query.shape[3]) if scale is None else scale)
     masks = None if attn_mask is None else attn_mask.expand(len(query), -1, -1, -1)
     if torch.is_grad_enabled():

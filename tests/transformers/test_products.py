@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -77,6 +78,18 @@ def test_an_encoder_learns_as_with_torchs_own_attention(checkpointing, encoder, 
     assert (gradients[1] - gradients[0]).norm() < 0.05 * gradients[0].norm()
 
 
+def test_a_mask_that_is_learnt_gets_its_gradient():
+    query, key, value = (normal(1, 2, 200 + i, 8).bfloat16()[:, :, :200] for i in range(3))
+    gradients = []
+    for mode in (nullcontext(), FastProducts()):
+        mask = normal(1, 2, 200, 200).bfloat16().requires_grad_()
+        with mode:
+            F.scaled_dot_product_attention(query, key, value, attn_mask=mask).square().sum().backward()
+        gradients.append(mask.grad)
+    assert gradients[0].abs().sum() > 0
+    assert torch.allclose(*gradients)
+
+
 def test_a_window_alone_is_what_it_is_in_a_batch():
     query, key, value = (normal(3, 4, 200 + i, 8).bfloat16()[:, :, :200] for i in range(3))
     with torch.no_grad(), FastProducts():
@@ -85,11 +98,16 @@ def test_a_window_alone_is_what_it_is_in_a_batch():
     assert torch.equal(together[1:2], alone)
 
 
-@pytest.mark.parametrize("case", ["dropout", "causal", "float32"])
+@pytest.mark.parametrize("case", ["dropout", "causal", "float32", "flat mask"])
 def test_what_is_not_plain_is_left_to_torch(case):
     dtype = torch.float32 if case == "float32" else torch.bfloat16
     query, key, value = (normal(1, 2, 200 + i, 8).to(dtype)[:, :, :200] for i in range(3))
-    options = {"dropout": {"dropout_p": 0.5}, "causal": {"is_causal": True}, "float32": {}}[case]
+    options = {
+        "dropout": {"dropout_p": 0.5},
+        "causal": {"is_causal": True},
+        "flat mask": {"attn_mask": normal(200, 200)},
+    }
+    options = options.get(case, {})
     found = []
     for mode in (False, True):
         torch.manual_seed(1)
