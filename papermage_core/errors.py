@@ -68,6 +68,17 @@ class DataError(PapermageError, ValueError):
         self.value = value
         self.expected = expected
 
+    def replace(self, **changes: Any) -> DataError:
+        """Return the same error with other attributes: for whoever knows more of the place than who raised it.
+
+        >>> str(DataError("is not JSON").replace(path="a.jsonl", line=3))
+        'a.jsonl, line 3: is not JSON'
+        """
+        known = {name: getattr(self, name) for name in _ATTRIBUTES}
+        error = DataError(**(known | changes)).with_traceback(self.__traceback__)
+        error.__cause__ = self.__cause__
+        return error
+
     def __str__(self) -> str:
         places = []
         if self.path is not None:
@@ -81,6 +92,9 @@ class DataError(PapermageError, ValueError):
         if self.entity is not None:
             places.append(f"entity {self.entity}")
         return f"{', '.join(places)}: {self.message}" if places else self.message
+
+
+_ATTRIBUTES = ("message", "path", "line", "document", "layer", "entity", "value", "expected")
 
 
 class PluginError(PapermageError, ImportError):

@@ -13,10 +13,9 @@ from papermage_core.data.alignment import Gold, OverlapPolicy, Places, gold_enti
 from papermage_core.data.contexts import make_contexts
 from papermage_core.data.digest import text_digest
 from papermage_core.data.issues import Issues
-from papermage_core.data.readers import LocatedDocument
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin.spec import Context, ContextNeeds, LabelScheme, UnitSpan
+from papermage_core.plugin.spec import Context, ContextNeeds, LabelScheme, LocatedDocument, UnitSpan
 
 __all__ = ["Corpus", "LabelledDocument", "Labels", "Task", "label_documents", "make_corpus"]
 
