@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import command_parser, run, say
-from papermage_core.config.keys import KINDS
 from papermage_core.errors import ConfigError, nearest
+from papermage_core.plugin.kinds import IN_CONFIG
 
 if TYPE_CHECKING:
     from papermage_core.config import Components, EntityClassificationTrainConfig
@@ -106,7 +106,8 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, *, quiet: bool) 
 
 def _plan(config: EntityClassificationTrainConfig, components: Components) -> str:
     lines = [
-        (key, f"{getattr(config, key)} of {components.provenance[kind]['distribution']}") for key, kind in KINDS.items()
+        (key, f"{getattr(config, key)} of {components.provenance[kind.name]['distribution']}")
+        for key, kind in IN_CONFIG.items()
     ]
     lines += [
         ("data_path", ", ".join(map(str, config.data_path))),

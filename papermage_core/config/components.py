@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from papermage_core.config.keys import KINDS
 from papermage_core.config.merge import MODEL
 from papermage_core.config.structure import nest, structure
 from papermage_core.errors import ConfigError, PluginError
@@ -24,6 +23,7 @@ from papermage_core.plugin.spec import (
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+from papermage_core.plugin.kinds import IN_CONFIG
 
 __all__ = ["Components", "build_components"]
 
@@ -58,7 +58,7 @@ def build_components(
     all at once, and nothing of the data is read.
     """
     classes = _all(
-        {key: _loader(plugins, KINDS[key], name) for key, name in names.items()},
+        {key: _loader(plugins, IN_CONFIG[key].name, name) for key, name in names.items()},
         PluginError,
     )
     found = _all(
@@ -72,7 +72,7 @@ def build_components(
         scheme=found["label_scheme"],
         head=found["head"],
         reader=found["reader"],
-        provenance={KINDS[key]: plugins.provenance(KINDS[key], name) for key, name in names.items()},
+        provenance={IN_CONFIG[key].name: plugins.provenance(IN_CONFIG[key].name, name) for key, name in names.items()},
     )
 
 

@@ -12,12 +12,12 @@ import attrs
 import yaml
 
 from papermage_core.config.components import Components
-from papermage_core.config.keys import KINDS
 from papermage_core.config.structure import unstructure
 from papermage_core.config.values import is_none_word
 
 if TYPE_CHECKING:
     from papermage_core.config.train import EntityClassificationTrainConfig
+from papermage_core.plugin.kinds import IN_CONFIG
 
 __all__ = ["annotated_yaml", "plain_values", "to_yaml"]
 
@@ -42,7 +42,7 @@ def _annotated(
     config: EntityClassificationTrainConfig, values: Mapping[str, Any], *, prefix: str, indent: str
 ) -> Iterator[tuple[str, str]]:
     for key, value in values.items():
-        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in KINDS else f"{prefix}{key}"
+        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in IN_CONFIG else f"{prefix}{key}"
         if isinstance(value, Mapping) and dotted not in config.lightning:
             yield f"{indent}{key}:", ""
             yield from _annotated(config, value, prefix=f"{dotted}.", indent=f"{indent}  ")

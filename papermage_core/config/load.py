@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from papermage_core.config.given import Given, from_file, from_overrides
-from papermage_core.config.keys import KINDS
 from papermage_core.config.train import EntityClassificationTrainConfig
 from papermage_core.errors import ConfigError, PluginError
+from papermage_core.plugin.kinds import IN_CONFIG
 
 __all__ = ["load_config"]
 
-_OF_COMPONENTS = frozenset({*KINDS, "plugins_path", "extensions"})
+_OF_COMPONENTS = frozenset({*IN_CONFIG, "plugins_path", "extensions"})
 
 
 def load_config(files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> EntityClassificationTrainConfig:

@@ -15,12 +15,12 @@ from papermage_core.config import dump, naming
 from papermage_core.config.components import Components, build_components
 from papermage_core.config.faults import limits_of, misfit, read_option, unknown
 from papermage_core.config.given import Given, from_mapping
-from papermage_core.config.keys import KINDS
 from papermage_core.config.lightning import Parameter, trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
 from papermage_core.config.rules import rule_faults
 from papermage_core.config.values import MisfitError
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import option
 
@@ -143,7 +143,7 @@ class EntityClassificationTrainConfig:
         for name in self.extensions:
             plugins.find("extension", name)
         return build_components(
-            {key: getattr(self, key) for key in KINDS},
+            {key: getattr(self, key) for key in IN_CONFIG},
             self.options,
             plugins=plugins,
             labels=self.label_field,
@@ -188,7 +188,7 @@ def lightning_parameters() -> Mapping[str, Parameter]:
 
 def _component_of(key: str) -> str | None:
     first, dot, rest = key.partition(".")
-    return first if dot and rest and first in KINDS else None
+    return first if dot and rest and first in IN_CONFIG else None
 
 
 def _read_own(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
@@ -230,10 +230,12 @@ def _unknown(given: Mapping[str, Given]) -> list[str]:
         if key in known or _component_of(key):
             continue
         first, dot, rest = key.partition(".")
-        if dot and first in known and first not in KINDS:
-            faults.append(f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(KINDS)} have")
+        if dot and first in known and first not in IN_CONFIG:
+            faults.append(
+                f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(IN_CONFIG)} have"
+            )
         elif dot:
-            faults.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in KINDS]))
+            faults.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in IN_CONFIG]))
         else:
             faults.append(unknown(key, item.source, "unknown option", known))
     return faults

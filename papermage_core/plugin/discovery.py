@@ -14,8 +14,8 @@ from pathlib import Path
 import attrs
 
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.component import KEYS, Component, canonical
-from papermage_core.plugin.spec import GROUPS
+from papermage_core.plugin.component import Component, canonical
+from papermage_core.plugin.kinds import KINDS
 
 __all__ = ["BLOCK_VARIABLE", "NAMES_VARIABLE", "components_of_file", "installed_components", "judge"]
 
@@ -33,10 +33,10 @@ def installed_components() -> list[Component]:
     found = importlib.metadata.entry_points()
     names: dict[int, tuple[str, str]] = {}
     components = []
-    for kind, group in GROUPS.items():
-        for entry in found.select(group=group):
+    for kind in KINDS.values():
+        for entry in found.select(group=kind.group):
             distribution, version = names.setdefault(id(entry.dist), _name_and_version(entry.dist))
-            component = Component(kind, entry.name, distribution, version, entry.value)
+            component = Component(kind.name, entry.name, distribution, version, entry.value)
             components.append(_with_module_looked_for(component))
     return list(dict.fromkeys(components))
 
@@ -106,7 +106,7 @@ def _kinds_of_hooks(tree: ast.Module) -> Iterator[str]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and any("hookimpl" in ast.unparse(d) for d in node.decorator_list):
             kind = node.name.removeprefix("papermage_")
-            yield kind if kind in GROUPS else "extension"
+            yield kind if kind in KINDS else "extension"
 
 
 def _names_in(tree: ast.Module, path: Path) -> dict[str, list[str]]:
@@ -151,5 +151,5 @@ def _with_clash(component: Component, rivals: Sequence[Component]) -> Component:
     if component.status != "ok" or not others:
         return component
     sources = " and ".join(rival.source for rival in others)
-    problem = f"also given by {sources}; choose with {KEYS[component.kind]}={component.qualified}"
+    problem = f"also given by {sources}; choose with {KINDS[component.kind].key}={component.qualified}"
     return attrs.evolve(component, status="clash", problem=problem)

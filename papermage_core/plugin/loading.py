@@ -18,49 +18,32 @@ import pluggy
 
 from papermage_core.errors import PluginError
 from papermage_core.plugin.component import Component
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.options import faults_of_config_class
-from papermage_core.plugin.spec import (
-    API_VERSION,
-    GROUPS,
-    PROJECT,
-    ComponentHooks,
-    ContextEncoderConfig,
-    DocumentReaderConfig,
-    ExtensionHooks,
-    LabelSchemeConfig,
-    ModelHeadConfig,
-)
+from papermage_core.plugin.spec import API_VERSION, PROJECT, ComponentHooks, ExtensionHooks
 
-__all__ = ["BASES", "load_config_class", "load_extension", "load_module_extension", "quiet"]
+__all__ = ["load_config_class", "load_extension", "load_module_extension", "quiet"]
 
 _log = logging.getLogger(__name__)
-
-BASES: dict[str, type[Any]] = {
-    "context_encoder": ContextEncoderConfig,
-    "label_scheme": LabelSchemeConfig,
-    "model_head": ModelHeadConfig,
-    "document_reader": DocumentReaderConfig,
-}
-"""Kind of component → what its config class is a subclass of."""
 
 
 def load_config_class(component: Component) -> type[Any]:
     """Return the config class that the component's hook returns. Raises PluginError, with the cause."""
-    hook = f"papermage_{component.kind}"
+    kind = KINDS[component.kind]
+    assert kind.base is not None, "extensions have no config class"
     with _running(component, f"importing {component.value!r}"):
         plugin = _import(component)
     manager = _registered(component, plugin)
-    caller = getattr(manager.hook, hook)
+    caller = getattr(manager.hook, kind.hook)
     if not caller.get_hookimpls():
         raise _refusal(
-            component, f"{component.value!r} does not implement the hook {hook!r} {_decorated(manager, hook)}"
+            component, f"{component.value!r} does not implement the hook {kind.hook!r} {_decorated(manager, kind.hook)}"
         )
-    with _running(component, f"its hook {hook!r}"):
+    with _running(component, f"its hook {kind.hook!r}"):
         config_class = caller(name=component.name)
-    base = BASES[component.kind]
-    if not (isinstance(config_class, type) and issubclass(config_class, base)):
+    if not (isinstance(config_class, type) and issubclass(config_class, kind.base)):
         raise _refusal(
-            component, f"its hook {hook!r} returned {config_class!r}; expected a subclass of {base.__name__}"
+            component, f"its hook {kind.hook!r} returned {config_class!r}; expected a subclass of {kind.base.__name__}"
         )
     faults = faults_of_config_class(config_class)
     if faults:
@@ -112,7 +95,7 @@ def _decorated(manager: pluggy.PluginManager, hook: str) -> str:
 def _import(component: Component) -> Any:
     if component.path is not None:
         return _import_file(component.path, component.version.removeprefix("sha256:"))
-    group = GROUPS[component.kind]
+    group = KINDS[component.kind].group
     return importlib.metadata.EntryPoint(name=component.name, value=component.value, group=group).load()
 
 

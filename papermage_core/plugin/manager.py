@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 
 from papermage_core.errors import PluginError, nearest
-from papermage_core.plugin.component import KEYS, Component, canonical
+from papermage_core.plugin.component import Component, canonical
 from papermage_core.plugin.discovery import components_of_file, installed_components, judge
 from papermage_core.plugin.extensions import Extensions
+from papermage_core.plugin.kinds import KINDS
 
 __all__ = ["Plugins"]
 
@@ -73,10 +74,10 @@ class Plugins:
         if bare != name and bare in names:
             sources = " and ".join(c.source for c in known if c.name == bare)
             return PluginError(
-                f"{KEYS[kind]}={name}: {bare!r} is given by {sources}, not by {name[: -len(bare) - 1]!r}"
+                f"{KINDS[kind].key}={name}: {bare!r} is given by {sources}, not by {name[: -len(bare) - 1]!r}"
             )
         listed = f"known: {', '.join(names)}." if names else "none is installed."
-        return PluginError(f"{KEYS[kind]}={name}: unknown {kind.replace('_', ' ')}; {listed}{nearest(name, names)}")
+        return PluginError(f"{KINDS[kind].key}={name}: unknown {KINDS[kind].label}; {listed}{nearest(name, names)}")
 
     def unknown(self, name: str) -> PluginError:
         """Return the error for a name that no component of any kind has."""
@@ -140,7 +141,7 @@ class Plugins:
 
     def _missing(self, kind: str, recorded: Mapping[str, str]) -> str:
         name, distribution, version = recorded["name"], recorded["distribution"], recorded["version"]
-        what = f"the checkpoint needs the {kind.replace('_', ' ')} {name!r}"
+        what = f"the checkpoint needs the {KINDS[kind].label} {name!r}"
         if version.startswith("sha256:"):
             return f"{what} of the file {distribution!r}; give it with plugins_path={distribution}"
         others = " and ".join(c.source for c in self.named(kind, name))
@@ -151,7 +152,7 @@ class Plugins:
 
 
 def _by_kind_and_name(component: Component) -> tuple[int, str, str]:
-    return list(KEYS).index(component.kind), component.name, component.distribution
+    return list(KINDS).index(component.kind), component.name, component.distribution
 
 
 def _source_key(component: Component) -> str:
@@ -161,8 +162,8 @@ def _source_key(component: Component) -> str:
 def _clash(components: Sequence[Component]) -> PluginError:
     first = components[0]
     sources = " and ".join(component.source for component in components)
-    choices = " or ".join(f"{KEYS[first.kind]}={component.qualified}" for component in components)
-    return PluginError(f"{KEYS[first.kind]}={first.name} is given by {sources}; choose with {choices}")
+    choices = " or ".join(f"{KINDS[first.kind].key}={component.qualified}" for component in components)
+    return PluginError(f"{KINDS[first.kind].key}={first.name} is given by {sources}; choose with {choices}")
 
 
 def _reinstall(component: Component) -> str:

@@ -13,7 +13,7 @@ import attrs
 
 from papermage_core.config.structure import structure, unstructure
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.component import KEYS
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import faults_of_config_class
 from papermage_core.plugin.spec import LabelSchemeConfig, ModelHeadConfig
@@ -56,7 +56,7 @@ class ComponentSuite:
 
     def configs(self) -> list[Any]:
         """Return the configs under test, one for each of ``options``."""
-        key, name = KEYS[self.kind], self.component or self.found_class().__name__
+        key, name = KINDS[self.kind].key, self.component or self.found_class().__name__
         return [structure(self.found_class(), options, key=key, name=name) for options in self.options]
 
     def test_the_config_class_keeps_to_the_specification(self) -> None:
