@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from papermage_core.config.faults import allowed, unknown
+from papermage_core.config.errors import allowed, unknown
 from papermage_core.config.given import COMMAND_LINE
 from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
 from papermage_core.config.words import expected

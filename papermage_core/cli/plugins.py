@@ -13,7 +13,7 @@ from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.kinds import BY_WORD, KINDS, kind_called
 
 if TYPE_CHECKING:
-    from papermage_core.plugin.component import Component
+    from papermage_core.plugin.component import ComponentInfo
     from papermage_core.plugin.manager import Plugins
 
 __all__ = ["main"]
@@ -29,7 +29,7 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 1 where a check failed, 2 for wrong usage, 4 for a plugin's fault."""
+    """Run the command; return its exit code: 0, 1 for a failed check, 2 for wrong usage, 4 for a broken plugin."""
     arguments = parse_words(_parser(), argv, "options")
     return run(lambda: arguments.body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
@@ -99,7 +99,7 @@ def _list(arguments: argparse.Namespace) -> int:
     return PluginError.exit_code if any(c.status == "broken" for c in components) and arguments.check else 0
 
 
-def _as_json(component: Component) -> dict[str, str]:
+def _as_json(component: ComponentInfo) -> dict[str, str]:
     return {
         "kind": component.kind,
         "name": component.name,
@@ -108,7 +108,7 @@ def _as_json(component: Component) -> dict[str, str]:
         "origin": component.origin,
         "value": component.value,
         "status": component.status,
-        "problem": component.problem,
+        "error": component.error,
     }
 
 
@@ -146,7 +146,7 @@ def _check(arguments: argparse.Namespace) -> int:
         for result in results:
             say(f"{'ok    ' if result.passed else 'FAILED'} {result.name}")
         for result in failed:
-            say(f"\n{result.name}:\n  {result.problem}")
+            say(f"\n{result.name}:\n  {result.error}")
         say(f"\n{component}: {len(results) - len(failed)} of {len(results)} checks passed")
         if component.kind == "document_reader":
             say(_unchecked(arguments))
@@ -161,7 +161,7 @@ def _unchecked(arguments: argparse.Namespace) -> str:
     return f"Not checked: that files are read, type --sample FILE for that; {rest}"
 
 
-def _results(plugins: Plugins, component: Component, overrides: Sequence[str], samples: Sequence[Path]) -> Any:
+def _results(plugins: Plugins, component: ComponentInfo, overrides: Sequence[str], samples: Sequence[Path]) -> Any:
     if samples and component.kind != "document_reader":
         raise ConfigError(f"--sample is for document readers, and {component.name!r} is none")
     try:
@@ -176,7 +176,7 @@ def _results(plugins: Plugins, component: Component, overrides: Sequence[str], s
     return run_suite(suite_for(component.kind, component.qualified, [options], plugins, contents))
 
 
-def _check_required(plugins: Plugins, component: Component, options: dict[str, Any]) -> None:
+def _check_required(plugins: Plugins, component: ComponentInfo, options: dict[str, Any]) -> None:
     from papermage_core.plugin.options import describe_options
 
     if component.kind == "extension":
@@ -189,10 +189,10 @@ def _check_required(plugins: Plugins, component: Component, options: dict[str, A
 
 
 def _result_as_json(result: Any) -> dict[str, Any]:
-    return {"name": result.name, "passed": result.passed, "problem": result.problem}
+    return {"name": result.name, "passed": result.passed, "error": result.error}
 
 
-def _options(component: Component, overrides: Sequence[str]) -> dict[str, Any]:
+def _options(component: ComponentInfo, overrides: Sequence[str]) -> dict[str, Any]:
     from papermage_core.config.given import from_overrides
     from papermage_core.config.structure import nest
 
@@ -212,18 +212,18 @@ def _plugins(arguments: argparse.Namespace) -> Plugins:
     return Plugins(arguments.plugins_path)
 
 
-def _named(plugins: Plugins, arguments: argparse.Namespace) -> list[Component]:
+def _named(plugins: Plugins, arguments: argparse.Namespace) -> list[ComponentInfo]:
     """Return the components of a name: one of each kind that has it, of the kind given if one is."""
     only, name = _kind_and_name(arguments)
-    found, refusals = [], []
+    found, errors = [], []
     for kind in [only] if only else KINDS:
         try:
             found.append(plugins.find(kind, name))
         except PluginError as exc:
             if plugins.named(kind, name) or only:
-                refusals.append(exc)
-    if refusals:
-        raise refusals[0]
+                errors.append(exc)
+    if errors:
+        raise errors[0]
     if not found:
         raise plugins.unknown(name)
     return found
@@ -235,13 +235,13 @@ def _kind_and_name(arguments: argparse.Namespace) -> tuple[str | None, str]:
     word, _, name = arguments.name.partition("=")
     typed = kind_called(word) if name else None
     if typed is None:
-        return given and given.name, arguments.name
+        return given.name if given else None, arguments.name
     if given not in (None, typed):
         raise ConfigError(f"{arguments.name} and --kind {arguments.kind} contradict each other: give one of them")
     return typed.name, name
 
 
-def _one(found: list[Component]) -> list[Component]:
+def _one(found: list[ComponentInfo]) -> list[ComponentInfo]:
     if len(found) > 1:
         choices = " or ".join(f"{KINDS[component.kind].key}={component.name}" for component in found)
         raise PluginError(f"{found[0].name!r} is the name of several components; type {choices}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import yaml
 
-from papermage_core.config.components import Components
+from papermage_core.config.components import ComponentConfigs
 from papermage_core.config.structure import unstructure
 from papermage_core.config.values import is_none_word
 
@@ -22,13 +22,13 @@ from papermage_core.plugin.kinds import IN_CONFIG
 __all__ = ["annotated_yaml", "plain_values", "to_yaml"]
 
 
-def to_yaml(config: EntityClassificationTrainConfig, components: Components) -> str:
+def to_yaml(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> str:
     """Return the YAML text that `load_config` reads back to an equal run."""
     values, left_out = plain_values(config, components)
     return "".join([_dump(values), *_comments(left_out)])
 
 
-def annotated_yaml(config: EntityClassificationTrainConfig, components: Components) -> str:
+def annotated_yaml(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> str:
     """Return the same text with a comment on each line: where the value was given."""
     values, left_out = plain_values(config, components)
     lines = list(_annotated(config, values, prefix="", indent=""))
@@ -59,7 +59,7 @@ def _comments(left_out: Iterable[str]) -> list[str]:
 
 
 def plain_values(
-    config: EntityClassificationTrainConfig, components: Components
+    config: EntityClassificationTrainConfig, components: ComponentConfigs
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the config as plain values, each component a mapping with its name, and the names of what has none."""
     named = components.by_key()

@@ -74,7 +74,7 @@ def _with_next(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _bad_overrides(bad: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield what to type instead; the value after a ``--flag`` is part of its fault, not one of its own."""
+    """Yield what to type instead; the value after a ``--flag`` is part of its error, not one of its own."""
     taken = False
     for argument, after in bad:
         if taken:

@@ -36,7 +36,7 @@ _SIMPLE: Mapping[Any, Mapping[str, Any]] = {
 def json_schema(plugins: Plugins) -> dict[str, Any]:
     """Return the schema (draft 2020-12) of a config file, the options of every usable component included.
 
-    Imports the config class of each installed component; those that cannot be had are left out with a warning.
+    Imports the config class of each installed component; those that cannot be loaded are left out with a warning.
     """
     described = {o.name: o for o in describe_options(EntityClassificationTrainConfig) if o.name in own_options()}
     properties: dict[str, Any] = {name: _option(option) for name, option in described.items() if name not in IN_CONFIG}

@@ -10,7 +10,7 @@ import attrs
 
 from papermage_core.plugin.kinds import KINDS
 
-__all__ = ["Component", "Status", "canonical"]
+__all__ = ["ComponentInfo", "Status", "canonical"]
 
 Status = Literal["ok", "blocked", "clash", "broken"]
 
@@ -27,7 +27,7 @@ def canonical(distribution: str) -> str:
 
 
 @attrs.frozen
-class Component:
+class ComponentInfo:
     """A component that an entry point, or a file of ``plugins_path``, declares."""
 
     kind: str
@@ -39,7 +39,7 @@ class Component:
     value: str
     """The entry point's value, ``module`` or ``module:object``; the path, for a file."""
     status: Status = "ok"
-    problem: str = ""
+    error: str = ""
     """Why the status is not ``ok``, in a sentence."""
     path: Path | None = None
     """The file, for a component that comes from one."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from papermage_core.errors import PluginError
-from papermage_core.plugin.component import Component
+from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
@@ -19,16 +19,16 @@ __all__ = ["describe", "description", "table"]
 _COLUMNS = ("kind", "name", "distribution", "version", "origin", "status")
 
 
-def table(components: Sequence[Component]) -> str:
-    """Return one line a component, and the problems below."""
+def table(components: Sequence[ComponentInfo]) -> str:
+    """Return one line a component, and the errors below."""
     rows = [_COLUMNS, *(tuple(str(getattr(c, column)) for column in _COLUMNS) for c in components)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    problems = [f"{c.name} of {c.source} ({c.status}): {c.problem}" for c in components if c.problem]
-    return "\n".join([*lines, *(["", *problems] if problems else [])])
+    errors = [f"{c.name} of {c.source} ({c.status}): {c.error}" for c in components if c.error]
+    return "\n".join([*lines, *(["", *errors] if errors else [])])
 
 
-def description(plugins: Plugins, component: Component) -> dict[str, Any]:
+def description(plugins: Plugins, component: ComponentInfo) -> dict[str, Any]:
     """Return all that is known of a component, as plain values. Imports it; raises PluginError as loading does."""
     known: dict[str, Any] = {
         "kind": component.kind,

@@ -24,7 +24,7 @@ class CheckResult:
     name: str
     """What should hold, as a sentence."""
     passed: bool
-    problem: str = ""
+    error: str = ""
 
 
 def suite_for(

@@ -70,7 +70,7 @@ def test_there_is_no_page_for_a_hook_that_is_gone():
 def test_the_example_of_a_component_hook_passes_the_suite(hook, tmp_path):
     plugins = Plugins([example_file(hook, tmp_path)])
     failed = [
-        (r.name, r.problem) for r in run_suite(suite_for(KIND_OF[hook], "example", plugins=plugins)) if not r.passed
+        (r.name, r.error) for r in run_suite(suite_for(KIND_OF[hook], "example", plugins=plugins)) if not r.passed
     ]
     # the page says of this one: a class made inside build() cannot be pickled
     expected = {"the encoder can be pickled"} if hook == "papermage_context_encoder" else set()
@@ -101,9 +101,7 @@ def test_the_example_reader_reads(tmp_path):
 def test_the_example_of_a_life_cycle_hook_passes_the_suite(hook, tmp_path):
     plugins = Plugins([example_file(hook, tmp_path)])
     assert plugins.extensions(["example"]).hooks() == [hook]
-    failed = [
-        (r.name, r.problem) for r in run_suite(suite_for("extension", "example", plugins=plugins)) if not r.passed
-    ]
+    failed = [(r.name, r.error) for r in run_suite(suite_for("extension", "example", plugins=plugins)) if not r.passed]
     assert failed == []
 
 
@@ -120,7 +118,7 @@ def test_the_head_of_the_tutorial_passes_the_suite_and_fails_without_its_mask(tm
     file = tmp_path / "neighbours.py"
     file.write_text(source)
     suite = suite_for("model_head", "neighbours", plugins=Plugins([file]))
-    assert [(r.name, r.problem) for r in run_suite(suite) if not r.passed] == []
+    assert [(r.name, r.error) for r in run_suite(suite) if not r.passed] == []
 
     mask = " * mask[..., None]"
     assert mask in source

@@ -35,7 +35,7 @@ def pasted(tmp_path: Path) -> Path:
 
 def test_the_plugin_of_the_docstring_passes_the_conformance_suite(pasted):
     results = list(run_suite(suite_for("model_head", "my_head", plugins=Plugins([pasted]))))
-    assert [(result.name, result.problem) for result in results if not result.passed] == []
+    assert [(result.name, result.error) for result in results if not result.passed] == []
     assert len(results) > 15
 
 
