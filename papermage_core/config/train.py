@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import functools
 import inspect
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import attrs
 
 from papermage_core.config import dump, naming
 from papermage_core.config.components import ComponentConfigs, build_components
-from papermage_core.config.errors import invalid, limits_of, read_option, unknown
+from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import Given, from_mapping
-from papermage_core.config.lightning import Parameter, trainer_parameters
+from papermage_core.config.lightning import trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
 from papermage_core.config.rules import rule_errors
-from papermage_core.config.values import InvalidValueError
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.options import OptionDescription, describe_options
 from papermage_core.plugin.spec import option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
@@ -106,8 +105,9 @@ class EntityClassificationTrainConfig:
     def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
         given, errors = name_encoder(merge(layers))
         given = name_scheme(given)
-        own, own_errors = _read_own(given)
-        lightning, lightning_errors = _read_lightning(given)
+        own, own_errors = read_given(own_options(), given)
+        named = {name: parameter for name, parameter in lightning_parameters().items() if name in given}
+        lightning, lightning_errors = read_given(named, given)
         options = {key: item.value for key, item in given.items() if _component_of(key)}
         errors += [*own_errors, *lightning_errors, *_unknown(given), *rule_errors(own, lightning, given)]
         if errors:
@@ -173,54 +173,21 @@ class EntityClassificationTrainConfig:
 
 
 @functools.cache
-def own_options() -> Mapping[str, attrs.Attribute[Any]]:
-    """Return name → attrs field, its type resolved, of the options that are not Lightning's or a component's."""
-    hints = typing.get_type_hints(EntityClassificationTrainConfig)
-    fields = attrs.fields(EntityClassificationTrainConfig)
-    return {field.name: field.evolve(type=hints[field.name]) for field in fields if field.name not in _CARRIED}
+def own_options() -> Mapping[str, OptionDescription]:
+    """Return name → description of the options that are not Lightning's or a component's."""
+    described = describe_options(EntityClassificationTrainConfig)
+    return {option.name: option for option in described if option.name not in _CARRIED}
 
 
 @functools.cache
-def lightning_parameters() -> Mapping[str, Parameter]:
-    """Return name → parameter of Lightning's ``Trainer``, without those that are options of our own."""
+def lightning_parameters() -> Mapping[str, OptionDescription]:
+    """Return name → description of the parameters of Lightning's ``Trainer`` that are no options of our own."""
     return {name: parameter for name, parameter in trainer_parameters().items() if name not in own_options()}
 
 
 def _component_of(key: str) -> str | None:
     first, dot, rest = key.partition(".")
     return first if dot and rest and first in IN_CONFIG else None
-
-
-def _read_own(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
-    values: dict[str, Any] = {}
-    errors = []
-    for name, field in own_options().items():
-        if name not in given:
-            if field.default is attrs.NOTHING:
-                errors.append(f"{name} is missing: {field.metadata['help']}. Type {name}=...")
-            else:
-                values[name] = field.default
-            continue
-        item = given[name]
-        optional = Optional[field.type] if field.default == () else field.type  # noqa: UP045 - made at run time
-        try:
-            found = read_option(item.value, optional, limits_of(field))
-            values[name] = field.default if found is None and field.default == () else found
-        except InvalidValueError as exc:
-            errors.append(invalid(name, item.value, item.source, str(exc)))
-    return values, errors
-
-
-def _read_lightning(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
-    values: dict[str, Any] = {}
-    errors = []
-    for name, item in given.items():
-        if name not in own_options() and name in lightning_parameters():
-            try:
-                values[name] = read_option(item.value, lightning_parameters()[name].type, {})
-            except InvalidValueError as exc:
-                errors.append(invalid(name, item.value, item.source, str(exc)))
-    return values, errors
 
 
 def _unknown(given: Mapping[str, Given]) -> list[str]:
@@ -247,10 +214,10 @@ def _signature() -> inspect.Signature:
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is attrs.NOTHING else field.default,
-            annotation=field.type,
+            default=inspect.Parameter.empty if option.required else option.default,
+            annotation=option.type,
         )
-        for name, field in own_options().items()
+        for name, option in own_options().items()
     ]
     return inspect.Signature([*parameters, inspect.Parameter("more", inspect.Parameter.VAR_KEYWORD, annotation=Any)])
 

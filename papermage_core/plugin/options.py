@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import enum
-import types
 import typing
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any
 
 import attrs
 
-__all__ = ["OptionDescription", "config_class_errors", "describe_options", "type_name"]
+from papermage_core.plugin.option_types import option_type
+
+__all__ = ["OptionDescription", "config_class_errors", "describe_options"]
 
 _FACTORY: Any = attrs.Factory
 _LIMITS = ("ge", "gt", "le", "lt", "choices")
@@ -39,7 +38,7 @@ class OptionDescription:
     @property
     def type_name(self) -> str:
         """The type as a user reads it."""
-        return type_name(self.type)
+        return option_type(self.type).name
 
 
 def describe_options(config_class: type[Any]) -> list[OptionDescription]:
@@ -56,19 +55,21 @@ def describe_options(config_class: type[Any]) -> list[OptionDescription]:
     return list(_describe(config_class, ""))
 
 
-def _describe(config_class: type[Any], prefix: str) -> Iterator[OptionDescription]:
+def _describe(config_class: type[Any], prefix: str, given: Any = attrs.NOTHING) -> Iterator[OptionDescription]:
+    """Yield the options of a class; where the class is nested, ``given`` is the default that holds theirs."""
     hints = typing.get_type_hints(config_class)
     for field in attrs.fields(config_class):
         if not field.init:
             continue
         hint = hints.get(field.name, Any)
-        if isinstance(hint, type) and attrs.has(hint):
-            yield from _describe(hint, f"{prefix}{field.alias}.")
+        default = _default(field) if given is attrs.NOTHING else getattr(given, field.name)
+        if option_type(hint).shape == "options":
+            yield from _describe(hint, f"{prefix}{field.alias}.", default)
         else:
             yield OptionDescription(
                 name=f"{prefix}{field.alias}",
                 type=hint,
-                default=_default(field),
+                default=default,
                 help=field.metadata.get("help", ""),
                 limits={k: field.metadata[k] for k in _LIMITS if field.metadata.get(k) is not None},
             )
@@ -79,26 +80,6 @@ def _default(field: attrs.Attribute[Any]) -> Any:
     if isinstance(default, _FACTORY):
         return attrs.NOTHING if default.takes_self else default.factory()
     return default
-
-
-def type_name(hint: Any) -> str:
-    """Return a type as a user reads it.
-
-    >>> type_name(int | None), type_name(tuple[str, ...]), type_name(Literal["a", "b"])
-    ('int or none', 'str,str,...', "'a' or 'b'")
-    """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(type_name(argument) for argument in arguments)
-    if origin is Literal:
-        return " or ".join(map(repr, arguments))
-    if origin is tuple:
-        return f"{type_name(arguments[0])},{type_name(arguments[0])},..."
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return " or ".join(repr(member.value) for member in hint)
-    if hint is type(None):
-        return "none"
-    return str(getattr(hint, "__name__", hint))
 
 
 def config_class_errors(config_class: type[Any]) -> list[str]:
@@ -122,9 +103,9 @@ def _errors_within(config_class: type[Any]) -> list[str]:
     except Exception as exc:  # an annotation is any expression
         return [*errors, f"the type of an option cannot be resolved: {exc}"]
     for field in attrs.fields(config_class):
-        hint = hints.get(field.name)
+        hint = hints.get(field.name, Any)
         errors += [f"option {field.name!r} {error}" for error in _field_errors(field, hint)]
-        if isinstance(hint, type) and attrs.has(hint):
+        if option_type(hint).shape == "options":
             nested = _errors_within(hint)
             errors += [f"option {field.name!r}, of the class {hint.__name__}: {error}" for error in nested]
     return errors
@@ -161,28 +142,14 @@ def _concrete(config_class: type[Any]) -> type[Any]:
 def _field_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
     if field.init and not field.kw_only:
         yield "is not keyword-only: write @attrs.frozen(kw_only=True)"
-    if field.init and not _typable(hint):
+    if field.init and not option_type(hint).is_typable:
         yield (
-            f"has the type {type_name(hint)}; expected bool, int, float, str, Path, Literal, an enum, X | None, "
+            f"has the type {option_type(hint).name}; expected bool, int, float, str, Path, Literal, an enum, X | None, "
             "tuple[X, ...] or a frozen attrs class"
         )
     default = _default(field)
     if default is not attrs.NOTHING and not _hashable(default):
         yield f"has the mutable default {default!r}: use a tuple, or a frozen attrs class"
-
-
-def _typable(hint: Any) -> bool:
-    """Whether values of a type can be typed as ``key=value``."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return all(argument is type(None) or _typable(argument) for argument in arguments)
-    if origin is tuple:
-        return len(arguments) == 2 and arguments[1] is Ellipsis and _typable(arguments[0])
-    if origin is Literal:
-        return True
-    if not isinstance(hint, type):
-        return False
-    return hint in (bool, int, float, str, Path) or issubclass(hint, enum.Enum) or attrs.has(hint)
 
 
 def _hashable(value: Any) -> bool:
