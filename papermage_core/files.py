@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import secrets
 import sys
@@ -15,7 +17,21 @@ from typing import IO
 
 from papermage_core.errors import DataError
 
-__all__ = ["open_bytes", "whole_file", "whole_text_file"]
+__all__ = ["COMPRESSIONS", "compression", "open_bytes", "whole_file", "whole_text_file"]
+
+
+COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
+"""Endings of compressed files."""
+
+
+def compression(path: str | PathLike[str]) -> str:
+    """Return the ending that says how a file is compressed, in small letters, or an empty string.
+
+    >>> compression("a.jsonl.GZ"), compression("a.jsonl")
+    ('.gz', '')
+    """
+    ending = Path(path).suffix.lower()
+    return ending if ending in COMPRESSIONS else ""
 
 
 @contextmanager
@@ -62,6 +78,10 @@ def open_bytes(path: Path) -> IO[bytes]:
     try:
         if path.name.endswith(".gz"):
             return gzip.open(path, "rb")  # type: ignore[return-value]
+        if path.name.endswith(".bz2"):
+            return bz2.open(path, "rb")
+        if path.name.endswith(".xz"):
+            return lzma.open(path, "rb")
         if path.name.endswith(".zst"):
             return _open_zst(path)
         return path.open("rb")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.data.alignment import gold_entities, place_units, training_spans
 from papermage_core.data.digest import text_digest
 from papermage_core.data.issues import KINDS, Issues
 from papermage_core.data.readers import iter_documents
 from papermage_core.errors import DataError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import DocumentReader, LabelScheme, LocatedDocument
+from papermage_core.plugin.spec import LabelScheme, LocatedDocument
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import Check
@@ -50,7 +51,7 @@ class Findings:
         }
 
 
-def check(options: Check, reader: DocumentReader) -> Findings:
+def check(options: Check, reader: ReaderChoice) -> Findings:
     """Return all that is wrong with the documents, reading on after each fault. Raises DataError for a bad path."""
     found = Findings()
     scheme = _scheme(options)

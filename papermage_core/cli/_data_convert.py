@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.data.readers import STDIN, iter_documents
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.files import whole_file
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import DocumentReader
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import Convert
@@ -42,7 +42,7 @@ def with_output_path(words: Sequence[str]) -> list[str]:
     return [f"output_path={word}" if word is last else word for word in words]
 
 
-def convert(options: Convert, reader: DocumentReader) -> int:
+def convert(options: Convert, reader: ReaderChoice) -> int:
     """Write all documents, the file whole or not at all; return how many."""
     write = _writer(options.output_path, Plugins(options.plugins_path)) or _write_jsonl
     located = iter_documents(options.data_path, reader=reader)

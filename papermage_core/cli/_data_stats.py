@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.data.alignment import Gold, gold_entities, place_units
 from papermage_core.data.issues import Issues
 from papermage_core.data.readers import iter_documents
 from papermage_core.document import Document
 from papermage_core.evaluation.spans import overlap
-from papermage_core.plugin.spec import DocumentReader
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import Labelled
@@ -79,7 +79,7 @@ class Stats:
         }
 
 
-def count(options: Labelled, reader: DocumentReader) -> Stats:
+def count(options: Labelled, reader: ReaderChoice) -> Stats:
     """Return the counts over all documents; units, contexts and labels only where their layers are."""
     found = Stats()
     for located in iter_documents(options.data_path, reader=reader):

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import attrs
 
-from papermage_core.cli._options import build_reader, options_help, read_options
+from papermage_core.cli._options import options_help, read_options, reader_choice
 from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.plugin.spec import DocumentReader, option
+from papermage_core.plugin.spec import option
 
 __all__ = ["main"]
 
@@ -25,7 +26,9 @@ class Source:
     """Options of every command: what is read."""
 
     data_path: tuple[str, ...] = option(help="documents: files, folders, globs, or - for standard input")
-    reader: str = option("jsonl", help="document reader; its options as reader.key=value")
+    reader: str | None = option(
+        None, help="document reader; none: by the ending of each file; its options as reader.key=value"
+    )
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
 
@@ -127,16 +130,14 @@ def _add_command(
     parser.set_defaults(body=body)
 
 
-def _read(cls: type[Options], arguments: argparse.Namespace) -> tuple[Options, DocumentReader]:
+def _read(cls: type[Options], arguments: argparse.Namespace) -> tuple[Options, ReaderChoice]:
     """Return the options and the reader; a word without ``=`` is a path."""
     paths = [word for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
     if paths:
         overrides.append(f"data_path={','.join(paths)}")
-    options, of_reader = read_options(cls, overrides)
-    from papermage_core.plugin.manager import Plugins
-
-    return options, build_reader(options.reader, of_reader, Plugins(options.plugins_path))
+    options, options_of = read_options(cls, overrides)
+    return options, reader_choice(options, options_of)
 
 
 # Commands ------------------------------------------------------------------------------------------------------------

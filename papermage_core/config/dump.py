@@ -67,6 +67,8 @@ def plain_values(
     for field in attrs.fields(type(config)):
         if field.name in named:
             values[field.name] = {"name": getattr(config, field.name), **unstructure(named[field.name])}
+        elif field.name == "reader" and components.reader.options:
+            values[field.name] = {"name": None, **components.reader.options}
         elif field.name not in ("lightning", "options", "sources"):
             values[field.name] = getattr(config, field.name)
     left_out = tuple(name for name, value in config.lightning.items() if not _is_plain(value))

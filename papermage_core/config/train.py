@@ -55,7 +55,7 @@ class EntityClassificationTrainConfig:
     encoder: str = option("compact", help="context encoder")
     label_scheme: str = option("bio", help="label scheme")
     head: str = option("linear", help="model head")
-    reader: str = option("jsonl", help="document reader")
+    reader: str | None = option(None, help="document reader; none: by the ending of each file")
     learning_rate: float | None = option(None, help="peak learning rate; none: the encoder's own", gt=0)
     head_learning_rate: float | None = option(
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0

@@ -488,7 +488,23 @@ class DocumentReaderConfig(ComponentConfig, ABC):
     """Options of a document reader."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """File name endings, such as ``(".jsonl",)``, that are its own when a folder is read."""
+    """File name endings, such as ``(".jsonl",)``, that are its own: files of these names are read by it where the user
+    names no reader. Write them out, in the module that the entry point names: there they are looked up in the source,
+    so that whose a file is can be said before any plugin is imported."""
+    shared_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings that files of other kinds have too, such as ``(".json",)``: `recognises` says which files are its own."""
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that belong to one of its own of the same stem, such as brat's ``a.txt`` to ``a.ann``: in a
+    folder, they are not taken for documents of their own."""
+    compressed: ClassVar[bool] = False
+    """Whether ``a.jsonl.gz`` is its own if ``a.jsonl`` is: true where it opens files with `open_bytes`."""
+    requirement: ClassVar[str] = ""
+    """What to ``pip install`` where a module that it imports is missing: ``"papermage_core[parquet]"``."""
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether a file of a shared ending is its own; ``head`` is how it begins, decompressed, up to 4 KiB."""
+        return True
 
     @abstractmethod
     def build(self) -> DocumentReader:

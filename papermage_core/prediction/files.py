@@ -13,11 +13,11 @@ from typing import IO
 
 import attrs
 
-from papermage_core.data.readers import expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, expand_paths, iter_documents
 from papermage_core.document import Document, Entity
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import whole_file
-from papermage_core.plugin.spec import DocumentReader, LocatedDocument
+from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 
 __all__ = ["Layers", "annotate_files"]
@@ -73,7 +73,7 @@ def annotate_files(
     data_path: Sequence[str],
     output_path: str,
     *,
-    reader: DocumentReader,
+    reader: AnyReader = None,
     layers: Layers,
     first: int = 0,
     every: int = 1,
@@ -122,14 +122,13 @@ def _check(located: LocatedDocument, layers: Layers, predictor: EntityClassifica
             )
 
 
-def _check_output(output_path: str, data_path: Sequence[str], reader: DocumentReader) -> None:
+def _check_output(output_path: str, data_path: Sequence[str], reader: AnyReader) -> None:
     if output_path == "-":
         return
     target = Path(output_path).resolve()
     if target.suffix == ".parquet":
         raise ConfigError(f"output_path={output_path}: JSON Lines are written; choose a name in .jsonl or .jsonl.gz")
-    suffixes = getattr(reader, "suffixes", (".jsonl", ".jsonl.gz"))
-    if any(path.resolve() == target for path in expand_paths(data_path, suffixes=suffixes)):
+    if any(path.resolve() == target for path in expand_paths(data_path, reader=reader)):
         raise ConfigError(f"output_path={output_path}: this is one of the inputs; choose another place")
 
 

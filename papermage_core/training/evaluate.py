@@ -12,13 +12,13 @@ from papermage_core import checkpoint
 from papermage_core.data.corpus import Corpus, make_corpus
 from papermage_core.data.issues import Issues
 from papermage_core.data.pieces import make_pieces
+from papermage_core.data.readers import AnyReader
 from papermage_core.errors import ConfigError, nearest
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import BatchLimits, decode_pieces, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import DocumentReader
 from papermage_core.training.prepare import Splits, read_labelled
 from papermage_core.training.scoring import Evaluation, evaluate
 
@@ -51,7 +51,7 @@ def evaluate_checkpoint(
     path: Path,
     data_path: Sequence[Path],
     *,
-    reader: DocumentReader,
+    reader: AnyReader,
     label_fields: Sequence[str] | None = None,
     entity_name: str | None = None,
     context_name: str | None = None,

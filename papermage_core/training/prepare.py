@@ -22,10 +22,10 @@ from papermage_core.data.corpus import (
     make_corpus,
 )
 from papermage_core.data.issues import Issues
-from papermage_core.data.readers import iter_documents
+from papermage_core.data.readers import AnyReader, iter_documents
 from papermage_core.errors import DataError
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
-from papermage_core.plugin.spec import ContextNeeds, DocumentReader
+from papermage_core.plugin.spec import ContextNeeds
 
 __all__ = ["Splits", "fingerprint", "labels_of", "make_blueprint", "read_labelled", "read_splits"]
 
@@ -59,7 +59,7 @@ def read_labelled(
     paths: Sequence[Path],
     labels: Labels,
     needs: ContextNeeds,
-    reader: DocumentReader,
+    reader: AnyReader,
     issues: Issues,
     *,
     keep: bool,
@@ -87,7 +87,7 @@ def read_labelled(
     return documents
 
 
-def read_splits(config: EntityClassificationTrainConfig, needs: ContextNeeds, reader: DocumentReader) -> Splits:
+def read_splits(config: EntityClassificationTrainConfig, needs: ContextNeeds, reader: AnyReader) -> Splits:
     """Return the documents of the run, setting some aside to validate on where no file was given for that.
 
     Documents that will be scored carry the document itself: the validation and test ones, else those trained on.

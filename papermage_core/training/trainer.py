@@ -18,7 +18,6 @@ from papermage_core.config.structure import unstructure
 from papermage_core.data.cache import FeatureCache
 from papermage_core.data.corpus import Corpus, make_corpus
 from papermage_core.data.pieces import make_pieces, training_pieces, whole_targets
-from papermage_core.data.readers import reader_of
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Scores
 from papermage_core.model.blueprint import Blueprint
@@ -89,7 +88,7 @@ class EntityClassificationTrainer:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
         resume = self._resumed()
         lightning, history, best = self._lightning()
-        splits = read_splits(self.config, self._components.encoder.needs, reader_of(self._components.reader))
+        splits = read_splits(self.config, self._components.encoder.needs, self._components.reader)
         pl.seed_everything(self.config.seed, workers=True, verbose=False)
         blueprint, train = make_blueprint(self.config, self._components, splits)
         corpora = {"train": train} | {
@@ -134,7 +133,7 @@ class EntityClassificationTrainer:
             label_fields=self.config.label_field,
             entity_name=self.config.entity_name if "entity_name" in self.config.sources else None,
             context_name=self.config.context_name if "context_name" in self.config.sources else None,
-            reader=reader_of(self._components.reader),
+            reader=self._components.reader,
             batch_size=self.config.batch_size,
             accelerator=self._accelerator,
             plugins=self._plugins,

@@ -26,9 +26,16 @@ _OPENINGS = (b"{", b"[")
 class JsonlReaderConfig(DocumentReaderConfig):
     """Options of the reader ``jsonl``."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    compressed: ClassVar[bool] = True
 
     lenient: bool = option(True, help="let pages that end after the text, boxes over the edge and empty spans pass")
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether this is a document of papermage's, whose text is under ``symbols``."""
+        return b'"symbols"' in head
 
     def build(self) -> JsonlReader:
         """Return a new reader."""
@@ -40,8 +47,6 @@ class JsonlReader:
 
     A file that holds one document over many lines is read too.
     """
-
-    suffixes = JsonlReaderConfig.suffixes
 
     def __init__(self, *, lenient: bool = True) -> None:
         self.lenient = lenient

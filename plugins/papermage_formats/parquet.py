@@ -31,6 +31,7 @@ class ParquetReaderConfig(DocumentReaderConfig):
     """Options of the reader ``parquet``."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
+    requirement: ClassVar[str] = "papermage_core[parquet]"
 
     lenient: bool = option(True, help="let pages that end after the text, boxes over the edge and empty spans pass")
 
@@ -41,8 +42,6 @@ class ParquetReaderConfig(DocumentReaderConfig):
 
 class ParquetReader:
     """Reads the files that `write_parquet` writes, some rows at a time. A document's line is its row, from 1."""
-
-    suffixes = ParquetReaderConfig.suffixes
 
     def __init__(self, *, lenient: bool = True) -> None:
         self.lenient = lenient
@@ -110,11 +109,9 @@ def _json_of(row: dict[str, Any]) -> bytes:
 
 def _rows(path: Path, first: int, every: int) -> Iterator[tuple[int, None, Callable[[], dict[str, Any]]]]:
     """Yield the number of each row, from 1, and what returns it; row groups without a chosen row are not read."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as exc:
-        raise DataError("reading Parquet needs pyarrow: pip install 'papermage_core[parquet]'") from exc
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     wanted = ["symbols", "metadata", "layers", "others"]
     number = 0
     try:

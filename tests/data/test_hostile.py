@@ -35,7 +35,7 @@ def load(path: Path) -> tuple[int, Issues]:
     components = config.components(Plugins())
     issues = Issues()
     needs = ContextNeeds(boxes=True)
-    documents = read_labelled(config.data_path, labels, needs, components.reader.build(), issues, keep=False)
+    documents = read_labelled(config.data_path, labels, needs, components.reader, issues, keep=False)
     scheme = components.scheme.build(("Disease",))
     make_corpus(documents, [Task(("Disease",), scheme)], issues)
     return len(documents), issues

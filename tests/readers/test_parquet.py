@@ -42,7 +42,7 @@ class TestParquet(DocumentReaderSuite):
 def test_documents_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "many.parquet"
     assert write_parquet((Document.from_bytes(json.dumps(plain(i))) for i in range(150)), path) == 150
-    found = list(iter_documents(tmp_path, reader=ParquetReaderConfig().build()))
+    found = list(iter_documents(tmp_path))
     assert [d.document.to_json() for d in found] == [plain(i) for i in range(150)]
     assert found[149].line == 150
     assert [p.name for p in tmp_path.iterdir()] == ["many.parquet"]
