@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import glob
-import gzip
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import attrs
 
 from papermage_core.errors import DataError, PluginError
+from papermage_core.files import open_bytes
 from papermage_core.plugin.manager import Plugins
 
 if TYPE_CHECKING:
@@ -162,32 +161,3 @@ def _in_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:
         endings = ", ".join(suffixes)
         raise DataError(f"no file in this folder ends in {endings}", path=folder, expected=endings)
     return files
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """Return a file open for reading, decompressed where its name ends in ``.gz`` or ``.zst``; ``-`` is stdin.
-
-    Raises DataError for a file that cannot be opened.
-    """
-    if str(path) == STDIN:
-        return sys.stdin.buffer
-    try:
-        if path.name.endswith(".gz"):
-            return gzip.open(path, "rb")  # type: ignore[return-value]
-        if path.name.endswith(".zst"):
-            return _open_zst(path)
-        return path.open("rb")
-    except OSError as exc:
-        raise DataError(f"cannot read this file: {exc.strerror or exc}", path=path) from exc
-
-
-def _open_zst(path: Path) -> IO[bytes]:
-    try:
-        import zstandard
-    except ImportError as exc:
-        needs = "reading .zst files needs zstandard: pip install 'papermage_core[zstd]'"
-        raise DataError(needs, path=path) from exc
-    import io
-
-    handle = path.open("rb")
-    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(handle, read_across_frames=True, closefd=True))
