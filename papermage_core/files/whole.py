@@ -29,7 +29,15 @@ try:
 except ImportError:  # Windows, where what is open cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["exclusive", "is_written_through", "recover", "whole_file", "whole_folder", "whole_text_file"]
+__all__ = [
+    "can_write_in",
+    "exclusive",
+    "is_written_through",
+    "recover",
+    "whole_file",
+    "whole_folder",
+    "whole_text_file",
+]
 
 _LEFT = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.papermage-(?P<what>new|old)", re.DOTALL)
 _DESCRIPTOR = re.compile(r"/dev/(?P<name>stdout|stderr)|(/dev/fd|/proc/self/fd)/(?P<number>\d+)")
@@ -142,6 +150,12 @@ def exclusive(folder: str | PathLike[str]) -> Iterator[None]:
             os.close(lock)
 
 
+def can_write_in(folder: Path) -> None:
+    """Raise OSError if no file can be made in a folder."""
+    with _new(folder / "probe", _touch, os.fspath(folder)):
+        pass
+
+
 # Written through -----------------------------------------------------------------------------------------------------
 
 
@@ -151,7 +165,7 @@ def is_written_through(path: str | PathLike[str]) -> bool:
         return True
     try:
         mode = Path(path).stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
