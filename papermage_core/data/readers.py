@@ -94,7 +94,7 @@ def _head(path: Path) -> bytes:
     try:
         with open_bytes(path) as file:
             return file.read(_HEAD)
-    except (DataError, OSError, EOFError):
+    except (DataError, OSError):
         return b""
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -83,16 +81,10 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
                 yield number, byte + mark, data
                 byte += len(line)
                 found += 1
-    except _damage() as exc:
+    except OSError as exc:
         raise DataError(f"cannot be read any further: {exc}", line=number + 1) from exc
     if not found:
         raise DataError("this file holds no document", expected="one document a line")
-
-
-def _damage() -> tuple[type[Exception], ...]:
-    """Return what reading a damaged file raises; of zstandard only where it is in use."""
-    zstandard = sys.modules.get("zstandard")
-    return (EOFError, OSError, zlib.error, *(() if zstandard is None else (zstandard.ZstdError,)))
 
 
 @hookimpl
