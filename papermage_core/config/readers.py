@@ -17,11 +17,11 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import DocumentReaderConfig
 
-__all__ = ["ReaderChoice"]
+__all__ = ["OF_STREAMS", "ReaderChoice", "shown_ending"]
 
 _KIND = "document_reader"
-_OF_STREAMS = "jsonl"
-"""The reader of what has no ending: standard input, pipes, and files whose name has none."""
+OF_STREAMS = "jsonl"
+"""The reader, and the writer, of what has no ending: standard input and output, pipes, files without one."""
 Head = Callable[[Path], bytes]
 
 
@@ -75,12 +75,12 @@ class ReaderChoice:
 
     def _claimants(self, path: Path) -> list[tuple[str, type[DocumentReaderConfig]]]:
         """Return the readers that may have a file, by name. Raises DataError where there are none."""
-        if _is_stream(path):
-            return [(_OF_STREAMS, self._class(_OF_STREAMS))]
+        if not shown_ending(path):
+            return [(OF_STREAMS, self._class(OF_STREAMS))]
         if found := self._endings.claimants(path):
             return found
         raise DataError(
-            f"no reader is known for files that end in {_shown_ending(path)}; known: {self._endings}; "
+            f"no reader is known for files that end in {shown_ending(path)}; known: {self._endings}; "
             "reader=NAME reads a file whatever its ending",
             path=path,
             expected=f"a file of one of these readers: {self._endings}",
@@ -93,7 +93,7 @@ class ReaderChoice:
         """
         if self.named is not None:
             return
-        of_each = {self._endings.ending(path) or _shown_ending(path): path for path in files}
+        of_each = {self._endings.ending(path) or shown_ending(path): path for path in files}
         classes = [config_class for path in of_each.values() for _, config_class in self._claimants(path)]
         known = {option for config_class in classes for option in _options(config_class)}
         if unknown := [key for key in self.options if _first(key) not in known]:
@@ -159,14 +159,17 @@ def _first(key: str) -> str:
     return key.partition(".")[0]
 
 
-def _is_stream(path: Path) -> bool:
-    return not Path(path.name.removesuffix(compression(path))).suffix
-
-
 def _stems(path: Path) -> set[str]:
     """Return the names of which a file's may be made: ``a.tei.xml`` is of ``a.tei`` and of ``a``."""
     return {path.name[:at] for at, sign in enumerate(path.name) if sign == "."}
 
 
-def _shown_ending(path: Path) -> str:
-    return "".join(path.suffixes[-2 if compression(path) else -1 :])
+def shown_ending(path: Path) -> str:
+    """Return the ending of a file's name, with that of a compressed file; empty where there is none.
+
+    >>> shown_ending(Path("v1.2/a.docx.gz")), shown_ending(Path("corpus.gz")), shown_ending(Path("-"))
+    ('.docx.gz', '', '')
+    """
+    packed = path.suffix if compression(path) else ""
+    inner = Path(path.name.removesuffix(packed)).suffix
+    return inner and inner + packed

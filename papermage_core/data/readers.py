@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from shlex import quote
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import attrs
 
@@ -17,7 +18,10 @@ from papermage_core.errors import DataError, PluginError
 from papermage_core.files import open_bytes
 from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
 
-__all__ = ["AnyReader", "OnError", "expand_paths", "iter_documents"]
+if TYPE_CHECKING:
+    from papermage_core.document import Document
+
+__all__ = ["AnyReader", "OnError", "expand_paths", "iter_documents", "read_documents"]
 
 STDIN = "-"
 _HEAD = 4096
@@ -53,6 +57,13 @@ def iter_documents(
     return _documents(files, choice, on_error, first, every)
 
 
+def read_documents(
+    paths: str | Path | Sequence[str | Path], reader: AnyReader = None, *, on_error: OnError | None = None
+) -> Iterator[Document]:
+    """Yield the documents of files, folders and globs, lazily: `iter_documents` without the places."""
+    return (located.document for located in iter_documents(paths, reader=reader, on_error=on_error))
+
+
 def _choice(reader: AnyReader) -> ReaderChoice:
     if isinstance(reader, ReaderChoice):
         return reader
@@ -86,8 +97,9 @@ def _documents(
         try:
             count += yield from _read(path, config.build(), partial(choice.advice, path), on_error, ahead, every)
         except ModuleNotFoundError as exc:
-            needed = config.requirement or exc.name
-            raise PluginError(f"{path}: reading it needs {exc.name}; type: pip install '{needed}'") from exc
+            raise PluginError(
+                f"{path}: reading it needs {exc.name}; type: pip install {quote(config.requirement or exc.name or '')}"
+            ) from exc
 
 
 def _head(path: Path) -> bytes:

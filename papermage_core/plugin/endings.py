@@ -105,11 +105,10 @@ class Endings:
 
     def __str__(self) -> str:
         """Return the components with their endings, for messages: ``jsonl (.jsonl), parquet (.parquet)``."""
-        endings: dict[str, list[str]] = {}
+        names: dict[tuple[str, ...], list[str]] = {}
         for ending, components in self._known.items():
-            for component in components:
-                endings.setdefault(component.name, []).append(ending)
-        return ", ".join(f"{name} ({', '.join(found)})" for name, found in endings.items())
+            names.setdefault(tuple(sorted({component.name for component in components})), []).append(ending)
+        return ", ".join(f"{' or '.join(found)} ({', '.join(endings)})" for found, endings in sorted(names.items()))
 
 
 def has_ending(config: Any, path: Path, *, shared: bool = False) -> bool:
