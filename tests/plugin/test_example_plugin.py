@@ -79,7 +79,12 @@ def test_its_components_are_listed_beside_the_built_ins(environment):
     done = environment.command("plugins", "list", "--json", "--check")
     assert done.returncode == 0, done.stderr
     found = {(c["kind"], c["name"]): c for c in json.loads(done.stdout)}
-    for kind, name in [("model_head", "two_layers"), ("context_encoder", "letters"), ("extension", "tidy")]:
+    for kind, name in [
+        ("model_head", "two_layers"),
+        ("context_encoder", "letters"),
+        ("document_writer", "brackets"),
+        ("extension", "tidy"),
+    ]:
         component = found[kind, name]
         assert component["distribution"] == "papermage-example-plugin"
         assert (component["version"], component["origin"], component["status"]) == ("0.1.0", "installed", "ok")
