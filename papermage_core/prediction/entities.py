@@ -14,11 +14,11 @@ __all__ = ["merged_entity", "unit_entity"]
 def merged_entity(span: UnitSpan, units: Layer, score: float | None) -> Entity:
     """Return the entity that covers a span of document units.
 
-    It has one span for each stretch of units, from the first character to the last, and one box for each page.
+    It has one span for each segment, from the first character to the last, and one box for each page.
     """
     spans: list[Span] = []
     boxes: dict[int, list[Box]] = {}
-    for start, stop in span.fragments or ((span.start, span.stop),):
+    for start, stop in span.segments:
         covered = units[start:stop]
         places = [place for unit in covered for place in unit.spans]
         if places:

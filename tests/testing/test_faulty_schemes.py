@@ -113,7 +113,7 @@ class Unsorted(BioScheme):
 class OutOfBounds(BioScheme):
     def decode(self, target):
         found = super().decode(target)
-        return found if (np.asarray(target) >= 0).all() else [UnitSpan(0, len(target) + 1, self.labels[0])]
+        return found if (np.asarray(target) >= 0).all() else [UnitSpan.of(self.labels[0], 0, len(target) + 1)]
 
 
 @pytest.mark.parametrize(

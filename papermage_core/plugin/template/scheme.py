@@ -60,7 +60,7 @@ class ${class_name}Scheme(LabelScheme):
             if tag % 2 == 0 and spans and spans[-1].stop == i and spans[-1].label == label:
                 spans[-1] = attrs.evolve(spans[-1], stop=i + 1)
             else:
-                spans.append(UnitSpan(i, i + 1, label))
+                spans.append(UnitSpan.of(label, i, i + 1))
         return spans
 
 
