@@ -28,6 +28,7 @@ import attrs
 from papermage_core.config.structure import structure, unstructure
 from papermage_core.errors import CheckpointError, PapermageError
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
+from papermage_core.plugin.kinds import BY_WORD
 from papermage_core.plugin.manager import Plugins
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save"]
 
 FORMAT_VERSION = 1
-_KINDS = {"encoder": "context_encoder", "scheme": "label_scheme", "head": "model_head"}
 
 
 @attrs.frozen(eq=False)
@@ -143,7 +143,7 @@ def read_json(folder: Path) -> dict[str, Any]:
 
 def _describe(blueprint: Blueprint) -> dict[str, Any]:
     def component(kind: str, config: Any) -> dict[str, Any]:
-        return {**blueprint.sources.get(_KINDS[kind], {}), "options": unstructure(config)}
+        return {**blueprint.sources.get(BY_WORD[kind].name, {}), "options": unstructure(config)}
 
     return {
         "encoder": component("encoder", blueprint.encoder),
@@ -164,7 +164,7 @@ def _restore(facts: Mapping[str, Any], plugins: Plugins) -> Blueprint:
     sources: dict[str, Mapping[str, Any]] = {}
 
     def component(kind: str, recorded: Mapping[str, Any]) -> Any:
-        group = _KINDS[kind]
+        group = BY_WORD[kind].name
         found = plugins.require(group, recorded)
         sources[group] = {key: value for key, value in recorded.items() if key != "options"}
         config_class = plugins.config_class(group, found.qualified)

@@ -69,8 +69,7 @@ def check(options: Check, reader: DocumentReader) -> Findings:
         try:
             _check_labels(located, name, options, scheme, found.issues)
         except DataError as fault:
-            fault.path, fault.line = located.path, located.line
-            found.faults.append(fault)
+            found.faults.append(fault.replace(path=located.path, line=located.line))
     found.faults += getattr(reader, "faults", [])
     found.faults.sort(key=lambda fault: (str(fault.path), fault.line or 0))
     return found

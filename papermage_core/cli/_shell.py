@@ -106,8 +106,8 @@ def say(text: str) -> None:
 
 
 def _message(exc: Exception) -> str:
-    if isinstance(exc, ConfigError) and len(exc.faults) > 1:
-        return "\n".join([f"{len(exc.faults)} faults in the configuration", *(f"  - {fault}" for fault in exc.faults)])
+    if isinstance(exc, ConfigError) and len(exc.errors) > 1:
+        return "\n".join([f"{len(exc.errors)} errors in the configuration", *(f"  - {error}" for error in exc.errors)])
     if isinstance(exc, PapermageError):
         return str(exc)
     if isinstance(exc, OSError):

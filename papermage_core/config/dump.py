@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import yaml
 
-from papermage_core.config.components import Components
-from papermage_core.config.keys import KINDS
+from papermage_core.config.components import ComponentConfigs
 from papermage_core.config.structure import unstructure
 from papermage_core.config.values import is_none_word
 
 if TYPE_CHECKING:
     from papermage_core.config.train import EntityClassificationTrainConfig
+from papermage_core.plugin.kinds import IN_CONFIG
 
 __all__ = ["annotated_yaml", "plain_values", "to_yaml"]
 
 
-def to_yaml(config: EntityClassificationTrainConfig, components: Components) -> str:
+def to_yaml(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> str:
     """Return the YAML text that `load_config` reads back to an equal run."""
     values, left_out = plain_values(config, components)
     return "".join([_dump(values), *_comments(left_out)])
 
 
-def annotated_yaml(config: EntityClassificationTrainConfig, components: Components) -> str:
+def annotated_yaml(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> str:
     """Return the same text with a comment on each line: where the value was given."""
     values, left_out = plain_values(config, components)
     lines = list(_annotated(config, values, prefix="", indent=""))
@@ -42,7 +42,7 @@ def _annotated(
     config: EntityClassificationTrainConfig, values: Mapping[str, Any], *, prefix: str, indent: str
 ) -> Iterator[tuple[str, str]]:
     for key, value in values.items():
-        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in KINDS else f"{prefix}{key}"
+        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in IN_CONFIG else f"{prefix}{key}"
         if isinstance(value, Mapping) and dotted not in config.lightning:
             yield f"{indent}{key}:", ""
             yield from _annotated(config, value, prefix=f"{dotted}.", indent=f"{indent}  ")
@@ -59,7 +59,7 @@ def _comments(left_out: Iterable[str]) -> list[str]:
 
 
 def plain_values(
-    config: EntityClassificationTrainConfig, components: Components
+    config: EntityClassificationTrainConfig, components: ComponentConfigs
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the config as plain values, each component a mapping with its name, and the names of what has none."""
     named = components.by_key()

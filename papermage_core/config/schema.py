@@ -12,9 +12,9 @@ from typing import Any, Literal, Union
 
 import attrs
 
-from papermage_core.config.keys import KINDS
 from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
 from papermage_core.errors import PluginError
+from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
 
@@ -36,15 +36,15 @@ _SIMPLE: Mapping[Any, Mapping[str, Any]] = {
 def json_schema(plugins: Plugins) -> dict[str, Any]:
     """Return the schema (draft 2020-12) of a config file, the options of every usable component included.
 
-    Imports the config class of each installed component; those that cannot be had are left out with a warning.
+    Imports the config class of each installed component; those that cannot be loaded are left out with a warning.
     """
     described = {o.name: o for o in describe_options(EntityClassificationTrainConfig) if o.name in own_options()}
-    properties: dict[str, Any] = {name: _option(option) for name, option in described.items() if name not in KINDS}
+    properties: dict[str, Any] = {name: _option(option) for name, option in described.items() if name not in IN_CONFIG}
     definitions: dict[str, Any] = {}
-    for key, kind in KINDS.items():
-        named = _component_classes(plugins, kind)
+    for key, kind in IN_CONFIG.items():
+        named = _component_classes(plugins, kind.name)
         definitions |= {f"{key}.{name}": _component(name, cls) for name, cls in named.items()}
-        properties[key] = _choice(key, kind, described[key], list(named))
+        properties[key] = _choice(key, kind.name, described[key], list(named))
     for name, parameter in lightning_parameters().items():
         schema = _type(parameter.type)
         if schema is not None:
@@ -54,7 +54,7 @@ def json_schema(plugins: Plugins) -> dict[str, Any]:
         "title": "papermage-train",
         "type": "object",
         "properties": properties,
-        "patternProperties": {f"^({'|'.join(KINDS)})\\.": {}},
+        "patternProperties": {f"^({'|'.join(IN_CONFIG)})\\.": {}},
         "additionalProperties": False,
         "$defs": definitions,
     }

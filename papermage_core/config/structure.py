@@ -1,6 +1,6 @@
 """From what was typed to a component's config object; the one cattrs converter.
 
-Every value is read by the type its field declares. What goes wrong is told all at once, each fault with its dotted key.
+Every value is read by the type its field declares. All errors are raised at once, each with its dotted key.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import attrs
 import cattrs
 
-from papermage_core.config.faults import limits_of, misfit, read_option, unknown
-from papermage_core.config.values import MisfitError, read
+from papermage_core.config.errors import invalid, limits_of, read_option, unknown
+from papermage_core.config.values import InvalidValueError, read
 from papermage_core.config.words import expected
 from papermage_core.errors import ConfigError
 
@@ -30,11 +30,11 @@ def structure(
     """Return the config of component ``name`` from its ``options``, which may be nested.
 
     ``key`` is what the options hang from in messages: ``head`` for ``head.dropout``. ``sources`` says of dotted keys
-    where they were given. Raises ConfigError with every fault.
+    where they were given. Raises ConfigError with every error.
     """
-    faults = list(_faults(cls, options, key, name, sources or {}))
-    if faults:
-        raise ConfigError(*faults)
+    errors = list(_errors(cls, options, key, name, sources or {}))
+    if errors:
+        raise ConfigError(*errors)
     try:
         return _converter().structure(options, cls)
     except (cattrs.BaseValidationError, ValueError, TypeError) as exc:  # a rule between fields, or a validator's own
@@ -67,7 +67,7 @@ def nest(options: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _faults(
+def _errors(
     cls: type[Any], options: Mapping[str, Any], key: str, name: str, sources: Mapping[str, str]
 ) -> Iterator[str]:
     fields = {field.alias: field for field in attrs.fields(cls) if field.init}
@@ -85,17 +85,17 @@ def _faults(
         hint = hints.get(field.name, Any)
         if isinstance(hint, type) and attrs.has(hint):
             if isinstance(value, Mapping):
-                yield from _faults(hint, value, dotted, name, sources)
+                yield from _errors(hint, value, dotted, name, sources)
             elif not isinstance(value, hint):
                 inner = ", ".join(f"{dotted}.{f.alias}" for f in attrs.fields(hint))
-                yield misfit(dotted, value, source, f"its options: {inner}")
+                yield invalid(dotted, value, source, f"its options: {inner}")
             continue
         if _has_class(hint):
             continue
         try:
             read_option(value, hint, limits_of(field))
-        except MisfitError as exc:
-            yield misfit(dotted, value, source, str(exc))
+        except InvalidValueError as exc:
+            yield invalid(dotted, value, source, str(exc))
     for option, field in fields.items():
         if field.default is attrs.NOTHING and option not in options:
             yield f"{key}.{option} is missing: {name!r} needs it, {expected(hints.get(field.name, Any))}"

@@ -12,15 +12,15 @@ from typing import Any, Literal, Optional
 import attrs
 
 from papermage_core.config import dump, naming
-from papermage_core.config.components import Components, build_components
-from papermage_core.config.faults import limits_of, misfit, read_option, unknown
+from papermage_core.config.components import ComponentConfigs, build_components
+from papermage_core.config.errors import invalid, limits_of, read_option, unknown
 from papermage_core.config.given import Given, from_mapping
-from papermage_core.config.keys import KINDS
 from papermage_core.config.lightning import Parameter, trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
-from papermage_core.config.rules import rule_faults
-from papermage_core.config.values import MisfitError
+from papermage_core.config.rules import rule_errors
+from papermage_core.config.values import InvalidValueError
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import option
 
@@ -31,7 +31,7 @@ _CARRIED = ("lightning", "options", "sources")
 
 @attrs.frozen(kw_only=True, init=False)
 class EntityClassificationTrainConfig:
-    """All that decides a run. Checks everything it can without reading data, and reports every fault at once.
+    """All that decides a run. Checks everything it can without reading data, and reports every error at once.
 
     Takes its own options, every parameter of Lightning's ``Trainer``, and dotted options of the components::
 
@@ -104,14 +104,14 @@ class EntityClassificationTrainConfig:
         return config
 
     def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
-        given, faults = name_encoder(merge(layers))
+        given, errors = name_encoder(merge(layers))
         given = name_scheme(given)
-        own, own_faults = _read_own(given)
-        lightning, lightning_faults = _read_lightning(given)
+        own, own_errors = _read_own(given)
+        lightning, lightning_errors = _read_lightning(given)
         options = {key: item.value for key, item in given.items() if _component_of(key)}
-        faults += [*own_faults, *lightning_faults, *_unknown(given), *rule_faults(own, lightning, given)]
-        if faults:
-            raise ConfigError(*faults)
+        errors += [*own_errors, *lightning_errors, *_unknown(given), *rule_errors(own, lightning, given)]
+        if errors:
+            raise ConfigError(*errors)
         sources = {key: item.source for key, item in given.items()}
         self.__attrs_init__(**own, lightning=lightning, options=options, sources=sources)
 
@@ -134,16 +134,16 @@ class EntityClassificationTrainConfig:
         values = {**{name: getattr(self, name) for name in own_options()}, **self.lightning, **self.options}
         return [Given(key, values[key], source) for key, source in self.sources.items() if source not in DERIVED]
 
-    def components(self, plugins: Plugins | None = None) -> Components:
+    def components(self, plugins: Plugins | None = None) -> ComponentConfigs:
         """Return the components, structured and checked against each other.
 
-        Raises PluginError for one that cannot be had, ConfigError for wrong options and pairs that do not fit.
+        Raises PluginError for one that cannot be loaded, ConfigError for wrong options and pairs that do not fit.
         """
         plugins = plugins or Plugins(self.plugins_path)
         for name in self.extensions:
             plugins.find("extension", name)
         return build_components(
-            {key: getattr(self, key) for key in KINDS},
+            {key: getattr(self, key) for key in IN_CONFIG},
             self.options,
             plugins=plugins,
             labels=self.label_field,
@@ -188,16 +188,16 @@ def lightning_parameters() -> Mapping[str, Parameter]:
 
 def _component_of(key: str) -> str | None:
     first, dot, rest = key.partition(".")
-    return first if dot and rest and first in KINDS else None
+    return first if dot and rest and first in IN_CONFIG else None
 
 
 def _read_own(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
-    faults = []
+    errors = []
     for name, field in own_options().items():
         if name not in given:
             if field.default is attrs.NOTHING:
-                faults.append(f"{name} is missing: {field.metadata['help']}. Type {name}=...")
+                errors.append(f"{name} is missing: {field.metadata['help']}. Type {name}=...")
             else:
                 values[name] = field.default
             continue
@@ -206,37 +206,39 @@ def _read_own(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
         try:
             found = read_option(item.value, optional, limits_of(field))
             values[name] = field.default if found is None and field.default == () else found
-        except MisfitError as exc:
-            faults.append(misfit(name, item.value, item.source, str(exc)))
-    return values, faults
+        except InvalidValueError as exc:
+            errors.append(invalid(name, item.value, item.source, str(exc)))
+    return values, errors
 
 
 def _read_lightning(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
-    faults = []
+    errors = []
     for name, item in given.items():
         if name not in own_options() and name in lightning_parameters():
             try:
                 values[name] = read_option(item.value, lightning_parameters()[name].type, {})
-            except MisfitError as exc:
-                faults.append(misfit(name, item.value, item.source, str(exc)))
-    return values, faults
+            except InvalidValueError as exc:
+                errors.append(invalid(name, item.value, item.source, str(exc)))
+    return values, errors
 
 
 def _unknown(given: Mapping[str, Given]) -> list[str]:
     known = [*own_options(), *lightning_parameters()]
-    faults = []
+    errors = []
     for key, item in given.items():
         if key in known or _component_of(key):
             continue
         first, dot, rest = key.partition(".")
-        if dot and first in known and first not in KINDS:
-            faults.append(f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(KINDS)} have")
+        if dot and first in known and first not in IN_CONFIG:
+            errors.append(
+                f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(IN_CONFIG)} have"
+            )
         elif dot:
-            faults.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in KINDS]))
+            errors.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in IN_CONFIG]))
         else:
-            faults.append(unknown(key, item.source, "unknown option", known))
-    return faults
+            errors.append(unknown(key, item.source, "unknown option", known))
+    return errors
 
 
 def _signature() -> inspect.Signature:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from papermage_core.config.words import expected, is_enum, is_none, is_opaque, is_union
 
-__all__ = ["MisfitError", "Text", "is_none_word", "read"]
+__all__ = ["InvalidValueError", "Text", "is_none_word", "read"]
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
@@ -35,7 +35,7 @@ class Text(str):
     __slots__ = ()
 
 
-class MisfitError(ValueError):
+class InvalidValueError(ValueError):
     """A value that its type does not allow. The message says what was expected."""
 
 
@@ -45,7 +45,7 @@ def is_none_word(text: str) -> bool:
 
 
 def read(value: Any, wanted: Any) -> Any:
-    """Return ``value`` as the type ``wanted`` has it. Raises `MisfitError`.
+    """Return ``value`` as the type ``wanted`` has it. Raises `InvalidValueError`.
 
     >>> read("5e-5", float), read("on", str), read("on", bool), read("1,2", tuple[str, ...]), read("none", int | None)
     (5e-05, 'on', True, ('1', '2'), None)
@@ -74,9 +74,9 @@ def _union(value: Any, wanted: Any) -> Any:
     if optional and isinstance(value, Text) and is_none_word(value):
         return None  # before str or Path take the word
     for member in members:
-        with contextlib.suppress(MisfitError):
+        with contextlib.suppress(InvalidValueError):
             return read(value, member)
-    raise MisfitError(expected(wanted))
+    raise InvalidValueError(expected(wanted))
 
 
 def _rank(member: Any) -> int:
@@ -88,7 +88,7 @@ def _rank(member: Any) -> int:
 
 def _none(value: Any, wanted: Any) -> None:
     if value is not None and not (isinstance(value, str) and (not value or is_none_word(value))):
-        raise MisfitError(expected(wanted))
+        raise InvalidValueError(expected(wanted))
 
 
 def _literal(value: Any, wanted: Any) -> Any:
@@ -99,26 +99,26 @@ def _literal(value: Any, wanted: Any) -> Any:
     for choice in choices:
         if isinstance(value, str) and str(choice) == value:
             return choice
-    raise MisfitError(expected(wanted))
+    raise InvalidValueError(expected(wanted))
 
 
 def _enum(value: Any, wanted: type[enum.Enum]) -> enum.Enum:
     for member in wanted:
         if value in (member, member.value) or (isinstance(value, str) and value in (member.name, str(member.value))):
             return member
-    raise MisfitError(expected(wanted))
+    raise InvalidValueError(expected(wanted))
 
 
 def _made_in_python(value: Any, wanted: Any) -> Any:
     if value is None or isinstance(value, (str, bool, int, float)):
-        raise MisfitError(expected(wanted))
+        raise InvalidValueError(expected(wanted))
     return value
 
 
 def _instance(value: Any, wanted: Any) -> Any:
     if isinstance(wanted, type) and isinstance(value, wanted):
         return value
-    raise MisfitError(expected(wanted))
+    raise InvalidValueError(expected(wanted))
 
 
 def _bool(value: Any, wanted: Any) -> bool:
@@ -127,7 +127,7 @@ def _bool(value: Any, wanted: Any) -> bool:
     word = value.strip().lower() if isinstance(value, str) else None
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
-    raise MisfitError(expected(wanted))
+    raise InvalidValueError(expected(wanted))
 
 
 def _int(value: Any, wanted: Any) -> int:
@@ -137,7 +137,7 @@ def _int(value: Any, wanted: Any) -> int:
     elif hasattr(value, "__index__") and not isinstance(value, bool):
         with contextlib.suppress(TypeError):  # an array of numbers
             return int(value.__index__())
-    raise MisfitError(expected(wanted))
+    raise InvalidValueError(expected(wanted))
 
 
 def _float(value: Any, wanted: Any) -> float:
@@ -150,14 +150,14 @@ def _float(value: Any, wanted: Any) -> float:
         with contextlib.suppress(TypeError, ValueError, OverflowError):  # an array of numbers, a huge integer
             number = float(value)
     if math.isnan(number):
-        raise MisfitError(expected(wanted))
+        raise InvalidValueError(expected(wanted))
     return number
 
 
 def _str(value: Any, wanted: Any) -> str:
     if isinstance(value, str):
         return str(value)
-    raise MisfitError(expected(wanted))
+    raise InvalidValueError(expected(wanted))
 
 
 def _path(value: Any, wanted: Any) -> Path:
@@ -165,7 +165,7 @@ def _path(value: Any, wanted: Any) -> Path:
         return value
     if isinstance(value, str) and value and "\0" not in value:
         return Path(value).expanduser() if Path(value).parts[:1] == ("~",) else Path(value)
-    raise MisfitError(expected(wanted))
+    raise InvalidValueError(expected(wanted))
 
 
 def _sequence(value: Any, wanted: Any) -> Any:
@@ -173,11 +173,11 @@ def _sequence(value: Any, wanted: Any) -> Any:
     parts = _parts(value, wanted)
     members = _members(wanted, len(parts))
     if len(members) != len(parts):
-        raise MisfitError(expected(wanted))
+        raise InvalidValueError(expected(wanted))
     try:
         return kind(read(part, member) for part, member in zip(parts, members, strict=True))
-    except MisfitError:
-        raise MisfitError(expected(wanted)) from None
+    except InvalidValueError:
+        raise InvalidValueError(expected(wanted)) from None
 
 
 def _members(wanted: Any, n: int) -> Sequence[Any]:
@@ -195,7 +195,7 @@ def _parts(value: Any, wanted: Any) -> list[Any]:
         return [value]
     if isinstance(value, Iterable) and not isinstance(value, (Mapping, bytes)):
         return list(value)
-    raise MisfitError(expected(wanted))
+    raise InvalidValueError(expected(wanted))
 
 
 def _split(text: str) -> list[str]:
@@ -210,7 +210,7 @@ def _split(text: str) -> list[str]:
 
 def _mapping(value: Any, wanted: Any) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
-        raise MisfitError(expected(wanted))
+        raise InvalidValueError(expected(wanted))
     keys, values = typing.get_args(wanted) or (Any, Any)
     return {read(key, keys): read(item, values) for key, item in value.items()}
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, Union
 
 import attrs
 
-__all__ = ["OptionDescription", "describe_options", "faults_of_config_class", "type_name"]
+__all__ = ["OptionDescription", "config_class_errors", "describe_options", "type_name"]
 
 _FACTORY: Any = attrs.Factory
 _LIMITS = ("ge", "gt", "le", "lt", "choices")
@@ -101,36 +101,36 @@ def type_name(hint: Any) -> str:
     return str(getattr(hint, "__name__", hint))
 
 
-def faults_of_config_class(config_class: type[Any]) -> list[str]:
-    """Return what keeps a config class from being one, each fault with what to do; empty if it is in order."""
-    faults = _faults_within(config_class)
+def config_class_errors(config_class: type[Any]) -> list[str]:
+    """Return what keeps a config class from being one, each error with what to do; empty if it is in order."""
+    errors = _errors_within(config_class)
     if attrs.has(config_class) and any(field.init and field.alias == "name" for field in attrs.fields(config_class)):
-        faults.append(
+        errors.append(
             "option 'name' cannot be given: in a config, 'name' is the component's own, as in head: {name: crf}; "
             "call the option otherwise"
         )
-    return faults
+    return errors
 
 
-def _faults_within(config_class: type[Any]) -> list[str]:
-    """Return the faults that a class of nested options may have as well."""
+def _errors_within(config_class: type[Any]) -> list[str]:
+    """Return the errors that a class of nested options may have as well."""
     if "__attrs_attrs__" not in vars(config_class):
         return ["it is not decorated: write @attrs.frozen(kw_only=True) above it"]
-    faults = [*_faults_of_class(config_class)]
+    errors = [*_class_errors(config_class)]
     try:
         hints = typing.get_type_hints(config_class)
     except Exception as exc:  # an annotation is any expression
-        return [*faults, f"the type of an option cannot be resolved: {exc}"]
+        return [*errors, f"the type of an option cannot be resolved: {exc}"]
     for field in attrs.fields(config_class):
         hint = hints.get(field.name)
-        faults += [f"option {field.name!r} {fault}" for fault in _faults_of_field(field, hint)]
+        errors += [f"option {field.name!r} {error}" for error in _field_errors(field, hint)]
         if isinstance(hint, type) and attrs.has(hint):
-            nested = _faults_within(hint)
-            faults += [f"option {field.name!r}, of the class {hint.__name__}: {fault}" for fault in nested]
-    return faults
+            nested = _errors_within(hint)
+            errors += [f"option {field.name!r}, of the class {hint.__name__}: {error}" for error in nested]
+    return errors
 
 
-def _faults_of_class(config_class: type[Any]) -> Iterator[str]:
+def _class_errors(config_class: type[Any]) -> Iterator[str]:
     missing = sorted(getattr(config_class, "__abstractmethods__", ()))
     if missing:
         yield f"it lacks {', '.join(f'{name}()' for name in missing)}"
@@ -158,7 +158,7 @@ def _concrete(config_class: type[Any]) -> type[Any]:
     return metaclass("Probe", (config_class,), dict.fromkeys(names)) if names else config_class
 
 
-def _faults_of_field(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
+def _field_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
     if field.init and not field.kw_only:
         yield "is not keyword-only: write @attrs.frozen(kw_only=True)"
     if field.init and not _typable(hint):

@@ -100,7 +100,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
-    "GROUPS",
     "PROJECT",
     "ComponentConfig",
     "Context",
@@ -124,15 +123,6 @@ __all__ = [
 PROJECT = "papermage"
 API_VERSION = 2
 """Version of this file. A plugin module may state the one it was made for: ``papermage_api_version = 2``."""
-
-GROUPS: Mapping[str, str] = {
-    "context_encoder": "papermage.context_encoder",
-    "label_scheme": "papermage.label_scheme",
-    "model_head": "papermage.model_head",
-    "document_reader": "papermage.document_reader",
-    "extension": "papermage.extension",
-}
-"""Kind of component → its entry-point group."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -13,11 +13,11 @@ import attrs
 
 from papermage_core.config.structure import structure, unstructure
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.component import KEYS
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.options import faults_of_config_class
+from papermage_core.plugin.options import config_class_errors
 from papermage_core.plugin.spec import LabelSchemeConfig, ModelHeadConfig
-from papermage_core.testing.faults import each, fail, require
+from papermage_core.testing.checks import each, fail, require
 from papermage_core.testing.strategies import configs
 
 __all__ = ["ComponentSuite"]
@@ -56,13 +56,13 @@ class ComponentSuite:
 
     def configs(self) -> list[Any]:
         """Return the configs under test, one for each of ``options``."""
-        key, name = KEYS[self.kind], self.component or self.found_class().__name__
+        key, name = KINDS[self.kind].key, self.component or self.found_class().__name__
         return [structure(self.found_class(), options, key=key, name=name) for options in self.options]
 
     def test_the_config_class_keeps_to_the_specification(self) -> None:
         """Frozen, keyword-only, immutable defaults, types that can be typed, nothing abstract left."""
-        faults = faults_of_config_class(self.found_class())
-        require(not faults, f"{self.found_class().__name__}: {'; '.join(faults)}", "change the class as it says")
+        errors = config_class_errors(self.found_class())
+        require(not errors, f"{self.found_class().__name__}: {'; '.join(errors)}", "change the class as it says")
 
     def test_every_option_has_a_help(self) -> None:
         """A user sees what each option is for."""

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
+from papermage_core.testing.checks import fail, require
 from papermage_core.testing.component import ComponentSuite
-from papermage_core.testing.faults import fail, require
 
 __all__ = ["DocumentReaderSuite"]
 

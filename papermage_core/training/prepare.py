@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from papermage_core.config import Components, EntityClassificationTrainConfig
+from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
 from papermage_core.data.collector import collector_paused
 from papermage_core.data.corpus import (
     Corpus,
@@ -152,7 +152,7 @@ def fingerprint(documents: Sequence[LabelledDocument]) -> str:
 
 
 def make_blueprint(
-    config: EntityClassificationTrainConfig, components: Components, splits: Splits
+    config: EntityClassificationTrainConfig, components: ComponentConfigs, splits: Splits
 ) -> tuple[Blueprint, Corpus]:
     """Return what to build, its automatic options settled by the training documents, and those as a corpus."""
     labels = labels_of(config)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papermage_core.config.values import MisfitError, Text, read
+from papermage_core.config.values import InvalidValueError, Text, read
 from papermage_core.config.words import expected, opaque
 
 
@@ -114,7 +114,7 @@ def test_a_value_means_what_its_type_says(value: Any, wanted: Any, found: Any) -
     ],
 )
 def test_a_value_of_another_type_is_refused(value: Any, wanted: Any) -> None:
-    with pytest.raises(MisfitError) as caught:
+    with pytest.raises(InvalidValueError) as caught:
         read(value, wanted)
 
     assert str(caught.value) == expected(wanted)

@@ -165,8 +165,8 @@ def test_a_config_class_out_of_order_is_refused_with_what_to_write(install, deco
 def test_all_faults_of_a_config_class_are_told_at_once(install):
     source = CLASS.format(decorator="@attrs.frozen", field="sizes: list[int] = attrs.field(factory=list)", build="")
     message = refusal(install, source)
-    for fault in ["lacks build()", "not keyword-only", "mutable default", "has the type list"]:
-        assert fault in message
+    for error in ["lacks build()", "not keyword-only", "mutable default", "has the type list"]:
+        assert error in message
 
 
 def test_a_plugin_for_a_newer_api_is_told_to_upgrade_the_core(install, head_source):
@@ -194,7 +194,7 @@ def test_checking_marks_the_broken_and_leaves_the_sound(install, head_source):
     assert plugins.checked(plugins.find("model_head", "acme")).status == "ok"
     broken = plugins.checked(plugins.find("model_head", "other"))
     assert broken.status == "broken"
-    assert "ZeroDivisionError" in broken.problem
+    assert "ZeroDivisionError" in broken.error
 
 
 @pytest.mark.parametrize(

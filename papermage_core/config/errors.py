@@ -1,4 +1,4 @@
-"""The wording of faults: what was given, where, and what would have been right."""
+"""The wording of errors: what was given, where, and what would have been right."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any, Union
 
 import attrs
 
-from papermage_core.config.values import MisfitError, read
+from papermage_core.config.values import InvalidValueError, read
 from papermage_core.config.words import expected
 from papermage_core.errors import nearest
 
-__all__ = ["allowed", "limits_of", "misfit", "read_option", "unknown"]
+__all__ = ["allowed", "invalid", "limits_of", "read_option", "unknown"]
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def read_option(value: Any, wanted: Any, limits: Mapping[str, Any]) -> Any:
-    """Return ``value`` as its type and limits have it. Raises `MisfitError`, which says all that is allowed."""
+    """Return ``value`` as its type and limits have it. Raises `InvalidValueError`, which says all that is allowed."""
     try:
         found = read(value, wanted)
-    except MisfitError:
-        raise MisfitError(allowed(wanted, limits)) from None
+    except InvalidValueError:
+        raise InvalidValueError(allowed(wanted, limits)) from None
     if found is not None and not _within(found, limits):
-        raise MisfitError(allowed(wanted, limits))
+        raise InvalidValueError(allowed(wanted, limits))
     return found
 
 
@@ -34,7 +34,7 @@ def limits_of(field: attrs.Attribute[Any]) -> dict[str, Any]:
     return {name: field.metadata.get(name) for name in (*_BOUNDS, "choices")}
 
 
-def misfit(key: str, value: Any, source: str, expectation: str) -> str:
+def invalid(key: str, value: Any, source: str, expectation: str) -> str:
     """Return ``head.dropout='2' (config.yaml:4): expected a number at least 0 and below 1``."""
     shown = repr(str(value)) if isinstance(value, str) else repr(value)
     shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
