@@ -300,8 +300,8 @@ def read_corpus(
     if isinstance(tables[0].kept, list):
         return _corpus(tables[0].kept, arrays, facts, **given)
     facts["made_of"] = [str(path) for path in source.paths]
-    where = finish_folder(folder(), target, arrays, facts)
-    return _opened(where, arrays, facts, **given)
+    where, is_kept = finish_folder(folder(), target, arrays, facts)
+    return _opened(where, arrays, facts, is_kept, **given)
 
 
 _GOLD = tuple(f"gold_{name}" for name in ("rows", "label", "score", "first", "start", "stop"))
@@ -344,8 +344,10 @@ def _merged(tables: Sequence[_Table]) -> tuple[dict[str, NDArray[Any]], dict[str
     return arrays, {"gold_labels": list(gold.names), "label_keys": list(keys), "issues": issues.to_json()}
 
 
-def _opened(folder: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], **given: Any) -> Corpus:
-    return _corpus(DiskRecords(folder, unpack_document, arrays["index"]), arrays, facts, **given)
+def _opened(
+    folder: Path, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], is_kept: bool = True, **given: Any
+) -> Corpus:
+    return _corpus(DiskRecords(folder, unpack_document, arrays["index"], is_kept), arrays, facts, **given)
 
 
 def _corpus(

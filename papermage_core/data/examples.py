@@ -48,6 +48,8 @@ class Example:
     """Number of the document in its corpus."""
     context: int
     """Number of the context in its document."""
+    first: int
+    """The document's unit that the context begins with; -1 where the context's units do not follow each other."""
     start: int
     stop: int
     windows: tuple[Window, ...]
@@ -89,8 +91,9 @@ def make_examples(
         for number, parsed in group:
             of_targets = targets(parsed) if targets is not None else [()] * len(parsed.contexts)
             for index, (context, windows, wanted) in enumerate(zip(parsed.contexts, of_context, of_targets)):  # noqa: B905
-                n = len(context)
-                yield Example(number, index, 0, n, tuple(windows), owners(windows, n), tuple(wanted))
+                n, units = len(context), parsed.units[index]
+                first = int(units[0]) if n and int(units[-1]) - int(units[0]) + 1 == n else -1
+                yield Example(number, index, first, 0, n, tuple(windows), owners(windows, n), tuple(wanted))
 
 
 def _groups(documents: Iterable[tuple[int, ParsedDocument]]) -> Iterator[list[tuple[int, ParsedDocument]]]:
@@ -192,6 +195,8 @@ class Examples:
     records: Sequence[Example]
     document: NDArray[np.int64]
     context: NDArray[np.int64]
+    first: NDArray[np.int64]
+    """See `Example.first`."""
     units: NDArray[np.int64]
     """Units of each."""
     windows: NDArray[np.int64]
@@ -211,11 +216,11 @@ class Examples:
         return cls(records=records, **_known([_facts_of(example) for example in records]))
 
 
-_KNOWN = ("document", "context", "units", "windows", "cost")
+_KNOWN = ("document", "context", "first", "units", "windows", "cost")
 
 
 def _facts_of(example: Example) -> tuple[int, ...]:
-    return example.document, example.context, len(example), len(example.windows), example.cost
+    return example.document, example.context, example.first, len(example), len(example.windows), example.cost
 
 
 def _known(facts: Sequence[tuple[int, ...]]) -> dict[str, NDArray[np.int64]]:
@@ -294,8 +299,8 @@ def build_examples(
     arrays["index"] = np.concatenate([np.asarray(each.kept).reshape(-1, 3) for each in made])[order]
     features = next((each.features for each in made if each.features is not None), None)
     facts = {"features": features, "issues": issues.to_json(), "made_of": corpus.description}
-    where = finish_folder(folder(), target, arrays, facts)
-    return _opened(where, arrays, features), issues
+    where, is_kept = finish_folder(folder(), target, arrays, facts)
+    return _opened(where, arrays, features, is_kept), issues
 
 
 def _load(folder: Path) -> tuple[Examples, Issues] | None:
@@ -306,8 +311,8 @@ def _load(folder: Path) -> tuple[Examples, Issues] | None:
     return _opened(folder, arrays, facts["features"]), Issues.from_json(facts["issues"])
 
 
-def _opened(folder: Path, arrays: Mapping[str, NDArray[Any]], features: Any) -> Examples:
-    records = DiskRecords(folder, ExamplePacker(features).unpack, arrays["index"])
+def _opened(folder: Path, arrays: Mapping[str, NDArray[Any]], features: Any, is_kept: bool = True) -> Examples:
+    records = DiskRecords(folder, ExamplePacker(features).unpack, arrays["index"], is_kept)
     return Examples(records=records, **{name: arrays[name] for name in _KNOWN})
 
 
@@ -331,7 +336,7 @@ class ExamplePacker:
             windows.append((window.start, window.stop, window.cost, content))
         return msgspec.msgpack.encode(
             (
-                (example.document, example.context, example.start, example.stop),
+                (example.document, example.context, example.first, example.start, example.stop),
                 windows,
                 pack_integers(example.owner) if len(windows) > 1 else None,
                 [_pack_target(target) for target in example.targets],
@@ -344,7 +349,7 @@ class ExamplePacker:
         return Example(
             *place,
             windows=tuple(Window(start, stop, self._features(values), cost) for start, stop, cost, values in packed),
-            owner=np.zeros(place[3] - place[2], np.int64) if owner is None else unpack_integers(owner),
+            owner=np.zeros(place[4] - place[3], np.int64) if owner is None else unpack_integers(owner),
             targets=tuple(map(_unpack_target, targets)),
         )
 

@@ -38,10 +38,18 @@ FORMAT = 2
 
 
 class DiskRecords(Sequence[T]):
-    """The records of a folder. Reading is safe from several threads and processes."""
+    """The records of a folder. Reading is safe from several threads and processes.
 
-    def __init__(self, folder: Path, decode: Callable[[bytes], T], index: NDArray[np.int64]) -> None:
-        self._folder, self._decode, self._index = folder, decode, index
+    A folder that is not kept goes with the object.
+    """
+
+    def __init__(
+        self, folder: Path, decode: Callable[[bytes], T], index: NDArray[np.int64], is_kept: bool = True
+    ) -> None:
+        self.folder, self.is_kept = folder, is_kept
+        self._decode, self._index = decode, index
+        if not is_kept:
+            weakref.finalize(self, _remove_own, folder, os.getpid())
         self._files: dict[int, int] = {}
         for number in np.unique(index[:, 0]).tolist():
             self._file(number)  # what is open can be deleted
@@ -66,7 +74,7 @@ class DiskRecords(Sequence[T]):
         return (self[i] for i in range(len(self)))
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"records-{number}.bin"
+        return self.folder / f"records-{number}.bin"
 
     def _file(self, number: int) -> int:
         if number not in self._files:
@@ -76,7 +84,7 @@ class DiskRecords(Sequence[T]):
         return self._files[number]
 
     def __reduce__(self) -> Any:
-        return DiskRecords, (self._folder, self._decode, self._index)
+        return DiskRecords, (self.folder, self._decode, self._index)
 
 
 @attrs.define(eq=False)
@@ -165,38 +173,28 @@ def _is_alive(pid: int) -> bool:
 
 def finish_folder(
     new: Path, target: Path | None, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]
-) -> Path:
-    """Write what is known of the records into ``new``, and move it to ``target``; return where it is.
+) -> tuple[Path, bool]:
+    """Write what is known of the records into ``new``, and move it to ``target``; return where it is, and if kept.
 
-    Where ``target`` is None, or cannot be, the folder stays where it is and goes when the process ends.
+    Where ``target`` is None, or cannot be, the folder stays where it is, for this process only.
     """
     for name, array in arrays.items():
         np.save(new / f"{name}.npy", array, allow_pickle=False)
     (new / "facts.json").write_text(json.dumps({"format": FORMAT, **facts}), encoding="utf-8")
-    if target is not None:
-        try:
-            new.rename(target)
-        except OSError:
-            if (target / "facts.json").is_file():  # another process was faster
-                shutil.rmtree(new, ignore_errors=True)
-                return target
-        else:
-            return target
-    remove_at_end(new)
-    return new
+    if target is None:
+        return new, False
+    try:
+        new.rename(target)
+    except OSError:
+        if not (target / "facts.json").is_file():
+            return new, False
+        shutil.rmtree(new, ignore_errors=True)  # another process was faster
+    return target, True
 
 
-def remove_at_end(folder: Path) -> None:
-    """Remove a folder when the process that called this ends."""
-    owner = os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == owner:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    import atexit
-
-    atexit.register(remove)
+def _remove_own(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # not in a fork
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_folder(folder: Path, names: Iterable[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:

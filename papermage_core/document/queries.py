@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from papermage_core.document.arrays import BoxArrays, SpanArrays
     from papermage_core.document.layer import Layer
 
-__all__ = ["UnitRanges", "context_of_units", "unit_ranges", "units_in_boxes", "units_of_contexts"]
+__all__ = ["UnitRanges", "context_of_units", "reading_order", "unit_ranges", "units_in_boxes", "units_of_contexts"]
 
 
 @attrs.frozen(eq=False)
@@ -80,6 +80,35 @@ def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], 
     order = np.lexsort((-context, shared, unit))
     best[unit[order]] = context[order]  # the last write of each unit wins: most characters, lowest context
     return best, count
+
+
+def reading_order(units: Layer) -> NDArray[np.int64] | None:
+    """Return the units as they stand in the text; None where the layer has them in this order already.
+
+    They stand by their first character, of equal ones by their last, else as in the layer. A unit without spans
+    follows the unit that it follows in the layer; where there is none before it, it comes first. Shape (units,).
+    """
+    places = units._places()
+    if places.spans_follow or not len(places.spans):
+        return None
+    has_span = np.diff(places.span_offsets) > 0
+    first = np.zeros(len(units), np.int64)
+    last = np.zeros(len(units), np.int64)
+    begins = places.span_offsets[:-1][has_span]
+    first[has_span] = np.minimum.reduceat(places.spans.start, begins)
+    last[has_span] = np.maximum.reduceat(places.spans.stop, begins)
+    number = np.arange(len(units))
+    leader = np.maximum.accumulate(np.where(has_span, number, -1))
+    before_all = leader < 0
+    order = np.lexsort(
+        (
+            number,
+            leader,
+            np.where(before_all, -1, last[leader]),
+            np.where(before_all, -1, first[leader]),
+        )
+    )
+    return None if (order == number).all() else order
 
 
 def unit_ranges(entities: Layer, units: Layer) -> UnitRanges:
