@@ -46,7 +46,7 @@ class JoinsInSilence(BioScheme):
         joined = []
         for span in super().decode(target):
             if joined and joined[-1].stop == span.start and joined[-1].label == span.label:
-                joined[-1] = attrs.evolve(joined[-1], stop=span.stop)
+                joined[-1] = UnitSpan.of(span.label, joined[-1].start, span.stop)
             else:
                 joined.append(span)
         return joined
