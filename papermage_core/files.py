@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files read whatever they are packed in."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import gzip
 import io
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import IO
 
-__all__ = ["whole_file", "whole_text_file"]
+from papermage_core.errors import DataError
+
+__all__ = ["open_bytes", "whole_file", "whole_text_file"]
 
 
 @contextmanager
@@ -47,3 +50,30 @@ def whole_text_file(path: str | PathLike[str]) -> Iterator[IO[str]]:
         yield text
         text.flush()
         text.detach()
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Return a file open for reading, decompressed where its name ends in ``.gz`` or ``.zst``; ``-`` is stdin.
+
+    Raises DataError for a file that cannot be opened.
+    """
+    if str(path) == "-":
+        return sys.stdin.buffer
+    try:
+        if path.name.endswith(".gz"):
+            return gzip.open(path, "rb")  # type: ignore[return-value]
+        if path.name.endswith(".zst"):
+            return _open_zst(path)
+        return path.open("rb")
+    except OSError as exc:
+        raise DataError(f"cannot read this file: {exc.strerror or exc}", path=path) from exc
+
+
+def _open_zst(path: Path) -> IO[bytes]:
+    try:
+        import zstandard
+    except ImportError as exc:
+        needs = "reading .zst files needs zstandard: pip install 'papermage_core[zstd]'"
+        raise DataError(needs, path=path) from exc
+    handle = path.open("rb")
+    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(handle, read_across_frames=True, closefd=True))

@@ -10,10 +10,10 @@ import attrs
 from papermage_core.data.alignment import gold_entities, place_units, training_spans
 from papermage_core.data.digest import text_digest
 from papermage_core.data.issues import KINDS, Issues
-from papermage_core.data.readers import LocatedDocument, iter_documents
+from papermage_core.data.readers import iter_documents
 from papermage_core.errors import DataError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import DocumentReader, LabelScheme
+from papermage_core.plugin.spec import DocumentReader, LabelScheme, LocatedDocument
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import Check
@@ -55,7 +55,7 @@ def check(options: Check, reader: DocumentReader) -> Findings:
     found = Findings()
     scheme = _scheme(options)
     seen: dict[bytes, str] = {}
-    for located in iter_documents(options.data_path, reader=reader):
+    for located in iter_documents(options.data_path, reader=reader, on_error=found.faults.append):
         found.documents += 1
         name = _place(located)
         found.repairs += [
@@ -69,8 +69,7 @@ def check(options: Check, reader: DocumentReader) -> Findings:
         try:
             _check_labels(located, name, options, scheme, found.issues)
         except DataError as fault:
-            found.faults.append(fault.replace(path=located.path, line=located.line))
-    found.faults += getattr(reader, "faults", [])
+            found.faults.append(located.error(fault))
     found.faults.sort(key=lambda fault: (str(fault.path), fault.line or 0))
     return found
 

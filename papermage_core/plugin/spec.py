@@ -82,12 +82,14 @@ from __future__ import annotations
 import itertools
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import attrs
 import pluggy
+
+from papermage_core.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +113,7 @@ __all__ = [
     "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
+    "LocatedDocument",
     "ModelHead",
     "ModelHeadConfig",
     "UnitSpan",
@@ -533,11 +536,45 @@ class ModelHeadConfig(ComponentConfig, ABC):
 # Document reader -----------------------------------------------------------------------------------------------------
 
 
-class DocumentReader(Protocol):
-    """A file in, documents out."""
+@attrs.frozen(eq=False)
+class LocatedDocument:
+    """A document and where it was read."""
 
-    def read(self, path: Path) -> Iterator[Document]:
-        """Yield the documents of a file, lazily. Raises DataError with path and line."""
+    document: Document
+    path: Path
+    line: int | None = None
+    """Its first line, counted from 1, blank lines included; the row, in a table. None where there are none."""
+    byte: int | None = None
+    """Where it begins in the file, decompressed: reading can start there again. None where the reader cannot say."""
+    page: int | None = None
+    """Its page, counted from 0, where a file's pages are documents of their own."""
+
+    def error(self, error: DataError | str) -> DataError:
+        """Return an error with the place of this document."""
+        error = DataError(error) if isinstance(error, str) else error
+        return error.replace(path=self.path, line=self.line, document=error.document or self.document.id)
+
+
+class DocumentReader(Protocol):
+    """A file in, documents out.
+
+    Only ``read(path)`` that yields documents is asked for. A reader that can tell places, read on after a broken
+    document, or pass over documents without decoding them takes the other arguments as well.
+    """
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Iterator[LocatedDocument] | Iterator[Document]:
+        """Yield the documents of a file, lazily, each with its place where it has one.
+
+        Open the file with `papermage_core.files.open_bytes`: it decompresses ``.gz`` and its like, and ``-`` is
+        standard input. A document that cannot be read raises DataError with path and line; with ``on_error``, the error
+        is handed over instead and reading goes on where the format allows.
+
+        With ``first`` and ``every``, only documents number ``first``, ``first + every``, … counted from 0, are given,
+        and only their errors reported: so workers share a file. A document that cannot be read has its number, too. A
+        generator that takes these two *returns* the number of all documents in the file.
+        """
         ...
 
 

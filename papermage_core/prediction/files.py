@@ -8,17 +8,16 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
 import attrs
 
-from papermage_core.data.readers import LocatedDocument, expand_paths, iter_documents
+from papermage_core.data.readers import expand_paths, iter_documents
 from papermage_core.document import Document, Entity
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import whole_file
-from papermage_core.plugin.spec import DocumentReader
+from papermage_core.plugin.spec import DocumentReader, LocatedDocument
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 
 __all__ = ["Layers", "annotate_files"]
@@ -89,7 +88,7 @@ def annotate_files(
     waiting: deque[Document] = deque()
 
     def documents() -> Iterator[Document]:
-        for located in islice(iter_documents(data_path, reader=reader), first, None, every):
+        for located in iter_documents(data_path, reader=reader, first=first, every=every):
             _check(located, layers, predictor)
             waiting.append(located.document)
             yield located.document

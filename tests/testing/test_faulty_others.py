@@ -13,7 +13,7 @@ from papermage_core.errors import DataError
 from papermage_core.plugin.spec import DocumentReaderConfig, ModelHeadConfig, hookimpl, option
 from papermage_core.testing import DocumentReaderSuite, ExtensionSuite, ModelHeadSuite, make_documents
 from papermage_core.testing.runner import run_suite
-from papermage_readers.jsonl import JsonlReader, JsonlReaderConfig
+from papermage_formats.jsonl import JsonlReader, JsonlReaderConfig
 
 LINE = make_documents(1)[0].to_bytes().decode()
 
@@ -26,9 +26,9 @@ class ReadsAllAtOnce(JsonlReader):
 class KeepsState(JsonlReader):
     def read(self, path):
         self.calls = getattr(self, "calls", 0) + 1
-        for document in super().read(path):
-            document.metadata["call"] = self.calls
-            yield document
+        for located in super().read(path):
+            located.document.metadata["call"] = self.calls
+            yield located
 
 
 class SkipsWhatIsBroken(JsonlReader):
@@ -57,7 +57,7 @@ class RaisesWhateverComes(JsonlReader):
 
 class YieldsPlainDicts(JsonlReader):
     def read(self, path):
-        yield from (document.to_json() for document in super().read(path))
+        yield from (located.document.to_json() for located in super().read(path))
 
 
 class FindsNothing(JsonlReader):
