@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.config.structure import structure, unstructure
+from papermage_core.data.labelling import Labelling
 from papermage_core.errors import CheckpointError, PapermageError
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.kinds import BY_WORD
@@ -149,13 +150,10 @@ def _describe(blueprint: Blueprint) -> dict[str, Any]:
         "encoder": component("encoder", blueprint.encoder),
         "scheme": component("scheme", blueprint.scheme),
         "tasks": [
-            {"fields": list(task.fields), "labels": list(task.labels), "head": component("head", task.head)}
+            {"label_field": list(task.label_field), "labels": list(task.labels), "head": component("head", task.head)}
             for task in blueprint.tasks
         ],
-        "entity_name": blueprint.entity_name,
-        "context_name": blueprint.context_name,
-        "label_attribute": blueprint.label_attribute,
-        "overlap_policy": blueprint.overlap_policy,
+        "labelling": blueprint.labelling.to_json(),
         "stride": blueprint.stride,
     }
 
@@ -176,14 +174,13 @@ def _restore(facts: Mapping[str, Any], plugins: Plugins) -> Blueprint:
             scheme=component("scheme", facts["scheme"]),
             tasks=tuple(
                 TaskBlueprint(
-                    fields=tuple(task["fields"]), labels=tuple(task["labels"]), head=component("head", task["head"])
+                    label_field=tuple(task["label_field"]),
+                    labels=tuple(task["labels"]),
+                    head=component("head", task["head"]),
                 )
                 for task in facts["tasks"]
             ),
-            entity_name=facts["entity_name"],
-            context_name=facts["context_name"],
-            label_attribute=facts["label_attribute"],
-            overlap_policy=facts["overlap_policy"],
+            labelling=Labelling.from_json(facts["labelling"]),
             stride=facts["stride"],
             sources=sources,
         )

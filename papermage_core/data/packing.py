@@ -100,7 +100,10 @@ def _pack_column(column: Sequence[Any]) -> Any:
     if kinds <= {str, type(None)}:  # few different ones, as a rule: each once
         numbers: dict[Any, int] = {}
         index = [numbers.setdefault(value, len(numbers)) for value in column]
-        return [pack_integers(np.array(index, np.int64)), [value if value is None else pack_text(value) for value in numbers]]
+        return [
+            pack_integers(np.array(index, np.int64)),
+            [value if value is None else pack_text(value) for value in numbers],
+        ]
     if kinds <= {float}:
         return np.array(column, np.float64).tobytes()
     return json.dumps(list(column))  # integers of any size and lone surrogates too
@@ -127,10 +130,12 @@ def _unpack_range(packed: Any) -> NDArray[np.int64]:
 
 
 def pack_text(text: str) -> bytes:
+    """Return text as UTF-8, lone surrogates too."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def unpack_text(content: bytes) -> str:
+    """Return the text that ``pack_text`` packed."""
     return content.decode("utf-8", "surrogatepass")
 
 
@@ -146,4 +151,5 @@ def _fits(values: NDArray[np.int64], kind: str) -> bool:
 
 
 def unpack_integers(packed: Any) -> NDArray[np.int64]:
+    """Return the numbers that ``pack_integers`` packed, as int64."""
     return np.frombuffer(packed[1], packed[0]).astype(np.int64)

@@ -95,5 +95,3 @@ def _run(work: Callable[[int], Any], number: int, end: Connection) -> None:
         end.send((False, PapermageError(f"{type(result[1]).__name__}: {result[1]} ({error})")))
     finally:
         end.close()
-
-
