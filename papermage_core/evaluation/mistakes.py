@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -203,6 +204,7 @@ class ErrorLog:
         self._confusions: Counter[tuple[str, str]] = Counter()
         self._first: dict[Kind, list[ErrorRecord]] = {kind: [] for kind in KINDS}
         self._lines = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives as long as the log
+        weakref.finalize(self, self._lines.close)
 
     def __len__(self) -> int:
         return self._kinds.total()
