@@ -284,7 +284,7 @@ def read_corpus(
                     table.add(first + count * every, parsed, source.weight_of(located.path))
                 if count % _DOCUMENTS_A_COLLECTION == 0:
                     gc.collect(0)  # a document refers to its layers, and they to it
-        if target is not None and time.perf_counter() - start > _WORTH_KEEPING:
+        if in_memory == 0 or (target is not None and time.perf_counter() - start > _WORTH_KEEPING):
             writer.spill()
         table.kept, table.reads_whole = writer.finish(), parser.reads_whole
         return table

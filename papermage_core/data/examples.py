@@ -279,7 +279,7 @@ def build_examples(
                 if len(part) or max_cost is None:
                     writer.append(part)
                     facts.append(_facts_of(part))
-        if target is not None and time.perf_counter() - start > _WORTH_KEEPING:
+        if in_memory == 0 or (target is not None and time.perf_counter() - start > _WORTH_KEEPING):
             writer.spill()
         return _Made(kept=writer.finish(), known=_known(facts), features=packer.features, issues=issues)
 

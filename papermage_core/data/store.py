@@ -186,9 +186,18 @@ def finish_folder(
     try:
         new.rename(target)
     except OSError:
-        if not (target / "facts.json").is_file():
-            return new, False
+        if open_folder(target, arrays) is None:  # damaged, or cannot be made
+            return _replaced(new, target)
         shutil.rmtree(new, ignore_errors=True)  # another process was faster
+    return target, True
+
+
+def _replaced(new: Path, target: Path) -> tuple[Path, bool]:
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        new.rename(target)
+    except OSError:
+        return new, False
     return target, True
 
 

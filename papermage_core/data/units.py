@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ParsedDocument", "Parser", "entity_layers", "text_digest"]
 
+_MISSPELT = 0.8
+"""Likeness (see `difflib`) above which a layer that is not there is a layer that is, misspelt."""
 _IS_SPACE = np.array([chr(c).isspace() for c in range(0x3001)] + [False])
 """Code point → whether it is white space; all beyond the last one that is share the last place."""
 
@@ -118,8 +121,8 @@ class Parser:
         wanted = self.labelling.context_name
         known = entity_layers(document)
         if self.reads_whole is None:
-            hint = nearest(wanted, known)
-            self.reads_whole = wanted not in known and not hint
+            misspelt = difflib.get_close_matches(wanted, known, n=1, cutoff=_MISSPELT)
+            self.reads_whole = wanted not in known and not misspelt
             if self.reads_whole:
                 self.issues.add("no_context_layer", name, f"no layer {wanted!r}; layers: {', '.join(known) or 'none'}")
         if self.reads_whole and wanted in known:
