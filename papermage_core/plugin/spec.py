@@ -328,7 +328,8 @@ class UnitSpan:
     @property
     def place(self) -> tuple[int, int, str, tuple[tuple[int, int], ...]]:
         """What entities are sorted by: start, stop, label, segments."""
-        return self.start, self.stop, self.label, self.segments
+        segments = self.segments
+        return segments[0][0], segments[-1][1], self.label, segments
 
     def __lt__(self, other: UnitSpan) -> bool:
         return self.place < other.place
