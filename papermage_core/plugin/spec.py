@@ -291,19 +291,19 @@ class UnitSpan:
         return cls(label, ((start, stop),), score)
 
     @classmethod
-    def joining(cls, label: str, stretches: Iterable[tuple[int, int]], score: float | None = None) -> UnitSpan:
-        """Return the entity that covers ``stretches`` of units, half-open, which may touch, overlap or be unordered.
+    def joining(cls, label: str, segments: Iterable[tuple[int, int]], score: float | None = None) -> UnitSpan:
+        """Return the entity that covers ``segments``, which may touch, overlap and come in any order.
 
         >>> UnitSpan.joining("Disease", [(6, 7), (2, 3), (3, 4)]).segments
         ((2, 4), (6, 7))
         """
-        segments: list[tuple[int, int]] = []
-        for start, stop in sorted(stretches):
-            if segments and start <= segments[-1][1]:
-                segments[-1] = (segments[-1][0], max(stop, segments[-1][1]))
+        joined: list[tuple[int, int]] = []
+        for start, stop in sorted(segments):
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
             else:
-                segments.append((start, stop))
-        return cls(label, tuple(segments), score)
+                joined.append((start, stop))
+        return cls(label, tuple(joined), score)
 
     @property
     def start(self) -> int:
