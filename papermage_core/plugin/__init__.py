@@ -19,6 +19,7 @@ from papermage_core.plugin.spec import (
     UnitSpan,
     Window,
     hookimpl,
+    learned,
     option,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "UnitSpan",
     "Window",
     "hookimpl",
+    "learned",
     "option",
 ]
 

@@ -14,7 +14,7 @@ import torch
 from papermage_core import checkpoint
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.naming import cache_folder
-from papermage_core.config.structure import unstructure
+from papermage_core.config.structure import learned_values, unstructure
 from papermage_core.data.cache import FeatureCache
 from papermage_core.data.corpus import Corpus, make_corpus
 from papermage_core.data.pieces import make_pieces, training_pieces, whole_targets
@@ -193,7 +193,8 @@ class EntityClassificationTrainer:
     def _cache(self, blueprint: Blueprint) -> FeatureCache | None:
         if not self.config.cache:
             return None
-        made_by = {**blueprint.sources["context_encoder"], "options": unstructure(blueprint.encoder)}
+        options = {**unstructure(blueprint.encoder), **learned_values(blueprint.encoder)}
+        made_by = {**blueprint.sources["context_encoder"], "options": options}
         return FeatureCache(cache_folder() / "features", made_by)
 
     def _score(self, blueprint: Blueprint, val: Corpus) -> Score:
