@@ -20,6 +20,7 @@ from papermage_core.plugin.spec import (
     UnitSpan,
     Window,
     hookimpl,
+    learned,
     option,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "UnitSpan",
     "Window",
     "hookimpl",
+    "learned",
     "option",
 ]
 

@@ -20,8 +20,10 @@ Life of a component
 -------------------
 1. The hook returns a **config class**: frozen, keyword-only attrs; its fields are the component's options.
 2. The core structures what the user typed into it: unknown keys, wrong types, values out of range are reported there.
-3. ``settle`` may replace automatic options by what the training data says (class weights, whether there are boxes).
-   The settled config is what the checkpoint keeps.
+3. ``settle`` sees the training data and returns the config to build from. It may replace automatic options (class
+   weights, whether there are boxes), and fill the `learned` fields (a vocabulary, a gazetteer). The data comes as a
+   stream: it has a length and may be gone through more than once, but is not held in memory, so keep what you count,
+   not what you see. What ``settle`` returns is what the checkpoint keeps.
 4. ``build`` makes the component. When a checkpoint is loaded, ``build`` runs again from the settled config, then the
    weights are loaded into it; so ``build`` must not look at the data.
 
@@ -80,6 +82,7 @@ Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``
 from __future__ import annotations
 
 import itertools
+import reprlib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -90,6 +93,7 @@ import attrs
 import pluggy
 
 from papermage_core.errors import DataError
+from papermage_core.plugin.learned_fields import check_learned, empty_value, learned_types, mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,6 +124,7 @@ __all__ = [
     "Window",
     "hookimpl",
     "hookspec",
+    "learned",
     "option",
 ]
 
@@ -168,6 +173,33 @@ def option(
     metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices is not None else None}
     metadata |= {name: bound for name, bound in limits.items() if bound is not None}
     return attrs.field(default=default, validator=validator, metadata=metadata)
+
+
+def learned(*, help: str) -> Any:
+    """Return an attrs field for what ``settle`` learns from the training data: a vocabulary, a gazetteer, a scale.
+
+    It is no option: users cannot type it, and ``config.yaml`` does not hold it. The checkpoint keeps it as JSON, and
+    ``build`` finds it in the config, in training and when the checkpoint is loaded. Types are ``str``, ``int``,
+    ``float``, ``tuple[str, ...]``, ``tuple[int, ...]``, ``tuple[float, ...]``, ``Mapping[str, int]`` and
+    ``Mapping[str, float]`` (plain dicts), each with ``| None`` if you like. Until something is learned, a tuple or
+    mapping is empty, and all else is None.
+
+    >>> import attrs
+    >>> @attrs.frozen(kw_only=True)
+    ... class C(ComponentConfig):
+    ...     vocabulary: tuple[str, ...] = learned(help="the words of the training data")
+    >>> C().vocabulary, attrs.evolve(C(), vocabulary=("ataxia",)).vocabulary
+    ((), ('ataxia',))
+    """
+
+    def empty(config: ComponentConfig) -> Any:
+        (name,) = (field.name for field in attrs.fields(type(config)) if field.default is default)
+        return empty_value(learned_types(type(config))[name])
+
+    default: Any = attrs.Factory(empty, takes_self=True)
+    # A mapping has no hash, and a vocabulary is long: neither belongs in the hash, nor whole in a message.
+    metadata = {**mark, "help": help}
+    return attrs.field(default=default, validator=check_learned, hash=False, repr=reprlib.repr, metadata=metadata)
 
 
 @attrs.frozen(kw_only=True)
@@ -284,19 +316,19 @@ class UnitSpan:
         return cls(label, ((start, stop),), score)
 
     @classmethod
-    def joining(cls, label: str, stretches: Iterable[tuple[int, int]], score: float | None = None) -> UnitSpan:
-        """Return the entity that covers ``stretches`` of units, half-open, which may touch, overlap or be unordered.
+    def joining(cls, label: str, segments: Iterable[tuple[int, int]], score: float | None = None) -> UnitSpan:
+        """Return the entity that covers ``segments``, which may touch, overlap and come in any order.
 
         >>> UnitSpan.joining("Disease", [(6, 7), (2, 3), (3, 4)]).segments
         ((2, 4), (6, 7))
         """
-        segments: list[tuple[int, int]] = []
-        for start, stop in sorted(stretches):
-            if segments and start <= segments[-1][1]:
-                segments[-1] = (segments[-1][0], max(stop, segments[-1][1]))
+        joined: list[tuple[int, int]] = []
+        for start, stop in sorted(segments):
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
             else:
-                segments.append((start, stop))
-        return cls(label, tuple(segments), score)
+                joined.append((start, stop))
+        return cls(label, tuple(joined), score)
 
     @property
     def start(self) -> int:
@@ -321,7 +353,8 @@ class UnitSpan:
     @property
     def place(self) -> tuple[int, int, str, tuple[tuple[int, int], ...]]:
         """What entities are sorted by: start, stop, label, segments."""
-        return self.start, self.stop, self.label, self.segments
+        segments = self.segments
+        return segments[0][0], segments[-1][1], self.label, segments
 
     def __lt__(self, other: UnitSpan) -> bool:
         return self.place < other.place
@@ -393,8 +426,12 @@ class ContextEncoderConfig(ComponentConfig, ABC):
         """What ``windows`` wants to see of documents beside the text."""
         return ContextNeeds()
 
-    def settle(self: _Encoder, contexts: Sequence[Context]) -> _Encoder:
-        """Return the config with automatic options replaced by what the training contexts say."""
+    def settle(self: _Encoder, contexts: Iterable[Context]) -> _Encoder:
+        """Return the config with automatic options and `learned` fields as the training contexts say.
+
+        ``contexts`` is a stream with a length: each ``for`` goes through it anew, in the same order, and the contexts
+        are made on the way.
+        """
         return self
 
     @abstractmethod
@@ -524,8 +561,12 @@ class ModelHeadConfig(ComponentConfig, ABC):
 
     targets: ClassVar[Targets] = "tags"
 
-    def settle(self: _Head, targets: Sequence[Any], scheme: LabelScheme) -> _Head:
-        """Return the config with automatic options replaced by what the training targets (one a context) say."""
+    def settle(self: _Head, targets: Iterable[Any], scheme: LabelScheme) -> _Head:
+        """Return the config with automatic options and `learned` fields as the training targets (one a context) say.
+
+        ``targets`` are what ``scheme.encode`` returns: with tags an int64 array of shape (n,), -1 for unknown; with
+        spans a list of `UnitSpan`. They are a stream with a length, as for encoders.
+        """
         return self
 
     @abstractmethod

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
 from papermage_core.config.naming import cache_folder
-from papermage_core.config.structure import structure, unstructure
+from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.data.cache import encoder_digest, key_of, locked
 from papermage_core.data.corpus import Corpus, read_corpus
 from papermage_core.data.examples import Examples, build_examples
@@ -143,15 +143,15 @@ class Preparation:
         key = hashlib.sha256(given.encode("utf-8", "surrogatepass") + corpus.row.tobytes()).hexdigest()[:32]
         path = records.folder / f"settled-{key}.json"
         try:
-            return structure(type(config), json.loads(path.read_text(encoding="utf-8")), key="encoder", name="encoder")
-        except (OSError, ValueError):
+            return _restored(type(config), path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError):
             settled = config.settle(corpus.contexts())  # type: ignore[attr-defined]
+        text = json.dumps({"options": unstructure(settled), "learned": learned_values(settled)})
         try:
-            text = json.dumps(unstructure(settled))
-            if structure(type(config), json.loads(text), key="encoder", name="encoder") == settled:
+            if _restored(type(config), text) == settled:
                 with whole_text_file(path) as file:
                     file.write(text)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError) as error:
             _log.debug("what the encoder settled is not kept: %s", error)
         return settled  # type: ignore[no-any-return]
 
@@ -169,6 +169,7 @@ class Preparation:
                 "encoder": [
                     blueprint.sources.get("context_encoder"),
                     unstructure(blueprint.encoder),
+                    learned_values(blueprint.encoder),
                     encoder_digest(model.encoder),
                 ],
                 "scheme": [
@@ -199,6 +200,12 @@ class Preparation:
 
     def _target(self, kind: str, key: str | None) -> Path | None:
         return None if key is None else cache_folder() / kind / key
+
+
+def _restored(config_class: type[_Config], text: str) -> _Config:
+    kept = json.loads(text)
+    found = structure(config_class, kept["options"], key="encoder", name="encoder")
+    return with_learned(found, kept["learned"])
 
 
 def _key_of_files(corpus: Corpus) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +24,13 @@ def choose(spans: Sequence[UnitSpan], overlap: Overlap) -> list[UnitSpan]:
     >>> choose([unsure, sure], "none") == [sure], choose([unsure, sure], "any") == [sure, unsure]
     (True, True)
     """
+    in_order = sorted(spans, key=attrgetter("place"))
+    if overlap == "any":
+        return in_order
     kept: list[UnitSpan] = []
-    for span in sorted(spans, key=lambda span: (-_score(span), span.place)):
+    for span in sorted(in_order, key=_score, reverse=True):  # stable: the earlier first where scores are equal
         near = (other for other in kept if other.start < span.stop and span.start < other.stop)
-        if overlap == "any" or not any(clash(span, other, overlap) for other in near):
+        if not any(clash(span, other, overlap) for other in near):
             kept.append(span)
     return sorted(kept)
 
