@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 import attrs
 
-from papermage_core.config import dump, naming
 from papermage_core.config.components import ComponentConfigs, build_components
+from papermage_core.config.dump import to_yaml
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import Given, from_mapping
 from papermage_core.config.lightning import trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
+from papermage_core.config.naming import as_texts, cache_folder, folder_name
 from papermage_core.config.rules import rule_errors
+from papermage_core.config.structure import unstructure
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
@@ -25,6 +27,8 @@ from papermage_core.plugin.spec import option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
+_WHERE = ("default_root_dir", "resume")
+"""Options that say where a run is, not what it is."""
 _CARRIED = ("lightning", "options", "sources")
 
 
@@ -87,7 +91,7 @@ class EntityClassificationTrainConfig:
 
     lightning: Mapping[str, Any] = attrs.field()
     """The parameters of Lightning's ``Trainer`` that were given, by name."""
-    options: Mapping[str, Any] = attrs.field(eq=naming.as_texts)
+    options: Mapping[str, Any] = attrs.field(eq=as_texts)
     """Dotted options of the components, as they were given (``0.1`` and ``"0.1"`` are one); `components` reads them."""
     sources: Mapping[str, str] = attrs.field(eq=False, repr=False)
     """Key → where its value was given: ``config.yaml:3``, ``command line``, ``Python``. Others are defaults."""
@@ -154,22 +158,37 @@ class EntityClassificationTrainConfig:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
         return self.sources.get(key, "default")
 
-    def to_yaml(self, plugins: Plugins | None = None) -> str:
+    def to_yaml(self, plugins: Plugins | None = None, *, annotated: bool = False) -> str:
         """Return the whole config, the components' options included, as a file for ``papermage-train -c``.
 
-        What only Python can make (callbacks) is named in a comment.
+        ``annotated`` adds to each line where its value was given. What only Python can make (callbacks) is named in a
+        comment.
         """
-        return dump.to_yaml(self, self.components(plugins))
+        values = {name: getattr(self, name) for name in own_options()}
+        for key, component in self.components(plugins).by_key().items():
+            values[key] = {"name": values[key], **unstructure(component)}
+        return to_yaml({**values, **self.lightning}, self.source if annotated else None)
 
     def run_name(self) -> str:
         """Return a name for the run's folder, made of its main arguments and a hash of all."""
-        return naming.run_name(self)
+        model = Path(self.model_name_or_path or self.encoder)
+        words = [
+            model.parent.name if model.name == "checkpoints" else model.name,
+            *(["eval"] if self.mode == "eval" else [self.head, self.label_scheme]),
+            "+".join(self.label_field),
+            self.data_path[0].stem,
+            self.data_notes,
+            self.notes,
+        ]
+        values = {name: getattr(self, name) for name in own_options() if name not in _WHERE}
+        own = {name: repr(value) for name, value in values.items() if value != own_options()[name].default}
+        return folder_name(words, {**own, **self.lightning, **self.options})
 
     def run_folder(self) -> Path:
         """Return ``default_root_dir``, or the folder below ``$PAPERMAGE_CACHE_DIR`` that the run is named for."""
         if self.default_root_dir is not None:
             return self.default_root_dir
-        return naming.cache_folder() / self.run_name()
+        return cache_folder() / self.run_name()
 
 
 @functools.cache
