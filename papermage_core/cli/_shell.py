@@ -114,7 +114,7 @@ def _off_stdout() -> Iterator[Callable[[], str]]:
     kept = io.TextIOWrapper(io.BytesIO(), "utf-8", "replace", write_through=True)
     written = bytearray()
     with contextlib.redirect_stdout(kept), _off_descriptor(written):
-        yield lambda: (kept.buffer.getvalue() + written).decode("utf-8", "replace")  # type: ignore[attr-defined]
+        yield lambda: (kept.buffer.getvalue() + written).decode("utf-8", "replace")
 
 
 @contextlib.contextmanager
