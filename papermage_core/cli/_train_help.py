@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 
 from papermage_core.config.errors import allowed, unknown
 from papermage_core.config.given import COMMAND_LINE
-from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
-from papermage_core.config.words import expected
+from papermage_core.config.train import lightning_parameters, own_options
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import IN_CONFIG, kind_called
 from papermage_core.plugin.manager import Plugins
@@ -26,7 +25,7 @@ _KEY_WIDTH = 16
 
 def help_overview(plugins: Plugins) -> str:
     """Return the options of the command. Reads the names of installed components, and imports none of them."""
-    lines = ["options, typed as key=value:", *_table(_described(name) for name in own_options()), ""]
+    lines = ["options, typed as key=value:", *_table(own_options().values()), ""]
     lines += ["components, and whether they can be used:"]
     for key, kind in IN_CONFIG.items():
         names = dict.fromkeys(_shown(component) for component in plugins.components(kind.name))
@@ -52,11 +51,9 @@ def _help_on(key: str, value: str, plugins: Plugins) -> str:
     if key in IN_CONFIG:
         return _help_on_component(key, value or str(own_options()[key].default), plugins)
     if key in own_options():
-        return "\n".join(_table([_described(key)]))
+        return "\n".join(_table([own_options()[key]]))
     if key in lightning_parameters():
-        parameter = lightning_parameters()[key]
-        text = f"of Lightning's Trainer: {expected(parameter.type)}"
-        return _row(f"{key}={as_typed(parameter.default)}", text, _NAME_WIDTH)
+        return "\n".join(_table([lightning_parameters()[key]]))
     first, _, rest = key.partition(".")
     if first in IN_CONFIG and rest:
         return _help_on_component(first, str(own_options()[first].default), plugins)
@@ -77,18 +74,10 @@ def _help_on_component(key: str, name: str, plugins: Plugins) -> str:
     return "\n".join([title, *(_table(options) if options else ["  It has no options."])])
 
 
-def _described(name: str) -> OptionDescription:
-    return _descriptions()[name]
-
-
-def _descriptions() -> Mapping[str, OptionDescription]:
-    return {option.name: option for option in describe_options(EntityClassificationTrainConfig)}
-
-
 def _table(options: Iterable[OptionDescription]) -> Iterator[str]:
     for option in options:
         name = f"{option.name}={'...' if option.required else as_typed(option.default)}"
-        notes = "; ".join(filter(None, [allowed(option.type, option.limits), option.help]))
+        notes = "; ".join(filter(None, [allowed(option), option.help]))
         yield _row(name, notes, _NAME_WIDTH)
 
 

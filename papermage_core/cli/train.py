@@ -78,12 +78,11 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.config import load_config
-    from papermage_core.config.dump import annotated_yaml
 
     config = load_config(arguments.config, overrides)
     components = config.components()
     if arguments.print_config:
-        say(annotated_yaml(config, components).rstrip())
+        say(config.to_yaml(annotated=True).rstrip())
     elif arguments.dry_run:
         say(_plan(config, components))
     else:

@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-import types
-import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, Union
+from typing import Any, Literal, Optional, Union
 
-import attrs
-
+from papermage_core.config.given import Given
 from papermage_core.config.values import InvalidValueError, read
-from papermage_core.config.words import expected
 from papermage_core.errors import nearest
+from papermage_core.plugin.option_types import expected, option_type
+from papermage_core.plugin.options import OptionDescription
 
-__all__ = ["allowed", "invalid", "limits_of", "read_option", "unknown"]
+__all__ = ["allowed", "invalid", "read_given", "read_option", "unknown"]
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
-def read_option(value: Any, wanted: Any, limits: Mapping[str, Any]) -> Any:
-    """Return ``value`` as its type and limits have it. Raises `InvalidValueError`, which says all that is allowed."""
+def read_option(value: Any, option: OptionDescription) -> Any:
+    """Return ``value`` as an option's type and limits have it. Raises `InvalidValueError`, which says what is allowed.
+
+    ``none`` for a list that may be left out is the empty list.
+    """
+    wanted = Optional[option.type] if option.default == () else option.type  # noqa: UP045 - made at run time
     try:
         found = read(value, wanted)
     except InvalidValueError:
-        raise InvalidValueError(allowed(wanted, limits)) from None
-    if found is not None and not _within(found, limits):
-        raise InvalidValueError(allowed(wanted, limits))
-    return found
+        raise InvalidValueError(allowed(option)) from None
+    if found is not None and not _within(found, option.limits):
+        raise InvalidValueError(allowed(option))
+    return () if found is None and option.default == () else found
 
 
-def limits_of(field: attrs.Attribute[Any]) -> dict[str, Any]:
-    """Return the range and the choices that `papermage_core.plugin.option` noted on a field."""
-    return {name: field.metadata.get(name) for name in (*_BOUNDS, "choices")}
+def read_given(
+    options: Mapping[str, OptionDescription], given: Mapping[str, Given]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return name → value of the options, by default where none was given, and the errors. Other keys are left out."""
+    values: dict[str, Any] = {}
+    errors = []
+    for name, option in options.items():
+        if name in given:
+            try:
+                values[name] = read_option(given[name].value, option)
+            except InvalidValueError as exc:
+                errors.append(invalid(name, given[name].value, given[name].source, str(exc)))
+        elif option.required:
+            errors.append(f"{name} is missing: {option.help}. Type {name}=...")
+        else:
+            values[name] = option.default
+    return values, errors
 
 
 def invalid(key: str, value: Any, source: str, expectation: str) -> str:
@@ -58,14 +74,15 @@ def _within(value: Any, limits: Mapping[str, Any]) -> bool:
     )
 
 
-def allowed(wanted: Any, limits: Mapping[str, Any]) -> str:
-    """Return what a type allows within limits, in words: ``a number at least 0 and below 1, or 'none'``."""
-    if limits.get("choices") is not None:
-        return expected(typing.Literal[tuple(limits["choices"])])
-    bounds = " and ".join(f"{word} {limits[name]}" for name, word in _BOUNDS.items() if limits.get(name) is not None)
+def allowed(option: OptionDescription) -> str:
+    """Return what an option's type and limits allow, in words: ``a number at least 0 and below 1, or 'none'``."""
+    if "choices" in option.limits:
+        return expected(Literal[tuple(option.limits["choices"])])
+    bounds = " and ".join(f"{word} {option.limits[name]}" for name, word in _BOUNDS.items() if name in option.limits)
     if not bounds:
-        return expected(wanted)
-    if typing.get_origin(wanted) in (Union, types.UnionType) and types.NoneType in typing.get_args(wanted):
-        members = tuple(member for member in typing.get_args(wanted) if member is not types.NoneType)
+        return expected(option.type)
+    wanted = option_type(option.type)
+    if wanted.is_optional:
+        members = tuple(part.declared for part in wanted.parts if part.shape != "none")
         return f"{expected(Union[members])} {bounds}, or 'none'"  # noqa: UP007 - made at run time
-    return f"{expected(wanted)} {bounds}"
+    return f"{expected(option.type)} {bounds}"

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import functools
 import inspect
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import attrs
 
-from papermage_core.config import dump, naming
 from papermage_core.config.components import ComponentConfigs, build_components
-from papermage_core.config.errors import invalid, limits_of, read_option, unknown
+from papermage_core.config.dump import to_yaml
+from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import Given, from_mapping
 from papermage_core.config.labelling import Labelling
-from papermage_core.config.lightning import Parameter, trainer_parameters
+from papermage_core.config.lightning import trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
+from papermage_core.config.naming import as_texts, cache_folder, folder_name
 from papermage_core.config.rules import rule_errors
-from papermage_core.config.values import InvalidValueError
+from papermage_core.config.structure import unstructure
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.options import OptionDescription, describe_options
 from papermage_core.plugin.spec import option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
+_WHERE = ("default_root_dir", "resume")
+"""Options that say where a run is, not what it is."""
 _CARRIED = ("lightning", "options", "sources")
 
 
@@ -93,7 +96,7 @@ class EntityClassificationTrainConfig:
 
     lightning: Mapping[str, Any] = attrs.field()
     """The parameters of Lightning's ``Trainer`` that were given, by name."""
-    options: Mapping[str, Any] = attrs.field(eq=naming.as_texts)
+    options: Mapping[str, Any] = attrs.field(eq=as_texts)
     """Dotted options of the components, as they were given (``0.1`` and ``"0.1"`` are one); `components` reads them."""
     sources: Mapping[str, str] = attrs.field(eq=False, repr=False)
     """Key → where its value was given: ``config.yaml:3``, ``command line``, ``Python``. Others are defaults."""
@@ -111,8 +114,9 @@ class EntityClassificationTrainConfig:
     def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
         given, errors = name_encoder(merge(layers))
         given = name_scheme(given)
-        own, own_errors = _read_own(given)
-        lightning, lightning_errors = _read_lightning(given)
+        own, own_errors = read_given(own_options(), given)
+        named = {name: parameter for name, parameter in lightning_parameters().items() if name in given}
+        lightning, lightning_errors = read_given(named, given)
         options = {key: item.value for key, item in given.items() if _component_of(key)}
         errors += [*own_errors, *lightning_errors, *_unknown(given), *rule_errors(own, lightning, given)]
         if errors:
@@ -175,73 +179,55 @@ class EntityClassificationTrainConfig:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
         return self.sources.get(key, "default")
 
-    def to_yaml(self, plugins: Plugins | None = None) -> str:
+    def to_yaml(self, plugins: Plugins | None = None, *, annotated: bool = False) -> str:
         """Return the whole config, the components' options included, as a file for ``papermage-train -c``.
 
-        What only Python can make (callbacks) is named in a comment.
+        ``annotated`` adds to each line where its value was given. What only Python can make (callbacks) is named in a
+        comment.
         """
-        return dump.to_yaml(self, self.components(plugins))
+        values = {name: getattr(self, name) for name in own_options()}
+        for key, component in self.components(plugins).by_key().items():
+            values[key] = {"name": values[key], **unstructure(component)}
+        return to_yaml({**values, **self.lightning}, self.source if annotated else None)
 
     def run_name(self) -> str:
         """Return a name for the run's folder, made of its main arguments and a hash of all."""
-        return naming.run_name(self)
+        model = Path(self.model_name_or_path or self.encoder)
+        words = [
+            model.parent.name if model.name == "checkpoints" else model.name,
+            *(["eval"] if self.mode == "eval" else [self.head, self.label_scheme]),
+            "+".join(self.label_field),
+            self.data_path[0].stem,
+            self.data_notes,
+            self.notes,
+        ]
+        values = {name: getattr(self, name) for name in own_options() if name not in _WHERE}
+        own = {name: repr(value) for name, value in values.items() if value != own_options()[name].default}
+        return folder_name(words, {**own, **self.lightning, **self.options})
 
     def run_folder(self) -> Path:
         """Return ``default_root_dir``, or the folder below ``$PAPERMAGE_CACHE_DIR`` that the run is named for."""
         if self.default_root_dir is not None:
             return self.default_root_dir
-        return naming.cache_folder() / self.run_name()
+        return cache_folder() / self.run_name()
 
 
 @functools.cache
-def own_options() -> Mapping[str, attrs.Attribute[Any]]:
-    """Return name → attrs field, its type resolved, of the options that are not Lightning's or a component's."""
-    hints = typing.get_type_hints(EntityClassificationTrainConfig)
-    fields = attrs.fields(EntityClassificationTrainConfig)
-    return {field.name: field.evolve(type=hints[field.name]) for field in fields if field.name not in _CARRIED}
+def own_options() -> Mapping[str, OptionDescription]:
+    """Return name → description of the options that are not Lightning's or a component's."""
+    described = describe_options(EntityClassificationTrainConfig)
+    return {option.name: option for option in described if option.name not in _CARRIED}
 
 
 @functools.cache
-def lightning_parameters() -> Mapping[str, Parameter]:
-    """Return name → parameter of Lightning's ``Trainer``, without those that are options of our own."""
+def lightning_parameters() -> Mapping[str, OptionDescription]:
+    """Return name → description of the parameters of Lightning's ``Trainer`` that are no options of our own."""
     return {name: parameter for name, parameter in trainer_parameters().items() if name not in own_options()}
 
 
 def _component_of(key: str) -> str | None:
     first, dot, rest = key.partition(".")
     return first if dot and rest and first in IN_CONFIG else None
-
-
-def _read_own(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
-    values: dict[str, Any] = {}
-    errors = []
-    for name, field in own_options().items():
-        if name not in given:
-            if field.default is attrs.NOTHING:
-                errors.append(f"{name} is missing: {field.metadata['help']}. Type {name}=...")
-            else:
-                values[name] = field.default
-            continue
-        item = given[name]
-        optional = Optional[field.type] if field.default == () else field.type  # noqa: UP045 - made at run time
-        try:
-            found = read_option(item.value, optional, limits_of(field))
-            values[name] = field.default if found is None and field.default == () else found
-        except InvalidValueError as exc:
-            errors.append(invalid(name, item.value, item.source, str(exc)))
-    return values, errors
-
-
-def _read_lightning(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
-    values: dict[str, Any] = {}
-    errors = []
-    for name, item in given.items():
-        if name not in own_options() and name in lightning_parameters():
-            try:
-                values[name] = read_option(item.value, lightning_parameters()[name].type, {})
-            except InvalidValueError as exc:
-                errors.append(invalid(name, item.value, item.source, str(exc)))
-    return values, errors
 
 
 def _unknown(given: Mapping[str, Given]) -> list[str]:
@@ -268,10 +254,10 @@ def _signature() -> inspect.Signature:
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is attrs.NOTHING else field.default,
-            annotation=field.type,
+            default=inspect.Parameter.empty if option.required else option.default,
+            annotation=option.type,
         )
-        for name, field in own_options().items()
+        for name, option in own_options().items()
     ]
     return inspect.Signature([*parameters, inspect.Parameter("more", inspect.Parameter.VAR_KEYWORD, annotation=Any)])
 

@@ -220,7 +220,7 @@ class LengthSampler(Sampler[list[int]]):
         self._bounds = plan(examples, self._chosen[self._by_cost], limits)
         self._shuffle, self._seed, self._epoch = shuffle, seed, epoch
         self._rank, self._world_size = rank, world_size
-        if not shuffle and world_size > 1 and len(self._bounds) - 1 < world_size:  # Lightning refuses a process without batches
+        if not shuffle and world_size > 1 and len(self._bounds) - 1 < world_size:
             if len(self._chosen) < world_size:
                 raise ConfigError(
                     f"the validation data hold {len(self._chosen)} contexts, fewer than the {world_size} processes; "

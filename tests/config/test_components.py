@@ -13,6 +13,7 @@ from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin import ComponentConfig, option
+from papermage_core.plugin.options import describe_options
 
 
 class Pool(enum.Enum):
@@ -73,6 +74,24 @@ def test_texts_become_what_the_fields_declare() -> None:
         layers=(Layer(width=2),),
     )
     assert isinstance(config.path, Path)
+
+
+@attrs.frozen(kw_only=True)
+class Deep:
+    width: int = 4
+    depth: int = option(help="depth")
+
+
+@attrs.frozen(kw_only=True)
+class Holder:
+    deep: Deep = Deep(width=9, depth=2)
+
+
+def test_one_option_of_a_nested_class_leaves_the_others_as_the_default_of_the_whole_has_them() -> None:
+    assert structure(Holder, {}, key="head", name="x") == Holder()
+    assert structure(Holder, {"deep": {"depth": "5"}}, key="head", name="x").deep == Deep(width=9, depth=5)
+    described = {option.name: option.default for option in describe_options(Holder)}
+    assert described == {"deep.width": 9, "deep.depth": 2}
 
 
 def test_plain_values_go_both_ways() -> None:

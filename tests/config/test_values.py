@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papermage_core.config.values import InvalidValueError, Text, read
-from papermage_core.config.words import expected, opaque
+from papermage_core.plugin.option_types import expected, opaque
 
 
 class Colour(enum.Enum):

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import attrs
 import pytest
 
-from papermage_core.plugin.options import config_class_errors, describe_options, type_name
+from papermage_core.plugin.option_types import option_type
+from papermage_core.plugin.options import config_class_errors, describe_options
 from papermage_core.plugin.spec import ComponentConfig, option
 
 
@@ -84,4 +85,4 @@ def test_an_option_called_name_is_refused_at_the_top_only():
     ],
 )
 def test_types_are_named_for_readers(hint: Any, name: str):
-    assert type_name(hint) == name
+    assert option_type(hint).name == name
