@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,8 @@ import attrs
 import numpy as np
 
 from papermage_core.document.arrays import BoxArrays, SpanArrays, offsets_of
+from papermage_core.document.box import Box
+from papermage_core.document.span import Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +53,15 @@ class Columns:
         """Whether each entity has one span, none is empty, and each begins where the one before it ends, or later."""
         start, stop = self.spans.start, self.spans.stop
         return self.one_span_each and bool((start < stop).all()) and bool((start[1:] >= stop[:-1]).all())
+
+    def lists(self) -> Iterator[tuple[list[Span], list[Box]]]:
+        """Yield the spans, as they were read, and the boxes of each entity."""
+        spans = list(map(Span, self.written.start.tolist(), self.written.stop.tolist()))
+        b = self.boxes
+        boxes = list(map(Box, b.left.tolist(), b.top.tolist(), b.width.tolist(), b.height.tolist(), b.page.tolist()))
+        span_at, box_at = self.span_offsets.tolist(), self.box_offsets.tolist()
+        for i in range(self.entities):
+            yield spans[span_at[i] : span_at[i + 1]], boxes[box_at[i] : box_at[i + 1]]
 
     @classmethod
     def of_entities(cls, entities: Sequence[Entity]) -> Columns:

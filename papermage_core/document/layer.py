@@ -234,16 +234,9 @@ class Layer:
         return found  # type: ignore[no-any-return]
 
     def _make_all(self) -> None:
-        columns = self._places()
-        spans = list(map(Span, columns.written.start.tolist(), columns.written.stop.tolist()))
-        b = columns.boxes
-        boxes = list(map(Box, b.left.tolist(), b.top.tolist(), b.width.tolist(), b.height.tolist(), b.page.tolist()))
-        s_at, b_at = columns.span_offsets.tolist(), columns.box_offsets.tolist()
-        for i, entity in enumerate(self._entities):
+        for i, (entity, (spans, boxes)) in enumerate(zip(self._entities, self._places().lists(), strict=True)):
             if entity is None:
-                self._entities[i] = Entity._in_layer(
-                    self, i, spans[s_at[i] : s_at[i + 1]], boxes[b_at[i] : b_at[i + 1]]
-                )
+                self._entities[i] = Entity._in_layer(self, i, spans, boxes)
         self._made = len(self._entities)
 
     def _row(self, i: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
