@@ -1,4 +1,4 @@
-"""What the characters of a text are, as arrays."""
+"""What the characters of a text are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["code_points", "white_space"]
+__all__ = ["code_points", "has_surrogates", "white_space"]
 
 _IS_SPACE = np.array([chr(c).isspace() for c in range(0x3001)] + [False])
 """Code point → whether it is white space; the last place is that of all code points beyond the last white space."""
@@ -31,3 +31,16 @@ def white_space(text: str) -> NDArray[np.bool_]:
     [False, True, True, False]
     """
     return _IS_SPACE[np.minimum(code_points(text), len(_IS_SPACE) - 1)]
+
+
+def has_surrogates(text: str) -> bool:
+    r"""Return whether a text has a lone surrogate, which UTF-8 cannot hold.
+
+    >>> has_surrogates("\ud83d")
+    True
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

@@ -12,12 +12,11 @@ import numpy as np
 
 from papermage_core.document.arrays import BoxArrays, SpanArrays, offsets_of
 from papermage_core.document.box import Box
+from papermage_core.document.entity import Entity
 from papermage_core.document.span import Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from papermage_core.document.entity import Entity
 
 __all__ = ["Columns"]
 
@@ -63,6 +62,18 @@ class Columns:
         for i in range(self.entities):
             yield spans[span_at[i] : span_at[i + 1]], boxes[box_at[i] : box_at[i + 1]]
 
+    def meeting_spans(self, query: Entity) -> list[int]:
+        """Return the entities with a span that shares characters with one of the query's, rising."""
+        _check_query(query)
+        start, stop = self.spans.start, self.spans.stop
+        hits = [self.spans.entity[(start < span.end) & (stop > span.start)].tolist() for span in query.spans]
+        return sorted(set(chain.from_iterable(hits)))
+
+    def meeting_boxes(self, query: Entity) -> list[int]:
+        """Return the entities with a box that touches one of the query's, edges included, rising."""
+        _check_query(query)
+        return sorted(set(chain.from_iterable(self.boxes.entity[self.boxes.touching(b)].tolist() for b in query.boxes)))
+
     @classmethod
     def of_entities(cls, entities: Sequence[Entity]) -> Columns:
         """Return the columns of entities as they are now."""
@@ -77,6 +88,11 @@ class Columns:
         page = box_table[:, 4].astype(np.int64)
         box_owners = _owners(len(entity.boxes) for entity in entities)
         return cls(len(entities), span_arrays, BoxArrays(left, top, width, height, page, box_owners), span_arrays)
+
+
+def _check_query(query: object) -> None:
+    if not isinstance(query, Entity):
+        raise TypeError(f"expected an Entity as query, got {type(query).__name__}")
 
 
 def _table(rows: Sequence[tuple[Any, ...]], columns: int, dtype: Any) -> NDArray[Any]:
