@@ -112,19 +112,19 @@ def _count_units(document: Document, options: Labelled, name: str, found: Stats)
 
 def _count_label(entity: Gold, found: LabelStats) -> None:
     found.entities += 1
-    found.units.append(sum(stop - start for start, stop in entity.fragments))
-    found.discontinuous += len(entity.fragments) > 1
+    found.units.append(sum(stop - start for start, stop in entity.segments))
+    found.discontinuous += len(entity.segments) > 1
 
 
 def _overlapping(gold: Sequence[Gold]) -> list[str]:
     """Return the label of each entity that shares a unit with another."""
-    placed = sorted((entity for entity in gold if entity.fragments), key=lambda entity: entity.fragments[0])
+    placed = sorted(entity.span for entity in gold if entity.segments)
     touched: set[int] = set()
     for i, one in enumerate(placed):
         for j in range(i + 1, len(placed)):
-            if placed[j].fragments[0][0] >= one.fragments[-1][1]:
+            if placed[j].start >= one.stop:
                 break
-            if overlap(one.span, placed[j].span):
+            if overlap(one, placed[j]):
                 touched |= {i, j}
     return [placed[index].label for index in touched]
 

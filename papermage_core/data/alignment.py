@@ -44,16 +44,15 @@ class Places:
 
 @attrs.frozen
 class Gold:
-    """A gold entity: its label, and the stretches of document units it covers; none where it touches no unit."""
+    """A gold entity: its label, and the segments of document units it covers; none where it touches no unit."""
 
     label: str
-    fragments: tuple[tuple[int, int], ...]
+    segments: tuple[tuple[int, int], ...]
 
     @property
     def span(self) -> UnitSpan:
-        """The entity as a span of document units. Only where there are fragments."""
-        start, stop = self.fragments[0][0], self.fragments[-1][1]
-        return UnitSpan(start, stop, self.label, self.fragments if len(self.fragments) > 1 else ())
+        """The entity as a span of document units. Only where there are segments."""
+        return UnitSpan(self.label, self.segments)
 
 
 def layer_of(document: Document, name: str, document_id: str, what: str) -> Layer:
@@ -141,7 +140,7 @@ def gold_entities(
         layer = document.get_layer(field)
         labels = _labels(layer, field, label_attribute, issues, document_id)
         for index, gold in enumerate(_spans(layer, units, labels, field, issues, document_id)):
-            if gold in seen and gold.fragments:
+            if gold in seen and gold.segments:
                 issues.add("gold_twice", document_id, f"{field}[{index}]")
             else:
                 seen.add(gold)
@@ -170,15 +169,15 @@ def _spans(
     layer: Layer, units: Layer, labels: Sequence[str], field: str, issues: Issues, document_id: str
 ) -> list[Gold]:
     ranges = unit_ranges(layer, units)
-    fragments: list[list[tuple[int, int]]] = [[] for _ in labels]
+    segments: list[list[tuple[int, int]]] = [[] for _ in labels]
     for entity, start, stop in zip(ranges.entity.tolist(), ranges.start.tolist(), ranges.stop.tolist(), strict=True):
-        fragments[entity].append((start, stop))
+        segments[entity].append((start, stop))
     for index in np.unique(ranges.entity[ranges.partial_start | ranges.partial_stop]).tolist():
         issues.add("gold_cut_unit", document_id, f"{field}[{index}] {layer[index].text!r:.60}")
-    for index, stretches in enumerate(fragments):
-        if not stretches:
+    for index, found in enumerate(segments):
+        if not found:
             issues.add("gold_without_units", document_id, f"{field}[{index}]")
-    return [Gold(label, tuple(stretches)) for label, stretches in zip(labels, fragments, strict=True)]
+    return [Gold(label, tuple(found)) for label, found in zip(labels, segments, strict=True)]
 
 
 def training_spans(
@@ -192,55 +191,47 @@ def training_spans(
     """Return, for each context, the gold that ``scheme`` can hold, in units of the context, by start, then stop.
 
     An entity that crosses contexts is cut at their ends. Where the scheme has no room for it, a discontinuous entity
-    becomes one a stretch, and of entities that overlap the longest is kept, or with ``first`` the one that comes first;
+    becomes one a segment, and of entities that overlap the longest is kept, or with ``first`` the one that comes first;
     on ties the earlier.
     """
     spans: list[list[UnitSpan]] = [[] for _ in places.units]
     for entity in gold:
-        if not entity.fragments:
+        if not entity.segments:
             continue
         pieces = _pieces(entity, places)
         if len(pieces) > 1:
             issues.add("gold_crosses_contexts", document_id, f"{entity.label} at units {_show(entity)}")
         split = False
-        for context, fragments in pieces.items():
-            if len(fragments) == 1 or scheme.allows_fragments:
-                joined = tuple(fragments) if len(fragments) > 1 else ()
-                spans[context].append(UnitSpan(fragments[0][0], fragments[-1][1], entity.label, joined))
+        for context, span in pieces.items():
+            if not span.is_discontinuous or scheme.allows_discontinuous:
+                spans[context].append(span)
             else:
                 split = True
-                spans[context].extend(UnitSpan(start, stop, entity.label) for start, stop in fragments)
+                spans[context].extend(UnitSpan(span.label, (segment,)) for segment in span.segments)
         if split:
             issues.add("gold_discontinuous", document_id, f"{entity.label} at units {_show(entity)}")
     if not scheme.allows_overlap:
         spans = [_without_overlap(found, overlap_policy, issues, document_id) for found in spans]
-    return [sorted(set(found), key=lambda s: (s.start, s.stop, s.label, s.fragments)) for found in spans]
+    return [sorted(set(found)) for found in spans]
 
 
 def _show(entity: Gold) -> str:
-    return " and ".join(f"{start}:{stop}" for start, stop in entity.fragments)
+    return " and ".join(f"{start}:{stop}" for start, stop in entity.segments)
 
 
-def _pieces(entity: Gold, places: Places) -> Mapping[int, list[tuple[int, int]]]:
-    """Context → stretches of it that the entity covers, in units of the context."""
+def _pieces(entity: Gold, places: Places) -> Mapping[int, UnitSpan]:
+    """Context → what of the entity lies in it, in units of the context."""
     pieces: dict[int, list[tuple[int, int]]] = {}
-    for start, stop in entity.fragments:
+    for start, stop in entity.segments:
         first, last = int(places.context[start]), int(places.context[stop - 1])
         low, high = int(places.position[start]), int(places.position[stop - 1]) + 1
         if first == last and high - low == stop - start:
-            runs = [(first, low, high)]
+            pieces.setdefault(first, []).append((low, high))
         else:
-            runs = [
-                (int(places.context[u]), int(places.position[u]), int(places.position[u]) + 1)
-                for u in range(start, stop)
-            ]
-        for context, begin, end in runs:
-            stretches = pieces.setdefault(context, [])
-            if stretches and stretches[-1][1] == begin:
-                stretches[-1] = (stretches[-1][0], end)
-            else:
-                stretches.append((begin, end))
-    return {context: sorted(stretches) for context, stretches in pieces.items()}
+            for unit in range(start, stop):
+                position = int(places.position[unit])
+                pieces.setdefault(int(places.context[unit]), []).append((position, position + 1))
+    return {context: UnitSpan.joining(entity.label, found) for context, found in pieces.items()}
 
 
 def _without_overlap(spans: list[UnitSpan], policy: OverlapPolicy, issues: Issues, document_id: str) -> list[UnitSpan]:
@@ -249,7 +240,7 @@ def _without_overlap(spans: list[UnitSpan], policy: OverlapPolicy, issues: Issue
     kept: list[UnitSpan] = []
     taken: set[int] = set()
     for span in spans:
-        units = range(span.start, span.stop)
+        units = set(span.units)
         if taken.isdisjoint(units):
             kept.append(span)
             taken.update(units)
@@ -262,17 +253,6 @@ def to_document(span: UnitSpan, units: NDArray[np.int64]) -> UnitSpan:
     """Return a context's span in units of the document; ``units`` are those of the context."""
     first = int(units[0])
     if int(units[-1]) - first + 1 == len(units):  # the rule: a context's units follow each other
-        moved = tuple((start + first, stop + first) for start, stop in span.fragments)
-        return UnitSpan(span.start + first, span.stop + first, span.label, moved, span.score)
-    fragments: list[tuple[int, int]] = []
-    for start, stop in span.fragments or ((span.start, span.stop),):
-        ids = units[start:stop]
-        cuts = np.flatnonzero(np.diff(ids) != 1) + 1
-        for run in np.split(ids, cuts) if len(cuts) else [ids]:
-            begin, end = int(run[0]), int(run[-1]) + 1
-            if fragments and fragments[-1][1] == begin:
-                fragments[-1] = (fragments[-1][0], end)
-            else:
-                fragments.append((begin, end))
-    joined = tuple(fragments) if len(fragments) > 1 else ()
-    return UnitSpan(fragments[0][0], fragments[-1][1], span.label, joined, span.score)
+        return span.shifted(first)
+    ids = (int(units[unit]) for unit in span.units)
+    return UnitSpan.joining(span.label, ((unit, unit + 1) for unit in ids), span.score)

@@ -16,7 +16,7 @@ KINDS = {
     "gold_crosses_contexts": "gold entities that cross contexts; trained as one entity a context, counted as missed "
     "when scored",
     "gold_discontinuous": "discontinuous gold entities under a scheme for continuous ones; trained as one entity a "
-    "stretch, counted as missed when scored",
+    "segment, counted as missed when scored",
     "gold_overlaps": "gold entities that overlap another under a scheme without overlap; left out of training, counted "
     "as missed when scored",
     "gold_twice": "gold entities that stand twice in a document; counted once",

@@ -6,13 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
 import numpy as np
 
 from papermage_core.data.cache import FeatureCache
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.windows import Piece, cut, whole
-from papermage_core.plugin.spec import Context, ContextEncoder, UnitSpan
+from papermage_core.plugin.spec import Context, ContextEncoder
 
 __all__ = ["make_pieces", "training_pieces", "whole_targets"]
 
@@ -81,9 +80,4 @@ def _part_of(target: Any, piece: Piece) -> Any:
     if isinstance(target, np.ndarray):
         return target[piece.start : piece.stop]
     inside = [span for span in target if piece.start <= span.start and span.stop <= piece.stop]
-    return [_shift(span, piece.start) for span in inside] if piece.start else inside
-
-
-def _shift(span: UnitSpan, by: int) -> UnitSpan:
-    fragments = tuple((start - by, stop - by) for start, stop in span.fragments)
-    return attrs.evolve(span, start=span.start - by, stop=span.stop - by, fragments=fragments)
+    return [span.shifted(-piece.start) for span in inside] if piece.start else inside

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
-from papermage_core.evaluation.spans import distinct, fragments_of, overlap, pairs_sharing_units
+from papermage_core.evaluation.spans import overlap, pairs_sharing_units
 from papermage_core.plugin.spec import UnitSpan
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ErrorRecord:
     """Text before `text`, cut to a snippet."""
     after: str
     gold_chars: tuple[tuple[int, int], ...] = ()
-    """Where the fragments of the gold entity lie in the document's text, half-open."""
+    """Where the segments of the gold entity lie in the document's text, half-open."""
     predicted_chars: tuple[tuple[int, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -77,9 +77,13 @@ class ErrorRecord:
 def _side(span: UnitSpan | None, chars: Sequence[tuple[int, int]]) -> dict[str, Any] | None:
     if span is None:
         return None
-    value = {"label": span.label, "start": span.start, "stop": span.stop, "chars": [list(each) for each in chars]}
-    if span.fragments:
-        value["fragments"] = [list(fragment) for fragment in span.fragments]
+    value = {
+        "label": span.label,
+        "start": span.start,
+        "stop": span.stop,
+        "segments": [list(each) for each in span.segments],
+        "chars": [list(each) for each in chars],
+    }
     return value if span.score is None else value | {"score": span.score}
 
 
@@ -121,7 +125,7 @@ def errors(
     return [
         record
         for gold_spans, predicted_spans, text in zip(gold, predicted, texts, strict=True)
-        for record in _of_document(distinct(gold_spans), distinct(predicted_spans), text, snippet)
+        for record in _of_document(set(gold_spans), set(predicted_spans), text, snippet)
     ]
 
 
@@ -138,7 +142,7 @@ def _paired(missed: set[UnitSpan], spurious: set[UnitSpan]) -> Iterable[tuple[Ki
     """Yield the pairs, taking their members out of the two sets."""
     candidates = sorted(pairs_sharing_units(missed, spurious), key=_alikeness)
     steps: list[tuple[Kind, Callable[[UnitSpan, UnitSpan], bool]]] = [
-        ("wrong label", lambda g, p: fragments_of(g) == fragments_of(p)),
+        ("wrong label", lambda g, p: g.segments == p.segments),
         ("wrong boundary", lambda g, p: g.label == p.label),
         ("wrong label and boundary", lambda g, p: True),
     ]
@@ -175,7 +179,7 @@ def _record(kind: Kind, gold: UnitSpan | None, predicted: UnitSpan | None, text:
 
 
 def _chars(span: UnitSpan | None, text: UnitText) -> tuple[tuple[int, int], ...]:
-    return () if span is None else tuple(text.chars(start, stop) for start, stop in fragments_of(span))
+    return () if span is None else tuple(text.chars(start, stop) for start, stop in span.segments)
 
 
 def summarise(records: Sequence[ErrorRecord], *, limit: int = 20) -> ErrorSummary:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from papermage_core.evaluation.spans import distinct, pairs_sharing_units, units_of
+from papermage_core.evaluation.spans import pairs_sharing_units
 from papermage_core.plugin.spec import UnitSpan
 
 __all__ = ["Counts", "Scores", "score"]
@@ -87,7 +87,7 @@ NOTHING = Counts(gold=0, found=0, predicted=0, right=0)
 class Scores:
     """Scores of predicted entities against gold ones.
 
-    `micro` and `per_label` are strict: an entity is right if its label, both ends and all its fragments are.
+    `micro` and `per_label` are strict: an entity is right if its label, both ends and all its segments are.
     """
 
     micro: Counts
@@ -190,7 +190,8 @@ def score(
     ``gold_unreachable`` counts gold entities, by label, that are not in ``gold`` since no prediction could equal them
     (cut by a context's end, say): they lower the recall. Raises ValueError for lists of different lengths.
 
-    >>> score([[UnitSpan(0, 2, "a"), UnitSpan(4, 5, "b")]], [[UnitSpan(0, 2, "a"), UnitSpan(3, 5, "b")]]).f1
+    >>> right, cut, whole = UnitSpan.of("a", 0, 2), UnitSpan.of("b", 3, 5), UnitSpan.of("b", 2, 5)
+    >>> score([[right, whole]], [[right, cut]]).f1
     0.5
     """
     if len(gold) != len(predicted):
@@ -203,7 +204,7 @@ def score(
     right_counts: Counter[str] = Counter()
     lenient = dict.fromkeys(("overlap", "boundaries", "units"), NOTHING)
     subsets = dict.fromkeys(("overlapping", "overlapping_own_label", "nested", "discontinuous"), NOTHING)
-    for gold_spans, predicted_spans in zip(map(distinct, gold), map(distinct, predicted), strict=True):
+    for gold_spans, predicted_spans in zip(map(set, gold), map(set, predicted), strict=True):
         gold_counts.update(span.label for span in gold_spans)
         seen.update(span.label for span in predicted_spans)
         right_counts.update(span.label for span in gold_spans & predicted_spans)
@@ -240,21 +241,17 @@ def _lenient(gold: set[UnitSpan], predicted: set[UnitSpan]) -> dict[str, Counts]
 
 
 def _boundaries(gold: set[UnitSpan], predicted: set[UnitSpan]) -> Counts:
-    places_of_gold, places_of_predicted = set(map(_place, gold)), set(map(_place, predicted))
+    places_of_gold, places_of_predicted = ({span.segments for span in spans} for spans in (gold, predicted))
     return Counts(
         gold=len(gold),
-        found=sum(_place(span) in places_of_predicted for span in gold),
+        found=sum(span.segments in places_of_predicted for span in gold),
         predicted=len(predicted),
-        right=sum(_place(span) in places_of_gold for span in predicted),
+        right=sum(span.segments in places_of_gold for span in predicted),
     )
 
 
-def _place(span: UnitSpan) -> tuple[int, int, tuple[tuple[int, int], ...]]:
-    return span.start, span.stop, span.fragments
-
-
 def _labelled_units(spans: set[UnitSpan]) -> set[tuple[int, str]]:
-    return {(unit, span.label) for span in spans for unit in units_of(span)}
+    return {(unit, span.label) for span in spans for unit in span.units}
 
 
 def _subsets(gold: set[UnitSpan], predicted: set[UnitSpan]) -> dict[str, Counts]:
@@ -278,6 +275,6 @@ def _kinds(spans: set[UnitSpan]) -> dict[str, set[UnitSpan]]:
         kinds["overlapping"] |= {one, other}
         if one.label == other.label:
             kinds["overlapping_own_label"] |= {one, other}
-        if set(units_of(one)) <= set(units_of(other)):
+        if set(one.units) <= set(other.units):
             kinds["nested"] |= {one, other}
-    return kinds | {"discontinuous": {span for span in spans if span.fragments}}
+    return kinds | {"discontinuous": {span for span in spans if span.is_discontinuous}}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from papermage_core.data.batches import Batch
-from papermage_core.plugin.spec import ContextEncoder, Decoded, ModelHead
+from papermage_core.plugin.spec import ContextEncoder, HeadOutput, ModelHead
 
 __all__ = ["EntityModel"]
 
@@ -46,11 +46,11 @@ class EntityModel(nn.Module):
             total = total + _known_loss(head, vectors, batch.mask, targets)
         return total / batch.mask.sum().clamp(min=1)
 
-    def decode(self, batch: Batch) -> list[list[Decoded]]:
+    def decode(self, batch: Batch) -> list[list[HeadOutput]]:
         """Return, for each head, what it says of each of the B pieces."""
         return self.decode_of(self(batch), batch)
 
-    def decode_of(self, vectors: Tensor, batch: Batch) -> list[list[Decoded]]:
+    def decode_of(self, vectors: Tensor, batch: Batch) -> list[list[HeadOutput]]:
         """Return what each head says of vectors that ``forward`` gave."""
         return [head.decode(vectors, batch.mask) for head in self.heads]  # type: ignore[operator]
 

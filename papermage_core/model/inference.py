@@ -14,7 +14,7 @@ from papermage_core.data.batches import LengthSampler, collate
 from papermage_core.data.windows import Piece
 from papermage_core.errors import ConfigError
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.plugin.spec import ContextEncoderConfig, Decoded, UnitSpan
+from papermage_core.plugin.spec import ContextEncoderConfig, HeadOutput, UnitSpan
 
 __all__ = ["BatchLimits", "decode_pieces", "document_spans", "pick_device"]
 
@@ -41,27 +41,27 @@ class BatchLimits:
 
 def decode_pieces(
     model: EntityModel, pieces: Sequence[Piece], limits: BatchLimits, device: torch.device | str = "cpu"
-) -> list[list[Decoded]]:
+) -> list[list[HeadOutput]]:
     """Return, for each piece, what each head says of it. The model is put in eval mode and left there.
 
     Pieces of like length run together; the result does not depend on which.
     """
     model.eval()
-    decoded: list[list[Decoded]] = [[] for _ in pieces]
+    outputs: list[list[HeadOutput]] = [[] for _ in pieces]
     sampler = LengthSampler(pieces, batch_size=limits.size, batch_cost=limits.cost, shuffle=False)
     with torch.inference_mode():
         for index in sampler:
             batch = collate(index, [pieces[i] for i in index], model.encoder.collate, max_cost=limits.cost)
             for of_task in model.decode(batch.to(device)):
                 for i, found in zip(index, of_task, strict=True):
-                    decoded[i].append(found)
-    return decoded
+                    outputs[i].append(found)
+    return outputs
 
 
-def document_spans(decoded: Sequence[Decoded], units: NDArray[np.int64]) -> list[UnitSpan]:
+def document_spans(outputs: Sequence[HeadOutput], units: NDArray[np.int64]) -> list[UnitSpan]:
     """Return what the heads found in a context, in units of its document, by start, then stop."""
-    spans = [to_document(span, units) for found in decoded for span in found.spans]
-    return sorted(spans, key=lambda s: (s.start, s.stop, s.label)) if len(decoded) > 1 else spans
+    spans = [to_document(span, units) for found in outputs for span in found.spans]
+    return sorted(spans) if len(outputs) > 1 else spans
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -1,5 +1,7 @@
 """The plugin door. Authors need `spec` only; its names are re-exported here."""
 
+from typing import TYPE_CHECKING
+
 from papermage_core.plugin.spec import (
     API_VERSION,
     ComponentConfig,
@@ -7,9 +9,9 @@ from papermage_core.plugin.spec import (
     ContextEncoder,
     ContextEncoderConfig,
     ContextNeeds,
-    Decoded,
     DocumentReader,
     DocumentReaderConfig,
+    HeadOutput,
     LabelScheme,
     LabelSchemeConfig,
     ModelHead,
@@ -27,9 +29,9 @@ __all__ = [
     "ContextEncoder",
     "ContextEncoderConfig",
     "ContextNeeds",
-    "Decoded",
     "DocumentReader",
     "DocumentReaderConfig",
+    "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
     "ModelHead",
@@ -39,3 +41,6 @@ __all__ = [
     "hookimpl",
     "option",
 ]
+
+if not TYPE_CHECKING:
+    from papermage_core.plugin.spec import __getattr__  # noqa: F401  # the deprecated names

@@ -22,7 +22,7 @@ from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import BatchLimits, decode_pieces, document_spans, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import Context, Decoded
+from papermage_core.plugin.spec import Context, HeadOutput
 from papermage_core.prediction.entities import best_tags, merged_entity, unit_entity
 
 __all__ = ["EntityClassificationPredictor"]
@@ -158,29 +158,29 @@ class EntityClassificationPredictor:
     def _run(
         self, documents: Sequence[_Prepared], pieces: Sequence[Piece], merge: bool, min_score: float | None
     ) -> Iterator[list[Entity]]:
-        decoded = decode_pieces(self.model, pieces, self._limits, next(self.model.parameters()).device)
+        outputs = decode_pieces(self.model, pieces, self._limits, next(self.model.parameters()).device)
         first = 0
         for prepared in documents:
-            of_contexts = decoded[first : first + len(prepared.contexts)]
+            of_contexts = outputs[first : first + len(prepared.contexts)]
             first += len(prepared.contexts)
             of_contexts = [self._adjust(prepared, *pair) for pair in zip(prepared.contexts, of_contexts, strict=True)]
             yield self._merged(prepared, of_contexts, min_score) if merge else self._units(prepared, of_contexts)
 
-    def _adjust(self, prepared: _Prepared, context: Context, of_tasks: list[Decoded]) -> list[Decoded]:
+    def _adjust(self, prepared: _Prepared, context: Context, of_tasks: list[HeadOutput]) -> list[HeadOutput]:
         if not len(self._extensions):
             return of_tasks
         return [self._extensions.papermage_adjust_predictions(prepared.document, context, found) for found in of_tasks]
 
     def _merged(
-        self, prepared: _Prepared, decoded: Sequence[Sequence[Decoded]], min_score: float | None
+        self, prepared: _Prepared, outputs: Sequence[Sequence[HeadOutput]], min_score: float | None
     ) -> list[Entity]:
         layer = prepared.document.get_layer(self.entity_name)
         spans = [
             span
-            for of_tasks, units in zip(decoded, prepared.places.units, strict=True)
+            for of_tasks, units in zip(outputs, prepared.places.units, strict=True)
             for span in document_spans(of_tasks, units)
         ]
-        spans.sort(key=lambda span: (span.start, span.stop))
+        spans.sort()
         raw = [1.0 if span.score is None else span.score for span in spans]
         scores = self._calibrated("entity", raw)
         return [
@@ -189,10 +189,10 @@ class EntityClassificationPredictor:
             if min_score is None or score >= min_score
         ]
 
-    def _units(self, prepared: _Prepared, decoded: Sequence[Sequence[Decoded]]) -> list[Entity]:
+    def _units(self, prepared: _Prepared, outputs: Sequence[Sequence[HeadOutput]]) -> list[Entity]:
         layer = prepared.document.get_layer(self.entity_name)
         entities: list[Any] = [None] * len(layer)
-        for of_tasks, units in zip(decoded, prepared.places.units, strict=True):
+        for of_tasks, units in zip(outputs, prepared.places.units, strict=True):
             tags = [[found.tag_names[tag] for tag in found.tags.tolist()] for found in of_tasks]
             scores = [self._calibrated("unit", found.scores) for found in of_tasks]
             for position, unit in enumerate(units.tolist()):

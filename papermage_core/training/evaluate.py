@@ -43,8 +43,8 @@ def evaluate_model(
     """Return how a model does on a corpus, on the device where it is."""
     device = next(model.parameters()).device
     pieces = make_pieces(model.encoder, corpus.contexts, blueprint.stride)
-    decoded = decode_pieces(model, pieces, BatchLimits.without_gradient(blueprint.encoder, batch_size, device), device)
-    return evaluate(corpus, blueprint.build_tasks(), dict(enumerate(decoded)), extensions)
+    outputs = decode_pieces(model, pieces, BatchLimits.without_gradient(blueprint.encoder, batch_size, device), device)
+    return evaluate(corpus, blueprint.build_tasks(), dict(enumerate(outputs)), extensions)
 
 
 def evaluate_checkpoint(

@@ -18,11 +18,11 @@ from papermage_core.errors import ConfigError
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import BatchLimits
-from papermage_core.plugin.spec import Decoded
+from papermage_core.plugin.spec import HeadOutput
 
 __all__ = ["EntityModule", "Optimisation", "Pieces", "Score", "clip_gradients", "parameter_groups"]
 
-Score = Callable[[Mapping[int, list[Decoded]]], Mapping[str, float]]
+Score = Callable[[Mapping[int, list[HeadOutput]]], Mapping[str, float]]
 """What the heads say of each piece → figures by name, ``f1`` among them."""
 
 
@@ -107,7 +107,7 @@ class EntityModule(pl.LightningModule):
         self._limits, self._optimisation, self._seed = limits, optimisation, seed
         self._score = score
         self._fingerprint = fingerprint
-        self._decoded: dict[int, list[Decoded]] = {}
+        self._outputs: dict[int, list[HeadOutput]] = {}
         self.val_scores: dict[str, float] = {}
         """What the last validation logged, kept here as well: with ``barebones=true`` Lightning logs nothing."""
 
@@ -178,7 +178,7 @@ class EntityModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
-        self._decoded = {}
+        self._outputs = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep what the heads say of a batch; log the loss."""
@@ -187,17 +187,17 @@ class EntityModule(pl.LightningModule):
         self.log("val_loss", loss, on_epoch=True, batch_size=len(batch.index), sync_dist=self.trainer.world_size > 1)
         of_tasks = self.model.decode_of(vectors, batch)
         for row, index in enumerate(batch.index):
-            self._decoded[index] = [found[row] for found in of_tasks]
+            self._outputs[index] = [found[row] for found in of_tasks]
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the predictions of all processes."""
-        decoded = self._decoded
+        outputs = self._outputs
         if self.trainer.world_size > 1:
             parts: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, decoded)
-            decoded = {index: found for part in parts for index, found in part.items()}
+            torch.distributed.all_gather_object(parts, outputs)
+            outputs = {index: found for part in parts for index, found in part.items()}
         assert self._score is not None, "what is validated is scored"
-        self.val_scores = {f"val_{name}": value for name, value in self._score(decoded).items()}
+        self.val_scores = {f"val_{name}": value for name, value in self._score(outputs).items()}
         for name, value in self.val_scores.items():
             self.log(name, value, prog_bar=name == "val_f1")
 

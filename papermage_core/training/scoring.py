@@ -27,7 +27,7 @@ from papermage_core.evaluation import (
 )
 from papermage_core.model.inference import document_spans
 from papermage_core.plugin.extensions import Extensions
-from papermage_core.plugin.spec import Decoded, UnitSpan
+from papermage_core.plugin.spec import HeadOutput, UnitSpan
 
 __all__ = ["Evaluation", "FittedCalibration", "calibrate", "evaluate", "gold_spans", "predicted_spans", "score_corpus"]
 
@@ -57,20 +57,20 @@ def gold_spans(documents: Sequence[LabelledDocument]) -> tuple[list[list[UnitSpa
     unreachable: Counter[str] = Counter()
     for document in documents:
         gold = [entity for of_task in document.gold for entity in of_task or ()]
-        spans.append([entity.span for entity in gold if entity.fragments])
-        unreachable.update(entity.label for entity in gold if not entity.fragments)
+        spans.append([entity.span for entity in gold if entity.segments])
+        unreachable.update(entity.label for entity in gold if not entity.segments)
     return spans, unreachable
 
 
 def predicted_spans(
-    corpus: Corpus, decoded: Mapping[int, Sequence[Decoded]], extensions: Extensions | None = None
+    corpus: Corpus, outputs: Mapping[int, Sequence[HeadOutput]], extensions: Extensions | None = None
 ) -> list[list[UnitSpan]]:
-    """Return the predictions of each document, in its units; ``decoded`` is context → what each head says.
+    """Return the predictions of each document, in its units; ``outputs`` is context → what each head says.
 
     What a head says where nobody labelled its fields is left out: there is nothing to hold it against.
     """
     spans: list[list[UnitSpan]] = [[] for _ in corpus.documents]
-    for context, of_tasks in decoded.items():
+    for context, of_tasks in outputs.items():
         number = int(corpus.document_of[context])
         document = corpus.documents[number]
         known = [found for found, gold in zip(of_tasks, document.gold, strict=True) if gold is not None]
@@ -84,20 +84,20 @@ def predicted_spans(
 
 
 def score_corpus(
-    corpus: Corpus, decoded: Mapping[int, Sequence[Decoded]], labels: Sequence[str], extensions: Extensions
+    corpus: Corpus, outputs: Mapping[int, Sequence[HeadOutput]], labels: Sequence[str], extensions: Extensions
 ) -> Scores:
     """Return strict scores, counted in documents."""
     gold, unreachable = gold_spans(corpus.documents)
-    return score(gold, predicted_spans(corpus, decoded, extensions), labels=labels, gold_unreachable=unreachable)
+    return score(gold, predicted_spans(corpus, outputs, extensions), labels=labels, gold_unreachable=unreachable)
 
 
 def evaluate(
-    corpus: Corpus, tasks: Sequence[Task], decoded: Mapping[int, Sequence[Decoded]], extensions: Extensions
+    corpus: Corpus, tasks: Sequence[Task], outputs: Mapping[int, Sequence[HeadOutput]], extensions: Extensions
 ) -> Evaluation:
     """Return scores, mistakes and what calibration needs. The corpus must hold its documents."""
     labels = [label for task in tasks for label in task.scheme.labels]
     gold, unreachable = gold_spans(corpus.documents)
-    predicted = predicted_spans(corpus, decoded, extensions)
+    predicted = predicted_spans(corpus, outputs, extensions)
     right, values, document_of = [], [], []
     for number, (of_gold, of_predicted) in enumerate(zip(gold, predicted, strict=True)):
         known = set(of_gold)
@@ -105,7 +105,7 @@ def evaluate(
             right.append(span in known)
             values.append(1.0 if span.score is None else span.score)
             document_of.append(number)
-    units, unit_scores, unit_right = _units(corpus, tasks, decoded)
+    units, unit_scores, unit_right = _units(corpus, tasks, outputs)
     return Evaluation(
         scores=score(gold, predicted, labels=labels, gold_unreachable=unreachable),
         units=units,
@@ -119,11 +119,11 @@ def evaluate(
 
 
 def _units(
-    corpus: Corpus, tasks: Sequence[Task], decoded: Mapping[int, Sequence[Decoded]]
+    corpus: Corpus, tasks: Sequence[Task], outputs: Mapping[int, Sequence[HeadOutput]]
 ) -> tuple[UnitScores | None, NDArray[np.float64], NDArray[np.bool_]]:
     if len(tasks) != 1 or tasks[0].scheme.targets != "tags":
         return None, np.empty(0), np.empty(0, np.bool_)
-    pairs = [(corpus.targets[0][context], found[0]) for context, found in decoded.items()]
+    pairs = [(corpus.targets[0][context], found[0]) for context, found in outputs.items()]
     pairs = [(target, found) for target, found in pairs if target is not None]
     units = score_units([t for t, _ in pairs], [found.tags for _, found in pairs], tasks[0].scheme.tags)
     known = [target >= 0 for target, _ in pairs]

@@ -199,8 +199,8 @@ class EntityClassificationTrainer:
     def _score(self, blueprint: Blueprint, val: Corpus) -> Score:
         labels = [label for task in blueprint.tasks for label in task.labels]
 
-        def score(decoded: object) -> dict[str, float]:
-            scores = score_corpus(val, decoded, labels, self._extensions)  # type: ignore[arg-type]
+        def score(outputs: object) -> dict[str, float]:
+            scores = score_corpus(val, outputs, labels, self._extensions)  # type: ignore[arg-type]
             return {"f1": scores.f1, "precision": scores.precision, "recall": scores.recall}
 
         return score

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompactConfig", "papermage_context_encoder"]
 
-papermage_api_version = 1
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoraOptions", "TransformerEncoderConfig", "papermage_context_encoder"]
 
-papermage_api_version = 1
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)

@@ -78,13 +78,13 @@ def test_units_in_two_contexts_are_read_once() -> None:
 
 def test_gold_is_cut_at_contexts_for_training_and_counted() -> None:
     found, issues = learn(document(TWO_PAGES, a=[spans(units(2, 6))]), "a")
-    assert found == [[UnitSpan(2, 4, "a")], [UnitSpan(0, 2, "a")]]
+    assert found == [[UnitSpan.of("a", 2, 4)], [UnitSpan.of("a", 0, 2)]]
     assert issues.counts == {"gold_crosses_contexts": 1}
 
 
 def test_gold_that_begins_inside_a_unit_is_rounded_out_and_counted() -> None:
     found, issues = learn(document(TWO_PAGES, a=[spans((1, 5))]), "a")
-    assert found[0] == [UnitSpan(0, 2, "a")]
+    assert found[0] == [UnitSpan.of("a", 0, 2)]
     assert issues.counts == {"gold_cut_unit": 1}
 
 
@@ -97,11 +97,11 @@ def test_gold_between_units_cannot_be_learnt_and_is_counted() -> None:
 
 def test_the_same_gold_twice_is_one_entity() -> None:
     found, issues = learn(document(TWO_PAGES, a=[spans(units(0, 1)), spans(units(0, 1))]), "a")
-    assert found[0] == [UnitSpan(0, 1, "a")]
+    assert found[0] == [UnitSpan.of("a", 0, 1)]
     assert issues.counts == {"gold_twice": 1}
 
 
-@pytest.mark.parametrize(("policy", "kept"), [("longest", UnitSpan(1, 4, "b")), ("first", UnitSpan(0, 2, "a"))])
+@pytest.mark.parametrize(("policy", "kept"), [("longest", UnitSpan.of("b", 1, 4)), ("first", UnitSpan.of("a", 0, 2))])
 def test_a_flat_scheme_keeps_one_of_two_that_overlap(policy: str, kept: UnitSpan) -> None:
     found, issues = learn(document(TWO_PAGES, a=[spans(units(0, 2))], b=[spans(units(1, 4))]), "b", "a", policy=policy)
     assert found[0] == [kept]
@@ -112,16 +112,16 @@ def test_a_span_scheme_keeps_both() -> None:
     found, issues = learn(
         document(TWO_PAGES, a=[spans(units(0, 2))], b=[spans(units(1, 4))]), "a", "b", scheme_name="span"
     )
-    assert found[0] == [UnitSpan(0, 2, "a"), UnitSpan(1, 4, "b")]
+    assert found[0] == [UnitSpan.of("a", 0, 2), UnitSpan.of("b", 1, 4)]
     assert not issues.counts
 
 
-def test_a_discontinuous_entity_is_kept_whole_or_trained_by_stretch() -> None:
+def test_a_discontinuous_entity_is_kept_whole_or_trained_by_segment() -> None:
     doc = document(TWO_PAGES, a=[spans(units(0, 1), units(2, 4))])
     whole, _ = learn(doc, "a", scheme_name="span")
-    assert whole[0] == [UnitSpan(0, 4, "a", ((0, 1), (2, 4)))]
-    stretches, issues = learn(doc, "a")
-    assert stretches[0] == [UnitSpan(0, 1, "a"), UnitSpan(2, 4, "a")]
+    assert whole[0] == [UnitSpan("a", ((0, 1), (2, 4)))]
+    by_segment, issues = learn(doc, "a")
+    assert by_segment[0] == [UnitSpan.of("a", 0, 1), UnitSpan.of("a", 2, 4)]
     assert issues.counts == {"gold_discontinuous": 1}
 
 
@@ -132,8 +132,8 @@ def test_gold_for_scoring_stays_as_it_was_drawn() -> None:
     )
     assert gold is not None
     assert [entity.span for entity in gold] == [
-        UnitSpan(2, 6, "a"),
-        UnitSpan(0, 3, "a", ((0, 1), (2, 3))),
+        UnitSpan.of("a", 2, 6),
+        UnitSpan("a", ((0, 1), (2, 3))),
     ]
 
 
@@ -161,7 +161,7 @@ def test_the_outside_tag_is_no_label() -> None:
 def test_predictions_come_back_in_units_of_the_document() -> None:
     import numpy as np
 
-    assert to_document(UnitSpan(1, 3, "a", score=0.5), np.arange(4, 8)) == UnitSpan(5, 7, "a")
+    assert to_document(UnitSpan.of("a", 1, 3, score=0.5), np.arange(4, 8)) == UnitSpan.of("a", 5, 7)
     apart = np.array([0, 1, 5, 6])
-    assert to_document(UnitSpan(1, 3, "a"), apart) == UnitSpan(1, 6, "a", ((1, 2), (5, 6)))
-    assert to_document(UnitSpan(0, 4, "a", ((0, 1), (3, 4))), apart) == UnitSpan(0, 7, "a", ((0, 1), (6, 7)))
+    assert to_document(UnitSpan.of("a", 1, 3), apart) == UnitSpan("a", ((1, 2), (5, 6)))
+    assert to_document(UnitSpan("a", ((0, 1), (3, 4))), apart) == UnitSpan("a", ((0, 1), (6, 7)))

@@ -51,7 +51,7 @@ def test_pieces_cover_the_context_once_and_cut_no_entity(
     n, size, step = shape
     windows = windows_of(n, size, step)
     starts = data.draw(st.lists(st.integers(0, n - 1), max_size=5))
-    gold = [UnitSpan(s, data.draw(st.integers(s + 1, min(n, s + 6))), "x") for s in starts]
+    gold = [UnitSpan.of("x", s, data.draw(st.integers(s + 1, min(n, s + 6)))) for s in starts]
     context = whole(0, windows, n)
     pieces = cut(context, gold, max_cost)
     assert [p.start for p in pieces] == [0, *(p.stop for p in pieces[:-1])]
