@@ -187,27 +187,6 @@ def some_units(chance: random.Random, units: int) -> list[int]:
     return found
 
 
-FOLDERS = [
-    *("anystyle_references", "bc5cdr", "craft", "docbank_full", "docbank_pages", "grobid_affiliation"),
-    *("grobid_citation", "grobid_date", "grobid_header", "grobid_name_citation", "grobid_name_header"),
-    *("grobid_references", "grobid_segmentation", "ncbi_disease", "papermage_docs", "scirex", "silver_pdf"),
-    *("field/19b-unsorted-tokens", "field/21-hyphenated", "field/55-words-two-spans"),
-]
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_entities_of_any_units_are_found_again_in_every_corpus(corpora: Path, folder: str) -> None:
-    chance = random.Random(folder)
-    paths = [path for path in sorted((corpora / folder).glob("*.jsonl*")) if "train.jsonl" not in path.name]
-    assert paths
-    for path in paths:
-        for doc in documents_of(path, 3):
-            for name in {"tokens", "words", "rows", "blocks", "sentences"} & set(doc.layers):
-                units = len(doc.get_layer(name))
-                entities = [some_units(chance, units) for _ in range(50 if units else 0)]
-                assert found_again(doc, name, entities) == entities, (path, name)
-
-
 @pytest.mark.parametrize("folder", ["silver_pdf", "papermage_docs"])
 def test_joined_boxes_lie_on_the_middle_of_no_other_unit_that_the_units_own_do_not(corpora: Path, folder: str) -> None:
     def lies_on(boxes: Sequence[Box], x: float, y: float) -> bool:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import gzip
+import itertools
 import pickle
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from papermage_core import Box, Document, Entity, Metadata, Span
+from papermage_core.document.queries import unit_ranges
 from papermage_core.plugin.spec import UnitSpan
 from papermage_core.prediction.entities import merged_entities, merged_entity, unit_entity
 
@@ -119,3 +124,49 @@ def test_a_found_entity_of_a_document_without_text_or_tokens_can_be_pickled() ->
     doc = Document("text")
     entity = Entity.found_in(doc, [], [Box(0, 0, 1, 1, 0)], Metadata())
     assert pickle.loads(pickle.dumps(entity)).text == ""
+
+
+FOLDERS = [
+    *("anystyle_references", "bc5cdr", "craft", "docbank_full", "docbank_pages", "grobid_affiliation"),
+    *("grobid_citation", "grobid_date", "grobid_header", "grobid_name_citation", "grobid_name_header"),
+    *("grobid_references", "grobid_segmentation", "ncbi_disease", "papermage_docs", "scirex", "silver_pdf"),
+    *("field/19b-unsorted-tokens", "field/21-hyphenated", "field/55-words-two-spans"),
+]
+
+
+def documents_of(path: Path, most: int) -> Iterator[Document]:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        for line in itertools.islice(file, most):
+            yield Document.from_bytes(line)
+
+
+def some_span(chance: random.Random, units: int) -> UnitSpan:
+    """Return an entity of one segment, or of a few not far from each other."""
+    at, segments = chance.randrange(units), []
+    while at < units and len(segments) < chance.choice([1, 1, 2, 4]):
+        segments.append((at, min(units, at + chance.randint(1, 25))))
+        at = segments[-1][1] + chance.randint(1, 6)
+    return UnitSpan(chance.choice("ABC"), tuple(segments))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_what_was_predicted_is_what_is_read_back_in_every_corpus(corpora: Path, folder: str) -> None:
+    """So a model scored on its own written predictions is right throughout."""
+    chance = random.Random(folder)
+    paths = [path for path in sorted((corpora / folder).glob("*.jsonl*")) if "train.jsonl" not in path.name]
+    assert paths
+    for path in paths:
+        for doc in documents_of(path, 3):
+            for name in sorted({"tokens", "words", "rows", "blocks", "sentences"} & set(doc.layer_names)):
+                units = len(doc.get_layer(name))
+                predicted = [some_span(chance, units) for _ in range(50 if units else 0)]
+                doc.annotate_layer("found", merged_entities(predicted, doc.get_layer(name), [0.5] * len(predicted)))
+                read = Document.from_bytes(doc.to_bytes())
+                doc.remove_layer("found")
+                runs = unit_ranges(read.get_layer("found"), read.get_layer(name))
+                segments: list[list[tuple[int, int]]] = [[] for _ in predicted]
+                for i, start, stop in zip(runs.entity.tolist(), runs.start.tolist(), runs.stop.tolist(), strict=True):
+                    segments[i].append((start, stop))
+                labels = read.get_layer("found").metadata_column("label") or []
+                gold = [UnitSpan(label, tuple(found)) for label, found in zip(labels, segments, strict=True)]
+                assert gold == predicted, (path, name)
