@@ -176,8 +176,8 @@ def _learned_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
         yield _NOT_KEYWORD_ONLY
     if not can_be_learned(hint):
         yield (
-            f"has the type {option_type(hint).name}; expected str, int, float, a tuple[X, ...] of these, Mapping[str, int], "
-            "Mapping[str, float], or one of them or None"
+            f"has the type {option_type(hint).name}; expected str, int, float, a tuple[X, ...] of these, "
+            "Mapping[str, int], Mapping[str, float], or one of them or None"
         )
 
 
