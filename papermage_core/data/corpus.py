@@ -33,7 +33,7 @@ __all__ = ["ContextStream", "Corpus", "parse_documents", "read_corpus"]
 _log = logging.getLogger(__name__)
 _IN_MEMORY = 300_000
 """Units above which parsed documents are on disk."""
-_DOCUMENTS_A_COLLECTION = 16
+_DOCUMENTS_A_COLLECTION = 64
 _WORTH_KEEPING = 2.0
 """Seconds above which parsed documents are kept in the cache."""
 
