@@ -15,6 +15,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from papermage_core.plugin.learned_fields import learned_types
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import Context, ContextNeeds, LabelScheme, UnitSpan
 
@@ -125,7 +126,10 @@ def _finishing(scheme: LabelScheme, n_units: int) -> NDArray[np.bool_]:
 
 
 def configs(config_class: type[T], **given: Any) -> st.SearchStrategy[T]:
-    """Return configs of a class: every option drawn from its type and limits, but for those ``given``."""
+    """Return configs of a class: every option drawn from its type and limits, but for those ``given``.
+
+    What a component learns is left as it is before anything is learned.
+    """
     return _configs(config_class, given)
 
 
@@ -141,11 +145,12 @@ def _configs(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any])
 def _drawn(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(config_class)
     described = {option.name: option for option in describe_options(config_class)}
+    learned = learned_types(config_class)
     values = {}
     for field in attrs.fields(config_class):
-        if not field.init or field.alias in given:
-            continue
         hint = hints[field.name]
+        if not field.init or field.alias in given or field.name in learned:
+            continue
         if isinstance(hint, type) and attrs.has(hint):
             values[field.alias] = draw(configs(hint))
         else:
