@@ -9,7 +9,7 @@
       learned.json        what encoder and heads learned from the training data, where they learn
       README.md           the model card
 
-The folder is written beside its place and moved there when it is whole.
+The folder is written beside its place and swapped in when it is whole: whoever looks sees the old one or the new one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,18 +26,20 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.data.labelling import Labelling
 from papermage_core.errors import CheckpointError, ConfigError, PapermageError
+from papermage_core.files import whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
+from papermage_core.plugin.kinds import BY_WORD
 from papermage_core.plugin.manager import Plugins
 
 if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save", "update"]
 
 FORMAT_VERSION = 1
 _LEARNED = "learned.json"
-_KINDS = {"encoder": "context_encoder", "scheme": "label_scheme", "head": "model_head"}
 
 
 @attrs.frozen(eq=False)
@@ -67,27 +68,33 @@ def save(
     """
     from safetensors.torch import save_file
 
-    try:
-        with _replaced(folder) as new:
-            (new / "encoder").mkdir()
-            model.encoder.save(new / "encoder")
-            _write_learned(new, blueprint)
-            weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-            save_file(_without_sharing(weights), new / "model.safetensors")
-            (new / "README.md").write_text(card, encoding="utf-8")
-            content = {
-                "format_version": FORMAT_VERSION,
-                **_describe(blueprint),
-                "calibration": calibration,
-                **facts,
-                "checksums": {str(p.relative_to(new).as_posix()): _sha256(p) for p in _files(new)},
-            }
-            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-            (new / "papermage.json").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write the checkpoint {folder}: {error.strerror or error}. What was there before is unchanged"
-        ) from error
+    with _replaced(folder) as new:
+        (new / "encoder").mkdir()
+        model.encoder.save(new / "encoder")
+        _write_learned(new, blueprint)
+        weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        save_file(_without_sharing(weights), new / "model.safetensors")
+        (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+        content = {"format_version": FORMAT_VERSION, **_describe(blueprint), "calibration": calibration, **facts}
+        checksums = {path.relative_to(new).as_posix(): _sha256(path) for path in _files(new)}
+        _write_json(new, {**content, "checksums": checksums})
+
+
+def update(folder: Path, *, card: str | None = None, **facts: Any) -> None:
+    """Replace facts in ``papermage.json``, and the model card if one is given; the weights are not touched.
+
+    Whole or not at all, as in `save`. Raises CheckpointError where the folder is no checkpoint or cannot be written.
+    """
+    content = read_json(folder)
+    with _replaced(folder) as new:
+        shutil.copytree(folder, new, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+        (new / "papermage.json").unlink()
+        if card is not None:
+            (new / "README.md").unlink(missing_ok=True)
+            (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+            content["checksums"]["README.md"] = _sha256(new / "README.md")
+        checksums = content.pop("checksums")
+        _write_json(new, {**content, **facts, "checksums": checksums})
 
 
 def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None) -> Checkpoint:
@@ -146,19 +153,16 @@ def read_json(folder: Path) -> dict[str, Any]:
 
 def _describe(blueprint: Blueprint) -> dict[str, Any]:
     def component(kind: str, config: Any) -> dict[str, Any]:
-        return {**blueprint.sources.get(_KINDS[kind], {}), "options": unstructure(config)}
+        return {**blueprint.sources.get(BY_WORD[kind].name, {}), "options": unstructure(config)}
 
     return {
         "encoder": component("encoder", blueprint.encoder),
         "scheme": component("scheme", blueprint.scheme),
         "tasks": [
-            {"fields": list(task.fields), "labels": list(task.labels), "head": component("head", task.head)}
+            {"label_field": list(task.label_field), "labels": list(task.labels), "head": component("head", task.head)}
             for task in blueprint.tasks
         ],
-        "entity_name": blueprint.entity_name,
-        "context_name": blueprint.context_name,
-        "label_attribute": blueprint.label_attribute,
-        "overlap_policy": blueprint.overlap_policy,
+        "labelling": blueprint.labelling.to_json(),
         "stride": blueprint.stride,
     }
 
@@ -167,7 +171,7 @@ def _restore(facts: Mapping[str, Any], plugins: Plugins) -> Blueprint:
     sources: dict[str, Mapping[str, Any]] = {}
 
     def component(kind: str, recorded: Mapping[str, Any]) -> Any:
-        group = _KINDS[kind]
+        group = BY_WORD[kind].name
         found = plugins.require(group, recorded)
         sources[group] = {key: value for key, value in recorded.items() if key != "options"}
         config_class = plugins.config_class(group, found.qualified)
@@ -179,14 +183,13 @@ def _restore(facts: Mapping[str, Any], plugins: Plugins) -> Blueprint:
             scheme=component("scheme", facts["scheme"]),
             tasks=tuple(
                 TaskBlueprint(
-                    fields=tuple(task["fields"]), labels=tuple(task["labels"]), head=component("head", task["head"])
+                    label_field=tuple(task["label_field"]),
+                    labels=tuple(task["labels"]),
+                    head=component("head", task["head"]),
                 )
                 for task in facts["tasks"]
             ),
-            entity_name=facts["entity_name"],
-            context_name=facts["context_name"],
-            label_attribute=facts["label_attribute"],
-            overlap_policy=facts["overlap_policy"],
+            labelling=Labelling.from_json(facts["labelling"]),
             stride=facts["stride"],
             sources=sources,
         )
@@ -259,31 +262,26 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _write_json(folder: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "papermage.json").write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file a second name, or copy it where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
     """Give a new folder that takes the place of ``folder`` when the block ends well, and is gone when it does not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        new.chmod(0o777 & ~_umask())
-        yield new
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.rename(old / folder.name)
-            try:
-                new.rename(folder)
-            except OSError:
-                (old / folder.name).rename(folder)
-                raise
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
-        else:
-            new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with whole_folder(folder) as new:
+            yield new
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write the checkpoint {folder}: {error.strerror or error}. What was there before is unchanged"
+        ) from error

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import attrs
-
 from papermage_core.cli._train_help import as_typed
-from papermage_core.config.faults import misfit, read_option, unknown
+from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import from_overrides
 from papermage_core.config.structure import nest, structure
-from papermage_core.config.values import MisfitError
 from papermage_core.data.readers import reader_of
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
@@ -25,29 +21,19 @@ T = TypeVar("T")
 
 
 def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, dict[str, Any]]:
-    """Return the options, and those of the reader (``reader.key=value``) by key. Raises ConfigError with all faults."""
-    fields = {field.name: field for field in attrs.fields(cls)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {}
-    of_reader: dict[str, Any] = {}
-    faults = []
-    for item in from_overrides(overrides):
-        if item.key.startswith("reader.") and "reader" in fields:
-            of_reader[item.key.removeprefix("reader.")] = item.value
-        elif item.key not in fields:
-            faults.append(unknown(item.key, item.source, "unknown option", fields))
-        else:
-            limits = fields[item.key].metadata
-            try:
-                values[item.key] = read_option(item.value, hints[item.key], limits)
-            except MisfitError as exc:
-                faults.append(misfit(item.key, item.value, item.source, str(exc)))
-    for name, field in fields.items():
-        if field.default is attrs.NOTHING and name not in values and not any(f.startswith(f"{name}=") for f in faults):
-            faults.append(f"{name} is missing: {field.metadata['help']}. Type {name}=...")
-    if faults:
-        raise ConfigError(*faults)
-    return cls(**values), of_reader
+    """Return the options, and those of the reader (``reader.key=value``) by key. Raises ConfigError with all errors."""
+    options = {option.name: option for option in describe_options(cls)}
+    given = {item.key: item for item in from_overrides(overrides)}
+    of_reader = {key: item.value for key, item in given.items() if key.startswith("reader.") and "reader" in options}
+    strange = [
+        unknown(key, item.source, "unknown option", options)
+        for key, item in given.items()
+        if key not in options and key not in of_reader
+    ]
+    values, errors = read_given(options, given)
+    if strange or errors:
+        raise ConfigError(*strange, *errors)
+    return cls(**values), {key.removeprefix("reader."): value for key, value in of_reader.items()}
 
 
 def build_reader(name: str, options: dict[str, Any], plugins: Plugins) -> DocumentReader:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import command_parser, run, say
-from papermage_core.config.keys import KINDS
 from papermage_core.errors import ConfigError, nearest
+from papermage_core.plugin.kinds import IN_CONFIG
 
 if TYPE_CHECKING:
-    from papermage_core.config import Components, EntityClassificationTrainConfig
+    from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
     from papermage_core.plugin.manager import Plugins
 
 __all__ = ["main"]
@@ -78,12 +78,11 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.config import load_config
-    from papermage_core.config.dump import annotated_yaml
 
     config = load_config(arguments.config, overrides)
     components = config.components()
     if arguments.print_config:
-        say(annotated_yaml(config, components).rstrip())
+        say(config.to_yaml(annotated=True).rstrip())
     elif arguments.dry_run:
         say(_plan(config, components))
     else:
@@ -104,9 +103,10 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, *, quiet: bool) 
     say(f"model   {result.checkpoint}\nreport  {result.folder / 'report.html'}\nfolder  {result.folder}")
 
 
-def _plan(config: EntityClassificationTrainConfig, components: Components) -> str:
+def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> str:
     lines = [
-        (key, f"{getattr(config, key)} of {components.provenance[kind]['distribution']}") for key, kind in KINDS.items()
+        (key, f"{getattr(config, key)} of {components.provenance[kind.name]['distribution']}")
+        for key, kind in IN_CONFIG.items()
     ]
     lines += [
         ("data_path", ", ".join(map(str, config.data_path))),
@@ -147,7 +147,7 @@ def _split_plugins(overrides: Sequence[str]) -> tuple[list[str], Plugins]:
 
 
 def _check_flags(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:
-    """Raise ConfigError for a misspelt flag; other words with dashes are options, and told as such later."""
+    """Raise ConfigError for a misspelt flag; other words with dashes are options, and reported as such later."""
     flags = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
     for override in overrides:
         hint = nearest(override, flags) if override.startswith("--") and "=" not in override else ""

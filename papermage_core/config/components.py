@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from papermage_core.config.keys import KINDS
 from papermage_core.config.merge import MODEL
 from papermage_core.config.structure import nest, structure
 from papermage_core.errors import ConfigError, PluginError
+from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import (
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Components", "build_components"]
+__all__ = ["ComponentConfigs", "build_components"]
 
 
 @attrs.frozen(kw_only=True)
-class Components:
+class ComponentConfigs:
     """The configs of the four components of a run."""
 
     encoder: ContextEncoderConfig
@@ -51,14 +51,14 @@ def build_components(
     plugins: Plugins,
     labels: Sequence[str],
     sources: Mapping[str, str],
-) -> Components:
+) -> ComponentConfigs:
     """Return the components for ``names`` (by key) and dotted ``options``.
 
-    Raises PluginError for components that cannot be had, ConfigError for options and pairs that are wrong: of each kind
-    all at once, and nothing of the data is read.
+    Raises PluginError for components that cannot be loaded, ConfigError for wrong options and pairs: all of either at
+    once, before any data is read.
     """
     classes = _all(
-        {key: _loader(plugins, KINDS[key], name) for key, name in names.items()},
+        {key: _loader(plugins, IN_CONFIG[key].name, name) for key, name in names.items()},
         PluginError,
     )
     found = _all(
@@ -67,12 +67,12 @@ def build_components(
     )
     _check_fit(found["head"], found["label_scheme"], names, plugins)
     _check_labels(found["label_scheme"], names, labels)
-    return Components(
+    return ComponentConfigs(
         encoder=found["encoder"],
         scheme=found["label_scheme"],
         head=found["head"],
         reader=found["reader"],
-        provenance={KINDS[key]: plugins.provenance(KINDS[key], name) for key, name in names.items()},
+        provenance={IN_CONFIG[key].name: plugins.provenance(IN_CONFIG[key].name, name) for key, name in names.items()},
     )
 
 
@@ -99,19 +99,19 @@ def _refuser_of_model(name: str, model: object, sources: Mapping[str, str]) -> C
     return refuse
 
 
-def _all(makers: Mapping[str, Callable[[], Any]], fault: type[PluginError] | type[ConfigError]) -> dict[str, Any]:
-    """Return what the makers make. Raises the one fault, or all of them as one."""
+def _all(makers: Mapping[str, Callable[[], Any]], error: type[PluginError] | type[ConfigError]) -> dict[str, Any]:
+    """Return what the makers make. Raises the one error, or all of them as one."""
     made: dict[str, Any] = {}
     caught: list[Any] = []
     for key, make in makers.items():
         try:
             made[key] = make()
-        except fault as exc:
+        except error as exc:
             caught.append(exc)
     if len(caught) == 1:
         raise caught[0]
-    if caught and fault is ConfigError:
-        raise ConfigError(*(message for exc in caught for message in exc.faults))
+    if caught and error is ConfigError:
+        raise ConfigError(*(message for exc in caught for message in exc.errors))
     if caught:
         raise PluginError("\n".join(str(exc) for exc in caught)) from caught[0]
     return made

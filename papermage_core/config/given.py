@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 import yaml
 
-from papermage_core.config.keys import KINDS
 from papermage_core.config.values import Text
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.kinds import IN_CONFIG
 
 __all__ = ["COMMAND_LINE", "PYTHON", "Given", "from_file", "from_mapping", "from_overrides"]
 
@@ -74,7 +74,7 @@ def _with_next(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _bad_overrides(bad: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield what to type instead; the value after a ``--flag`` is part of its fault, not one of its own."""
+    """Yield what to type instead; the value after a ``--flag`` is part of its error, not one of its own."""
     taken = False
     for argument, after in bad:
         if taken:
@@ -107,7 +107,7 @@ def _flatten(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping) and key not in _MAPPING_VALUED:
             for inner, item in _flatten(value):
-                yield (key if inner == "name" and key in KINDS else f"{key}.{inner}"), item
+                yield (key if inner == "name" and key in IN_CONFIG else f"{key}.{inner}"), item
         else:
             yield key, value
 
@@ -127,7 +127,7 @@ def _nodes(node: Any, path: Path, prefix: str, above: frozenset[int]) -> Iterato
         if key in seen:
             raise ConfigError(f"{place}: {prefix}{key} is given twice, first in line {seen[key]}")
         seen[key] = _line(key_node)
-        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in KINDS else f"{prefix}{key}"
+        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in IN_CONFIG else f"{prefix}{key}"
         if isinstance(value_node, yaml.MappingNode) and dotted not in _MAPPING_VALUED:
             if id(value_node) in above:
                 raise ConfigError(f"{place}: {dotted} contains itself")

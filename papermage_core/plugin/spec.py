@@ -85,13 +85,14 @@ import itertools
 import reprlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import attrs
 import pluggy
 
+from papermage_core.errors import DataError
 from papermage_core.plugin.learned_fields import check_learned, empty_value, learned_types, mark
 
 if TYPE_CHECKING:
@@ -105,7 +106,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
-    "GROUPS",
     "PROJECT",
     "ComponentConfig",
     "Context",
@@ -117,6 +117,7 @@ __all__ = [
     "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
+    "LocatedDocument",
     "ModelHead",
     "ModelHeadConfig",
     "UnitSpan",
@@ -130,15 +131,6 @@ __all__ = [
 PROJECT = "papermage"
 API_VERSION = 2
 """Version of this file. A plugin module may state the one it was made for: ``papermage_api_version = 2``."""
-
-GROUPS: Mapping[str, str] = {
-    "context_encoder": "papermage.context_encoder",
-    "label_scheme": "papermage.label_scheme",
-    "model_head": "papermage.model_head",
-    "document_reader": "papermage.document_reader",
-    "extension": "papermage.extension",
-}
-"""Kind of component → its entry-point group."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -585,11 +577,45 @@ class ModelHeadConfig(ComponentConfig, ABC):
 # Document reader -----------------------------------------------------------------------------------------------------
 
 
-class DocumentReader(Protocol):
-    """A file in, documents out."""
+@attrs.frozen(eq=False)
+class LocatedDocument:
+    """A document and where it was read."""
 
-    def read(self, path: Path) -> Iterator[Document]:
-        """Yield the documents of a file, lazily. Raises DataError with path and line."""
+    document: Document
+    path: Path
+    line: int | None = None
+    """Its first line, counted from 1, blank lines included; the row, in a table. None where there are none."""
+    byte: int | None = None
+    """Where it begins in the file, decompressed: reading can start there again. None where the reader cannot say."""
+    page: int | None = None
+    """Its page, counted from 0, where a file's pages are documents of their own."""
+
+    def error(self, error: DataError | str) -> DataError:
+        """Return an error with the place of this document."""
+        error = DataError(error) if isinstance(error, str) else error
+        return error.replace(path=self.path, line=self.line, document=error.document or self.document.id)
+
+
+class DocumentReader(Protocol):
+    """A file in, documents out.
+
+    Only ``read(path)`` that yields documents is asked for. A reader that can tell places, read on after a broken
+    document, or pass over documents without decoding them takes the other arguments as well.
+    """
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Iterator[LocatedDocument] | Iterator[Document]:
+        """Yield the documents of a file, lazily, each with its place where it has one.
+
+        Open the file with `papermage_core.files.open_bytes`: it decompresses ``.gz`` and its like, and ``-`` is
+        standard input. A document that cannot be read raises DataError with path and line; with ``on_error``, the error
+        is handed over instead and reading goes on where the format allows.
+
+        With ``first`` and ``every``, only documents number ``first``, ``first + every``, … counted from 0, are given,
+        and only their errors reported: so workers share a file. A document that cannot be read has its number, too. A
+        generator that takes these two *returns* the number of all documents in the file.
+        """
         ...
 
 

@@ -13,11 +13,11 @@ import attrs
 
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.component import KEYS
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.options import faults_of_config_class
+from papermage_core.plugin.options import config_class_errors
 from papermage_core.plugin.spec import LabelSchemeConfig, ModelHeadConfig
-from papermage_core.testing.faults import each, fail, require
+from papermage_core.testing.checks import each, fail, require
 from papermage_core.testing.strategies import configs
 
 __all__ = ["ComponentSuite"]
@@ -28,7 +28,7 @@ _LOOK = (
     "import sys\n"
     "from papermage_core.plugin.manager import Plugins\n"
     "Plugins().config_class(sys.argv[1], sys.argv[2])\n"
-    "print(' '.join(sorted({'torch', 'transformers', 'pytorch_lightning'} & set(sys.modules))))\n"
+    "print('\\n' + ' '.join(sorted({'torch', 'transformers', 'pytorch_lightning'} & set(sys.modules))))\n"
 )
 
 
@@ -58,13 +58,13 @@ class ComponentSuite:
 
     def configs(self) -> list[Any]:
         """Return the configs under test, one for each of ``options``."""
-        key, name = KEYS[self.kind], self.component or self.found_class().__name__
+        key, name = KINDS[self.kind].key, self.component or self.found_class().__name__
         return [structure(self.found_class(), options, key=key, name=name) for options in self.options]
 
     def test_the_config_class_keeps_to_the_specification(self) -> None:
         """Frozen, keyword-only, immutable defaults, types that can be typed, nothing abstract left."""
-        faults = faults_of_config_class(self.found_class())
-        require(not faults, f"{self.found_class().__name__}: {'; '.join(faults)}", "change the class as it says")
+        errors = config_class_errors(self.found_class())
+        require(not errors, f"{self.found_class().__name__}: {'; '.join(errors)}", "change the class as it says")
 
     def test_every_option_has_a_help(self) -> None:
         """A user sees what each option is for."""
@@ -115,7 +115,7 @@ class ComponentSuite:
         command = [sys.executable, "-c", _LOOK, self.kind, self.component]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         require(done.returncode == 0, f"in a process of its own: {done.stderr.strip()}", "see the last line of it")
-        heavy = done.stdout.strip()
+        heavy = done.stdout.split("\n")[-2]  # the module may print as well
         require(
             not heavy, f"its module imports {heavy}", "import that inside build(), or in a file that build() imports"
         )

@@ -16,8 +16,8 @@ import torch
 from hypothesis import strategies as st
 
 from papermage_core.plugin.spec import Context, ContextNeeds, Window
+from papermage_core.testing.checks import each, fail, require
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle
-from papermage_core.testing.faults import each, fail, require
 from papermage_core.testing.strategies import contexts
 from papermage_core.testing.tensors import close, missing_gradients, reload, require_module, seeded
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import HeadOutput, LabelScheme, UnitSpan
+from papermage_core.testing.checks import each, fail, require
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle, targets_of
-from papermage_core.testing.faults import each, fail, require
 from papermage_core.testing.strategies import unit_spans
 from papermage_core.testing.tensors import close, missing_gradients, reload, require_module, seeded, shake
 

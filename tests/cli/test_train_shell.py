@@ -212,10 +212,10 @@ def test_several_faults_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = outcome(capsys, "sed=1", "head.dropout=x", "max_epochs=1.5")
 
     assert code == 2
-    first, *faults = err.splitlines()
-    assert first == "papermage-train: 5 faults in the configuration"
-    assert all(fault.startswith("  - ") for fault in faults)
-    assert len(faults) == 5
+    first, *errors = err.splitlines()
+    assert first == "papermage-train: 5 errors in the configuration"
+    assert all(error.startswith("  - ") for error in errors)
+    assert len(errors) == 5
 
 
 def test_a_missing_argument_of_a_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

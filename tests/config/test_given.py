@@ -144,11 +144,11 @@ def test_an_argument_of_another_form_is_told_what_to_type(arguments: list[str], 
     with pytest.raises(ConfigError) as caught:
         from_overrides(arguments)
 
-    assert caught.value.faults == (message,)
+    assert caught.value.errors == (message,)
 
 
 def test_all_faulty_arguments_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         from_overrides(["--a", "1", "b", "c=1", "--d", "--e", "2"])
 
-    assert len(caught.value.faults) == 4
+    assert len(caught.value.errors) == 4

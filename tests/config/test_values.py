@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papermage_core.config.values import MisfitError, Text, read
-from papermage_core.config.words import expected, opaque
+from papermage_core.config.values import InvalidValueError, Text, read
+from papermage_core.plugin.option_types import expected, opaque
 
 
 class Colour(enum.Enum):
@@ -114,7 +114,7 @@ def test_a_value_means_what_its_type_says(value: Any, wanted: Any, found: Any) -
     ],
 )
 def test_a_value_of_another_type_is_refused(value: Any, wanted: Any) -> None:
-    with pytest.raises(MisfitError) as caught:
+    with pytest.raises(InvalidValueError) as caught:
         read(value, wanted)
 
     assert str(caught.value) == expected(wanted)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import GROUPS, ComponentHooks, Context, ExtensionHooks, HeadOutput, UnitSpan
+from papermage_core.plugin.spec import ComponentHooks, Context, ExtensionHooks, HeadOutput, UnitSpan
 from papermage_core.testing import make_documents, write_jsonl
 from papermage_core.testing.runner import run_suite, suite_for
 
@@ -22,7 +23,7 @@ HOOKS = {
     for name, hook in vars(hooks).items()
     if inspect.isfunction(hook)
 }
-KINDS = {f"papermage_{kind}": kind for kind in GROUPS if kind != "extension"}
+KIND_OF = {kind.hook: kind.name for kind in KINDS.values() if kind.base}
 
 
 def text_of(page: Path) -> str:
@@ -52,7 +53,7 @@ def test_every_hook_has_a_page_with_its_signature_and_contract(hook):
     arguments = [name for name in inspect.signature(HOOKS[hook]).parameters if name not in {"self", *deprecated}]
     contract = one_line((inspect.getdoc(HOOKS[hook]) or "").partition("\n\n")[0])
     assert f"`{hook}({', '.join(arguments)})`: {contract}" in page
-    assert f"`{GROUPS[KINDS.get(hook, 'extension')]}`" in page
+    assert f"`{KINDS[KIND_OF.get(hook, 'extension')].group}`" in page
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -66,11 +67,11 @@ def test_there_is_no_page_for_a_hook_that_is_gone():
     assert {page.stem for page in (PAGES / "hooks").glob("*.md")} == set(HOOKS)
 
 
-@pytest.mark.parametrize("hook", sorted({*KINDS} - {"papermage_label_scheme"}))
+@pytest.mark.parametrize("hook", sorted({*KIND_OF} - {"papermage_label_scheme"}))
 def test_the_example_of_a_component_hook_passes_the_suite(hook, tmp_path):
     plugins = Plugins([example_file(hook, tmp_path)])
     failed = [
-        (r.name, r.problem) for r in run_suite(suite_for(KINDS[hook], "example", plugins=plugins)) if not r.passed
+        (r.name, r.error) for r in run_suite(suite_for(KIND_OF[hook], "example", plugins=plugins)) if not r.passed
     ]
     # the page says of this one: a class made inside build() cannot be pickled
     expected = {"the encoder can be pickled"} if hook == "papermage_context_encoder" else set()
@@ -97,13 +98,11 @@ def test_the_example_reader_reads(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("hook", sorted({*HOOKS} - {*KINDS}))
+@pytest.mark.parametrize("hook", sorted({*HOOKS} - {*KIND_OF}))
 def test_the_example_of_a_life_cycle_hook_passes_the_suite(hook, tmp_path):
     plugins = Plugins([example_file(hook, tmp_path)])
     assert plugins.extensions(["example"]).hooks() == [hook]
-    failed = [
-        (r.name, r.problem) for r in run_suite(suite_for("extension", "example", plugins=plugins)) if not r.passed
-    ]
+    failed = [(r.name, r.error) for r in run_suite(suite_for("extension", "example", plugins=plugins)) if not r.passed]
     assert failed == []
 
 
@@ -120,7 +119,7 @@ def test_the_head_of_the_tutorial_passes_the_suite_and_fails_without_its_mask(tm
     file = tmp_path / "neighbours.py"
     file.write_text(source)
     suite = suite_for("model_head", "neighbours", plugins=Plugins([file]))
-    assert [(r.name, r.problem) for r in run_suite(suite) if not r.passed] == []
+    assert [(r.name, r.error) for r in run_suite(suite) if not r.passed] == []
 
     mask = " * mask[..., None]"
     assert mask in source

@@ -42,7 +42,7 @@ def test_the_list_for_machines_says_the_same(install, capsys):
     found = {(item["kind"], item["name"]): item for item in json.loads(out)}
     assert code == 0
     assert found["model_head", "bad"]["status"] == "broken"
-    assert "no_such_module_xyz" in found["model_head", "bad"]["problem"]
+    assert "no_such_module_xyz" in found["model_head", "bad"]["error"]
     assert found["label_scheme", "bio"] | {"version": ""} == {
         "kind": "label_scheme",
         "name": "bio",
@@ -51,7 +51,7 @@ def test_the_list_for_machines_says_the_same(install, capsys):
         "origin": "built-in",
         "value": "papermage_schemes.bio",
         "status": "ok",
-        "problem": "",
+        "error": "",
     }
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from papermage_core.errors import ConfigError, PluginError
-from papermage_core.plugin.component import Component
+from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.manager import Plugins
 
 HEAD = "papermage.model_head"
 
 
-def only(components: list[Component], name: str) -> list[Component]:
+def only(components: list[ComponentInfo], name: str) -> list[ComponentInfo]:
     return [component for component in components if component.name == name]
 
 

@@ -5,18 +5,14 @@ from typing import Any
 
 import pytest
 
-from papermage_core.data.alignment import (
-    Gold,
-    gold_entities,
-    place_units,
-    to_document,
-    training_spans,
-)
+from papermage_core.data.gold import label_document, to_document, training_spans
 from papermage_core.data.issues import Issues
-from papermage_core.document import Document
+from papermage_core.data.labelling import Labelling
+from papermage_core.data.units import ParsedDocument, Parser
+from papermage_core.document import Document, Entity, Span
 from papermage_core.errors import DataError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import LabelScheme, UnitSpan
+from papermage_core.plugin.spec import ContextNeeds, LabelScheme, UnitSpan
 
 TEXT = "ab cd ef gh ij kl mn op"  # eight units of two characters
 
@@ -43,37 +39,26 @@ def scheme(name: str, *labels: str) -> LabelScheme:
 TWO_PAGES = [spans((0, 11)), spans((12, 23))]
 
 
+def parse(doc: Document, *fields: str, **labelling: Any) -> tuple[ParsedDocument | None, Issues]:
+    issues = Issues()
+    given = Labelling(label_field=fields, **labelling)
+    return label_document(Parser(given, ContextNeeds(), issues).parse(doc, "doc"), doc, given, issues), issues
+
+
 def learn(
     doc: Document, *fields: str, scheme_name: str = "bio", policy: Any = "longest"
 ) -> tuple[list[list[UnitSpan]], Issues]:
-    issues = Issues()
-    places = place_units(doc, "tokens", "pages", issues)
-    gold = gold_entities(doc, "tokens", fields, issues)
+    parsed, issues = parse(doc, *fields)
+    assert parsed is not None
+    (gold,) = parsed.gold
     assert gold is not None
-    return training_spans(gold, places, scheme(scheme_name, *fields), issues, "", policy), issues
+    return training_spans(parsed, gold, scheme(scheme_name, *fields), issues, policy), issues
 
 
-def test_units_are_read_in_the_context_that_holds_them() -> None:
-    issues = Issues()
-    places = place_units(document(TWO_PAGES), "tokens", "pages", issues)
-    assert [ids.tolist() for ids in places.units] == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert places.context.tolist() == [0] * 4 + [1] * 4
-    assert places.position.tolist() == [0, 1, 2, 3] * 2
-    assert not issues.counts
-
-
-def test_units_in_no_context_get_contexts_of_their_own_in_reading_order() -> None:
-    issues = Issues()
-    places = place_units(document([spans((6, 11)), spans((15, 17))]), "tokens", "pages", issues)
-    assert [ids.tolist() for ids in places.units] == [[0, 1], [2, 3], [4], [5], [6, 7]]
-    assert issues.counts == {"unit_in_no_context": 5}
-
-
-def test_units_in_two_contexts_are_read_once() -> None:
-    issues = Issues()
-    places = place_units(document([spans((0, 14)), spans((9, 23))]), "tokens", "pages", issues)
-    assert sorted(unit for ids in places.units for unit in ids.tolist()) == list(range(8))
-    assert issues.counts == {"unit_in_several_contexts": 2}
+def gold_of(doc: Document, *fields: str, **labelling: Any) -> tuple[list[UnitSpan], Issues]:
+    parsed, issues = parse(doc, *fields, **labelling)
+    assert parsed is not None
+    return [entity.as_span() for gold in parsed.gold for entity in gold or ()], issues
 
 
 def test_gold_is_cut_at_contexts_for_training_and_counted() -> None:
@@ -89,9 +74,10 @@ def test_gold_that_begins_inside_a_unit_is_rounded_out_and_counted() -> None:
 
 
 def test_gold_between_units_cannot_be_learnt_and_is_counted() -> None:
-    issues = Issues()
-    gold = gold_entities(document(TWO_PAGES, a=[spans((2, 3))]), "tokens", ["a"], issues)
-    assert gold == [Gold("a", ())]
+    parsed, issues = parse(document(TWO_PAGES, a=[spans((2, 3))]), "a")
+    assert parsed is not None
+    assert parsed.gold == ((),)
+    assert parsed.unreachable == ((0, "a"),)
     assert issues.counts == {"gold_without_units": 1}
 
 
@@ -126,36 +112,57 @@ def test_a_discontinuous_entity_is_kept_whole_or_trained_by_segment() -> None:
 
 
 def test_gold_for_scoring_stays_as_it_was_drawn() -> None:
-    issues = Issues()
-    gold = gold_entities(
-        document(TWO_PAGES, a=[spans(units(2, 6)), spans(units(0, 1), units(2, 3))]), "tokens", ["a"], issues
-    )
-    assert gold is not None
-    assert [entity.span for entity in gold] == [
-        UnitSpan.of("a", 2, 6),
-        UnitSpan("a", ((0, 1), (2, 3))),
-    ]
+    gold, _ = gold_of(document(TWO_PAGES, a=[spans(units(2, 6)), spans(units(0, 1), units(2, 3))]), "a")
+    assert gold == [UnitSpan.of("a", 2, 6), UnitSpan("a", ((0, 1), (2, 3)))]
 
 
 def test_a_document_without_the_label_layers_was_not_labelled() -> None:
-    issues = Issues()
-    assert gold_entities(document(TWO_PAGES), "tokens", ["a"], issues) is None
+    parsed, issues = parse(document(TWO_PAGES), "a")
+    assert parsed is None
     assert issues.counts == {"layer_missing": 1}
 
 
 def test_labels_can_come_from_metadata() -> None:
     entities = [spans(units(0, 1)) | {"metadata": {"type": "x"}}, spans(units(1, 2))]
-    issues = Issues()
-    gold = gold_entities(document(TWO_PAGES, a=entities), "tokens", ["a"], issues, "", "type")
-    assert gold is not None
+    gold, issues = gold_of(document(TWO_PAGES, a=entities), "a", label_attribute="type")
     assert [entity.label for entity in gold] == ["x", "a"]
     assert issues.counts == {"gold_attribute_missing": 1}
 
 
-def test_the_outside_tag_is_no_label() -> None:
-    entities = [spans(units(0, 1)) | {"metadata": {"type": "O"}}]
-    with pytest.raises(DataError, match="'type' is 'O'"):
-        gold_entities(document(TWO_PAGES, a=entities), "tokens", ["a"], Issues(), "", "type")
+@pytest.mark.parametrize("value", ["O", " ", True, 1.5, ["x"], {"x": 1}])
+def test_what_cannot_be_a_label_is_refused_with_its_place(value: Any) -> None:
+    entities = [spans(units(0, 1)) | {"metadata": {"type": "x"}}, spans(units(1, 2)) | {"metadata": {"type": value}}]
+    with pytest.raises(DataError, match=r"document 'doc', layer 'a', entity 1: 'type' is .*cannot be a label"):
+        parse(document(TWO_PAGES, a=entities), "a", label_attribute="type")
+
+
+def test_a_number_can_be_a_label() -> None:
+    entities = [spans(units(0, 1)) | {"metadata": {"type": 7}}]
+    gold, _ = gold_of(document(TWO_PAGES, a=entities), "a", label_attribute="type")
+    assert gold == [UnitSpan.of("7", 0, 1)]
+
+
+def test_gold_keeps_its_place_in_its_layer() -> None:
+    parsed, _ = parse(document(TWO_PAGES, a=[spans((2, 3)), spans(units(0, 1))], b=[spans(units(0, 1))]), "a", "b")
+    assert parsed is not None
+    (gold,) = parsed.gold
+    assert [(entity.label, entity.field, entity.index) for entity in gold or ()] == [("a", "a", 1), ("b", "b", 0)]
+
+
+def test_gold_of_units_out_of_order_is_that_of_the_same_units_in_order() -> None:
+    layers = {"a": [spans(units(1, 3)), spans(units(4, 5), units(6, 8))]}
+    ordered, shuffled = document(TWO_PAGES, **layers), document(TWO_PAGES, **layers)
+    shuffled.remove_layer("tokens")
+    order = [3, 0, 7, 1, 6, 2, 5, 4]
+    shuffled.annotate_layer("tokens", [Entity(spans=[Span(*units(i, i + 1))]) for i in order])
+    (one, _), (other, issues) = gold_of(ordered, "a"), gold_of(shuffled, "a")
+    assert one == other
+    assert issues.counts == {"units_out_of_order": 1}
+    parsed, _ = parse(shuffled, "a")
+    assert parsed is not None
+    assert [word for context in parsed.contexts for word in context.words] == TEXT.split()
+    assert parsed.order is not None
+    assert [order[i] for i in parsed.order.tolist()] == list(range(8))
 
 
 def test_predictions_come_back_in_units_of_the_document() -> None:
