@@ -18,7 +18,7 @@ from papermage_core.config.schema import json_schema
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.options import describe_learned, describe_options, faults_of_config_class
+from papermage_core.plugin.options import describe_learned, describe_options, config_class_errors
 from papermage_core.plugin.spec import ContextEncoderConfig, DocumentReaderConfig, learned, option
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.testing import make_documents, write_jsonl
@@ -190,12 +190,12 @@ def test_what_is_learned_is_no_option():
     assert [o.name for o in describe_options(Learner)] == ["size"]
     assert [o.name for o in describe_learned(Learner)] == list(LEARNED)
     assert unstructure(attrs.evolve(Learner(), **LEARNED)) == {"size": 8}
-    assert faults_of_config_class(Learner) == []
+    assert config_class_errors(Learner) == []
     with pytest.raises(ConfigError) as caught:
         structure(
             Learner, {"words": "a", "mean": 1}, key="encoder", name="learner", sources={"encoder.words": "line 3"}
         )
-    assert caught.value.faults == (
+    assert caught.value.errors == (
         "encoder.words (line 3): 'learner' learns it from the training data; it cannot be given",
         "encoder.mean (Python): 'learner' learns it from the training data; it cannot be given",
     )
@@ -222,12 +222,12 @@ class Reader(DocumentReaderConfig):
         raise NotImplementedError
 
 
-def test_a_field_that_cannot_be_learned_is_a_fault_of_its_class():
-    faults = "; ".join(faults_of_config_class(Wrong))
-    assert "learned field 'rows' has the type dict; expected str, int, float" in faults
-    assert "learned field 'rows' is not keyword-only" in faults
-    assert "option 'inner', of the class Inner: 'words' is learned; move it" in faults
-    assert faults_of_config_class(Reader) == [
+def test_a_field_that_cannot_be_learned_is_an_error_of_its_class():
+    errors = "; ".join(config_class_errors(Wrong))
+    assert "learned field 'rows' has the type dict; expected str, int, float" in errors
+    assert "learned field 'rows' is not keyword-only" in errors
+    assert "option 'inner', of the class Inner: 'words' is learned; move it" in errors
+    assert config_class_errors(Reader) == [
         "it has learned fields and no settle(): only context encoders and model heads can learn"
     ]
 
@@ -323,7 +323,7 @@ def test_a_user_cannot_type_it_and_sees_where_it_comes_from(scholar, capsys):
 
 def test_a_component_that_learns_passes_its_suite(scholar):
     failed = [
-        (result.name, result.problem)
+        (result.name, result.error)
         for kind in ("context_encoder", "model_head")
         for result in run_suite(suite_for(kind, "scholar", plugins=Plugins([scholar])))
         if not result.passed

@@ -104,7 +104,7 @@ BUILT = "what was learned builds the same encoder"
 def test_faulty_settling_is_caught(config, suite, check, message):
     (found,) = run_suite(type("Suite", (suite,), {"config_class": config}), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error
 
 
 def test_sound_settling_passes():
