@@ -18,7 +18,7 @@ from papermage_core.config.schema import json_schema
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.options import describe_learned, describe_options, config_class_errors
+from papermage_core.plugin.options import config_class_errors, describe_learned, describe_options
 from papermage_core.plugin.spec import ContextEncoderConfig, DocumentReaderConfig, learned, option
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.testing import make_documents, write_jsonl
