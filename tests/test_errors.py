@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from papermage_core.document.faults import LayerNameError, MissingKeyError
+from papermage_core.document.errors import LayerNameError, MissingKeyError
 
 from papermage_core.errors import DataError
 

@@ -179,14 +179,16 @@ class EntityClassificationTrainConfig:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
         return self.sources.get(key, "default")
 
-    def to_yaml(self, plugins: Plugins | None = None, *, annotated: bool = False) -> str:
+    def to_yaml(
+        self, plugins: Plugins | None = None, *, components: ComponentConfigs | None = None, annotated: bool = False
+    ) -> str:
         """Return the whole config, the components' options included, as a file for ``papermage-train -c``.
 
-        ``annotated`` adds to each line where its value was given. What only Python can make (callbacks) is named in a
+        ``components`` are those of the config, where they have been made already. ``annotated`` adds to each line where its value was given. What only Python can make (callbacks) is named in a
         comment.
         """
         values = {name: getattr(self, name) for name in own_options()}
-        for key, component in self.components(plugins).by_key().items():
+        for key, component in (components or self.components(plugins)).by_key().items():
             values[key] = {"name": values[key], **unstructure(component)}
         return to_yaml({**values, **self.lightning}, self.source if annotated else None)
 

@@ -15,12 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from papermage_core import checkpoint
-from papermage_core.config import EntityClassificationTrainConfig, dump
+from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.readers import reader_of
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Scores
+from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import pick_device
@@ -246,8 +247,9 @@ class EntityClassificationTrainer:
 
     def _fit(self, lightning: pl.Trainer, module: EntityModule, resume: Path | None) -> None:
         if self.is_first_process:
-            text = dump.to_yaml(self.config.anchored(), self._components)
-            (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+            text = self.config.anchored().to_yaml(components=self._components)
+            with whole_text_file(self.folder / "config.yaml") as file:
+                file.write(text)
         with quiet_lightning(), interruptible(lightning):
             lightning.fit(module, ckpt_path=resume, weights_only=resume is not None)
 
@@ -280,11 +282,8 @@ class EntityClassificationTrainer:
         calibration = calibrate(record.evaluations["val"], "val") if "val" in record.evaluations else None
         if calibration is not None:
             record = attrs.evolve(record, calibration=calibration.summary)
-        loaded = checkpoint.load(self.checkpoint, plugins=self._plugins)
-        checkpoint.save(
+        checkpoint.update(
             self.checkpoint,
-            loaded.blueprint,
-            loaded.model,
             card=record.card(),
             calibration=None if calibration is None else calibration.to_json(),
             data_fingerprint=fingerprint,
