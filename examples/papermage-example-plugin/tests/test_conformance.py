@@ -1,4 +1,4 @@
-"""The three parts keep to what papermage_core asks of them."""
+"""The parts keep to what papermage_core asks of them."""
 
 from papermage_core.testing import ContextEncoderSuite, ExtensionSuite, ModelHeadSuite
 
@@ -11,6 +11,12 @@ class TestTwoLayers(ModelHeadSuite):
 class TestLetters(ContextEncoderSuite):
     component = "letters"
     options = ({}, {"size": 8, "longest": 5, "width": 0, "window": 4})
+    examples = 8
+
+
+class TestVocabulary(ContextEncoderSuite):
+    component = "vocabulary"
+    options = ({}, {"size": 8, "fewest": 1, "most": 5, "window": 4})
     examples = 8
 
 
