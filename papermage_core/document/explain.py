@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
+from papermage_core.document.characters import has_surrogates
 from papermage_core.document.errors import MissingKeyError, Repair, document_id
 from papermage_core.errors import DataError, nearest
 
@@ -102,6 +104,10 @@ def check_symbols(symbols: Any, has_images: bool, document: str | None) -> str |
 
 def check_metadata_keys(metadata: Mapping[str, Any], lenient: bool) -> list[Repair]:
     """Return the keys of a document's metadata that are no identifiers. Raises DataError for one, when strict."""
+    for key in metadata:
+        if not isinstance(key, str):
+            what = f"a key of `metadata` should be a string, got {kind_of(key)}"
+            raise DataError(what, document=document_id(metadata), value=key, expected="string")
     odd = [key for key in metadata if not key.isidentifier()]
     if odd and not lenient:
         raise DataError(
@@ -126,8 +132,12 @@ def explain_entities(layer: str, layer_json: Any, document: str | None) -> None:
     for i, entity in enumerate(layer_json):
         if not isinstance(entity, dict):
             refuse(i, "an entity should be an object", entity, "object")
-        if not isinstance(entity.get("metadata", {}), dict):
-            refuse(i, "`metadata` should be an object", entity["metadata"], "object")
+        metadata = entity.get("metadata", {})
+        if not isinstance(metadata, dict):
+            refuse(i, "`metadata` should be an object", metadata, "object")
+        for key in (*entity, *metadata):
+            if not isinstance(key, str) or has_surrogates(key):
+                refuse(i, "a key should be a string without surrogates", key, "string")
         for key, numbers in (("spans", 2), ("boxes", 5)):
             rows = entity.get(key, [])
             if not isinstance(rows, (list, tuple)):
@@ -152,8 +162,15 @@ def kind_of(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = ascii(value) if not isinstance(value, (dict, list)) or len(value) < 20 else f"of {len(value)}"
+    if isinstance(value, (dict, list)) and len(value) >= 20:
+        return f"of {len(value)}"
+    text = _shorten.repr(value).encode("ascii", "backslashreplace").decode()
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_shorten = reprlib.Repr()
+_shorten.maxlist = _shorten.maxdict = 20
+_shorten.maxstring = _shorten.maxother = _shorten.maxlong = 100
 
 
 def _reason(line: bytes, exc: Exception) -> str:
