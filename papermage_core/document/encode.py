@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from papermage_core.document.box import Box
+from papermage_core.document.explain import not_finite
 from papermage_core.document.names import (
     EntitiesFieldName,
     ImagesFieldName,
@@ -116,22 +116,9 @@ def _check_part(part: Any, **place: Any) -> None:
         raise DataError("is nested too deep to be written", **place, expected="JSON of ordinary depth") from exc
     except _UNWRITABLE as exc:
         raise DataError(f"cannot be written: {exc}", **place, expected="what JSON has") from exc
-    found = [part]
-    while found:
-        value = found.pop()
-        if isinstance(value, float) and not math.isfinite(value):
-            expected = "a finite number"
-            raise DataError(
-                f"{value} cannot be written: JSON has no such number", **place, value=value, expected=expected
-            )
-        if isinstance(value, dict):
-            found += value.values()
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            found += value
-        elif isinstance(value, (_EntityOut, Box)):
-            found += msgspec.structs.astuple(value)
-        elif isinstance(value, (np.generic, np.ndarray)):
-            found.append(value.tolist())
+    if (number := not_finite(part)) is not None:
+        what = f"{number} cannot be written: JSON has no such number"
+        raise DataError(what, **place, value=number, expected="a finite number")
 
 
 def numpy_value(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import pickle
 import random
 import re
 from pathlib import Path
@@ -195,9 +196,10 @@ PAGE = '{"spans": [[0, 5]], "boxes": [[0, 0, 1, 1, 0]]}'
         ('{"boxes": [[0, 0, 1, 1, -1]]}', "a page that is no page number"),
         ('{"boxes": [[0, 0, 1, 1, 1e30]]}', "a page that is no page number"),
         ('{"boxes": [[0, 0, -1, 1, 0]]}', "negative width or height"),
-        ('{"boxes": [[0, 0, 1e999, 1, 0]]}', "not JSON: .*Number out of range"),
+        ('{"boxes": [[0, 0, 1e999, 1, 0]]}', "layer 'tokens', entity 0: `boxes` has a number that is not finite"),
+        ('{"spans": [[0, 1]]}, {"spans": [[2, -Infinity]]}', "layer 'tokens', entity 1: `spans` has a number"),
         ('{"boxes": [[0, 0, 612, 792, 0]]}', "not points or pixels"),
-        ('{"boxes": [[0, 0, NaN, 1, 0]]}', "JSON has no NaN"),
+        ('{"boxes": [[0, 0, NaN, 1, 0]]}', "layer 'tokens', entity 0: .* JSON has no NaN"),
         ('{"boxes": [[0, 0, 1, 1]]}', "one of `boxes` should be"),
     ],
 )
@@ -226,7 +228,15 @@ def test_each_fault_is_named_with_its_place(token: str, message: str) -> None:
         ('{"symbols": "a", "symbols": "b", "entities": {}}', "key 'symbols' stands twice"),
         ('{"symbols": "a", "entities": {"x": []}, "entities": {}}', "key 'entities' stands twice"),
         ('{"symbols": "a", "metadata": 1, "entities": {}}', "`metadata` should be an object"),
-        ('{"symbols": "\\ud800", "entities": {}}', "not JSON"),
+        (
+            '{"symbols": "\\ud800", "entities": {}}',
+            r"not JSON: half of a pair of surrogates stands alone",
+        ),
+        ('{"symbols": "é", "entities": [}', r"not JSON: expecting value, column 31, near .*ities\": \[}"),
+        ('{"symbols": "a",\n\n "entities": tru}', r"not JSON: expecting value, column 14 of its line 3, near .*tru}"),
+        ('{"symbols": "a\x00"}', "not JSON: invalid control character, column 15"),
+        ('{"symbols": "a", "metadata": {"a": [NaN]}, "entities": {}}', "`metadata` has a number that is not finite"),
+        ('{"symbols": "a", "entities": {"x": [', "stops in the middle, column 37, near .*entities"),
         ("{'symbols': 'a'}", "Python literal"),
         ('{"symbols": "a", "entities": {}, "metadata": {"a": ' + "[" * 10**5 + "]" * 10**5 + "}}", "nested too deep"),
         ('{"symbols": "a", "entities": {}} {}', "not JSON"),
@@ -239,8 +249,34 @@ def test_each_fault_of_a_document_is_named(text: str, message: str) -> None:
 
 def test_strings_of_no_utf8_are_named_by_byte_wherever_they_are() -> None:
     data = json.dumps({"symbols": "abc", "entities": {"x": [{"spans": [[0, 1]], "metadata": {"a": "?"}}]}}).encode()
-    with pytest.raises(DataError, match=rf"byte {data.index(b'?') + 1} is not UTF-8"):
-        Document.from_bytes(data.replace(b"?", b"\xff"))
+    at = data.index(b"?")
+    for before, column in ((b"", at + 1), ("éé".encode(), at + 3)):
+        broken = data.replace(b"?", before + b"\xff")
+        byte = at + len(before) + 1
+        with pytest.raises(DataError, match=rf"byte {byte} is not UTF-8 \(0xff: .*; column {column}, near"):
+            Document.from_bytes(broken)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "a PNG image"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG image"),
+        (b"%PDF-1.7\n%\xe2\xe3", "a PDF"),
+        (gzip.compress(b'{"symbols": "a"}'), "gzip data: give the file a name that ends in .gz"),
+        (b"PK\x03\x04\x14\x00", "a ZIP archive"),
+        (b"PAR1\x15\x04\x15", "a Parquet file"),
+        (pickle.dumps({"symbols": "a"}), "a Python pickle"),
+        ('{"symbols": "a"}'.encode("utf-16"), "UTF-16 text: convert it to UTF-8"),
+        (b'<?xml version="1.0"?>\n<TEI>', "XML or HTML"),
+    ],
+)
+def test_a_file_of_another_kind_is_recognised_by_its_first_bytes(head: bytes, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"^is {kind}"):
+        Document.from_bytes(head)
+    (tmp_path / "odd.jsonl").write_bytes(head)
+    with pytest.raises(DataError, match=f"odd.jsonl, line 1: is {kind}"):
+        DocumentFile(tmp_path / "odd.jsonl")[0]
 
 
 def test_reading_strictly_refuses_what_reading_leniently_lists() -> None:
