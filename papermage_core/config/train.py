@@ -60,7 +60,7 @@ class EntityClassificationTrainConfig:
     encoder: str = option("compact", help="context encoder")
     label_scheme: str = option("bio", help="label scheme")
     head: str = option("linear", help="model head")
-    reader: str = option("jsonl", help="document reader")
+    reader: str | None = option(None, help="document reader; none: by the ending of each file")
     learning_rate: float | None = option(None, help="peak learning rate; none: the encoder's own", gt=0)
     head_learning_rate: float | None = option(
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
@@ -184,11 +184,14 @@ class EntityClassificationTrainConfig:
     ) -> str:
         """Return the whole config, the components' options included, as a file for ``papermage-train -c``.
 
-        ``components`` are those of the config, where they have been made already. ``annotated`` adds to each line where its value was given. What only Python can make (callbacks) is named in a
-        comment.
+        ``components`` are those of the config, where they have been made already. ``annotated`` adds to each line where
+        its value was given. What only Python can make (callbacks) is named in a comment.
         """
         values = {name: getattr(self, name) for name in own_options()}
-        for key, component in (components or self.components(plugins)).by_key().items():
+        components = components or self.components(plugins)
+        if components.reader.options:
+            values["reader"] = {"name": self.reader, **components.reader.options}
+        for key, component in components.by_key().items():
             values[key] = {"name": values[key], **unstructure(component)}
         return to_yaml({**values, **self.lightning}, self.source if annotated else None)
 

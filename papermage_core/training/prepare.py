@@ -28,7 +28,6 @@ from papermage_core.errors import DataError
 from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.plugin.spec import DocumentReader
 
 __all__ = ["Preparation", "Splits", "check_labelled"]
 
@@ -61,7 +60,6 @@ class Preparation:
 
     config: EntityClassificationTrainConfig
     components: ComponentConfigs
-    reader: DocumentReader
     spool: Path
     """Folder for what does not fit in memory and is not kept."""
 
@@ -88,12 +86,11 @@ class Preparation:
 
     def _read(self, paths: tuple[Path, ...], split: str) -> Corpus:
         weights = self.config.weights if split == "train" else ()
-        source = DocumentSource(tuple(paths), self.reader, tuple(weights))
+        source = DocumentSource(tuple(paths), self.components.reader, tuple(weights))
         labelling, needs = self.config.labelling, self.components.encoder.needs
         made_by = {
             "labelling": labelling.to_json(),
             "needs": attrs.asdict(needs),
-            "reader": [self.components.provenance["document_reader"], unstructure(self.components.reader)],
         }
         target = self._target("documents", key_of(source, **made_by) if self.config.cache else None)
         with locked(target):
@@ -210,7 +207,7 @@ def _restored(config_class: type[_Config], text: str) -> _Config:
 
 def _key_of_files(corpus: Corpus) -> Any:
     """Return what tells the contexts of a corpus apart from those of one with the same text and gold."""
-    return [corpus.source.content(), hashlib.sha256(corpus.row.tobytes()).hexdigest()]
+    return [corpus.source.content, hashlib.sha256(corpus.row.tobytes()).hexdigest()]
 
 
 class _TargetStream:

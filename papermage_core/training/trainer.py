@@ -18,7 +18,6 @@ from papermage_core import checkpoint
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
-from papermage_core.data.readers import reader_of
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Scores
 from papermage_core.files import whole_text_file
@@ -93,7 +92,6 @@ class EntityClassificationTrainer:
         prepare = Preparation(
             config=self.config,
             components=self._components,
-            reader=reader_of(self._components.reader),
             spool=self.folder,
         )
         splits = prepare.splits()
@@ -145,7 +143,7 @@ class EntityClassificationTrainer:
             label_fields=self.config.label_field,
             entity_name=self.config.entity_name if "entity_name" in self.config.sources else None,
             context_name=self.config.context_name if "context_name" in self.config.sources else None,
-            reader=reader_of(self._components.reader),
+            reader=self._components.reader,
             batch_size=self.config.batch_size,
             accelerator=self._accelerator,
             plugins=self._plugins,

@@ -37,7 +37,7 @@ NEEDS = ContextNeeds(boxes=True, groups=("rows",), metadata=("font", "size", "od
 
 
 def source(*paths: Path) -> DocumentSource:
-    return DocumentSource(paths, Plugins().config_class("document_reader", "jsonl")().build())
+    return DocumentSource(paths)
 
 
 def task(scheme: str = "bio") -> Task:
