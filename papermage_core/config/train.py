@@ -189,8 +189,8 @@ class EntityClassificationTrainConfig:
         """
         values = {name: getattr(self, name) for name in own_options()}
         components = components or self.components(plugins)
-        if components.reader.options:
-            values["reader"] = {"name": self.reader, **components.reader.options}
+        if components.reader.named is None and components.reader.options:
+            values["reader"] = {"name": None, **components.reader.options}
         for key, component in components.by_key().items():
             values[key] = {"name": values[key], **unstructure(component)}
         return to_yaml({**values, **self.lightning}, self.source if annotated else None)
