@@ -183,7 +183,7 @@ def _parts(value: Any, wanted: OptionType) -> list[Any]:
 def _split(text: str) -> list[str]:
     """Return the parts of ``a,b``, or of the JSON list ``["a,b", "c"]`` for parts that hold a comma."""
     if text.startswith("[") and text.endswith("]"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             parts = json.loads(text)
             if all(isinstance(part, str) for part in parts):
                 return list(parts)
