@@ -6,9 +6,10 @@
       papermage.json      format version; components, options, distributions and versions; labels; checksums
       model.safetensors   the weights
       encoder/            what the encoder saved
+      learned.json        what encoder and heads learned from the training data, where they learn
       README.md           the model card
 
-The folder is written beside its place and moved there when it is whole.
+The folder is written beside its place and swapped in when it is whole: whoever looks sees the old one or the new one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from papermage_core.config.structure import structure, unstructure
-from papermage_core.errors import CheckpointError, PapermageError
+from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.data.labelling import Labelling
+from papermage_core.errors import CheckpointError, ConfigError, PapermageError
+from papermage_core.files import whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.kinds import BY_WORD
 from papermage_core.plugin.manager import Plugins
@@ -34,9 +36,10 @@ from papermage_core.plugin.manager import Plugins
 if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save", "update"]
 
 FORMAT_VERSION = 1
+_LEARNED = "learned.json"
 
 
 @attrs.frozen(eq=False)
@@ -65,26 +68,33 @@ def save(
     """
     from safetensors.torch import save_file
 
-    try:
-        with _replaced(folder) as new:
-            (new / "encoder").mkdir()
-            model.encoder.save(new / "encoder")
-            weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-            save_file(_without_sharing(weights), new / "model.safetensors")
-            (new / "README.md").write_text(card, encoding="utf-8")
-            content = {
-                "format_version": FORMAT_VERSION,
-                **_describe(blueprint),
-                "calibration": calibration,
-                **facts,
-                "checksums": {str(p.relative_to(new).as_posix()): _sha256(p) for p in _files(new)},
-            }
-            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-            (new / "papermage.json").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write the checkpoint {folder}: {error.strerror or error}. What was there before is unchanged"
-        ) from error
+    with _replaced(folder) as new:
+        (new / "encoder").mkdir()
+        model.encoder.save(new / "encoder")
+        _write_learned(new, blueprint)
+        weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+        save_file(_without_sharing(weights), new / "model.safetensors")
+        (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+        content = {"format_version": FORMAT_VERSION, **_describe(blueprint), "calibration": calibration, **facts}
+        checksums = {path.relative_to(new).as_posix(): _sha256(path) for path in _files(new)}
+        _write_json(new, {**content, "checksums": checksums})
+
+
+def update(folder: Path, *, card: str | None = None, **facts: Any) -> None:
+    """Replace facts in ``papermage.json``, and the model card if one is given; the weights are not touched.
+
+    Whole or not at all, as in `save`. Raises CheckpointError where the folder is no checkpoint or cannot be written.
+    """
+    content = read_json(folder)
+    with _replaced(folder) as new:
+        shutil.copytree(folder, new, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+        (new / "papermage.json").unlink()
+        if card is not None:
+            (new / "README.md").unlink(missing_ok=True)
+            (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
+            content["checksums"]["README.md"] = _sha256(new / "README.md")
+        checksums = content.pop("checksums")
+        _write_json(new, {**content, **facts, "checksums": checksums})
 
 
 def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None) -> Checkpoint:
@@ -103,7 +113,7 @@ def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None
             raise CheckpointError(f"{folder} lacks the file {name}; copy the whole folder again")
         if name != "README.md" and _sha256(path) != recorded:
             raise CheckpointError(f"{path} is damaged: its checksum is not the recorded one; copy the folder again")
-    blueprint = _restore(facts, plugins or Plugins())
+    blueprint = _with_learned(folder, facts, _restore(facts, plugins or Plugins()))
     model: EntityModel = blueprint.build_model(folder / "encoder")
     weights = load_file(folder / "model.safetensors", device=str(device))
     missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -149,13 +159,10 @@ def _describe(blueprint: Blueprint) -> dict[str, Any]:
         "encoder": component("encoder", blueprint.encoder),
         "scheme": component("scheme", blueprint.scheme),
         "tasks": [
-            {"fields": list(task.fields), "labels": list(task.labels), "head": component("head", task.head)}
+            {"label_field": list(task.label_field), "labels": list(task.labels), "head": component("head", task.head)}
             for task in blueprint.tasks
         ],
-        "entity_name": blueprint.entity_name,
-        "context_name": blueprint.context_name,
-        "label_attribute": blueprint.label_attribute,
-        "overlap_policy": blueprint.overlap_policy,
+        "labelling": blueprint.labelling.to_json(),
         "stride": blueprint.stride,
     }
 
@@ -176,14 +183,13 @@ def _restore(facts: Mapping[str, Any], plugins: Plugins) -> Blueprint:
             scheme=component("scheme", facts["scheme"]),
             tasks=tuple(
                 TaskBlueprint(
-                    fields=tuple(task["fields"]), labels=tuple(task["labels"]), head=component("head", task["head"])
+                    label_field=tuple(task["label_field"]),
+                    labels=tuple(task["labels"]),
+                    head=component("head", task["head"]),
                 )
                 for task in facts["tasks"]
             ),
-            entity_name=facts["entity_name"],
-            context_name=facts["context_name"],
-            label_attribute=facts["label_attribute"],
-            overlap_policy=facts["overlap_policy"],
+            labelling=Labelling.from_json(facts["labelling"]),
             stride=facts["stride"],
             sources=sources,
         )
@@ -194,6 +200,31 @@ def _restore(facts: Mapping[str, Any], plugins: Plugins) -> Blueprint:
             raise
         raise CheckpointError(
             f"the checkpoint's options do not fit the installed components: {error}. "
+            f"Install the versions that it was trained with: {_versions(facts)}"
+        ) from error
+
+
+def _write_learned(folder: Path, blueprint: Blueprint) -> None:
+    heads = [learned_values(task.head) for task in blueprint.tasks]
+    learned = {"encoder": learned_values(blueprint.encoder), "heads": heads}
+    if learned["encoder"] or any(heads):
+        (folder / _LEARNED).write_text(json.dumps(learned, allow_nan=False), encoding="utf-8")
+
+
+def _with_learned(folder: Path, facts: Mapping[str, Any], blueprint: Blueprint) -> Blueprint:
+    if _LEARNED not in facts["checksums"]:
+        return blueprint
+    try:
+        learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"))
+        heads = zip(blueprint.tasks, learned["heads"], strict=True)
+        return attrs.evolve(
+            blueprint,
+            encoder=with_learned(blueprint.encoder, learned["encoder"]),
+            tasks=tuple(attrs.evolve(task, head=with_learned(task.head, values)) for task, values in heads),
+        )
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / _LEARNED} does not fit the installed components: {error}. "
             f"Install the versions that it was trained with: {_versions(facts)}"
         ) from error
 
@@ -231,31 +262,26 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _write_json(folder: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "papermage.json").write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file a second name, or copy it where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
     """Give a new folder that takes the place of ``folder`` when the block ends well, and is gone when it does not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        new.chmod(0o777 & ~_umask())
-        yield new
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.rename(old / folder.name)
-            try:
-                new.rename(folder)
-            except OSError:
-                (old / folder.name).rename(folder)
-                raise
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
-        else:
-            new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with whole_folder(folder) as new:
+            yield new
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write the checkpoint {folder}: {error.strerror or error}. What was there before is unchanged"
+        ) from error

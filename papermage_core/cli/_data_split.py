@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from papermage_core.data.digest import text_digest
 from papermage_core.data.readers import STDIN, iter_documents
+from papermage_core.data.units import text_digest
 from papermage_core.errors import DataError
 from papermage_core.files import whole_file
 from papermage_core.plugin.spec import DocumentReader

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from papermage_core.data.readers import LocatedDocument, iter_documents
+from papermage_core.data.readers import iter_documents
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
-from papermage_core.plugin.spec import DocumentReader
+from papermage_core.plugin.spec import DocumentReader, LocatedDocument
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import View

@@ -127,7 +127,7 @@ def _add_command(
     parser.set_defaults(body=body)
 
 
-def _read(cls: type[Options], arguments: argparse.Namespace, **reader_options: Any) -> tuple[Options, DocumentReader]:
+def _read(cls: type[Options], arguments: argparse.Namespace) -> tuple[Options, DocumentReader]:
     """Return the options and the reader; a word without ``=`` is a path."""
     paths = [word for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
@@ -136,10 +136,7 @@ def _read(cls: type[Options], arguments: argparse.Namespace, **reader_options: A
     options, of_reader = read_options(cls, overrides)
     from papermage_core.plugin.manager import Plugins
 
-    plugins = Plugins(options.plugins_path)
-    known = {field.name for field in attrs.fields(plugins.config_class("document_reader", options.reader))}
-    given = {key: value for key, value in reader_options.items() if key in known}
-    return options, build_reader(options.reader, given | of_reader, plugins)
+    return options, build_reader(options.reader, of_reader, Plugins(options.plugins_path))
 
 
 # Commands ------------------------------------------------------------------------------------------------------------
@@ -148,7 +145,7 @@ def _read(cls: type[Options], arguments: argparse.Namespace, **reader_options: A
 def _check(arguments: argparse.Namespace) -> int:
     from papermage_core.cli._data_check import check, describe
 
-    options, reader = _read(Check, arguments, on_error="collect")
+    options, reader = _read(Check, arguments)
     found = check(options, reader)
     say(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if arguments.json else describe(found))
     return DataError.exit_code if found.faults else 0

@@ -25,10 +25,10 @@ class Options:
 
     model_name_or_path: str = option(help="the checkpoint folder")
     data_path: tuple[str, ...] = option(("-",), help="documents: files, folders, globs, or - for standard input")
-    output_path: str = option("-", help="file to write, .gz compressed; - for standard output")
+    output_path: str = option("-", help="file to write, compressed as its name says; - for standard output")
     layer_name: str = option("predictions", help="layer to put the entities in")
     layer_per_label: bool = option(False, help="put each label's entities in a layer of its name instead")
-    overwrite: bool = option(False, help="replace layers of these names that documents have already")
+    overwrite: bool = option(False, help="replace the file, and layers of these names, that are there already")
     merge: bool = option(True, help="whole entities; no: one entity for each unit, with its tag")
     min_score: float | None = option(
         None, help="leave out entities scored below; with merge=no every unit stays", ge=0, le=1
@@ -58,9 +58,16 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.plugin.manager import Plugins
 
     reader = build_reader(options.reader, of_reader, Plugins(options.plugins_path))
-    from papermage_core.prediction.files import Layers, annotate_files
+    from papermage_core.prediction.files import Layers, annotate_files, check_output_path
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
+    check_output_path(
+        options.output_path,
+        options.data_path,
+        options.model_name_or_path,
+        reader=reader,
+        overwrite=options.overwrite,
+    )
     if options.num_threads is not None:
         import torch
 

@@ -14,6 +14,7 @@ from papermage_core.config.components import ComponentConfigs, build_components
 from papermage_core.config.dump import to_yaml
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import Given, from_mapping
+from papermage_core.config.labelling import Labelling
 from papermage_core.config.lightning import trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
 from papermage_core.config.naming import as_texts, cache_folder, folder_name
@@ -80,6 +81,10 @@ class EntityClassificationTrainConfig:
     seed: int = option(470, help="of all randomness", ge=0, le=2**32 - 1)
     resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
+    num_workers: int | None = option(
+        None, help="processes that prepare documents; none: as many as cores where the data are large", ge=0
+    )
+    batch_tokens: int | None = option(None, help="most units in a batch, padding counted; none: no such limit", ge=1)
     cache: bool = option(True, help="keep features on disk between runs")
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
     offline: bool = option(False, help="use no network")
@@ -152,6 +157,22 @@ class EntityClassificationTrainConfig:
             plugins=plugins,
             labels=self.label_field,
             sources=self.sources,
+        )
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How often the documents of each data_path are trained on in an epoch."""
+        return ()
+
+    @property
+    def labelling(self) -> Labelling:
+        """Which layers are gold, and what of documents is read."""
+        return Labelling(
+            label_field=self.label_field,
+            entity_name=self.entity_name,
+            context_name=self.context_name,
+            label_attribute=self.label_attribute,
+            overlap_policy=self.overlap_policy,
         )
 
     def source(self, key: str) -> str:

@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 import glob
-import gzip
+import inspect
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
-
-import attrs
+from typing import Any
 
 from papermage_core.errors import DataError, PluginError
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
 
-if TYPE_CHECKING:
-    from papermage_core.document import Document
-    from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig
-
-__all__ = ["LocatedDocument", "LocatingReader", "expand_paths", "iter_documents", "open_bytes", "reader_of"]
+__all__ = ["OnError", "expand_paths", "iter_documents", "reader_of"]
 
 STDIN = "-"
 _JSONL = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
-
-@attrs.frozen(eq=False)
-class LocatedDocument:
-    """A document and where it was read."""
-
-    document: Document
-    path: Path
-    line: int | None
-    """Counted from 1, blank lines included; None where the reader does not tell."""
-
-
-@runtime_checkable
-class LocatingReader(Protocol):
-    """A reader that tells the line of each document, and may list the faults it passed over in ``faults``."""
-
-    def read_located(self, path: Path) -> Iterator[tuple[int | None, Document]]:
-        """Yield pairs of line and document."""
-        ...
+OnError = Callable[[DataError], None]
 
 
 def reader_of(config: DocumentReaderConfig) -> DocumentReader:
@@ -54,54 +31,90 @@ class _ConfiguredReader:
 
     def __init__(self, config: DocumentReaderConfig) -> None:
         self.suffixes = config.suffixes or _JSONL
-        self._reader = config.build()
-
-    @property
-    def faults(self) -> list[DataError]:
-        """The faults that the reader passed over."""
-        return getattr(self._reader, "faults", [])
-
-    def read(self, path: Path) -> Iterator[Document]:
-        """Yield the documents of a file."""
-        return self._reader.read(path)
-
-    def read_located(self, path: Path) -> Iterator[tuple[int | None, Document]]:
-        """Yield pairs of line, where the reader tells it, and document."""
-        if isinstance(self._reader, LocatingReader):
-            return self._reader.read_located(path)
-        return ((None, document) for document in self._reader.read(path))
+        self.read: Any = config.build().read
 
 
-def iter_documents(paths: str | Path | Sequence[str | Path], *, reader: DocumentReader) -> Iterator[LocatedDocument]:
+def iter_documents(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    reader: DocumentReader,
+    on_error: OnError | None = None,
+    first: int = 0,
+    every: int = 1,
+) -> Iterator[LocatedDocument]:
     """Yield the documents of all files, lazily, in the order of the paths; folders and globs by name.
 
     A path may be a file, a folder (its files with the reader's ``suffixes``, JSON Lines if it has none), a glob, or
     ``-`` for stdin; a string may hold several with commas between. Raises DataError, before anything is read, for a
     path that is not there and a folder without such files; and for what the reader refuses, with the reader to name
-    instead if the ending of the file is another's.
+    instead if the ending of the file is another's. With ``on_error``, what the reader refuses is handed over, and
+    reading goes on with the next document, or where the format does not allow that, with the next file.
+
+    With ``first`` and ``every``, only documents number ``first``, ``first + every``, … are given, counted from 0 over
+    all files together, those that cannot be read included; the others are passed over as cheaply as the format allows.
     """
-    for path in expand_paths(paths, suffixes=getattr(reader, "suffixes", _JSONL)):
-        known = len(_faults(reader))
+    files = expand_paths(paths, suffixes=getattr(reader, "suffixes", _JSONL))
+    return _documents(files, reader, on_error, first, every)
+
+
+def _documents(
+    files: Sequence[Path], reader: DocumentReader, on_error: OnError | None, first: int, every: int
+) -> Iterator[LocatedDocument]:
+    count = 0
+    for path in files:
+        ahead = first - count if count < first else (first - count) % every
+        count += yield from _read(path, reader, on_error, ahead, every)
+
+
+def _read(
+    path: Path, reader: DocumentReader, on_error: OnError | None, first: int, every: int
+) -> Generator[LocatedDocument, None, int]:
+    """Yield the chosen documents of a file; return how many there are. What the reader does not know is done here."""
+    takes = inspect.signature(reader.read).parameters
+    shares = "first" in takes and "every" in takes
+    count = reported = 0
+
+    def wanted() -> bool:
+        return shares or (count >= first and (count - first) % every == 0)
+
+    def report(error: DataError) -> None:
+        nonlocal count, reported
+        if wanted():
+            if not reported:
+                error = error.replace(message=_other_reader(path, reader) + error.message)
+            reported += 1
+            error = error if error.path is not None else error.replace(path=path)
+            if on_error is None:
+                raise error
+            on_error(error)
+        count += 1
+
+    arguments: dict[str, Any] = {"first": first, "every": every} if shares else {}
+    if on_error is not None and "on_error" in takes:
+        arguments["on_error"] = report
+    documents: Iterator[Any] = iter(reader.read(path, **arguments))
+    while True:
         try:
-            yield from _located(path, reader)
+            found = next(documents)
+        except StopIteration as done:
+            return _count(done.value, reader) if shares and (first, every) != (0, 1) else count
         except DataError as exc:
-            exc.message = _other_reader(path, reader) + exc.message
-            raise
-        for fault in _faults(reader)[known : known + 1]:
-            fault.message = _other_reader(path, reader) + fault.message
+            report(exc)
+        except (OSError, UnicodeDecodeError) as exc:
+            report(DataError(f"cannot read this file: {getattr(exc, 'strerror', None) or exc}"))
+        else:
+            if wanted():
+                yield found if isinstance(found, LocatedDocument) else LocatedDocument(found, path)
+            count += 1
 
 
-def _faults(reader: DocumentReader) -> Sequence[DataError]:
-    return getattr(reader, "faults", ())
-
-
-def _located(path: Path, reader: DocumentReader) -> Iterator[LocatedDocument]:
-    if isinstance(reader, LocatingReader):
-        for line, document in reader.read_located(path):
-            yield LocatedDocument(document, path, line)
-    else:
-        for document in reader.read(path):
-            yield LocatedDocument(document, path, None)
+def _count(returned: object, reader: DocumentReader) -> int:
+    if isinstance(returned, int):
+        return returned
+    raise PluginError(
+        f"the reader {type(reader).__name__} takes 'first' and 'every', and its read does not return how many "
+        "documents the file holds"
+    )
 
 
 def _other_reader(path: Path, reader: DocumentReader) -> str:
@@ -162,32 +175,3 @@ def _in_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:
         endings = ", ".join(suffixes)
         raise DataError(f"no file in this folder ends in {endings}", path=folder, expected=endings)
     return files
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """Return a file open for reading, decompressed where its name ends in ``.gz`` or ``.zst``; ``-`` is stdin.
-
-    Raises DataError for a file that cannot be opened.
-    """
-    if str(path) == STDIN:
-        return sys.stdin.buffer
-    try:
-        if path.name.endswith(".gz"):
-            return gzip.open(path, "rb")  # type: ignore[return-value]
-        if path.name.endswith(".zst"):
-            return _open_zst(path)
-        return path.open("rb")
-    except OSError as exc:
-        raise DataError(f"cannot read this file: {exc.strerror or exc}", path=path) from exc
-
-
-def _open_zst(path: Path) -> IO[bytes]:
-    try:
-        import zstandard
-    except ImportError as exc:
-        needs = "reading .zst files needs zstandard: pip install 'papermage_core[zstd]'"
-        raise DataError(needs, path=path) from exc
-    import io
-
-    handle = path.open("rb")
-    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(handle, read_across_frames=True, closefd=True))

@@ -17,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from papermage_core.document.cuts import Cuts, cut_layers
 from papermage_core.document.encode import numpy_value
+from papermage_core.document.errors import Repair, document_id
 from papermage_core.document.explain import (
     check_keys_stand_once,
     check_metadata_keys,
@@ -27,7 +28,6 @@ from papermage_core.document.explain import (
     need_key,
     parse,
 )
-from papermage_core.document.faults import Repair, document_id
 from papermage_core.document.image import Image
 from papermage_core.document.layer import Layer
 from papermage_core.document.names import (

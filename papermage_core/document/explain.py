@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from papermage_core.document.faults import MissingKeyError, Repair, document_id
+from papermage_core.document.errors import MissingKeyError, Repair, document_id
 from papermage_core.errors import DataError, nearest
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
+from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.testing.checks import fail, require
 from papermage_core.testing.component import ComponentSuite
 
@@ -32,21 +33,22 @@ class DocumentReaderSuite(ComponentSuite):
             require(isinstance(found, Iterator), f"read returned {type(found).__name__}", "yield the documents")
             read = list(found)
             require(read, f"no document was found in {path.name}", "yield what the file holds")
-            for document in read:
-                require(isinstance(document, Document), f"read gave {document!r}", "yield papermage_core.Document")
+            for given in read:
+                document = _document(given)
+                require(isinstance(document, Document), f"read gave {given!r}", "yield papermage_core.Document")
 
     def test_documents_can_be_written_and_read_again(self) -> None:
         """What is read is a whole document: JSON takes it and gives it back."""
         for reader, path in self._readings(self.samples):
-            for document in reader.read(path):
-                written = document.to_json()
+            for given in reader.read(path):
+                written = _document(given).to_json()
                 same = Document.from_json(written, lenient=False).to_json() == written
                 require(same, f"a document of {path.name} differs after writing it", "make layers and spans sound")
 
     def test_reading_twice_gives_the_same(self) -> None:
         """The reader keeps nothing from one file to the next."""
         for reader, path in self._readings(self.samples):
-            first, second = ([document.to_json() for document in reader.read(path)] for _ in range(2))
+            first, second = ([_document(given).to_json() for given in reader.read(path)] for _ in range(2))
             require(first == second, f"{path.name} gave other documents the second time", "keep no state in the reader")
 
     def test_a_broken_file_is_refused_by_its_name(self) -> None:
@@ -75,6 +77,10 @@ class DocumentReaderSuite(ComponentSuite):
                 require(callable(getattr(reader, "read", None)), f"build returned {reader!r}", "give it a read(path)")
                 for path in paths:
                     yield reader, path
+
+
+def _document(given: Any) -> Any:
+    return given.document if isinstance(given, LocatedDocument) else given
 
 
 @contextmanager

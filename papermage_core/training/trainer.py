@@ -5,40 +5,40 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 
 from papermage_core import checkpoint
-from papermage_core.config import EntityClassificationTrainConfig
-from papermage_core.config.naming import cache_folder
-from papermage_core.config.structure import unstructure
-from papermage_core.data.cache import FeatureCache
-from papermage_core.data.corpus import Corpus, make_corpus
-from papermage_core.data.pieces import make_pieces, training_pieces, whole_targets
+from papermage_core.config import EntityClassificationTrainConfig, dump
+from papermage_core.data.batches import BatchLimits
+from papermage_core.data.corpus import Corpus
 from papermage_core.data.readers import reader_of
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Scores
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.model.inference import BatchLimits, pick_device
+from papermage_core.model.inference import pick_device
 from papermage_core.plugin.manager import Plugins
 from papermage_core.training.callbacks import History, KeepBest, SaveLast
 from papermage_core.training.evaluate import evaluate_checkpoint, evaluate_model
 from papermage_core.training.lightning import interruptible, make_trainer, quiet_lightning
-from papermage_core.training.module import EntityModule, Optimisation, Pieces, Score
-from papermage_core.training.prepare import fingerprint, make_blueprint, read_splits
-from papermage_core.training.record import RunRecord, write_results
-from papermage_core.training.scoring import Evaluation, calibrate, score_corpus
+from papermage_core.training.module import EntityModule, Optimisation, Predictions, Validation
+from papermage_core.training.prepare import Preparation, Splits
+from papermage_core.training.record import RunRecord, SplitCounts, write_results
+from papermage_core.training.scoring import Evaluation, adjusts, calibrate
 
 __all__ = ["EntityClassificationTrainer", "RunResult"]
 
 _log = logging.getLogger(__name__)
 _HEAD_LEARNING_RATE = 1e-3
 _LONGEST = 4
-"""How many batches' cost a context may have in training before it is cut in pieces."""
+"""How many batches' cost a context may have in training before it is cut."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,27 +89,37 @@ class EntityClassificationTrainer:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
         resume = self._resumed()
         lightning, history, best = self._lightning()
-        splits = read_splits(self.config, self._components.encoder.needs, reader_of(self._components.reader))
+        prepare = Preparation(
+            config=self.config,
+            components=self._components,
+            reader=reader_of(self._components.reader),
+            spool=self.folder,
+        )
+        splits = prepare.splits()
         pl.seed_everything(self.config.seed, workers=True, verbose=False)
-        blueprint, train = make_blueprint(self.config, self._components, splits)
-        corpora = {"train": train} | {
-            name: make_corpus(documents, blueprint.build_tasks(), splits.issues[name], blueprint.overlap_policy)
-            for name, documents in (("val", splits.val), ("test", splits.test))
-            if documents
-        }
+        blueprint = prepare.blueprint(splits)
+        module = self._module(prepare, blueprint, splits)
         for name, issues in splits.issues.items():
             for line in issues.lines():
                 _log.warning("%s: %s", name, line)
-        module = self._module(blueprint, corpora)
         self._fit(lightning, module, resume)
         if not best.saved:
             raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
         if not self.is_first_process:
             torch.distributed.barrier()  # until the first process has written everything
             return self._result()
-        evaluations = self._evaluate(corpora)
+        evaluations = self._evaluate(splits)
         seconds = time.perf_counter() - start
-        self._write(RunRecord(self.config, blueprint, splits, evaluations, history.rows, seconds=seconds))
+        record = RunRecord(
+            config=self.config,
+            blueprint=blueprint,
+            counts={name: SplitCounts.of(corpus) for name, corpus in splits.items()},
+            issues=splits.issues,
+            evaluations=evaluations,
+            history=history.rows,
+            seconds=seconds,
+        )
+        self._write(record, splits.train.content())
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         return self._result()
@@ -141,7 +151,14 @@ class EntityClassificationTrainer:
             extensions=self._extensions,
         )
         seconds = time.perf_counter() - start
-        record = RunRecord(self.config, found.blueprint, found.splits, {"eval": found.evaluation}, seconds=seconds)
+        record = RunRecord(
+            config=self.config,
+            blueprint=found.blueprint,
+            counts={"test": SplitCounts(counts=found.evaluation.counts, labels=found.evaluation.entities)},
+            issues={"eval": found.issues},
+            evaluations={"eval": found.evaluation},
+            seconds=seconds,
+        )
         write_results(self.folder, record)
         return RunResult(folder=self.folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
 
@@ -167,41 +184,36 @@ class EntityClassificationTrainer:
             raise ConfigError(f"resume: there is no {path}; a run can be resumed once its first epoch is done")
         return path
 
-    def _module(self, blueprint: Blueprint, corpora: dict[str, Corpus]) -> EntityModule:
-        model: EntityModel = blueprint.build_model()
-        limits = BatchLimits.of(blueprint.encoder, self.config.batch_size)
-        train, val = corpora["train"], corpora.get("val")
-        cache = self._cache(blueprint)
-        pieces = make_pieces(model.encoder, train.contexts, blueprint.stride, cache)
-        val_pieces = score = None
-        if val is not None:
-            found = make_pieces(model.encoder, val.contexts, blueprint.stride, cache)
-            val_pieces = Pieces(found, whole_targets(val))
-            score = self._score(blueprint, val)
+    def _module(self, prepare: Preparation, blueprint: Blueprint, splits: Splits) -> EntityModule:
+        model = blueprint.build_model()
+        limits = BatchLimits.of(blueprint.encoder, self.config.batch_size, self.config.batch_tokens)
+        most = _LONGEST * limits.cost
+        train = prepare.examples(splits.train, blueprint, model, splits.issues["train"], most)
+        val = None
+        if splits.val is not None:
+            examples = prepare.examples(splits.val, blueprint, model, splits.issues["val"])
+            score = self._score(blueprint, model, splits.val)
+            val = Validation(corpus=splits.val, examples=examples, score=score)
         return EntityModule(
             blueprint,
             model,
-            train=Pieces(*training_pieces(train, pieces, _LONGEST * limits.cost)),
-            val=val_pieces,
+            train=train,
+            chosen=_weighted(splits.train, train.document, self.config.seed),
+            val=val,
             limits=limits,
             optimisation=self._optimisation(blueprint),
             seed=self.config.seed,
-            score=score,
-            fingerprint=fingerprint(train.documents),
+            fingerprint=splits.train.content(),
         )
 
-    def _cache(self, blueprint: Blueprint) -> FeatureCache | None:
-        if not self.config.cache:
-            return None
-        made_by = {**blueprint.sources["context_encoder"], "options": unstructure(blueprint.encoder)}
-        return FeatureCache(cache_folder() / "features", made_by)
+    def _score(self, blueprint: Blueprint, model: EntityModel, val: Corpus) -> Callable[[Predictions], Scores]:
+        """Return how to score a validation; extensions that look at predictions get the documents, read once more."""
+        if not adjusts(self._extensions):
+            return lambda predictions: predictions.scores(blueprint.labels)
 
-    def _score(self, blueprint: Blueprint, val: Corpus) -> Score:
-        labels = [label for task in blueprint.tasks for label in task.labels]
-
-        def score(decoded: object) -> dict[str, float]:
-            scores = score_corpus(val, decoded, labels, self._extensions)  # type: ignore[arg-type]
-            return {"f1": scores.f1, "precision": scores.precision, "recall": scores.recall}
+        def score(predictions: Predictions) -> Scores:
+            documents = val.parsed(keep=True)
+            return evaluate_model(model, blueprint, documents, self.config.batch_size, self._extensions).scores
 
         return score
 
@@ -234,23 +246,26 @@ class EntityClassificationTrainer:
 
     def _fit(self, lightning: pl.Trainer, module: EntityModule, resume: Path | None) -> None:
         if self.is_first_process:
-            text = self.config.anchored().to_yaml(self._plugins)
+            text = dump.to_yaml(self.config.anchored(), self._components)
             (self.folder / "config.yaml").write_text(text, encoding="utf-8")
         with quiet_lightning(), interruptible(lightning):
             lightning.fit(module, ckpt_path=resume, weights_only=resume is not None)
 
-    def _evaluate(self, corpora: dict[str, Corpus]) -> dict[str, Evaluation]:
+    def _evaluate(self, splits: Splits) -> dict[str, Evaluation]:
         """Return how the best model, as it was saved, does on what it did not see; else on what it saw."""
         loaded = checkpoint.load(self.checkpoint, pick_device(self._accelerator), self._plugins)
-        splits = [name for name in corpora if name != "train"]
-        if not splits:
-            _log.warning("no validation or test data: the scores are those on the training data, which flatter")
-            splits = ["train"]
+        chosen = {name: corpus for name, corpus in splits.items() if name != "train"}
+        if not chosen:
+            _log.warning("no validation or test data: the scores are those on the training data, and so optimistic")
+            chosen = {"train": splits.train}
         found: dict[str, Evaluation] = {}
-        for name in splits:
+        for name, corpus in chosen.items():
+            documents = corpus.parsed(keep=adjusts(self._extensions))
             found[name] = evaluate_model(
-                loaded.model, loaded.blueprint, corpora[name], self.config.batch_size, self._extensions
+                loaded.model, loaded.blueprint, documents, self.config.batch_size, self._extensions
             )
+            if name == "test":
+                splits.issues[name].merge([found[name].issues])
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
         return found
 
@@ -261,7 +276,7 @@ class EntityClassificationTrainer:
             folder=self.folder, checkpoint=self.checkpoint, split=split, scores=Scores.from_json(scores[split])
         )
 
-    def _write(self, record: RunRecord) -> None:
+    def _write(self, record: RunRecord, fingerprint: str) -> None:
         calibration = calibrate(record.evaluations["val"], "val") if "val" in record.evaluations else None
         if calibration is not None:
             record = attrs.evolve(record, calibration=calibration.summary)
@@ -272,8 +287,21 @@ class EntityClassificationTrainer:
             loaded.model,
             card=record.card(),
             calibration=None if calibration is None else calibration.to_json(),
-            data_fingerprint=fingerprint(record.splits.train),
+            data_fingerprint=fingerprint,
             scores={name: found.scores.to_json() for name, found in record.evaluations.items()},
             versions=record.versions,
         )
         write_results(self.folder, record)
+
+
+def _weighted(corpus: Corpus, document: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:
+    """Return the examples of an epoch, each as often as its document's weight says; None for each once.
+
+    The part of a weight below 1 is the share of the examples that stand once more, chosen by the seed.
+    """
+    weight = corpus.weight[corpus.row][document]
+    if (weight == 1).all():
+        return None
+    times = np.floor(weight).astype(np.int64)
+    times += np.random.default_rng((seed, 1)).random(len(weight)) < weight - times
+    return np.repeat(np.arange(len(weight)), times)

@@ -11,7 +11,7 @@ import pytest
 
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ComponentHooks, Context, Decoded, ExtensionHooks, UnitSpan
+from papermage_core.plugin.spec import ComponentHooks, Context, ExtensionHooks, HeadOutput, UnitSpan
 from papermage_core.testing import make_documents, write_jsonl
 from papermage_core.testing.runner import run_suite, suite_for
 
@@ -49,7 +49,8 @@ def one_line(text: str) -> str:
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_has_a_page_with_its_signature_and_contract(hook):
     page = one_line(text_of(PAGES / "hooks" / f"{hook}.md"))
-    arguments = [name for name in inspect.signature(HOOKS[hook]).parameters if name != "self"]
+    deprecated = HOOKS[hook].papermage_spec["warn_on_impl_args"] or {}
+    arguments = [name for name in inspect.signature(HOOKS[hook]).parameters if name not in {"self", *deprecated}]
     contract = one_line((inspect.getdoc(HOOKS[hook]) or "").partition("\n\n")[0])
     assert f"`{hook}({', '.join(arguments)})`: {contract}" in page
     assert f"`{KINDS[KIND_OF.get(hook, 'extension')].group}`" in page
@@ -107,10 +108,10 @@ def test_the_example_of_a_life_cycle_hook_passes_the_suite(hook, tmp_path):
 
 def test_the_veto_of_the_example_works(tmp_path):
     extensions = Plugins([example_file("papermage_adjust_predictions", tmp_path)]).extensions(["example"])
-    spans = [UnitSpan(0, 1, "X", score=0.4), UnitSpan(1, 2, "X", score=0.6)]
-    decoded = Decoded(spans, np.array([1, 1]), np.array([0.4, 0.6], np.float32), ("O", "X"))
+    spans = [UnitSpan.of("X", 0, 1, score=0.4), UnitSpan.of("X", 1, 2, score=0.6)]
+    output = HeadOutput(spans, np.array([1, 1]), np.array([0.4, 0.6], np.float32), ("O", "X"))
     context = Context(words=["a", "b"], space_before=np.ones(2, bool))
-    assert extensions.papermage_adjust_predictions(None, context, decoded).spans == spans[1:]
+    assert extensions.papermage_adjust_predictions(None, context, output).spans == spans[1:]
 
 
 def test_the_head_of_the_tutorial_passes_the_suite_and_fails_without_its_mask(tmp_path):

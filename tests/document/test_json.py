@@ -282,7 +282,8 @@ def documents_of(path: Path) -> list[bytes]:
 
 
 def files_of(corpora: Path) -> list[Path]:
-    return [p for p in sorted(corpora.glob("*/*.json*")) if p.parent.name != "hostile" and "train" not in p.name] + [
+    others = ("hostile", "formats")  # broken documents; files of other formats
+    return [p for p in sorted(corpora.glob("*/*.json*")) if p.parent.name not in others and "train" not in p.name] + [
         corpora / "papermage_docs" / "predictor_training_docs.jsonl",
         corpora / "papermage_docs" / "predictor_training_docs_tiny.jsonl",
     ]

@@ -14,7 +14,7 @@ import pytest
 from papermage_core.cli.plugins import main
 from papermage_core.errors import PluginError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ModelHeadConfig
+from papermage_core.plugin.spec import API_VERSION, ModelHeadConfig
 
 GROUP = "papermage.model_head"
 
@@ -248,8 +248,9 @@ def test_a_malformed_api_version_is_refused(install, head_source, version):
     assert "expected a whole number from 1" in message
 
 
-def test_a_plugin_for_this_api_loads(install, head_source):
-    install("a", {GROUP: {"acme": "acme_heads"}}, acme_heads=head_source + "\npapermage_api_version = 1\n")
+@pytest.mark.parametrize("version", range(1, API_VERSION + 1))
+def test_a_plugin_for_this_api_or_an_older_one_loads(install, head_source, version):
+    install("a", {GROUP: {"acme": "acme_heads"}}, acme_heads=f"{head_source}\npapermage_api_version = {version}\n")
     assert Plugins().config_class("model_head", "acme")().hidden == 8
 
 

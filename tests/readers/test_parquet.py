@@ -16,7 +16,7 @@ from papermage_core.testing import DocumentReaderSuite
 
 pytest.importorskip("pyarrow")
 
-from papermage_readers.parquet import ParquetReaderConfig, write_parquet
+from papermage_formats.parquet import ParquetReaderConfig, write_parquet
 
 
 def plain(i: int) -> dict[str, Any]:
@@ -76,9 +76,9 @@ def test_broken_rows_and_other_tables_are_named(tmp_path: Path) -> None:
     pq.write_table(
         pa.Table.from_pylist([row, row | {"metadata": "{"}, row | {"layers": []}, row | {"others": None}], schema), path
     )
-    reader = ParquetReaderConfig(on_error="collect").build()
-    assert len(list(reader.read(path))) == 1
-    assert [fault.line for fault in reader.faults] == [1, 2, 4]
+    reader, errors = ParquetReaderConfig().build(), []
+    assert len(list(reader.read(path, errors.append))) == 1
+    assert [error.line for error in errors] == [1, 2, 4]
     pq.write_table(pa.table({"text": ["a"]}), path)
     with pytest.raises(DataError, match="has no column"):
         list(reader.read(path))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from papermage_core.errors import PapermageError
-from papermage_core.plugin import Context, Decoded, UnitSpan
+from papermage_core.plugin import Context, HeadOutput, UnitSpan
 
 from papermage_example.letters import LettersConfig
 from papermage_example.letters_encoder import spell
@@ -33,10 +33,10 @@ def test_units_further_away_than_the_width_are_not_seen():
 
 
 def test_entities_without_a_letter_are_vetoed():
-    spans = [UnitSpan(0, 1, "Disease"), UnitSpan(1, 3, "Disease")]
-    decoded = Decoded(spans, np.array([1, 1, 2]), np.ones(3, np.float32), ("O", "B-Disease", "I-Disease"))
-    assert papermage_adjust_predictions(context_of("(1)", "–", "ataxia"), decoded).spans == spans[1:]
-    assert papermage_adjust_predictions(context_of("a", "b", "c"), decoded) is None
+    spans = [UnitSpan.of("Disease", 0, 1), UnitSpan.of("Disease", 1, 3)]
+    output = HeadOutput(spans, np.array([1, 1, 2]), np.ones(3, np.float32), ("O", "B-Disease", "I-Disease"))
+    assert papermage_adjust_predictions(context_of("(1)", "–", "ataxia"), output).spans == spans[1:]
+    assert papermage_adjust_predictions(context_of("a", "b", "c"), output) is None
 
 
 def test_a_loss_that_is_no_number_stops_the_run():

@@ -6,7 +6,8 @@ all other keys). Needs pyarrow: ``pip install 'papermage_core[parquet]'``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,8 +17,8 @@ import msgspec
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, hookimpl
-from papermage_readers.jsonl import JsonlReader, JsonlReaderConfig
+from papermage_core.plugin import DocumentReaderConfig, LocatedDocument, hookimpl, option
+from papermage_formats.records import chosen, read_records
 
 __all__ = ["ParquetReader", "ParquetReaderConfig", "papermage_document_reader", "write_parquet"]
 
@@ -26,35 +27,37 @@ _OWN = ("symbols", "metadata", "entities")
 
 
 @attrs.frozen(kw_only=True)
-class ParquetReaderConfig(JsonlReaderConfig):
-    """Options of the reader ``parquet``: those of ``jsonl``."""
+class ParquetReaderConfig(DocumentReaderConfig):
+    """Options of the reader ``parquet``."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
 
+    lenient: bool = option(True, help="let pages that end after the text, boxes over the edge and empty spans pass")
+
     def build(self) -> ParquetReader:
         """Return a new reader."""
-        return ParquetReader(lenient=self.lenient, on_error=self.on_error)
+        return ParquetReader(lenient=self.lenient)
 
 
-class ParquetReader(JsonlReader):
+class ParquetReader:
     """Reads the files that `write_parquet` writes, some rows at a time. A document's line is its row, from 1."""
 
     suffixes = ParquetReaderConfig.suffixes
 
-    def read_located(self, path: Path) -> Iterator[tuple[int, Document]]:
-        """Yield pairs of row, counted from 1, and document."""
-        number = 0
-        for number, row in enumerate(_rows(path), 1):
-            try:
-                document = Document.from_bytes(_json_of(row), lenient=self.lenient)
-            except (DataError, msgspec.DecodeError) as exc:
-                fault = exc if isinstance(exc, DataError) else DataError(f"is not JSON: {exc}")
-                fault.path, fault.line = path, number
-                self._fault(fault)
-            else:
-                yield number, document
-        if not number:
-            self._fault(DataError("this file holds no document", path=path, expected="one document a row"))
+    def __init__(self, *, lenient: bool = True) -> None:
+        self.lenient = lenient
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Row groups, and rows, that are passed over are not decoded."""
+        return read_records(_rows(path, first, every), self._document, path, on_error, first, every)
+
+    def _document(self, row: Callable[[], dict[str, Any]]) -> Document:
+        try:
+            return Document.from_bytes(_json_of(row()), lenient=self.lenient)
+        except msgspec.DecodeError as exc:
+            raise DataError(f"is not JSON: {exc}") from exc
 
 
 def write_parquet(documents: Iterable[Document], path: str | Path) -> int:
@@ -105,22 +108,39 @@ def _json_of(row: dict[str, Any]) -> bytes:
     return _encode(own | _decode_raw(row["others"]))
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _rows(path: Path, first: int, every: int) -> Iterator[tuple[int, None, Callable[[], dict[str, Any]]]]:
+    """Yield the number of each row, from 1, and what returns it; row groups without a chosen row are not read."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as exc:
-        raise DataError("reading Parquet needs pyarrow: pip install 'papermage_core[parquet]'", path=path) from exc
+        raise DataError("reading Parquet needs pyarrow: pip install 'papermage_core[parquet]'") from exc
     wanted = ["symbols", "metadata", "layers", "others"]
+    number = 0
     try:
         with pq.ParquetFile(path) as file:
             if missing := sorted(set(wanted) - set(file.schema_arrow.names)):
                 found = ", ".join(file.schema_arrow.names)
-                raise DataError(f"has no column {', '.join(missing)}, only {found}", path=path, expected="its columns")
-            for batch in file.iter_batches(_ROWS, columns=wanted):
-                yield from batch.to_pylist()
+                raise DataError(f"has no column {', '.join(missing)}, only {found}", expected="its columns")
+            for group in range(file.num_row_groups):
+                size = file.metadata.row_group(group).num_rows
+                if not any(chosen(row, first, every) for row in range(number, number + size)):
+                    yield from ((row + 1, None, dict) for row in range(number, number + size))
+                    number += size
+                    continue
+                for batch in file.iter_batches(_ROWS, row_groups=[group], columns=wanted):
+                    for row in range(len(batch)):
+                        number += 1
+                        yield number, None, partial(_row_of, batch, row)
     except (pa.ArrowException, OSError) as exc:
-        raise DataError(f"cannot be read as Parquet: {exc}", path=path, expected="a Parquet file") from exc
+        raise DataError(f"cannot be read as Parquet: {exc}", expected="a Parquet file") from exc
+    if not number:
+        raise DataError("this file holds no document", expected="one document a row")
+
+
+def _row_of(batch: Any, row: int) -> dict[str, Any]:
+    found: dict[str, Any] = batch.slice(row, 1).to_pylist()[0]
+    return found
 
 
 def _text(raw: msgspec.Raw) -> str:
