@@ -155,7 +155,7 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield dotted, value
 
 
-_MAPPING_VALUED = frozenset({"max_time", "val_check_interval"})
+_MAPPING_VALUED = frozenset({"max_time", "val_check_interval", "data_path"})
 """Options whose value may be a mapping itself."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from papermage_core.config.errors import invalid
 from papermage_core.config.given import Given
+from papermage_core.config.sources import has_weight
 
 __all__ = ["rule_errors"]
 
@@ -39,6 +40,17 @@ def _path_errors(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator
     if "data_path" in own and not own["data_path"]:
         item = given["data_path"]
         yield invalid("data_path", item.value, item.source, "one path or several")
+    weights = [source.weight for source in own.get("data_path", ())]
+    if own.get("mode") == "eval" and set(weights) - {1.0}:
+        item = given["data_path"]
+        yield invalid("data_path", item.value, item.source, "paths without weights with mode=eval: all are scored once")
+    elif weights and not any(weights):
+        item = given["data_path"]
+        yield invalid("data_path", item.value, item.source, "a weight above 0 for some path: there is nothing to train on")
+    for name in ("val_data_path", "test_data_path"):
+        if any(has_weight(str(path)) for path in own.get(name, ())):
+            item = given[name]
+            yield invalid(name, item.value, item.source, "paths without weights, which only training data have")
 
 
 def _schedule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:

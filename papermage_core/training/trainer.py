@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from papermage_core import checkpoint
-from papermage_core.config import EntityClassificationTrainConfig, dump
+from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.readers import reader_of
@@ -246,7 +246,7 @@ class EntityClassificationTrainer:
 
     def _fit(self, lightning: pl.Trainer, module: EntityModule, resume: Path | None) -> None:
         if self.is_first_process:
-            text = dump.to_yaml(self.config.anchored(), self._components)
+            text = self.config.anchored().to_yaml(self._components)
             (self.folder / "config.yaml").write_text(text, encoding="utf-8")
         with quiet_lightning(), interruptible(lightning):
             lightning.fit(module, ckpt_path=resume, weights_only=resume is not None)
