@@ -46,7 +46,7 @@ def _path_errors(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator
         yield invalid("data_path", item.value, item.source, "paths without weights with mode=eval: all are scored once")
     elif weights and not any(weights):
         item = given["data_path"]
-        yield invalid("data_path", item.value, item.source, "a weight above 0 for some path: there is nothing to train on")
+        yield invalid("data_path", item.value, item.source, "a weight above 0 for a path, to train on")
     for name in ("val_data_path", "test_data_path"):
         if any(has_weight(str(path)) for path in own.get(name, ())):
             item = given[name]

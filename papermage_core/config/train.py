@@ -18,6 +18,7 @@ from papermage_core.config.labelling import Labelling
 from papermage_core.config.lightning import trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
 from papermage_core.config.naming import as_texts, cache_folder, folder_name
+from papermage_core.config.paths import check_paths
 from papermage_core.config.rules import rule_errors
 from papermage_core.config.sources import Source
 from papermage_core.config.structure import unstructure
@@ -183,6 +184,10 @@ class EntityClassificationTrainConfig:
             overlap_policy=self.overlap_policy,
         )
 
+    def check_paths(self) -> None:
+        """Raise DataError for documents that are not there, ConfigError for a model or a run; nothing is read."""
+        check_paths(self._own(), self.sources)
+
     def source(self, key: str) -> str:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
         return self.sources.get(key, "default")
@@ -190,8 +195,8 @@ class EntityClassificationTrainConfig:
     def to_yaml(self, components: ComponentConfigs | None = None, *, annotated: bool = False) -> str:
         """Return the whole config, the components' options included, as a file for ``papermage-train -c``.
 
-        ``components`` are its own, where they are at hand. ``annotated`` adds to each line where its value was given. What only Python can make (callbacks) is named in a
-        comment.
+        ``components`` are its own, where they are at hand. ``annotated`` adds to each line where its value was given.
+        What only Python can make (callbacks) is named in a comment.
         """
         values = self._own()
         for key, component in (components or self.components()).by_key().items():

@@ -49,7 +49,9 @@ class OptionType:
     """A declared type, taken apart."""
 
     declared: Any
-    shape: Literal["any", "none", "union", "choice", "list", "tuple", "mapping", "options", "readable", "opaque", "simple"]
+    shape: Literal[
+        "any", "none", "union", "choice", "list", "tuple", "mapping", "options", "readable", "opaque", "simple"
+    ]
     """``list`` holds any number of one type, ``tuple`` a fixed number; ``options`` is an attrs class."""
     parts: tuple[OptionType, ...] = ()
     """The members of a union, the type in a list, the types of a tuple, the key and value of a mapping."""
