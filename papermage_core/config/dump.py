@@ -12,6 +12,7 @@ import yaml
 
 from papermage_core.config.values import is_none_word
 from papermage_core.plugin.kinds import IN_CONFIG
+from papermage_core.plugin.option_types import Readable
 
 __all__ = ["to_yaml"]
 
@@ -52,7 +53,7 @@ def _is_plain(value: Any) -> bool:
         return all(_is_plain(item) for item in value.values())
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
-    return value is None or isinstance(value, (str, int, float, Path, timedelta, enum.Enum))
+    return value is None or isinstance(value, (str, int, float, Path, timedelta, enum.Enum, Readable))
 
 
 def _plain(value: Any) -> Any:
@@ -64,6 +65,8 @@ def _plain(value: Any) -> Any:
         return _plain(value.value)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Readable):
+        return _plain(value.plain())
     if isinstance(value, timedelta):
         return {"seconds": int(value.total_seconds())}
     if isinstance(value, Iterable):

@@ -49,10 +49,6 @@ class DocumentSource:
         """Yield the documents number ``first``, ``first + every`` …, lazily."""
         return iter_documents(list(self.files), reader=self.reader, first=first, every=every)
 
-    def weight_of(self, path: Path) -> float:
-        """Return how often the documents of a file are trained on in an epoch."""
-        return self.files.get(path, 1.0)
-
     def size(self) -> int:
         """Return how many bytes the files have; 0 for what is no regular file."""
         return sum(path.stat().st_size for path in self.files if path.is_file())

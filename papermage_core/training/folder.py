@@ -18,14 +18,19 @@ from papermage_core.config.train import own_options
 from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.files import check_file, exclusive, recover
 
-__all__ = ["FREE_ON_RESUME", "RunFolder", "check_resumed", "config_texts", "read_last"]
+__all__ = ["FREE_ON_RESUME", "RunFolder", "check_resumed", "check_resumed_data", "config_texts", "read_last"]
 
 FREE_ON_RESUME = frozenset(
-    "max_epochs max_steps max_time patience num_workers num_threads cache offline wandb notes data_notes logger "
-    "enable_progress_bar enable_model_summary log_every_n_steps profiler callbacks accelerator test_data_path".split()
+    {
+        *("max_epochs", "max_steps", "max_time", "patience", "num_workers", "num_threads", "cache", "offline"),
+        *("wandb", "logger", "log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"),
+        *("notes", "data_notes", "callbacks", "accelerator", "test_data_path"),
+    }
 )
 """What may be another when a run goes on: how long it runs, what it shows, where and how fast it computes."""
-_COMPARED_BY_CONTENT = frozenset("data_path val_data_path reader default_root_dir resume overwrite plugins_path".split())
+_COMPARED_BY_CONTENT = frozenset(
+    {"data_path", "val_data_path", "reader", "default_root_dir", "resume", "overwrite", "plugins_path"}
+)
 _OUTPUTS = ("results", "report.html", "metrics.csv", "last.ckpt", "config.yaml")
 
 
@@ -147,3 +152,12 @@ def check_resumed(state: Mapping[str, Any], texts: Mapping[str, str]) -> None:
             *changed, f"give what the run began with, or start a new run; what may change on resume: {free}"
         )
 
+
+def check_resumed_data(state: Mapping[str, Any], contents: Mapping[str, str]) -> None:
+    """Raise ConfigError where a run would go on with other data; ``contents`` are the hashes of what it was given."""
+    before = state["papermage_data"]
+    for name, what in (("train", "training"), ("val", "validation")):
+        if before.get(name) != contents.get(name):
+            raise ConfigError(
+                f"resume: the {what} data, or their labels, are not the data that the run began with; start a new run"
+            )

@@ -60,17 +60,20 @@ class Preparation:
 
     config: EntityClassificationTrainConfig
     components: ComponentConfigs
-    spool: Path
-    """Folder for what does not fit in memory and is not kept."""
+
+    @property
+    def spool(self) -> Path:
+        """Folder for what does not fit in memory and is not kept."""
+        return cache_folder() / "spool"
 
     # Documents
 
     def splits(self) -> Splits:
         """Return the documents of the run, setting some aside to validate on where no file was given for that."""
         config = self.config
-        train = self._read(config.data_path, "train")
-        val = self._read(config.val_data_path, "val") if config.val_data_path else None
-        test = self._read(config.test_data_path, "test") if config.test_data_path else None
+        train = self._read(config.data_path, tuple(source.weight for source in config.data_sources))
+        val = self._read(config.val_data_path) if config.val_data_path else None
+        test = self._read(config.test_data_path) if config.test_data_path else None
         if val is None and config.val_split > 0:
             train, val = _set_aside(train, config.val_split, config.seed)
         issues = {name: Issues() for name in ("train", "val", "test")}
@@ -84,9 +87,8 @@ class Preparation:
                 _warn_of_shared(train, other, what)
         return splits
 
-    def _read(self, paths: tuple[Path, ...], split: str) -> Corpus:
-        weights = self.config.weights if split == "train" else ()
-        source = DocumentSource(tuple(paths), self.components.reader, tuple(weights))
+    def _read(self, paths: tuple[Path, ...], weights: tuple[float, ...] = ()) -> Corpus:
+        source = DocumentSource(paths, self.components.reader, weights)
         labelling, needs = self.config.labelling, self.components.encoder.needs
         made_by = {
             "labelling": labelling.to_json(),

@@ -92,7 +92,7 @@ def assert_same_corpus(one: Corpus, other: Corpus) -> None:
     assert len(one) == len(other) > 0
     for a, b in zip(one, other, strict=True):
         assert same_parsed(a, b)
-    for name in ("number", "digest", "fingerprint", "n_units", "n_contexts", "weight"):
+    for name in ("number", "digest", "fingerprint", "n_units", "n_contexts", "file", "weight"):
         assert getattr(one, name).tolist() == getattr(other, name).tolist()
     assert [one.gold_of(i) for i in range(len(one))] == [other.gold_of(i) for i in range(len(one))]
     assert (one.counts(), one.entities, one.unreachable) == (other.counts(), other.entities, other.unreachable)
