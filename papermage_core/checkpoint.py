@@ -6,6 +6,7 @@
       papermage.json      format version; components, options, distributions and versions; labels; checksums
       model.safetensors   the weights
       encoder/            what the encoder saved
+      learned.json        what encoder and heads learned from the training data, where they learn
       README.md           the model card
 
 The folder is written beside its place and swapped in when it is whole: whoever looks sees the old one or the new one.
@@ -24,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from papermage_core.config.structure import structure, unstructure
-from papermage_core.errors import CheckpointError, PapermageError
+from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.data.labelling import Labelling
+from papermage_core.errors import CheckpointError, ConfigError, PapermageError
 from papermage_core.files import whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.kinds import BY_WORD
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save", "update"]
 
 FORMAT_VERSION = 1
+_LEARNED = "learned.json"
 
 
 @attrs.frozen(eq=False)
@@ -68,6 +71,7 @@ def save(
     with _replaced(folder) as new:
         (new / "encoder").mkdir()
         model.encoder.save(new / "encoder")
+        _write_learned(new, blueprint)
         weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
         save_file(_without_sharing(weights), new / "model.safetensors")
         (new / "README.md").write_text(card, encoding="utf-8", errors="backslashreplace")
@@ -109,7 +113,7 @@ def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None
             raise CheckpointError(f"{folder} lacks the file {name}; copy the whole folder again")
         if name != "README.md" and _sha256(path) != recorded:
             raise CheckpointError(f"{path} is damaged: its checksum is not the recorded one; copy the folder again")
-    blueprint = _restore(facts, plugins or Plugins())
+    blueprint = _with_learned(folder, facts, _restore(facts, plugins or Plugins()))
     model: EntityModel = blueprint.build_model(folder / "encoder")
     weights = load_file(folder / "model.safetensors", device=str(device))
     missing, unexpected = model.load_state_dict(weights, strict=False)
@@ -155,13 +159,10 @@ def _describe(blueprint: Blueprint) -> dict[str, Any]:
         "encoder": component("encoder", blueprint.encoder),
         "scheme": component("scheme", blueprint.scheme),
         "tasks": [
-            {"fields": list(task.fields), "labels": list(task.labels), "head": component("head", task.head)}
+            {"label_field": list(task.label_field), "labels": list(task.labels), "head": component("head", task.head)}
             for task in blueprint.tasks
         ],
-        "entity_name": blueprint.entity_name,
-        "context_name": blueprint.context_name,
-        "label_attribute": blueprint.label_attribute,
-        "overlap_policy": blueprint.overlap_policy,
+        "labelling": blueprint.labelling.to_json(),
         "stride": blueprint.stride,
     }
 
@@ -182,14 +183,13 @@ def _restore(facts: Mapping[str, Any], plugins: Plugins) -> Blueprint:
             scheme=component("scheme", facts["scheme"]),
             tasks=tuple(
                 TaskBlueprint(
-                    fields=tuple(task["fields"]), labels=tuple(task["labels"]), head=component("head", task["head"])
+                    label_field=tuple(task["label_field"]),
+                    labels=tuple(task["labels"]),
+                    head=component("head", task["head"]),
                 )
                 for task in facts["tasks"]
             ),
-            entity_name=facts["entity_name"],
-            context_name=facts["context_name"],
-            label_attribute=facts["label_attribute"],
-            overlap_policy=facts["overlap_policy"],
+            labelling=Labelling.from_json(facts["labelling"]),
             stride=facts["stride"],
             sources=sources,
         )
@@ -200,6 +200,31 @@ def _restore(facts: Mapping[str, Any], plugins: Plugins) -> Blueprint:
             raise
         raise CheckpointError(
             f"the checkpoint's options do not fit the installed components: {error}. "
+            f"Install the versions that it was trained with: {_versions(facts)}"
+        ) from error
+
+
+def _write_learned(folder: Path, blueprint: Blueprint) -> None:
+    heads = [learned_values(task.head) for task in blueprint.tasks]
+    learned = {"encoder": learned_values(blueprint.encoder), "heads": heads}
+    if learned["encoder"] or any(heads):
+        (folder / _LEARNED).write_text(json.dumps(learned, allow_nan=False), encoding="utf-8")
+
+
+def _with_learned(folder: Path, facts: Mapping[str, Any], blueprint: Blueprint) -> Blueprint:
+    if _LEARNED not in facts["checksums"]:
+        return blueprint
+    try:
+        learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"))
+        heads = zip(blueprint.tasks, learned["heads"], strict=True)
+        return attrs.evolve(
+            blueprint,
+            encoder=with_learned(blueprint.encoder, learned["encoder"]),
+            tasks=tuple(attrs.evolve(task, head=with_learned(task.head, values)) for task, values in heads),
+        )
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / _LEARNED} does not fit the installed components: {error}. "
             f"Install the versions that it was trained with: {_versions(facts)}"
         ) from error
 

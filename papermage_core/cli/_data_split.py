@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from papermage_core.config.readers import ReaderChoice
-from papermage_core.data.digest import text_digest
 from papermage_core.data.readers import STDIN, iter_documents
+from papermage_core.data.units import text_digest
 from papermage_core.errors import DataError
 from papermage_core.files import whole_file
 

@@ -16,14 +16,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import logging
 import os
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 
 from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.plugin.printing import keeping
 
 __all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say"]
 
@@ -82,6 +85,7 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
     """
     prog = prog or os.path.basename(sys.argv[0]) or "papermage"  # noqa: PTH119 - argv[0] is not always a path
     _set_up_logging(debug=debug, quiet=quiet)
+    former = keeping.set(_off_stdout)
     try:
         code = body() or 0
         sys.stdout.flush()
@@ -98,6 +102,38 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         _flush_or_abandon_stdout()
         print(f"{prog}: {_message(exc)}", file=sys.stderr)
         return exc.exit_code if isinstance(exc, PapermageError) else 1
+    finally:
+        keeping.reset(former)
+
+
+@contextlib.contextmanager
+def _off_stdout() -> Iterator[Callable[[], str]]:
+    """Keep off the standard output what is printed, or written to its descriptor; what is given returns it."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    kept = io.TextIOWrapper(io.BytesIO(), "utf-8", "replace", write_through=True)
+    written = bytearray()
+    with contextlib.redirect_stdout(kept), _off_descriptor(written):
+        yield lambda: (kept.buffer.getvalue() + written).decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def _off_descriptor(written: bytearray) -> Iterator[None]:
+    """Keep off descriptor 1 what is written there, past Python's stream; ``written`` holds it afterwards."""
+    try:
+        stdout = os.dup(1)
+    except OSError:  # closed by who started us
+        yield
+        return
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+            file.seek(0)
+            written += file.read()
 
 
 def say(text: str) -> None:

@@ -78,13 +78,14 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.config import load_config
-    from papermage_core.config.dump import annotated_yaml
 
     config = load_config(arguments.config, overrides)
     components = config.components()
     if arguments.print_config:
-        say(annotated_yaml(config, components).rstrip())
-    elif arguments.dry_run:
+        say(config.to_yaml(components, annotated=True).rstrip())
+        return
+    config.check_paths()
+    if arguments.dry_run:
         say(_plan(config, components))
     else:
         _train_or_evaluate(config, quiet=arguments.quiet)
@@ -111,13 +112,13 @@ def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs)
         if kind.name in components.provenance
     ]
     lines += [
-        ("data_path", ", ".join(map(str, config.data_path))),
+        ("data_path", ", ".join(map(str, config.data_sources))),
         ("label_field", ", ".join(config.label_field)),
         ("folder", str(config.run_folder())),
     ]
     what = "evaluate" if config.mode == "eval" else "train"
     plan = "\n".join(f"  {name:13} {value}" for name, value in lines)
-    return f"The config is in order; no data was read. This would {what}:\n{plan}"
+    return f"The config is in order, and its paths are there; no data was read. This would {what}:\n{plan}"
 
 
 def _help(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:

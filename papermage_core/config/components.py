@@ -11,6 +11,7 @@ from papermage_core.config.merge import MODEL
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
+from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import (
@@ -23,7 +24,6 @@ from papermage_core.plugin.spec import (
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-from papermage_core.plugin.kinds import IN_CONFIG
 
 __all__ = ["ComponentConfigs", "build_components"]
 

@@ -17,7 +17,7 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import DocumentReaderConfig
 
-__all__ = ["OF_STREAMS", "ReaderChoice", "shown_ending"]
+__all__ = ["OF_STREAMS", "ReaderChoice", "shown_ending", "stems"]
 
 _KIND = "document_reader"
 OF_STREAMS = "jsonl"
@@ -120,7 +120,7 @@ class ReaderChoice:
             owners = ((path, self._endings.owner(path, lambda path=path: head(path))) for path in files)
             found = [(path, owner[1]) for path, owner in owners if owner is not None]
         belonging = {
-            path.with_name(stem + end) for path, cls in found for end in cls.companions for stem in _stems(path)
+            path.with_name(stem + end) for path, cls in found for end in cls.companions for stem in stems(path)
         }
         return [path for path, _ in found if path not in belonging]
 
@@ -159,7 +159,7 @@ def _first(key: str) -> str:
     return key.partition(".")[0]
 
 
-def _stems(path: Path) -> set[str]:
+def stems(path: Path) -> set[str]:
     """Return the names of which a file's may be made: ``a.tei.xml`` is of ``a.tei`` and of ``a``."""
     return {path.name[:at] for at, sign in enumerate(path.name) if sign == "."}
 

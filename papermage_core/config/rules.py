@@ -7,6 +7,7 @@ from typing import Any
 
 from papermage_core.config.errors import invalid
 from papermage_core.config.given import Given
+from papermage_core.config.sources import has_weight
 
 __all__ = ["rule_errors"]
 
@@ -17,6 +18,7 @@ def rule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Map
         *_label_errors(own, given),
         *_path_errors(own, given),
         *_schedule_errors(own, lightning, given),
+        *_patience_errors(own, lightning),
         *_share_errors(lightning, given),
         *_mode_errors(own),
     ]
@@ -38,6 +40,17 @@ def _path_errors(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator
     if "data_path" in own and not own["data_path"]:
         item = given["data_path"]
         yield invalid("data_path", item.value, item.source, "one path or several")
+    weights = [source.weight for source in own.get("data_path", ())]
+    if own.get("mode") == "eval" and set(weights) - {1.0}:
+        item = given["data_path"]
+        yield invalid("data_path", item.value, item.source, "paths without weights with mode=eval: all are scored once")
+    elif weights and not any(weights):
+        item = given["data_path"]
+        yield invalid("data_path", item.value, item.source, "a weight above 0 for a path, to train on")
+    for name in ("val_data_path", "test_data_path"):
+        if any(has_weight(str(path)) for path in own.get(name, ())):
+            item = given[name]
+            yield invalid(name, item.value, item.source, "paths without weights, which only training data have")
 
 
 def _schedule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
@@ -48,9 +61,20 @@ def _schedule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given
         yield invalid("max_epochs", 0, given["max_epochs"].source, "a whole number at least 1, or -1 for no limit")
     if own.get("max_epochs") == -1 and lightning.get("max_steps", -1) == -1 and not lightning.get("max_time"):
         yield "max_epochs=-1 would train without end: give max_steps or max_time as well"
-    if own.get("patience") and own.get("val_split") == 0 and not own.get("val_data_path"):
+
+
+def _patience_errors(own: Mapping[str, Any], lightning: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why training would not stop early: nothing is validated, or nothing is logged."""
+    if not own.get("patience"):
+        return
+    if own.get("val_split") == 0 and not own.get("val_data_path"):
         yield "patience needs something to validate on: give val_data_path, or a val_split above 0"
-    if own.get("patience") and lightning.get("barebones"):
+    if lightning.get("limit_val_batches") == 0:
+        yield "patience needs something to validate on, and limit_val_batches=0 leaves nothing: give one of them"
+    every, last = lightning.get("check_val_every_n_epoch"), own.get("max_epochs", -1)
+    if every and 0 < last < every:
+        yield f"patience needs a validation, and check_val_every_n_epoch={every} has none in max_epochs={last}"
+    if lightning.get("barebones"):
         yield "patience goes by what is logged, and barebones=true logs nothing: give one of them"
 
 

@@ -143,6 +143,8 @@ def _type(wanted: OptionType) -> dict[str, Any] | None:
         return {"anyOf": [{"type": "array", "items": item}, {"type": "string"}]} if item is not None else None
     if wanted.shape == "mapping":
         return {"type": "object"}
+    if wanted.shape == "readable":
+        return dict(wanted.declared.json_schema)
     if wanted.shape == "options":
         properties = _nested(describe_options(wanted.declared))
         return {"type": "object", "properties": properties, "additionalProperties": False}

@@ -16,10 +16,11 @@ import cattrs
 from papermage_core.config.errors import invalid, read_option, unknown
 from papermage_core.config.values import InvalidValueError, read
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.learned_fields import empty_value, learned_types
 from papermage_core.plugin.option_types import expected, option_type
 from papermage_core.plugin.options import describe_options
 
-__all__ = ["nest", "structure", "unstructure"]
+__all__ = ["learned_values", "nest", "structure", "unstructure", "with_learned"]
 
 T = TypeVar("T")
 
@@ -44,7 +45,32 @@ def structure(
 
 def unstructure(config: Any) -> dict[str, Any]:
     """Return a config's options as plain values, nested classes as mappings; ``structure`` takes them back."""
-    return dict(_converter().unstructure(config))
+    learned = learned_types(type(config))
+    return {name: value for name, value in _converter().unstructure(config).items() if name not in learned}
+
+
+def learned_values(config: Any) -> dict[str, Any]:
+    """Return what a settled config learned, name → value as JSON has it; ``with_learned`` takes them back."""
+    values = {name: (getattr(config, name), hint) for name, hint in learned_types(type(config)).items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, (value, hint) in values.items()
+        if value != empty_value(hint)
+    }
+
+
+def with_learned(config: T, values: Mapping[str, Any]) -> T:
+    """Return the config with what ``learned_values`` gave. Raises ConfigError for what its class does not learn."""
+    known = learned_types(type(config))
+    if strange := [name for name in values if name not in known]:
+        names = ", ".join(known) or "nothing"
+        raise ConfigError(f"{type(config).__name__} does not learn {', '.join(strange)}; it learns {names}")
+    try:
+        return attrs.evolve(  # type: ignore[misc]  # a config is an attrs class, which T does not say
+            config, **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )
+    except TypeError as exc:
+        raise ConfigError(f"{type(config).__name__}: {exc}") from exc
 
 
 def nest(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,12 +96,15 @@ def nest(options: Mapping[str, Any]) -> dict[str, Any]:
 def _errors(
     cls: type[Any], options: Mapping[str, Any], key: str, name: str, sources: Mapping[str, str]
 ) -> Iterator[str]:
+    learned = learned_types(cls)
     described = {f"{key}.{option.name}": option for option in describe_options(cls)}
     given = dict(_flat(options, key, described))
     for dotted, value in given.items():
         source = _source(dotted, sources)
         option = described.get(dotted)
-        if _is_group(dotted, described):
+        if dotted.removeprefix(f"{key}.") in learned:
+            yield f"{dotted} ({source}): {name!r} learns it from the training data; it cannot be given"
+        elif _is_group(dotted, described):
             if not attrs.has(type(value)):
                 yield invalid(dotted, value, source, f"its options: {', '.join(_inside(dotted, described))}")
         elif option is None:

@@ -10,13 +10,18 @@ from typing import Any, Literal
 
 import attrs
 
-from papermage_core.config import dump, naming
 from papermage_core.config.components import ComponentConfigs, build_components
+from papermage_core.config.dump import to_yaml
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import Given, from_mapping
+from papermage_core.config.labelling import Labelling
 from papermage_core.config.lightning import trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
+from papermage_core.config.naming import as_texts, cache_folder, folder_name
+from papermage_core.config.paths import check_paths
 from papermage_core.config.rules import rule_errors
+from papermage_core.config.sources import Source
+from papermage_core.config.structure import unstructure
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
@@ -25,6 +30,8 @@ from papermage_core.plugin.spec import option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
+_WHERE = ("default_root_dir", "resume", "overwrite", "num_workers", "num_threads", "cache")
+"""Options that say where a run is and how it gets there, not what it is."""
 _CARRIED = ("lightning", "options", "sources")
 
 
@@ -42,7 +49,10 @@ class EntityClassificationTrainConfig:
     use `replace`, not `attrs.evolve`.
     """
 
-    data_path: tuple[Path, ...] = option(help="labelled documents to train on (with mode=eval: to score on)")
+    data_sources: tuple[Source, ...] = attrs.field(
+        alias="data_path",
+        metadata={"help": "labelled documents to train on (with mode=eval: to score on); a.jsonl*2 for a weight of 2"},
+    )
     label_field: tuple[str, ...] = option(help="layers that hold the gold entities")
     val_data_path: tuple[Path, ...] = option((), help="labelled documents to validate on")
     test_data_path: tuple[Path, ...] = option((), help="labelled documents to score the finished model on")
@@ -64,6 +74,7 @@ class EntityClassificationTrainConfig:
     warmup_steps: float = option(0.05, help="share of the steps that warm up; above 1: their number", ge=0)
     max_epochs: int = option(5, help="most passes over the training data; -1: no limit", ge=-1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
+    batch_tokens: int | None = option(None, help="most units in a batch, padding counted; none: no such limit", ge=1)
     stride: int = option(32, help="units by which the windows of a long context overlap", ge=0)
     val_split: float = option(
         0.1, help="share of the training documents set aside to validate on without val_data_path", ge=0, lt=1
@@ -75,8 +86,12 @@ class EntityClassificationTrainConfig:
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
     seed: int = option(470, help="of all randomness", ge=0, le=2**32 - 1)
     resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
+    overwrite: bool = option(False, help="replace the run that is in default_root_dir already")
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
     cache: bool = option(True, help="keep features on disk between runs")
+    num_workers: int | None = option(
+        None, help="processes that prepare documents; none: as many as cores where the data are large", ge=0
+    )
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
     offline: bool = option(False, help="use no network")
     wandb: bool = option(False, help="log to Weights & Biases")
@@ -87,7 +102,7 @@ class EntityClassificationTrainConfig:
 
     lightning: Mapping[str, Any] = attrs.field()
     """The parameters of Lightning's ``Trainer`` that were given, by name."""
-    options: Mapping[str, Any] = attrs.field(eq=naming.as_texts)
+    options: Mapping[str, Any] = attrs.field(eq=as_texts)
     """Dotted options of the components, as they were given (``0.1`` and ``"0.1"`` are one); `components` reads them."""
     sources: Mapping[str, str] = attrs.field(eq=False, repr=False)
     """Key → where its value was given: ``config.yaml:3``, ``command line``, ``Python``. Others are defaults."""
@@ -121,17 +136,11 @@ class EntityClassificationTrainConfig:
 
     def anchored(self) -> EntityClassificationTrainConfig:
         """Return the config with its paths made absolute: what a file needs that may be used in another folder."""
-        changes: dict[str, Any] = {}
-        for name, value in ((name, getattr(self, name)) for name in own_options()):
-            if isinstance(value, Path):
-                changes[name] = value.absolute()
-            elif isinstance(value, tuple) and value and isinstance(value[0], Path):
-                changes[name] = tuple(path.absolute() for path in value)
-        return self.replace(**changes)
+        return self.replace(**{name: _anchored(value) for name, value in self._own().items()})
 
     def given(self) -> list[Given]:
         """Return the values that are not defaults, each with its source."""
-        values = {**{name: getattr(self, name) for name in own_options()}, **self.lightning, **self.options}
+        values = {**self._own(), **self.lightning, **self.options}
         return [Given(key, values[key], source) for key, source in self.sources.items() if source not in DERIVED]
 
     def components(self, plugins: Plugins | None = None) -> ComponentConfigs:
@@ -150,26 +159,69 @@ class EntityClassificationTrainConfig:
             sources=self.sources,
         )
 
+    def _own(self) -> dict[str, Any]:
+        """Return the values of `own_options`."""
+        fields = attrs.fields(type(self))
+        return {field.alias: getattr(self, field.name) for field in fields if field.name not in _CARRIED}
+
+    @property
+    def data_path(self) -> tuple[Path, ...]:
+        """The paths of `data_sources`."""
+        return tuple(source.path for source in self.data_sources)
+
+    @property
+    def labelling(self) -> Labelling:
+        """Which layers are gold, and what of documents is read."""
+        return Labelling(
+            label_field=self.label_field,
+            entity_name=self.entity_name,
+            context_name=self.context_name,
+            label_attribute=self.label_attribute,
+            overlap_policy=self.overlap_policy,
+        )
+
+    def check_paths(self) -> None:
+        """Raise DataError for documents that are not there, ConfigError for a model or a run; nothing is read."""
+        check_paths(self._own(), self.sources)
+
     def source(self, key: str) -> str:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
         return self.sources.get(key, "default")
 
-    def to_yaml(self, plugins: Plugins | None = None) -> str:
+    def to_yaml(self, components: ComponentConfigs | None = None, *, annotated: bool = False) -> str:
         """Return the whole config, the components' options included, as a file for ``papermage-train -c``.
 
+        ``components`` are its own, where they are at hand. ``annotated`` adds to each line where its value was given.
         What only Python can make (callbacks) is named in a comment.
         """
-        return dump.to_yaml(self, self.components(plugins))
+        values = self._own()
+        components = components or self.components()
+        if components.reader.named is None and components.reader.options:
+            values["reader"] = {"name": None, **components.reader.options}
+        for key, component in components.by_key().items():
+            values[key] = {"name": values[key], **unstructure(component)}
+        return to_yaml({**values, **self.lightning}, self.source if annotated else None)
 
     def run_name(self) -> str:
         """Return a name for the run's folder, made of its main arguments and a hash of all."""
-        return naming.run_name(self)
+        model = Path(self.model_name_or_path or self.encoder)
+        words = [
+            model.parent.name if model.name == "checkpoints" else model.name,
+            *(["eval"] if self.mode == "eval" else [self.head, self.label_scheme]),
+            "+".join(self.label_field),
+            self.data_path[0].stem,
+            self.data_notes,
+            self.notes,
+        ]
+        values = {name: value for name, value in self._own().items() if name not in _WHERE}
+        own = {name: repr(value) for name, value in values.items() if value != own_options()[name].default}
+        return folder_name(words, {**own, **self.lightning, **self.options})
 
     def run_folder(self) -> Path:
         """Return ``default_root_dir``, or the folder below ``$PAPERMAGE_CACHE_DIR`` that the run is named for."""
         if self.default_root_dir is not None:
             return self.default_root_dir
-        return naming.cache_folder() / self.run_name()
+        return cache_folder() / self.run_name()
 
 
 @functools.cache
@@ -183,6 +235,15 @@ def own_options() -> Mapping[str, OptionDescription]:
 def lightning_parameters() -> Mapping[str, OptionDescription]:
     """Return name → description of the parameters of Lightning's ``Trainer`` that are no options of our own."""
     return {name: parameter for name, parameter in trainer_parameters().items() if name not in own_options()}
+
+
+def _anchored(value: Any) -> Any:
+    """Return a value with its paths made absolute; ``-``, the standard input, is no path."""
+    if isinstance(value, Path):
+        return value if str(value) == "-" else value.absolute()
+    if isinstance(value, Source):
+        return attrs.evolve(value, path=_anchored(value.path))
+    return tuple(map(_anchored, value)) if isinstance(value, tuple) else value
 
 
 def _component_of(key: str) -> str | None:

@@ -107,6 +107,13 @@ def _instance(value: Any, wanted: OptionType) -> Any:
     raise _invalid(wanted)
 
 
+def _readable(value: Any, wanted: OptionType) -> Any:
+    try:
+        return wanted.declared.read(value)
+    except ValueError:
+        raise _invalid(wanted) from None
+
+
 def _bool(value: Any, wanted: OptionType) -> bool:
     if isinstance(value, bool):
         return value
@@ -173,9 +180,9 @@ def _tuple(value: Any, wanted: OptionType) -> Any:
 def _parts(value: Any, wanted: OptionType) -> list[Any]:
     if isinstance(value, str):
         return _split(value)
-    if isinstance(value, Path):
+    if isinstance(value, (Path, Mapping)):
         return [value]
-    if isinstance(value, Iterable) and not isinstance(value, (Mapping, bytes)):
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
         return list(value)
     raise _invalid(wanted)
 
@@ -183,7 +190,7 @@ def _parts(value: Any, wanted: OptionType) -> list[Any]:
 def _split(text: str) -> list[str]:
     """Return the parts of ``a,b``, or of the JSON list ``["a,b", "c"]`` for parts that hold a comma."""
     if text.startswith("[") and text.endswith("]"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             parts = json.loads(text)
             if all(isinstance(part, str) for part in parts):
                 return list(parts)
@@ -205,6 +212,7 @@ _READERS: Mapping[str, Callable[[Any, OptionType], Any]] = {
     "tuple": _tuple,
     "mapping": _mapping,
     "options": _instance,
+    "readable": _readable,
     "opaque": _made_in_python,
 }
 _SIMPLE: Mapping[Any, Callable[[Any, OptionType], Any]] = {

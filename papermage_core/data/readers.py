@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import attrs
 
-from papermage_core.config.readers import ReaderChoice
+from papermage_core.config.readers import ReaderChoice, stems
 from papermage_core.errors import DataError, PluginError
 from papermage_core.files import open_bytes
 from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
@@ -21,7 +21,7 @@ from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, Loc
 if TYPE_CHECKING:
     from papermage_core.document import Document
 
-__all__ = ["AnyReader", "OnError", "expand_paths", "iter_documents", "read_documents"]
+__all__ = ["AnyReader", "OnError", "companions_of", "expand_paths", "iter_documents", "read_documents", "reader_config"]
 
 STDIN = "-"
 _HEAD = 4096
@@ -70,6 +70,17 @@ def _choice(reader: AnyReader) -> ReaderChoice:
     if reader is None or isinstance(reader, str):
         return ReaderChoice(name=reader)
     return ReaderChoice(config=reader if isinstance(reader, DocumentReaderConfig) else _Given(reader=reader))
+
+
+def reader_config(path: Path, reader: AnyReader) -> DocumentReaderConfig:
+    """Return the config of the reader that reads a file. Raises DataError for a file that is nobody's."""
+    return _choice(reader).config_for(path, _head)
+
+
+def companions_of(path: Path, config: DocumentReaderConfig) -> list[Path]:
+    """Return the files beside a file that its reader reads with it."""
+    names = (path.with_name(stem + ending) for stem in stems(path) for ending in config.companions)
+    return sorted({name for name in names if name != path and name.is_file()})
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from papermage_core.document.arrays import BoxArrays, SpanArrays
 from papermage_core.document.columns import Columns
-from papermage_core.document.faults import BoxError, Repair
+from papermage_core.document.errors import BoxError, Repair
 from papermage_core.document.names import PagesFieldName, TokensFieldName
 from papermage_core.errors import DataError
 

@@ -1,5 +1,7 @@
 """The plugin door. Authors need `spec` only; its names are re-exported here."""
 
+from typing import TYPE_CHECKING
+
 from papermage_core.plugin.spec import (
     API_VERSION,
     ComponentConfig,
@@ -7,11 +9,11 @@ from papermage_core.plugin.spec import (
     ContextEncoder,
     ContextEncoderConfig,
     ContextNeeds,
-    Decoded,
     DocumentReader,
     DocumentReaderConfig,
     DocumentWriter,
     DocumentWriterConfig,
+    HeadOutput,
     LabelScheme,
     LabelSchemeConfig,
     LocatedDocument,
@@ -20,6 +22,7 @@ from papermage_core.plugin.spec import (
     UnitSpan,
     Window,
     hookimpl,
+    learned,
     option,
 )
 
@@ -30,11 +33,11 @@ __all__ = [
     "ContextEncoder",
     "ContextEncoderConfig",
     "ContextNeeds",
-    "Decoded",
     "DocumentReader",
     "DocumentReaderConfig",
     "DocumentWriter",
     "DocumentWriterConfig",
+    "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
     "LocatedDocument",
@@ -43,5 +46,9 @@ __all__ = [
     "UnitSpan",
     "Window",
     "hookimpl",
+    "learned",
     "option",
 ]
+
+if not TYPE_CHECKING:
+    from papermage_core.plugin.spec import __getattr__  # noqa: F401  # the deprecated names

@@ -81,7 +81,7 @@ def components_of_file(path: Path) -> list[ComponentInfo]:
         tree = ast.parse(content)
     except OSError as exc:
         raise ConfigError(f"plugins_path: cannot read {str(path)!r}: {exc.strerror}") from exc
-    except (SyntaxError, ValueError) as exc:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:  # the last two for what is nested too deep
         raise ConfigError(f"plugins_path: {str(path)!r} is not a Python file: {exc}") from exc
     kinds = list(dict.fromkeys(_kinds_of_hooks(tree)))
     if not kinds:

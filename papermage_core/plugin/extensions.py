@@ -10,7 +10,7 @@ import pluggy
 
 from papermage_core.errors import PapermageError, PluginError
 from papermage_core.plugin.component import ComponentInfo
-from papermage_core.plugin.spec import Decoded, ExtensionHooks
+from papermage_core.plugin.spec import ExtensionHooks, HeadOutput
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -51,13 +51,13 @@ class Extensions:
         """Show the results of an evaluation to all extensions."""
         self._each("papermage_evaluated", split=split, results=results)
 
-    def papermage_adjust_predictions(self, document: Document, context: Context, decoded: Decoded) -> Decoded:
+    def papermage_adjust_predictions(self, document: Document, context: Context, output: HeadOutput) -> HeadOutput:
         """Return the predictions of a context as the extensions leave them, each seeing what the one before left."""
         for component, manager in self._loaded:
-            arguments = {"document": document, "context": context, "decoded": decoded}
+            arguments = {"document": document, "context": context, "output": output, "decoded": output}
             for adjusted in _call(component, manager, "papermage_adjust_predictions", arguments):
-                decoded = _as_decoded(component, adjusted)
-        return decoded
+                output = _as_output(component, adjusted)
+        return output
 
     def _each(self, hook: str, **arguments: Any) -> list[Any]:
         results: list[Any] = []
@@ -76,9 +76,10 @@ def _call(component: ComponentInfo, manager: pluggy.PluginManager, hook: str, ar
         raise PluginError(f"the {component} failed in its hook {hook!r}: {type(exc).__name__}: {exc}") from exc
 
 
-def _as_decoded(component: ComponentInfo, adjusted: Any) -> Decoded:
-    if isinstance(adjusted, Decoded):
+def _as_output(component: ComponentInfo, adjusted: Any) -> HeadOutput:
+    if isinstance(adjusted, HeadOutput):
         return adjusted
     raise PluginError(
-        f"the {component} returned {adjusted!r} from its hook 'papermage_adjust_predictions'; expected Decoded or None"
+        f"the {component} returned {adjusted!r} from its hook 'papermage_adjust_predictions'; "
+        "expected HeadOutput or None"
     )

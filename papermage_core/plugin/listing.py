@@ -12,7 +12,7 @@ from papermage_core.errors import PluginError
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.options import OptionDescription, describe_options
+from papermage_core.plugin.options import OptionDescription, describe_learned, describe_options
 
 __all__ = ["describe", "description", "table"]
 
@@ -45,6 +45,7 @@ def description(plugins: Plugins, component: ComponentInfo) -> dict[str, Any]:
     known["class"] = f"{config_class.__module__}.{config_class.__qualname__}"
     known["file"] = _file(config_class)
     known["options"] = [_option(option) for option in describe_options(config_class)]
+    known["learned"] = [{"name": o.name, "type": o.type_name, "help": o.help} for o in describe_learned(config_class)]
     if partner := KINDS[component.kind].partner:
         known["targets"] = config_class.targets
         known["fits"] = _fits(plugins, partner, config_class.targets)
@@ -103,6 +104,9 @@ def describe(known: Mapping[str, Any]) -> str:
     if "options" in known:
         lines.append("  options:" if known["options"] else "  no options")
         lines += [_option_line(kind.key, option) for option in known["options"]]
+    if known.get("learned"):
+        fields = (f"{field['name']} ({field['type']}; {field['help']})" for field in known["learned"])
+        lines.append(f"  learned from the training data: {', '.join(fields)}")
     return "\n".join(lines)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import importlib.machinery
 import importlib.metadata
 import importlib.util
-import io
 import logging
+import signal
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -20,9 +22,10 @@ from papermage_core.errors import PluginError
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.options import config_class_errors
+from papermage_core.plugin.printing import keeping
 from papermage_core.plugin.spec import API_VERSION, PROJECT, ComponentHooks, ExtensionHooks
 
-__all__ = ["load_config_class", "load_extension", "load_module_extension", "quiet"]
+__all__ = ["load_config_class", "load_extension", "load_module_extension"]
 
 _log = logging.getLogger(__name__)
 
@@ -145,26 +148,32 @@ def _core_version() -> str:
 
 @contextlib.contextmanager
 def _running(component: ComponentInfo, what: str) -> Iterator[None]:
-    """Turn what goes wrong inside a plugin's code into a PluginError that names the plugin."""
+    """Turn what a plugin's code raises into a PluginError that names the plugin; the user's Ctrl-C goes through."""
+    printed: Callable[[], str] = str
     try:
-        with quiet(component):
+        with keeping.get()() as printed:
             yield
     except SystemExit as exc:
         raise _unusable(component, f"{what} left the program with exit status {exc.code!r}") from exc
-    except Exception as exc:
+    except BaseException as exc:
+        if isinstance(exc, KeyboardInterrupt) and not _raised_on_purpose(exc):
+            raise
         raise _unusable(component, f"{what} failed with {type(exc).__name__}: {_one_line(exc)}") from exc
-
-
-@contextlib.contextmanager
-def quiet(component: ComponentInfo) -> Iterator[None]:
-    """Keep a plugin's prints off the standard output, which may be read by a program; they are logged instead."""
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            yield
     finally:
-        if printed.getvalue().strip():
-            _log.warning("the %s printed: %s", component, printed.getvalue().strip())
+        if printed().strip():
+            _log.warning("the %s printed: %s", component, printed().strip())
+
+
+def _raised_on_purpose(exc: KeyboardInterrupt) -> bool:
+    """Whether code raised it by a statement, and not the interpreter, or a handler, because the user typed Ctrl-C."""
+    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
+    frames = list(traceback.walk_tb(exc.__traceback__))
+    if any(frame.f_code is handler for frame, _ in frames):
+        return False
+    last = exc.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _unusable(component: ComponentInfo, error: str) -> PluginError:

@@ -6,14 +6,15 @@ import enum
 import functools
 import types
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, ClassVar, Literal, Union
 
 import attrs
 
-__all__ = ["Opaque", "OptionType", "expected", "opaque", "option_type"]
+__all__ = ["Opaque", "OptionType", "Readable", "expected", "opaque", "option_type"]
 
 
 class Opaque:
@@ -26,12 +27,31 @@ def opaque(name: str) -> type[Opaque]:
     return type(name, (Opaque,), {})
 
 
+class Readable(ABC):
+    """Base of values whose class reads them itself from what a person writes."""
+
+    plural: ClassVar[str]
+    """What they are called, for messages: ``"paths"``."""
+    json_schema: ClassVar[Mapping[str, Any]]
+
+    @classmethod
+    @abstractmethod
+    def read(cls, value: Any) -> Any:
+        """Return the value that is meant. Raises ValueError."""
+
+    @abstractmethod
+    def plain(self) -> Any:
+        """Return plain values that `read` takes back."""
+
+
 @attrs.frozen
 class OptionType:
     """A declared type, taken apart."""
 
     declared: Any
-    shape: Literal["any", "none", "union", "choice", "list", "tuple", "mapping", "options", "opaque", "simple"]
+    shape: Literal[
+        "any", "none", "union", "choice", "list", "tuple", "mapping", "options", "readable", "opaque", "simple"
+    ]
     """``list`` holds any number of one type, ``tuple`` a fixed number; ``options`` is an attrs class."""
     parts: tuple[OptionType, ...] = ()
     """The members of a union, the type in a list, the types of a tuple, the key and value of a mapping."""
@@ -100,6 +120,8 @@ def option_type(declared: Any) -> OptionType:
             return OptionType(declared, "choice", choices=tuple(declared))
         if issubclass(declared, Opaque):
             return OptionType(declared, "opaque")
+        if issubclass(declared, Readable):
+            return OptionType(declared, "readable")
         if attrs.has(declared):
             return OptionType(declared, "options")
     return OptionType(declared, "simple")
@@ -125,7 +147,9 @@ def _in_words(wanted: OptionType) -> str:
     if wanted.shape == "tuple":
         return f"{len(wanted.parts)} comma-separated values"
     if wanted.shape == "list":
-        return f"a comma-separated list of {_PLURALS.get(wanted.parts[0].declared, 'values')}"
+        (item,) = wanted.parts
+        plural = item.declared.plural if item.shape == "readable" else _PLURALS.get(item.declared, "values")
+        return f"a comma-separated list of {plural}"
     if wanted.shape == "mapping":
         return "a mapping"
     return _WORDS.get(wanted.declared, _with_article(getattr(wanted.declared, "__name__", str(wanted.declared))))

@@ -8,12 +8,14 @@ from typing import Any
 
 import attrs
 
+from papermage_core.plugin.learned_fields import can_be_learned, empty_value, learned_types
 from papermage_core.plugin.option_types import option_type
 
-__all__ = ["OptionDescription", "config_class_errors", "describe_options"]
+__all__ = ["OptionDescription", "config_class_errors", "describe_learned", "describe_options"]
 
 _FACTORY: Any = attrs.Factory
 _LIMITS = ("ge", "gt", "le", "lt", "choices")
+_NOT_KEYWORD_ONLY = "is not keyword-only: write @attrs.frozen(kw_only=True)"
 
 
 @attrs.frozen(kw_only=True)
@@ -55,11 +57,21 @@ def describe_options(config_class: type[Any]) -> list[OptionDescription]:
     return list(_describe(config_class, ""))
 
 
+def describe_learned(config_class: type[Any]) -> list[OptionDescription]:
+    """Return what a component learns from the training data, in the order of its fields."""
+    helps = {field.name: field.metadata["help"] for field in attrs.fields(config_class) if "help" in field.metadata}
+    return [
+        OptionDescription(name=name, type=hint, default=empty_value(hint), help=helps[name])
+        for name, hint in learned_types(config_class).items()
+    ]
+
+
 def _describe(config_class: type[Any], prefix: str, given: Any = attrs.NOTHING) -> Iterator[OptionDescription]:
     """Yield the options of a class; where the class is nested, ``given`` is the default that holds theirs."""
     hints = typing.get_type_hints(config_class)
+    learned = learned_types(config_class)
     for field in attrs.fields(config_class):
-        if not field.init:
+        if not field.init or field.name in learned:
             continue
         hint = hints.get(field.name, Any)
         default = _default(field) if given is attrs.NOTHING else getattr(given, field.name)
@@ -85,6 +97,8 @@ def _default(field: attrs.Attribute[Any]) -> Any:
 def config_class_errors(config_class: type[Any]) -> list[str]:
     """Return what keeps a config class from being one, each error with what to do; empty if it is in order."""
     errors = _errors_within(config_class)
+    if not errors and learned_types(config_class) and not hasattr(config_class, "settle"):
+        errors.append("it has learned fields and no settle(): only context encoders and model heads can learn")
     if attrs.has(config_class) and any(field.init and field.alias == "name" for field in attrs.fields(config_class)):
         errors.append(
             "option 'name' cannot be given: in a config, 'name' is the component's own, as in head: {name: crf}; "
@@ -102,11 +116,16 @@ def _errors_within(config_class: type[Any]) -> list[str]:
         hints = typing.get_type_hints(config_class)
     except Exception as exc:  # an annotation is any expression
         return [*errors, f"the type of an option cannot be resolved: {exc}"]
+    learned = learned_types(config_class)
     for field in attrs.fields(config_class):
         hint = hints.get(field.name, Any)
+        if field.name in learned:
+            errors += [f"learned field {field.name!r} {error}" for error in _learned_errors(field, hint)]
+            continue
         errors += [f"option {field.name!r} {error}" for error in _field_errors(field, hint)]
         if option_type(hint).shape == "options":
             nested = _errors_within(hint)
+            nested += [f"{name!r} is learned; move it to the config class itself" for name in learned_types(hint)]
             errors += [f"option {field.name!r}, of the class {hint.__name__}: {error}" for error in nested]
     return errors
 
@@ -141,7 +160,7 @@ def _concrete(config_class: type[Any]) -> type[Any]:
 
 def _field_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
     if field.init and not field.kw_only:
-        yield "is not keyword-only: write @attrs.frozen(kw_only=True)"
+        yield _NOT_KEYWORD_ONLY
     if field.init and not option_type(hint).is_typable:
         yield (
             f"has the type {option_type(hint).name}; expected bool, int, float, str, Path, Literal, an enum, X | None, "
@@ -150,6 +169,16 @@ def _field_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
     default = _default(field)
     if default is not attrs.NOTHING and not _hashable(default):
         yield f"has the mutable default {default!r}: use a tuple, or a frozen attrs class"
+
+
+def _learned_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
+    if not field.kw_only:
+        yield _NOT_KEYWORD_ONLY
+    if not can_be_learned(hint):
+        yield (
+            f"has the type {option_type(hint).name}; expected str, int, float, a tuple[X, ...] of these, "
+            "Mapping[str, int], Mapping[str, float], or one of them or None"
+        )
 
 
 def _hashable(value: Any) -> bool:

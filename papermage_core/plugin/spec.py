@@ -21,8 +21,10 @@ Life of a component
 -------------------
 1. The hook returns a **config class**: frozen, keyword-only attrs; its fields are the component's options.
 2. The core structures what the user typed into it: unknown keys, wrong types, values out of range are reported there.
-3. ``settle`` may replace automatic options by what the training data says (class weights, whether there are boxes).
-   The settled config is what the checkpoint keeps.
+3. ``settle`` sees the training data and returns the config to build from. It may replace automatic options (class
+   weights, whether there are boxes), and fill the `learned` fields (a vocabulary, a gazetteer). The data comes as a
+   stream: it has a length and may be gone through more than once, but is not held in memory, so keep what you count,
+   not what you see. What ``settle`` returns is what the checkpoint keeps.
 4. ``build`` makes the component. When a checkpoint is loaded, ``build`` runs again from the settled config, then the
    weights are loaded into it; so ``build`` must not look at the data.
 
@@ -46,7 +48,7 @@ A head that scores tags with two layers, in a file ``my_head.py``::
         def build(self, input_size, scheme):
             import torch
             from torch import nn
-            from papermage_core.plugin import Decoded
+            from papermage_core.plugin import HeadOutput
 
             class MyHead(nn.Module):
                 def __init__(self, hidden):
@@ -62,7 +64,7 @@ A head that scores tags with two layers, in a file ``my_head.py``::
                 def decode(self, vectors, mask):
                     scores, tags = self.score(vectors).softmax(-1).max(-1)
                     return [
-                        Decoded.from_tags(t[m].cpu().numpy(), s[m].float().cpu().numpy(), scheme)
+                        HeadOutput.from_tags(t[m].cpu().numpy(), s[m].float().cpu().numpy(), scheme)
                         for t, s, m in zip(tags, scores, mask)
                     ]
 
@@ -80,6 +82,9 @@ Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``
 
 from __future__ import annotations
 
+import itertools
+import reprlib
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -89,6 +94,7 @@ import attrs
 import pluggy
 
 from papermage_core.errors import DataError
+from papermage_core.plugin.learned_fields import check_learned, empty_value, learned_types, mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,11 +113,11 @@ __all__ = [
     "ContextEncoder",
     "ContextEncoderConfig",
     "ContextNeeds",
-    "Decoded",
     "DocumentReader",
     "DocumentReaderConfig",
     "DocumentWriter",
     "DocumentWriterConfig",
+    "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
     "LocatedDocument",
@@ -121,12 +127,13 @@ __all__ = [
     "Window",
     "hookimpl",
     "hookspec",
+    "learned",
     "option",
 ]
 
 PROJECT = "papermage"
-API_VERSION = 1
-"""Version of this file. A plugin module may state the one it was made for: ``papermage_api_version = 1``."""
+API_VERSION = 2
+"""Version of this file. A plugin module may state the one it was made for: ``papermage_api_version = 2``."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -169,6 +176,33 @@ def option(
     metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices is not None else None}
     metadata |= {name: bound for name, bound in limits.items() if bound is not None}
     return attrs.field(default=default, validator=validator, metadata=metadata)
+
+
+def learned(*, help: str) -> Any:
+    """Return an attrs field for what ``settle`` learns from the training data: a vocabulary, a gazetteer, a scale.
+
+    It is no option: users cannot type it, and ``config.yaml`` does not hold it. The checkpoint keeps it as JSON, and
+    ``build`` finds it in the config, in training and when the checkpoint is loaded. Types are ``str``, ``int``,
+    ``float``, ``tuple[str, ...]``, ``tuple[int, ...]``, ``tuple[float, ...]``, ``Mapping[str, int]`` and
+    ``Mapping[str, float]`` (plain dicts), each with ``| None`` if you like. Until something is learned, a tuple or
+    mapping is empty, and all else is None.
+
+    >>> import attrs
+    >>> @attrs.frozen(kw_only=True)
+    ... class C(ComponentConfig):
+    ...     vocabulary: tuple[str, ...] = learned(help="the words of the training data")
+    >>> C().vocabulary, attrs.evolve(C(), vocabulary=("ataxia",)).vocabulary
+    ((), ('ataxia',))
+    """
+
+    def empty(config: ComponentConfig) -> Any:
+        (name,) = (field.name for field in attrs.fields(type(config)) if field.default is default)
+        return empty_value(learned_types(type(config))[name])
+
+    default: Any = attrs.Factory(empty, takes_self=True)
+    # A mapping has no hash, and a vocabulary is long: neither belongs in the hash, nor whole in a message.
+    metadata = {**mark, "help": help}
+    return attrs.field(default=default, validator=check_learned, hash=False, repr=reprlib.repr, metadata=metadata)
 
 
 @attrs.frozen(kw_only=True)
@@ -233,17 +267,108 @@ class Window:
 
 @attrs.frozen
 class UnitSpan:
-    """An entity in units of its context: ``start`` to ``stop``, half-open, with its label.
+    """An entity of a context, in units: its label and the segments of units that it is made of.
 
-    A discontinuous entity has the stretches it is made of in `fragments`, in order and apart from each other; start and
-    stop are then its outer ends. The score is carried, not compared.
+    A segment ``(start, stop)`` is half-open. Most entities have one; a discontinuous one has several, in order and
+    apart from each other. So there is one way to write an entity, and equal ones are equal, in sets too. The score is
+    carried, not compared. Raises ValueError for segments that are empty, out of order, or touch.
+
+    >>> heart = UnitSpan("Disease", ((2, 4), (6, 7)), score=0.9)
+    >>> heart.start, heart.stop, list(heart.units), heart.is_discontinuous
+    (2, 7, [2, 3, 6], True)
     """
 
-    start: int
-    stop: int
     label: str
-    fragments: tuple[tuple[int, int], ...] = ()
+    segments: tuple[tuple[int, int], ...]
     score: float | None = attrs.field(default=None, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Decoding makes many of these: that of one sound segment is let through before anything else is looked at.
+        try:
+            ((start, stop),) = self.segments
+        except (TypeError, ValueError):
+            self._check()
+        else:
+            if start >= stop or type(self.segments) is not tuple:
+                self._check()
+
+    def _check(self) -> None:
+        if not isinstance(self.label, str):
+            raise TypeError(
+                f"expected a label, got {self.label!r}; UnitSpan(start, stop, label) of plugin API 1 is now "
+                "UnitSpan.of(label, start, stop), or UnitSpan(label, segments)"
+            )
+        if not isinstance(self.segments, tuple) or not all(
+            isinstance(segment, tuple) and len(segment) == 2 for segment in self.segments
+        ):
+            raise TypeError(f"expected segments as a tuple of tuples (start, stop), got {self.segments!r}")
+        ends = [end for segment in self.segments for end in segment]
+        if not ends or any(left >= right for left, right in itertools.pairwise(ends)):
+            raise ValueError(
+                f"expected segments (start, stop) that hold a unit each, in order and apart from each other, "
+                f"got {self.segments}; UnitSpan.joining sorts and joins"
+            )
+
+    @classmethod
+    def of(cls, label: str, start: int, stop: int, score: float | None = None) -> UnitSpan:
+        """Return the entity of one segment, units ``start`` to before ``stop``.
+
+        >>> UnitSpan.of("Disease", 2, 4) == UnitSpan("Disease", ((2, 4),))
+        True
+        """
+        return cls(label, ((start, stop),), score)
+
+    @classmethod
+    def joining(cls, label: str, segments: Iterable[tuple[int, int]], score: float | None = None) -> UnitSpan:
+        """Return the entity that covers ``segments``, which may touch, overlap and come in any order.
+
+        >>> UnitSpan.joining("Disease", [(6, 7), (2, 3), (3, 4)]).segments
+        ((2, 4), (6, 7))
+        """
+        joined: list[tuple[int, int]] = []
+        for start, stop in sorted(segments):
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+            else:
+                joined.append((start, stop))
+        return cls(label, tuple(joined), score)
+
+    @property
+    def start(self) -> int:
+        """The first unit."""
+        return self.segments[0][0]
+
+    @property
+    def stop(self) -> int:
+        """One past the last unit."""
+        return self.segments[-1][1]
+
+    @property
+    def units(self) -> Iterator[int]:
+        """The units that belong to the entity, in order; those between its segments do not."""
+        return itertools.chain.from_iterable(itertools.starmap(range, self.segments))
+
+    @property
+    def is_discontinuous(self) -> bool:
+        """Whether there is more than one segment."""
+        return len(self.segments) > 1
+
+    @property
+    def place(self) -> tuple[int, int, str, tuple[tuple[int, int], ...]]:
+        """What entities are sorted by: start, stop, label, segments."""
+        segments = self.segments
+        return segments[0][0], segments[-1][1], self.label, segments
+
+    def __lt__(self, other: UnitSpan) -> bool:
+        return self.place < other.place
+
+    def shifted(self, by: int) -> UnitSpan:
+        """Return the entity ``by`` units further on.
+
+        >>> UnitSpan.of("Disease", 2, 4).shifted(-2).segments
+        ((0, 2),)
+        """
+        return UnitSpan(self.label, tuple((start + by, stop + by) for start, stop in self.segments), self.score)
 
 
 # Context encoder -----------------------------------------------------------------------------------------------------
@@ -304,8 +429,12 @@ class ContextEncoderConfig(ComponentConfig, ABC):
         """What ``windows`` wants to see of documents beside the text."""
         return ContextNeeds()
 
-    def settle(self: _Encoder, contexts: Sequence[Context]) -> _Encoder:
-        """Return the config with automatic options replaced by what the training contexts say."""
+    def settle(self: _Encoder, contexts: Iterable[Context]) -> _Encoder:
+        """Return the config with automatic options and `learned` fields as the training contexts say.
+
+        ``contexts`` is a stream with a length: each ``for`` goes through it anew, in the same order, and the contexts
+        are made on the way.
+        """
         return self
 
     @abstractmethod
@@ -329,8 +458,8 @@ class LabelScheme(ABC):
     targets: ClassVar[Targets]
     allows_overlap: ClassVar[bool] = False
     """Whether entities that share a unit can be encoded. If not, the core resolves overlaps before ``encode``."""
-    allows_fragments: ClassVar[bool] = False
-    """Whether discontinuous entities can be encoded. If not, the core joins or drops them before ``encode``."""
+    allows_discontinuous: ClassVar[bool] = False
+    """Whether discontinuous entities can be encoded. If not, the core makes one of each segment before ``encode``."""
     joins_neighbours: ClassVar[bool] = False
     """Whether two entities of one label that touch come back as one (as in ``io``)."""
 
@@ -380,11 +509,11 @@ class LabelSchemeConfig(ComponentConfig, ABC):
 
 
 @attrs.frozen(eq=False)
-class Decoded:
+class HeadOutput:
     """What a head says of one context of n units."""
 
     spans: list[UnitSpan]
-    """The entities, each with the probability of the whole entity as its score, by start, then stop."""
+    """The entities, each with the probability of the whole entity as its score, sorted by start, then stop."""
     tags: NDArray[np.int64]
     """The tag of each unit, an index into `tag_names`. Shape (n,)."""
     scores: NDArray[np.float32]
@@ -392,14 +521,17 @@ class Decoded:
     tag_names: tuple[str, ...]
 
     @classmethod
-    def from_tags(cls, tags: NDArray[Any], scores: NDArray[Any], scheme: LabelScheme) -> Decoded:
+    def from_tags(cls, tags: NDArray[Any], scores: NDArray[Any], scheme: LabelScheme) -> HeadOutput:
         """Return the result for tags with a probability each; an entity's score is that of its least sure unit.
 
         Tags that are not a legal sequence of the scheme are replaced by those of the entities that they are read as.
         """
         import numpy as np  # here, so that commands which only list plugins start fast
 
-        spans = [attrs.evolve(s, score=float(np.min(scores[s.start : s.stop]))) for s in scheme.decode(tags)]
+        spans = [
+            UnitSpan(span.label, span.segments, float(min(scores[start:stop].min() for start, stop in span.segments)))
+            for span in scheme.decode(tags)
+        ]
         if not scheme.allows(tags):
             tags = scheme.encode(spans, len(tags))
         return cls(spans, np.asarray(tags, np.int64), np.asarray(scores, np.float32), scheme.tags)
@@ -421,7 +553,7 @@ class ModelHead(Protocol):
         """
         ...
 
-    def decode(self, vectors: torch.Tensor, mask: torch.Tensor) -> list[Decoded]:
+    def decode(self, vectors: torch.Tensor, mask: torch.Tensor) -> list[HeadOutput]:
         """Return what the head says of each of the B contexts. Called in eval mode, without gradient."""
         ...
 
@@ -432,8 +564,12 @@ class ModelHeadConfig(ComponentConfig, ABC):
 
     targets: ClassVar[Targets] = "tags"
 
-    def settle(self: _Head, targets: Sequence[Any], scheme: LabelScheme) -> _Head:
-        """Return the config with automatic options replaced by what the training targets (one a context) say."""
+    def settle(self: _Head, targets: Iterable[Any], scheme: LabelScheme) -> _Head:
+        """Return the config with automatic options and `learned` fields as the training targets (one a context) say.
+
+        ``targets`` are what ``scheme.encode`` returns: with tags an int64 array of shape (n,), -1 for unknown; with
+        spans a list of `UnitSpan`. They are a stream with a length, as for encoders.
+        """
         return self
 
     @abstractmethod
@@ -598,9 +734,23 @@ class ExtensionHooks:
     def papermage_evaluated(self, split: str, results: Mapping[str, Any]) -> None:
         """See the results of an evaluation; ``split`` is ``"val"``, ``"test"`` or ``"eval"``."""
 
-    @hookspec
-    def papermage_adjust_predictions(self, document: Document, context: Context, decoded: Decoded) -> Decoded | None:
-        """Return predictions to take in place of ``decoded`` before they become entities, or None to leave them.
+    @hookspec(
+        warn_on_impl_args={"decoded": DeprecationWarning("papermage_adjust_predictions: name 'decoded' now 'output'")}
+    )
+    def papermage_adjust_predictions(
+        self, document: Document, context: Context, output: HeadOutput, decoded: HeadOutput
+    ) -> HeadOutput | None:
+        """Return predictions to take in place of ``output`` before they become entities, or None to leave them.
 
         Called once a context, in prediction and in evaluation, extension after extension in the order named.
+        ``decoded`` is what plugin API 1 called ``output``; asking for it warns.
         """
+
+
+if not TYPE_CHECKING:  # type checkers know the new name only
+
+    def __getattr__(name: str) -> Any:
+        if name == "Decoded":
+            warnings.warn("Decoded is now HeadOutput, with the same fields", DeprecationWarning, stacklevel=2)
+            return HeadOutput
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,6 +10,7 @@ import attrs
 
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.printing import keeping
 from papermage_core.testing.component import ComponentSuite
 
 __all__ = ["CheckResult", "run_suite", "suite_for"]
@@ -71,14 +70,14 @@ def _parts_for(suite: type[Any], samples: Mapping[str, bytes]) -> dict[str, Any]
 def run_suite(suite: type[Any], only: str = "") -> Iterator[CheckResult]:
     """Yield the result of each check of a suite, in order; of one check alone, if it is named by its sentence.
 
-    What a plugin prints meanwhile is dropped.
+    A command drops what a plugin prints meanwhile.
     """
     for name in _checks(suite):
         sentence = name.removeprefix("test_").replace("_", " ")
         if only not in ("", sentence):
             continue
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with keeping.get()():
                 getattr(suite(), name)()
         except AssertionError as exc:
             yield CheckResult(sentence, False, str(exc))

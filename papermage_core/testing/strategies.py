@@ -81,9 +81,9 @@ def labels(max_size: int = 3) -> st.SearchStrategy[tuple[str, ...]]:
 
 @st.composite
 def unit_spans(
-    draw: st.DrawFn, labels: Sequence[str], n_units: int, *, overlap: bool = False, fragments: bool = False
+    draw: st.DrawFn, labels: Sequence[str], n_units: int, *, overlap: bool = False, discontinuous: bool = False
 ) -> list[UnitSpan]:
-    """Draw different entities in a context of ``n_units``, sorted by start, stop and label."""
+    """Draw different entities in a context of ``n_units``, in order."""
     spans: list[UnitSpan] = []
     taken = np.zeros(n_units, bool)
     for _ in range(draw(st.integers(0, min(5, n_units)))):
@@ -92,13 +92,13 @@ def unit_spans(
         if not overlap and taken[start:stop].any():
             continue
         taken[start:stop] = True
-        spans.append(UnitSpan(start, stop, draw(st.sampled_from(labels)), _fragments(draw, start, stop, fragments)))
-    return sorted(dict.fromkeys(spans), key=lambda span: (span.start, span.stop, span.label, span.fragments))
+        spans.append(UnitSpan(draw(st.sampled_from(labels)), _segments(draw, start, stop, discontinuous)))
+    return sorted(set(spans))
 
 
-def _fragments(draw: st.DrawFn, start: int, stop: int, wanted: bool) -> tuple[tuple[int, int], ...]:
-    if not wanted or stop - start < 3 or not draw(st.booleans()):
-        return ()
+def _segments(draw: st.DrawFn, start: int, stop: int, discontinuous: bool) -> tuple[tuple[int, int], ...]:
+    if not discontinuous or stop - start < 3 or not draw(st.booleans()):
+        return ((start, stop),)
     gap = draw(st.integers(start + 1, stop - 2))
     return ((start, gap), (gap + 1, stop))
 
@@ -125,7 +125,10 @@ def _finishing(scheme: LabelScheme, n_units: int) -> NDArray[np.bool_]:
 
 
 def configs(config_class: type[T], **given: Any) -> st.SearchStrategy[T]:
-    """Return configs of a class: every option drawn from its type and limits, but for those ``given``."""
+    """Return configs of a class: every option drawn from its type and limits, but for those ``given``.
+
+    What a component learns is left as it is before anything is learned.
+    """
     return _configs(config_class, given)
 
 

@@ -38,6 +38,7 @@ class Colour(enum.Enum):
         ("1, 2", tuple[int, ...], (1, 2)),
         ('["a,b", "c"]', tuple[str, ...], ("a,b", "c")),
         ("[ab].jsonl", tuple[Path, ...], (Path("[ab].jsonl"),)),
+        ("[" * 99_999 + "]" * 99_999, tuple[str, ...], ("[" * 99_999 + "]" * 99_999,)),
         ("", tuple[str, ...], ()),
         (["a,b"], tuple[str, ...], ("a,b",)),
         (Path("a,b"), tuple[Path, ...], (Path("a,b"),)),

@@ -17,7 +17,7 @@ from papermage_core.cli.train import main as train
 from papermage_core.plugin import spec
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ComponentHooks, Decoded, ExtensionHooks, UnitSpan, option
+from papermage_core.plugin.spec import ComponentHooks, ExtensionHooks, HeadOutput, UnitSpan, option
 from papermage_core.testing import make_documents, write_jsonl
 from papermage_core.testing.component import ComponentSuite
 from papermage_core.testing.runner import run_suite, suite_for
@@ -101,16 +101,16 @@ def test_an_option_keeps_its_limits_and_none_passes(limits, good, bad):
 
 
 def test_the_score_of_an_entity_is_that_of_its_least_sure_unit():
-    decoded = Decoded.from_tags(np.array([0, 1, 2, 1]), np.array([0.9, 0.8, 0.7, 0.6]), BioScheme(["X"]))
-    assert decoded.spans == [UnitSpan(1, 3, "X"), UnitSpan(3, 4, "X")]
-    assert [span.score for span in decoded.spans] == [0.7, 0.6]
+    output = HeadOutput.from_tags(np.array([0, 1, 2, 1]), np.array([0.9, 0.8, 0.7, 0.6]), BioScheme(["X"]))
+    assert output.spans == [UnitSpan.of("X", 1, 3), UnitSpan.of("X", 3, 4)]
+    assert [span.score for span in output.spans] == [0.7, 0.6]
 
 
 def test_illegal_tags_become_those_of_the_entities_they_are_read_as():
     scheme = BioScheme(["X", "Y"])
     tags = np.array([scheme.tags.index(tag) for tag in ["I-X", "I-X", "O", "B-Y", "I-X"]])
-    decoded = Decoded.from_tags(tags, np.full(5, 0.5), scheme)
-    assert [scheme.tags[tag] for tag in decoded.tags] == ["B-X", "I-X", "O", "B-Y", "B-X"]
-    assert scheme.allows(decoded.tags)
+    output = HeadOutput.from_tags(tags, np.full(5, 0.5), scheme)
+    assert [scheme.tags[tag] for tag in output.tags] == ["B-X", "I-X", "O", "B-Y", "B-X"]
+    assert scheme.allows(output.tags)
     assert not scheme.allows(tags)
-    assert [(span.start, span.stop, span.label) for span in decoded.spans] == [(0, 2, "X"), (3, 4, "Y"), (4, 5, "X")]
+    assert [(span.start, span.stop, span.label) for span in output.spans] == [(0, 2, "X"), (3, 4, "Y"), (4, 5, "X")]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from papermage_core.plugin.spec import Decoded, ModelHeadConfig, UnitSpan, option
+from papermage_core.plugin.spec import HeadOutput, ModelHeadConfig, UnitSpan, option
 from papermage_core.testing import ModelHeadSuite
 from papermage_core.testing.runner import run_suite
 
@@ -32,7 +32,7 @@ class Sound(nn.Module):
     def decode(self, vectors, mask):
         best = self.scores(vectors, mask).softmax(-1).max(-1)
         return [
-            Decoded.from_tags(best.indices[i, m].numpy(), best.values[i, m].float().numpy(), self.scheme)
+            HeadOutput.from_tags(best.indices[i, m].numpy(), best.values[i, m].float().numpy(), self.scheme)
             for i, m in enumerate(mask)
         ]
 
@@ -114,7 +114,7 @@ class DecodesIllegally(Sound):
         for i, m in enumerate(mask):
             tags, scores = best.indices[i, m].numpy(), best.values[i, m].numpy()
             spans = [attrs.evolve(span, score=0.5) for span in self.scheme.decode(tags)]
-            found.append(Decoded(spans, tags, scores, self.scheme.tags))
+            found.append(HeadOutput(spans, tags, scores, self.scheme.tags))
         return found
 
 
@@ -122,7 +122,7 @@ class ScoresAreLogits(Sound):
     def decode(self, vectors, mask):
         best = self.scores(vectors, mask).max(-1)
         return [
-            Decoded.from_tags(best.indices[i, m].numpy(), 3 * best.values[i, m].numpy(), self.scheme)
+            HeadOutput.from_tags(best.indices[i, m].numpy(), 3 * best.values[i, m].numpy(), self.scheme)
             for i, m in enumerate(mask)
         ]
 
@@ -134,19 +134,19 @@ class TellsPaddingToo(Sound):
 
 class SkipsEmptyContexts(Sound):
     def decode(self, vectors, mask):
-        return [decoded for decoded in super().decode(vectors, mask) if len(decoded.tags)]
+        return [output for output in super().decode(vectors, mask) if len(output.tags)]
 
 
 class InventsEntities(Sound):
     def decode(self, vectors, mask):
         found = super().decode(vectors, mask)
-        return [attrs.evolve(d, spans=[UnitSpan(0, 1, "one", score=1.0)]) if len(d.tags) else d for d in found]
+        return [attrs.evolve(d, spans=[UnitSpan.of("one", 0, 1, score=1.0)]) if len(d.tags) else d for d in found]
 
 
 class NamesTheWrongTags(Sound):
     def decode(self, vectors, mask):
         names = tuple(reversed(self.scheme.tags))
-        return [attrs.evolve(decoded, tag_names=names) for decoded in super().decode(vectors, mask)]
+        return [attrs.evolve(output, tag_names=names) for output in super().decode(vectors, mask)]
 
 
 class NeedsFloat32(Sound):

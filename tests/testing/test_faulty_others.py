@@ -124,24 +124,24 @@ def changes_results(results):
     results["micro"]["f1"] = 1.0
 
 
-def changes_in_place(decoded):
-    decoded.spans.clear()
+def changes_in_place(output):
+    output.spans.clear()
 
 
-def invents_units(decoded):
-    return attrs.evolve(decoded, spans=[attrs.evolve(span, stop=99) for span in decoded.spans])
+def invents_units(output):
+    return attrs.evolve(output, spans=[span.shifted(99) for span in output.spans])
 
 
-def gives_percentages(decoded):
-    return attrs.evolve(decoded, spans=[attrs.evolve(span, score=60.0) for span in decoded.spans])
+def gives_percentages(output):
+    return attrs.evolve(output, spans=[attrs.evolve(span, score=60.0) for span in output.spans])
 
 
-def drops_tags(decoded):
-    return attrs.evolve(decoded, tags=decoded.tags[:0])
+def drops_tags(output):
+    return attrs.evolve(output, tags=output.tags[:0])
 
 
-def fails_without_entities(decoded):
-    return attrs.evolve(decoded, spans=[decoded.spans[0]])
+def fails_without_entities(output):
+    return attrs.evolve(output, spans=[output.spans[0]])
 
 
 SHARED: list[Any] = []
@@ -174,11 +174,11 @@ WHOLE = "adjusted predictions are whole"
         ("papermage_callbacks", lambda: ["timer"], "callbacks are those of lightning", "pytorch_lightning.Callback"),
         ("papermage_callbacks", shares_callbacks, "callbacks are those of lightning", "inside the hook"),
         ("papermage_loggers", lambda: ["csv"], "loggers are those of lightning", "pytorch_lightning.loggers.Logger"),
-        (ADJUST, changes_in_place, WHOLE, "return attrs.evolve(decoded, ...)"),
+        (ADJUST, changes_in_place, WHOLE, "return attrs.evolve(output, ...)"),
         (ADJUST, invents_units, WHOLE, "return entities inside the context"),
         (ADJUST, gives_percentages, WHOLE, "give scores from 0 to 1"),
         (ADJUST, drops_tags, WHOLE, "keep one tag and one score for each unit"),
-        (ADJUST, lambda decoded: decoded.spans, WHOLE, "expected Decoded or None"),
+        (ADJUST, lambda output: output.spans, WHOLE, "expected HeadOutput or None"),
         (ADJUST, fails_without_entities, "a context without predictions passes", "IndexError"),
     ],
 )

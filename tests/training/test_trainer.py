@@ -227,7 +227,7 @@ def test_evaluation_reads_the_layers_that_are_named(
     assert trainer.evaluate().split == "eval"
     with pytest.raises(DataError, match="no layer 'nope'"):
         EntityClassificationTrainer(
-            config(mode="eval", model_name_or_path=str(trainer.checkpoint), context_name="nope")
+            config(mode="eval", model_name_or_path=str(trainer.checkpoint), entity_name="nope")
         ).evaluate()
 
 

@@ -14,6 +14,12 @@ class TestLetters(ContextEncoderSuite):
     examples = 8
 
 
+class TestVocabulary(ContextEncoderSuite):
+    component = "vocabulary"
+    options = ({}, {"size": 8, "fewest": 1, "most": 5, "window": 4})
+    examples = 8
+
+
 class TestBrackets(DocumentWriterSuite):
     component = "brackets"
     options = ({}, {"layers": ["nested", "apart", "tokens"]})

@@ -9,7 +9,7 @@ import attrs
 from papermage_core import Document
 from papermage_core.plugin import DocumentWriter, DocumentWriterConfig, hookimpl, option
 
-papermage_api_version = 1
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)

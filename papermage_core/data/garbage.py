@@ -1,4 +1,4 @@
-"""Python's collector of reference cycles, out of the way."""
+"""Python's garbage collection, disabled for a while."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["collector_paused"]
+__all__ = ["collection_disabled"]
 
 
 @contextmanager
-def collector_paused() -> Iterator[None]:
-    """Make many objects that are kept without a collector that looks through all of them again and again."""
+def collection_disabled() -> Iterator[None]:
+    """Disable garbage collection: it would look through all objects again and again while many are made and kept."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from papermage_core.plugin import UnitSpan
 
-__all__ = ["Overlap", "clash", "gaps", "stretches", "widest_overlap"]
+__all__ = ["Overlap", "clash", "gaps", "widest_overlap"]
 
 
 Overlap = Literal["any", "labels", "nested", "none"]
@@ -17,40 +17,31 @@ other; none."""
 _SELDOM = 0.02
 
 
-def stretches(span: UnitSpan) -> tuple[tuple[int, int], ...]:
-    """Return the contiguous parts of an entity, half-open.
-
-    >>> stretches(UnitSpan(2, 4, "Cell"))
-    ((2, 4),)
-    """
-    return span.fragments or ((span.start, span.stop),)
-
-
 def gaps(span: UnitSpan) -> list[int]:
-    """Return the number of units between neighbouring parts.
+    """Return the number of units between neighbouring segments.
 
-    >>> gaps(UnitSpan(0, 6, "Cell", ((0, 1), (4, 6))))
+    >>> gaps(UnitSpan("Cell", ((0, 1), (4, 6))))
     [3]
     """
-    return [right[0] - left[1] for left, right in itertools.pairwise(stretches(span))]
+    return [right[0] - left[1] for left, right in itertools.pairwise(span.segments)]
 
 
 def clash(first: UnitSpan, second: UnitSpan, overlap: Overlap) -> bool:
     """Whether two entities share units in a way that ``overlap`` does not allow.
 
-    >>> inner, outer, across = UnitSpan(1, 2, "A"), UnitSpan(0, 3, "B"), UnitSpan(2, 5, "A")
+    >>> inner, outer, across = UnitSpan.of("A", 1, 2), UnitSpan.of("B", 0, 3), UnitSpan.of("A", 2, 5)
     >>> [clash(inner, outer, overlap) for overlap in ("any", "nested", "none")]
     [False, False, True]
     >>> clash(outer, across, "nested"), clash(outer, across, "labels"), clash(inner, across, "labels")
     (True, False, False)
-    >>> clash(inner, UnitSpan(0, 2, "A"), "labels")
+    >>> clash(inner, UnitSpan.of("A", 0, 2), "labels")
     True
     """
     if overlap == "any":
         return False
-    if overlap == "labels" and (first.label != second.label or len(first.fragments) > 1 or len(second.fragments) > 1):
+    if overlap == "labels" and (first.label != second.label or first.is_discontinuous or second.is_discontinuous):
         return False
-    units, others = _units(first), _units(second)
+    units, others = set(first.units), set(second.units)
     shared = units & others
     if overlap in ("none", "labels"):
         return bool(shared)
@@ -82,12 +73,8 @@ def widest_overlap(contexts: Iterable[Sequence[UnitSpan]]) -> Overlap:
 def _touching(spans: Sequence[UnitSpan]) -> Iterable[tuple[UnitSpan, UnitSpan]]:
     """Yield the pairs whose outer ends overlap."""
     open_: list[UnitSpan] = []
-    for span in sorted(spans, key=lambda span: (span.start, span.stop)):
+    for span in sorted(spans):
         open_ = [other for other in open_ if other.stop > span.start]
         for other in open_:
             yield other, span
         open_.append(span)
-
-
-def _units(span: UnitSpan) -> frozenset[int]:
-    return frozenset(unit for start, stop in stretches(span) for unit in range(start, stop))

@@ -1,4 +1,4 @@
-"""What can be wrong with a document, as errors, and what was mended instead."""
+"""What can be wrong with a document, as errors, and what was repaired instead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 from papermage_core.errors import DataError
 
-__all__ = ["BoxError", "LayerNameError", "MissingKeyError", "Repair", "document_id"]
+__all__ = ["BoxError", "LayerNameError", "MissingKeyError", "MissingLayerError", "Repair", "document_id"]
 
 
 class MissingKeyError(DataError, KeyError):
@@ -17,7 +17,11 @@ class MissingKeyError(DataError, KeyError):
 
 
 class LayerNameError(DataError, AssertionError):
-    """A layer's name is taken."""
+    """A layer's name is taken, or no layer can have it."""
+
+
+class MissingLayerError(DataError, AttributeError):
+    """A document has no layer of this name."""
 
 
 class BoxError(DataError, AssertionError):
