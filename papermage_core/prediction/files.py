@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 import attrs
 
@@ -71,7 +72,7 @@ def check_output_path(
 ) -> None:
     """Raise as `check_output` does for a path where `annotate_files` must not write."""
     documents = expand_paths(data_path, suffixes=getattr(reader, "suffixes", (".jsonl", ".jsonl.gz")))
-    inputs = [*documents, *data_path, *more_inputs]
+    inputs: list[str | Path] = [*documents, *data_path, *more_inputs]
     check_output(output_path, inputs=inputs, endings=(".jsonl",), overwrite=overwrite)
 
 
