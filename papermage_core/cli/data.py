@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import attrs
 
 from papermage_core.cli._options import build_reader, options_help, read_options
-from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
+from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say, say_in_colour
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.spec import DocumentReader, option
 
@@ -189,7 +189,7 @@ def _view(arguments: argparse.Namespace) -> None:
     from papermage_core.cli._data_view import view
 
     options, reader = _read(View, arguments)
-    say(view(options, reader))
+    say_in_colour(view(options, reader))
 
 
 if __name__ == "__main__":
