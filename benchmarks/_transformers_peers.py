@@ -97,8 +97,9 @@ def _train(data: Path, context: str, model: Path, keep: str) -> float:
 
 def ours_preprocess(data: Path, model: Path, keep: str) -> float:
     """File → batches of tensors with targets, as a run makes them before its first step."""
-    from papermage_core.data.batches import LengthSampler, PieceBatches
     from papermage_core.data.pieces import make_pieces, training_pieces
+
+    from papermage_core.data.batches import LengthSampler, PieceBatches
     from papermage_core.model.inference import BatchLimits
     from papermage_core.training import EntityClassificationTrainConfig
     from papermage_core.training.prepare import make_blueprint, read_splits

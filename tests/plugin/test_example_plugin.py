@@ -79,7 +79,12 @@ def test_its_components_are_listed_beside_the_built_ins(environment):
     done = environment.command("plugins", "list", "--json", "--check")
     assert done.returncode == 0, done.stderr
     found = {(c["kind"], c["name"]): c for c in json.loads(done.stdout)}
-    own = {"two_layers": "model_head", "letters": "context_encoder", "vocabulary": "context_encoder"}
+    own = {
+        "two_layers": "model_head",
+        "letters": "context_encoder",
+        "vocabulary": "context_encoder",
+        "brackets": "document_writer",
+    }
     for name, kind in {**own, "tidy": "extension"}.items():
         component = found[kind, name]
         assert component["distribution"] == "papermage-example-plugin"
