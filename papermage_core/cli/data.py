@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import attrs
 
 from papermage_core.cli._options import options_help, read_options, reader_choice
-from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
+from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say, say_in_colour
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.spec import option
@@ -226,7 +226,7 @@ def _view(arguments: argparse.Namespace) -> None:
     from papermage_core.cli._data_view import view
 
     options, reader, _ = _read(View, arguments)
-    say(view(options, reader))
+    say_in_colour(view(options, reader))
 
 
 if __name__ == "__main__":
