@@ -316,11 +316,13 @@ def _check_labels(folder: Path, content: _Content, header: Mapping[str, TensorIn
 
 def _build(folder: Path, content: _Content, blueprint: Blueprint, header: Mapping[str, TensorInfo]) -> EntityModel:
     """Return the model that the weights are for, without them. Raises CheckpointError if there is no such model."""
+    import torch
+
     from papermage_core.model.bounds import Bounds
     from papermage_core.model.weights import mismatches
 
     with _damage(folder, "does not fit the components that are installed", _advice(content)):
-        with Bounds(len(header), (folder / _WEIGHTS).stat().st_size):
+        with Bounds(len(header), (folder / _WEIGHTS).stat().st_size), torch.random.fork_rng(devices=[]):
             model: EntityModel = blueprint.build_model(folder / "encoder")
         wrong = list(islice(mismatches(model.state_dict(), header), 4))
         if wrong:
