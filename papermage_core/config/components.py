@@ -51,11 +51,12 @@ def build_components(
     plugins: Plugins,
     labels: Sequence[str],
     sources: Mapping[str, str],
+    stride: int | None = None,
 ) -> ComponentConfigs:
     """Return the components for ``names`` (by key) and dotted ``options``.
 
     Raises PluginError for components that cannot be loaded, ConfigError for wrong options and pairs: all of either at
-    once, before any data is read.
+    once, before any data is read. ``stride`` is the one that was given, if one was.
     """
     classes = _all(
         {key: _loader(plugins, IN_CONFIG[key].name, name) for key, name in names.items()},
@@ -65,6 +66,8 @@ def build_components(
         {key: _structurer(cls, key, names[key], options, sources) for key, cls in classes.items()},
         ConfigError,
     )
+    if stride is not None:
+        found["encoder"].check(stride=stride)
     _check_fit(found["head"], found["label_scheme"], names, plugins)
     _check_labels(found["label_scheme"], names, labels)
     return ComponentConfigs(
