@@ -424,6 +424,9 @@ class ContextEncoderConfig(ComponentConfig, ABC):
     default_batch_cost: ClassVar[int] = 4096
     """Most ``Window.cost``, summed over a batch, where the user gives no ``batch_size``."""
 
+    def check(self, *, stride: int) -> None:
+        """Raise ConfigError where the options do not fit the ``stride`` that the user typed. Reads no data or model."""
+
     @property
     def needs(self) -> ContextNeeds:
         """What ``windows`` wants to see of documents beside the text."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
+from papermage_core.errors import ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class TransformerEncoderConfig(ContextEncoderConfig):
         choices=("auto", "float32", "medium", "bfloat16"),
     )
     tune_allocator: bool = option(True, help="keep glibc from handing large blocks back to the system (CPU, Linux)")
+
+    def check(self, *, stride: int) -> None:
+        """Refuse a stride that no window can keep."""
+        if self.max_length is not None and stride >= self.max_length:
+            raise ConfigError(f"stride={stride}: expected less than encoder.max_length={self.max_length}")
 
     @property
     def needs(self) -> ContextNeeds:
