@@ -11,7 +11,7 @@ import attrs
 from papermage_core.evaluation.spans import pairs_sharing_units
 from papermage_core.plugin.spec import UnitSpan
 
-__all__ = ["Counts", "Scores", "score"]
+__all__ = ["Counts", "Scorer", "Scores", "score"]
 
 
 @attrs.frozen(kw_only=True)
@@ -177,6 +177,64 @@ class Scores:
         return f"{name:{self._width}}  {figures} {counts.gold:7} {counts.predicted:7}"
 
 
+class Scorer:
+    """Counts the scores of predicted entities, document by document, and holds none of them.
+
+    ``labels`` come first in the result, seen or not; further ones follow by name.
+    """
+
+    def __init__(self, labels: Iterable[str] = ()) -> None:
+        self._labels = tuple(labels)
+        self._documents = 0
+        self._gold: Counter[str] = Counter()
+        self._predicted: Counter[str] = Counter()
+        self._right: Counter[str] = Counter()
+        self._unreachable: Counter[str] = Counter()
+        self._lenient = dict.fromkeys(("overlap", "boundaries", "units"), NOTHING)
+        self._subsets = dict.fromkeys(("overlapping", "overlapping_own_label", "nested", "discontinuous"), NOTHING)
+
+    def add(self, gold: Iterable[UnitSpan], predicted: Iterable[UnitSpan], unreachable: Iterable[str] = ()) -> None:
+        """Count a document, entities in units of the document; one that is given twice counts once.
+
+        ``unreachable`` are the labels of gold entities that are not in ``gold`` since no prediction could equal them
+        (they touch no unit, say): they lower the recall.
+        """
+        gold_spans, predicted_spans = set(gold), set(predicted)
+        self._documents += 1
+        self._gold.update(span.label for span in gold_spans)
+        self._predicted.update(span.label for span in predicted_spans)
+        self._right.update(span.label for span in gold_spans & predicted_spans)
+        self._unreachable.update(unreachable)
+        for name, counts in _lenient(gold_spans, predicted_spans).items():
+            self._lenient[name] += counts
+        for name, counts in _subsets(gold_spans, predicted_spans).items():
+            self._subsets[name] += counts
+
+    def add_unreachable(self, counts: Mapping[str, int]) -> None:
+        """Count gold entities, by label, that no prediction could equal, whatever document they are in."""
+        self._unreachable.update(counts)
+
+    def scores(self) -> Scores:
+        """Return the scores of what has been counted."""
+        gold = self._gold + self._unreachable
+        names = dict.fromkeys([*self._labels, *sorted(gold.keys() | self._predicted.keys())])
+        per_label = {
+            label: Counts(
+                gold=gold[label], found=self._right[label], predicted=self._predicted[label], right=self._right[label]
+            )
+            for label in names
+        }
+        missed = Counts(gold=self._unreachable.total(), found=0, predicted=0, right=0)
+        return Scores(
+            micro=sum(per_label.values(), NOTHING),
+            per_label=per_label,
+            lenient={name: counts + missed for name, counts in self._lenient.items()},
+            subsets={name: counts for name, counts in self._subsets.items() if counts.gold or counts.predicted},
+            gold_unreachable=dict(+self._unreachable),
+            documents=self._documents,
+        )
+
+
 def score(
     gold: Sequence[Iterable[UnitSpan]],
     predicted: Sequence[Iterable[UnitSpan]],
@@ -184,11 +242,9 @@ def score(
     labels: Iterable[str] = (),
     gold_unreachable: Mapping[str, int] | None = None,
 ) -> Scores:
-    """Return the scores of predicted entities, document by document, in units of the document.
+    """Return the scores of predicted entities, document by document; see `Scorer`.
 
-    An entity given twice counts once. ``labels`` come first in the result, seen or not; further ones follow by name.
-    ``gold_unreachable`` counts gold entities, by label, that are not in ``gold`` since no prediction could equal them
-    (cut by a context's end, say): they lower the recall. Raises ValueError for lists of different lengths.
+    Raises ValueError for lists of different lengths.
 
     >>> right, cut, whole = UnitSpan.of("a", 0, 2), UnitSpan.of("b", 3, 5), UnitSpan.of("b", 2, 5)
     >>> score([[right, whole]], [[right, cut]]).f1
@@ -196,34 +252,11 @@ def score(
     """
     if len(gold) != len(predicted):
         raise ValueError(f"expected predictions for {len(gold)} documents, got {len(predicted)}")
-    unreachable = {label: count for label, count in (gold_unreachable or {}).items() if count}
-    lost = sum(unreachable.values())
-    per_label = dict.fromkeys(labels, NOTHING)
-    seen: Counter[str] = Counter()
-    gold_counts: Counter[str] = Counter(unreachable)
-    right_counts: Counter[str] = Counter()
-    lenient = dict.fromkeys(("overlap", "boundaries", "units"), NOTHING)
-    subsets = dict.fromkeys(("overlapping", "overlapping_own_label", "nested", "discontinuous"), NOTHING)
-    for gold_spans, predicted_spans in zip(map(set, gold), map(set, predicted), strict=True):
-        gold_counts.update(span.label for span in gold_spans)
-        seen.update(span.label for span in predicted_spans)
-        right_counts.update(span.label for span in gold_spans & predicted_spans)
-        for name, counts in _lenient(gold_spans, predicted_spans).items():
-            lenient[name] += counts
-        for name, counts in _subsets(gold_spans, predicted_spans).items():
-            subsets[name] += counts
-    for label in [*per_label, *sorted((gold_counts.keys() | seen.keys()) - per_label.keys())]:
-        right = right_counts[label]
-        per_label[label] = Counts(gold=gold_counts[label], found=right, predicted=seen[label], right=right)
-    missed = Counts(gold=lost, found=0, predicted=0, right=0)
-    return Scores(
-        micro=sum(per_label.values(), NOTHING),
-        per_label=per_label,
-        lenient={name: counts + missed for name, counts in lenient.items()},
-        subsets={name: counts for name, counts in subsets.items() if counts.gold or counts.predicted},
-        gold_unreachable=unreachable,
-        documents=len(gold),
-    )
+    scorer = Scorer(labels)
+    for gold_spans, predicted_spans in zip(gold, predicted, strict=True):
+        scorer.add(gold_spans, predicted_spans)
+    scorer.add_unreachable(gold_unreachable or {})
+    return scorer.scores()
 
 
 def _lenient(gold: set[UnitSpan], predicted: set[UnitSpan]) -> dict[str, Counts]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from papermage_core.errors import PapermageError, PluginError
-from papermage_core.plugin.component import Component
+from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.spec import ExtensionHooks, HeadOutput
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Extensions:
     An exception inside an extension becomes a PluginError that names it; papermage_core's own exceptions pass.
     """
 
-    def __init__(self, loaded: Sequence[tuple[Component, pluggy.PluginManager]] = ()) -> None:
+    def __init__(self, loaded: Sequence[tuple[ComponentInfo, pluggy.PluginManager]] = ()) -> None:
         self._loaded = tuple(loaded)
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class Extensions:
         return results
 
 
-def _call(component: Component, manager: pluggy.PluginManager, hook: str, arguments: dict[str, Any]) -> list[Any]:
+def _call(component: ComponentInfo, manager: pluggy.PluginManager, hook: str, arguments: dict[str, Any]) -> list[Any]:
     caller: Callable[..., list[Any]] = getattr(manager.hook, hook)
     try:
         return caller(**arguments)
@@ -76,7 +76,7 @@ def _call(component: Component, manager: pluggy.PluginManager, hook: str, argume
         raise PluginError(f"the {component} failed in its hook {hook!r}: {type(exc).__name__}: {exc}") from exc
 
 
-def _as_output(component: Component, adjusted: Any) -> HeadOutput:
+def _as_output(component: ComponentInfo, adjusted: Any) -> HeadOutput:
     if isinstance(adjusted, HeadOutput):
         return adjusted
     raise PluginError(

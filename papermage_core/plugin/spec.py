@@ -1,8 +1,8 @@
 """All that a plugin author has to read: the hooks, the interfaces behind them, and a plugin that runs.
 
-A *component* is a part of the model that a config names: a context encoder, a label scheme, a model head, a document
-reader. A plugin is any installed distribution with an entry point in the group of the component's kind. The entry
-point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
+A *component* is a part that a config names: a context encoder, a label scheme, a model head, a document reader, a
+document writer. A plugin is any installed distribution with an entry point in the group of the component's kind. The
+entry point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
 
 =============================  ==========================  ==================================
 entry-point group              hook                        returns a subclass of
@@ -11,6 +11,7 @@ entry-point group              hook                        returns a subclass of
 ``papermage.label_scheme``     `papermage_label_scheme`    `LabelSchemeConfig`
 ``papermage.model_head``       `papermage_model_head`      `ModelHeadConfig`
 ``papermage.document_reader``  `papermage_document_reader` `DocumentReaderConfig`
+``papermage.document_writer``  `papermage_document_writer` `DocumentWriterConfig`
 ``papermage.extension``        the life-cycle hooks        (see `Extension hooks` below)
 =============================  ==========================  ==================================
 
@@ -20,8 +21,10 @@ Life of a component
 -------------------
 1. The hook returns a **config class**: frozen, keyword-only attrs; its fields are the component's options.
 2. The core structures what the user typed into it: unknown keys, wrong types, values out of range are reported there.
-3. ``settle`` may replace automatic options by what the training data says (class weights, whether there are boxes).
-   The settled config is what the checkpoint keeps.
+3. ``settle`` sees the training data and returns the config to build from. It may replace automatic options (class
+   weights, whether there are boxes), and fill the `learned` fields (a vocabulary, a gazetteer). The data comes as a
+   stream: it has a length and may be gone through more than once, but is not held in memory, so keep what you count,
+   not what you see. What ``settle`` returns is what the checkpoint keeps.
 4. ``build`` makes the component. When a checkpoint is loaded, ``build`` runs again from the settled config, then the
    weights are loaded into it; so ``build`` must not look at the data.
 
@@ -80,14 +83,18 @@ Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``
 from __future__ import annotations
 
 import itertools
+import reprlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import attrs
 import pluggy
+
+from papermage_core.errors import DataError
+from papermage_core.plugin.learned_fields import check_learned, empty_value, learned_types, mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +107,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
-    "GROUPS",
     "PROJECT",
     "ComponentConfig",
     "Context",
@@ -109,30 +115,25 @@ __all__ = [
     "ContextNeeds",
     "DocumentReader",
     "DocumentReaderConfig",
+    "DocumentWriter",
+    "DocumentWriterConfig",
     "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
+    "LocatedDocument",
     "ModelHead",
     "ModelHeadConfig",
     "UnitSpan",
     "Window",
     "hookimpl",
     "hookspec",
+    "learned",
     "option",
 ]
 
 PROJECT = "papermage"
 API_VERSION = 2
 """Version of this file. A plugin module may state the one it was made for: ``papermage_api_version = 2``."""
-
-GROUPS: Mapping[str, str] = {
-    "context_encoder": "papermage.context_encoder",
-    "label_scheme": "papermage.label_scheme",
-    "model_head": "papermage.model_head",
-    "document_reader": "papermage.document_reader",
-    "extension": "papermage.extension",
-}
-"""Kind of component → its entry-point group."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -175,6 +176,33 @@ def option(
     metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices is not None else None}
     metadata |= {name: bound for name, bound in limits.items() if bound is not None}
     return attrs.field(default=default, validator=validator, metadata=metadata)
+
+
+def learned(*, help: str) -> Any:
+    """Return an attrs field for what ``settle`` learns from the training data: a vocabulary, a gazetteer, a scale.
+
+    It is no option: users cannot type it, and ``config.yaml`` does not hold it. The checkpoint keeps it as JSON, and
+    ``build`` finds it in the config, in training and when the checkpoint is loaded. Types are ``str``, ``int``,
+    ``float``, ``tuple[str, ...]``, ``tuple[int, ...]``, ``tuple[float, ...]``, ``Mapping[str, int]`` and
+    ``Mapping[str, float]`` (plain dicts), each with ``| None`` if you like. Until something is learned, a tuple or
+    mapping is empty, and all else is None.
+
+    >>> import attrs
+    >>> @attrs.frozen(kw_only=True)
+    ... class C(ComponentConfig):
+    ...     vocabulary: tuple[str, ...] = learned(help="the words of the training data")
+    >>> C().vocabulary, attrs.evolve(C(), vocabulary=("ataxia",)).vocabulary
+    ((), ('ataxia',))
+    """
+
+    def empty(config: ComponentConfig) -> Any:
+        (name,) = (field.name for field in attrs.fields(type(config)) if field.default is default)
+        return empty_value(learned_types(type(config))[name])
+
+    default: Any = attrs.Factory(empty, takes_self=True)
+    # A mapping has no hash, and a vocabulary is long: neither belongs in the hash, nor whole in a message.
+    metadata = {**mark, "help": help}
+    return attrs.field(default=default, validator=check_learned, hash=False, repr=reprlib.repr, metadata=metadata)
 
 
 @attrs.frozen(kw_only=True)
@@ -291,19 +319,19 @@ class UnitSpan:
         return cls(label, ((start, stop),), score)
 
     @classmethod
-    def joining(cls, label: str, stretches: Iterable[tuple[int, int]], score: float | None = None) -> UnitSpan:
-        """Return the entity that covers ``stretches`` of units, half-open, which may touch, overlap or be unordered.
+    def joining(cls, label: str, segments: Iterable[tuple[int, int]], score: float | None = None) -> UnitSpan:
+        """Return the entity that covers ``segments``, which may touch, overlap and come in any order.
 
         >>> UnitSpan.joining("Disease", [(6, 7), (2, 3), (3, 4)]).segments
         ((2, 4), (6, 7))
         """
-        segments: list[tuple[int, int]] = []
-        for start, stop in sorted(stretches):
-            if segments and start <= segments[-1][1]:
-                segments[-1] = (segments[-1][0], max(stop, segments[-1][1]))
+        joined: list[tuple[int, int]] = []
+        for start, stop in sorted(segments):
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
             else:
-                segments.append((start, stop))
-        return cls(label, tuple(segments), score)
+                joined.append((start, stop))
+        return cls(label, tuple(joined), score)
 
     @property
     def start(self) -> int:
@@ -401,8 +429,12 @@ class ContextEncoderConfig(ComponentConfig, ABC):
         """What ``windows`` wants to see of documents beside the text."""
         return ContextNeeds()
 
-    def settle(self: _Encoder, contexts: Sequence[Context]) -> _Encoder:
-        """Return the config with automatic options replaced by what the training contexts say."""
+    def settle(self: _Encoder, contexts: Iterable[Context]) -> _Encoder:
+        """Return the config with automatic options and `learned` fields as the training contexts say.
+
+        ``contexts`` is a stream with a length: each ``for`` goes through it anew, in the same order, and the contexts
+        are made on the way.
+        """
         return self
 
     @abstractmethod
@@ -532,8 +564,12 @@ class ModelHeadConfig(ComponentConfig, ABC):
 
     targets: ClassVar[Targets] = "tags"
 
-    def settle(self: _Head, targets: Sequence[Any], scheme: LabelScheme) -> _Head:
-        """Return the config with automatic options replaced by what the training targets (one a context) say."""
+    def settle(self: _Head, targets: Iterable[Any], scheme: LabelScheme) -> _Head:
+        """Return the config with automatic options and `learned` fields as the training targets (one a context) say.
+
+        ``targets`` are what ``scheme.encode`` returns: with tags an int64 array of shape (n,), -1 for unknown; with
+        spans a list of `UnitSpan`. They are a stream with a length, as for encoders.
+        """
         return self
 
     @abstractmethod
@@ -544,11 +580,45 @@ class ModelHeadConfig(ComponentConfig, ABC):
 # Document reader -----------------------------------------------------------------------------------------------------
 
 
-class DocumentReader(Protocol):
-    """A file in, documents out."""
+@attrs.frozen(eq=False)
+class LocatedDocument:
+    """A document and where it was read."""
 
-    def read(self, path: Path) -> Iterator[Document]:
-        """Yield the documents of a file, lazily. Raises DataError with path and line."""
+    document: Document
+    path: Path
+    line: int | None = None
+    """Its first line, counted from 1, blank lines included; the row, in a table. None where there are none."""
+    byte: int | None = None
+    """Where it begins in the file, decompressed: reading can start there again. None where the reader cannot say."""
+    page: int | None = None
+    """Its page, counted from 0, where a file's pages are documents of their own."""
+
+    def error(self, error: DataError | str) -> DataError:
+        """Return an error with the place of this document."""
+        error = DataError(error) if isinstance(error, str) else error
+        return error.replace(path=self.path, line=self.line, document=error.document or self.document.id)
+
+
+class DocumentReader(Protocol):
+    """A file in, documents out.
+
+    Only ``read(path)`` that yields documents is asked for. A reader that can tell places, read on after a broken
+    document, or pass over documents without decoding them takes the other arguments as well.
+    """
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Iterator[LocatedDocument] | Iterator[Document]:
+        """Yield the documents of a file, lazily, each with its place where it has one.
+
+        Open the file with `papermage_core.files.open_bytes`: it decompresses ``.gz`` and its like, and ``-`` is
+        standard input. A document that cannot be read raises DataError with path and line; with ``on_error``, the error
+        is handed over instead and reading goes on where the format allows.
+
+        With ``first`` and ``every``, only documents number ``first``, ``first + every``, … counted from 0, are given,
+        and only their errors reported: so workers share a file. A document that cannot be read has its number, too. A
+        generator that takes these two *returns* the number of all documents in the file.
+        """
         ...
 
 
@@ -557,11 +627,66 @@ class DocumentReaderConfig(ComponentConfig, ABC):
     """Options of a document reader."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """File name endings, such as ``(".jsonl",)``, that are its own when a folder is read."""
+    """File name endings, such as ``(".jsonl",)``, that are its own: files of these names are read by it where the user
+    names no reader. Write them out, in the module that the entry point names: there they are looked up in the source,
+    so that whose a file is can be said before any plugin is imported."""
+    shared_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings that files of other kinds have too, such as ``(".json",)``: `recognises` says which files are its own."""
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that belong to one of its own of the same stem, such as brat's ``a.txt`` to ``a.ann``: in a
+    folder, they are not taken for documents of their own."""
+    compressed: ClassVar[bool] = False
+    """Whether ``a.jsonl.gz`` is its own if ``a.jsonl`` is: true where it opens files with `open_bytes`."""
+    requirement: ClassVar[str] = ""
+    """What to ``pip install`` where a module that it imports is missing: ``"papermage_core[parquet]"``."""
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether a file of a shared ending is its own; ``head`` is how it begins, decompressed, up to 4 KiB."""
+        return True
 
     @abstractmethod
     def build(self) -> DocumentReader:
         """Return a new reader."""
+
+
+# Document writer -----------------------------------------------------------------------------------------------------
+
+
+class DocumentWriter(Protocol):
+    """Documents in, a file or a folder out."""
+
+    def write(self, documents: Iterable[Document], target: Any) -> Mapping[str, int]:
+        """Write the documents, each as it comes, and return how much the format could not hold, by kind.
+
+        ``target`` is a file open for writing bytes, which need not be able to seek; for a config whose ``target`` is
+        ``"folder"``, the path of a new folder. Closing, compressing, and that the file or folder appears whole or not
+        at all, are not the writer's business. What cannot be written is never left out in silence: it is counted, as in
+        ``{"boxes": 12, "overlapping entities": 3}``, or if it makes no sense to go on, DataError is raised. Documents
+        are not changed, and none is kept.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class DocumentWriterConfig(ComponentConfig, ABC):
+    """Options of a document writer."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """File name endings, such as ``(".csv",)``, that are its own: files of these names are written by it where the user
+    names no writer. Write them out, in the module that the entry point names, as a reader does."""
+    shared_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings that other writers may use too: the user has to name one if several are installed."""
+    target: ClassVar[Literal["file", "folder"]] = "file"
+    """What it writes."""
+    compressed: ClassVar[bool] = True
+    """Whether a name such as ``a.csv.gz`` makes sense: what it writes is compressed then. Files only."""
+    requirement: ClassVar[str] = ""
+    """What to ``pip install`` where a module that it imports is missing: ``"papermage_core[parquet]"``."""
+
+    @abstractmethod
+    def build(self) -> DocumentWriter:
+        """Return a new writer."""
 
 
 # Component hooks -----------------------------------------------------------------------------------------------------
@@ -585,6 +710,10 @@ class ComponentHooks:
     @hookspec(firstresult=True)
     def papermage_document_reader(self, name: str) -> type[DocumentReaderConfig]:  # type: ignore[empty-body]
         """Return the config class of the document reader ``name``."""
+
+    @hookspec(firstresult=True)
+    def papermage_document_writer(self, name: str) -> type[DocumentWriterConfig]:  # type: ignore[empty-body]
+        """Return the config class of the document writer ``name``."""
 
 
 # Extension hooks -----------------------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ import numpy as np
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.errors import PluginError
-from papermage_core.plugin.component import Component
+from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.loading import load_module_extension
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import Context, HeadOutput, UnitSpan
+from papermage_core.testing.checks import fail, require
 from papermage_core.testing.documents import make_document
-from papermage_core.testing.faults import fail, require
 
 __all__ = ["ExtensionSuite"]
 
@@ -42,7 +42,7 @@ class ExtensionSuite:
         """Return the extension under test."""
         if self.module is None:
             return self.plugins.extensions([self.component])
-        component = Component("extension", self.module.__name__, "this test", "", self.module.__name__)
+        component = ComponentInfo("extension", self.module.__name__, "this test", "", self.module.__name__)
         return Extensions([(component, load_module_extension(component, self.module))])
 
     def test_the_hooks_are_those_of_the_specification(self) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import LabelScheme, UnitSpan
+from papermage_core.testing.checks import each, fail, require
 from papermage_core.testing.component import ComponentSuite, targets_of
-from papermage_core.testing.faults import each, fail, require
 from papermage_core.testing.strategies import labels, legal_tags, unit_spans
 
 __all__ = ["LabelSchemeSuite"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -54,12 +54,14 @@ class CompactConfig(ContextEncoderConfig):
             return ContextNeeds()
         return ContextNeeds(boxes=True, groups=("rows",), metadata=("fontname", "font", "size"))
 
-    def settle(self, contexts: Sequence[Context]) -> CompactConfig:
+    def settle(self, contexts: Iterable[Context]) -> CompactConfig:
         """Return the config with ``layout`` decided: on when at least half the units have a box."""
         if self.layout != "auto":
             return self
-        boxed = sum(int((~np.isnan(c.boxes[:, 0])).sum()) for c in contexts if c.boxes is not None)
-        units = sum(map(len, contexts))
+        boxed = units = 0
+        for context in contexts:
+            units += len(context)
+            boxed += 0 if context.boxes is None else int((~np.isnan(context.boxes[:, 0])).sum())
         return attrs.evolve(self, layout="on" if units and 2 * boxed >= units else "off")
 
     def build(self, folder: Path | None = None) -> CompactEncoder:

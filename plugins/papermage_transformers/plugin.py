@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -74,7 +74,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
         groups = (self.layout_indicator,) if self.layout_indicator else ()
         return ContextNeeds(boxes=self._wants_boxes(), groups=groups)
 
-    def settle(self, contexts: Sequence[Context]) -> TransformerEncoderConfig:
+    def settle(self, contexts: Iterable[Context]) -> TransformerEncoderConfig:
         """Return the config with `boxes` set, so that a checkpoint does not need the original model."""
         return attrs.evolve(self, boxes=self._wants_boxes())
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from papermage_core.errors import ConfigError, PluginError
-from papermage_core.plugin.component import Component
+from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.manager import Plugins
 
 HEAD = "papermage.model_head"
 
 
-def only(components: list[Component], name: str) -> list[Component]:
+def only(components: list[ComponentInfo], name: str) -> list[ComponentInfo]:
     return [component for component in components if component.name == name]
 
 
@@ -159,6 +159,8 @@ def test_a_file_with_the_name_of_an_installed_component_clashes(tmp_path: Path, 
     [
         (None, "cannot read"),
         ("def broken(:\n", "is not a Python file"),
+        (f"x = {'-' * 100_000}1\n", "is not a Python file"),
+        (f"x = {'(' * 100_000}1{')' * 100_000}\n", "is not a Python file"),
         ("x = 1\n", "implements no hook"),
         (
             "from papermage_core.plugin import hookimpl\npapermage_names = 3\n"

@@ -15,9 +15,11 @@ import pytest
 
 from papermage_core.cli.train import main as train
 from papermage_core.plugin import spec
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import ComponentHooks, ExtensionHooks, HeadOutput, UnitSpan, option
 from papermage_core.testing import make_documents, write_jsonl
+from papermage_core.testing.component import ComponentSuite
 from papermage_core.testing.runner import run_suite, suite_for
 from papermage_schemes.bio import BioScheme
 
@@ -33,7 +35,7 @@ def pasted(tmp_path: Path) -> Path:
 
 def test_the_plugin_of_the_docstring_passes_the_conformance_suite(pasted):
     results = list(run_suite(suite_for("model_head", "my_head", plugins=Plugins([pasted]))))
-    assert [(result.name, result.problem) for result in results if not result.passed] == []
+    assert [(result.name, result.error) for result in results if not result.passed] == []
     assert len(results) > 15
 
 
@@ -61,10 +63,23 @@ def test_every_hook_is_named_for_the_project_and_has_its_contract(hooks):
             assert (inspect.getdoc(hook) or "").endswith(".")
 
 
-def test_every_group_has_a_hook_and_a_line_in_the_table():
-    for kind, group in spec.GROUPS.items():
-        assert f"``{group}``" in (spec.__doc__ or "")
-        assert kind == "extension" or hasattr(ComponentHooks, f"papermage_{kind}")
+def test_every_kind_has_a_hook_a_suite_a_template_and_a_line_in_the_table():
+    for kind in KINDS.values():
+        line = next(line for line in (spec.__doc__ or "").splitlines() if f"``{kind.group}``" in line)
+        assert kind.base is None or (kind.hook in vars(ComponentHooks) and kind.base.__name__ in line)
+        assert "src/$module/plugin.py" in kind.template_files()
+        assert issubclass(kind.suite_class(), ComponentSuite) or kind.base is None
+
+
+def test_every_component_hook_is_that_of_a_kind():
+    hooks = {name for name in vars(ComponentHooks) if name.startswith("papermage_")}
+    assert hooks == {kind.hook for kind in KINDS.values() if kind.base is not None}
+
+
+def test_the_words_of_kinds_call_one_kind_each():
+    words = [word for kind in KINDS.values() for word in {kind.name, kind.key, kind.word}]
+    assert len(words) == len(set(words))
+    assert all(KINDS[kind.partner].partner == kind.name for kind in KINDS.values() if kind.partner)
 
 
 @pytest.mark.parametrize(

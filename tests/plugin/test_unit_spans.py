@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 import papermage_core.plugin
 from papermage_core.plugin import HeadOutput, UnitSpan, spec
 
-stretches = st.tuples(st.integers(0, 12), st.integers(1, 4)).map(lambda drawn: (drawn[0], drawn[0] + drawn[1]))
-spans = st.builds(UnitSpan.joining, st.sampled_from("ab"), st.lists(stretches, min_size=1, max_size=4))
+loose = st.tuples(st.integers(0, 12), st.integers(1, 4)).map(lambda drawn: (drawn[0], sum(drawn)))
+spans = st.builds(UnitSpan.joining, st.sampled_from("ab"), st.lists(loose, min_size=1, max_size=4))
 
 
-@given(st.lists(stretches, min_size=1, max_size=5))
-def test_joining_keeps_the_units_in_segments_that_lie_apart(given_stretches: list[tuple[int, int]]) -> None:
-    span = UnitSpan.joining("a", given_stretches, score=0.5)
-    units = sorted({unit for start, stop in given_stretches for unit in range(start, stop)})
+@given(st.lists(loose, min_size=1, max_size=5))
+def test_joining_keeps_the_units_in_segments_that_lie_apart(drawn: list[tuple[int, int]]) -> None:
+    span = UnitSpan.joining("a", drawn, score=0.5)
+    units = sorted({unit for start, stop in drawn for unit in range(start, stop)})
     assert list(span.units) == units
     assert (span.start, span.stop, span.score) == (units[0], units[-1] + 1, 0.5)
     assert len(span.segments) == 1 + sum(right - left > 1 for left, right in itertools.pairwise(units))

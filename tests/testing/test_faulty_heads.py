@@ -14,7 +14,7 @@ from papermage_core.testing.runner import run_suite
 
 
 class Sound(nn.Module):
-    """A linear head without a fault; each of the others changes one thing."""
+    """A linear head without an error; each of the others changes one thing."""
 
     def __init__(self, input_size, scheme):
         super().__init__()
@@ -214,7 +214,7 @@ SPECIFICATION = "predictions keep to the specification"
 def test_a_faulty_head_is_caught(head, check, message):
     (found,) = run_suite(suite_of(head), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error
 
 
 def test_the_sound_head_passes():
@@ -228,4 +228,4 @@ def test_scores_that_are_no_numbers_are_caught():
 
     globals()["Nan"] = Nan
     (found,) = run_suite(suite_of(Nan), only=SPECIFICATION)
-    assert "return probabilities" in found.problem
+    assert "return probabilities" in found.error

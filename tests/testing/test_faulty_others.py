@@ -13,7 +13,7 @@ from papermage_core.errors import DataError
 from papermage_core.plugin.spec import DocumentReaderConfig, ModelHeadConfig, hookimpl, option
 from papermage_core.testing import DocumentReaderSuite, ExtensionSuite, ModelHeadSuite, make_documents
 from papermage_core.testing.runner import run_suite
-from papermage_readers.jsonl import JsonlReader, JsonlReaderConfig
+from papermage_formats.jsonl import JsonlReader, JsonlReaderConfig
 
 LINE = make_documents(1)[0].to_bytes().decode()
 
@@ -26,9 +26,9 @@ class ReadsAllAtOnce(JsonlReader):
 class KeepsState(JsonlReader):
     def read(self, path):
         self.calls = getattr(self, "calls", 0) + 1
-        for document in super().read(path):
-            document.metadata["call"] = self.calls
-            yield document
+        for located in super().read(path):
+            located.document.metadata["call"] = self.calls
+            yield located
 
 
 class SkipsWhatIsBroken(JsonlReader):
@@ -57,7 +57,7 @@ class RaisesWhateverComes(JsonlReader):
 
 class YieldsPlainDicts(JsonlReader):
     def read(self, path):
-        yield from (document.to_json() for document in super().read(path))
+        yield from (located.document.to_json() for located in super().read(path))
 
 
 class FindsNothing(JsonlReader):
@@ -101,7 +101,7 @@ BROKEN = "a broken file is refused by its name"
 def test_a_faulty_reader_is_caught(reader, check, message):
     (found,) = run_suite(reader_suite(reader), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error
 
 
 def test_a_reader_of_odd_file_endings_is_caught():
@@ -111,13 +111,13 @@ def test_a_reader_of_odd_file_endings_is_caught():
     config_class = attrs.frozen(kw_only=True)(Config)
     suite = type("Suite", (DocumentReaderSuite,), {"config_class": config_class, "samples": {"a": LINE}})
     (found,) = run_suite(suite, only="the file endings begin with a dot")
-    assert "in lower case" in found.problem
+    assert "in lower case" in found.error
 
 
 def test_a_suite_without_samples_says_what_is_missing():
     suite = type("Suite", (DocumentReaderSuite,), {"config_class": JsonlReaderConfig})
     (found,) = run_suite(suite, only="documents are read one by one")
-    assert "has no samples" in found.problem
+    assert "has no samples" in found.error
 
 
 def changes_results(results):
@@ -185,7 +185,7 @@ WHOLE = "adjusted predictions are whole"
 def test_a_faulty_extension_is_caught(hook, function, check, message):
     (found,) = run_suite(extension_suite(hook, function), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error
 
 
 def config_suite(**members: Any) -> type[ModelHeadSuite]:
@@ -222,4 +222,4 @@ def test_a_faulty_config_is_caught(field, check, message):
         field.type = float
     (found,) = run_suite(config_suite(x=field), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error

@@ -138,7 +138,7 @@ class OutOfBounds(BioScheme):
 def test_a_faulty_scheme_is_caught(scheme, check, message):
     (found,) = run_suite(suite_of(scheme), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error
 
 
 def test_the_sound_scheme_passes():
