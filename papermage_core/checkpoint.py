@@ -33,7 +33,7 @@ from papermage_core.plugin.manager import Plugins
 if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_blueprint", "read_json", "save"]
 
 FORMAT_VERSION = 1
 _KINDS = {"encoder": "context_encoder", "scheme": "label_scheme", "head": "model_head"}
@@ -116,6 +116,11 @@ def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None
         )
     model.to(device).eval()
     return Checkpoint(blueprint, model, facts.get("calibration"), facts)
+
+
+def read_blueprint(folder: str | Path, plugins: Plugins | None = None) -> Blueprint:
+    """Return what a checkpoint builds, without building it. Raises what `load` raises."""
+    return _restore(read_json(Path(folder).expanduser()), plugins or Plugins())
 
 
 def read_json(folder: Path) -> dict[str, Any]:

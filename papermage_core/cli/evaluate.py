@@ -50,9 +50,11 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     plugins = Plugins(options.plugins_path)
     reader = build_reader(options.reader, of_reader, plugins)
+    from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import evaluate_checkpoint
     from papermage_core.training.record import write_errors
 
+    read_blueprint(options.model_name_or_path, plugins).encoder.tune_process()
     found = evaluate_checkpoint(
         options.model_name_or_path,
         options.data_path,

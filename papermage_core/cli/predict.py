@@ -57,7 +57,9 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     first, every = _shard(options.shard)
     from papermage_core.plugin.manager import Plugins
 
-    reader = build_reader(options.reader, of_reader, Plugins(options.plugins_path))
+    plugins = Plugins(options.plugins_path)
+    reader = build_reader(options.reader, of_reader, plugins)
+    from papermage_core.checkpoint import read_blueprint
     from papermage_core.prediction.files import Layers, annotate_files
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
@@ -65,6 +67,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         import torch
 
         torch.set_num_threads(options.num_threads)
+    read_blueprint(options.model_name_or_path, plugins).encoder.tune_process()
     predictor = EntityClassificationPredictor.from_pretrained(
         options.model_name_or_path,
         options.entity_name,
