@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
     from papermage_core.model.weights import TensorInfo
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save", "update"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_blueprint", "read_json", "save", "update"]
 
 FORMAT_VERSION = 1
 _JSON, _WEIGHTS, _LEARNED, _CARD = "papermage.json", "model.safetensors", "learned.json", "README.md"
@@ -172,6 +172,11 @@ def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None
             if _identity(place) == before:
                 return found
     raise CheckpointError(f"{place} is replaced again and again while it is read")
+
+
+def read_blueprint(folder: str | Path, plugins: Plugins | None = None) -> Blueprint:
+    """Return what a checkpoint builds, without building it. Raises what `load` raises."""
+    return _restore(_read(_located(Path(folder).expanduser()))[1], plugins or Plugins())
 
 
 def read_json(folder: Path) -> dict[str, Any]:
