@@ -157,6 +157,7 @@ class EntityClassificationTrainConfig:
             plugins=plugins,
             labels=self.label_field,
             sources=self.sources,
+            stride=self.stride if "stride" in self.sources else None,
         )
 
     def _own(self) -> dict[str, Any]:

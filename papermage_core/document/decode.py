@@ -27,6 +27,7 @@ from papermage_core.document.explain import (
     explain_entities,
     kind_of,
     need_key,
+    not_json,
     parse,
 )
 from papermage_core.document.image import Image
@@ -233,7 +234,10 @@ def _unknown_keys(line: bytes, document: str | None) -> tuple[dict[str, Any], li
     """Return the keys of a document that nobody here knows, with relations, and its images."""
     raw = _decode_keys(line)
     known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName)
-    found = {key: msgspec.json.decode(value) for key, value in raw.items() if key not in known}
+    try:
+        found = {key: msgspec.json.decode(value) for key, value in raw.items() if key not in known}
+    except msgspec.ValidationError as exc:  # a number out of range
+        raise not_json(line, str(exc)) from exc
     images = _images(found.pop(ImagesFieldName, None), document)
     return found, images
 
@@ -256,8 +260,8 @@ def _assemble(
     layers = {}
     repairs = check_metadata_keys(metadata, lenient)
     for name, found in places.items():
-        columns, mended = check_places(name, found, bounds)
-        repairs += mended
+        columns, repaired = check_places(name, found, bounds)
+        repairs += repaired
         layers[name] = Layer._of_columns(columns, rows_of(name))
     return Decoded(symbols, images, metadata, layers, extras, repairs)
 

@@ -11,6 +11,7 @@ from papermage_core.document.box import Box
 from papermage_core.document.characters import has_surrogates
 from papermage_core.document.entity import Entity
 from papermage_core.document.errors import LayerNameError, MissingLayerError, Repair, document_id
+from papermage_core.document.explain import listed
 from papermage_core.document.image import Image
 from papermage_core.document.layer import Layer
 from papermage_core.document.metadata import Metadata
@@ -119,7 +120,7 @@ class Document:
     def _missing(self, name: str) -> MissingLayerError:
         layers = list(self.__dict__.get("_layers", ()))
         own = ", which is one of its own fields" if name in self.SPECIAL_FIELDS else ""
-        known = f"{nearest(str(name), layers)} Layers here: {', '.join(map(repr, layers)) or 'none'}"
+        known = f"{nearest(str(name), layers)} Layers here: {listed(layers)}"
         return MissingLayerError(f"Document has no layer {name!r}{own}.{known}", expected="the name of a layer")
 
     def __dir__(self) -> list[str]:

@@ -41,6 +41,8 @@ def _entity_dict(doc: Document, name: str, entity: Entity) -> dict[str, Any]:
     try:
         return entity.to_json()
     except DataError as exc:
+        if exc.layer is not None:
+            raise
         raise DataError(exc.message, document=doc.id, layer=name, entity=entity.id) from exc
 
 
