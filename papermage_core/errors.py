@@ -6,7 +6,8 @@
     ├── ConfigError         2: an option is unknown, malformed, out of range, or does not fit another
     ├── DataError           3: a document cannot be read, or does not hold what was asked for
     ├── PluginError         4: a component is missing, blocked, broken, or clashes with another
-    └── CheckpointError     1: a checkpoint is missing, damaged, or of another version
+    ├── CheckpointError     1: a checkpoint is missing, damaged, or of another version
+    └── DivergedError       1: the loss of a run is no longer a number
 
 Commands print the message and leave with the exit code; a traceback needs ``--debug``.
 """
@@ -20,7 +21,7 @@ from typing import Any, ClassVar, TypeVar
 
 _Data = TypeVar("_Data", bound="DataError")
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "PapermageError", "PluginError", "nearest"]
+__all__ = ["CheckpointError", "ConfigError", "DataError", "DivergedError", "PapermageError", "PluginError", "nearest"]
 
 
 class PapermageError(Exception):
@@ -107,6 +108,10 @@ class PluginError(PapermageError, ImportError):
 
 class CheckpointError(PapermageError):
     """A checkpoint folder that cannot be read or written."""
+
+
+class DivergedError(PapermageError, ArithmeticError):
+    """Training whose loss is no longer a number; the best model so far stays."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from papermage_core.document.faults import LayerNameError, MissingKeyError
 
+from papermage_core.document.errors import LayerNameError, MissingKeyError
 from papermage_core.errors import DataError
 
 PLACE = {"path": "a.jsonl", "line": 3, "document": "W05-13", "layer": "tokens", "entity": 17}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.data.gold import encode_gold, label_document
 from papermage_core.data.issues import KINDS, Issues
 from papermage_core.data.labelling import Labelling, Task
@@ -14,7 +15,7 @@ from papermage_core.data.readers import iter_documents
 from papermage_core.data.units import Parser, text_digest
 from papermage_core.errors import DataError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ContextNeeds, DocumentReader, LabelScheme, LocatedDocument
+from papermage_core.plugin.spec import ContextNeeds, LabelScheme, LocatedDocument
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import Check
@@ -51,7 +52,7 @@ class Findings:
         }
 
 
-def check(options: Check, reader: DocumentReader) -> Findings:
+def check(options: Check, reader: ReaderChoice) -> Findings:
     """Return all that is wrong with the documents, reading on after each fault. Raises DataError for a bad path."""
     found = Findings()
     scheme = _scheme(options)

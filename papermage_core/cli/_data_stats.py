@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
@@ -16,7 +17,7 @@ from papermage_core.data.readers import iter_documents
 from papermage_core.data.units import Parser
 from papermage_core.document import Document
 from papermage_core.evaluation.spans import overlap
-from papermage_core.plugin.spec import ContextNeeds, DocumentReader, UnitSpan
+from papermage_core.plugin.spec import ContextNeeds, UnitSpan
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import Labelled
@@ -81,7 +82,7 @@ class Stats:
         }
 
 
-def count(options: Labelled, reader: DocumentReader) -> Stats:
+def count(options: Labelled, reader: ReaderChoice) -> Stats:
     """Return the counts over all documents; units, contexts and labels only where their layers are."""
     found = Stats()
     for located in iter_documents(options.data_path, reader=reader):

@@ -22,6 +22,8 @@ __all__ = ["main"]
 _log = logging.getLogger(__name__)
 
 _PROG = "papermage-plugins"
+_FORMAT = {"document_reader", "document_writer"}
+"""Kinds of which a format has one component each, of one name."""
 _EXAMPLES = """\
 examples:
   papermage-plugins list
@@ -142,13 +144,16 @@ def _new(arguments: argparse.Namespace) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     plugins = _plugins(arguments)
-    (component,) = _one(_named(plugins, arguments))
+    reports = [_report(plugins, component, arguments) for component in _one(_named(plugins, arguments))]
+    if arguments.json:
+        say(json.dumps(reports[0] if len(reports) == 1 else reports, indent=2, ensure_ascii=False))
+    return 0 if all(report["passed"] for report in reports) else 1
+
+
+def _report(plugins: Plugins, component: ComponentInfo, arguments: argparse.Namespace) -> dict[str, Any]:
     results = list(_results(plugins, component, arguments.options, arguments.sample))
     failed = [result for result in results if not result.passed]
-    if arguments.json:
-        report = {**_as_json(component), "passed": not failed, "checks": [_result_as_json(r) for r in results]}
-        say(json.dumps(report, indent=2, ensure_ascii=False))
-    else:
+    if not arguments.json:
         for result in results:
             say(f"{'ok    ' if result.passed else 'FAILED'} {result.name}")
         for result in failed:
@@ -156,7 +161,7 @@ def _check(arguments: argparse.Namespace) -> int:
         say(f"\n{component}: {len(results) - len(failed)} of {len(results)} checks passed")
         if component.kind == "document_reader":
             say(_unchecked(arguments))
-    return 1 if failed else 0
+    return {**_as_json(component), "passed": not failed, "checks": [_result_as_json(r) for r in results]}
 
 
 def _unchecked(arguments: argparse.Namespace) -> str:
@@ -168,7 +173,7 @@ def _unchecked(arguments: argparse.Namespace) -> str:
 
 
 def _results(plugins: Plugins, component: ComponentInfo, overrides: Sequence[str], samples: Sequence[Path]) -> Any:
-    if samples and component.kind != "document_reader":
+    if samples and component.kind not in _FORMAT:
         raise ConfigError(f"--sample is for document readers, and {component.name!r} is none")
     try:
         from papermage_core.testing.runner import run_suite, suite_for
@@ -204,12 +209,13 @@ def _options(component: ComponentInfo, overrides: Sequence[str]) -> dict[str, An
 
     prefix = f"{KINDS[component.kind].key}."
     given = {item.key: item.value for item in from_overrides(overrides)}
+    known = tuple(f"{KINDS[kind].key}." for kind in (_FORMAT if component.kind in _FORMAT else {component.kind}))
     strange = [
-        f"{key}: expected an option of the component, {prefix}NAME" for key in given if not key.startswith(prefix)
+        f"{key}: expected an option of the component, {prefix}NAME" for key in given if not key.startswith(known)
     ]
     if strange:
         raise ConfigError(*strange)
-    return nest({key.removeprefix(prefix): value for key, value in given.items()})
+    return nest({key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)})
 
 
 def _plugins(arguments: argparse.Namespace) -> Plugins:
@@ -248,7 +254,8 @@ def _kind_and_name(arguments: argparse.Namespace) -> tuple[str | None, str]:
 
 
 def _one(found: list[ComponentInfo]) -> list[ComponentInfo]:
-    if len(found) > 1:
+    """Return the one component found, or the reader and the writer of one format."""
+    if len(found) > 1 and {component.kind for component in found} != _FORMAT:
         choices = " or ".join(f"{KINDS[component.kind].key}={component.name}" for component in found)
         raise PluginError(f"{found[0].name!r} is the name of several components; type {choices}")
     return found

@@ -109,6 +109,7 @@ def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs)
     lines = [
         (key, f"{getattr(config, key)} of {components.provenance[kind.name]['distribution']}")
         for key, kind in IN_CONFIG.items()
+        if kind.name in components.provenance
     ]
     lines += [
         ("data_path", ", ".join(map(str, config.data_sources))),

@@ -134,10 +134,8 @@ def _bad_overrides(bad: Sequence[tuple[str, str]]) -> Iterator[str]:
             yield f"{argument}: the name before '=' is missing; there must be no space around '='"
         elif argument.endswith((".yaml", ".yml")):
             yield f"{argument}: expected key=value; for a config file type -c {argument}"
-        elif argument.endswith((".jsonl", ".json")):
+        elif argument.endswith((".jsonl", ".json", ".parquet")):
             yield f"{argument}: expected key=value; for the documents type data_path={argument}"
-        elif argument.endswith(".parquet"):
-            yield f"{argument}: expected key=value; for the documents type data_path={argument} reader=parquet"
         else:
             yield f"{argument}: expected key=value"
 

@@ -30,8 +30,8 @@ from papermage_core.plugin.spec import option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
-_WHERE = ("default_root_dir", "resume")
-"""Options that say where a run is, not what it is."""
+_WHERE = ("default_root_dir", "resume", "overwrite", "num_workers", "num_threads", "cache")
+"""Options that say where a run is and how it gets there, not what it is."""
 _CARRIED = ("lightning", "options", "sources")
 
 
@@ -65,7 +65,7 @@ class EntityClassificationTrainConfig:
     encoder: str = option("compact", help="context encoder")
     label_scheme: str = option("bio", help="label scheme")
     head: str = option("linear", help="model head")
-    reader: str = option("jsonl", help="document reader")
+    reader: str | None = option(None, help="document reader; none: by the ending of each file")
     learning_rate: float | None = option(None, help="peak learning rate; none: the encoder's own", gt=0)
     head_learning_rate: float | None = option(
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
@@ -86,6 +86,7 @@ class EntityClassificationTrainConfig:
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
     seed: int = option(470, help="of all randomness", ge=0, le=2**32 - 1)
     resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
+    overwrite: bool = option(False, help="replace the run that is in default_root_dir already")
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
     cache: bool = option(True, help="keep features on disk between runs")
     num_workers: int | None = option(
@@ -170,11 +171,6 @@ class EntityClassificationTrainConfig:
         return tuple(source.path for source in self.data_sources)
 
     @property
-    def weights(self) -> tuple[float, ...]:
-        """How often the documents of each `data_path` are trained on in an epoch."""
-        return tuple(source.weight for source in self.data_sources)
-
-    @property
     def labelling(self) -> Labelling:
         """Which layers are gold, and what of documents is read."""
         return Labelling(
@@ -200,7 +196,10 @@ class EntityClassificationTrainConfig:
         What only Python can make (callbacks) is named in a comment.
         """
         values = self._own()
-        for key, component in (components or self.components()).by_key().items():
+        components = components or self.components()
+        if components.reader.named is None and components.reader.options:
+            values["reader"] = {"name": None, **components.reader.options}
+        for key, component in components.by_key().items():
             values[key] = {"name": values[key], **unstructure(component)}
         return to_yaml({**values, **self.lightning}, self.source if annotated else None)
 

@@ -47,11 +47,10 @@ def key_of(source: DocumentSource | None, **made_by: Any) -> str | None:
 
     Return None where the source cannot be read twice, so that nothing can be kept.
     """
-    content = "" if source is None else source.content()
+    content = "" if source is None else source.content
     if content is None:
         return None
-    readers = [type(source.reader)] if source is not None else []
-    code = digest_of_code([packing.pack_document, Document, *readers])
+    code = digest_of_code([packing.pack_document, Document])
     text = json.dumps([store.FORMAT, content, code, made_by], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

@@ -33,7 +33,7 @@ __all__ = ["ContextStream", "Corpus", "parse_documents", "read_corpus"]
 _log = logging.getLogger(__name__)
 _IN_MEMORY = 300_000
 """Units above which parsed documents are on disk."""
-_DOCUMENTS_A_COLLECTION = 16
+_DOCUMENTS_A_COLLECTION = 64
 _WORTH_KEEPING = 2.0
 """Seconds above which parsed documents are kept in the cache."""
 
@@ -53,8 +53,8 @@ class Corpus(Sequence[ParsedDocument]):
     """Hash of text and gold; dtype S16."""
     n_units: NDArray[np.int64]
     n_contexts: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    """How often the document is trained on in an epoch."""
+    file: NDArray[np.int64]
+    """The file of each document, by its place among those of the source."""
     gold: SpanTable
     """The gold entities of each record that touch a unit, those of all tasks together."""
     label_keys: Sequence[tuple[int, str, bool]]
@@ -77,6 +77,11 @@ class Corpus(Sequence[ParsedDocument]):
 
     def __iter__(self) -> Iterator[ParsedDocument]:
         return (self[i] for i in range(len(self)))
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """How often each document is trained on in an epoch. Shape (documents,)."""
+        return np.array(list(self.source.files.values()), np.float64)[self.file[self.row]]
 
     def choose(self, documents: NDArray[np.int64]) -> Corpus:
         """Return a corpus of these documents only."""
@@ -137,6 +142,14 @@ class Corpus(Sequence[ParsedDocument]):
     def description(self) -> list[str]:
         """Where the documents are from, for people."""
         return [str(path) for path in self.source.paths]
+
+    def per_file(self) -> dict[str, dict[str, float]]:
+        """Return how many documents each file gave, and how often they are trained on in an epoch."""
+        counts = np.bincount(self.file[self.row], minlength=len(self.source.files)).tolist()
+        return {
+            str(path): {"documents": count, "weight": weight}
+            for (path, weight), count in zip(self.source.files.items(), counts, strict=True)
+        }
 
     def content(self) -> str:
         """Return a hash of the texts and the gold, in order."""
@@ -213,7 +226,7 @@ _COLUMNS = {
     "fingerprint": "S16",
     "n_units": "i8",
     "n_contexts": "i8",
-    "weight": "f8",
+    "file": "i8",
 }
 
 
@@ -231,7 +244,7 @@ class _Table:
     issues: Issues = attrs.field(factory=Issues)
     reads_whole: bool | None = None
 
-    def add(self, number: int, parsed: ParsedDocument, weight: float) -> None:
+    def add(self, number: int, parsed: ParsedDocument, file: int) -> None:
         digest = digest_of(parsed.symbols)
         content = hashlib.blake2b(digest, digest_size=16)
         content.update(repr((parsed.gold, parsed.unreachable)).encode("utf-8", "surrogatepass"))
@@ -239,7 +252,7 @@ class _Table:
         found.update((task, label, False) for task, label in parsed.unreachable)
         self.labels += [(key, len(self.rows), count) for key, count in found.items()]
         n_contexts = len(parsed.contexts)
-        self.rows.append((number, digest, content.digest(), parsed.n_units, n_contexts, weight))
+        self.rows.append((number, digest, content.digest(), parsed.n_units, n_contexts, file))
         self.gold.append(entity for of_task in parsed.gold for entity in of_task or ())
 
 
@@ -274,6 +287,7 @@ def read_corpus(
 
     def read(first: int, every: int, in_memory: int) -> _Table:
         table = _Table()
+        places = {path: place for place, path in enumerate(source.files)}
         parser = Parser(labelling, needs, table.issues)
         writer = RecordWriter(folder, pack_document, lambda parsed: parsed.n_units, in_memory, first)
         with collection_disabled():
@@ -281,7 +295,7 @@ def read_corpus(
                 parsed = parse_located(located, parser)
                 if parsed is not None:
                     writer.append(parsed)
-                    table.add(first + count * every, parsed, source.weight_of(located.path))
+                    table.add(first + count * every, parsed, places.get(located.path, 0))
                 if count % _DOCUMENTS_A_COLLECTION == 0:
                     gc.collect(0)  # a document refers to its layers, and they to it
         if in_memory == 0 or (target is not None and time.perf_counter() - start > _WORTH_KEEPING):

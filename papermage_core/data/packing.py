@@ -96,28 +96,15 @@ def _unpack_words(packed: Any) -> list[str]:
 
 
 def _pack_column(column: Sequence[Any]) -> Any:
-    kinds = set(map(type, column))
-    if kinds <= {str, type(None)}:  # few different ones, as a rule: each once
-        numbers: dict[Any, int] = {}
-        index = [numbers.setdefault(value, len(numbers)) for value in column]
-        return [
-            pack_integers(np.array(index, np.int64)),
-            [value if value is None else pack_text(value) for value in numbers],
-        ]
-    if kinds <= {float}:
-        return np.array(column, np.float64).tobytes()
-    return json.dumps(list(column))  # integers of any size and lone surrogates too
+    try:
+        return msgspec.msgpack.encode(list(column))
+    except (UnicodeEncodeError, OverflowError):  # lone surrogates, integers beyond 64 bits
+        return json.dumps(list(column))
 
 
 def _unpack_column(packed: Any) -> list[Any]:
-    if isinstance(packed, bytes):
-        floats: list[Any] = np.frombuffer(packed, np.float64).tolist()
-        return floats
-    if isinstance(packed, str):
-        found: list[Any] = json.loads(packed)
-        return found
-    values = [value if value is None else unpack_text(value) for value in packed[1]]
-    return [values[i] for i in unpack_integers(packed[0]).tolist()]
+    found: list[Any] = json.loads(packed) if isinstance(packed, str) else msgspec.msgpack.decode(packed)
+    return found
 
 
 def _pack_range(units: NDArray[np.int64]) -> Any:

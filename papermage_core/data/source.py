@@ -12,9 +12,9 @@ from typing import Any
 
 import attrs
 
-from papermage_core.data.readers import STDIN, expand_paths, iter_documents
+from papermage_core.data.readers import STDIN, AnyReader, companions_of, expand_paths, iter_documents, reader_config
 from papermage_core.errors import DataError
-from papermage_core.plugin.spec import DocumentReader, LocatedDocument
+from papermage_core.plugin.spec import DocumentReaderConfig, LocatedDocument
 
 __all__ = ["DocumentSource", "digest_of_code"]
 
@@ -26,18 +26,17 @@ class DocumentSource:
     """Files, folders, globs or ``-`` for standard input, and the reader of their documents."""
 
     paths: tuple[Path, ...]
-    reader: DocumentReader
+    reader: AnyReader = None
     weights: tuple[float, ...] = ()
     """How often the documents of each path are trained on in an epoch; 1 where there are none."""
 
     @functools.cached_property
     def files(self) -> dict[Path, float]:
         """The files that the paths stand for, in order, with their weights. Raises DataError where there are none."""
-        suffixes = {"suffixes": found} if (found := getattr(self.reader, "suffixes", None)) else {}
         weights = self.weights or (1.0,) * len(self.paths)
         files: dict[Path, float] = {}
         for path, weight in zip(self.paths, weights, strict=True):
-            for file in expand_paths(path, **suffixes):
+            for file in expand_paths(path, reader=self.reader):
                 files[file] = weight
         return files
 
@@ -50,21 +49,27 @@ class DocumentSource:
         """Yield the documents number ``first``, ``first + every`` …, lazily."""
         return iter_documents(list(self.files), reader=self.reader, first=first, every=every)
 
-    def weight_of(self, path: Path) -> float:
-        """Return how often the documents of a file are trained on in an epoch."""
-        return self.files.get(path, 1.0)
-
     def size(self) -> int:
         """Return how many bytes the files have; 0 for what is no regular file."""
         return sum(path.stat().st_size for path in self.files if path.is_file())
 
+    @functools.cached_property
     def content(self) -> str | None:
-        """Return a hash of the files' names and bytes; None where they cannot be read twice."""
+        """A hash of the names and bytes of files, of those that belong to them, and of the readers.
+
+        None where the files cannot be read twice.
+        """
         if not self.is_readable_twice:
             return None
         digest = hashlib.sha256()
+        readers: dict[str, DocumentReaderConfig] = {}
         for path in self.files:
-            digest.update(f"{path}\0".encode("utf-8", "surrogateescape") + _digest_of_file(path))
+            config = reader_config(path, self.reader)
+            readers.setdefault(repr(config), config)
+            for file in (path, *companions_of(path, config)):
+                digest.update(f"{file}\0".encode("utf-8", "surrogateescape") + _digest_of_file(file))
+        for text, config in readers.items():
+            digest.update(f"{text}\0{digest_of_code([type(config)])}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -177,7 +178,7 @@ def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
         if not isinstance(layer, str):
             raise DataError(f"the name of a layer should be a string, got {kind_of(layer)}", document=name, value=layer)
         places[layer] = places_of(_records(layer, layer_json, name))
-        rows[layer] = _plain_rows(layer_json)
+        rows[layer] = _plain_rows(layer, layer_json, name)
     known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName, ImagesFieldName)
     extras = {key: value for key, value in doc_json.items() if key not in known}
     return _assemble(symbols, images, dict(metadata), places, rows.__getitem__, extras, lenient)
@@ -264,7 +265,7 @@ def _assemble(
 def _records(layer: str, layer_json: Any, document: str | None) -> list[OpenEntityRecord]:
     try:
         return msgspec.convert(layer_json, list[OpenEntityRecord])
-    except (msgspec.ValidationError, RecursionError):
+    except (msgspec.ValidationError, ValueError, RecursionError):
         pass
     try:
         layer_json = msgspec.to_builtins(layer_json, enc_hook=numpy_value)
@@ -274,10 +275,12 @@ def _records(layer: str, layer_json: Any, document: str | None) -> list[OpenEnti
         raise DataError(f"cannot be read: {exc}", document=document, layer=layer) from exc
 
 
-def _plain_rows(layer_json: list[dict[str, Any]]) -> PlainRows:
+def _plain_rows(layer: str, layer_json: list[dict[str, Any]], document: str | None) -> PlainRows:
     metadata = [dict(entity.get("metadata", ())) for entity in layer_json]
     known = {"spans", "boxes", "metadata"}
     extras = [{k: v for k, v in entity.items() if k not in known} for entity in layer_json]
+    if not all(isinstance(key, str) for key in {*chain.from_iterable(metadata), *chain.from_iterable(extras)}):
+        explain_entities(layer, layer_json, document)
     return PlainRows(metadata, extras if any(extras) else None)
 
 

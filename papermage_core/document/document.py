@@ -57,6 +57,8 @@ class Document:
     def __init__(
         self, symbols: str | None = None, images: list[Image] | None = None, metadata: Metadata | None = None
     ) -> None:
+        if symbols is not None and not isinstance(symbols, str):
+            raise TypeError(f"expected text as symbols, got {type(symbols).__name__}")
         self.symbols = symbols if symbols else None
         self.images = images if images else None
         if not self.symbols and not self.images:

@@ -12,6 +12,7 @@ from papermage_core.plugin.spec import (
     ComponentConfig,
     ContextEncoderConfig,
     DocumentReaderConfig,
+    DocumentWriterConfig,
     LabelSchemeConfig,
     ModelHeadConfig,
 )
@@ -107,6 +108,13 @@ KINDS: Mapping[str, Kind] = {
             suite=f"{_SUITES}.reader_suite:DocumentReaderSuite",
             template=f"{_TEMPLATES}.reader",
             in_config=True,
+        ),
+        Kind(
+            "document_writer",
+            key="writer",
+            base=DocumentWriterConfig,
+            suite=f"{_SUITES}.writer_suite:DocumentWriterSuite",
+            template=f"{_TEMPLATES}.writer",
         ),
         Kind(
             "extension",

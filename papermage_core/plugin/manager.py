@@ -32,11 +32,11 @@ class Plugins:
     """
 
     def __init__(self, paths: Sequence[Path] = ()) -> None:
-        self._paths = tuple(Path(path) for path in paths)
+        self.paths = tuple(Path(path) for path in paths)
 
     @cached_property
     def _components(self) -> list[ComponentInfo]:
-        of_files = [component for path in self._paths for component in components_of_file(path)]
+        of_files = [component for path in self.paths for component in components_of_file(path)]
         return sorted(judge([*installed_components(), *of_files]), key=_by_kind_and_name)
 
     def components(self, kind: str | None = None) -> list[ComponentInfo]:

@@ -1,8 +1,8 @@
 """All that a plugin author has to read: the hooks, the interfaces behind them, and a plugin that runs.
 
-A *component* is a part of the model that a config names: a context encoder, a label scheme, a model head, a document
-reader. A plugin is any installed distribution with an entry point in the group of the component's kind. The entry
-point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
+A *component* is a part that a config names: a context encoder, a label scheme, a model head, a document reader, a
+document writer. A plugin is any installed distribution with an entry point in the group of the component's kind. The
+entry point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
 
 =============================  ==========================  ==================================
 entry-point group              hook                        returns a subclass of
@@ -11,6 +11,7 @@ entry-point group              hook                        returns a subclass of
 ``papermage.label_scheme``     `papermage_label_scheme`    `LabelSchemeConfig`
 ``papermage.model_head``       `papermage_model_head`      `ModelHeadConfig`
 ``papermage.document_reader``  `papermage_document_reader` `DocumentReaderConfig`
+``papermage.document_writer``  `papermage_document_writer` `DocumentWriterConfig`
 ``papermage.extension``        the life-cycle hooks        (see `Extension hooks` below)
 =============================  ==========================  ==================================
 
@@ -114,6 +115,8 @@ __all__ = [
     "ContextNeeds",
     "DocumentReader",
     "DocumentReaderConfig",
+    "DocumentWriter",
+    "DocumentWriterConfig",
     "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
@@ -627,11 +630,66 @@ class DocumentReaderConfig(ComponentConfig, ABC):
     """Options of a document reader."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """File name endings, such as ``(".jsonl",)``, that are its own when a folder is read."""
+    """File name endings, such as ``(".jsonl",)``, that are its own: files of these names are read by it where the user
+    names no reader. Write them out, in the module that the entry point names: there they are looked up in the source,
+    so that whose a file is can be said before any plugin is imported."""
+    shared_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings that files of other kinds have too, such as ``(".json",)``: `recognises` says which files are its own."""
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that belong to one of its own of the same stem, such as brat's ``a.txt`` to ``a.ann``: in a
+    folder, they are not taken for documents of their own."""
+    compressed: ClassVar[bool] = False
+    """Whether ``a.jsonl.gz`` is its own if ``a.jsonl`` is: true where it opens files with `open_bytes`."""
+    requirement: ClassVar[str] = ""
+    """What to ``pip install`` where a module that it imports is missing: ``"papermage_core[parquet]"``."""
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether a file of a shared ending is its own; ``head`` is how it begins, decompressed, up to 4 KiB."""
+        return True
 
     @abstractmethod
     def build(self) -> DocumentReader:
         """Return a new reader."""
+
+
+# Document writer -----------------------------------------------------------------------------------------------------
+
+
+class DocumentWriter(Protocol):
+    """Documents in, a file or a folder out."""
+
+    def write(self, documents: Iterable[Document], target: Any) -> Mapping[str, int]:
+        """Write the documents, each as it comes, and return how much the format could not hold, by kind.
+
+        ``target`` is a file open for writing bytes, which need not be able to seek; for a config whose ``target`` is
+        ``"folder"``, the path of a new folder. Closing, compressing, and that the file or folder appears whole or not
+        at all, are not the writer's business. What cannot be written is never left out in silence: it is counted, as in
+        ``{"boxes": 12, "overlapping entities": 3}``, or if it makes no sense to go on, DataError is raised. Documents
+        are not changed, and none is kept.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class DocumentWriterConfig(ComponentConfig, ABC):
+    """Options of a document writer."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """File name endings, such as ``(".csv",)``, that are its own: files of these names are written by it where the user
+    names no writer. Write them out, in the module that the entry point names, as a reader does."""
+    shared_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings that other writers may use too: the user has to name one if several are installed."""
+    target: ClassVar[Literal["file", "folder"]] = "file"
+    """What it writes."""
+    compressed: ClassVar[bool] = True
+    """Whether a name such as ``a.csv.gz`` makes sense: what it writes is compressed then. Files only."""
+    requirement: ClassVar[str] = ""
+    """What to ``pip install`` where a module that it imports is missing: ``"papermage_core[parquet]"``."""
+
+    @abstractmethod
+    def build(self) -> DocumentWriter:
+        """Return a new writer."""
 
 
 # Component hooks -----------------------------------------------------------------------------------------------------
@@ -655,6 +713,10 @@ class ComponentHooks:
     @hookspec(firstresult=True)
     def papermage_document_reader(self, name: str) -> type[DocumentReaderConfig]:  # type: ignore[empty-body]
         """Return the config class of the document reader ``name``."""
+
+    @hookspec(firstresult=True)
+    def papermage_document_writer(self, name: str) -> type[DocumentWriterConfig]:  # type: ignore[empty-body]
+        """Return the config class of the document writer ``name``."""
 
 
 # Extension hooks -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
+from numpy.typing import NDArray
 
 from papermage_core.document import Entity, Layer, Metadata
 from papermage_core.document.merging import merged_places
@@ -21,14 +22,21 @@ def merged_entity(span: UnitSpan, units: Layer, score: float | None) -> Entity:
     return entity
 
 
-def merged_entities(spans: Sequence[UnitSpan], units: Layer, scores: Sequence[float | None]) -> list[Entity]:
+def merged_entities(
+    spans: Sequence[UnitSpan],
+    units: Layer,
+    scores: Sequence[float | None],
+    order: NDArray[np.int64] | None = None,
+) -> list[Entity]:
     """Return the entities that cover spans of document units, with the units' spans and boxes joined where they follow.
 
+    ``order`` is the index in the layer of each unit, where the spans count units in another order, shape (units,).
     What ends a span or a box says `papermage_core.document.merging.merged_places`. The entities know their document.
     """
     segments = [(i, start, stop) for i, span in enumerate(spans) for start, stop in span.segments]
     owner, first, stop = np.array(segments, np.int64).reshape(-1, 3).T
     unit, segment = ranges(first, stop - first)
+    unit = unit if order is None else order[unit]
     places = merged_places(units, owner[segment], unit, len(spans)).lists()
     return [
         Entity.found_in(units.doc, of_spans, boxes, Metadata(label=span.label, score=score))

@@ -20,7 +20,7 @@ from papermage_core.model.inference import decode_documents, document_spans, pic
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import HeadOutput
-from papermage_core.prediction.entities import best_tags, merged_entity, unit_entity
+from papermage_core.prediction.entities import best_tags, merged_entities, unit_entity
 
 __all__ = ["EntityClassificationPredictor"]
 
@@ -144,13 +144,11 @@ class EntityClassificationPredictor:
             for span in document_spans(of_tasks, units)
         ]
         spans.sort()
-        raw = [1.0 if span.score is None else span.score for span in spans]
-        scores = self._calibrated("entity", raw)
-        return [
-            merged_entity(span, layer, score)
-            for span, score in zip(spans, scores, strict=True)
-            if min_score is None or score >= min_score
-        ]
+        scores = self._calibrated("entity", [1.0 if span.score is None else span.score for span in spans])
+        if min_score is not None:
+            spans = [span for span, score in zip(spans, scores, strict=True) if score >= min_score]
+            scores = [score for score in scores if score >= min_score]
+        return merged_entities(spans, layer, scores, parsed.order)
 
     def _layer(self, parsed: ParsedDocument) -> Layer:
         assert parsed.document is not None

@@ -13,6 +13,7 @@ import attrs
 
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.endings import stated_endings
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import config_class_errors
@@ -185,3 +186,20 @@ def targets_of(config_class: type[Any]) -> str:
         'set the class variable targets to "tags" or "spans"',
     )
     return str(targets)
+
+
+def check_suffixes(suite: ComponentSuite, names: Sequence[str]) -> None:
+    """Check the file endings of a reader's or a writer's config class."""
+    config_class = suite.found_class()
+    for name in names:
+        endings = getattr(config_class, name)
+        fine = isinstance(endings, tuple) and all(s.startswith(".") and s == s.lower() for s in endings)
+        require(fine, f"{name} are {endings!r}", 'write them as (".xml",), in lower case')
+    if suite.config_class is None:
+        stated = set(stated_endings(suite.plugins.find(suite.kind, suite.component)))
+        missing = {*config_class.suffixes, *config_class.shared_suffixes} - stated
+        require(
+            not missing,
+            f"the source of the entry point's module does not state {', '.join(sorted(missing))}",
+            'write suffixes = (".xml",) out in the config class, in that module: it is looked up before any import',
+        )

@@ -125,7 +125,10 @@ def _finishing(scheme: LabelScheme, n_units: int) -> NDArray[np.bool_]:
 
 
 def configs(config_class: type[T], **given: Any) -> st.SearchStrategy[T]:
-    """Return configs of a class: every option drawn from its type and limits, but for those ``given``."""
+    """Return configs of a class: every option drawn from its type and limits, but for those ``given``.
+
+    What a component learns is left as it is before anything is learned.
+    """
     return _configs(config_class, given)
 
 

@@ -12,6 +12,7 @@ from papermage_core import checkpoint
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import parse_documents
 from papermage_core.data.issues import Issues
+from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError, nearest
@@ -20,7 +21,6 @@ from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import DocumentReader
 from papermage_core.training.scoring import Evaluation, Evaluator, adjusts
 
 __all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model"]
@@ -58,7 +58,7 @@ def evaluate_checkpoint(
     path: Path,
     data_path: Sequence[Path],
     *,
-    reader: DocumentReader,
+    reader: AnyReader = None,
     label_fields: Sequence[str] | None = None,
     entity_name: str | None = None,
     context_name: str | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -21,13 +21,17 @@ from papermage_core.data.corpus import Corpus
 from papermage_core.data.examples import Examples
 from papermage_core.data.gold import to_document
 from papermage_core.data.spans import SpanTable
-from papermage_core.errors import ConfigError
+from papermage_core.errors import DivergedError
 from papermage_core.evaluation import Scorer, Scores
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.plugin.spec import HeadOutput, UnitSpan
 
 __all__ = ["EntityModule", "Optimisation", "Predictions", "Validation", "clip_gradients", "parameter_groups"]
+
+
+_STEPS_A_LOOK = 20
+"""Steps after which the loss is looked at on a GPU, which must be waited for."""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,6 +107,14 @@ class Validation:
     score: Callable[[Predictions], Scores]
 
 
+def advice(learning_rate: float) -> str:
+    """Return what to try where training diverges."""
+    return (
+        f"Try a lower learning_rate (now {learning_rate:g}), more warmup_steps, a lower gradient_clip_val, or "
+        "precision=32-true; the best model so far, if there was one, stays"
+    )
+
+
 def parameter_groups(model: EntityModel, options: Optimisation) -> list[dict[str, Any]]:
     """Return the optimizer's groups. An encoder without its own, and the heads, have weight decay on matrices only."""
     own = getattr(model.encoder, "parameter_groups", None)
@@ -149,14 +161,15 @@ class EntityModule(pl.LightningModule):
         limits: BatchLimits,
         optimisation: Optimisation,
         seed: int,
-        fingerprint: str,
+        corpus: Corpus,
+        resumable: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.blueprint = blueprint
         self.model = model
         self._train, self._chosen, self._val = train, chosen, val
-        self._limits, self._optimisation, self._seed = limits, optimisation, seed
-        self._fingerprint = fingerprint
+        self._limits, self.optimisation, self._seed = limits, optimisation, seed
+        self._corpus, self._resumable = corpus, resumable
         self._predictions: Predictions | None = None
         self.val_scores: dict[str, float] = {}
         """What the last validation logged, kept here as well: with ``barebones=true`` Lightning logs nothing."""
@@ -198,10 +211,24 @@ class EntityModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         loss = self.model.loss(batch)
+        if loss.device.type == "cpu" or self.global_step % _STEPS_A_LOOK == 0:
+            self._check(loss, batch)
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
         count, several = len(batch.index), self.trainer.world_size > 1
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=count, sync_dist=several)
         return loss
+
+    def _check(self, loss: Tensor, batch: Batch) -> None:
+        """Raise DivergedError for a loss that is no number."""
+        if torch.isfinite(loss):
+            return
+        numbers = dict.fromkeys(int(self._train.document[i]) for i in batch.index)
+        names = [self._corpus[number].name for number in list(numbers)[:3]]
+        more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
+        raise DivergedError(
+            f"training diverged at step {self.global_step}, in epoch {self.current_epoch}: the loss is {loss.item()} "
+            f"(documents {', '.join(names)}{more}). {advice(self.optimisation.learning_rate)}"
+        )
 
     def configure_gradient_clipping(
         self,
@@ -219,9 +246,9 @@ class EntityModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule."""
         fused = not str(self.trainer.precision).endswith("mixed")  # there, Lightning refuses to clip its gradients
-        optimizer = torch.optim.AdamW(parameter_groups(self.model, self._optimisation), fused=fused)
+        optimizer = torch.optim.AdamW(parameter_groups(self.model, self.optimisation), fused=fused)
         total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._optimisation.factor(step, total))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.optimisation.factor(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # Validation
@@ -258,15 +285,8 @@ class EntityModule(pl.LightningModule):
     # Resuming
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what tells the data apart from other data."""
-        checkpoint["papermage_data"] = self._fingerprint
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with other data."""
-        if checkpoint.get("papermage_data") != self._fingerprint:
-            raise ConfigError(
-                "resume: the training data, or its labels, are not the data that the run began with; start a new run"
-            )
+        """Keep what a run that goes on is held against: its options, and hashes of its data."""
+        checkpoint.update(self._resumable)
 
 
 def _same(batch: Any) -> Any:

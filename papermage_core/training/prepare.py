@@ -28,7 +28,6 @@ from papermage_core.errors import DataError
 from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.plugin.spec import DocumentReader
 
 __all__ = ["Preparation", "Splits", "check_labelled"]
 
@@ -61,18 +60,20 @@ class Preparation:
 
     config: EntityClassificationTrainConfig
     components: ComponentConfigs
-    reader: DocumentReader
-    spool: Path
-    """Folder for what does not fit in memory and is not kept."""
+
+    @property
+    def spool(self) -> Path:
+        """Folder for what does not fit in memory and is not kept."""
+        return cache_folder() / "spool"
 
     # Documents
 
     def splits(self) -> Splits:
         """Return the documents of the run, setting some aside to validate on where no file was given for that."""
         config = self.config
-        train = self._read(config.data_path, "train")
-        val = self._read(config.val_data_path, "val") if config.val_data_path else None
-        test = self._read(config.test_data_path, "test") if config.test_data_path else None
+        train = self._read(config.data_path, tuple(source.weight for source in config.data_sources))
+        val = self._read(config.val_data_path) if config.val_data_path else None
+        test = self._read(config.test_data_path) if config.test_data_path else None
         if val is None and config.val_split > 0:
             train, val = _set_aside(train, config.val_split, config.seed)
         issues = {name: Issues() for name in ("train", "val", "test")}
@@ -86,14 +87,12 @@ class Preparation:
                 _warn_of_shared(train, other, what)
         return splits
 
-    def _read(self, paths: tuple[Path, ...], split: str) -> Corpus:
-        weights = self.config.weights if split == "train" else ()
-        source = DocumentSource(tuple(paths), self.reader, tuple(weights))
+    def _read(self, paths: tuple[Path, ...], weights: tuple[float, ...] = ()) -> Corpus:
+        source = DocumentSource(paths, self.components.reader, weights)
         labelling, needs = self.config.labelling, self.components.encoder.needs
         made_by = {
             "labelling": labelling.to_json(),
             "needs": attrs.asdict(needs),
-            "reader": [self.components.provenance["document_reader"], unstructure(self.components.reader)],
         }
         target = self._target("documents", key_of(source, **made_by) if self.config.cache else None)
         with locked(target):
@@ -210,7 +209,7 @@ def _restored(config_class: type[_Config], text: str) -> _Config:
 
 def _key_of_files(corpus: Corpus) -> Any:
     """Return what tells the contexts of a corpus apart from those of one with the same text and gold."""
-    return [corpus.source.content(), hashlib.sha256(corpus.row.tobytes()).hexdigest()]
+    return [corpus.source.content, hashlib.sha256(corpus.row.tobytes()).hexdigest()]
 
 
 class _TargetStream:

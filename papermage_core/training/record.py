@@ -51,6 +51,8 @@ class RunRecord:
     counts: Mapping[str, SplitCounts]
     issues: Mapping[str, Issues]
     """Split → what was odd in it."""
+    sources: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    """File of training documents → how many there are, and how often they are trained on in an epoch."""
     evaluations: Mapping[str, Evaluation]
     history: Sequence[Mapping[str, float]] = ()
     calibration: CalibrationSummary | None = None
@@ -123,7 +125,7 @@ def _text(value: Any) -> str:
 def write_results(folder: Path, record: RunRecord) -> None:
     """Write ``results/results.json``, ``results/errors.jsonl`` and ``report.html``, each whole or not at all."""
     results = folder / "results"
-    results.mkdir(exist_ok=True)
+    results.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {
         "split": record.split,
         "splits": {
@@ -135,6 +137,7 @@ def write_results(folder: Path, record: RunRecord) -> None:
             for name, found in record.evaluations.items()
         },
         "calibration": None if record.calibration is None else record.calibration.to_json(),
+        "sources": record.sources,
         "issues": {name: issues.counts for name, issues in record.issues.items()},
         "seconds": round(record.seconds, 3),
         "versions": record.versions,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -18,18 +21,20 @@ from papermage_core import checkpoint
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
-from papermage_core.data.readers import reader_of
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Scores
+from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import pick_device
 from papermage_core.plugin.manager import Plugins
 from papermage_core.training.callbacks import History, KeepBest, SaveLast
 from papermage_core.training.evaluate import evaluate_checkpoint, evaluate_model
+from papermage_core.training.folder import RunFolder, check_resumed, check_resumed_data, config_texts, read_last
 from papermage_core.training.lightning import interruptible, make_trainer, quiet_lightning
 from papermage_core.training.module import EntityModule, Optimisation, Predictions, Validation
 from papermage_core.training.prepare import Preparation, Splits
+from papermage_core.training.process import process_of_run
 from papermage_core.training.record import RunRecord, SplitCounts, write_results
 from papermage_core.training.scoring import Evaluation, adjusts, calibrate
 
@@ -63,7 +68,9 @@ class EntityClassificationTrainer:
         self._plugins = Plugins(config.plugins_path)
         self._components = config.components(self._plugins)
         self._extensions = self._plugins.extensions(config.extensions)
+        self._chose_folder = config.default_root_dir is not None
         self.config = config.replace(default_root_dir=config.run_folder().expanduser())
+        self._folder = RunFolder(self.folder)
 
     @property
     def folder(self) -> Path:
@@ -82,27 +89,36 @@ class EntityClassificationTrainer:
         return self.folder / "checkpoints"
 
     def train(self) -> RunResult:
-        """Train, keep the best model, score it, write the run's folder."""
-        start = time.perf_counter()
-        self._set_up()
+        """Train, keep the best model, score it, write the run's folder.
+
+        Raises ConfigError where the folder holds a run already and neither ``resume`` nor ``overwrite`` is set, and
+        DivergedError where the loss is no longer a number. What it changes of the process is put back at the end.
+        """
         if not self.is_first_process:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
-        resume = self._resumed()
-        lightning, history, best = self._lightning()
-        prepare = Preparation(
-            config=self.config,
-            components=self._components,
-            reader=reader_of(self._components.reader),
-            spool=self.folder,
-        )
+            with self._process():
+                return self._train()
+        with self._process(), self._folder.taken():
+            if self.config.resume is False and not self.config.overwrite:
+                self._folder.check_free()
+            return self._train()
+
+    def _train(self) -> RunResult:
+        start = time.perf_counter()
+        state = self._resumed()
+        prepare = Preparation(config=self.config, components=self._components)
         splits = prepare.splits()
+        contents = {name: corpus.content() for name, corpus in splits.items() if name != "test"}
+        if state is not None:
+            check_resumed_data(state, contents)
         pl.seed_everything(self.config.seed, workers=True, verbose=False)
         blueprint = prepare.blueprint(splits)
-        module = self._module(prepare, blueprint, splits)
+        module = self._module(prepare, blueprint, splits, contents)
         for name, issues in splits.issues.items():
             for line in issues.lines():
                 _log.warning("%s: %s", name, line)
-        self._fit(lightning, module, resume)
+        lightning, history, best = self._lightning()
+        self._fit(lightning, module, None if state is None else self._last)
         if not best.saved:
             raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
         if not self.is_first_process:
@@ -114,27 +130,39 @@ class EntityClassificationTrainer:
             config=self.config,
             blueprint=blueprint,
             counts={name: SplitCounts.of(corpus) for name, corpus in splits.items()},
+            sources=splits.train.per_file(),
             issues=splits.issues,
             evaluations=evaluations,
             history=history.rows,
             seconds=seconds,
         )
-        self._write(record, splits.train.content())
+        self._write(record, contents["train"])
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         return self._result()
 
     def evaluate(self) -> RunResult:
-        """Score a checkpoint on ``data_path``; write ``results/``.
+        """Score a checkpoint on ``data_path``; write ``results/`` and ``report.html``.
 
-        The checkpoint is the one that ``model_name_or_path`` names with ``mode=eval``, else the run's own.
+        The checkpoint is the one that ``model_name_or_path`` names with ``mode=eval``; else the run's own, whose scores
+        go to the folder ``evaluation`` in that of the run.
         """
-        start = time.perf_counter()
         given = self.config.model_name_or_path if self.config.mode == "eval" else self.checkpoint
         if given is None:
             raise ConfigError("mode=eval needs model_name_or_path=...: the folder of the checkpoint to evaluate")
-        self._set_up()
-        path = Path(given)
+        with self._process():
+            return self._evaluate_checkpoint(Path(given))
+
+    def _evaluate_checkpoint(self, path: Path) -> RunResult:
+        start = time.perf_counter()
+        folder = self.folder if self.config.mode == "eval" else self.folder / "evaluation"
+        if (
+            self.config.mode == "eval"
+            and self._chose_folder
+            and (folder / "results").exists()
+            and not self.config.overwrite
+        ):
+            raise ConfigError(f"{folder} holds results already: set overwrite=true, or choose another default_root_dir")
         ignored = [key for key in ("encoder", "label_scheme", "head", "overlap_policy") if key in self.config.sources]
         if ignored and self.config.mode == "eval":
             _log.warning("mode=eval: %s ignored, the checkpoint has its own", ", ".join(ignored))
@@ -144,7 +172,7 @@ class EntityClassificationTrainer:
             label_fields=self.config.label_field,
             entity_name=self.config.entity_name if "entity_name" in self.config.sources else None,
             context_name=self.config.context_name if "context_name" in self.config.sources else None,
-            reader=reader_of(self._components.reader),
+            reader=self._components.reader,
             batch_size=self.config.batch_size,
             accelerator=self._accelerator,
             plugins=self._plugins,
@@ -159,32 +187,32 @@ class EntityClassificationTrainer:
             evaluations={"eval": found.evaluation},
             seconds=seconds,
         )
-        write_results(self.folder, record)
-        return RunResult(folder=self.folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
+        write_results(folder, record)
+        return RunResult(folder=folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
 
     @property
     def _accelerator(self) -> str:
         return str(self.config.lightning.get("accelerator", "auto"))
 
-    def _set_up(self) -> None:
-        if self.config.offline:
-            os.environ["HF_HUB_OFFLINE"] = "1"
-        if self.config.num_threads is not None:
-            torch.set_num_threads(self.config.num_threads)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        probe = self.folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+    def _process(self) -> AbstractContextManager[None]:
+        return process_of_run(offline=self.config.offline, num_threads=self.config.num_threads)
 
-    def _resumed(self) -> Path | None:
+    @property
+    def _last(self) -> Path:
+        """The file that a run goes on from."""
+        return Path(self.config.resume) if isinstance(self.config.resume, Path) else self._folder.last
+
+    def _resumed(self) -> dict[str, Any] | None:
+        """Return the state that the run goes on from, once it is known to be of a run with these options."""
         if self.config.resume is False:
             return None
-        path = self.folder / "last.ckpt" if self.config.resume is True else Path(self.config.resume)
-        if not path.is_file():
-            raise ConfigError(f"resume: there is no {path}; a run can be resumed once its first epoch is done")
-        return path
+        state = read_last(self._last)
+        check_resumed(state, config_texts(self.config, self._components))
+        return {"papermage_data": state["papermage_data"]}
 
-    def _module(self, prepare: Preparation, blueprint: Blueprint, splits: Splits) -> EntityModule:
+    def _module(
+        self, prepare: Preparation, blueprint: Blueprint, splits: Splits, contents: dict[str, str]
+    ) -> EntityModule:
         model = blueprint.build_model()
         limits = BatchLimits.of(blueprint.encoder, self.config.batch_size, self.config.batch_tokens)
         most = _LONGEST * limits.cost
@@ -203,7 +231,11 @@ class EntityClassificationTrainer:
             limits=limits,
             optimisation=self._optimisation(blueprint),
             seed=self.config.seed,
-            fingerprint=splits.train.content(),
+            corpus=splits.train,
+            resumable={
+                "papermage_config": json.dumps(config_texts(self.config, self._components)),
+                "papermage_data": contents,
+            },
         )
 
     def _score(self, blueprint: Blueprint, model: EntityModel, val: Corpus) -> Callable[[Predictions], Scores]:
@@ -235,7 +267,7 @@ class EntityClassificationTrainer:
             patience = self.config.patience
             callbacks.append(pl.callbacks.EarlyStopping("val_f1", mode="max", patience=patience, strict=False))
         callbacks += self._extensions.papermage_callbacks(self.config)
-        callbacks.append(SaveLast(self.folder / "last.ckpt"))  # the last, so that it keeps the others' new states
+        callbacks.append(SaveLast(self._folder.last))  # the last, so that it keeps the others' new states
         with quiet_lightning():
             return make_trainer(self.config, callbacks, self._extensions.papermage_loggers(self.config)), history, best
 
@@ -246,8 +278,11 @@ class EntityClassificationTrainer:
 
     def _fit(self, lightning: pl.Trainer, module: EntityModule, resume: Path | None) -> None:
         if self.is_first_process:
+            if resume is None:
+                self._folder.clear()
             text = self.config.anchored().to_yaml(self._components)
-            (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+            with whole_text_file(self.folder / "config.yaml") as file:
+                file.write(text)
         with quiet_lightning(), interruptible(lightning):
             lightning.fit(module, ckpt_path=resume, weights_only=resume is not None)
 
@@ -280,11 +315,8 @@ class EntityClassificationTrainer:
         calibration = calibrate(record.evaluations["val"], "val") if "val" in record.evaluations else None
         if calibration is not None:
             record = attrs.evolve(record, calibration=calibration.summary)
-        loaded = checkpoint.load(self.checkpoint, plugins=self._plugins)
-        checkpoint.save(
+        checkpoint.update(
             self.checkpoint,
-            loaded.blueprint,
-            loaded.model,
             card=record.card(),
             calibration=None if calibration is None else calibration.to_json(),
             data_fingerprint=fingerprint,
@@ -299,7 +331,7 @@ def _weighted(corpus: Corpus, document: NDArray[np.int64], seed: int) -> NDArray
 
     The part of a weight below 1 is the share of the examples that stand once more, chosen by the seed.
     """
-    weight = corpus.weight[corpus.row][document]
+    weight = corpus.weight[document]
     if (weight == 1).all():
         return None
     times = np.floor(weight).astype(np.int64)

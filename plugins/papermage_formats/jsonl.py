@@ -1,22 +1,27 @@
-"""The reader ``jsonl``: one document a line, in papermage's JSON."""
+"""The reader and the writer ``jsonl``: one document a line, in papermage's JSON."""
 
 from __future__ import annotations
 
-import sys
-import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 import attrs
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
-from papermage_core.plugin import DocumentReaderConfig, LocatedDocument, hookimpl, option
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.records import read_records
 
-__all__ = ["JsonlReader", "JsonlReaderConfig", "papermage_document_reader"]
+__all__ = [
+    "JsonlReader",
+    "JsonlReaderConfig",
+    "JsonlWriter",
+    "JsonlWriterConfig",
+    "papermage_document_reader",
+    "papermage_document_writer",
+]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OPENINGS = (b"{", b"[")
@@ -26,9 +31,16 @@ _OPENINGS = (b"{", b"[")
 class JsonlReaderConfig(DocumentReaderConfig):
     """Options of the reader ``jsonl``."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".json",)
+    compressed: ClassVar[bool] = True
 
     lenient: bool = option(True, help="let pages that end after the text, boxes over the edge and empty spans pass")
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether this is a document of papermage's, whose text is under ``symbols``."""
+        return b'"symbols"' in head
 
     def build(self) -> JsonlReader:
         """Return a new reader."""
@@ -40,8 +52,6 @@ class JsonlReader:
 
     A file that holds one document over many lines is read too.
     """
-
-    suffixes = JsonlReaderConfig.suffixes
 
     def __init__(self, *, lenient: bool = True) -> None:
         self.lenient = lenient
@@ -78,19 +88,49 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
                 yield number, byte + mark, data
                 byte += len(line)
                 found += 1
-    except _damage() as exc:
+    except OSError as exc:
         raise DataError(f"cannot be read any further: {exc}", line=number + 1) from exc
     if not found:
         raise DataError("this file holds no document", expected="one document a line")
 
 
-def _damage() -> tuple[type[Exception], ...]:
-    """Return what reading a damaged file raises; of zstandard only where it is in use."""
-    zstandard = sys.modules.get("zstandard")
-    return (EOFError, OSError, zlib.error, *(() if zstandard is None else (zstandard.ZstdError,)))
+@attrs.frozen(kw_only=True)
+class JsonlWriterConfig(DocumentWriterConfig):
+    """Options of the writer ``jsonl``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl",)
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".json",)
+
+    images: bool = option(True, help="write the pictures of the pages, where documents have them")
+
+    def build(self) -> JsonlWriter:
+        """Return a new writer."""
+        return JsonlWriter(images=self.images)
+
+
+class JsonlWriter:
+    """Writes one document a line. Layers that nobody touched are written as they were read."""
+
+    def __init__(self, *, images: bool = True) -> None:
+        self.images = images
+
+    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+        """Write the documents; return how many images were left out, if they were to be."""
+        left_out = 0
+        for document in documents:
+            images = len(document.images or ())
+            target.write(document.to_bytes(with_images=self.images and images > 0) + b"\n")
+            left_out += 0 if self.images else images
+        return {"images": left_out} if left_out else {}
 
 
 @hookimpl
 def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
     """Return the config class."""
     return JsonlReaderConfig
+
+
+@hookimpl
+def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
+    """Return the config class."""
+    return JsonlWriterConfig

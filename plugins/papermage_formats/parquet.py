@@ -1,4 +1,4 @@
-"""The reader ``parquet``, and `write_parquet`: corpora as Parquet files, one document a row, nothing lost.
+"""The reader and the writer ``parquet``: corpora as Parquet files, one document a row, nothing lost.
 
 Columns: ``doc_id``, ``symbols``, ``metadata`` (JSON), ``layers`` (a map of layer names to JSON) and ``others`` (JSON of
 all other keys). Needs pyarrow: ``pip install 'papermage_core[parquet]'``.
@@ -10,17 +10,24 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import attrs
 import msgspec
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, LocatedDocument, hookimpl, option
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.records import chosen, read_records
 
-__all__ = ["ParquetReader", "ParquetReaderConfig", "papermage_document_reader", "write_parquet"]
+__all__ = [
+    "ParquetReader",
+    "ParquetReaderConfig",
+    "ParquetWriter",
+    "ParquetWriterConfig",
+    "papermage_document_reader",
+    "papermage_document_writer",
+]
 
 _ROWS = 64
 _OWN = ("symbols", "metadata", "entities")
@@ -31,6 +38,7 @@ class ParquetReaderConfig(DocumentReaderConfig):
     """Options of the reader ``parquet``."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
+    requirement: ClassVar[str] = "papermage_core[parquet]"
 
     lenient: bool = option(True, help="let pages that end after the text, boxes over the edge and empty spans pass")
 
@@ -40,9 +48,7 @@ class ParquetReaderConfig(DocumentReaderConfig):
 
 
 class ParquetReader:
-    """Reads the files that `write_parquet` writes, some rows at a time. A document's line is its row, from 1."""
-
-    suffixes = ParquetReaderConfig.suffixes
+    """Reads the files that `ParquetWriter` writes, some rows at a time. A document's line is its row, from 1."""
 
     def __init__(self, *, lenient: bool = True) -> None:
         self.lenient = lenient
@@ -60,32 +66,61 @@ class ParquetReader:
             raise DataError(f"is not JSON: {exc}") from exc
 
 
-def write_parquet(documents: Iterable[Document], path: str | Path) -> int:
-    """Write documents, with their images, to a Parquet file, whole or not at all; return how many there were."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+@attrs.frozen(kw_only=True)
+class ParquetWriterConfig(DocumentWriterConfig):
+    """Options of the writer ``parquet``."""
 
-    schema = pa.schema(
-        [
-            ("doc_id", pa.string()),
-            ("symbols", pa.large_string()),
-            ("metadata", pa.string()),
-            ("layers", pa.map_(pa.string(), pa.large_string())),
-            ("others", pa.large_string()),
-        ]
-    )
-    path, written = Path(path), 0
-    unfinished = path.with_name(f"{path.name}.part")
-    remaining = iter(documents)
-    try:
-        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-            while rows := [_row(doc) for doc in islice(remaining, _ROWS)]:
-                writer.write_table(pa.Table.from_pylist(rows, schema))
-                written += len(rows)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return written
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
+    compressed: ClassVar[bool] = False
+    requirement: ClassVar[str] = "papermage_core[parquet]"
+
+    def build(self) -> ParquetWriter:
+        """Return a new writer."""
+        return ParquetWriter()
+
+
+class ParquetWriter:
+    """Writes one document a row, with its images, in small row groups: readers skip what they do not want."""
+
+    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+        """Write the documents; nothing is lost."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pa.schema(
+            [
+                ("doc_id", pa.string()),
+                ("symbols", pa.large_string()),
+                ("metadata", pa.string()),
+                ("layers", pa.map_(pa.string(), pa.large_string())),
+                ("others", pa.large_string()),
+            ]
+        )
+        rows = map(_row, documents)
+        with pq.ParquetWriter(_Counted(target), schema, compression="zstd") as writer:
+            while some := list(islice(rows, _ROWS)):
+                writer.write_table(pa.Table.from_pylist(some, schema))
+        return {}
+
+
+class _Counted:
+    """What pyarrow wants of a file: it asks for the position even where the file, a pipe, cannot tell."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._at = 0
+
+    def write(self, data: Any) -> int:
+        self._at += len(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self._at
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _row(doc: Document) -> dict[str, Any]:
@@ -110,11 +145,9 @@ def _json_of(row: dict[str, Any]) -> bytes:
 
 def _rows(path: Path, first: int, every: int) -> Iterator[tuple[int, None, Callable[[], dict[str, Any]]]]:
     """Yield the number of each row, from 1, and what returns it; row groups without a chosen row are not read."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as exc:
-        raise DataError("reading Parquet needs pyarrow: pip install 'papermage_core[parquet]'") from exc
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     wanted = ["symbols", "metadata", "layers", "others"]
     number = 0
     try:
@@ -155,3 +188,9 @@ _encode = msgspec.json.Encoder().encode
 def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
     """Return the config class."""
     return ParquetReaderConfig
+
+
+@hookimpl
+def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
+    """Return the config class."""
+    return ParquetWriterConfig

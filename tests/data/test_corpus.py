@@ -37,7 +37,7 @@ NEEDS = ContextNeeds(boxes=True, groups=("rows",), metadata=("font", "size", "od
 
 
 def source(*paths: Path) -> DocumentSource:
-    return DocumentSource(paths, Plugins().config_class("document_reader", "jsonl")().build())
+    return DocumentSource(paths)
 
 
 def task(scheme: str = "bio") -> Task:
@@ -92,7 +92,7 @@ def assert_same_corpus(one: Corpus, other: Corpus) -> None:
     assert len(one) == len(other) > 0
     for a, b in zip(one, other, strict=True):
         assert same_parsed(a, b)
-    for name in ("number", "digest", "fingerprint", "n_units", "n_contexts", "weight"):
+    for name in ("number", "digest", "fingerprint", "n_units", "n_contexts", "file", "weight"):
         assert getattr(one, name).tolist() == getattr(other, name).tolist()
     assert [one.gold_of(i) for i in range(len(one))] == [other.gold_of(i) for i in range(len(one))]
     assert (one.counts(), one.entities, one.unreachable) == (other.counts(), other.entities, other.unreachable)

@@ -35,7 +35,7 @@ def load(path: Path) -> tuple[int, Issues]:
     layer = "O" if path.name == "layer_named_O.jsonl" else "Disease"
     config = EntityClassificationTrainConfig(data_path=path, label_field=layer, context_name="pages")
     components = config.components(Plugins())
-    source = DocumentSource(config.data_path, components.reader.build())
+    source = DocumentSource(config.data_path, components.reader)
     corpus = read_corpus(source, config.labelling, ContextNeeds(boxes=True), spool=Path("unused"))
     check_labelled(corpus)
     issues = Issues()

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from papermage_core import Document
-from papermage_core.data.readers import iter_documents, reader_of
+from papermage_core.data.readers import iter_documents
 from papermage_core.errors import DataError, PluginError
 from papermage_core.plugin import DocumentReaderConfig
 from papermage_formats.jsonl import JsonlReader
@@ -46,7 +46,7 @@ class LinesConfig(DocumentReaderConfig):
 def test_the_files_of_a_folder_are_those_with_the_endings_of_the_config(tmp_path: Path) -> None:
     (tmp_path / "a.lines").write_text("one\ntwo\n")
     (tmp_path / "b.jsonl").write_text("{}")
-    found = list(iter_documents(tmp_path, reader=reader_of(LinesConfig())))
+    found = list(iter_documents(tmp_path, reader=LinesConfig()))
     assert [(d.document.symbols, d.path.name, d.line) for d in found] == [
         ("one", "a.lines", None),
         ("two", "a.lines", None),
@@ -56,7 +56,7 @@ def test_the_files_of_a_folder_are_those_with_the_endings_of_the_config(tmp_path
 def test_a_file_that_is_another_readers_says_which(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.txt", "a.lines"):
         (tmp_path / name).write_text("{}")
-    reader = reader_of(LinesConfig())
+    reader = LinesConfig()
     with pytest.raises(
         DataError, match=r"a\.jsonl: a file of this ending wants reader=jsonl; without it: no plain text$"
     ):

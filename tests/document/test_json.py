@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import pickle
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papermage_core import Document
+from papermage_core import Box, Document, Entity, Metadata, Span
 from papermage_core.document import DocumentFile
 from papermage_core.errors import DataError
 
@@ -194,9 +196,10 @@ PAGE = '{"spans": [[0, 5]], "boxes": [[0, 0, 1, 1, 0]]}'
         ('{"boxes": [[0, 0, 1, 1, -1]]}', "a page that is no page number"),
         ('{"boxes": [[0, 0, 1, 1, 1e30]]}', "a page that is no page number"),
         ('{"boxes": [[0, 0, -1, 1, 0]]}', "negative width or height"),
-        ('{"boxes": [[0, 0, 1e999, 1, 0]]}', "not JSON: .*Number out of range"),
+        ('{"boxes": [[0, 0, 1e999, 1, 0]]}', "layer 'tokens', entity 0: `boxes` has a number that is not finite"),
+        ('{"spans": [[0, 1]]}, {"spans": [[2, -Infinity]]}', "layer 'tokens', entity 1: `spans` has a number"),
         ('{"boxes": [[0, 0, 612, 792, 0]]}', "not points or pixels"),
-        ('{"boxes": [[0, 0, NaN, 1, 0]]}', "JSON has no NaN"),
+        ('{"boxes": [[0, 0, NaN, 1, 0]]}', "layer 'tokens', entity 0: .* JSON has no NaN"),
         ('{"boxes": [[0, 0, 1, 1]]}', "one of `boxes` should be"),
     ],
 )
@@ -225,7 +228,15 @@ def test_each_fault_is_named_with_its_place(token: str, message: str) -> None:
         ('{"symbols": "a", "symbols": "b", "entities": {}}', "key 'symbols' stands twice"),
         ('{"symbols": "a", "entities": {"x": []}, "entities": {}}', "key 'entities' stands twice"),
         ('{"symbols": "a", "metadata": 1, "entities": {}}', "`metadata` should be an object"),
-        ('{"symbols": "\\ud800", "entities": {}}', "not JSON"),
+        (
+            '{"symbols": "\\ud800", "entities": {}}',
+            r"not JSON: half of a pair of surrogates stands alone",
+        ),
+        ('{"symbols": "é", "entities": [}', r"not JSON: expecting value, column 31, near .*ities\": \[}"),
+        ('{"symbols": "a",\n\n "entities": tru}', r"not JSON: expecting value, column 14 of its line 3, near .*tru}"),
+        ('{"symbols": "a\x00"}', "not JSON: invalid control character, column 15"),
+        ('{"symbols": "a", "metadata": {"a": [NaN]}, "entities": {}}', "`metadata` has a number that is not finite"),
+        ('{"symbols": "a", "entities": {"x": [', "stops in the middle, column 37, near .*entities"),
         ("{'symbols': 'a'}", "Python literal"),
         ('{"symbols": "a", "entities": {}, "metadata": {"a": ' + "[" * 10**5 + "]" * 10**5 + "}}", "nested too deep"),
         ('{"symbols": "a", "entities": {}} {}', "not JSON"),
@@ -238,8 +249,34 @@ def test_each_fault_of_a_document_is_named(text: str, message: str) -> None:
 
 def test_strings_of_no_utf8_are_named_by_byte_wherever_they_are() -> None:
     data = json.dumps({"symbols": "abc", "entities": {"x": [{"spans": [[0, 1]], "metadata": {"a": "?"}}]}}).encode()
-    with pytest.raises(DataError, match=rf"byte {data.index(b'?') + 1} is not UTF-8"):
-        Document.from_bytes(data.replace(b"?", b"\xff"))
+    at = data.index(b"?")
+    for before, column in ((b"", at + 1), ("éé".encode(), at + 3)):
+        broken = data.replace(b"?", before + b"\xff")
+        byte = at + len(before) + 1
+        with pytest.raises(DataError, match=rf"byte {byte} is not UTF-8 \(0xff: .*; column {column}, near"):
+            Document.from_bytes(broken)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "a PNG image"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG image"),
+        (b"%PDF-1.7\n%\xe2\xe3", "a PDF"),
+        (gzip.compress(b'{"symbols": "a"}'), "gzip data: give the file a name that ends in .gz"),
+        (b"PK\x03\x04\x14\x00", "a ZIP archive"),
+        (b"PAR1\x15\x04\x15", "a Parquet file"),
+        (pickle.dumps({"symbols": "a"}), "a Python pickle"),
+        ('{"symbols": "a"}'.encode("utf-16"), "UTF-16 text: convert it to UTF-8"),
+        (b'<?xml version="1.0"?>\n<TEI>', "XML or HTML"),
+    ],
+)
+def test_a_file_of_another_kind_is_recognised_by_its_first_bytes(head: bytes, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"^is {kind}"):
+        Document.from_bytes(head)
+    (tmp_path / "odd.jsonl").write_bytes(head)
+    with pytest.raises(DataError, match=f"odd.jsonl, line 1: is {kind}"):
+        DocumentFile(tmp_path / "odd.jsonl")[0]
 
 
 def test_reading_strictly_refuses_what_reading_leniently_lists() -> None:
@@ -351,6 +388,102 @@ def test_what_python_holds_and_json_does_not_is_taken_or_named() -> None:
     with pytest.raises(DataError, match="nested too deep"):
         deep.to_json()
     assert json.loads(deep.to_bytes())["metadata"]
+
+
+def nested(levels: int) -> dict[str, Any]:
+    outer: dict[str, Any] = {}
+    inner = outer
+    for _ in range(levels):
+        inner["a"] = {}
+        inner = inner["a"]
+    return outer
+
+
+def in_itself() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    found["a"] = [found]
+    return found
+
+
+UNWRITABLE = [
+    pytest.param({"a": "\ud800"}, "surrogates", id="surrogate"),
+    pytest.param({"a": {"\udfff": 1}}, "surrogates", id="surrogate-in-a-nested-key"),
+    pytest.param(nested(20_000), "nested too deep", id="deep"),
+    pytest.param(in_itself(), "nested too deep", id="in-itself"),
+    pytest.param({"a": object()}, "cannot write a object as JSON", id="object"),
+    pytest.param({"a": [1j]}, "cannot write a complex as JSON", id="complex"),
+    pytest.param({"a": {(1, 2): 3}}, "cannot write a tuple as JSON", id="tuple-as-key"),
+    pytest.param({"a": {None: 3}}, "cannot write a NoneType as JSON", id="none-as-key"),
+    pytest.param({"a": [float("inf")]}, "inf cannot be written: JSON has no such number", id="infinity"),
+    pytest.param({"a": np.float64("nan")}, "nan cannot be written: JSON has no such number", id="nan"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), UNWRITABLE)
+def test_what_json_does_not_have_is_refused_with_its_place_when_it_is_written(
+    values: dict[str, Any], message: str
+) -> None:
+    metadata = Metadata()
+    metadata.a = values["a"]
+    entities = [Entity(spans=[Span(0, 1)], metadata=Metadata(a=None)), Entity(spans=[Span(1, 2)], metadata=metadata)]
+    odd = Document("ab", metadata=Metadata(doc_id="d"))
+    odd.annotate_layer("letters", entities)
+    with pytest.raises(DataError, match=f"document 'd', layer 'letters', entity 1: .*{message}"):
+        odd.to_bytes()
+    for of_document in ("metadata", "extras"):
+        whole = Document("ab", metadata=metadata if of_document == "metadata" else None)
+        if of_document == "extras":
+            whole.extras["odd"] = values
+        with pytest.raises(DataError, match=message):
+            whole.to_bytes()
+
+
+def test_metadata_nested_too_deep_to_be_copied_is_a_data_error_on_every_way_out() -> None:
+    metadata = Metadata(a=nested(20_000))
+    entity = Entity(spans=[Span(0, 1)], metadata=metadata)
+    doc = Document("a", metadata=Metadata(doc_id="d"))
+    doc.annotate_layer("letters", [entity])
+    for write in (metadata.to_json, entity.to_json, doc.get_layer("letters").to_json, lambda: copy.deepcopy(metadata)):
+        with pytest.raises(DataError, match="nested too deep to be copied"):
+            write()
+    with pytest.raises(DataError, match="document 'd', layer 'letters', entity 0: its metadata is nested too deep"):
+        doc.to_json()
+    with pytest.raises(DataError, match="document 'd': its metadata is nested too deep"):
+        Document("a", metadata=Metadata(doc_id="d", a=nested(20_000))).to_json()
+    assert len(repr(metadata)) < 10_000
+
+
+@pytest.mark.parametrize("key", [5, None, b"a", ("a",), "\ud800", "a b", ""])
+def test_a_key_that_metadata_cannot_have_is_a_data_error_on_every_way_in(key: Any) -> None:
+    entity = {"spans": [[0, 1]], "metadata": {key: 1}}
+    ways = [
+        lambda: Metadata().set(key, 1),
+        lambda: Metadata().__setitem__(key, 1),
+        lambda: Metadata.from_json({key: 1}),
+        lambda: Entity.from_json(entity),
+    ]
+    if key not in ("a b", ""):
+        ways.append(lambda: Document.from_json({"symbols": "a", "entities": {"x": [entity]}}))
+    if not isinstance(key, str):
+        ways.append(lambda: Document.from_json({"symbols": "a", "metadata": {key: 1}, "entities": {}}))
+    for way in ways:
+        with pytest.raises(DataError) as caught:
+            way()
+        str(caught.value).encode()
+        assert re.search("None|null" if key is None else re.escape(repr(key)), str(caught.value))
+    with pytest.raises(DataError, match="metadata should be a dict, got list"):
+        Metadata.from_json([1])  # type: ignore[arg-type]
+    assert Metadata(**{"self": 1, "key": 2}).to_json() == {"self": 1, "key": 2}
+
+
+def test_a_box_without_end_is_named_when_it_is_read_and_when_it_is_written() -> None:
+    endless = Document("a b")
+    boxes = [[Box(0, 0, 1, 1, 0)], [Box(0, 0, float("inf"), 1, 0)]]
+    endless.annotate_layer("tokens", [Entity(spans=[Span(i, i + 1)], boxes=box) for i, box in enumerate(boxes)])
+    with pytest.raises(DataError, match=r"layer 'tokens', entity 1: inf cannot be written"):
+        endless.to_bytes()
+    with pytest.raises(DataError, match=r"layer 'tokens', entity 1: box .*not finite"):
+        Document.from_json(endless.to_json())
 
 
 def test_a_page_of_no_number_is_refused_where_pages_or_nothing_says_which_there_are() -> None:

@@ -210,6 +210,22 @@ def test_check_of_a_reader_reads_samples_and_says_what_it_did_not_check(tmp_path
     assert "is for document readers" in run(capsys, "check", "io", "--sample", str(sound))[2]
 
 
+def test_check_of_a_format_checks_its_reader_and_its_writer(capsys):
+    code, out, _ = run(capsys, "check", "jsonl", "reader.lenient=no", "writer.images=no")
+    assert code == 0
+    assert "ok     what is written is read back" in out
+    assert [line.split()[:3] for line in out.splitlines() if "checks passed" in line] == [
+        ["document", "reader", "'jsonl'"],
+        ["document", "writer", "'jsonl'"],
+    ]
+    assert [report["kind"] for report in json.loads(run(capsys, "check", "jsonl", "--json")[1])] == [
+        "document_reader",
+        "document_writer",
+    ]
+    assert json.loads(run(capsys, "check", "writer=jsonl", "--json")[1])["passed"] is True
+    assert "head.x: expected an option of the component" in run(capsys, "check", "jsonl", "head.x=1")[2]
+
+
 def test_quiet_holds_before_and_after_the_command(install, capsys, head_source):
     install("acme", {HEADS: {"acme": "acme"}}, acme="print('hello')\n" + head_source)
     assert run(capsys, "-q", "info", "acme")[2] == ""

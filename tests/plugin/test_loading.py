@@ -271,6 +271,7 @@ def test_checking_marks_the_broken_and_leaves_the_sound(install, head_source):
         "papermage_label_scheme",
         "papermage_model_head",
         "papermage_document_reader",
+        "papermage_document_writer",
     ],
 )
 def test_every_kind_has_its_hook_and_its_base_class(install, hook):
@@ -281,6 +282,7 @@ def test_every_kind_has_its_hook_and_its_base_class(install, hook):
         "label_scheme": "LabelSchemeConfig",
         "model_head": "ModelHeadConfig",
         "document_reader": "DocumentReaderConfig",
+        "document_writer": "DocumentWriterConfig",
     }[kind]
     source = f"""
 import attrs

@@ -117,8 +117,8 @@ def test_a_document_without_units_gives_nothing(predictor: Predictor) -> None:
 
 
 def test_a_missing_layer_is_named(predictor: Predictor, documents: list[Document]) -> None:
-    documents[0].remove_layer("pages")
-    with pytest.raises(DataError, match=r"doc-9000.*no layer 'pages'"):
+    documents[0].remove_layer("tokens")
+    with pytest.raises(DataError, match=r"doc-9000.*no layer 'tokens'"):
         predictor.predict(documents[0])
 
 
@@ -137,8 +137,19 @@ def test_what_is_no_checkpoint_is_told_so(tmp_path: Path, checkpoint: Path) -> N
         Predictor.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"has no papermage\.json"):
         Predictor.from_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="is a run's folder; its checkpoint is"):
-        Predictor.from_pretrained(checkpoint.parent)
+
+
+def test_the_folder_of_a_run_stands_for_its_checkpoint(
+    checkpoint: Path, predictor: Predictor, documents: list[Document], val_file: Path, tmp_path: Path
+) -> None:
+    from papermage_core.cli import evaluate, predict
+
+    run = checkpoint.parent
+    found = Predictor.from_pretrained(run).predict(documents[0])
+    assert [e.spans for e in found] == [e.spans for e in predictor.predict(documents[0])]
+    out = tmp_path / "out.jsonl"
+    assert predict.main([f"model_name_or_path={run}", f"data_path={tmp_path / 'new.jsonl'}", f"output_path={out}"]) == 0
+    assert evaluate.main([f"model_name_or_path={run}", f"data_path={val_file}"]) == 0
 
 
 def copied(checkpoint: Path, tmp_path: Path) -> Path:
