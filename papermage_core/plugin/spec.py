@@ -607,7 +607,7 @@ class LocatedDocument:
     def error(self, error: DataError | str) -> DataError:
         """Return an error with the place of this document."""
         error = DataError(error) if isinstance(error, str) else error
-        return error.replace(path=self.path, line=self.line, document=error.document or self.document.id)
+        return error.replace(path=self.path, line=self.line, document=self.document.id)
 
 
 class DocumentReader(Protocol):

@@ -90,6 +90,7 @@ def _lines(path: Path, limit: int) -> Iterator[tuple[int, int, bytes | DataError
             if isinstance(data, bytes):
                 if lines.number == 1 and data.startswith(_BYTE_ORDER_MARK):
                     data, start = data[len(_BYTE_ORDER_MARK) :], start + len(_BYTE_ORDER_MARK)
+                data = data.rstrip(b"\r\n")
                 if not data or data.isspace():
                     continue
                 if not found and (kind := kind_of_file(data)):
