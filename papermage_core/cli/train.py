@@ -87,18 +87,15 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     elif arguments.dry_run:
         say(_plan(config, components))
     else:
-        _train_or_evaluate(config, quiet=arguments.quiet)
+        _train_or_evaluate(config)
 
 
-def _train_or_evaluate(config: EntityClassificationTrainConfig, *, quiet: bool) -> None:
+def _train_or_evaluate(config: EntityClassificationTrainConfig) -> None:
     from papermage_core.training import EntityClassificationTrainer
 
     trainer = EntityClassificationTrainer(config)
     result = trainer.evaluate() if config.mode == "eval" else trainer.train()
     if not trainer.is_first_process:
-        return
-    if quiet and config.mode == "train":
-        say(str(result.folder))
         return
     say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")
     say(f"model   {result.checkpoint}\nreport  {result.folder / 'report.html'}\nfolder  {result.folder}")
