@@ -6,6 +6,7 @@
       papermage.json      format version; components, options, distributions and versions; labels; checksums
       model.safetensors   the weights
       encoder/            what the encoder saved
+      learned.json        what encoder and heads learned from the training data, where they learn
       README.md           the model card
 
 The folder is written beside its place and swapped in when it is whole: whoever looks sees the old one or the new one.
@@ -32,23 +33,23 @@ import msgspec
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from papermage_core.config.structure import structure, unstructure
-from papermage_core.data.alignment import OverlapPolicy
+from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.data.labelling import Labelling, OverlapPolicy
 from papermage_core.errors import CheckpointError, PluginError
 from papermage_core.evaluation import Calibration
 from papermage_core.files import recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
+from papermage_core.plugin.kinds import BY_WORD
 from papermage_core.plugin.manager import Plugins
 
 if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
     from papermage_core.model.weights import TensorInfo
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save", "update"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_blueprint", "read_json", "save", "update"]
 
 FORMAT_VERSION = 1
-_KINDS = {"encoder": "context_encoder", "scheme": "label_scheme", "head": "model_head"}
-_JSON, _WEIGHTS, _CARD = "papermage.json", "model.safetensors", "README.md"
+_JSON, _WEIGHTS, _LEARNED, _CARD = "papermage.json", "model.safetensors", "learned.json", "README.md"
 _MOST_JSON = 64 << 20
 _FEW = 100  # unknown options, or labels, that nothing has to account for
 
@@ -78,8 +79,16 @@ class _Component(msgspec.Struct):
     value: str = ""
 
 
+class _Labelling(msgspec.Struct):
+    label_field: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    entity_name: str
+    context_name: str
+    label_attribute: str | None
+    overlap_policy: OverlapPolicy
+
+
 class _Task(msgspec.Struct):
-    fields: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    label_field: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     head: _Component
 
@@ -89,10 +98,7 @@ class _Content(msgspec.Struct):
     encoder: _Component
     scheme: _Component
     tasks: Annotated[tuple[_Task, ...], msgspec.Meta(min_length=1)]
-    entity_name: str
-    context_name: str
-    label_attribute: str | None
-    overlap_policy: OverlapPolicy
+    labelling: _Labelling
     stride: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
     checksums: dict[str, Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]]
     calibration: dict[str, dict[str, Any]] | None = None
@@ -122,6 +128,7 @@ def save(
     with _replaced(folder) as new:
         (new / "encoder").mkdir()
         model.encoder.save(new / "encoder")
+        _write_learned(new, blueprint)
         save_file(to_keep(model.state_dict()), new / _WEIGHTS)
         _write(new / _CARD, card)
         content = {"format_version": FORMAT_VERSION, **_describe(blueprint), "calibration": calibration, **facts}
@@ -167,6 +174,11 @@ def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None
     raise CheckpointError(f"{place} is replaced again and again while it is read")
 
 
+def read_blueprint(folder: str | Path, plugins: Plugins | None = None) -> Blueprint:
+    """Return what a checkpoint builds, without building it. Raises what `load` raises."""
+    return _restore(_read(_located(Path(folder).expanduser()))[1], plugins or Plugins())
+
+
 def read_json(folder: Path) -> dict[str, Any]:
     """Return the ``papermage.json`` of a checkpoint. Raises CheckpointError where there is none that can be read."""
     return _read(_located(folder))[0]
@@ -188,7 +200,7 @@ def _load(folder: Path, device: Any, plugins: Plugins) -> Checkpoint:
     with _damage(folder / _JSON):
         for value in (content.calibration or {}).values():
             Calibration.from_json(value)
-    blueprint = _restore(content, plugins)
+    blueprint = _with_learned(folder, content, _restore(content, plugins))
     model = _build(folder, content, blueprint, header)
     with _damage(folder / _WEIGHTS):
         model.load_state_dict(load_file(folder / _WEIGHTS, device=str(device)), strict=False)
@@ -315,11 +327,13 @@ def _check_labels(folder: Path, content: _Content, header: Mapping[str, TensorIn
 
 def _build(folder: Path, content: _Content, blueprint: Blueprint, header: Mapping[str, TensorInfo]) -> EntityModel:
     """Return the model that the weights are for, without them. Raises CheckpointError if there is no such model."""
+    import torch
+
     from papermage_core.model.bounds import Bounds
     from papermage_core.model.weights import mismatches
 
     with _damage(folder, "does not fit the components that are installed", _advice(content)):
-        with Bounds(len(header), (folder / _WEIGHTS).stat().st_size):
+        with Bounds(len(header), (folder / _WEIGHTS).stat().st_size), torch.random.fork_rng(devices=[]):
             model: EntityModel = blueprint.build_model(folder / "encoder")
         wrong = list(islice(mismatches(model.state_dict(), header), 4))
         if wrong:
@@ -349,19 +363,16 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
 
 def _describe(blueprint: Blueprint) -> dict[str, Any]:
     def component(kind: str, config: Any) -> dict[str, Any]:
-        return {**blueprint.sources.get(_KINDS[kind], {}), "options": unstructure(config)}
+        return {**blueprint.sources.get(BY_WORD[kind].name, {}), "options": unstructure(config)}
 
     return {
         "encoder": component("encoder", blueprint.encoder),
         "scheme": component("scheme", blueprint.scheme),
         "tasks": [
-            {"fields": list(task.fields), "labels": list(task.labels), "head": component("head", task.head)}
+            {"label_field": list(task.label_field), "labels": list(task.labels), "head": component("head", task.head)}
             for task in blueprint.tasks
         ],
-        "entity_name": blueprint.entity_name,
-        "context_name": blueprint.context_name,
-        "label_attribute": blueprint.label_attribute,
-        "overlap_policy": blueprint.overlap_policy,
+        "labelling": blueprint.labelling.to_json(),
         "stride": blueprint.stride,
     }
 
@@ -370,7 +381,7 @@ def _restore(content: _Content, plugins: Plugins) -> Blueprint:
     sources: dict[str, Mapping[str, Any]] = {}
 
     def component(kind: str, recorded: _Component) -> Any:
-        group = _KINDS[kind]
+        group = BY_WORD[kind].name
         sources[group] = source = {
             key: value for key, value in msgspec.to_builtins(recorded).items() if key != "options"
         }
@@ -384,13 +395,10 @@ def _restore(content: _Content, plugins: Plugins) -> Blueprint:
             encoder=component("encoder", content.encoder),
             scheme=component("scheme", content.scheme),
             tasks=tuple(
-                TaskBlueprint(fields=task.fields, labels=task.labels, head=component("head", task.head))
+                TaskBlueprint(label_field=task.label_field, labels=task.labels, head=component("head", task.head))
                 for task in content.tasks
             ),
-            entity_name=content.entity_name,
-            context_name=content.context_name,
-            label_attribute=content.label_attribute,
-            overlap_policy=content.overlap_policy,
+            labelling=Labelling(**msgspec.structs.asdict(content.labelling)),
             stride=content.stride,
             sources=sources,
         )
@@ -406,6 +414,26 @@ def _check_options(cls: type[Any], options: Mapping[str, Any]) -> None:
         inner = known.get(name)
         if isinstance(inner, type) and attrs.has(inner) and isinstance(value, dict):
             _check_options(inner, value)
+
+
+def _write_learned(folder: Path, blueprint: Blueprint) -> None:
+    heads = [learned_values(task.head) for task in blueprint.tasks]
+    learned = {"encoder": learned_values(blueprint.encoder), "heads": heads}
+    if learned["encoder"] or any(heads):
+        _write(folder / _LEARNED, json.dumps(learned, allow_nan=False))
+
+
+def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blueprint:
+    if _LEARNED not in content.checksums:
+        return blueprint
+    with _damage(folder / _LEARNED, "does not fit the components that are installed", _advice(content)):
+        learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"), parse_constant=_finite)
+        heads = zip(blueprint.tasks, learned["heads"], strict=True)
+        return attrs.evolve(
+            blueprint,
+            encoder=with_learned(blueprint.encoder, learned["encoder"]),
+            tasks=tuple(attrs.evolve(task, head=with_learned(task.head, values)) for task, values in heads),
+        )
 
 
 def _advice(content: _Content) -> str:

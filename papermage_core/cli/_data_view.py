@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from papermage_core.data.readers import LocatedDocument, iter_documents
+from papermage_core.config.readers import ReaderChoice
+from papermage_core.data.readers import iter_documents
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
-from papermage_core.plugin.spec import DocumentReader
+from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.terminal import printable
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _Mark = tuple[int, int, str]
 """Start and end, half-open, in characters, and the label."""
 
 
-def view(options: View, reader: DocumentReader) -> str:
+def view(options: View, reader: ReaderChoice) -> str:
     """Return the text of one document, or of one of its contexts, with what the label fields mark.
 
     In colour, a stretch has that of the innermost entity and a legend follows; else entities stand in brackets:

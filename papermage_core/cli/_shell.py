@@ -16,15 +16,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import logging
 import os
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import NoReturn
 
 from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.plugin.distributions import malformed_entry_points
+from papermage_core.plugin.printing import keeping
 from papermage_core.terminal import printable
 
 __all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
@@ -90,6 +94,7 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
     """
     prog = prog or os.path.basename(sys.argv[0]) or "papermage"  # noqa: PTH119 - argv[0] is not always a path
     _set_up_logging(debug=debug, quiet=quiet)
+    former = keeping.set(_off_stdout)
     try:
         code = body() or 0
         sys.stdout.flush()
@@ -106,6 +111,38 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         _flush_or_abandon_stdout()
         _say_error(f"{prog}: {_message(exc)}")
         return exc.exit_code if isinstance(exc, PapermageError) else 1
+    finally:
+        keeping.reset(former)
+
+
+@contextlib.contextmanager
+def _off_stdout() -> Iterator[Callable[[], str]]:
+    """Keep off the standard output what is printed, or written to its descriptor; what is given returns it."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    kept = io.TextIOWrapper(io.BytesIO(), "utf-8", "replace", write_through=True)
+    written = bytearray()
+    with contextlib.redirect_stdout(kept), _off_descriptor(written):
+        yield lambda: (kept.buffer.getvalue() + written).decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def _off_descriptor(written: bytearray) -> Iterator[None]:
+    """Keep off descriptor 1 what is written there, past Python's stream; ``written`` holds it afterwards."""
+    try:
+        stdout = os.dup(1)
+    except OSError:  # closed by who started us
+        yield
+        return
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+            file.seek(0)
+            written += file.read()
 
 
 def say(text: str) -> None:
@@ -123,15 +160,22 @@ def _say_error(text: str) -> None:
 
 
 def _message(exc: Exception) -> str:
-    if isinstance(exc, ConfigError) and len(exc.faults) > 1:
-        return "\n".join([f"{len(exc.faults)} faults in the configuration", *(f"  - {fault}" for fault in exc.faults)])
+    if isinstance(exc, ConfigError) and len(exc.errors) > 1:
+        return "\n".join([f"{len(exc.errors)} errors in the configuration", *(f"  - {error}" for error in exc.errors)])
     if isinstance(exc, PapermageError):
         return str(exc)
     if isinstance(exc, OSError):
         return _os_message(exc)
     if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError":
         return f"out of memory: {exc}\nTry a smaller batch_size, or a smaller encoder."
-    return f"unexpected {type(exc).__name__}: {exc}\nRun again with --debug for the traceback."
+    advice = _malformed_entry_points(exc) or ["Run again with --debug for the traceback."]
+    return "\n".join([f"unexpected {type(exc).__name__}: {exc}", *advice])
+
+
+def _malformed_entry_points(exc: Exception) -> list[str]:
+    """Return what makes importlib.metadata fail, and every library that asks it for entry points."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(exc.__traceback__))
+    return malformed_entry_points() if any(name.startswith("importlib.metadata") for name in modules) else []
 
 
 def _os_message(exc: OSError) -> str:

@@ -55,8 +55,7 @@ class DocumentFile(Sequence[Document]):
         try:
             return Document.from_bytes(data, lenient=self.lenient)
         except DataError as exc:
-            exc.path, exc.line = self.path, self.line(index)
-            raise
+            raise exc.replace(path=self.path, line=self.line(index)) from exc
 
     def __iter__(self) -> Iterator[Document]:
         return (self[i] for i in range(len(self)))

@@ -6,16 +6,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import attrs
 
-from papermage_core.data.readers import LocatedDocument, expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, expand_paths, iter_documents
 from papermage_core.document import Document, Entity
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import check_output, open_output
-from papermage_core.plugin.spec import DocumentReader
+from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 
 __all__ = ["Layers", "annotate_files", "check_output_path"]
@@ -68,11 +67,10 @@ def _label(entity: Entity, merge: bool) -> str | None:
 
 
 def check_output_path(
-    output_path: str, data_path: Sequence[str], *more_inputs: str, reader: DocumentReader, overwrite: bool
+    output_path: str, data_path: Sequence[str], *more_inputs: str, reader: AnyReader, overwrite: bool
 ) -> None:
     """Raise as `check_output` does for a path where `annotate_files` must not write."""
-    documents = expand_paths(data_path, suffixes=getattr(reader, "suffixes", (".jsonl", ".jsonl.gz")))
-    inputs: list[str | Path] = [*documents, *data_path, *more_inputs]
+    inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path, *more_inputs]
     check_output(output_path, inputs=inputs, endings=(".jsonl",), overwrite=overwrite)
 
 
@@ -81,7 +79,7 @@ def annotate_files(
     data_path: Sequence[str],
     output_path: str,
     *,
-    reader: DocumentReader,
+    reader: AnyReader = None,
     layers: Layers,
     first: int = 0,
     every: int = 1,
@@ -97,7 +95,7 @@ def annotate_files(
     waiting: deque[Document] = deque()
 
     def documents() -> Iterator[Document]:
-        for located in islice(iter_documents(data_path, reader=reader), first, None, every):
+        for located in iter_documents(data_path, reader=reader, first=first, every=every):
             _check(located, layers, predictor)
             waiting.append(located.document)
             yield located.document

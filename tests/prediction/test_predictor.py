@@ -117,8 +117,8 @@ def test_a_document_without_units_gives_nothing(predictor: Predictor) -> None:
 
 
 def test_a_missing_layer_is_named(predictor: Predictor, documents: list[Document]) -> None:
-    documents[0].remove_layer("pages")
-    with pytest.raises(DataError, match=r"doc-9000.*no layer 'pages'"):
+    documents[0].remove_layer("tokens")
+    with pytest.raises(DataError, match=r"doc-9000.*no layer 'tokens'"):
         predictor.predict(documents[0])
 
 

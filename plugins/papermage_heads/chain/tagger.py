@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from papermage_core.plugin import Decoded, LabelScheme, UnitSpan
+from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
 from papermage_heads.chain.all_paths import sum_paths
 from papermage_heads.chain.best import best_paths
 from papermage_heads.chain.entities import EntityScorer
@@ -29,7 +29,7 @@ class ChainTagger:
         self.rules = EntityRules.of(scheme)
         self.score_entities = EntityScorer.of(self.rules)
 
-    def __call__(self, emissions: Tensor, mask: Tensor, scores: ChainScores) -> list[Decoded]:
+    def __call__(self, emissions: Tensor, mask: Tensor, scores: ChainScores) -> list[HeadOutput]:
         """Return what is said of each of B contexts, for emissions (B, U, K) and a mask (B, U), padding at the end.
 
         Runs on the CPU, whatever the device: a step of the loop costs less there than a launch elsewhere, and one copy
@@ -51,10 +51,10 @@ class ChainTagger:
         for context, start, stop, label, score in zip(
             *(array.tolist() for array in (contexts, starts, stops, labels, entity_scores)), strict=True
         ):
-            spans[context].append(UnitSpan(start, stop, names[label], (), score))
+            spans[context].append(UnitSpan(names[label], ((start, stop),), score))
         tag_names = self.scheme.tags
         return [
-            Decoded(found, row[:n], score[:n], tag_names)
+            HeadOutput(found, row[:n], score[:n], tag_names)
             for found, row, score, n in zip(spans, tags, sure, lengths.tolist(), strict=True)
         ]
 
@@ -69,5 +69,5 @@ class ChainTagger:
         stops = np.nonzero(last)[1] + 1
         return contexts, starts, stops, self.rules.label[tags[contexts, starts]]
 
-    def _empty(self) -> Decoded:
-        return Decoded([], np.zeros(0, np.int64), np.zeros(0, np.float32), self.scheme.tags)
+    def _empty(self) -> HeadOutput:
+        return HeadOutput([], np.zeros(0, np.int64), np.zeros(0, np.float32), self.scheme.tags)
