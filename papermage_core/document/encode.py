@@ -34,16 +34,15 @@ def document_dict(doc: Document, layers: list[str] | None, with_images: bool) ->
     try:
         return _outline(doc, doc.metadata.to_json(), entities, with_images)
     except DataError as exc:
-        raise DataError(exc.message, document=doc.id) from exc
+        raise exc.replace(document=doc.id) from exc
 
 
 def _entity_dict(doc: Document, name: str, entity: Entity) -> dict[str, Any]:
     try:
         return entity.to_json()
     except DataError as exc:
-        if exc.layer is not None:
-            raise
-        raise DataError(exc.message, document=doc.id, layer=name, entity=entity.id) from exc
+        place = {} if exc.layer is not None else {"layer": name, "entity": entity.id}
+        raise exc.replace(document=doc.id, **place) from exc
 
 
 def document_bytes(doc: Document, layers: list[str] | None, with_images: bool) -> bytes:
