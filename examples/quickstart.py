@@ -39,7 +39,7 @@ def main(folder: Path | None = None) -> None:
     result = trainer.train()
     print(f"\nScores on {SAMPLES.name}/dev.jsonl, references it was not trained on:\n\n{result.scores.table()}\n")
 
-    predictor = EntityClassificationPredictor.from_pretrained(trainer.config.default_root_dir / "checkpoints")
+    predictor = EntityClassificationPredictor.from_pretrained(result.checkpoint)
     doc = as_document(UNSEEN)
     doc.annotate_layer(name="fields", entities=predictor.predict(doc=doc))
     print(f"Three references from elsewhere, and how sure the model is of what it finds in them:\n\n{listing(doc)}")
