@@ -57,8 +57,8 @@ def _chosen(documents: Iterable[LocatedDocument], wanted: str) -> LocatedDocumen
 
 
 def _all_but_structure(document: Document, structure: Sequence[str]) -> list[str]:
-    known = {*Document.SPECIAL_FIELDS, *structure, "tokens", "words", "rows", "blocks", "sentences", "pages"}
-    return [name for name in document.layers if name not in known]
+    known = {*structure, "tokens", "words", "rows", "blocks", "sentences", "pages"}
+    return [name for name in document.layer_names if name not in known]
 
 
 def _bounds(document: Document, options: View) -> tuple[int, int]:
@@ -76,7 +76,7 @@ def _bounds(document: Document, options: View) -> tuple[int, int]:
 
 
 def _layer(document: Document, name: str, option: str) -> Layer:
-    known = [layer for layer in document.layers if layer not in Document.SPECIAL_FIELDS]
+    known = document.layer_names
     if name not in known:
         raise DataError(
             f"no layer {name!r}, which {option} names.{nearest(name, known)} Layers here: {', '.join(known)}"

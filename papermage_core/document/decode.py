@@ -1,6 +1,6 @@
 """JSON → what a document is made of, checked.
 
-The usual document is decoded in one pass straight into typed records. Only where that pass finds a fault, or keys that
+The usual document is decoded in one pass straight into typed records. Only where that pass finds an error, or keys that
 nobody here knows, a slower one runs, which says exactly what is wrong, or goes on with the unknown keys kept.
 """
 
@@ -66,8 +66,8 @@ class Decoded:
     repairs: list[Repair]
 
 
-class _Told:
-    """A JSON value of which msgspec tells each time it stands there; equal keys it would merge in silence."""
+class _Noted:
+    """A JSON value that is noted each time it stands there; of equal keys msgspec would keep the last in silence."""
 
     __slots__ = ("value",)
     expected: ClassVar[type]
@@ -79,15 +79,15 @@ class _Told:
         self.value = value
 
 
-class _LayerName(_Told):
+class _LayerName(_Noted):
     expected = str
 
 
-class _Symbols(_Told):
+class _Symbols(_Noted):
     expected = str
 
 
-class _Metadata(_Told):
+class _Metadata(_Noted):
     expected = dict
 
 
@@ -116,16 +116,16 @@ class _OpenDocumentRecord(msgspec.Struct, gc=False):
 
 _AnyDocumentRecord = _DocumentRecord | _OpenDocumentRecord
 
-_told = threading.local()
+_noted = threading.local()
 
 
-def _tell(kind: type[_Told], value: Any) -> _Told:
-    _told.kinds.append(kind)
+def _note(kind: type[_Noted], value: Any) -> _Noted:
+    _noted.kinds.append(kind)
     return kind(value)
 
 
-_decode_usual = msgspec.json.Decoder(_DocumentRecord, dec_hook=_tell).decode
-_decode_open = msgspec.json.Decoder(_OpenDocumentRecord, dec_hook=_tell).decode
+_decode_usual = msgspec.json.Decoder(_DocumentRecord, dec_hook=_note).decode
+_decode_open = msgspec.json.Decoder(_OpenDocumentRecord, dec_hook=_note).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -187,12 +187,12 @@ def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
 
 def _decode_once(decode: Callable[[bytes], Any], line: bytes) -> Any | None:
     """Return the record that a decoder makes of a line; None if it cannot, or a key of the document stands twice."""
-    _told.kinds = []
+    _noted.kinds = []
     try:
         found = decode(line)
     except (msgspec.DecodeError, RecursionError):
         return None
-    kinds = _told.kinds
+    kinds = _noted.kinds
     layers = {key.value for key in found.entities}
     once = kinds.count(_Symbols) == 1 and kinds.count(_Metadata) <= 1 and kinds.count(_LayerName) == len(layers)
     return found if once and found.symbols.value else None

@@ -50,7 +50,7 @@ def page_numbers(pages: Places | None) -> NDArray[np.int64] | None:
 
 
 def check_places(name: str, places: Places, bounds: Bounds) -> tuple[Columns, list[Repair]]:
-    """Return the places of layer ``name`` as columns, and what was repaired. Raises DataError for the first fault."""
+    """Return the places of layer ``name`` as columns, and what was repaired. Raises DataError for the first that is wrong."""
     _check_has_place(name, places, bounds)
     spans, written, repairs = _check_spans(name, places, bounds)
     boxes, more = _check_boxes(name, places, bounds)
@@ -129,7 +129,7 @@ def _check_spans(name: str, places: Places, bounds: Bounds) -> tuple[SpanArrays,
 
 
 def _plain_spans(places: Places, bounds: Bounds) -> SpanArrays | None:
-    """Return spans that have no fault at all; None if one has, or there is none."""
+    """Return spans of which none is odd in any way; None if one is, or there is none."""
     start, stop = places.spans[:, 0], places.spans[:, 1]
     if not len(start) or not (start.min() >= 0 and stop.max() <= bounds.characters):
         return None
@@ -191,7 +191,7 @@ def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, 
 
 
 def _are_plain_boxes(table: NDArray[np.float64], bounds: Bounds) -> bool:
-    """Whether boxes (5, n), of which there are some, have no fault at all; what is not a number compares false."""
+    """Whether boxes (5, n), of which there are some, are none of them odd in any way; what is not a number compares false."""
     left, top, width, height, page = table
     low = table.min(axis=1)
     if not (low >= (-_EDGE_STRICT, -_EDGE_STRICT, 0, 0, 0)).all():
