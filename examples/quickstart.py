@@ -1,4 +1,4 @@
-"""Train on the sample references, score on ones it has not seen, and read three of your own: two minutes, no network.
+"""Train on the sample references, score on ones it has not seen, and read three others: half a minute, no network.
 
 ``python examples/quickstart.py [FOLDER]`` keeps the run in FOLDER, else where runs are kept (it prints where).
 """
@@ -54,7 +54,7 @@ def listing(doc: Document) -> str:
         fields = reference.intersect_by_span("fields")
         lines += [f"  {field.score:5.2f}  {field.label:<16} {field.text}" for field in fields]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines[:-1])
 
 
 def as_document(text: str) -> Document:

@@ -16,10 +16,11 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from papermage_core.document.cuts import Cuts, cut_layers
-from papermage_core.document.encode import numpy_value
 from papermage_core.document.errors import Repair, document_id
-from papermage_core.document.explain import (
+from papermage_core.document.image import Image
+from papermage_core.document.json.cuts import Cuts, cut_layers
+from papermage_core.document.json.encode import numpy_value
+from papermage_core.document.json.explain import (
     check_keys_stand_once,
     check_metadata_keys,
     check_symbols,
@@ -30,7 +31,8 @@ from papermage_core.document.explain import (
     not_json,
     parse,
 )
-from papermage_core.document.image import Image
+from papermage_core.document.json.records import Coordinates, OpenEntityRecord, coordinates_of, coordinates_of_json
+from papermage_core.document.json.validate import Bounds, check_coordinates, page_numbers
 from papermage_core.document.layer import Layer
 from papermage_core.document.names import (
     EntitiesFieldName,
@@ -40,9 +42,7 @@ from papermage_core.document.names import (
     RelationsFieldName,
     SymbolsFieldName,
 )
-from papermage_core.document.records import OpenEntityRecord, Places, places_of, places_of_json
 from papermage_core.document.rows import JsonRows, JsonSource, PlainRows, Rows
-from papermage_core.document.validate import Bounds, check_places, page_numbers
 from papermage_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class _DocumentRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class _JsonLayer:
     name: str
     raw: msgspec.Raw
-    places: Places
+    coordinates: Coordinates
     has_extras: bool
     """Whether some entity may have keys that nobody here knows."""
 
@@ -144,10 +144,10 @@ def decode_bytes(data: bytes | bytearray | memoryview | str, *, lenient: bool) -
         return decode_dict(parse(line), lenient=lenient)
     found, layers = usual
     metadata = {} if found.metadata is UNSET else found.metadata.value
-    places = {layer.name: layer.places for layer in layers}
-    lists = _lists_of(places) + found.symbols.value.count("[")
+    coordinates = {layer.name: layer.coordinates for layer in layers}
+    lists = _lists_of(coordinates) + found.symbols.value.count("[")
     if lists != _count_byte(line, b"[") or b"\\u005" in cuts.rest:  # or a bracket written otherwise
-        check_keys_stand_once(line, places)
+        check_keys_stand_once(line, coordinates)
     extras = {} if found.relations is UNSET else {RelationsFieldName: found.relations}
     images = None
     if not isinstance(found, _DocumentRecord):
@@ -155,7 +155,7 @@ def decode_bytes(data: bytes | bytearray | memoryview | str, *, lenient: bool) -
     source = JsonSource(line)
     source.layers = {layer.name: layer.raw for layer in layers}
     rows = {layer.name: JsonRows(source, layer.name, layer.has_extras) for layer in layers}
-    return _assemble(found.symbols.value, images, metadata, places, rows.__getitem__, extras, lenient)
+    return _assemble(found.symbols.value, images, metadata, coordinates, rows.__getitem__, extras, lenient)
 
 
 def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
@@ -173,16 +173,16 @@ def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
         raise DataError(
             f"`entities` should be an object of layers, got {kind_of(entities)}", document=name, expected="object"
         )
-    places: dict[str, Places] = {}
+    coordinates: dict[str, Coordinates] = {}
     rows: dict[str, PlainRows] = {}
     for layer, layer_json in entities.items():
         if not isinstance(layer, str):
             raise DataError(f"the name of a layer should be a string, got {kind_of(layer)}", document=name, value=layer)
-        places[layer] = places_of(_records(layer, layer_json, name))
+        coordinates[layer] = coordinates_of(_records(layer, layer_json, name))
         rows[layer] = _plain_rows(layer, layer_json, name)
     known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName, ImagesFieldName)
     extras = {key: value for key, value in doc_json.items() if key not in known}
-    return _assemble(symbols, images, dict(metadata), places, rows.__getitem__, extras, lenient)
+    return _assemble(symbols, images, dict(metadata), coordinates, rows.__getitem__, extras, lenient)
 
 
 def _decode_once(decode: Callable[[bytes], Any], line: bytes) -> Any | None:
@@ -210,18 +210,18 @@ def _decode_usual_bytes(line: bytes, cuts: Cuts) -> tuple[_AnyDocumentRecord, li
             written = bytes(memoryview(raw))
             where = left.pop(written, None)
             if where:
-                raw, read = msgspec.Raw(view[slice(*where)]), places_of_json(line, *where)
+                raw, read = msgspec.Raw(view[slice(*where)]), coordinates_of_json(line, *where)
             else:
-                read = places_of_json(written)
+                read = coordinates_of_json(written)
             layers.append(_JsonLayer(key.value, raw, *read))
     except (msgspec.DecodeError, RecursionError):
         return None
     return None if left else (found, layers)
 
 
-def _lists_of(places: dict[str, Places]) -> int:
-    """Return how many lists layers of these places are written with, lists of no spans or no boxes not counted."""
-    return sum(1 + found.lists + len(found.span_entity) + len(found.box_entity) for found in places.values())
+def _lists_of(coordinates: dict[str, Coordinates]) -> int:
+    """Return how many lists layers of these coordinates are written with, lists of no spans or no boxes not counted."""
+    return sum(1 + found.lists + len(found.span_entity) + len(found.box_entity) for found in coordinates.values())
 
 
 def _count_byte(line: bytes, byte: bytes) -> int:
@@ -246,21 +246,21 @@ def _assemble(
     symbols: str | None,
     images: list[Image] | None,
     metadata: dict[str, Any],
-    places: dict[str, Places],
+    coordinates: dict[str, Coordinates],
     rows_of: Callable[[str], Rows],
     extras: dict[str, Any],
     lenient: bool,
 ) -> Decoded:
     bounds = Bounds(
         characters=len(symbols or ""),
-        pages=page_numbers(places.get(PagesFieldName)),
+        pages=page_numbers(coordinates.get(PagesFieldName)),
         lenient=lenient,
         document=document_id(metadata),
     )
     layers = {}
     repairs = check_metadata_keys(metadata, lenient)
-    for name, found in places.items():
-        columns, repaired = check_places(name, found, bounds)
+    for name, found in coordinates.items():
+        columns, repaired = check_coordinates(name, found, bounds)
         repairs += repaired
         layers[name] = Layer._of_columns(columns, rows_of(name))
     return Decoded(symbols, images, metadata, layers, extras, repairs)

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from papermage_core.document.box import Box
-from papermage_core.document.explain import not_finite
+from papermage_core.document.json.explain import not_finite
 from papermage_core.document.names import (
     EntitiesFieldName,
     ImagesFieldName,
