@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from papermage_core import checkpoint
+from papermage_core.config.labelling import Labelling
 from papermage_core.files import recover
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
@@ -28,7 +29,8 @@ def small_blueprint(labels: tuple[str, ...] = ("A", "B"), **encoder: Any) -> Blu
     return Blueprint(
         encoder=encoder_config(**{"width": 16, "rows": 200, "layout": "off"} | encoder),
         scheme=scheme(),
-        tasks=(TaskBlueprint(fields=labels, labels=labels, head=head()),),
+        tasks=(TaskBlueprint(label_field=labels, labels=labels, head=head()),),
+        labelling=Labelling(label_field=labels),
         sources={kind: PLUGINS.provenance(kind, name) for kind, name in COMPONENTS.items()},
     )
 
@@ -136,6 +138,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from papermage_core import checkpoint
+from papermage_core.data.labelling import Labelling
 from papermage_core.errors import CheckpointError
 found = checkpoint.load(sys.argv[1])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

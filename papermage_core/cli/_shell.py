@@ -27,6 +27,7 @@ from importlib import metadata
 from typing import NoReturn
 
 from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.plugin.distributions import malformed_entry_points
 from papermage_core.plugin.printing import keeping
 from papermage_core.terminal import printable
 
@@ -167,7 +168,14 @@ def _message(exc: Exception) -> str:
         return _os_message(exc)
     if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError":
         return f"out of memory: {exc}\nTry a smaller batch_size, or a smaller encoder."
-    return f"unexpected {type(exc).__name__}: {exc}\nRun again with --debug for the traceback."
+    advice = _malformed_entry_points(exc) or ["Run again with --debug for the traceback."]
+    return "\n".join([f"unexpected {type(exc).__name__}: {exc}", *advice])
+
+
+def _malformed_entry_points(exc: Exception) -> list[str]:
+    """Return what makes importlib.metadata fail, and every library that asks it for entry points."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(exc.__traceback__))
+    return malformed_entry_points() if any(name.startswith("importlib.metadata") for name in modules) else []
 
 
 def _os_message(exc: OSError) -> str:

@@ -111,7 +111,22 @@ def _parser() -> argparse.ArgumentParser:
         ("view", View, _view, "show the text of a document with its labels marked"),
     ):
         _add_command(commands, name, options, body, text)
+    _add_cache(commands)
     return parser
+
+
+def _add_cache(commands: Any) -> None:
+    text = "list, or clear, the documents and examples that runs keep for the next"
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "cache", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+    )
+    add_common_flags(parser)
+    for action in parser._actions:
+        if action.dest in ("debug", "quiet"):
+            action.default = argparse.SUPPRESS
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("what", choices=("list", "clear"), help="list shows size, date of last use, and files")
+    parser.set_defaults(body=_cache)
 
 
 def _add_command(
@@ -220,6 +235,34 @@ def _with_output_path(words: Sequence[str]) -> list[str]:
     if glob.has_magic(last) or last == "-":
         return list(words)
     return [f"output_path={word}" if word is last else word for word in words]
+
+
+def _cache(arguments: argparse.Namespace) -> None:
+    from papermage_core.config.naming import cache_folder
+    from papermage_core.data.cache import cache_clear, cache_list
+
+    folder = cache_folder()
+    if arguments.what == "clear":
+        freed = cache_clear(folder)
+        say(
+            json.dumps({"folder": str(folder), "freed": freed})
+            if arguments.json
+            else f"{_size(freed)} freed in {folder}"
+        )
+        return
+    entries = cache_list(folder)
+    if arguments.json:
+        say(json.dumps([entry.to_json() for entry in entries], indent=2, ensure_ascii=False))
+        return
+    lines = [
+        f"{entry.kind:9} {_size(entry.size):>9}  {entry.used:%Y-%m-%d %H:%M}  {', '.join(entry.made_of)}"
+        for entry in entries
+    ]
+    say("\n".join([*lines, f"{_size(sum(entry.size for entry in entries))} in {folder}"]))
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
 
 
 def _view(arguments: argparse.Namespace) -> None:

@@ -65,9 +65,11 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             overwrite=options.overwrite,
         )
         options.errors_path.parent.mkdir(parents=True, exist_ok=True)
+    from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import evaluate_checkpoint
     from papermage_core.training.record import write_errors
 
+    read_blueprint(options.model_name_or_path, plugins).encoder.tune_process()
     found = evaluate_checkpoint(
         options.model_name_or_path,
         options.data_path,

@@ -52,11 +52,12 @@ def build_components(
     plugins: Plugins,
     labels: Sequence[str],
     sources: Mapping[str, str],
+    stride: int | None = None,
 ) -> ComponentConfigs:
     """Return the components for ``names`` (by key) and dotted ``options``.
 
     Raises PluginError for components that cannot be loaded, ConfigError for wrong options and pairs: all of either at
-    once, before any data is read.
+    once, before any data is read. ``stride`` is the one that was given, if one was.
     """
     named = {key: name for key, name in names.items() if name is not None}
     classes = _all(
@@ -67,6 +68,8 @@ def build_components(
         {key: _structurer(cls, key, named[key], options, sources) for key, cls in classes.items()},
         ConfigError,
     )
+    if stride is not None:
+        found["encoder"].check(stride=stride)
     _check_fit(found["head"], found["label_scheme"], named, plugins)
     _check_labels(found["label_scheme"], named, labels)
     return ComponentConfigs(

@@ -10,9 +10,8 @@ from typing import Any
 
 import yaml
 
-from papermage_core.config.values import is_none_word
 from papermage_core.plugin.kinds import IN_CONFIG
-from papermage_core.plugin.option_types import Readable
+from papermage_core.plugin.option_types import Readable, is_none_word
 
 __all__ = ["to_yaml"]
 

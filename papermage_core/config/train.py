@@ -157,6 +157,7 @@ class EntityClassificationTrainConfig:
             plugins=plugins,
             labels=self.label_field,
             sources=self.sources,
+            stride=self.stride if "stride" in self.sources else None,
         )
 
     def _own(self) -> dict[str, Any]:
@@ -168,6 +169,11 @@ class EntityClassificationTrainConfig:
     def data_path(self) -> tuple[Path, ...]:
         """The paths of `data_sources`."""
         return tuple(source.path for source in self.data_sources)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How often the documents of each path of ``data_path`` are trained on in an epoch."""
+        return tuple(source.weight for source in self.data_sources)
 
     @property
     def labelling(self) -> Labelling:

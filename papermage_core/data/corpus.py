@@ -159,9 +159,13 @@ class Corpus(Sequence[ParsedDocument]):
         """Count the documents whose text stands in the corpus before them."""
         digests = self.digest[self.row]
         _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
-        for number in np.flatnonzero(first[inverse.reshape(-1)] != np.arange(len(digests))).tolist():
-            before = int(first[inverse.reshape(-1)[number]])
-            issues.add("same_document", self[number].name, f"the same text as {self[before].name}")
+        before = first[inverse.reshape(-1)]
+        repeated = np.flatnonzero(before != np.arange(len(digests))).tolist()
+        shown = repeated[: issues.keep]
+        for place, number in enumerate(shown, start=1):
+            others = len(repeated) - len(shown) if place == len(shown) else 0
+            detail = f"the same text as {self[int(before[number])].name}"
+            issues.add("same_document", self[number].name, detail, 1 + others)
 
     def contexts(self) -> ContextStream:
         """Return the contexts of all documents, as a stream that may be gone through more than once."""

@@ -424,6 +424,9 @@ class ContextEncoderConfig(ComponentConfig, ABC):
     default_batch_cost: ClassVar[int] = 4096
     """Most ``Window.cost``, summed over a batch, where the user gives no ``batch_size``."""
 
+    def check(self, *, stride: int) -> None:
+        """Raise ConfigError where the options do not fit the ``stride`` that the user typed. Reads no data or model."""
+
     @property
     def needs(self) -> ContextNeeds:
         """What ``windows`` wants to see of documents beside the text."""
@@ -441,7 +444,15 @@ class ContextEncoderConfig(ComponentConfig, ABC):
     def build(self, folder: Path | None = None) -> ContextEncoder:
         """Return a new encoder; from what ``save`` wrote to ``folder``, when a checkpoint is loaded.
 
-        Random weights come from torch's global generator, which the trainer has seeded.
+        Random weights come from torch's global generator, which the trainer has seeded. With a ``folder``, that folder
+        alone is read: no path or hub name among the options, and no network.
+        """
+
+    def tune_process(self) -> None:
+        """Set what of the process (allocator, arithmetic) makes the encoder fast.
+
+        Only commands call it, before they build the encoder. In a process where it was not called, all else leaves the
+        settings of the process as they are, or puts them back before it returns.
         """
 
 

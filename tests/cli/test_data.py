@@ -428,3 +428,25 @@ def test_wrong_words_end_in_a_message_and_an_exit_code(
     found, _, err = run(*words)
     assert found == code
     assert message in err
+
+
+def test_the_cache_is_listed_and_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path))
+    entry = tmp_path / "examples" / "key"
+    entry.mkdir(parents=True)
+    (entry / "facts.json").write_text(json.dumps({"made_of": ["a.jsonl"]}))
+    (entry / "records-0.bin").write_bytes(b"x" * 2**20)
+    assert main(["cache", "list", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["kind"], listed["folder"], listed["made_of"]) == ("examples", str(entry), ["a.jsonl"])
+    assert main(["cache", "list"]) == 0
+    first, total = capsys.readouterr().out.splitlines()
+    assert first.split()[:3] == ["examples", "1.0", "MiB"]
+    assert total == f"1.0 MiB in {tmp_path}"
+    assert main(["cache", "clear", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["freed"] == listed["size"]
+    assert not entry.exists()
+    with pytest.raises(SystemExit, match="2"):
+        main(["cache", "burn"])
