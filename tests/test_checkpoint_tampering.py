@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from papermage_core import checkpoint
+from papermage_core.data.labelling import Labelling
 from papermage_core.errors import CheckpointError, PluginError
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.manager import Plugins
@@ -40,7 +41,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blueprint = Blueprint(
         encoder=encoder(width=16, rows=200, layout="off", vectors=str(vectors), vectors_size=2),
         scheme=scheme(),
-        tasks=(TaskBlueprint(fields=("A", "B"), labels=("A", "B"), head=head()),),
+        tasks=(TaskBlueprint(label_field=("A", "B"), labels=("A", "B"), head=head()),),
+        labelling=Labelling(label_field=("A", "B")),
         sources={kind: PLUGINS.provenance(kind, name) for kind, name in COMPONENTS.items()},
     )
     calibration = {"crf": {"method": "beta", "a": 1.0, "b": 1.0, "c": 0.0, "fitted_on": 3}}

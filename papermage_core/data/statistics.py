@@ -16,7 +16,7 @@ from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.readers import AnyReader, OnError, iter_documents
-from papermage_core.data.units import Parser, entity_layers
+from papermage_core.data.units import Parser
 from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin.spec import ContextNeeds, UnitSpan
@@ -125,7 +125,7 @@ def stats(
         document = located.document
         found.documents += 1
         found.characters += len(document.symbols or "")
-        names = entity_layers(document)
+        names = document.layer_names
         found.with_layer.update(names)
         found.layers.update({name: len(document.get_layer(name)) for name in names})
         if entity_name in names:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from papermage_core.data.checking import label_fields
 from papermage_core.data.readers import AnyReader, OnError, iter_documents
-from papermage_core.data.units import entity_layers
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
 from papermage_core.plugin.spec import LocatedDocument
@@ -69,8 +68,8 @@ def _chosen(documents: Iterable[LocatedDocument], wanted: str) -> LocatedDocumen
 
 
 def _all_but_structure(document: Document, structure: Sequence[str]) -> list[str]:
-    known = {*Document.SPECIAL_FIELDS, *structure, "tokens", "words", "rows", "blocks", "sentences", "pages"}
-    return [name for name in document.layers if name not in known]
+    known = {*structure, "tokens", "words", "rows", "blocks", "sentences", "pages"}
+    return [name for name in document.layer_names if name not in known]
 
 
 def _bounds(document: Document, context: int | None, context_name: str) -> tuple[int, int]:
@@ -87,7 +86,7 @@ def _bounds(document: Document, context: int | None, context_name: str) -> tuple
 
 
 def _layer(document: Document, name: str, option: str) -> Layer:
-    known = entity_layers(document)
+    known = document.layer_names
     if name not in known:
         raise DataError(
             f"no layer {name!r}, which {option} names.{nearest(name, known)} Layers here: {', '.join(known)}"

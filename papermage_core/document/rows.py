@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 import msgspec
 
-from papermage_core.document.explain import not_json
+from papermage_core.document.json.explain import not_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -504,6 +504,32 @@ class LabelScheme(ABC):
             and self.transition_allowed[tags[:-1], tags[1:]].all()
         )
 
+    def predecessors(self) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        """Return which tags may stand before each tag: the number of a set, shape (K,), and the sets. Tags only.
+
+        A set holds the indices of its tags in ascending order. Found in `transition_allowed`; a scheme for thousands of
+        labels overrides this, so that no table of K² values is needed.
+        """
+        import numpy as np  # here, so that commands which only list plugins start fast
+
+        packed = np.packbits(self.transition_allowed, axis=0)
+        columns, number = np.unique(packed, axis=1, return_inverse=True)
+        return number.reshape(-1), [np.flatnonzero(np.unpackbits(column)) for column in columns.T]
+
+    def has_legal_sequences(self) -> bool:
+        """Whether contexts of every number of units have a legal sequence. Tags only."""
+        import numpy as np
+
+        number, sets = self.predecessors()
+        reached = np.array(self.start_allowed)
+        seen: set[bytes] = set()
+        while reached.tobytes() not in seen:
+            if not (reached & self.end_allowed).any():
+                return False
+            seen.add(reached.tobytes())
+            reached = np.array([reached[before].any() for before in sets])[number]
+        return True
+
 
 @attrs.frozen(kw_only=True)
 class LabelSchemeConfig(ComponentConfig, ABC):

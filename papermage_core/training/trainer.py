@@ -61,7 +61,8 @@ class EntityClassificationTrainer:
     """Trains the predictor that a config describes, or evaluates one.
 
     The components are found and checked when it is made, before any data is read; ``config`` is then the config with
-    ``default_root_dir`` filled in; ``components`` are its own, where they have been made already. Raises ConfigError and PluginError there, DataError and CheckpointError in a run.
+    ``default_root_dir`` filled in; ``components`` are its own, where they have been made already. Raises ConfigError
+    and PluginError there, DataError and CheckpointError in a run.
     """
 
     def __init__(self, config: EntityClassificationTrainConfig, components: ComponentConfigs | None = None) -> None:

@@ -14,11 +14,11 @@ import numpy as np
 
 from papermage_core.document.characters import has_surrogates
 from papermage_core.document.errors import MissingKeyError, Repair, document_id
-from papermage_core.document.magic import kind_of_file
+from papermage_core.document.json.magic import kind_of_file
 from papermage_core.errors import DataError, nearest
 
 if TYPE_CHECKING:
-    from papermage_core.document.records import Places
+    from papermage_core.document.json.records import Coordinates
 
 __all__ = [
     "check_keys_stand_once",
@@ -75,13 +75,13 @@ def check_utf8(line: bytes) -> None:
         start = stop
 
 
-def check_keys_stand_once(line: bytes, places: Mapping[str, Places]) -> None:
+def check_keys_stand_once(line: bytes, coordinates: Mapping[str, Coordinates]) -> None:
     """Raise DataError if an entity has ``spans`` or ``boxes`` twice, of which readers would keep the last.
 
     The whole line is looked at only if these words stand in it more often than they should.
     """
-    spans = sum(len(np.unique(found.span_entity)) for found in places.values())
-    boxes = sum(len(np.unique(found.box_entity)) for found in places.values())
+    spans = sum(len(np.unique(found.span_entity)) for found in coordinates.values())
+    boxes = sum(len(np.unique(found.box_entity)) for found in coordinates.values())
     if line.count(b'"spans"') > spans or line.count(b'"boxes"') > boxes:
         _refuse_twice_anywhere(line)
 

@@ -295,6 +295,25 @@ def test_each_fault_of_a_document_is_named(text: str, message: str) -> None:
         Document.from_bytes(text)
 
 
+def test_messages_stay_short_whatever_names_a_document_has() -> None:
+    long = "x" * 100_000
+    entity = {"spans": [[0, 9]]}
+    for odd in (
+        {"symbols": "a", "metadata": {"doc_id": long}, "entities": {long: [entity]}},
+        {"symbols": "a", long: {}, **{str(i): i for i in range(1000)}},
+        {"symbols": long, "metadata": {long + " ": 1}, "entities": {"x": [{"spans": [[1, long]]}]}},
+        {"symbols": "a", "entities": {"x": [{long: 1, "metadata": {long: 1}}]}},
+    ):
+        for lenient in (True, False):
+            for source in (odd, json.dumps(odd)):
+                assert read(source, lenient)[0] is None
+    doc = Document("a")
+    doc.annotate_layer(long, [])
+    with pytest.raises(DataError) as caught:
+        doc.get_layer("nothing")
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("key", ["metadata", "odd"])
 def test_a_number_out_of_range_beside_a_place_is_named_when_it_is_asked_for(key: str) -> None:
     tokens = '{"spans": [[0, 1]]}, {"spans": [[2, 3]], "odd": {"text": -1e999}}'.replace("odd", key)
