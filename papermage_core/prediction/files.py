@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -70,7 +71,7 @@ def check_output_path(
     output_path: str, data_path: Sequence[str], *more_inputs: str, reader: AnyReader, overwrite: bool
 ) -> None:
     """Raise as `check_output` does for a path where `annotate_files` must not write."""
-    inputs = [*expand_paths(data_path, reader=reader), *data_path, *more_inputs]
+    inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path, *more_inputs]
     check_output(output_path, inputs=inputs, overwrite=overwrite)
 
 
@@ -95,7 +96,7 @@ def annotate_files(
     """
     layers.check(predictor)
     located = iter_documents(data_path, reader=reader, on_error=on_error, first=first, every=every)
-    inputs = [*expand_paths(data_path, reader=reader), *data_path]
+    inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path]
     start = time.monotonic()
     annotated = _with_news(_annotated(predictor, located, layers, on_error), start)
     written = write_documents(annotated, output_path, writer, overwrite=layers.overwrite, inputs=inputs)
