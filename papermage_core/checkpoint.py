@@ -18,15 +18,15 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import stat
-import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import attrs
 import msgspec
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
     from papermage_core.model.weights import TensorInfo
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_json", "save", "update"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_blueprint", "read_json", "save", "update"]
 
 FORMAT_VERSION = 1
 _JSON, _WEIGHTS, _LEARNED, _CARD = "papermage.json", "model.safetensors", "learned.json", "README.md"
 _MOST_JSON = 64 << 20
-_FEW_LABELS = 100
+_FEW = 100  # unknown options, or labels, that nothing has to account for
 
 
 @attrs.frozen(eq=False)
@@ -68,10 +68,13 @@ class Checkpoint:
 # What papermage.json must hold to be read; other facts are kept as they are.
 
 
+_Name = Annotated[str, msgspec.Meta(max_length=200)]
+
+
 class _Component(msgspec.Struct):
-    name: str
-    distribution: str
-    version: str
+    name: _Name
+    distribution: _Name
+    version: _Name
     options: dict[str, Any]
     value: str = ""
 
@@ -96,7 +99,7 @@ class _Content(msgspec.Struct):
     scheme: _Component
     tasks: Annotated[tuple[_Task, ...], msgspec.Meta(min_length=1)]
     labelling: _Labelling
-    stride: Annotated[int, msgspec.Meta(ge=0)]
+    stride: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
     checksums: dict[str, Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]]
     calibration: dict[str, dict[str, Any]] | None = None
 
@@ -169,6 +172,11 @@ def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None
             if _identity(place) == before:
                 return found
     raise CheckpointError(f"{place} is replaced again and again while it is read")
+
+
+def read_blueprint(folder: str | Path, plugins: Plugins | None = None) -> Blueprint:
+    """Return what a checkpoint builds, without building it. Raises what `load` raises."""
+    return _restore(_read(_located(Path(folder).expanduser()))[1], plugins or Plugins())
 
 
 def read_json(folder: Path) -> dict[str, Any]:
@@ -253,15 +261,18 @@ def _finite(text: str) -> float:
 
 def _check_source(component: _Component) -> None:
     """Raise ValueError unless a component names a distribution that a person can be asked to install, or a file."""
-    if component.version.startswith("sha256:"):
-        if component.distribution != PurePosixPath(component.distribution).name:
-            raise ValueError(f"expected the name of a plugin file, got {component.distribution!r:.80}")
-        return
-    try:
-        canonicalize_name(component.distribution, validate=True)
-        Version(component.version or "0")
-    except (InvalidName, InvalidVersion) as error:
-        raise ValueError(f"expected a distribution and its version: {error!s:.80}") from error
+    distribution, version = component.distribution, component.version
+    if version.startswith("sha256:"):
+        if not re.fullmatch(r"[\w .+-]+\.py", distribution):
+            raise ValueError(f"expected the name of a plugin file, got {distribution!r:.80}")
+    elif (distribution, version) != ("unknown", ""):  # where metadata are missing
+        try:
+            if not f"{distribution}{version}".isprintable():
+                raise InvalidName("odd characters")
+            canonicalize_name(distribution, validate=True)
+            Version(version)
+        except (InvalidName, InvalidVersion) as error:
+            raise ValueError(f"expected a distribution and its version: {error!s:.80}") from error
 
 
 def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
@@ -307,7 +318,7 @@ def _check_labels(folder: Path, content: _Content, header: Mapping[str, TensorIn
     for number, task in enumerate(content.tasks):
         shapes = [found.shape for name, found in header.items() if name.startswith(f"heads.{number}.")]
         widest = max((size for shape in shapes for size in shape), default=0)
-        if len(task.labels) > max(_FEW_LABELS, widest):
+        if len(task.labels) > max(_FEW, widest):
             raise CheckpointError(
                 f"{folder} is damaged: it names {len(task.labels)} labels, and the weights of their head are for at "
                 f"most {widest}"
@@ -344,7 +355,7 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
         if not isinstance(error, (OSError, ValueError)):
             reason = f"{type(error).__name__}: {reason}"
         what = "cannot be read" if isinstance(error, OSError) and not advice else what
-        raise CheckpointError(f"{path} {what}: {textwrap.shorten(reason, 500)}{advice}") from error
+        raise CheckpointError(f"{path} {what}: {' '.join(reason.split())[:500]}{advice}") from error
 
 
 # The blueprint -------------------------------------------------------------------------------------------------------
@@ -376,6 +387,7 @@ def _restore(content: _Content, plugins: Plugins) -> Blueprint:
         }
         found = plugins.require(group, source)
         config_class = plugins.config_class(group, found.qualified)
+        _check_options(config_class, recorded.options)
         return structure(config_class, recorded.options, key=kind, name=found.name)
 
     with _damage(Path(_JSON), "does not fit the components that are installed", _advice(content)):
@@ -390,6 +402,18 @@ def _restore(content: _Content, plugins: Plugins) -> Blueprint:
             stride=content.stride,
             sources=sources,
         )
+
+
+def _check_options(cls: type[Any], options: Mapping[str, Any]) -> None:
+    """Raise ValueError for more unknown options than it is worth to look for what they may have meant."""
+    hints = get_type_hints(cls)
+    known = {field.alias: hints.get(field.name) for field in attrs.fields(cls)}
+    if len(options) > len(known) + _FEW:
+        raise ValueError(f"there are {len(options)} options of {cls.__name__}, which has {len(known)}")
+    for name, value in options.items():
+        inner = known.get(name)
+        if isinstance(inner, type) and attrs.has(inner) and isinstance(value, dict):
+            _check_options(inner, value)
 
 
 def _write_learned(folder: Path, blueprint: Blueprint) -> None:

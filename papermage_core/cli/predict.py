@@ -58,6 +58,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     options, options_of = read_options(Options, overrides)
     first, every = _shard(options.shard)
     reader = reader_choice(options, options_of)
+    from papermage_core.checkpoint import read_blueprint
+    from papermage_core.plugin.manager import Plugins
     from papermage_core.prediction.files import Layers, annotate_files, check_output_path
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
@@ -72,6 +74,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         import torch
 
         torch.set_num_threads(options.num_threads)
+    read_blueprint(options.model_name_or_path, Plugins(options.plugins_path)).encoder.tune_process()
     predictor = EntityClassificationPredictor.from_pretrained(
         options.model_name_or_path,
         options.entity_name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -16,14 +16,9 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import (
     ContextEncoderConfig,
-    LabelScheme,
     LabelSchemeConfig,
     ModelHeadConfig,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["ComponentConfigs", "build_components"]
 
@@ -162,20 +157,8 @@ def _fitting_names(plugins: Plugins, kind: str, targets: str) -> Iterator[str]:
 
 def _check_labels(config: LabelSchemeConfig, names: Mapping[str, str], labels: Sequence[str]) -> None:
     scheme = config.build(labels)
-    if scheme.targets == "tags" and not _has_legal_sequences(scheme):
+    if scheme.targets == "tags" and not scheme.has_legal_sequences():
         raise ConfigError(
             f"label_scheme={names['label_scheme']} has no legal sequence of tags for the labels "
             f"{', '.join(labels)}: nothing could be predicted under it."
         )
-
-
-def _has_legal_sequences(scheme: LabelScheme) -> bool:
-    """Whether there is a legal sequence of every length up to one more than there are tags."""
-    import numpy as np  # here, so that --help answers fast
-
-    reached: NDArray[np.bool_] = np.asarray(scheme.start_allowed, bool)
-    for _ in range(len(scheme.tags) + 1):
-        if not (reached & scheme.end_allowed).any():
-            return False
-        reached = np.any(reached[:, None] & scheme.transition_allowed, axis=0)
-    return True

@@ -171,6 +171,11 @@ class EntityClassificationTrainConfig:
         return tuple(source.path for source in self.data_sources)
 
     @property
+    def weights(self) -> tuple[float, ...]:
+        """How often the documents of each path of ``data_path`` are trained on in an epoch."""
+        return tuple(source.weight for source in self.data_sources)
+
+    @property
     def labelling(self) -> Labelling:
         """Which layers are gold, and what of documents is read."""
         return Labelling(

@@ -32,7 +32,7 @@ __all__ = ["Example", "Examples", "build_examples", "cut", "make_examples", "own
 
 _log = logging.getLogger(__name__)
 _CONTEXTS_AT_ONCE = 512
-_UNITS_AT_ONCE = 200_000
+_UNITS_AT_ONCE = 50_000
 """What is handed to the encoder in one call: enough for tokenizers to be fast, few enough to bound memory."""
 _IN_MEMORY = 64 << 20
 """Bytes of examples above which they are on disk."""

@@ -234,10 +234,12 @@ class Entity:
 
     @property
     def symbols_from_boxes(self) -> list[str]:
-        """The text of each span of the tokens that the entity's boxes touch."""
+        """The text of each span of the tokens that the entity's boxes touch; nothing where there is no such layer."""
         if self._layer is None and isinstance(self._found_in, _Texts) and not self.spans:
             return self._found_in.of_boxes
         symbols = self._symbols()
+        if not self._document().has_layer(TokensFieldName):
+            return []
         return [symbols[s.start : s.end] for token in self.intersect_by_box(TokensFieldName) for s in token.spans]
 
     @property
@@ -280,9 +282,9 @@ class Entity:
         if self._layer is not None:
             state["_found_in"] = None
         elif (doc := self._doc) is not None:
-            text, tokens = doc.symbols or "", not self.spans and doc.has_layer(TokensFieldName)
+            text = doc.symbols or ""
             of_spans = {(span.start, span.end): text[span.start : span.end] for span in self.spans}
-            state["_found_in"] = _Texts(of_spans, self.symbols_from_boxes if text and tokens else [])
+            state["_found_in"] = _Texts(of_spans, self.symbols_from_boxes if text and not self.spans else [])
         return None, state
 
     @property

@@ -29,12 +29,12 @@ class Bounds(TorchFunctionMode):
     """In its ``with`` block, a model cannot be made that is much larger than ``tensors`` of ``size`` bytes in all.
 
     BoundsError is raised, before the memory is taken, where torch's functions (as modules use them for parameters) are
-    asked for more than twice ``size`` and 256 MiB, or called more than 5,000 times and 200 times a tensor.
+    asked for more than four times ``size`` and 256 MiB, or called more than 5,000 times and 200 times a tensor.
     """
 
     def __init__(self, tensors: int, size: int) -> None:
         super().__init__()
-        self._size = 2 * size + _SPARE
+        self._size = 4 * size + _SPARE
         self._calls = _CALLS + _CALLS_EACH * tensors
 
     def __torch_function__(
@@ -54,8 +54,10 @@ class Bounds(TorchFunctionMode):
 
 
 def _bytes(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
-    """Return the size of what a call makes, from a tensor without storage."""
+    """Return the size of what a call makes, from a tensor without storage; nothing for one that has none itself."""
     try:
+        if torch.device(kwargs.get("device") or "cpu").type == "meta":
+            return 0
         made = func(*args, **{**kwargs, "device": "meta"})
     except Exception:  # the call itself will say what is wrong with it
         return 0

@@ -240,6 +240,20 @@ def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> No
     assert "head.crf" in json.loads(out)["$defs"]
 
 
+def test_quiet_leaves_the_results_and_nothing_else(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, train_file: Path, val_file: Path
+) -> None:
+    options = ["max_epochs=1", "encoder.width=16", "encoder.rows=200", f"default_root_dir={tmp_path / 'run'}"]
+    data = [f"data_path={train_file}", f"val_data_path={val_file}", "label_field=names"]
+
+    assert main(["-q", *data, *options]) == 0
+
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert re.search(r"^names +\d", out, re.MULTILINE)
+    assert f"folder  {tmp_path / 'run'}" in out
+
+
 # Faults
 
 

@@ -310,6 +310,17 @@ def test_no_command_writes_where_it_must_not(
     assert sorted((path, path.stat().st_mtime_ns) for path in checkpoint.rglob("*")) == before
 
 
+def test_mistakes_are_not_mixed_with_scores(
+    checkpoint: Path, val_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from papermage_core.cli.evaluate import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main([f"model_name_or_path={checkpoint}", f"data_path={val_file}", "errors_path=-"]) == 2
+    assert "errors_path=-: standard output is for the scores" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("ending", ["", ".gz", ".bz2", ".xz", ".zst"])
 def test_predictions_are_compressed_as_the_name_says_and_can_be_read_again(
     checkpoint: Path, tmp_path: Path, documents: list[Document], ending: str

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papermage_core.document import Document, cuts
-from papermage_core.document.cuts import cut_layers
+from papermage_core.document import Document
+from papermage_core.document.json import cuts
+from papermage_core.document.json.cuts import cut_layers
 from papermage_core.errors import DataError
 
 TRAPS = ['[{"', "}]", '}], "', '[{\\"', "[", "]", "{", '"', "\\", '"entities": {"tokens": [{"', "[17.1]", "é", " "]
@@ -99,7 +100,7 @@ def test_long_lists_that_are_no_layers_are_kept(where: str):
 
 
 def test_what_is_no_blank_in_json_is_refused_between_entities_too(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("papermage_core.document.pieces._PIECE", 64)
+    monkeypatch.setattr("papermage_core.document.json.pieces._PIECE", 64)
     data = json.dumps({"symbols": "a" * 40, "entities": {"rows": [{"spans": [[i, i + 1]]} for i in range(40)]}})
     joints = [i for i in range(len(data)) if data.startswith(', {"spans"', i)]
     for blank in "\x0b\x0c\x1c\x85":

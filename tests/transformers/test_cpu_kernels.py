@@ -1,4 +1,4 @@
-"""Fast products: the same results as torch's to bfloat16's rounding, of the weights as they are now."""
+"""CPU kernels: the same results as torch's to bfloat16's rounding, of the weights as they are now."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from papermage_core.errors import ConfigError
-from papermage_transformers import products
-from papermage_transformers.products import FastProducts, has_fast_products
+from papermage_transformers import cpu_kernels
+from papermage_transformers.cpu_kernels import CpuKernels, has_cpu_kernels
 
-pytestmark = pytest.mark.skipif(not has_fast_products(), reason="this processor multiplies no bfloat16")
+pytestmark = pytest.mark.skipif(not has_cpu_kernels(), reason="this processor multiplies no bfloat16")
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_attention_is_that_of_the_formula(length, masked):
     masks["heads"] = normal(3, 4, length, length) > 0
     masks["added"] = normal(1, 1, length, length)
     mask = masks[masked]
-    with torch.no_grad(), FastProducts():
+    with torch.no_grad(), CpuKernels():
         got = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=0.3)
     assert torch.allclose(got.double(), attention(query, key, value, mask, 0.3), atol=0.03)
 
@@ -57,7 +57,7 @@ def test_the_gradient_of_attention_is_that_of_the_formula(masked):
     mask = torch.ones(2, 1, 200, 200, dtype=torch.bool)
     mask[1, :, :, 150:] = not masked
     wanted_of = normal(2, 3, 200, 8)
-    with FastProducts():
+    with CpuKernels():
         F.scaled_dot_product_attention(*inputs, attn_mask=mask).backward(wanted_of.bfloat16())
     exact = [x.detach().double().requires_grad_() for x in inputs]
     attention(*exact, mask).backward(wanted_of.double())
@@ -68,7 +68,7 @@ def test_the_gradient_of_attention_is_that_of_the_formula(masked):
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_an_encoder_learns_as_with_torchs_own_attention(checkpointing, encoder, make_context, texts, monkeypatch):
-    monkeypatch.setattr(products, "_LONG", 8)
+    monkeypatch.setattr(cpu_kernels, "_LONG", 8)
     gradients = []
     for precision in ("float32", "bfloat16"):
         made = encoder("bert", dropout=0.0, cpu_precision=precision, gradient_checkpointing=checkpointing).train()
@@ -81,7 +81,7 @@ def test_an_encoder_learns_as_with_torchs_own_attention(checkpointing, encoder, 
 def test_a_mask_that_is_learnt_gets_its_gradient():
     query, key, value = (normal(1, 2, 200 + i, 8).bfloat16()[:, :, :200] for i in range(3))
     gradients = []
-    for mode in (nullcontext(), FastProducts()):
+    for mode in (nullcontext(), CpuKernels()):
         mask = normal(1, 2, 200, 200).bfloat16().requires_grad_()
         with mode:
             F.scaled_dot_product_attention(query, key, value, attn_mask=mask).square().sum().backward()
@@ -92,7 +92,7 @@ def test_a_mask_that_is_learnt_gets_its_gradient():
 
 def test_a_window_alone_is_what_it_is_in_a_batch():
     query, key, value = (normal(3, 4, 200 + i, 8).bfloat16()[:, :, :200] for i in range(3))
-    with torch.no_grad(), FastProducts():
+    with torch.no_grad(), CpuKernels():
         together = F.scaled_dot_product_attention(query, key, value)
         alone = F.scaled_dot_product_attention(query[1:2], key[1:2], value[1:2])
     assert torch.equal(together[1:2], alone)
@@ -113,7 +113,7 @@ def test_what_is_not_plain_is_left_to_torch(case):
         torch.manual_seed(1)
         with torch.no_grad():
             if mode:
-                with FastProducts():
+                with CpuKernels():
                     found.append(F.scaled_dot_product_attention(query, key, value, **options))
             else:
                 found.append(F.scaled_dot_product_attention(query, key, value, **options))
@@ -124,7 +124,7 @@ def test_what_is_not_plain_is_left_to_torch(case):
 def test_dropout_drops_its_share_and_scales_the_rest(share):
     torch.manual_seed(3)
     x = torch.ones(301, 1001, dtype=torch.bfloat16, requires_grad=True)
-    with FastProducts():
+    with CpuKernels():
         got = F.dropout(x, share, training=True)
         again = F.dropout(x, share, training=True)
         kept = F.dropout(x, share, training=False)
@@ -146,7 +146,7 @@ def test_a_linear_layer_follows_its_weights(bias):
     x = normal(2, 5, 48)
 
     def close():
-        with torch.no_grad(), FastProducts():
+        with torch.no_grad(), CpuKernels():
             got = layer(x)
         assert got.dtype == torch.bfloat16
         return torch.allclose(got.float(), layer(x), atol=0.1, rtol=0.02)

@@ -8,6 +8,7 @@ import json
 import pickle
 import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,21 +120,21 @@ def mutated(plain: Any, chance: random.Random) -> Any:
     return plain
 
 
-def broken(text: str, chance: random.Random) -> bytes:
-    """Return bytes of a text with one byte changed, or cut off."""
+def broken(text: str, chance: random.Random, values: Sequence[bytes] = ()) -> bytes:
+    """Return bytes of a text with one byte changed, or cut off, or with one of ``values`` in place of a number."""
     data = bytearray(text.encode())
     at = chance.randrange(len(data))
+    if values and (numbers := list(re.finditer(rb"(?<=[ \[])\d+(?=[],}])", data))):
+        number = chance.choice(numbers)
+        return bytes(data[: number.start()] + chance.choice(values) + data[number.end() :])
     if chance.random() < 0.3:
         return bytes(data[:at])
     data[at] = chance.choice([0, 10, 34, 44, 58, 91, 92, 93, 123, 125, 255, chance.randrange(256)])
     return bytes(data)
 
 
-@settings(max_examples=200, deadline=None)
-@given(documents(), st.integers(0, 2**32))
-def test_what_is_mutated_is_refused_with_a_reason_or_read_as_it_stands(plain: dict[str, Any], seed: int) -> None:
-    chance = random.Random(seed)
-    odd = mutated(plain, chance)
+def check_odd(odd: Any) -> None:
+    """Assert that JSON is refused with one reason, whichever way it comes in, or is read as it stands."""
     for lenient in (True, False):
         refused: list[str] = []
         for source in (json.dumps(odd), odd):
@@ -155,16 +156,62 @@ def test_what_is_mutated_is_refused_with_a_reason_or_read_as_it_stands(plain: di
         assert len(set(refused)) <= 1
 
 
+def check_broken(data: bytes) -> None:
+    """Assert that bytes are refused with a reason, or are other sound JSON, which is read, looked at and written."""
+    for lenient in (True, False):
+        doc, _ = read(data, lenient)
+        if doc is None:
+            continue
+        other = json.loads(data)
+        try:
+            doc.to_json()
+        except DataError as exc:  # what is decoded when it is asked for
+            assert re.search(r"layer '.*', entity \d+: `\w+` has a number that is not finite", str(exc))  # noqa: PT017
+            continue
+        assert doc.symbols == (other["symbols"] or None)
+        assert list(doc.to_json()["entities"]) == list(other["entities"])
+        assert Document.from_bytes(doc.to_bytes()).to_json() == doc.to_json()
+        for name in doc.layer_names:
+            layer = doc.get_layer(name)
+            assert layer.texts() == [entity.text for entity in layer]
+
+
+@settings(max_examples=200, deadline=None)
+@given(documents(), st.integers(0, 2**32))
+def test_what_is_mutated_is_refused_with_a_reason_or_read_as_it_stands(plain: dict[str, Any], seed: int) -> None:
+    check_odd(mutated(plain, random.Random(seed)))
+
+
 @settings(max_examples=200, deadline=None)
 @given(documents(), st.integers(0, 2**32))
 def test_broken_bytes_are_refused_with_a_reason_or_are_other_sound_json(plain: dict[str, Any], seed: int) -> None:
-    data = broken(json.dumps(plain, ensure_ascii=False), random.Random(seed))
-    doc, _ = read(data)
-    if doc is None:
-        return
-    other = json.loads(data)
-    assert doc.symbols == other["symbols"]
-    assert list(doc.to_json()["entities"]) == list(other["entities"])
+    check_broken(broken(json.dumps(plain, ensure_ascii=False), random.Random(seed)))
+
+
+def test_real_documents_mutated_are_refused_with_a_reason_or_read(corpora: Path) -> None:
+    seen = 0
+    for path in [*files_of(corpora), *sorted((corpora / "hostile").glob("*.jsonl"))]:
+        for line in documents_of(path)[:4]:
+            try:
+                plain = json.loads(line)
+                plain["entities"] = {name: layer[:12] for name, layer in plain["entities"].items()}
+                too_long = len(plain["symbols"]) > 20_000
+            except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+                continue  # hostile already
+            if too_long:
+                continue
+            sound = read(json.dumps(plain))[0] is not None
+            for seed in range(5):
+                chance = random.Random(f"{path.name} {seed}")
+                odd = mutated(plain, chance)
+                if sound:  # else there are two things to say of it
+                    check_odd(odd)
+                check_broken(broken(json.dumps(plain, ensure_ascii=False), chance))
+                check_broken(
+                    broken(json.dumps(mutated(odd, chance)), chance, [b"1e999", b"NaN", b'"\\ud800"', b"[" * 5000])
+                )
+                seen += 3
+    assert seen > 500
 
 
 BASE = '{"symbols": "a b c", "metadata": {"doc_id": "d"}, "entities": {"tokens": [%s], "pages": [%s]}}'
@@ -236,6 +283,7 @@ def test_each_fault_is_named_with_its_place(token: str, message: str) -> None:
         ('{"symbols": "a",\n\n "entities": tru}', r"not JSON: expecting value, column 14 of its line 3, near .*tru}"),
         ('{"symbols": "a\x00"}', "not JSON: invalid control character, column 15"),
         ('{"symbols": "a", "metadata": {"a": [NaN]}, "entities": {}}', "`metadata` has a number that is not finite"),
+        ('{"symbols": "a", "odd": [1e999], "entities": {}}', "`odd` has a number that is not finite"),
         ('{"symbols": "a", "entities": {"x": [', "stops in the middle, column 37, near .*entities"),
         ("{'symbols': 'a'}", "Python literal"),
         ('{"symbols": "a", "entities": {}, "metadata": {"a": ' + "[" * 10**5 + "]" * 10**5 + "}}", "nested too deep"),
@@ -245,6 +293,34 @@ def test_each_fault_is_named_with_its_place(token: str, message: str) -> None:
 def test_each_fault_of_a_document_is_named(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Document.from_bytes(text)
+
+
+def test_messages_stay_short_whatever_names_a_document_has() -> None:
+    long = "x" * 100_000
+    entity = {"spans": [[0, 9]]}
+    for odd in (
+        {"symbols": "a", "metadata": {"doc_id": long}, "entities": {long: [entity]}},
+        {"symbols": "a", long: {}, **{str(i): i for i in range(1000)}},
+        {"symbols": long, "metadata": {long + " ": 1}, "entities": {"x": [{"spans": [[1, long]]}]}},
+        {"symbols": "a", "entities": {"x": [{long: 1, "metadata": {long: 1}}]}},
+    ):
+        for lenient in (True, False):
+            for source in (odd, json.dumps(odd)):
+                assert read(source, lenient)[0] is None
+    doc = Document("a")
+    doc.annotate_layer(long, [])
+    with pytest.raises(DataError) as caught:
+        doc.get_layer("nothing")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("key", ["metadata", "odd"])
+def test_a_number_out_of_range_beside_a_place_is_named_when_it_is_asked_for(key: str) -> None:
+    tokens = '{"spans": [[0, 1]]}, {"spans": [[2, 3]], "odd": {"text": -1e999}}'.replace("odd", key)
+    doc = Document.from_bytes(BASE % (tokens, PAGE))
+    for ask in (lambda: doc.tokens[1].metadata, lambda: doc.tokens.texts(), doc.to_json):
+        with pytest.raises(DataError, match=f"document 'd', layer 'tokens', entity 1: `{key}` has a number that"):
+            ask()
 
 
 def test_strings_of_no_utf8_are_named_by_byte_wherever_they_are() -> None:
@@ -288,6 +364,10 @@ def test_reading_strictly_refuses_what_reading_leniently_lists() -> None:
     assert doc.pages[0].to_json() == {"spans": [[0, 9]]}  # written back as it was read
     with pytest.raises(DataError, match="ends past the text"):
         Document.from_bytes(late.replace("[2, 2]", "[2, 3]"), lenient=False)
+    exact, inexact = (late.replace("[0, 9]", f"[0, {end}]") for end in (2**53 - 1, 2**53 + 2))
+    assert Document.from_bytes(exact).pages[0].to_json() == {"spans": [[0, 2**53 - 1]]}
+    with pytest.raises(DataError, match=r"layer 'pages', entity 0: .* ends past the text"):  # not to be written as read
+        Document.from_bytes(inexact)
     with pytest.raises(DataError, match="is empty"):
         Document.from_bytes(BASE % ('{"spans": [[2, 2]]}', PAGE), lenient=False)
     odd_key = BASE.replace('"doc_id"', '"doc id"') % ("", PAGE)

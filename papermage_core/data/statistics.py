@@ -1,28 +1,27 @@
-"""``papermage-data stats``: how much there is of everything."""
+"""How much there is of everything."""
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 
-from papermage_core.config.readers import ReaderChoice
+from papermage_core.data.checking import label_fields
 from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
-from papermage_core.data.readers import iter_documents
+from papermage_core.data.readers import AnyReader, OnError, iter_documents
 from papermage_core.data.units import Parser
 from papermage_core.document import Document
-from papermage_core.evaluation.spans import overlap
+from papermage_core.errors import DataError
 from papermage_core.plugin.spec import ContextNeeds, UnitSpan
 
-if TYPE_CHECKING:
-    from papermage_core.cli.data import Labelled
-
-__all__ = ["Stats", "count", "describe"]
+__all__ = ["LabelStats", "Stats", "stats"]
 
 
 @attrs.define
@@ -30,7 +29,7 @@ class LabelStats:
     """What is counted of a label."""
 
     entities: int = 0
-    units: list[int] = attrs.field(factory=list)
+    units: array[int] = attrs.field(factory=lambda: array("q"))
     """Units of each entity."""
     discontinuous: int = 0
     overlapping: int = 0
@@ -58,9 +57,9 @@ class Stats:
     """Documents that have a layer."""
     with_boxes: int = 0
     """Documents whose units have boxes."""
-    units: list[int] = attrs.field(factory=list)
+    units: array[int] = attrs.field(factory=lambda: array("q"))
     """Units of each document."""
-    context_units: list[int] = attrs.field(factory=list)
+    context_units: array[int] = attrs.field(factory=lambda: array("q"))
     """Units of each context."""
     labels: dict[str, LabelStats] = attrs.field(factory=dict)
 
@@ -81,41 +80,74 @@ class Stats:
             "labels": {label: found.to_json() for label, found in self.labels.items()},
         }
 
+    def __str__(self) -> str:
+        lines = [
+            f"documents   {self.documents}",
+            f"characters  {self.characters}",
+            f"units       {sum(self.units)}{_in_words(self.units, 'a document')}",
+            f"contexts    {len(self.context_units)}{_in_words(self.context_units, 'a context')}",
+            f"with boxes  {self.with_boxes} documents",
+        ]
+        width = max(map(len, [*self.with_layer, *self.labels]), default=0)
+        if self.with_layer:
+            lines += ["", f"{'layer':{width}}  entities  documents"]
+            lines += [f"{name:{width}}  {self.layers[name]:8}  {n:9}" for name, n in self.with_layer.items()]
+        if self.labels:
+            lines += ["", f"{'label':{width}}  entities  median units  most  discontinuous  overlapping"]
+            lines += [_label_line(label, each, width) for label, each in self.labels.items()]
+        return "\n".join(lines)
 
-def count(options: Labelled, reader: ReaderChoice) -> Stats:
-    """Return the counts over all documents; units, contexts and labels only where their layers are."""
+
+def stats(
+    data_path: str | Path | Sequence[str | Path],
+    label_field: str | Sequence[str] = (),
+    *,
+    entity_name: str = "tokens",
+    context_name: str = "pages",
+    label_attribute: str | None = None,
+    reader: AnyReader = None,
+    on_error: OnError | None = None,
+) -> Stats:
+    """Return how much there is of everything; units, contexts and labels only where their layers are.
+
+    >>> from papermage_core.testing import make_documents, write_jsonl
+    >>> stats(write_jsonl(make_documents(2), getfixture("tmp_path") / "a.jsonl"), "Disease").labels["Disease"].entities
+    5
+    """
     found = Stats()
-    for located in iter_documents(options.data_path, reader=reader):
+    labelling = Labelling(
+        label_field=label_fields(label_field),
+        entity_name=entity_name,
+        context_name=context_name,
+        label_attribute=label_attribute,
+    )
+    for located in iter_documents(data_path, reader=reader, on_error=on_error):
         document = located.document
         found.documents += 1
         found.characters += len(document.symbols or "")
-        names = [name for name in document.layers if name not in Document.SPECIAL_FIELDS]
+        names = document.layer_names
         found.with_layer.update(names)
         found.layers.update({name: len(document.get_layer(name)) for name in names})
-        name = document.id or f"{located.path}:{located.line}"
-        if options.entity_name in names:
-            _count_units(document, options, name, found)
+        if entity_name in names:
+            try:
+                _count_units(document, labelling, found)
+            except DataError as error:
+                if on_error is None:
+                    raise located.error(error) from error
+                on_error(located.error(error))
     return found
 
 
-def _count_units(document: Document, options: Labelled, name: str, found: Stats) -> None:
-    labelling = Labelling(
-        label_field=options.label_field,
-        entity_name=options.entity_name,
-        context_name=options.context_name,
-        label_attribute=options.label_attribute,
-    )
+def _count_units(document: Document, labelling: Labelling, found: Stats) -> None:
     issues = Issues()
-    units = document.get_layer(options.entity_name)
+    units = document.get_layer(labelling.entity_name)
     found.units.append(len(units))
     found.with_boxes += len(units.box_arrays()) > 0
-    has_contexts = document.has_layer(options.context_name)
-    parsed = Parser(labelling, ContextNeeds(), issues, reads_whole=not has_contexts).parse(document, name)
+    has_contexts = document.has_layer(labelling.context_name)
+    parsed = Parser(labelling, ContextNeeds(), issues, reads_whole=not has_contexts).parse(document, "")
     if has_contexts:
-        found.context_units += map(len, parsed.units)
-    if not options.label_field:
-        return
-    labelled = label_document(parsed, document, labelling, issues)
+        found.context_units.extend(map(len, parsed.units))
+    labelled = label_document(parsed, document, labelling, issues) if labelling.label_field else None
     if labelled is None:
         return
     gold = [entity for of_task in labelled.gold for entity in of_task or ()]
@@ -141,7 +173,7 @@ def _overlapping(gold: Sequence[UnitSpan]) -> list[str]:
         for j in range(i + 1, len(placed)):
             if placed[j].start >= one.stop:
                 break
-            if overlap(one, placed[j]):
+            if any(a < d and c < b for a, b in one.segments for c, d in placed[j].segments):
                 touched |= {i, j}
     return [placed[index].label for index in touched]
 
@@ -153,27 +185,8 @@ def _spread(values: Sequence[int]) -> dict[str, float]:
     return {"min": low, "median": middle, "p95": high, "max": most, "mean": round(float(np.mean(values)), 2)}
 
 
-def describe(found: Stats) -> str:
-    """Return the counts for the terminal."""
-    lines = [
-        f"documents   {found.documents}",
-        f"characters  {found.characters}",
-        f"units       {sum(found.units)}{_in_words(found.units, 'a document')}",
-        f"contexts    {len(found.context_units)}{_in_words(found.context_units, 'a context')}",
-        f"with boxes  {found.with_boxes} documents",
-    ]
-    width = max(map(len, [*found.with_layer, *found.labels]), default=0)
-    if found.with_layer:
-        lines += ["", f"{'layer':{width}}  entities  documents"]
-        lines += [f"{name:{width}}  {found.layers[name]:8}  {n:9}" for name, n in found.with_layer.items()]
-    if found.labels:
-        lines += ["", f"{'label':{width}}  entities  median units  most  discontinuous  overlapping"]
-        lines += [_label_line(label, each, width) for label, each in found.labels.items()]
-    return "\n".join(lines)
-
-
 def _label_line(label: str, found: LabelStats, width: int) -> str:
-    spread = _spread(found.units)
+    spread = _spread(found.units) or {"median": 0, "max": 0}
     return (
         f"{label:{width}}  {found.entities:8}  {spread['median']:12g}  {spread['max']:4g}  "
         f"{found.discontinuous:13}  {found.overlapping:11}"

@@ -1,22 +1,17 @@
-"""``papermage-data view``: a document's text with its labels marked."""
+"""A document's text with its labels marked."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from papermage_core.config.readers import ReaderChoice
-from papermage_core.data.readers import iter_documents
+from papermage_core.data.checking import label_fields
+from papermage_core.data.readers import AnyReader, OnError, iter_documents
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
 from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.terminal import printable
-
-if TYPE_CHECKING:
-    from papermage_core.cli.data import View
 
 __all__ = ["view"]
 
@@ -26,23 +21,39 @@ _Mark = tuple[int, int, str]
 """Start and end, half-open, in characters, and the label."""
 
 
-def view(options: View, reader: ReaderChoice) -> str:
+def view(
+    data_path: str | Path | Sequence[str | Path],
+    document: int | str = 0,
+    label_field: str | Sequence[str] = (),
+    *,
+    context: int | None = None,
+    entity_name: str = "tokens",
+    context_name: str = "pages",
+    label_attribute: str | None = None,
+    reader: AnyReader = None,
+    on_error: OnError | None = None,
+    colour: bool = False,
+) -> str:
     """Return the text of one document, or of one of its contexts, with what the label fields mark.
 
-    In colour, a stretch has that of the innermost entity and a legend follows; else entities stand in brackets:
-    ``[date 1999]``. Control characters are shown as escapes.
+    ``document`` is its number, counted from 0, or its id. Without label fields, all layers are shown that are not of
+    the document's structure. In colour, a stretch has that of the innermost entity and a legend follows; else entities
+    stand in brackets: ``[date 1999]``. Control characters are shown as escapes.
     """
-    located = _chosen(iter_documents(options.data_path, reader=reader), options.document)
-    document = located.document
-    fields = options.label_field or _all_but_structure(document, (options.entity_name, options.context_name))
-    low, high = _bounds(document, options)
-    marks = [mark for mark in _marks(document, fields, options.label_attribute) if mark[0] < high and mark[1] > low]
-    text = document.symbols or ""
-    if not _in_colour(options.colour):
+    located = _chosen(iter_documents(data_path, reader=reader, on_error=on_error), str(document))
+    try:
+        found = located.document
+        fields = label_fields(label_field) or _all_but_structure(found, (entity_name, context_name))
+        low, high = _bounds(found, context, context_name)
+        marks = [mark for mark in _marks(found, fields, label_attribute) if mark[0] < high and mark[1] > low]
+    except DataError as error:
+        raise located.error(error) from error
+    text = found.symbols or ""
+    if not colour:
         return _bracketed(text, marks, low, high)
     labels = list(dict.fromkeys(label for _, _, label in marks))
     colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(labels)}
-    legend = "  ".join(f"\x1b[{colour}m{printable(label)}{_RESET}" for label, colour in colours.items())
+    legend = "  ".join(f"\x1b[{colours[label]}m{printable(label)}{_RESET}" for label in labels)
     return f"{_coloured(text, marks, low, high, colours)}\n\n{legend}"
 
 
@@ -57,26 +68,25 @@ def _chosen(documents: Iterable[LocatedDocument], wanted: str) -> LocatedDocumen
 
 
 def _all_but_structure(document: Document, structure: Sequence[str]) -> list[str]:
-    known = {*Document.SPECIAL_FIELDS, *structure, "tokens", "words", "rows", "blocks", "sentences", "pages"}
-    return [name for name in document.layers if name not in known]
+    known = {*structure, "tokens", "words", "rows", "blocks", "sentences", "pages"}
+    return [name for name in document.layer_names if name not in known]
 
 
-def _bounds(document: Document, options: View) -> tuple[int, int]:
-    if options.context is None:
-        return 0, len(document.symbols or "")
-    contexts = _layer(document, options.context_name, "context_name")
-    if options.context >= len(contexts):
-        raise DataError(
-            f"there is no context {options.context}: the layer has {len(contexts)}", layer=options.context_name
-        )
-    spans = contexts[options.context].spans
+def _bounds(document: Document, context: int | None, context_name: str) -> tuple[int, int]:
+    length = len(document.symbols or "")
+    if context is None:
+        return 0, length
+    contexts = _layer(document, context_name, "context_name")
+    if context >= len(contexts):
+        raise DataError(f"there is no context {context}: the layer has {len(contexts)}", layer=context_name)
+    spans = contexts[context].spans
     if not spans:
-        raise DataError("this context has no text", layer=options.context_name, entity=options.context)
-    return min(span.start for span in spans), min(max(span.end for span in spans), len(document.symbols or ""))
+        raise DataError("this context has no text", layer=context_name, entity=context)
+    return min(span.start for span in spans), min(max(span.end for span in spans), length)
 
 
 def _layer(document: Document, name: str, option: str) -> Layer:
-    known = [layer for layer in document.layers if layer not in Document.SPECIAL_FIELDS]
+    known = document.layer_names
     if name not in known:
         raise DataError(
             f"no layer {name!r}, which {option} names.{nearest(name, known)} Layers here: {', '.join(known)}"
@@ -89,12 +99,6 @@ def _marks(document: Document, fields: Sequence[str], attribute: str | None) -> 
         for entity in _layer(document, field, "label_field"):
             label = field if attribute is None else str(entity.metadata.get(attribute, field))
             yield from ((span.start, span.end, label) for span in entity.spans)
-
-
-def _in_colour(choice: str) -> bool:
-    if choice == "auto":
-        return sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    return choice == "always"
 
 
 def _bracketed(text: str, marks: Sequence[_Mark], low: int, high: int) -> str:

@@ -1,6 +1,6 @@
 """JSON → what a document is made of, checked.
 
-The usual document is decoded in one pass straight into typed records. Only where that pass finds a fault, or keys that
+The usual document is decoded in one pass straight into typed records. Only where that pass finds an error, or keys that
 nobody here knows, a slower one runs, which says exactly what is wrong, or goes on with the unknown keys kept.
 """
 
@@ -16,10 +16,11 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from papermage_core.document.cuts import Cuts, cut_layers
-from papermage_core.document.encode import numpy_value
 from papermage_core.document.errors import Repair, document_id
-from papermage_core.document.explain import (
+from papermage_core.document.image import Image
+from papermage_core.document.json.cuts import Cuts, cut_layers
+from papermage_core.document.json.encode import numpy_value
+from papermage_core.document.json.explain import (
     check_keys_stand_once,
     check_metadata_keys,
     check_symbols,
@@ -27,9 +28,11 @@ from papermage_core.document.explain import (
     explain_entities,
     kind_of,
     need_key,
+    not_json,
     parse,
 )
-from papermage_core.document.image import Image
+from papermage_core.document.json.records import Coordinates, OpenEntityRecord, coordinates_of, coordinates_of_json
+from papermage_core.document.json.validate import Bounds, check_coordinates, page_numbers
 from papermage_core.document.layer import Layer
 from papermage_core.document.names import (
     EntitiesFieldName,
@@ -39,9 +42,7 @@ from papermage_core.document.names import (
     RelationsFieldName,
     SymbolsFieldName,
 )
-from papermage_core.document.records import OpenEntityRecord, Places, places_of, places_of_json
 from papermage_core.document.rows import JsonRows, JsonSource, PlainRows, Rows
-from papermage_core.document.validate import Bounds, check_places, page_numbers
 from papermage_core.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ class Decoded:
     repairs: list[Repair]
 
 
-class _Told:
-    """A JSON value of which msgspec tells each time it stands there; equal keys it would merge in silence."""
+class _Noted:
+    """A JSON value that is noted each time it stands there; of equal keys msgspec would keep the last in silence."""
 
     __slots__ = ("value",)
     expected: ClassVar[type]
@@ -78,15 +79,15 @@ class _Told:
         self.value = value
 
 
-class _LayerName(_Told):
+class _LayerName(_Noted):
     expected = str
 
 
-class _Symbols(_Told):
+class _Symbols(_Noted):
     expected = str
 
 
-class _Metadata(_Told):
+class _Metadata(_Noted):
     expected = dict
 
 
@@ -101,7 +102,7 @@ class _DocumentRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class _JsonLayer:
     name: str
     raw: msgspec.Raw
-    places: Places
+    coordinates: Coordinates
     has_extras: bool
     """Whether some entity may have keys that nobody here knows."""
 
@@ -115,16 +116,16 @@ class _OpenDocumentRecord(msgspec.Struct, gc=False):
 
 _AnyDocumentRecord = _DocumentRecord | _OpenDocumentRecord
 
-_told = threading.local()
+_noted = threading.local()
 
 
-def _tell(kind: type[_Told], value: Any) -> _Told:
-    _told.kinds.append(kind)
+def _note(kind: type[_Noted], value: Any) -> _Noted:
+    _noted.kinds.append(kind)
     return kind(value)
 
 
-_decode_usual = msgspec.json.Decoder(_DocumentRecord, dec_hook=_tell).decode
-_decode_open = msgspec.json.Decoder(_OpenDocumentRecord, dec_hook=_tell).decode
+_decode_usual = msgspec.json.Decoder(_DocumentRecord, dec_hook=_note).decode
+_decode_open = msgspec.json.Decoder(_OpenDocumentRecord, dec_hook=_note).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -143,10 +144,10 @@ def decode_bytes(data: bytes | bytearray | memoryview | str, *, lenient: bool) -
         return decode_dict(parse(line), lenient=lenient)
     found, layers = usual
     metadata = {} if found.metadata is UNSET else found.metadata.value
-    places = {layer.name: layer.places for layer in layers}
-    lists = _lists_of(places) + found.symbols.value.count("[")
+    coordinates = {layer.name: layer.coordinates for layer in layers}
+    lists = _lists_of(coordinates) + found.symbols.value.count("[")
     if lists != _count_byte(line, b"[") or b"\\u005" in cuts.rest:  # or a bracket written otherwise
-        check_keys_stand_once(line, places)
+        check_keys_stand_once(line, coordinates)
     extras = {} if found.relations is UNSET else {RelationsFieldName: found.relations}
     images = None
     if not isinstance(found, _DocumentRecord):
@@ -154,7 +155,7 @@ def decode_bytes(data: bytes | bytearray | memoryview | str, *, lenient: bool) -
     source = JsonSource(line)
     source.layers = {layer.name: layer.raw for layer in layers}
     rows = {layer.name: JsonRows(source, layer.name, layer.has_extras) for layer in layers}
-    return _assemble(found.symbols.value, images, metadata, places, rows.__getitem__, extras, lenient)
+    return _assemble(found.symbols.value, images, metadata, coordinates, rows.__getitem__, extras, lenient)
 
 
 def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
@@ -172,26 +173,26 @@ def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
         raise DataError(
             f"`entities` should be an object of layers, got {kind_of(entities)}", document=name, expected="object"
         )
-    places: dict[str, Places] = {}
+    coordinates: dict[str, Coordinates] = {}
     rows: dict[str, PlainRows] = {}
     for layer, layer_json in entities.items():
         if not isinstance(layer, str):
             raise DataError(f"the name of a layer should be a string, got {kind_of(layer)}", document=name, value=layer)
-        places[layer] = places_of(_records(layer, layer_json, name))
+        coordinates[layer] = coordinates_of(_records(layer, layer_json, name))
         rows[layer] = _plain_rows(layer, layer_json, name)
     known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName, ImagesFieldName)
     extras = {key: value for key, value in doc_json.items() if key not in known}
-    return _assemble(symbols, images, dict(metadata), places, rows.__getitem__, extras, lenient)
+    return _assemble(symbols, images, dict(metadata), coordinates, rows.__getitem__, extras, lenient)
 
 
 def _decode_once(decode: Callable[[bytes], Any], line: bytes) -> Any | None:
     """Return the record that a decoder makes of a line; None if it cannot, or a key of the document stands twice."""
-    _told.kinds = []
+    _noted.kinds = []
     try:
         found = decode(line)
     except (msgspec.DecodeError, RecursionError):
         return None
-    kinds = _told.kinds
+    kinds = _noted.kinds
     layers = {key.value for key in found.entities}
     once = kinds.count(_Symbols) == 1 and kinds.count(_Metadata) <= 1 and kinds.count(_LayerName) == len(layers)
     return found if once and found.symbols.value else None
@@ -209,18 +210,18 @@ def _decode_usual_bytes(line: bytes, cuts: Cuts) -> tuple[_AnyDocumentRecord, li
             written = bytes(memoryview(raw))
             where = left.pop(written, None)
             if where:
-                raw, read = msgspec.Raw(view[slice(*where)]), places_of_json(line, *where)
+                raw, read = msgspec.Raw(view[slice(*where)]), coordinates_of_json(line, *where)
             else:
-                read = places_of_json(written)
+                read = coordinates_of_json(written)
             layers.append(_JsonLayer(key.value, raw, *read))
     except (msgspec.DecodeError, RecursionError):
         return None
     return None if left else (found, layers)
 
 
-def _lists_of(places: dict[str, Places]) -> int:
-    """Return how many lists layers of these places are written with, lists of no spans or no boxes not counted."""
-    return sum(1 + found.lists + len(found.span_entity) + len(found.box_entity) for found in places.values())
+def _lists_of(coordinates: dict[str, Coordinates]) -> int:
+    """Return how many lists layers of these coordinates are written with, lists of no spans or no boxes not counted."""
+    return sum(1 + found.lists + len(found.span_entity) + len(found.box_entity) for found in coordinates.values())
 
 
 def _count_byte(line: bytes, byte: bytes) -> int:
@@ -233,7 +234,10 @@ def _unknown_keys(line: bytes, document: str | None) -> tuple[dict[str, Any], li
     """Return the keys of a document that nobody here knows, with relations, and its images."""
     raw = _decode_keys(line)
     known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName)
-    found = {key: msgspec.json.decode(value) for key, value in raw.items() if key not in known}
+    try:
+        found = {key: msgspec.json.decode(value) for key, value in raw.items() if key not in known}
+    except msgspec.ValidationError as exc:  # a number out of range
+        raise not_json(line, str(exc)) from exc
     images = _images(found.pop(ImagesFieldName, None), document)
     return found, images
 
@@ -242,22 +246,22 @@ def _assemble(
     symbols: str | None,
     images: list[Image] | None,
     metadata: dict[str, Any],
-    places: dict[str, Places],
+    coordinates: dict[str, Coordinates],
     rows_of: Callable[[str], Rows],
     extras: dict[str, Any],
     lenient: bool,
 ) -> Decoded:
     bounds = Bounds(
         characters=len(symbols or ""),
-        pages=page_numbers(places.get(PagesFieldName)),
+        pages=page_numbers(coordinates.get(PagesFieldName)),
         lenient=lenient,
         document=document_id(metadata),
     )
     layers = {}
     repairs = check_metadata_keys(metadata, lenient)
-    for name, found in places.items():
-        columns, mended = check_places(name, found, bounds)
-        repairs += mended
+    for name, found in coordinates.items():
+        columns, repaired = check_coordinates(name, found, bounds)
+        repairs += repaired
         layers[name] = Layer._of_columns(columns, rows_of(name))
     return Decoded(symbols, images, metadata, layers, extras, repairs)
 

@@ -1,4 +1,4 @@
-"""Faster products of bfloat16 matrices on a CPU."""
+"""Faster linear layers, attention and dropout in bfloat16 on a CPU."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from papermage_transformers.processor import has_bfloat16
+from papermage_transformers.cpu import has_bfloat16
 
-__all__ = ["FastProducts", "has_fast_products"]
+__all__ = ["CpuKernels", "has_cpu_kernels"]
 
 _LONG = 192
 """Wordpieces from which attention by whole products is the faster one."""
@@ -28,14 +28,14 @@ _ROWS = 1024
 
 
 @cache
-def has_fast_products() -> bool:
-    """Whether this processor and this torch have what `FastProducts` is made of."""
+def has_cpu_kernels() -> bool:
+    """Whether this CPU and this torch have what `CpuKernels` is made of."""
     has_operators = all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return has_bfloat16() and available and has_operators
 
 
-class FastProducts(TorchFunctionMode):
+class CpuKernels(TorchFunctionMode):
     """While it is entered, linear layers and attention on bfloat16 run faster; the results differ by rounding alone.
 
     torch lays the weights of a linear layer out anew for each product, after converting them: here that is done once a

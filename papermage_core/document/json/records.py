@@ -16,12 +16,12 @@ import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from papermage_core.document.pieces import pieces_of
+from papermage_core.document.json.pieces import pieces_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["OpenEntityRecord", "Places", "places_of", "places_of_json"]
+__all__ = ["Coordinates", "OpenEntityRecord", "coordinates_of", "coordinates_of_json"]
 
 
 class _SpanRecord(msgspec.Struct, array_like=True, gc=False, forbid_unknown_fields=True):
@@ -84,7 +84,7 @@ class OpenEntityRecord(msgspec.Struct, gc=False):
 
 
 @attrs.frozen(eq=False)
-class Places:
+class Coordinates:
     """The numbers of a layer's spans and boxes, as floats, not yet looked at."""
 
     entities: int
@@ -100,7 +100,7 @@ class Places:
     """How many lists of spans and of boxes the entities have, empty ones not counted."""
 
 
-def places_of_json(data: bytes, start: int = 0, stop: int | None = None) -> tuple[Places, bool]:
+def coordinates_of_json(data: bytes, start: int = 0, stop: int | None = None) -> tuple[Coordinates, bool]:
     """Return the numbers of a layer's JSON, and whether some entity may have keys that nobody here knows.
 
     The layer is ``data[start:stop]``. Raises msgspec.DecodeError for what is no list of entities.
@@ -114,11 +114,11 @@ def places_of_json(data: bytes, start: int = 0, stop: int | None = None) -> tupl
     return _read_open(data[start:stop]), True
 
 
-def places_of(records: Sequence[_EntityRecord | OpenEntityRecord]) -> Places:
+def coordinates_of(records: Sequence[_EntityRecord | OpenEntityRecord]) -> Coordinates:
     """Return the numbers of all spans and boxes of ``records``."""
     spans, span_entity, span_lists = _from_lists([record.spans for record in records], 2)
     boxes, box_entity, box_lists = _from_lists([record.boxes for record in records], 5)
-    return Places(len(records), spans, span_entity, boxes, box_entity, span_lists + box_lists)
+    return Coordinates(len(records), spans, span_entity, boxes, box_entity, span_lists + box_lists)
 
 
 _decode_span_only = msgspec.json.Decoder(list[_SpanOnlyRecord]).decode
@@ -132,7 +132,7 @@ _Rows = tuple["NDArray[np.float64]", "NDArray[np.int64]", int]
 """The numbers of each array, the index of its entity, and how many entities have any."""
 
 
-def _read_usual(piece: bytes) -> Places:
+def _read_usual(piece: bytes) -> Coordinates:
     first = piece[: piece.find(b"}")]
     has_boxes, has_metadata = b'"boxes"' in first, b'"metadata"' in first
     try:
@@ -145,20 +145,20 @@ def _read_usual(piece: bytes) -> Places:
     try:
         records = _decode_simple(piece)
     except msgspec.ValidationError:
-        return places_of(_decode_usual(piece))
+        return coordinates_of(_decode_usual(piece))
     if (alike := _of_alike(records, 7)) is not None:
         return alike
     spans, span_entity, span_lists = _from_ones([record.spans for record in records], 2)
     boxes, box_entity, box_lists = _from_ones([record.boxes for record in records], 5)
-    return Places(len(records), spans, span_entity, boxes, box_entity, span_lists + box_lists)
+    return Coordinates(len(records), spans, span_entity, boxes, box_entity, span_lists + box_lists)
 
 
-def _read_open(piece: bytes) -> Places:
-    return places_of(_decode_open(piece))
+def _read_open(piece: bytes) -> Coordinates:
+    return coordinates_of(_decode_open(piece))
 
 
-def _of_alike(records: Sequence[_SpanOnlyRecord], columns: int) -> Places | None:
-    """Return the places of records of one type that lack nothing of what the type has; None if one lacks something."""
+def _of_alike(records: Sequence[_SpanOnlyRecord], columns: int) -> Coordinates | None:
+    """Return the coordinates of records of one type, each with all that the type has; None if one lacks some."""
     if not records:
         return None
     layout = _record_layout(type(records[0]))
@@ -172,7 +172,7 @@ def _of_alike(records: Sequence[_SpanOnlyRecord], columns: int) -> Places | None
         numbers[i] = table[f"{i}value"]
     owners = np.arange(n)
     boxes, box_owners = (numbers[2:].T, owners) if columns == 7 else (np.empty((0, 5)), owners[:0])
-    return Places(n, numbers[:2].T, owners, boxes, box_owners, n + len(boxes))
+    return Coordinates(n, numbers[:2].T, owners, boxes, box_owners, n + len(boxes))
 
 
 def _from_ones(ones: Sequence[Any], columns: int) -> _Rows:
@@ -227,11 +227,11 @@ def _list_header(items: int) -> int:
     return 1 if items < 2**4 else 3 if items < 2**16 else 5
 
 
-def _concatenate(parts: Sequence[Places]) -> Places:
+def _concatenate(parts: Sequence[Coordinates]) -> Coordinates:
     if len(parts) == 1:
         return parts[0]
     first = np.cumsum([0, *(part.entities for part in parts)]).tolist()
-    return Places(
+    return Coordinates(
         first[-1],
         np.concatenate([part.spans.T for part in parts], axis=1).T,
         np.concatenate([part.span_entity + n for part, n in zip(parts, first, strict=False)]),

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from papermage_core.document.box import Box
-from papermage_core.document.explain import not_finite
+from papermage_core.document.json.explain import not_finite
 from papermage_core.document.names import (
     EntitiesFieldName,
     ImagesFieldName,
@@ -34,14 +34,15 @@ def document_dict(doc: Document, layers: list[str] | None, with_images: bool) ->
     try:
         return _outline(doc, doc.metadata.to_json(), entities, with_images)
     except DataError as exc:
-        raise DataError(exc.message, document=doc.id) from exc
+        raise exc.replace(document=doc.id) from exc
 
 
 def _entity_dict(doc: Document, name: str, entity: Entity) -> dict[str, Any]:
     try:
         return entity.to_json()
     except DataError as exc:
-        raise DataError(exc.message, document=doc.id, layer=name, entity=entity.id) from exc
+        place = {} if exc.layer is not None else {"layer": name, "entity": entity.id}
+        raise exc.replace(document=doc.id, **place) from exc
 
 
 def document_bytes(doc: Document, layers: list[str] | None, with_images: bool) -> bytes:

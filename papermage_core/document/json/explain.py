@@ -6,7 +6,7 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,11 +14,11 @@ import numpy as np
 
 from papermage_core.document.characters import has_surrogates
 from papermage_core.document.errors import MissingKeyError, Repair, document_id
-from papermage_core.document.magic import kind_of_file
 from papermage_core.errors import DataError, nearest
+from papermage_core.files.magic import kind_of_file
 
 if TYPE_CHECKING:
-    from papermage_core.document.records import Places
+    from papermage_core.document.json.records import Coordinates
 
 __all__ = [
     "check_keys_stand_once",
@@ -27,8 +27,10 @@ __all__ = [
     "check_utf8",
     "explain_entities",
     "kind_of",
+    "listed",
     "need_key",
     "not_finite",
+    "not_json",
     "parse",
 ]
 
@@ -43,7 +45,7 @@ def parse(line: bytes) -> dict[str, Any]:
     except RecursionError as exc:
         raise DataError("is nested too deep", expected="JSON of ordinary depth") from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise _not_json(line, str(exc)) from exc
+        raise not_json(line, str(exc)) from exc
     if not isinstance(found, dict):
         raise DataError(f"expected a document (an object), got {kind_of(found)}", expected="object")
     _refuse_twice_anywhere(line)
@@ -73,13 +75,13 @@ def check_utf8(line: bytes) -> None:
         start = stop
 
 
-def check_keys_stand_once(line: bytes, places: Mapping[str, Places]) -> None:
+def check_keys_stand_once(line: bytes, coordinates: Mapping[str, Coordinates]) -> None:
     """Raise DataError if an entity has ``spans`` or ``boxes`` twice, of which readers would keep the last.
 
     The whole line is looked at only if these words stand in it more often than they should.
     """
-    spans = sum(len(np.unique(found.span_entity)) for found in places.values())
-    boxes = sum(len(np.unique(found.box_entity)) for found in places.values())
+    spans = sum(len(np.unique(found.span_entity)) for found in coordinates.values())
+    boxes = sum(len(np.unique(found.box_entity)) for found in coordinates.values())
     if line.count(b'"spans"') > spans or line.count(b'"boxes"') > boxes:
         _refuse_twice_anywhere(line)
 
@@ -88,10 +90,9 @@ def need_key(doc_json: Mapping[str, Any], key: str, document: str | None) -> Any
     """Return the value of a key of a document. Raises DataError, a KeyError too, if it is missing."""
     if key in doc_json:
         return doc_json[key]
-    keys = ", ".join(map(repr, doc_json)) or "none"
-    raise MissingKeyError(
-        f"the document has no `{key}`, only {keys}.{nearest(key, doc_json)}", document=document, expected=f"key {key!r}"
-    )
+    near = nearest(key, filter(lambda other: isinstance(other, str), doc_json))
+    what = f"the document has no `{key}`, only {listed(doc_json)}.{near}"
+    raise MissingKeyError(what, document=document, expected=f"key {key!r}")
 
 
 def check_symbols(symbols: Any, has_images: bool, document: str | None) -> str | None:
@@ -116,7 +117,7 @@ def check_metadata_keys(metadata: Mapping[str, Any], lenient: bool) -> list[Repa
     odd = [key for key in metadata if not key.isidentifier()]
     if odd and not lenient:
         raise DataError(
-            f"metadata key {odd[0]!a} is no identifier",
+            f"metadata key {_short(odd[0])} is no identifier",
             document=document_id(metadata),
             value=odd[0],
             expected="letters, digits and underscores",
@@ -166,6 +167,17 @@ def kind_of(value: Any) -> str:
     return "null" if value is None else f"{names.get(type(value), type(value).__name__)} {_short(value)}"
 
 
+def listed(names: Iterable[Any]) -> str:
+    """Return the first ten names, shortened, for a message; ``none`` if there is none.
+
+    >>> listed(["tokens", "rows"])
+    "'tokens', 'rows'"
+    """
+    found = list(names)
+    shown = [_short(name) for name in found[:10]] + ["…"] * (len(found) > 10)
+    return ", ".join(shown) or "none"
+
+
 def _short(value: Any) -> str:
     if isinstance(value, (dict, list)) and len(value) >= 20:
         return f"of {len(value)}"
@@ -178,7 +190,7 @@ _shorten.maxlist = _shorten.maxdict = 20
 _shorten.maxstring = _shorten.maxother = _shorten.maxlong = 100
 
 
-def _not_json(line: bytes, reason: str) -> DataError:
+def not_json(line: bytes, reason: str) -> DataError:
     """Return the error of a line of UTF-8 that a JSON reader refuses for this reason."""
     if kind := kind_of_file(line):
         return DataError(f"is {kind}", expected="JSON")

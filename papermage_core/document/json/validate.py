@@ -1,4 +1,4 @@
-"""Checks of places against text and pages, whole layers at a time."""
+"""Checks of coordinates against text and pages, whole layers at a time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from papermage_core.errors import DataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from papermage_core.document.records import Places
+    from papermage_core.document.json.records import Coordinates
 
-__all__ = ["Bounds", "check_places", "page_numbers"]
+__all__ = ["Bounds", "check_coordinates", "page_numbers"]
 
 _EDGE_LENIENT = 0.25
 _EDGE_STRICT = 1e-3
 _MOST_PAGES = 2.0**31
+_EXACT = 2.0**53
+"""Up to here a float holds every whole number, so that a page's end is written back as it was read."""
 
 
 @attrs.frozen(kw_only=True)
 class Bounds:
-    """What the places of a document must keep to."""
+    """What the coordinates of a document must keep to."""
 
     characters: int
     pages: NDArray[np.int64] | None
@@ -36,7 +38,7 @@ class Bounds:
     document: str | None
 
 
-def page_numbers(pages: Places | None) -> NDArray[np.int64] | None:
+def page_numbers(pages: Coordinates | None) -> NDArray[np.int64] | None:
     """Return the numbers of the pages: those of their boxes, else 0, 1, …"""
     if pages is None or not pages.entities:
         return None
@@ -47,22 +49,24 @@ def page_numbers(pages: Places | None) -> NDArray[np.int64] | None:
     return found if len(found) else None  # then every box of a page is refused
 
 
-def check_places(name: str, places: Places, bounds: Bounds) -> tuple[Columns, list[Repair]]:
-    """Return the places of layer ``name`` as columns, and what was repaired. Raises DataError for the first fault."""
-    _check_has_place(name, places, bounds)
-    spans, written, repairs = _check_spans(name, places, bounds)
-    boxes, more = _check_boxes(name, places, bounds)
+def check_coordinates(name: str, coordinates: Coordinates, bounds: Bounds) -> tuple[Columns, list[Repair]]:
+    """Return layer ``name`` as columns, and what was repaired. Raises DataError for the first place that is wrong."""
+    _check_has_place(name, coordinates, bounds)
+    spans, written, repairs = _check_spans(name, coordinates, bounds)
+    boxes, more = _check_boxes(name, coordinates, bounds)
     if name == TokensFieldName:
         _check_disjoint(name, written, bounds)
-    return Columns(places.entities, spans, boxes, written), repairs + more
+    return Columns(coordinates.entities, spans, boxes, written), repairs + more
 
 
-def _check_has_place(name: str, places: Places, bounds: Bounds) -> None:
-    if places.entities <= len(places.span_entity) and _one_each(places.span_entity, places.entities):
+def _check_has_place(name: str, coordinates: Coordinates, bounds: Bounds) -> None:
+    if coordinates.entities <= len(coordinates.span_entity) and _one_each(
+        coordinates.span_entity, coordinates.entities
+    ):
         return
-    placed = np.zeros(places.entities, bool)
-    placed[places.span_entity] = True
-    placed[places.box_entity] = True
+    placed = np.zeros(coordinates.entities, bool)
+    placed[coordinates.span_entity] = True
+    placed[coordinates.box_entity] = True
     if not placed.all():
         raise DataError(
             "an entity needs at least one of `spans` or `boxes`, this one has neither",
@@ -77,21 +81,21 @@ def _one_each(owner: NDArray[np.int64], entities: int) -> bool:
     return len(owner) == entities and bool((owner == np.arange(entities)).all())
 
 
-def _check_spans(name: str, places: Places, bounds: Bounds) -> tuple[SpanArrays, SpanArrays, list[Repair]]:
-    plain = _plain_spans(places, bounds)
+def _check_spans(name: str, coordinates: Coordinates, bounds: Bounds) -> tuple[SpanArrays, SpanArrays, list[Repair]]:
+    plain = _plain_spans(coordinates, bounds)
     if plain is not None:
         return plain, plain, []
-    start, stop = places.spans[:, 0], places.spans[:, 1]
+    start, stop = coordinates.spans[:, 0], coordinates.spans[:, 1]
 
     def refuse(bad: NDArray[np.bool_], what: str, expected: str) -> None:
         if bad.any():
             row = int(np.argmax(bad))
-            value = [_number(x) for x in places.spans[row]]
+            value = [_number(x) for x in coordinates.spans[row]]
             raise DataError(
                 f"span {value} {what}",
                 document=bounds.document,
                 layer=name,
-                entity=int(places.span_entity[row]),
+                entity=int(coordinates.span_entity[row]),
                 value=value,
                 expected=expected,
             )
@@ -105,56 +109,54 @@ def _check_spans(name: str, places: Places, bounds: Bounds) -> tuple[SpanArrays,
     clipped = stop
     repairs = []
     if past.any():
-        mendable = past & (start <= bounds.characters) & (bounds.lenient and name == PagesFieldName)
+        repairable = (start <= bounds.characters) & (stop <= _EXACT) & (bounds.lenient and name == PagesFieldName)
         characters = f"the text has {bounds.characters} characters"
-        refuse(past & ~mendable, f"ends past the text: {characters}", f"end <= {bounds.characters}")
+        refuse(past & ~repairable, f"ends past the text: {characters}", f"end <= {bounds.characters}")
         clipped = np.minimum(stop, bounds.characters)
         repairs = [
             Repair(
                 kind="span_past_end",
                 layer=name,
-                entity=int(places.span_entity[row]),
-                value=[_number(x) for x in places.spans[row]],
+                entity=int(coordinates.span_entity[row]),
+                value=[_number(x) for x in coordinates.spans[row]],
                 done=f"ends at {bounds.characters}, where the text ends",
             )
             for row in np.flatnonzero(past)
         ]
-        with np.errstate(invalid="ignore"):
-            stop = np.minimum(stop, 2.0**62)
     begin = start.astype(np.int64)
-    written = SpanArrays(begin, stop.astype(np.int64), places.span_entity)
+    written = SpanArrays(begin, stop.astype(np.int64), coordinates.span_entity)
     if not repairs:
         return written, written, repairs
-    return (SpanArrays(begin, clipped.astype(np.int64), places.span_entity), written, repairs)
+    return (SpanArrays(begin, clipped.astype(np.int64), coordinates.span_entity), written, repairs)
 
 
-def _plain_spans(places: Places, bounds: Bounds) -> SpanArrays | None:
-    """Return spans that have no fault at all; None if one has, or there is none."""
-    start, stop = places.spans[:, 0], places.spans[:, 1]
+def _plain_spans(coordinates: Coordinates, bounds: Bounds) -> SpanArrays | None:
+    """Return spans of which none is odd in any way; None if one is, or there is none."""
+    start, stop = coordinates.spans[:, 0], coordinates.spans[:, 1]
     if not len(start) or not (start.min() >= 0 and stop.max() <= bounds.characters):
         return None
     ordered = start <= stop if bounds.lenient else start < stop
     if not ordered.all():
         return None
     begin, end = start.astype(np.int64), stop.astype(np.int64)  # all are within the text, so none is too large
-    return SpanArrays(begin, end, places.span_entity) if (begin == start).all() and (end == stop).all() else None
+    return SpanArrays(begin, end, coordinates.span_entity) if (begin == start).all() and (end == stop).all() else None
 
 
-def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, list[Repair]]:
-    table = np.ascontiguousarray(places.boxes.T)
+def _check_boxes(name: str, coordinates: Coordinates, bounds: Bounds) -> tuple[BoxArrays, list[Repair]]:
+    table = np.ascontiguousarray(coordinates.boxes.T)
     left, top, width, height, page = table
     if not len(page) or _are_plain_boxes(table, bounds):
-        return BoxArrays(left, top, width, height, page.astype(np.int64), places.box_entity), []
+        return BoxArrays(left, top, width, height, page.astype(np.int64), coordinates.box_entity), []
 
     def refuse(bad: NDArray[np.bool_], what: str, expected: str, kind: type[DataError] = DataError) -> None:
         if bad.any():
             row = int(np.argmax(bad))
-            value = _box(places.boxes[row])
+            value = _box(coordinates.boxes[row])
             raise kind(
                 f"box {value} {what}",
                 document=bounds.document,
                 layer=name,
-                entity=int(places.box_entity[row]),
+                entity=int(coordinates.box_entity[row]),
                 value=value,
                 expected=expected,
             )
@@ -176,8 +178,8 @@ def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, 
         Repair(
             kind="box_over_edge",
             layer=name,
-            entity=int(places.box_entity[row]),
-            value=_box(places.boxes[row]),
+            entity=int(coordinates.box_entity[row]),
+            value=_box(coordinates.boxes[row]),
             done="kept as it is",
         )
         for row in np.flatnonzero(over > _EDGE_STRICT)
@@ -186,12 +188,12 @@ def _check_boxes(name: str, places: Places, bounds: Bounds) -> tuple[BoxArrays, 
         numbers = bounds.pages
         known = f"{len(numbers)} pages, {numbers[0]} to {numbers[-1]}"
         refuse(~np.isin(page, numbers), f"is on a page that is not there: the document has {known}", known)
-    arrays = BoxArrays(left, top, width, height, page.astype(np.int64), places.box_entity)
+    arrays = BoxArrays(left, top, width, height, page.astype(np.int64), coordinates.box_entity)
     return arrays, repairs
 
 
 def _are_plain_boxes(table: NDArray[np.float64], bounds: Bounds) -> bool:
-    """Whether boxes (5, n), of which there are some, have no fault at all; what is not a number compares false."""
+    """Whether of boxes (5, n), at least one, none is odd in any way; what is not a number compares false."""
     left, top, width, height, page = table
     low = table.min(axis=1)
     if not (low >= (-_EDGE_STRICT, -_EDGE_STRICT, 0, 0, 0)).all():
