@@ -140,12 +140,10 @@ def _endings_in(tree: ast.Module, base: type[Any] | None) -> Iterator[str]:
             ast.unparse(each).rpartition(".")[2] for each in node.bases
         }:
             for statement in node.body:
-                targets = (
-                    statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-                )
-                names = {target.id for target in targets if isinstance(target, ast.Name)}
-                if names & {_OWN, _SHARED}:
-                    yield from _texts(statement.value)
+                if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                    if {ast.unparse(target) for target in targets} & {_OWN, _SHARED}:
+                        yield from _texts(statement.value)
 
 
 def _texts(value: ast.expr | None) -> list[str]:
