@@ -14,7 +14,7 @@ import numpy as np
 
 from papermage_core.document.characters import has_surrogates
 from papermage_core.document.errors import MissingKeyError, Repair, document_id
-from papermage_core.document.json.magic import kind_of_file
+from papermage_core.document.magic import kind_of_file
 from papermage_core.errors import DataError, nearest
 
 if TYPE_CHECKING:
