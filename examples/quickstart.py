@@ -41,10 +41,12 @@ def main(folder: Path | None = None) -> None:
 
     predictor = EntityClassificationPredictor.from_pretrained(trainer.config.default_root_dir / "checkpoints")
     doc = as_document(UNSEEN)
-    print("Three references from elsewhere:\n")
     doc.annotate_layer(name="fields", entities=predictor.predict(doc=doc))
-    for entity in doc.fields:
-        print(f"  {entity.metadata.score:5.2f}  {entity.metadata.label:<16} {entity.text}")
+    print("Three references from elsewhere, with the probability of what was found in them:")
+    for reference in doc.bib_entries:
+        print(f"\n{reference.text}\n")
+        for entity in reference.intersect_by_span("fields"):
+            print(f"  {entity.score:5.2f}  {entity.label:<16} {entity.text}")
     print(f"\nThe run is in {result.folder}: open report.html there to see where the model fails.")
 
 

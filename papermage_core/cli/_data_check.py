@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from papermage_core.data.alignment import gold_entities, place_units, training_spans
-from papermage_core.data.digest import text_digest
+from papermage_core.config.readers import ReaderChoice
+from papermage_core.data.gold import encode_gold, label_document
 from papermage_core.data.issues import KINDS, Issues
-from papermage_core.data.readers import LocatedDocument, iter_documents
+from papermage_core.data.labelling import Labelling, Task
+from papermage_core.data.readers import iter_documents
+from papermage_core.data.units import Parser, text_digest
 from papermage_core.errors import DataError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import DocumentReader, LabelScheme
+from papermage_core.plugin.spec import ContextNeeds, LabelScheme, LocatedDocument
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import Check
@@ -50,12 +52,19 @@ class Findings:
         }
 
 
-def check(options: Check, reader: DocumentReader) -> Findings:
+def check(options: Check, reader: ReaderChoice) -> Findings:
     """Return all that is wrong with the documents, reading on after each fault. Raises DataError for a bad path."""
     found = Findings()
     scheme = _scheme(options)
+    labelling = Labelling(
+        label_field=options.label_field,
+        entity_name=options.entity_name,
+        context_name=options.context_name,
+        label_attribute=options.label_attribute,
+    )
+    parser = Parser(labelling, ContextNeeds(), found.issues)
     seen: dict[bytes, str] = {}
-    for located in iter_documents(options.data_path, reader=reader):
+    for located in iter_documents(options.data_path, reader=reader, on_error=found.faults.append):
         found.documents += 1
         name = _place(located)
         found.repairs += [
@@ -67,11 +76,9 @@ def check(options: Check, reader: DocumentReader) -> Findings:
             found.issues.add("same_document", name, f"the same text as {seen[digest]}")
         seen.setdefault(digest, name)
         try:
-            _check_labels(located, name, options, scheme, found.issues)
+            _check_labels(located, name, parser, scheme)
         except DataError as fault:
-            fault.path, fault.line = located.path, located.line
-            found.faults.append(fault)
-    found.faults += getattr(reader, "faults", [])
+            found.faults.append(located.error(fault))
     found.faults.sort(key=lambda fault: (str(fault.path), fault.line or 0))
     return found
 
@@ -90,16 +97,13 @@ def _scheme(options: Check) -> LabelScheme | None:
     return scheme
 
 
-def _check_labels(
-    located: LocatedDocument, name: str, options: Check, scheme: LabelScheme | None, issues: Issues
-) -> None:
-    if not options.label_field:
+def _check_labels(located: LocatedDocument, name: str, parser: Parser, scheme: LabelScheme | None) -> None:
+    labelling, issues = parser.labelling, parser.issues
+    if not labelling.label_field:
         return
-    document = located.document
-    places = place_units(document, options.entity_name, options.context_name, issues, name)
-    gold = gold_entities(document, options.entity_name, options.label_field, issues, name, options.label_attribute)
-    if gold is not None and scheme is not None:
-        training_spans(gold, places, scheme, issues, name)
+    parsed = label_document(parser.parse(located.document, name), located.document, labelling, issues)
+    if parsed is not None and scheme is not None:
+        encode_gold(parsed, [Task(labelling.label_field, scheme)], issues, labelling.overlap_policy)
 
 
 def describe(found: Findings) -> str:

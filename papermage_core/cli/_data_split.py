@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from papermage_core.data.digest import text_digest
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.data.readers import STDIN, iter_documents
+from papermage_core.data.units import text_digest
 from papermage_core.errors import DataError
 from papermage_core.files import whole_file
-from papermage_core.plugin.spec import DocumentReader
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import Split
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["split"]
 
 
-def split(options: Split, reader: DocumentReader) -> dict[Path, int]:
+def split(options: Split, reader: ReaderChoice) -> dict[Path, int]:
     """Deal the documents out; return how many each file got.
 
     The same documents, shares and seed give the same files. Documents with the same text go to the same file, so that

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from papermage_core.data.alignment import Gold, gold_entities, place_units
+from papermage_core.config.readers import ReaderChoice
+from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
+from papermage_core.data.labelling import Labelling
 from papermage_core.data.readers import iter_documents
+from papermage_core.data.units import Parser
 from papermage_core.document import Document
 from papermage_core.evaluation.spans import overlap
-from papermage_core.plugin.spec import DocumentReader
+from papermage_core.plugin.spec import ContextNeeds, UnitSpan
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import Labelled
@@ -79,7 +82,7 @@ class Stats:
         }
 
 
-def count(options: Labelled, reader: DocumentReader) -> Stats:
+def count(options: Labelled, reader: ReaderChoice) -> Stats:
     """Return the counts over all documents; units, contexts and labels only where their layers are."""
     found = Stats()
     for located in iter_documents(options.data_path, reader=reader):
@@ -96,35 +99,49 @@ def count(options: Labelled, reader: DocumentReader) -> Stats:
 
 
 def _count_units(document: Document, options: Labelled, name: str, found: Stats) -> None:
+    labelling = Labelling(
+        label_field=options.label_field,
+        entity_name=options.entity_name,
+        context_name=options.context_name,
+        label_attribute=options.label_attribute,
+    )
     issues = Issues()
     units = document.get_layer(options.entity_name)
     found.units.append(len(units))
     found.with_boxes += len(units.box_arrays()) > 0
-    if document.has_layer(options.context_name):
-        places = place_units(document, options.entity_name, options.context_name, issues, name)
-        found.context_units += map(len, places.units)
-    gold = gold_entities(document, options.entity_name, options.label_field, issues, name, options.label_attribute)
-    for entity in gold or ():
+    has_contexts = document.has_layer(options.context_name)
+    parsed = Parser(labelling, ContextNeeds(), issues, reads_whole=not has_contexts).parse(document, name)
+    if has_contexts:
+        found.context_units += map(len, parsed.units)
+    if not options.label_field:
+        return
+    labelled = label_document(parsed, document, labelling, issues)
+    if labelled is None:
+        return
+    gold = [entity for of_task in labelled.gold for entity in of_task or ()]
+    for entity in gold:
         _count_label(entity, found.labels.setdefault(entity.label, LabelStats()))
-    for label in _overlapping(gold or ()):
+    for _, label in labelled.unreachable:
+        found.labels.setdefault(label, LabelStats()).entities += 1
+    for label in _overlapping(gold):
         found.labels[label].overlapping += 1
 
 
-def _count_label(entity: Gold, found: LabelStats) -> None:
+def _count_label(entity: UnitSpan, found: LabelStats) -> None:
     found.entities += 1
-    found.units.append(sum(stop - start for start, stop in entity.fragments))
-    found.discontinuous += len(entity.fragments) > 1
+    found.units.append(sum(stop - start for start, stop in entity.segments))
+    found.discontinuous += entity.is_discontinuous
 
 
-def _overlapping(gold: Sequence[Gold]) -> list[str]:
+def _overlapping(gold: Sequence[UnitSpan]) -> list[str]:
     """Return the label of each entity that shares a unit with another."""
-    placed = sorted((entity for entity in gold if entity.fragments), key=lambda entity: entity.fragments[0])
+    placed = sorted(gold)
     touched: set[int] = set()
     for i, one in enumerate(placed):
         for j in range(i + 1, len(placed)):
-            if placed[j].fragments[0][0] >= one.fragments[-1][1]:
+            if placed[j].start >= one.stop:
                 break
-            if overlap(one.span, placed[j].span):
+            if overlap(one, placed[j]):
                 touched |= {i, j}
     return [placed[index].label for index in touched]
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from papermage_core.data.readers import LocatedDocument, iter_documents
+from papermage_core.config.readers import ReaderChoice
+from papermage_core.data.readers import iter_documents
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
-from papermage_core.plugin.spec import DocumentReader
+from papermage_core.plugin.spec import LocatedDocument
+from papermage_core.terminal import printable
 
 if TYPE_CHECKING:
     from papermage_core.cli.data import View
@@ -25,7 +26,7 @@ _Mark = tuple[int, int, str]
 """Start and end, half-open, in characters, and the label."""
 
 
-def view(options: View, reader: DocumentReader) -> str:
+def view(options: View, reader: ReaderChoice) -> str:
     """Return the text of one document, or of one of its contexts, with what the label fields mark.
 
     In colour, a stretch has that of the innermost entity and a legend follows; else entities stand in brackets:
@@ -41,7 +42,7 @@ def view(options: View, reader: DocumentReader) -> str:
         return _bracketed(text, marks, low, high)
     labels = list(dict.fromkeys(label for _, _, label in marks))
     colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(labels)}
-    legend = "  ".join(f"\x1b[{colour}m{_shown(label)}{_RESET}" for label, colour in colours.items())
+    legend = "  ".join(f"\x1b[{colour}m{printable(label)}{_RESET}" for label, colour in colours.items())
     return f"{_coloured(text, marks, low, high, colours)}\n\n{legend}"
 
 
@@ -103,8 +104,8 @@ def _bracketed(text: str, marks: Sequence[_Mark], low: int, high: int) -> str:
     for at, after in zip(cuts, [*cuts[1:], high], strict=True):
         parts += ["]" for start, end, _ in marks if end == at and start < end]
         opening = sorted((mark for mark in marks if max(mark[0], low) == at < mark[1]), key=lambda mark: -mark[1])
-        parts += [f"[{_shown(label)} " for _, _, label in opening]
-        parts.append(_shown(text[at:after]))
+        parts += [f"[{printable(label)} " for _, _, label in opening]
+        parts.append(printable(text[at:after]))
     parts += ["]" for _, end, _ in marks if end > high]
     return "".join(parts)
 
@@ -114,19 +115,10 @@ def _coloured(text: str, marks: Sequence[_Mark], low: int, high: int, colours: d
     parts = []
     for at, after in pairwise(cuts):
         over = [mark for mark in marks if mark[0] <= at and after <= mark[1]]
-        shown = _shown(text[at:after])
+        shown = printable(text[at:after])
         if over:
             inner = min(over, key=lambda mark: mark[1] - mark[0])
             # a colour over a line's end would run to the edge of the terminal
             shown = "\n".join(f"\x1b[{colours[inner[2]]}m{line}{_RESET}" if line else "" for line in shown.split("\n"))
         parts.append(shown)
     return "".join(parts)
-
-
-def _shown(text: str) -> str:
-    """Return the text with control, format and lone surrogate characters as escapes, line ends excepted."""
-    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else _escape(c) for c in text)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")

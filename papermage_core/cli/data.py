@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
-from papermage_core.cli._options import build_reader, options_help, read_options
-from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
+from papermage_core.cli._options import options_help, read_options, reader_choice
+from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say, say_in_colour
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.plugin.spec import DocumentReader, option
+from papermage_core.plugin.spec import option
 
 __all__ = ["main"]
 
@@ -25,7 +28,9 @@ class Source:
     """Options of every command: what is read."""
 
     data_path: tuple[str, ...] = option(help="documents: files, folders, globs, or - for standard input")
-    reader: str = option("jsonl", help="document reader; its options as reader.key=value")
+    reader: str | None = option(
+        None, help="document reader; none: by the ending of each file; its options as reader.key=value"
+    )
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
 
@@ -69,8 +74,12 @@ class Convert(Source):
     """Options of ``convert``."""
 
     output_path: str = option(
-        help="file to write: JSON Lines, .gz compressed, or .parquet; - for standard output; or a last PATH that is new"
+        help="file to write, compressed as its name says; - for standard output; or a last PATH that is new"
     )
+    writer: str | None = option(
+        None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    overwrite: bool = option(False, help="replace what is there already")
 
 
 @attrs.frozen(kw_only=True)
@@ -98,11 +107,26 @@ def _parser() -> argparse.ArgumentParser:
         ("check", Check, _check, "list everything that is wrong or odd, with its place"),
         ("stats", Labelled, _stats, "count documents, units, contexts, labels and lengths"),
         ("split", Split, _split, "deal whole documents out to files, by a seed"),
-        ("convert", Convert, _convert, "write what any reader reads as JSON Lines or Parquet"),
+        ("convert", Convert, _convert, "write what any reader reads as any writer writes it"),
         ("view", View, _view, "show the text of a document with its labels marked"),
     ):
         _add_command(commands, name, options, body, text)
+    _add_cache(commands)
     return parser
+
+
+def _add_cache(commands: Any) -> None:
+    text = "list, or clear, the documents and examples that runs keep for the next"
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "cache", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+    )
+    add_common_flags(parser)
+    for action in parser._actions:
+        if action.dest in ("debug", "quiet"):
+            action.default = argparse.SUPPRESS
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("what", choices=("list", "clear"), help="list shows size, date of last use, and files")
+    parser.set_defaults(body=_cache)
 
 
 def _add_command(
@@ -127,19 +151,16 @@ def _add_command(
     parser.set_defaults(body=body)
 
 
-def _read(cls: type[Options], arguments: argparse.Namespace, **reader_options: Any) -> tuple[Options, DocumentReader]:
-    """Return the options and the reader; a word without ``=`` is a path."""
+def _read(
+    cls: type[Options], arguments: argparse.Namespace
+) -> tuple[Options, ReaderChoice, Callable[[str], dict[str, Any]]]:
+    """Return the options, the readers, and what returns a component's options; a word without ``=`` is a path."""
     paths = [word for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
     if paths:
         overrides.append(f"data_path={','.join(paths)}")
-    options, of_reader = read_options(cls, overrides)
-    from papermage_core.plugin.manager import Plugins
-
-    plugins = Plugins(options.plugins_path)
-    known = {field.name for field in attrs.fields(plugins.config_class("document_reader", options.reader))}
-    given = {key: value for key, value in reader_options.items() if key in known}
-    return options, build_reader(options.reader, given | of_reader, plugins)
+    options, options_of = read_options(cls, overrides)
+    return options, reader_choice(options, options_of), options_of
 
 
 # Commands ------------------------------------------------------------------------------------------------------------
@@ -148,7 +169,7 @@ def _read(cls: type[Options], arguments: argparse.Namespace, **reader_options: A
 def _check(arguments: argparse.Namespace) -> int:
     from papermage_core.cli._data_check import check, describe
 
-    options, reader = _read(Check, arguments, on_error="collect")
+    options, reader, _ = _read(Check, arguments)
     found = check(options, reader)
     say(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if arguments.json else describe(found))
     return DataError.exit_code if found.faults else 0
@@ -157,7 +178,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _stats(arguments: argparse.Namespace) -> None:
     from papermage_core.cli._data_stats import count, describe
 
-    options, reader = _read(Labelled, arguments)
+    options, reader, _ = _read(Labelled, arguments)
     found = count(options, reader)
     say(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if arguments.json else describe(found))
 
@@ -165,7 +186,7 @@ def _stats(arguments: argparse.Namespace) -> None:
 def _split(arguments: argparse.Namespace) -> None:
     from papermage_core.cli._data_split import split
 
-    options, reader = _read(Split, arguments)
+    options, reader, _ = _read(Split, arguments)
     written = split(options, reader)
     if arguments.json:
         say(json.dumps({str(path): documents for path, documents in written.items()}, indent=2, ensure_ascii=False))
@@ -174,22 +195,81 @@ def _split(arguments: argparse.Namespace) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from papermage_core.cli._data_convert import convert, with_output_path
+    from papermage_core.data.converting import convert
+    from papermage_core.plugin.manager import Plugins
 
-    arguments.words = with_output_path(arguments.words)
-    options, reader = _read(Convert, arguments)
-    documents = convert(options, reader)
+    arguments.words = _with_output_path(arguments.words)
+    options, reader, options_of = _read(Convert, arguments)
+    written = convert(
+        options.data_path,
+        options.output_path,
+        reader=reader,
+        writer=options.writer,
+        writer_options=options_of("writer"),
+        plugins=Plugins(options.plugins_path),
+        overwrite=options.overwrite,
+    )
     if options.output_path == "-":
         return
-    written = {"output_path": options.output_path, "documents": documents}
-    say(json.dumps(written, ensure_ascii=False) if arguments.json else f"{options.output_path}: {documents} documents")
+    if arguments.json:
+        say(json.dumps({"output_path": options.output_path, **attrs.asdict(written)}, ensure_ascii=False))
+    else:
+        say(f"{options.output_path}: {written}")
+
+
+def _with_output_path(words: Sequence[str]) -> list[str]:
+    """Return the words with the last of several paths as the output, if none is named and nothing is there yet.
+
+    Raises ConfigError if something is there: it may be meant as an input, and must not be lost.
+    """
+    paths = [word for word in words if "=" not in word]
+    sources = len(paths) + any(word.startswith("data_path=") for word in words)
+    if not paths or sources < 2 or any(word.startswith("output_path=") for word in words):
+        return list(words)
+    last = paths[-1]
+    if os.path.lexists(last):
+        raise ConfigError(
+            f"output_path is missing; to write over {last}, which is there already, type output_path={last} "
+            "overwrite=true"
+        )
+    if glob.has_magic(last) or last == "-":
+        return list(words)
+    return [f"output_path={word}" if word is last else word for word in words]
+
+
+def _cache(arguments: argparse.Namespace) -> None:
+    from papermage_core.config.naming import cache_folder
+    from papermage_core.data.cache import cache_clear, cache_list
+
+    folder = cache_folder()
+    if arguments.what == "clear":
+        freed = cache_clear(folder)
+        say(
+            json.dumps({"folder": str(folder), "freed": freed})
+            if arguments.json
+            else f"{_size(freed)} freed in {folder}"
+        )
+        return
+    entries = cache_list(folder)
+    if arguments.json:
+        say(json.dumps([entry.to_json() for entry in entries], indent=2, ensure_ascii=False))
+        return
+    lines = [
+        f"{entry.kind:9} {_size(entry.size):>9}  {entry.used:%Y-%m-%d %H:%M}  {', '.join(entry.made_of)}"
+        for entry in entries
+    ]
+    say("\n".join([*lines, f"{_size(sum(entry.size for entry in entries))} in {folder}"]))
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
 
 
 def _view(arguments: argparse.Namespace) -> None:
     from papermage_core.cli._data_view import view
 
-    options, reader = _read(View, arguments)
-    say(view(options, reader))
+    options, reader, _ = _read(View, arguments)
+    say_in_colour(view(options, reader))
 
 
 if __name__ == "__main__":

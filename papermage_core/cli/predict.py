@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from papermage_core.cli._options import build_reader, options_help, read_options
+from papermage_core.cli._options import options_help, read_options, reader_choice
 from papermage_core.cli._shell import command_parser, run
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import option
@@ -25,10 +25,10 @@ class Options:
 
     model_name_or_path: str = option(help="the checkpoint folder")
     data_path: tuple[str, ...] = option(("-",), help="documents: files, folders, globs, or - for standard input")
-    output_path: str = option("-", help="file to write, .gz compressed; - for standard output")
+    output_path: str = option("-", help="file to write, compressed as its name says; - for standard output")
     layer_name: str = option("predictions", help="layer to put the entities in")
     layer_per_label: bool = option(False, help="put each label's entities in a layer of its name instead")
-    overwrite: bool = option(False, help="replace layers of these names that documents have already")
+    overwrite: bool = option(False, help="replace the file, and layers of these names, that are there already")
     merge: bool = option(True, help="whole entities; no: one entity for each unit, with its tag")
     min_score: float | None = option(
         None, help="leave out entities scored below; with merge=no every unit stays", ge=0, le=1
@@ -39,7 +39,9 @@ class Options:
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     device: str | None = option(None, help="cpu, cuda, cuda:1; none: the GPU where there is one")
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
-    reader: str = option("jsonl", help="document reader; its options as reader.key=value")
+    reader: str | None = option(
+        None, help="document reader; none: by the ending of each file; its options as reader.key=value"
+    )
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
@@ -53,18 +55,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    options, of_reader = read_options(Options, overrides)
+    options, options_of = read_options(Options, overrides)
     first, every = _shard(options.shard)
+    reader = reader_choice(options, options_of)
+    from papermage_core.checkpoint import read_blueprint
     from papermage_core.plugin.manager import Plugins
-
-    reader = build_reader(options.reader, of_reader, Plugins(options.plugins_path))
-    from papermage_core.prediction.files import Layers, annotate_files
+    from papermage_core.prediction.files import Layers, annotate_files, check_output_path
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
+    check_output_path(
+        options.output_path,
+        options.data_path,
+        options.model_name_or_path,
+        reader=reader,
+        overwrite=options.overwrite,
+    )
     if options.num_threads is not None:
         import torch
 
         torch.set_num_threads(options.num_threads)
+    read_blueprint(options.model_name_or_path, Plugins(options.plugins_path)).encoder.tune_process()
     predictor = EntityClassificationPredictor.from_pretrained(
         options.model_name_or_path,
         options.entity_name,

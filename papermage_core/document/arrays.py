@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from papermage_core.document.box import Box
+
 __all__ = ["BoxArrays", "SpanArrays", "offsets_of"]
 
 
@@ -40,6 +42,13 @@ class BoxArrays:
 
     def __len__(self) -> int:
         return len(self.left)
+
+    def touching(self, box: Box) -> NDArray[np.bool_]:
+        """Return whether each box has a point in common with ``box``, edges included. Shape (boxes,)."""
+        x1, y1, x2, y2 = box.xy_coordinates
+        across = (self.left <= x2) & (self.left + self.width >= x1)
+        down = (self.top <= y2) & (self.top + self.height >= y1)
+        return across & down & (self.page == box.page)  # type: ignore[no-any-return]
 
 
 def offsets_of(entity: NDArray[np.int64], entities: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -17,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from papermage_core.document.cuts import Cuts, cut_layers
 from papermage_core.document.encode import numpy_value
+from papermage_core.document.errors import Repair, document_id
 from papermage_core.document.explain import (
     check_keys_stand_once,
     check_metadata_keys,
@@ -25,9 +27,9 @@ from papermage_core.document.explain import (
     explain_entities,
     kind_of,
     need_key,
+    not_json,
     parse,
 )
-from papermage_core.document.faults import Repair, document_id
 from papermage_core.document.image import Image
 from papermage_core.document.layer import Layer
 from papermage_core.document.names import (
@@ -177,7 +179,7 @@ def decode_dict(doc_json: Mapping[str, Any], *, lenient: bool) -> Decoded:
         if not isinstance(layer, str):
             raise DataError(f"the name of a layer should be a string, got {kind_of(layer)}", document=name, value=layer)
         places[layer] = places_of(_records(layer, layer_json, name))
-        rows[layer] = _plain_rows(layer_json)
+        rows[layer] = _plain_rows(layer, layer_json, name)
     known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName, ImagesFieldName)
     extras = {key: value for key, value in doc_json.items() if key not in known}
     return _assemble(symbols, images, dict(metadata), places, rows.__getitem__, extras, lenient)
@@ -232,7 +234,10 @@ def _unknown_keys(line: bytes, document: str | None) -> tuple[dict[str, Any], li
     """Return the keys of a document that nobody here knows, with relations, and its images."""
     raw = _decode_keys(line)
     known = (SymbolsFieldName, MetadataFieldName, EntitiesFieldName)
-    found = {key: msgspec.json.decode(value) for key, value in raw.items() if key not in known}
+    try:
+        found = {key: msgspec.json.decode(value) for key, value in raw.items() if key not in known}
+    except msgspec.ValidationError as exc:  # a number out of range
+        raise not_json(line, str(exc)) from exc
     images = _images(found.pop(ImagesFieldName, None), document)
     return found, images
 
@@ -255,8 +260,8 @@ def _assemble(
     layers = {}
     repairs = check_metadata_keys(metadata, lenient)
     for name, found in places.items():
-        columns, mended = check_places(name, found, bounds)
-        repairs += mended
+        columns, repaired = check_places(name, found, bounds)
+        repairs += repaired
         layers[name] = Layer._of_columns(columns, rows_of(name))
     return Decoded(symbols, images, metadata, layers, extras, repairs)
 
@@ -264,7 +269,7 @@ def _assemble(
 def _records(layer: str, layer_json: Any, document: str | None) -> list[OpenEntityRecord]:
     try:
         return msgspec.convert(layer_json, list[OpenEntityRecord])
-    except (msgspec.ValidationError, RecursionError):
+    except (msgspec.ValidationError, ValueError, RecursionError):
         pass
     try:
         layer_json = msgspec.to_builtins(layer_json, enc_hook=numpy_value)
@@ -274,10 +279,12 @@ def _records(layer: str, layer_json: Any, document: str | None) -> list[OpenEnti
         raise DataError(f"cannot be read: {exc}", document=document, layer=layer) from exc
 
 
-def _plain_rows(layer_json: list[dict[str, Any]]) -> PlainRows:
+def _plain_rows(layer: str, layer_json: list[dict[str, Any]], document: str | None) -> PlainRows:
     metadata = [dict(entity.get("metadata", ())) for entity in layer_json]
     known = {"spans", "boxes", "metadata"}
     extras = [{k: v for k, v in entity.items() if k not in known} for entity in layer_json]
+    if not all(isinstance(key, str) for key in {*chain.from_iterable(metadata), *chain.from_iterable(extras)}):
+        explain_entities(layer, layer_json, document)
     return PlainRows(metadata, extras if any(extras) else None)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from papermage_core.document.box import Box
+from papermage_core.document.explain import not_finite
 from papermage_core.document.names import (
     EntitiesFieldName,
     ImagesFieldName,
@@ -29,25 +29,35 @@ __all__ = ["document_bytes", "document_dict", "numpy_value"]
 
 def document_dict(doc: Document, layers: list[str] | None, with_images: bool) -> dict[str, Any]:
     """Return the document as a dict for JSON. Raises DataError for metadata nested too deep."""
-    names = list(doc._layers) if layers is None else layers
+    names = doc.layer_names if layers is None else layers
+    entities = {name: [_entity_dict(doc, name, entity) for entity in doc.get_layer(name)] for name in names}
     try:
-        entities = {name: doc.get_layer(name).to_json() for name in names}
         return _outline(doc, doc.metadata.to_json(), entities, with_images)
-    except RecursionError as exc:
-        raise DataError("its metadata is nested too deep to be copied", document=doc.id) from exc
+    except DataError as exc:
+        raise DataError(exc.message, document=doc.id) from exc
+
+
+def _entity_dict(doc: Document, name: str, entity: Entity) -> dict[str, Any]:
+    try:
+        return entity.to_json()
+    except DataError as exc:
+        if exc.layer is not None:
+            raise
+        raise DataError(exc.message, document=doc.id, layer=name, entity=entity.id) from exc
 
 
 def document_bytes(doc: Document, layers: list[str] | None, with_images: bool) -> bytes:
-    """Return the document as one line of JSON. Raises DataError for what JSON does not have."""
-    names = list(doc._layers) if layers is None else layers
+    """Return the document as one line of JSON. Raises DataError for what JSON does not have, with its place."""
+    names = doc.layer_names if layers is None else layers
     entities = {name: _layer_json(doc.get_layer(name)) for name in names}
     outline = _outline(doc, doc.metadata.__dict__, entities, with_images)
     try:
         written = _encode(outline)
-    except UnicodeEncodeError as exc:
-        raise DataError(f"cannot be written: {exc}", document=doc.id, expected="text without surrogates") from exc
-    if b"null" in written:  # what msgspec makes of them
-        _refuse_nan(outline, doc.id)
+    except _UNWRITABLE:
+        _check_parts(outline, doc.id)
+        raise
+    if b"null" in written:  # what msgspec makes of numbers that JSON lacks
+        _check_parts(outline, doc.id)
     return written
 
 
@@ -91,26 +101,26 @@ def _entity_json(entity: Entity) -> Any:
     return {key: value for key, value in msgspec.structs.asdict(written).items() if value} | entity._extras
 
 
-def _refuse_nan(found: Any, document: str | None) -> None:
-    """Raise DataError for a float that is not finite."""
-    if isinstance(found, float):
-        if not math.isfinite(found):
-            raise DataError(
-                f"{found} cannot be written: JSON has no such number",
-                document=document,
-                value=found,
-                expected="a finite number",
-            )
-    elif isinstance(found, dict):
-        for value in found.values():
-            _refuse_nan(value, document)
-    elif isinstance(found, (list, tuple, set, frozenset)):
-        for value in found:
-            _refuse_nan(value, document)
-    elif isinstance(found, (_EntityOut, Box)):
-        _refuse_nan(msgspec.structs.astuple(found), document)
-    elif isinstance(found, (np.generic, np.ndarray)):
-        _refuse_nan(found.tolist(), document)
+def _check_parts(outline: dict[str, Any], document: str | None) -> None:
+    """Raise DataError for the first part of a document that cannot be written."""
+    for layer, entities in outline[EntitiesFieldName].items():
+        for i, entity in enumerate(entities if isinstance(entities, list) else ()):
+            _check_part(entity, document=document, layer=layer, entity=i)
+    _check_part(outline | {EntitiesFieldName: list(outline[EntitiesFieldName])}, document=document)
+
+
+def _check_part(part: Any, **place: Any) -> None:
+    try:
+        _encode(part)
+    except UnicodeEncodeError as exc:
+        raise DataError(f"cannot be written: {exc}", **place, expected="text without surrogates") from exc
+    except RecursionError as exc:
+        raise DataError("is nested too deep to be written", **place, expected="JSON of ordinary depth") from exc
+    except _UNWRITABLE as exc:
+        raise DataError(f"cannot be written: {exc}", **place, expected="what JSON has") from exc
+    if (number := not_finite(part)) is not None:
+        what = f"{number} cannot be written: JSON has no such number"
+        raise DataError(what, **place, value=number, expected="a finite number")
 
 
 def numpy_value(value: Any) -> Any:
@@ -122,5 +132,6 @@ def numpy_value(value: Any) -> Any:
     raise TypeError(f"cannot write a {type(value).__name__} as JSON: {value!r}")
 
 
+_UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _encode = msgspec.json.Encoder(enc_hook=numpy_value).encode
 _decode_pieces = msgspec.json.Decoder(list[msgspec.Raw]).decode

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
-from papermage_core.document.faults import MissingKeyError, Repair, document_id
+from papermage_core.document.characters import has_surrogates
+from papermage_core.document.errors import MissingKeyError, Repair, document_id
+from papermage_core.document.magic import kind_of_file
 from papermage_core.errors import DataError, nearest
 
 if TYPE_CHECKING:
@@ -23,7 +27,10 @@ __all__ = [
     "check_utf8",
     "explain_entities",
     "kind_of",
+    "listed",
     "need_key",
+    "not_finite",
+    "not_json",
     "parse",
 ]
 
@@ -38,7 +45,7 @@ def parse(line: bytes) -> dict[str, Any]:
     except RecursionError as exc:
         raise DataError("is nested too deep", expected="JSON of ordinary depth") from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise DataError(f"is not JSON: {_reason(line, exc)}", expected="JSON") from exc
+        raise not_json(line, str(exc)) from exc
     if not isinstance(found, dict):
         raise DataError(f"expected a document (an object), got {kind_of(found)}", expected="object")
     _refuse_twice_anywhere(line)
@@ -58,8 +65,10 @@ def check_utf8(line: bytes) -> None:
                 block.decode()
         except UnicodeDecodeError as exc:
             at = start + exc.start
+            kind = kind_of_file(line)
+            what = f"0x{line[at]:02x}: {exc.reason}; {_column(line, at)}"
             raise DataError(
-                f"byte {at + 1} is not UTF-8 (0x{line[at]:02x}: {exc.reason}); convert the file to UTF-8",
+                f"is {kind}" if kind else f"byte {at + 1} is not UTF-8 ({what}); convert the file to UTF-8",
                 value=line[at : start + exc.end],
                 expected="UTF-8",
             ) from exc
@@ -81,10 +90,9 @@ def need_key(doc_json: Mapping[str, Any], key: str, document: str | None) -> Any
     """Return the value of a key of a document. Raises DataError, a KeyError too, if it is missing."""
     if key in doc_json:
         return doc_json[key]
-    keys = ", ".join(map(repr, doc_json)) or "none"
-    raise MissingKeyError(
-        f"the document has no `{key}`, only {keys}.{nearest(key, doc_json)}", document=document, expected=f"key {key!r}"
-    )
+    near = nearest(key, filter(lambda other: isinstance(other, str), doc_json))
+    what = f"the document has no `{key}`, only {listed(doc_json)}.{near}"
+    raise MissingKeyError(what, document=document, expected=f"key {key!r}")
 
 
 def check_symbols(symbols: Any, has_images: bool, document: str | None) -> str | None:
@@ -102,10 +110,14 @@ def check_symbols(symbols: Any, has_images: bool, document: str | None) -> str |
 
 def check_metadata_keys(metadata: Mapping[str, Any], lenient: bool) -> list[Repair]:
     """Return the keys of a document's metadata that are no identifiers. Raises DataError for one, when strict."""
+    for key in metadata:
+        if not isinstance(key, str):
+            what = f"a key of `metadata` should be a string, got {kind_of(key)}"
+            raise DataError(what, document=document_id(metadata), value=key, expected="string")
     odd = [key for key in metadata if not key.isidentifier()]
     if odd and not lenient:
         raise DataError(
-            f"metadata key {odd[0]!a} is no identifier",
+            f"metadata key {_short(odd[0])} is no identifier",
             document=document_id(metadata),
             value=odd[0],
             expected="letters, digits and underscores",
@@ -126,8 +138,12 @@ def explain_entities(layer: str, layer_json: Any, document: str | None) -> None:
     for i, entity in enumerate(layer_json):
         if not isinstance(entity, dict):
             refuse(i, "an entity should be an object", entity, "object")
-        if not isinstance(entity.get("metadata", {}), dict):
-            refuse(i, "`metadata` should be an object", entity["metadata"], "object")
+        metadata = entity.get("metadata", {})
+        if not isinstance(metadata, dict):
+            refuse(i, "`metadata` should be an object", metadata, "object")
+        for key in (*entity, *metadata):
+            if not isinstance(key, str) or has_surrogates(key):
+                refuse(i, "a key should be a string without surrogates", key, "string")
         for key, numbers in (("spans", 2), ("boxes", 5)):
             rows = entity.get(key, [])
             if not isinstance(rows, (list, tuple)):
@@ -151,22 +167,96 @@ def kind_of(value: Any) -> str:
     return "null" if value is None else f"{names.get(type(value), type(value).__name__)} {_short(value)}"
 
 
+def listed(names: Iterable[Any]) -> str:
+    """Return the first ten names, shortened, for a message; ``none`` if there is none.
+
+    >>> listed(["tokens", "rows"])
+    "'tokens', 'rows'"
+    """
+    found = list(names)
+    shown = [_short(name) for name in found[:10]] + ["…"] * (len(found) > 10)
+    return ", ".join(shown) or "none"
+
+
 def _short(value: Any) -> str:
-    text = ascii(value) if not isinstance(value, (dict, list)) or len(value) < 20 else f"of {len(value)}"
+    if isinstance(value, (dict, list)) and len(value) >= 20:
+        return f"of {len(value)}"
+    text = _shorten.repr(value).encode("ascii", "backslashreplace").decode()
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _reason(line: bytes, exc: Exception) -> str:
-    head = line.lstrip()[:1]
-    text = str(exc).removeprefix("JSON is malformed: ")
-    if "truncated" in text.lower():
-        return f"it stops in the middle, after {len(line)} bytes"
-    if head == b"{" and re.match(rb"\{\s*'", line.lstrip()):
-        return f"{text}; it looks like a Python literal: keys and strings need double quotes"
-    at = re.search(r"\(byte (\d+)\)", text)
-    near = line[max(0, int(at[1]) - 12) : int(at[1]) + 12] if at else b""
-    hint = "; JSON has no NaN or Infinity" if re.search(rb"NaN|Infinity", near) else ""
-    return f"{text}{hint}"
+_shorten = reprlib.Repr()
+_shorten.maxlist = _shorten.maxdict = 20
+_shorten.maxstring = _shorten.maxother = _shorten.maxlong = 100
+
+
+def not_json(line: bytes, reason: str) -> DataError:
+    """Return the error of a line of UTF-8 that a JSON reader refuses for this reason."""
+    if kind := kind_of_file(line):
+        return DataError(f"is {kind}", expected="JSON")
+    text = line.decode()
+    try:
+        plain = json.loads(text)  # which takes some of what JSON does not have
+    except RecursionError:
+        return DataError("is nested too deep", expected="JSON of ordinary depth")
+    except ValueError as exc:
+        if "truncated" in reason:
+            return DataError(f"is not JSON: it stops in the middle, {_column(line, len(line))}", expected="JSON")
+        reason, at = (exc.msg, exc.pos) if isinstance(exc, json.JSONDecodeError) else (str(exc), 0)
+        reason = (reason[:1].lower() + reason[1:]).removesuffix(" at").removesuffix(" starting")
+        if re.match(r"\s*\{\s*'", text):
+            reason += "; it looks like a Python literal: keys and strings need double quotes"
+        return DataError(f"is not JSON: {reason}, {_column(line, len(text[:at].encode()))}", expected="JSON")
+    infinite = "has a number that is not finite: JSON has no NaN or Infinity"
+    name = (
+        document_id(plain["metadata"]) if isinstance(plain, dict) and isinstance(plain.get("metadata"), dict) else None
+    )
+    for layer, i, key, part in _parts(plain):
+        if not_finite(part) is not None:
+            return DataError(
+                f"`{key}` {infinite}", document=name, layer=layer, entity=i, value=part, expected="numbers"
+            )
+    if surrogate := re.search(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}", text):
+        reason = f"half of a pair of surrogates stands alone, such as {surrogate[0]}"
+    return DataError(f"is not JSON: {reason}", expected="JSON")
+
+
+def not_finite(found: Any) -> float | None:
+    """Return a number somewhere in a value that is infinite or NaN; None if there is none."""
+    todo = [found]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return float(value)
+        if isinstance(value, dict):
+            todo += value.values()
+        elif isinstance(value, (list, tuple, set, frozenset)):
+            todo += value
+        elif isinstance(value, msgspec.Struct):
+            todo += msgspec.structs.astuple(value)
+        elif isinstance(value, (np.generic, np.ndarray)):
+            todo.append(value.tolist())
+    return None
+
+
+def _parts(plain: Any) -> Iterator[tuple[str | None, int | None, str, Any]]:
+    """Yield the parts of a document's JSON: layer and number of an entity, the key, and what stands there."""
+    for key, value in plain.items() if isinstance(plain, dict) else ():
+        if key != "entities" or not isinstance(value, dict):
+            yield None, None, key, value
+            continue
+        for layer, entities in value.items():
+            for i, entity in enumerate(entities if isinstance(entities, list) else ()):
+                for inner, found in entity.items() if isinstance(entity, dict) else ():
+                    yield layer, i, inner, found
+
+
+def _column(line: bytes, at: int) -> str:
+    """Return in words where a byte stands: the column, in characters from 1, and what is before and after it."""
+    above = line.count(b"\n", 0, at)
+    before, after = (part.decode(errors="replace") for part in (line[line.rfind(b"\n", 0, at) + 1 : at], line[at:]))
+    where = f"column {len(before) + 1}" + (f" of its line {above + 1}" if above else "")
+    return f"{where}, near {before[-20:] + after.splitlines()[0][:20] if after else before[-20:]!a}"
 
 
 def _refuse_twice_anywhere(line: bytes) -> None:

@@ -37,9 +37,18 @@ class Layer:
         self._rows: Rows | None = None
         self._name: str | None = None
         self._doc: Document | None = None
-        for i, entity in enumerate(entities):
-            entity.layer = self
-            entity.id = i
+        attached = 0
+        try:
+            for i, entity in enumerate(entities):
+                if not isinstance(entity, Entity):
+                    raise TypeError(f"expected an Entity, got {type(entity).__name__}, as number {i} of a layer")
+                entity.layer = self
+                attached += 1
+                entity.id = i
+        except (AttributeError, TypeError):
+            for entity in entities[:attached]:  # so that they can still be given to a layer without the one at fault
+                entity._layer = entity._id = None
+            raise
 
     @classmethod
     def _of_columns(cls, columns: Columns, rows: Rows) -> Layer:
@@ -144,30 +153,11 @@ class Layer:
 
     def intersect_by_span(self, query: Entity) -> list[Entity]:
         """Return, in order, the entities with a span that shares characters with one of the query's."""
-        _check_query(query)
-        arrays = self.span_arrays()
-        found: set[int] = set()
-        for span in query.spans:
-            hits = (arrays.start < span.end) & (arrays.stop > span.start)
-            found.update(arrays.entity[hits].tolist())
-        return [self[i] for i in sorted(found)]
+        return [self[i] for i in self._places().meeting_spans(query)]
 
     def intersect_by_box(self, query: Entity) -> list[Entity]:
         """Return, in order, the entities with a box that touches one of the query's, edges included."""
-        _check_query(query)
-        arrays = self.box_arrays()
-        found: set[int] = set()
-        for box in query.boxes:
-            x1, y1, x2, y2 = box.xy_coordinates
-            hits = (
-                (arrays.left <= x2)
-                & (arrays.left + arrays.width >= x1)
-                & (arrays.top <= y2)
-                & (arrays.top + arrays.height >= y1)
-                & (arrays.page == box.page)
-            )
-            found.update(arrays.entity[hits].tolist())
-        return [self[i] for i in sorted(found)]
+        return [self[i] for i in self._places().meeting_boxes(query)]
 
     # In a document
 
@@ -234,16 +224,9 @@ class Layer:
         return found  # type: ignore[no-any-return]
 
     def _make_all(self) -> None:
-        columns = self._places()
-        spans = list(map(Span, columns.written.start.tolist(), columns.written.stop.tolist()))
-        b = columns.boxes
-        boxes = list(map(Box, b.left.tolist(), b.top.tolist(), b.width.tolist(), b.height.tolist(), b.page.tolist()))
-        s_at, b_at = columns.span_offsets.tolist(), columns.box_offsets.tolist()
-        for i, entity in enumerate(self._entities):
+        for i, (entity, (spans, boxes)) in enumerate(zip(self._entities, self._places().lists(), strict=True)):
             if entity is None:
-                self._entities[i] = Entity._in_layer(
-                    self, i, spans[s_at[i] : s_at[i + 1]], boxes[b_at[i] : b_at[i + 1]]
-                )
+                self._entities[i] = Entity._in_layer(self, i, spans, boxes)
         self._made = len(self._entities)
 
     def _row(self, i: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -267,11 +250,6 @@ class Layer:
         if self._rows is not None and not self._made and not self._rows.may_mention(key):
             return False
         return any(key in values for values in self._metadata_dicts())
-
-
-def _check_query(query: object) -> None:
-    if not isinstance(query, Entity):
-        raise TypeError(f"expected an Entity as query, got {type(query).__name__}")
 
 
 def _box(boxes: BoxArrays, row: int) -> Box:

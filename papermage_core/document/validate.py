@@ -9,7 +9,7 @@ import numpy as np
 
 from papermage_core.document.arrays import BoxArrays, SpanArrays
 from papermage_core.document.columns import Columns
-from papermage_core.document.faults import BoxError, Repair
+from papermage_core.document.errors import BoxError, Repair
 from papermage_core.document.names import PagesFieldName, TokensFieldName
 from papermage_core.errors import DataError
 
@@ -23,6 +23,8 @@ __all__ = ["Bounds", "check_places", "page_numbers"]
 _EDGE_LENIENT = 0.25
 _EDGE_STRICT = 1e-3
 _MOST_PAGES = 2.0**31
+_EXACT = 2.0**53
+"""Up to here a float holds every whole number, so that a page's end is written back as it was read."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,9 +107,9 @@ def _check_spans(name: str, places: Places, bounds: Bounds) -> tuple[SpanArrays,
     clipped = stop
     repairs = []
     if past.any():
-        mendable = past & (start <= bounds.characters) & (bounds.lenient and name == PagesFieldName)
+        repairable = (start <= bounds.characters) & (stop <= _EXACT) & (bounds.lenient and name == PagesFieldName)
         characters = f"the text has {bounds.characters} characters"
-        refuse(past & ~mendable, f"ends past the text: {characters}", f"end <= {bounds.characters}")
+        refuse(past & ~repairable, f"ends past the text: {characters}", f"end <= {bounds.characters}")
         clipped = np.minimum(stop, bounds.characters)
         repairs = [
             Repair(
@@ -119,8 +121,6 @@ def _check_spans(name: str, places: Places, bounds: Bounds) -> tuple[SpanArrays,
             )
             for row in np.flatnonzero(past)
         ]
-        with np.errstate(invalid="ignore"):
-            stop = np.minimum(stop, 2.0**62)
     begin = start.astype(np.int64)
     written = SpanArrays(begin, stop.astype(np.int64), places.span_entity)
     if not repairs:

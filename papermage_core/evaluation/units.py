@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["UnitScores", "score_units"]
+__all__ = ["UnitScorer", "UnitScores", "score_units"]
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -51,21 +51,37 @@ class UnitScores:
         }
 
 
+class UnitScorer:
+    """Counts the confusion of tags, context by context."""
+
+    def __init__(self, tag_names: Sequence[str]) -> None:
+        self._tag_names = tuple(tag_names)
+        self._confusion = np.zeros((len(tag_names), len(tag_names)), np.int64)
+
+    def add(self, gold: NDArray[Any], predicted: NDArray[Any]) -> None:
+        """Count a context; units whose gold tag is -1 (unknown) are not counted. Shapes (n,).
+
+        Raises ValueError where the two sides differ in length.
+        """
+        if gold.shape != predicted.shape:
+            raise ValueError(f"expected predicted tags of shape {gold.shape}, got {predicted.shape}")
+        known = gold >= 0
+        np.add.at(self._confusion, (gold[known], predicted[known]), 1)
+
+    def scores(self) -> UnitScores:
+        """Return what has been counted."""
+        return UnitScores(tag_names=self._tag_names, confusion=self._confusion)
+
+
 def score_units(
     gold: Sequence[NDArray[Any]], predicted: Sequence[NDArray[Any]], tag_names: Sequence[str]
 ) -> UnitScores:
-    """Return the confusion over contexts of any lengths; units whose gold tag is -1 (unknown) are not counted.
-
-    Raises ValueError where the two sides differ in length.
+    """Return the confusion over contexts of any lengths; see `UnitScorer`.
 
     >>> score_units([np.array([0, 1, -1])], [np.array([0, 0, 1])], ("O", "B-x")).accuracy
     0.5
     """
-    size = len(tag_names)
-    confusion = np.zeros((size, size), np.int64)
+    scorer = UnitScorer(tag_names)
     for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
-        if gold_tags.shape != predicted_tags.shape:
-            raise ValueError(f"expected predicted tags of shape {gold_tags.shape}, got {predicted_tags.shape}")
-        known = gold_tags >= 0
-        np.add.at(confusion, (gold_tags[known], predicted_tags[known]), 1)
-    return UnitScores(tag_names=tuple(tag_names), confusion=confusion)
+        scorer.add(gold_tags, predicted_tags)
+    return scorer.scores()

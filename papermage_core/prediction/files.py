@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import attrs
 
-from papermage_core.data.readers import LocatedDocument, expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, expand_paths, iter_documents
 from papermage_core.document import Document, Entity
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.files import whole_file
-from papermage_core.plugin.spec import DocumentReader
+from papermage_core.files import check_output, open_output
+from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 
-__all__ = ["Layers", "annotate_files"]
+__all__ = ["Layers", "annotate_files", "check_output_path"]
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_NEWS = 10.0
@@ -35,6 +31,7 @@ class Layers:
     per_label: bool = False
     """Each label's entities in a layer of the label's name, in place of one layer for all."""
     overwrite: bool = False
+    """Whether layers of these names, and a file that is there already, are replaced."""
     merge: bool = True
     min_score: float | None = None
 
@@ -69,12 +66,20 @@ def _label(entity: Entity, merge: bool) -> str | None:
     return tag if merge else tag.partition("-")[2] or None
 
 
+def check_output_path(
+    output_path: str, data_path: Sequence[str], *more_inputs: str, reader: AnyReader, overwrite: bool
+) -> None:
+    """Raise as `check_output` does for a path where `annotate_files` must not write."""
+    inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path, *more_inputs]
+    check_output(output_path, inputs=inputs, endings=(".jsonl",), overwrite=overwrite)
+
+
 def annotate_files(
     predictor: EntityClassificationPredictor,
     data_path: Sequence[str],
     output_path: str,
     *,
-    reader: DocumentReader,
+    reader: AnyReader = None,
     layers: Layers,
     first: int = 0,
     every: int = 1,
@@ -82,21 +87,22 @@ def annotate_files(
     """Write every document with its predictions, a JSON line each, in order; return how many.
 
     The file appears when it is whole; what stood there before stays until then. ``first`` and ``every`` choose a share
-    of the documents. Raises DataError for a document that has a layer of the name already, unless told to overwrite.
+    of the documents. Raises DataError for a document that has a layer of the name already, and for a file that is there
+    already, unless told to overwrite, and ConfigError for a place where nothing is written (see `check_output`).
     """
-    _check_output(output_path, data_path, reader)
+    check_output_path(output_path, data_path, reader=reader, overwrite=layers.overwrite)
     layers.check(predictor)
     waiting: deque[Document] = deque()
 
     def documents() -> Iterator[Document]:
-        for located in islice(iter_documents(data_path, reader=reader), first, None, every):
+        for located in iter_documents(data_path, reader=reader, first=first, every=every):
             _check(located, layers, predictor)
             waiting.append(located.document)
             yield located.document
 
     count, start = 0, time.monotonic()
     news = start + _SECONDS_BETWEEN_NEWS
-    with _output(output_path) as file:
+    with open_output(output_path) as file:
         for entities in predictor.predict_many(documents(), merge=layers.merge, min_score=layers.min_score):
             document = waiting.popleft()
             layers.annotate(document, entities, predictor)
@@ -121,25 +127,3 @@ def _check(located: LocatedDocument, layers: Layers, predictor: EntityClassifica
                 path=located.path,
                 line=located.line,
             )
-
-
-def _check_output(output_path: str, data_path: Sequence[str], reader: DocumentReader) -> None:
-    if output_path == "-":
-        return
-    target = Path(output_path).resolve()
-    if target.suffix == ".parquet":
-        raise ConfigError(f"output_path={output_path}: JSON Lines are written; choose a name in .jsonl or .jsonl.gz")
-    suffixes = getattr(reader, "suffixes", (".jsonl", ".jsonl.gz"))
-    if any(path.resolve() == target for path in expand_paths(data_path, suffixes=suffixes)):
-        raise ConfigError(f"output_path={output_path}: this is one of the inputs; choose another place")
-
-
-@contextmanager
-def _output(path: str) -> Iterator[IO[bytes]]:
-    if path == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        yield file

@@ -9,11 +9,13 @@ from papermage_core.testing.head_suite import HeadBatch, ModelHeadSuite, head_ba
 from papermage_core.testing.reader_suite import DocumentReaderSuite
 from papermage_core.testing.scheme_suite import LabelSchemeSuite
 from papermage_core.testing.strategies import configs, contexts, labels, legal_tags, unit_spans, words
+from papermage_core.testing.writer_suite import DocumentWriterSuite, odd_documents
 
 __all__ = [
     "ComponentSuite",
     "ContextEncoderSuite",
     "DocumentReaderSuite",
+    "DocumentWriterSuite",
     "ExtensionSuite",
     "HeadBatch",
     "LabelSchemeSuite",
@@ -28,6 +30,7 @@ __all__ = [
     "legal_tags",
     "make_document",
     "make_documents",
+    "odd_documents",
     "sample_contexts",
     "unit_spans",
     "words",

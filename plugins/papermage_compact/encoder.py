@@ -89,10 +89,9 @@ class CompactEncoder(nn.Module):
 
 
 def _vectors(config: CompactConfig, folder: Path | None) -> Vectors | None:
-    """Return the vectors of a checkpoint, or else those that the options name, or None."""
-    kept = restore_vectors(folder) if folder else None
-    if kept or config.vectors is None:
-        return kept
+    """Return the vectors of a checkpoint, where no others are looked for, or else those that the options name."""
+    if folder is not None or config.vectors is None:
+        return restore_vectors(folder) if folder else None
     return load_vectors(config.vectors, config.vectors_size, config.vectors_rows)
 
 

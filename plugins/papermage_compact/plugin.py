@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 import numpy as np
 
+from papermage_core.errors import ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompactConfig", "papermage_context_encoder"]
 
-papermage_api_version = 1
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +48,11 @@ class CompactConfig(ContextEncoderConfig):
         """0.003, or 0.002 with given vectors: each is the better on development data."""
         return 3e-3 if self.vectors is None else 2e-3
 
+    def check(self, *, stride: int) -> None:
+        """Refuse a stride that no window can keep."""
+        if stride >= self.max_length:
+            raise ConfigError(f"stride={stride}: expected less than encoder.max_length={self.max_length}")
+
     @property
     def needs(self) -> ContextNeeds:
         """Boxes, rows and fonts, unless layout is off."""
@@ -54,12 +60,14 @@ class CompactConfig(ContextEncoderConfig):
             return ContextNeeds()
         return ContextNeeds(boxes=True, groups=("rows",), metadata=("fontname", "font", "size"))
 
-    def settle(self, contexts: Sequence[Context]) -> CompactConfig:
+    def settle(self, contexts: Iterable[Context]) -> CompactConfig:
         """Return the config with ``layout`` decided: on when at least half the units have a box."""
         if self.layout != "auto":
             return self
-        boxed = sum(int((~np.isnan(c.boxes[:, 0])).sum()) for c in contexts if c.boxes is not None)
-        units = sum(map(len, contexts))
+        boxed = units = 0
+        for context in contexts:
+            units += len(context)
+            boxed += 0 if context.boxes is None else int((~np.isnan(context.boxes[:, 0])).sum())
         return attrs.evolve(self, layout="on" if units and 2 * boxed >= units else "off")
 
     def build(self, folder: Path | None = None) -> CompactEncoder:

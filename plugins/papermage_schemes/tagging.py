@@ -149,7 +149,7 @@ class TagScheme(LabelScheme):
         tags = np.zeros(n_units, np.int64)
         reached = 0
         for span in check_spans(spans, n_units, self._label_index):
-            if len(span.fragments) > 1:
+            if span.is_discontinuous:
                 raise ValueError(f"{span}: a discontinuous entity cannot be written as tags; use label_scheme=span")
             if span.start < reached:
                 raise ValueError(f"{span}: overlaps an entity before it; tags cannot say that, use label_scheme=span")
@@ -163,7 +163,7 @@ class TagScheme(LabelScheme):
         width = len(self.prefixes)
         labels = self.labels
         return [
-            UnitSpan(start, stop, labels[(tag - 1) // width])
+            UnitSpan(labels[(tag - 1) // width], ((start, stop),))
             for start, stop, tag in zip(starts.tolist(), stops.tolist(), tags.tolist(), strict=True)
         ]
 

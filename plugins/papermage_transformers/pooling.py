@@ -27,7 +27,7 @@ def _last(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def _mean(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    pieces = pieces.float()
+    pieces = pieces.to(torch.promote_types(pieces.dtype, torch.float32))  # half precision would lose in the sum
     sums = _take(pieces, batch["first"]).index_add(0, batch["rest_units"], _take(pieces, batch["rest"]))
     return (sums / batch["counts"].view(-1, 1)).view(*batch["first"].shape, -1)
 

@@ -232,10 +232,27 @@ def test_convert_writes_documents_as_they_were(tmp_path: Path, run: Run) -> None
 def test_convert_that_meets_a_broken_line_leaves_the_old_file(tmp_path: Path, run: Run) -> None:
     target = tmp_path / "b.jsonl"
     target.write_text("old")
-    code, _, err = run("convert", write(tmp_path / "a.jsonl", document(), "{"), f"output_path={target}")
+    code, _, err = run(
+        "convert", write(tmp_path / "a.jsonl", document(), "{"), f"output_path={target}", "overwrite=true"
+    )
     assert code == 3
     assert "line 2" in err
     assert target.read_text() == "old"
+
+
+def test_convert_replaces_nothing_unasked_and_never_its_input(tmp_path: Path, run: Run) -> None:
+    given, target = write(tmp_path / "a.jsonl", document()), tmp_path / "b.jsonl"
+    target.write_text("old")
+    code, _, err = run("convert", given, f"output_path={target}")
+    assert (code, target.read_text()) == (3, "old")
+    assert "overwrite=true" in err
+    before = given.read_bytes()
+    for other in (given, given.parent):
+        code, _, err = run("convert", other, f"output_path={given}", "overwrite=true")
+        assert (code, given.read_bytes()) == (2, before)
+        assert "inputs" in err
+    assert run("convert", given, f"output_path={target}", "overwrite=true")[0] == 0
+    assert target.read_bytes().count(b"\n") == 1
 
 
 def test_convert_takes_a_last_path_that_is_new_as_the_output(tmp_path: Path, run: Run) -> None:
@@ -252,50 +269,93 @@ def test_convert_writes_parquet_and_reads_it_again(tmp_path: Path, run: Run) -> 
     pytest.importorskip("pyarrow")
     given = write(tmp_path / "a.jsonl", *many(3))
     assert run("convert", given, tmp_path / "b.parquet")[0] == 0
-    assert run("convert", tmp_path / "b.parquet", tmp_path / "c.jsonl", "reader=parquet")[0] == 0
+    assert run("convert", tmp_path / "b.parquet", tmp_path / "c.jsonl")[0] == 0
     assert names(tmp_path / "c.jsonl") == names(given)
-    code, _, err = run("convert", write(given, document(), "{"), f"output_path={tmp_path / 'b.parquet'}")
+    code, _, err = run(
+        "convert", write(given, document(), "{"), f"output_path={tmp_path / 'b.parquet'}", "overwrite=yes"
+    )
     assert (code, "line 2" in err) == (3, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "b.parquet", "c.jsonl"]
-    assert len(json.loads(run("stats", tmp_path / "b.parquet", "reader=parquet", "--json")[1])) > 1
+    assert len(json.loads(run("stats", tmp_path / "b.parquet", "--json")[1])) > 1
 
 
 PLUGIN = """
 import attrs
-from papermage_core.plugin import DocumentReaderConfig, hookimpl
-papermage_names = {{"document_reader": ["lines"]}}
-def {function}(documents, path):
-    import {module}
-    found = list(documents)
-    path.write_text("".join(document.symbols for document in found))
-    return len(found)
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
+papermage_names = {"document_writer": ["lines", "folder"], "document_reader": ["read_only"]}
+class Lines:
+    def __init__(self, end): self.end = end
+    def write(self, documents, target):
+        lost = 0
+        for document in documents:
+            target.write((document.symbols + self.end).encode())
+            lost += len(document.get_layer("tokens"))
+        return {"tokens": lost, "nothing": 0}
+class Folder:
+    def write(self, documents, target):
+        import no_such_module
 @attrs.frozen(kw_only=True)
-class Config(DocumentReaderConfig):
+class LinesConfig(DocumentWriterConfig):
+    suffixes = (".lines",)
+    end: str = option(";", help="after each text")
+    def build(self): return Lines(self.end)
+@attrs.frozen(kw_only=True)
+class FolderConfig(DocumentWriterConfig):
+    suffixes = (".folder",)
+    target = "folder"
+    requirement = "acme[folder]"
+    def build(self): return Folder()
+@attrs.frozen(kw_only=True)
+class ReadOnlyConfig(DocumentReaderConfig):
+    suffixes = (".seen",)
     def build(self): ...
 @hookimpl
-def papermage_document_reader(): return Config
+def papermage_document_writer(name): return LinesConfig if name == "lines" else FolderConfig
+@hookimpl
+def papermage_document_reader(): return ReadOnlyConfig
 """
 
 
 @pytest.mark.parametrize(
-    ("function", "module", "code", "message"),
+    ("target", "code", "message"),
     [
-        ("write_lines", "json", 0, "b.lines: 1 documents"),
-        ("write_lines", "no_such_module", 4, "writing it needs no_such_module; type: pip install no_such_module"),
-        ("lines", "json", 2, "reader=lines reads such files, and nothing writes them"),
+        ("b.lines", 0, "b.lines: 2 documents; the format cannot hold 26 tokens"),
+        ("b.folder", 4, "writing it needs no_such_module; type: pip install 'acme[folder]'"),
+        ("b.seen", 2, "no writer is known for files that end in .seen; reader=read_only only reads them"),
+        (
+            "b.docx",
+            2,
+            "no writer is known for files that end in .docx; known: folder or lines (.lines, .folder), jsonl (.jsonl",
+        ),
+        ("b.parquet.gz", 2, "no writer is known for files that end in .parquet.gz"),
     ],
 )
-def test_convert_asks_the_module_of_a_reader_to_write(
-    tmp_path: Path, run: Run, function: str, module: str, code: int, message: str
+def test_convert_writes_what_the_writer_of_the_ending_writes(
+    tmp_path: Path, run: Run, target: str, code: int, message: str
 ) -> None:
     plugin = tmp_path / "plugin.py"
-    plugin.write_text(PLUGIN.format(function=function, module=module))
-    found, out, err = run(
-        "convert", write(tmp_path / "a.jsonl", document()), tmp_path / "b.lines", f"plugins_path={plugin}"
-    )
+    plugin.write_text(PLUGIN)
+    given = write(tmp_path / "a.jsonl", *many(2))
+    found, out, err = run("convert", given, tmp_path / target, f"plugins_path={plugin}")
     assert found == code
     assert message in out + err
-    assert (tmp_path / "b.lines").exists() == (code == 0)
+    assert (tmp_path / target).exists() == (code == 0)
+    assert len(list(tmp_path.iterdir())) == 2 + (code == 0)
+
+
+def test_convert_takes_a_writer_by_name_and_its_options(tmp_path: Path, run: Run) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(PLUGIN)
+    given, target = write(tmp_path / "a.jsonl", document(text="x" * 60)), tmp_path / "b.jsonl.gz"
+    words = ["writer=lines", "writer.end=.", f"plugins_path={plugin}"]
+    assert run("convert", given, f"output_path={target}", *words)[0] == 0
+    assert gzip.decompress(target.read_bytes()).decode() == "x" * 60 + "."
+    code, _, err = run("convert", given, f"output_path={tmp_path / 'b.gz'}", "writer=parquet")
+    assert code == 2
+    assert "writer=parquet writes nothing compressed" in err
+    code, _, err = run("convert", given, "output_path=-", *words, "writer.ende=x")
+    assert code == 2
+    assert "writer.end" in err
 
 
 # view
@@ -368,3 +428,25 @@ def test_wrong_words_end_in_a_message_and_an_exit_code(
     found, _, err = run(*words)
     assert found == code
     assert message in err
+
+
+def test_the_cache_is_listed_and_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path))
+    entry = tmp_path / "examples" / "key"
+    entry.mkdir(parents=True)
+    (entry / "facts.json").write_text(json.dumps({"made_of": ["a.jsonl"]}))
+    (entry / "records-0.bin").write_bytes(b"x" * 2**20)
+    assert main(["cache", "list", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["kind"], listed["folder"], listed["made_of"]) == ("examples", str(entry), ["a.jsonl"])
+    assert main(["cache", "list"]) == 0
+    first, total = capsys.readouterr().out.splitlines()
+    assert first.split()[:3] == ["examples", "1.0", "MiB"]
+    assert total == f"1.0 MiB in {tmp_path}"
+    assert main(["cache", "clear", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["freed"] == listed["size"]
+    assert not entry.exists()
+    with pytest.raises(SystemExit, match="2"):
+        main(["cache", "burn"])

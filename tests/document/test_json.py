@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+import pickle
 import random
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papermage_core import Document
+from papermage_core import Box, Document, Entity, Metadata, Span
 from papermage_core.document import DocumentFile
 from papermage_core.errors import DataError
 
@@ -117,21 +120,21 @@ def mutated(plain: Any, chance: random.Random) -> Any:
     return plain
 
 
-def broken(text: str, chance: random.Random) -> bytes:
-    """Return bytes of a text with one byte changed, or cut off."""
+def broken(text: str, chance: random.Random, values: Sequence[bytes] = ()) -> bytes:
+    """Return bytes of a text with one byte changed, or cut off, or with one of ``values`` in place of a number."""
     data = bytearray(text.encode())
     at = chance.randrange(len(data))
+    if values and (numbers := list(re.finditer(rb"(?<=[ \[])\d+(?=[],}])", data))):
+        number = chance.choice(numbers)
+        return bytes(data[: number.start()] + chance.choice(values) + data[number.end() :])
     if chance.random() < 0.3:
         return bytes(data[:at])
     data[at] = chance.choice([0, 10, 34, 44, 58, 91, 92, 93, 123, 125, 255, chance.randrange(256)])
     return bytes(data)
 
 
-@settings(max_examples=200, deadline=None)
-@given(documents(), st.integers(0, 2**32))
-def test_what_is_mutated_is_refused_with_a_reason_or_read_as_it_stands(plain: dict[str, Any], seed: int) -> None:
-    chance = random.Random(seed)
-    odd = mutated(plain, chance)
+def check_odd(odd: Any) -> None:
+    """Assert that JSON is refused with one reason, whichever way it comes in, or is read as it stands."""
     for lenient in (True, False):
         refused: list[str] = []
         for source in (json.dumps(odd), odd):
@@ -153,16 +156,62 @@ def test_what_is_mutated_is_refused_with_a_reason_or_read_as_it_stands(plain: di
         assert len(set(refused)) <= 1
 
 
+def check_broken(data: bytes) -> None:
+    """Assert that bytes are refused with a reason, or are other sound JSON, which is read, looked at and written."""
+    for lenient in (True, False):
+        doc, _ = read(data, lenient)
+        if doc is None:
+            continue
+        other = json.loads(data)
+        try:
+            doc.to_json()
+        except DataError as exc:  # what is decoded when it is asked for
+            assert re.search(r"layer '.*', entity \d+: `\w+` has a number that is not finite", str(exc))  # noqa: PT017
+            continue
+        assert doc.symbols == (other["symbols"] or None)
+        assert list(doc.to_json()["entities"]) == list(other["entities"])
+        assert Document.from_bytes(doc.to_bytes()).to_json() == doc.to_json()
+        for name in doc.layer_names:
+            layer = doc.get_layer(name)
+            assert layer.texts() == [entity.text for entity in layer]
+
+
+@settings(max_examples=200, deadline=None)
+@given(documents(), st.integers(0, 2**32))
+def test_what_is_mutated_is_refused_with_a_reason_or_read_as_it_stands(plain: dict[str, Any], seed: int) -> None:
+    check_odd(mutated(plain, random.Random(seed)))
+
+
 @settings(max_examples=200, deadline=None)
 @given(documents(), st.integers(0, 2**32))
 def test_broken_bytes_are_refused_with_a_reason_or_are_other_sound_json(plain: dict[str, Any], seed: int) -> None:
-    data = broken(json.dumps(plain, ensure_ascii=False), random.Random(seed))
-    doc, _ = read(data)
-    if doc is None:
-        return
-    other = json.loads(data)
-    assert doc.symbols == other["symbols"]
-    assert list(doc.to_json()["entities"]) == list(other["entities"])
+    check_broken(broken(json.dumps(plain, ensure_ascii=False), random.Random(seed)))
+
+
+def test_real_documents_mutated_are_refused_with_a_reason_or_read(corpora: Path) -> None:
+    seen = 0
+    for path in [*files_of(corpora), *sorted((corpora / "hostile").glob("*.jsonl"))]:
+        for line in documents_of(path)[:4]:
+            try:
+                plain = json.loads(line)
+                plain["entities"] = {name: layer[:12] for name, layer in plain["entities"].items()}
+                too_long = len(plain["symbols"]) > 20_000
+            except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+                continue  # hostile already
+            if too_long:
+                continue
+            sound = read(json.dumps(plain))[0] is not None
+            for seed in range(5):
+                chance = random.Random(f"{path.name} {seed}")
+                odd = mutated(plain, chance)
+                if sound:  # else there are two things to say of it
+                    check_odd(odd)
+                check_broken(broken(json.dumps(plain, ensure_ascii=False), chance))
+                check_broken(
+                    broken(json.dumps(mutated(odd, chance)), chance, [b"1e999", b"NaN", b'"\\ud800"', b"[" * 5000])
+                )
+                seen += 3
+    assert seen > 500
 
 
 BASE = '{"symbols": "a b c", "metadata": {"doc_id": "d"}, "entities": {"tokens": [%s], "pages": [%s]}}'
@@ -194,9 +243,10 @@ PAGE = '{"spans": [[0, 5]], "boxes": [[0, 0, 1, 1, 0]]}'
         ('{"boxes": [[0, 0, 1, 1, -1]]}', "a page that is no page number"),
         ('{"boxes": [[0, 0, 1, 1, 1e30]]}', "a page that is no page number"),
         ('{"boxes": [[0, 0, -1, 1, 0]]}', "negative width or height"),
-        ('{"boxes": [[0, 0, 1e999, 1, 0]]}', "not JSON: .*Number out of range"),
+        ('{"boxes": [[0, 0, 1e999, 1, 0]]}', "layer 'tokens', entity 0: `boxes` has a number that is not finite"),
+        ('{"spans": [[0, 1]]}, {"spans": [[2, -Infinity]]}', "layer 'tokens', entity 1: `spans` has a number"),
         ('{"boxes": [[0, 0, 612, 792, 0]]}', "not points or pixels"),
-        ('{"boxes": [[0, 0, NaN, 1, 0]]}', "JSON has no NaN"),
+        ('{"boxes": [[0, 0, NaN, 1, 0]]}', "layer 'tokens', entity 0: .* JSON has no NaN"),
         ('{"boxes": [[0, 0, 1, 1]]}', "one of `boxes` should be"),
     ],
 )
@@ -225,7 +275,16 @@ def test_each_fault_is_named_with_its_place(token: str, message: str) -> None:
         ('{"symbols": "a", "symbols": "b", "entities": {}}', "key 'symbols' stands twice"),
         ('{"symbols": "a", "entities": {"x": []}, "entities": {}}', "key 'entities' stands twice"),
         ('{"symbols": "a", "metadata": 1, "entities": {}}', "`metadata` should be an object"),
-        ('{"symbols": "\\ud800", "entities": {}}', "not JSON"),
+        (
+            '{"symbols": "\\ud800", "entities": {}}',
+            r"not JSON: half of a pair of surrogates stands alone",
+        ),
+        ('{"symbols": "é", "entities": [}', r"not JSON: expecting value, column 31, near .*ities\": \[}"),
+        ('{"symbols": "a",\n\n "entities": tru}', r"not JSON: expecting value, column 14 of its line 3, near .*tru}"),
+        ('{"symbols": "a\x00"}', "not JSON: invalid control character, column 15"),
+        ('{"symbols": "a", "metadata": {"a": [NaN]}, "entities": {}}', "`metadata` has a number that is not finite"),
+        ('{"symbols": "a", "odd": [1e999], "entities": {}}', "`odd` has a number that is not finite"),
+        ('{"symbols": "a", "entities": {"x": [', "stops in the middle, column 37, near .*entities"),
         ("{'symbols': 'a'}", "Python literal"),
         ('{"symbols": "a", "entities": {}, "metadata": {"a": ' + "[" * 10**5 + "]" * 10**5 + "}}", "nested too deep"),
         ('{"symbols": "a", "entities": {}} {}', "not JSON"),
@@ -236,10 +295,45 @@ def test_each_fault_of_a_document_is_named(text: str, message: str) -> None:
         Document.from_bytes(text)
 
 
+@pytest.mark.parametrize("key", ["metadata", "odd"])
+def test_a_number_out_of_range_beside_a_place_is_named_when_it_is_asked_for(key: str) -> None:
+    tokens = '{"spans": [[0, 1]]}, {"spans": [[2, 3]], "odd": {"text": -1e999}}'.replace("odd", key)
+    doc = Document.from_bytes(BASE % (tokens, PAGE))
+    for ask in (lambda: doc.tokens[1].metadata, lambda: doc.tokens.texts(), doc.to_json):
+        with pytest.raises(DataError, match=f"document 'd', layer 'tokens', entity 1: `{key}` has a number that"):
+            ask()
+
+
 def test_strings_of_no_utf8_are_named_by_byte_wherever_they_are() -> None:
     data = json.dumps({"symbols": "abc", "entities": {"x": [{"spans": [[0, 1]], "metadata": {"a": "?"}}]}}).encode()
-    with pytest.raises(DataError, match=rf"byte {data.index(b'?') + 1} is not UTF-8"):
-        Document.from_bytes(data.replace(b"?", b"\xff"))
+    at = data.index(b"?")
+    for before, column in ((b"", at + 1), ("éé".encode(), at + 3)):
+        broken = data.replace(b"?", before + b"\xff")
+        byte = at + len(before) + 1
+        with pytest.raises(DataError, match=rf"byte {byte} is not UTF-8 \(0xff: .*; column {column}, near"):
+            Document.from_bytes(broken)
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "a PNG image"),
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG image"),
+        (b"%PDF-1.7\n%\xe2\xe3", "a PDF"),
+        (gzip.compress(b'{"symbols": "a"}'), "gzip data: give the file a name that ends in .gz"),
+        (b"PK\x03\x04\x14\x00", "a ZIP archive"),
+        (b"PAR1\x15\x04\x15", "a Parquet file"),
+        (pickle.dumps({"symbols": "a"}), "a Python pickle"),
+        ('{"symbols": "a"}'.encode("utf-16"), "UTF-16 text: convert it to UTF-8"),
+        (b'<?xml version="1.0"?>\n<TEI>', "XML or HTML"),
+    ],
+)
+def test_a_file_of_another_kind_is_recognised_by_its_first_bytes(head: bytes, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"^is {kind}"):
+        Document.from_bytes(head)
+    (tmp_path / "odd.jsonl").write_bytes(head)
+    with pytest.raises(DataError, match=f"odd.jsonl, line 1: is {kind}"):
+        DocumentFile(tmp_path / "odd.jsonl")[0]
 
 
 def test_reading_strictly_refuses_what_reading_leniently_lists() -> None:
@@ -251,6 +345,10 @@ def test_reading_strictly_refuses_what_reading_leniently_lists() -> None:
     assert doc.pages[0].to_json() == {"spans": [[0, 9]]}  # written back as it was read
     with pytest.raises(DataError, match="ends past the text"):
         Document.from_bytes(late.replace("[2, 2]", "[2, 3]"), lenient=False)
+    exact, inexact = (late.replace("[0, 9]", f"[0, {end}]") for end in (2**53 - 1, 2**53 + 2))
+    assert Document.from_bytes(exact).pages[0].to_json() == {"spans": [[0, 2**53 - 1]]}
+    with pytest.raises(DataError, match=r"layer 'pages', entity 0: .* ends past the text"):  # not to be written as read
+        Document.from_bytes(inexact)
     with pytest.raises(DataError, match="is empty"):
         Document.from_bytes(BASE % ('{"spans": [[2, 2]]}', PAGE), lenient=False)
     odd_key = BASE.replace('"doc_id"', '"doc id"') % ("", PAGE)
@@ -282,7 +380,8 @@ def documents_of(path: Path) -> list[bytes]:
 
 
 def files_of(corpora: Path) -> list[Path]:
-    return [p for p in sorted(corpora.glob("*/*.json*")) if p.parent.name != "hostile" and "train" not in p.name] + [
+    others = ("hostile", "formats")  # broken documents; files of other formats
+    return [p for p in sorted(corpora.glob("*/*.json*")) if p.parent.name not in others and "train" not in p.name] + [
         corpora / "papermage_docs" / "predictor_training_docs.jsonl",
         corpora / "papermage_docs" / "predictor_training_docs_tiny.jsonl",
     ]
@@ -350,6 +449,102 @@ def test_what_python_holds_and_json_does_not_is_taken_or_named() -> None:
     with pytest.raises(DataError, match="nested too deep"):
         deep.to_json()
     assert json.loads(deep.to_bytes())["metadata"]
+
+
+def nested(levels: int) -> dict[str, Any]:
+    outer: dict[str, Any] = {}
+    inner = outer
+    for _ in range(levels):
+        inner["a"] = {}
+        inner = inner["a"]
+    return outer
+
+
+def in_itself() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    found["a"] = [found]
+    return found
+
+
+UNWRITABLE = [
+    pytest.param({"a": "\ud800"}, "surrogates", id="surrogate"),
+    pytest.param({"a": {"\udfff": 1}}, "surrogates", id="surrogate-in-a-nested-key"),
+    pytest.param(nested(20_000), "nested too deep", id="deep"),
+    pytest.param(in_itself(), "nested too deep", id="in-itself"),
+    pytest.param({"a": object()}, "cannot write a object as JSON", id="object"),
+    pytest.param({"a": [1j]}, "cannot write a complex as JSON", id="complex"),
+    pytest.param({"a": {(1, 2): 3}}, "cannot write a tuple as JSON", id="tuple-as-key"),
+    pytest.param({"a": {None: 3}}, "cannot write a NoneType as JSON", id="none-as-key"),
+    pytest.param({"a": [float("inf")]}, "inf cannot be written: JSON has no such number", id="infinity"),
+    pytest.param({"a": np.float64("nan")}, "nan cannot be written: JSON has no such number", id="nan"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), UNWRITABLE)
+def test_what_json_does_not_have_is_refused_with_its_place_when_it_is_written(
+    values: dict[str, Any], message: str
+) -> None:
+    metadata = Metadata()
+    metadata.a = values["a"]
+    entities = [Entity(spans=[Span(0, 1)], metadata=Metadata(a=None)), Entity(spans=[Span(1, 2)], metadata=metadata)]
+    odd = Document("ab", metadata=Metadata(doc_id="d"))
+    odd.annotate_layer("letters", entities)
+    with pytest.raises(DataError, match=f"document 'd', layer 'letters', entity 1: .*{message}"):
+        odd.to_bytes()
+    for of_document in ("metadata", "extras"):
+        whole = Document("ab", metadata=metadata if of_document == "metadata" else None)
+        if of_document == "extras":
+            whole.extras["odd"] = values
+        with pytest.raises(DataError, match=message):
+            whole.to_bytes()
+
+
+def test_metadata_nested_too_deep_to_be_copied_is_a_data_error_on_every_way_out() -> None:
+    metadata = Metadata(a=nested(20_000))
+    entity = Entity(spans=[Span(0, 1)], metadata=metadata)
+    doc = Document("a", metadata=Metadata(doc_id="d"))
+    doc.annotate_layer("letters", [entity])
+    for write in (metadata.to_json, entity.to_json, doc.get_layer("letters").to_json, lambda: copy.deepcopy(metadata)):
+        with pytest.raises(DataError, match="nested too deep to be copied"):
+            write()
+    with pytest.raises(DataError, match="document 'd', layer 'letters', entity 0: its metadata is nested too deep"):
+        doc.to_json()
+    with pytest.raises(DataError, match="document 'd': its metadata is nested too deep"):
+        Document("a", metadata=Metadata(doc_id="d", a=nested(20_000))).to_json()
+    assert len(repr(metadata)) < 10_000
+
+
+@pytest.mark.parametrize("key", [5, None, b"a", ("a",), "\ud800", "a b", ""])
+def test_a_key_that_metadata_cannot_have_is_a_data_error_on_every_way_in(key: Any) -> None:
+    entity = {"spans": [[0, 1]], "metadata": {key: 1}}
+    ways = [
+        lambda: Metadata().set(key, 1),
+        lambda: Metadata().__setitem__(key, 1),
+        lambda: Metadata.from_json({key: 1}),
+        lambda: Entity.from_json(entity),
+    ]
+    if key not in ("a b", ""):
+        ways.append(lambda: Document.from_json({"symbols": "a", "entities": {"x": [entity]}}))
+    if not isinstance(key, str):
+        ways.append(lambda: Document.from_json({"symbols": "a", "metadata": {key: 1}, "entities": {}}))
+    for way in ways:
+        with pytest.raises(DataError) as caught:
+            way()
+        str(caught.value).encode()
+        assert re.search("None|null" if key is None else re.escape(repr(key)), str(caught.value))
+    with pytest.raises(DataError, match="metadata should be a dict, got list"):
+        Metadata.from_json([1])  # type: ignore[arg-type]
+    assert Metadata(**{"self": 1, "key": 2}).to_json() == {"self": 1, "key": 2}
+
+
+def test_a_box_without_end_is_named_when_it_is_read_and_when_it_is_written() -> None:
+    endless = Document("a b")
+    boxes = [[Box(0, 0, 1, 1, 0)], [Box(0, 0, float("inf"), 1, 0)]]
+    endless.annotate_layer("tokens", [Entity(spans=[Span(i, i + 1)], boxes=box) for i, box in enumerate(boxes)])
+    with pytest.raises(DataError, match=r"layer 'tokens', entity 1: inf cannot be written"):
+        endless.to_bytes()
+    with pytest.raises(DataError, match=r"layer 'tokens', entity 1: box .*not finite"):
+        Document.from_json(endless.to_json())
 
 
 def test_a_page_of_no_number_is_refused_where_pages_or_nothing_says_which_there_are() -> None:

@@ -166,17 +166,17 @@ def test_the_best_paths_are_the_best_of_all(case: Case) -> None:
 @given(cases)
 @few
 def test_entities_have_the_probability_that_exactly_they_occur(case: Case) -> None:
-    for row, decoded in enumerate(ChainTagger(case.scheme)(case.emissions, case.mask, case.scores)):
+    for row, output in enumerate(ChainTagger(case.scheme)(case.emissions, case.mask, case.scores)):
         _, probabilities = case.distribution(row)
-        assert decoded.spans == case.scheme.decode(decoded.tags)
-        for unit, (tag, score) in enumerate(zip(decoded.tags, decoded.scores, strict=True)):
+        assert output.spans == case.scheme.decode(output.tags)
+        for unit, (tag, score) in enumerate(zip(output.tags, output.scores, strict=True)):
             assert score == pytest.approx(sum(p for path, p in probabilities.items() if path[unit] == tag), abs=1e-5)
         held = {path: case.scheme.decode(np.array(path)) for path in probabilities}
-        for span in decoded.spans:
+        for span in output.spans:
             expected = sum(p for path, p in probabilities.items() if span in held[path])
             assert span.score == pytest.approx(expected, abs=1e-5)
             if not isinstance(case.scheme, Iob1Scheme):  # where an entity can be spelt in two ways
-                assert span.score <= decoded.scores[span.start : span.stop].min() + 1e-6
+                assert span.score <= output.scores[span.start : span.stop].min() + 1e-6
 
 
 def assert_same(found: ForwardBackward, expected: ForwardBackward) -> None:
@@ -291,8 +291,8 @@ def test_a_context_without_units_costs_nothing_and_holds_nothing() -> None:
     )
     both = negative_log_likelihood(case.emissions, case.mask, torch.zeros(2, 3, dtype=torch.int64), case.scores)
     assert both.item() == pytest.approx(alone.item())
-    decoded = ChainTagger(SCHEMES[0])(case.emissions, case.mask, case.scores)[1]
-    assert (decoded.spans, len(decoded.tags), len(decoded.scores)) == ([], 0, 0)
+    output = ChainTagger(SCHEMES[0])(case.emissions, case.mask, case.scores)[1]
+    assert (output.spans, len(output.tags), len(output.scores)) == ([], 0, 0)
 
 
 def test_focal_weights_scale_the_gradient_of_units_that_are_right_already() -> None:

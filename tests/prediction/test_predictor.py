@@ -117,8 +117,8 @@ def test_a_document_without_units_gives_nothing(predictor: Predictor) -> None:
 
 
 def test_a_missing_layer_is_named(predictor: Predictor, documents: list[Document]) -> None:
-    documents[0].remove_layer("pages")
-    with pytest.raises(DataError, match=r"doc-9000.*no layer 'pages'"):
+    documents[0].remove_layer("tokens")
+    with pytest.raises(DataError, match=r"doc-9000.*no layer 'tokens'"):
         predictor.predict(documents[0])
 
 
@@ -137,8 +137,19 @@ def test_what_is_no_checkpoint_is_told_so(tmp_path: Path, checkpoint: Path) -> N
         Predictor.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"has no papermage\.json"):
         Predictor.from_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="is a run's folder; its checkpoint is"):
-        Predictor.from_pretrained(checkpoint.parent)
+
+
+def test_the_folder_of_a_run_stands_for_its_checkpoint(
+    checkpoint: Path, predictor: Predictor, documents: list[Document], val_file: Path, tmp_path: Path
+) -> None:
+    from papermage_core.cli import evaluate, predict
+
+    run = checkpoint.parent
+    found = Predictor.from_pretrained(run).predict(documents[0])
+    assert [e.spans for e in found] == [e.spans for e in predictor.predict(documents[0])]
+    out = tmp_path / "out.jsonl"
+    assert predict.main([f"model_name_or_path={run}", f"data_path={tmp_path / 'new.jsonl'}", f"output_path={out}"]) == 0
+    assert evaluate.main([f"model_name_or_path={run}", f"data_path={val_file}"]) == 0
 
 
 def copied(checkpoint: Path, tmp_path: Path) -> Path:
@@ -195,7 +206,7 @@ def test_files_are_annotated_whole_or_not_at_all(
     before = target.read_bytes()
     with source.open("a") as file:
         file.write("{broken\n")
-    assert main([*common, "layer_name=found"]) == 3
+    assert main([*common, "layer_name=found", "overwrite=yes"]) == 3
     assert "line 7" in capfd.readouterr().err
     assert target.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["new.jsonl", "out.jsonl"]
@@ -262,6 +273,59 @@ def test_an_input_is_never_written_over(
         assert main([f"model_name_or_path={checkpoint}", f"data_path={place}", f"output_path={source}"]) == 2
         assert "this is one of the inputs" in capfd.readouterr().err
     assert source.read_bytes() == before
+
+
+def test_a_file_that_is_there_is_replaced_only_if_told(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capfd: pytest.CaptureFixture[str], val_file: Path
+) -> None:
+    from papermage_core.cli import evaluate, predict
+
+    mine = tmp_path / "mine.jsonl"
+    for main, path, option in ((predict.main, tmp_path, "output_path"), (evaluate.main, val_file, "errors_path")):
+        mine.write_text("mine")
+        arguments = [
+            f"model_name_or_path={checkpoint}",
+            f"data_path={path / 'new.jsonl' if option[0] == 'o' else path}",
+        ]
+        assert main([*arguments, f"{option}={mine}"]) == 3
+        assert f"there is {mine} already: choose another {option}, or type overwrite=true" in capfd.readouterr().err
+        assert mine.read_text() == "mine"
+        assert main([*arguments, f"{option}={mine}", "overwrite=true"]) == 0
+        assert mine.read_text() != "mine"
+
+
+@pytest.mark.parametrize("name", ["new.csv", ".", "run.jsonl/a", "{checkpoint}/new.jsonl", "{checkpoint}/README.md"])
+def test_no_command_writes_where_it_must_not(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    from papermage_core.cli import evaluate, predict
+
+    (tmp_path / "run.jsonl").touch()
+    before = sorted((path, path.stat().st_mtime_ns) for path in checkpoint.rglob("*"))
+    path = tmp_path / name.format(checkpoint=checkpoint)
+    arguments = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}", "overwrite=true"]
+    for main, option in ((predict.main, "output_path"), (evaluate.main, "errors_path")):
+        assert main([*arguments, f"{option}={path}"]) == 2
+        assert f"{option}={path}: " in capfd.readouterr().err
+    assert sorted((path, path.stat().st_mtime_ns) for path in checkpoint.rglob("*")) == before
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".bz2", ".xz", ".zst"])
+def test_predictions_are_compressed_as_the_name_says_and_can_be_read_again(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], ending: str
+) -> None:
+    from papermage_core.cli.predict import main
+    from papermage_core.files import open_bytes
+
+    if ending == ".zst":
+        pytest.importorskip("zstandard")
+    target = tmp_path / f"out.jsonl{ending}"
+    arguments = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}", f"output_path={target}"]
+    assert main(arguments) == 0
+    with open_bytes(target) as file:
+        assert [Document.from_bytes(line).symbols for line in file] == [doc.symbols for doc in documents]
+    if ending:
+        assert target.read_bytes()[:1] != b"{"
 
 
 @pytest.mark.parametrize("name", ["tokens", "pages", "symbols", ""])

@@ -62,7 +62,7 @@ def test_a_table_that_a_subclass_changes_counts(kind: type[TagScheme]) -> None:
 def test_ten_thousand_labels_need_no_table_of_all_pairs(kind: type[TagScheme]) -> None:
     scheme = kind(MANY)
     places = [(1, 4, "label 7"), (4, 5, "label 9999"), (6, 8, "label 0")]
-    spans = [UnitSpan(start, stop, label) for start, stop, label in places]
+    spans = [UnitSpan.of(label, start, stop) for start, stop, label in places]
     tags = scheme.encode(spans, 9)
     assert scheme.decode(tags) == spans
     assert scheme.allows(tags)

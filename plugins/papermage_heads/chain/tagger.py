@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from papermage_core.plugin import Decoded, LabelScheme, UnitSpan
+from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
 from papermage_heads.chain.entities import EntityRules, entity_probabilities
 from papermage_heads.chain.forward_backward import forward_backward
 from papermage_heads.chain.legal import LegalChain
@@ -28,7 +28,7 @@ class ChainTagger:
         self.legal = LegalChain.of(scheme)
         self.rules = EntityRules.of(scheme, self.legal)
 
-    def __call__(self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain) -> list[Decoded]:
+    def __call__(self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain) -> list[HeadOutput]:
         """Return what is said of each of B contexts, for emissions (B, U, K) and a mask (B, U), padding at the end.
 
         Runs on the CPU, whatever the device: a step of the loop costs less there than a launch elsewhere, and one copy
@@ -40,9 +40,9 @@ class ChainTagger:
             scores = scores.detach(torch.float64, torch.device("cpu"))
         size = max(1, _BLOCK // emissions[0].numel())
         blocks = zip(torch.split(emissions.detach(), size), torch.split(mask.cpu(), size), strict=True)
-        return [decoded for block in blocks for decoded in self._decode(*block, scores)]
+        return [output for block in blocks for output in self._decode(*block, scores)]
 
-    def _decode(self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain) -> list[Decoded]:
+    def _decode(self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain) -> list[HeadOutput]:
         emissions = emissions.to("cpu", torch.float64).contiguous()
         x, lengths = emissions.numpy(), mask.sum(1).numpy()
         result = forward_backward(emissions, mask, scores, log_beta=True)
@@ -57,12 +57,12 @@ class ChainTagger:
         for context, start, stop, label, score in zip(
             *(array.tolist() for array in (contexts, starts, stops, labels, entity_scores)), strict=True
         ):
-            spans[context].append(UnitSpan(start, stop, names[label], (), score))
+            spans[context].append(UnitSpan(names[label], ((start, stop),), score))
         tag_names = self.scheme.tags
         return [
-            Decoded(found, row[:n], score[:n], tag_names)
+            HeadOutput(found, row[:n], score[:n], tag_names)
             for found, row, score, n in zip(spans, tags, sure, lengths.tolist(), strict=True)
         ]
 
-    def _empty(self) -> Decoded:
-        return Decoded([], np.zeros(0, np.int64), np.zeros(0, np.float32), self.scheme.tags)
+    def _empty(self) -> HeadOutput:
+        return HeadOutput([], np.zeros(0, np.int64), np.zeros(0, np.float32), self.scheme.tags)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from papermage_core.plugin import Decoded, LabelScheme, UnitSpan
+from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
 from papermage_heads.chain.forward_backward import forward_backward
 from papermage_heads.chain.loss import negative_log_likelihood
 from papermage_heads.chain.scores import ChainScores
@@ -65,7 +65,7 @@ class CrfHead(nn.Module):
             emissions = emissions - self.log_weights
         return negative_log_likelihood(emissions, mask, targets, self.chain, focal_gamma=self.focal_gamma)
 
-    def decode(self, vectors: Tensor, mask: Tensor) -> list[Decoded]:
+    def decode(self, vectors: Tensor, mask: Tensor) -> list[HeadOutput]:
         """Return the best legal sequence of each context, with marginals."""
         return self.tagger(self.score(vectors, mask), mask, self.chain)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from papermage_core.plugin import Decoded, LabelScheme
+from papermage_core.plugin import HeadOutput, LabelScheme
 from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
@@ -69,7 +69,7 @@ class LinearHead(nn.Module):
             losses = losses * (1.0 - right).clamp_min(0.0) ** self.focal_gamma
         return losses.sum()
 
-    def decode(self, vectors: Tensor, mask: Tensor) -> list[Decoded]:
+    def decode(self, vectors: Tensor, mask: Tensor) -> list[HeadOutput]:
         """Return the best sequence of each context."""
         scores = self.score(vectors, mask)
         if self.tagger is not None:
@@ -79,6 +79,6 @@ class LinearHead(nn.Module):
         sure, tags = top.values.cpu().numpy(), top.indices.cpu().numpy()
         lengths = mask.sum(1).tolist()
         return [
-            Decoded.from_tags(row[:n].astype(np.int64), score[:n], self.scheme)
+            HeadOutput.from_tags(row[:n].astype(np.int64), score[:n], self.scheme)
             for row, score, n in zip(tags, sure, lengths, strict=True)
         ]

@@ -69,7 +69,7 @@ class SpanScorer(nn.Module):
         return dropped
 
     def blocks(self, n_units: int) -> list[tuple[int, int]]:
-        """Return the stretches of N units whose spans are scored at once."""
+        """Return the blocks of N units whose spans are scored at once."""
         size = max(1, _BLOCK // (self.max_length * self.output.in_features))
         return [(start, min(start + size, n_units)) for start in range(0, n_units, size)]
 
