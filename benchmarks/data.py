@@ -1,6 +1,6 @@
 """From files to examples: speed, memory, and how soon a second run takes its first step.
 
-Needs ``PAPERMAGE_CORPORA`` with ``docbank_full``; its documents are repeated, each with an id and a first word of its own.
+Needs ``PAPERMAGE_CORPORA`` with ``docbank_full``; its documents are repeated, each with its own id and first word.
 Every figure is of a fresh process, memory the most that is resident in it or in one of its children.
 ``PAPERMAGE_BENCH_DOCUMENTS=500,10000`` says how many documents are compared. ``PAPERMAGE_BENCH_BEFORE`` may name a
 checkout of an older version, of commit fd00960 or before, whose single pass (reading, labelling, windows, and keeping
@@ -46,7 +46,8 @@ import json, resource, sys
 from papermage_core.training.evaluate import evaluate_checkpoint
 from pathlib import Path
 found = evaluate_checkpoint(Path(sys.argv[2]), [Path(sys.argv[1])])
-print(json.dumps({"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "f1": found.evaluation.scores.f1}))
+most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"memory": most / 1024, "f1": found.evaluation.scores.f1}))
 """
 _MAKE = """
 import json, sys, time
