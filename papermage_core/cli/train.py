@@ -22,7 +22,7 @@ _PROG = "papermage-train"
 _SPLITS = {
     "test": "the test data",
     "val": "the validation data (by which the best epoch was chosen)",
-    "train": "the training data (which flatters)",
+    "train": "the training data (so the scores are optimistic)",
     "eval": "the data",
 }
 _EXAMPLES = """\

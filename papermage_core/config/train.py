@@ -84,7 +84,7 @@ class EntityClassificationTrainConfig:
         "longest", help="gold entities that overlap: keep the longest, the first, or train each label field apart"
     )
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
-    seed: int = option(470, help="of all randomness", ge=0, le=2**32 - 1)
+    seed: int = option(470, help="random seed", ge=0, le=2**32 - 1)
     resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
     overwrite: bool = option(False, help="replace the run that is in default_root_dir already")
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
@@ -95,8 +95,8 @@ class EntityClassificationTrainConfig:
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
     offline: bool = option(False, help="use no network")
     wandb: bool = option(False, help="log to Weights & Biases")
-    notes: str = option("", help="a word on the run, part of its folder's name")
-    data_notes: str = option("", help="a word on the data, part of the folder's name")
+    notes: str = option("", help="notes on the run, part of its folder's name")
+    data_notes: str = option("", help="notes on the data, part of the folder's name")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 

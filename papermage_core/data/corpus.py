@@ -279,7 +279,7 @@ def read_corpus(
     folder for those that need not be kept and do not fit in memory. Raises DataError, with path and line, for a
     document that cannot be read, and for one that lacks a layer that every document must have.
     """
-    given = {"source": source, "labelling": labelling, "needs": needs}
+    given: dict[str, Any] = {"source": source, "labelling": labelling, "needs": needs}
     found = open_folder(target, [*_COLUMNS, *_GOLD, "label_counts", "index"]) if target is not None else None
     if found is not None:
         assert target is not None
@@ -376,6 +376,7 @@ def _opened(
 def _corpus(
     records: Sequence[ParsedDocument], arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], **given: Any
 ) -> Corpus:
+    columns: dict[str, Any] = {name: arrays[name] for name in _COLUMNS}
     return Corpus(
         records=records,
         row=np.arange(len(records)),
@@ -383,6 +384,6 @@ def _corpus(
         label_keys=[(task, label, reached) for task, label, reached in facts["label_keys"]],
         label_counts=arrays["label_counts"],
         issues=Issues.from_json(facts["issues"]),
-        **{name: arrays[name] for name in _COLUMNS},
+        **columns,
         **given,
     )

@@ -346,10 +346,15 @@ class ExamplePacker:
     def unpack(self, content: bytes) -> Example:
         """Return the example that ``pack`` packed; its features are read-only."""
         place, packed, owner, targets = msgspec.msgpack.decode(content)
+        document, context, first, start, stop = place
         return Example(
-            *place,
+            document,
+            context,
+            first,
+            start,
+            stop,
             windows=tuple(Window(start, stop, self._features(values), cost) for start, stop, cost, values in packed),
-            owner=np.zeros(place[4] - place[3], np.int64) if owner is None else unpack_integers(owner),
+            owner=np.zeros(stop - start, np.int64) if owner is None else unpack_integers(owner),
             targets=tuple(map(_unpack_target, targets)),
         )
 

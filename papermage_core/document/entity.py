@@ -278,14 +278,21 @@ class Entity:
         return self.start < other.start
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
-        state = {name: getattr(self, name) for name in self.__slots__ if name != "__weakref__"}
-        if self._layer is not None:
-            state["_found_in"] = None
-        elif (doc := self._doc) is not None:
-            text = doc.symbols or ""
+        found_in = None if self._layer is not None else self._found_in
+        if found_in is not None and not isinstance(found_in, _Texts):
+            text = found_in.symbols or ""
             of_spans = {(span.start, span.end): text[span.start : span.end] for span in self.spans}
-            state["_found_in"] = _Texts(of_spans, self.symbols_from_boxes if text and not self.spans else [])
-        return None, state
+            found_in = _Texts(of_spans, self.symbols_from_boxes if text and not self.spans else [])
+        return None, {
+            "spans": self.spans,
+            "boxes": self.boxes,
+            "_metadata": self._metadata,
+            "_images": self._images,
+            "_extras": self._extras,
+            "_id": self._id,
+            "_layer": self._layer,
+            "_found_in": found_in,
+        }
 
     @property
     def _doc(self) -> Document | None:

@@ -9,9 +9,8 @@ from typing import IO, ClassVar
 import attrs
 
 from papermage_core.document import Document
-from papermage_core.document.json.magic import kind_of_file
 from papermage_core.errors import DataError
-from papermage_core.files import Lines, open_bytes
+from papermage_core.files import Lines, kind_of_file, open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.records import read_records
 

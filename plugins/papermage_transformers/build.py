@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import transformers
 from torch import nn
-from torch.overrides import TorchFunctionMode
 from transformers import CONFIG_MAPPING, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
@@ -22,8 +21,9 @@ from papermage_core.plugin import Context
 from papermage_transformers.batch import Collator
 from papermage_transformers.cpu import choose_precision, has_accelerator, prepare
 from papermage_transformers.encoder import TransformerEncoder, model_inputs
-from papermage_transformers.folder import CONFIG, TOKENIZER, Limits, ModelFolder
+from papermage_transformers.folder import CONFIG, TOKENIZER, TOKENIZER_CONFIG, ModelFolder
 from papermage_transformers.layout import LAYOUT_MODELS, BoxStyle
+from papermage_transformers.size import check_size
 from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import add_lora, freeze, freeze_unreached
 from papermage_transformers.windows import WindowMaker
@@ -130,45 +130,13 @@ def _auto_class(config: PretrainedConfig) -> Any:
     return AutoModelForTextEncoding if type(config) in AutoModelForTextEncoding._model_mapping else AutoModel
 
 
-class _Counted(TorchFunctionMode):
-    """Stops the making of a model that has too many parts, or one that is too large."""
-
-    def __init__(self, limits: Limits) -> None:
-        super().__init__()
-        self._limits = limits
-        self._left = 40 * limits.tensors  # calls of torch; a parameter is made and filled in five to twenty
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        self._left -= 1
-        if self._left < 0:
-            raise ValueError(f"it describes more than {self._limits.tensors:,} parameters")
-        if isinstance(found, torch.Tensor):
-            self.check(found.numel())
-        return found
-
-    def check(self, numbers: int) -> None:
-        if numbers > self._limits.numbers:
-            raise ValueError(
-                f"it describes {numbers:,} numbers, where {self._limits.numbers:,} are the most there can be"
-            )
-
-
 def _check_size(folder: ModelFolder, config: PretrainedConfig) -> None:
-    """Raise where a config describes a model far larger than its weights, which is made without memory to see that."""
-    counted = _Counted(folder.limits())
+    """Raise where a config describes a model far larger than its weights."""
+    limits = folder.limits()
     with folder.using(CONFIG):
         auto = _auto_class(config)
         _ = auto._model_mapping[type(config)]  # imports its module
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), counted:
-            model = auto.from_config(config, trust_remote_code=False)
-        counted.check(sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers())))
+        check_size(lambda: _new(folder, config), limits)
 
 
 def _new(folder: ModelFolder, config: PretrainedConfig) -> nn.Module:
@@ -264,10 +232,10 @@ def _windowing(
     length = _max_length(max_length, model, tokenizer)
     capacity = length - len(prefix) - len(suffix)
     if capacity < 1:
-        raise ConfigError(
-            f"encoder.max_length: a window of {length} wordpieces has room for the {length - capacity} special ones "
-            f"alone; expected {length - capacity + 1} at least"
-        )
+        room = f"a window of {length} wordpieces has room for the {length - capacity} special ones alone"
+        if max_length is None:
+            raise folder.damaged(TOKENIZER_CONFIG, f"or {CONFIG} limits the model too much: {room}")
+        raise ConfigError(f"encoder.max_length: {room}; expected {length - capacity + 1} at least")
     maker = WindowMaker(
         table=table,
         capacity=capacity,

@@ -67,5 +67,5 @@ def _cached(key: str, name: str, revision: str | None, why: str, cause: Exceptio
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{key}: there is no folder {name!r}, {why}, and the local cache lacks the model. Fetch it once where "
-            f"there is a network (`hf download {name}`), or give the folder of a model"
+            f"there is a network (`hf download {name}`), or give the path of a model folder"
         ) from cause or error

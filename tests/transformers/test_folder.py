@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from papermage_compact.plugin import CompactConfig
 from papermage_core.errors import CheckpointError, PapermageError
 from papermage_transformers.plugin import LoraOptions, TransformerEncoderConfig
 
@@ -197,6 +198,19 @@ def test_attention_of_torch_and_transformers_may_be_named(value, copied):
     assert CONFIG.build(copied).output_size == 24
 
 
+def test_compact_opens_nothing_outside_the_folder_either(tmp_path):
+    words = [f"word{i} " + " ".join(str((i * j) % 7) for j in range(1, 5)) for i in range(40)]
+    (tmp_path / "vectors.txt").write_text("\n".join(words))
+    options = {"width": 16, "rows": 64, "layout": "off", "vectors": str(tmp_path / "vectors.txt"), "vectors_size": 4}
+    (tmp_path / "checkpoint" / "encoder").mkdir(parents=True)
+    CompactConfig(**options).build().save(tmp_path / "checkpoint" / "encoder")
+    for source in (options["vectors"], "/etc/hostname", "somebody/model"):
+        found = traced(tmp_path / "checkpoint" / "encoder", "compact", options | {"vectors": source})
+        assert found == ["built", [], []]
+    (tmp_path / "checkpoint" / "encoder" / "vectors.safetensors").unlink()
+    assert traced(tmp_path / "checkpoint" / "encoder", "compact", options) == ["CheckpointError", [], []]
+
+
 # Damaged files
 
 
@@ -272,6 +286,7 @@ def test_numbers_that_are_no_models_are_refused(changes, copied):
 MEMORY = """
 import json, resource, sys
 from pathlib import Path
+from papermage_compact.plugin import CompactConfig
 from papermage_core.errors import CheckpointError
 from papermage_transformers.plugin import TransformerEncoderConfig
 config = TransformerEncoderConfig(model_name_or_path="gone", boxes=False)

@@ -117,7 +117,7 @@ def test_without_a_network_an_unknown_model_fails_at_once_and_with_one_message(m
         message = str(caught.value)
         assert "'nobody/nothing-of-this-name'" in message
         assert "hub cannot be reached" in message
-        assert "give the folder of a model" in message
+        assert "give the path of a model folder" in message
         assert "\n" not in message
     assert slept == []
     assert capfd.readouterr() == ("", "")

@@ -14,8 +14,8 @@ import numpy as np
 
 from papermage_core.document.characters import has_surrogates
 from papermage_core.document.errors import MissingKeyError, Repair, document_id
-from papermage_core.document.json.magic import kind_of_file
 from papermage_core.errors import DataError, nearest
+from papermage_core.files.magic import kind_of_file
 
 if TYPE_CHECKING:
     from papermage_core.document.json.records import Coordinates

@@ -40,7 +40,7 @@ class ChainTagger:
             scores = scores.detach(torch.float64, torch.device("cpu"))
         size = max(1, _BLOCK // emissions[0].numel())
         blocks = zip(torch.split(emissions.detach(), size), torch.split(mask.cpu(), size), strict=True)
-        return [decoded for block in blocks for decoded in self._decode(*block, scores)]
+        return [output for block in blocks for output in self._decode(*block, scores)]
 
     def _decode(self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain) -> list[HeadOutput]:
         emissions = emissions.to("cpu", torch.float64).contiguous()
