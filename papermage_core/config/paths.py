@@ -39,9 +39,14 @@ def _missing(paths: Iterable[Path]) -> Iterator[Path]:
 
 def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield key, value and kind of what is missing beside documents; a hub's name is not looked up."""
-    model, resume, evaluates = values["model_name_or_path"], values["resume"], values["mode"] == "eval"
-    if model is not None and (evaluates or _is_path(model)) and not Path(model).expanduser().is_dir():
-        yield "model_name_or_path", model, "folder"
+    resume, evaluates = values["resume"], values["mode"] == "eval"
+    for key in ("model_name_or_path", "encoder.model_name_or_path"):
+        model = values.get(key)
+        if not isinstance(model, str) or Path(model).expanduser().is_dir():
+            continue
+        if _is_path(model) or (evaluates and key == "model_name_or_path"):
+            yield key, model, "folder"
+            return  # the first may have been put into the second
     if isinstance(resume, Path) and not resume.exists():
         yield "resume", resume, "file"
 

@@ -197,6 +197,11 @@ def test_a_dry_run_says_what_would_run_and_reads_nothing(
         (["data_path=**/*.json"], 3, ["data_path=**/*.json (command line)"]),
         (["data_path=no", "val_data_path=nor", "test_data_path=t"], 3, ["data_path=no", "val_data_path=nor", "t (com"]),
         (["data_path=there.jsonl", "model_name_or_path=./no"], 2, ["model_name_or_path=./no (command line): no such"]),
+        (
+            ["data_path=there.jsonl", "encoder=hf", "encoder.model_name_or_path=/no"],
+            2,
+            ["encoder.model_name_or_path=/no"],
+        ),
         (["data_path=there.jsonl", "mode=eval", "model_name_or_path=no"], 2, ["model_name_or_path=no (command line)"]),
         (["data_path=there.jsonl", "resume=no.ckpt"], 2, ["resume=no.ckpt (command line): no such file"]),
     ],
