@@ -32,7 +32,7 @@ def check_paths(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
 
 def _missing(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
-        found = str(path) == "-" or path.exists() or (glob.has_magic(str(path)) and find_files(str(path)))
+        found = str(path) == "-" or _is_there(path) or (glob.has_magic(str(path)) and find_files(str(path)))
         if not found:
             yield path
 
@@ -42,13 +42,20 @@ def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     resume, evaluates = values["resume"], values["mode"] == "eval"
     for key in ("model_name_or_path", "encoder.model_name_or_path"):
         model = values.get(key)
-        if not isinstance(model, str) or Path(model).expanduser().is_dir():
+        if not isinstance(model, str) or (_is_there(path := Path(model).expanduser()) and path.is_dir()):
             continue
         if _is_path(model) or (evaluates and key == "model_name_or_path"):
             yield key, model, "folder"
-            return  # the first may have been put into the second
-    if isinstance(resume, Path) and not resume.exists():
+            break  # the first may have been put into the second
+    if isinstance(resume, Path) and not _is_there(resume):
         yield "resume", resume, "file"
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 def _is_path(model: str) -> bool:

@@ -191,6 +191,7 @@ def test_a_dry_run_says_what_would_run_and_reads_nothing(
 @pytest.mark.parametrize(
     ("arguments", "code", "parts"),
     [
+        ([f"data_path={'x' * 5000}"], 3, ["no such file or folder"]),
         (["data_path=no.jsonl"], 3, ["data_path=no.jsonl (command line): no such file or folder"]),
         (["data_path=there.jsonl*2,no.jsonl*2"], 3, ["data_path=no.jsonl (command line)"]),
         (["data_path=there.jsonl,no/*.jsonl"], 3, ["data_path=no/*.jsonl (command line)"]),
@@ -203,6 +204,7 @@ def test_a_dry_run_says_what_would_run_and_reads_nothing(
             ["encoder.model_name_or_path=/no"],
         ),
         (["data_path=there.jsonl", "mode=eval", "model_name_or_path=no"], 2, ["model_name_or_path=no (command line)"]),
+        (["data_path=there.jsonl", "model_name_or_path=/no", "resume=n"], 2, ["model_name_or_path=/no", "resume=n (c"]),
         (["data_path=there.jsonl", "resume=no.ckpt"], 2, ["resume=no.ckpt (command line): no such file"]),
     ],
 )
