@@ -188,7 +188,7 @@ class EntityClassificationTrainConfig:
 
     def check_paths(self) -> None:
         """Raise DataError for documents that are not there, ConfigError for a model or a run; nothing is read."""
-        check_paths(self._own(), self.sources)
+        check_paths({**self._own(), **self.options}, self.sources)
 
     def source(self, key: str) -> str:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
