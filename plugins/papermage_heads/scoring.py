@@ -32,7 +32,7 @@ class TagScorer(nn.Module):
         self.linear = nn.Linear(input_size, n_tags)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Return scores (B, U, K) for vectors (B, U, D), in float32 at least; what these hold at padding goes nowhere."""
+        """Return scores (B, U, K), in float32 or better, for vectors (B, U, D); what is at padding goes nowhere."""
         vectors = vectors.masked_fill(~mask[..., None], 0.0)
         if self.training and self.dropout:
             kept = torch.empty_like(vectors[:, :1]).bernoulli_(1 - self.dropout)
