@@ -32,10 +32,10 @@ class TagScorer(nn.Module):
         self.linear = nn.Linear(input_size, n_tags)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Return scores (B, U, K) in float32 for vectors (B, U, D); what they hold at padding goes nowhere."""
+        """Return scores (B, U, K), in float32 or better, for vectors (B, U, D); what is at padding goes nowhere."""
         vectors = vectors.masked_fill(~mask[..., None], 0.0)
         if self.training and self.dropout:
             kept = torch.empty_like(vectors[:, :1]).bernoulli_(1 - self.dropout)
             vectors = vectors * kept.div_(1 - self.dropout)
         scores: Tensor = self.linear(vectors)
-        return scores.float()
+        return scores if scores.dtype == torch.float64 else scores.float()

@@ -162,7 +162,7 @@ class SpanHead(nn.Module):
         assert self.links is not None
         vectors = self.spans.vectors(parts, proposed[:, 0], proposed[:, 1])
         end, start = proposed[left].sum(1), proposed[right, 0]
-        between = parts.mean(end, start - end)
+        between = parts.mean(end, start - end).to(vectors.dtype)
         scores: Tensor = self.links(vectors[left], vectors[right], between, start - end)
         return scores
 
