@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import re
 from pathlib import Path
 
@@ -186,3 +187,15 @@ def test_the_readers_of_both_versions_read_the_same(tmp_path):
     assert [error.line for error in errors] == [3]
     halves = [list(now["LinesReader"]().read(file, errors.append, first, 2)) for first in (0, 1)]
     assert [[found.line for found in half] for half in halves] == [[1], [2, 4]]
+
+
+def test_the_writers_of_both_versions_write_the_same(tmp_path):
+    before, now = {}, {}
+    exec(next(example for example in blocks_of_versioning(1) if "write_lines" in example), before)
+    exec(next(example for example in blocks_of_versioning(2) if "LinesWriter" in example), now)
+    documents = make_documents(3)
+    assert before["write_lines"](documents, tmp_path / "a.lines") == 3
+    target = io.BytesIO()
+    lost = now["LinesConfig"]().build().write(documents, target)
+    assert target.getvalue() == (tmp_path / "a.lines").read_bytes()
+    assert lost == {"entities": sum(len(layer) for d in documents for layer in d.to_json()["entities"].values())}
