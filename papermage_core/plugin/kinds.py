@@ -11,6 +11,7 @@ import attrs
 from papermage_core.plugin.spec import (
     ComponentConfig,
     ContextEncoderConfig,
+    DocumentProcessorConfig,
     DocumentReaderConfig,
     DocumentWriterConfig,
     LabelSchemeConfig,
@@ -108,6 +109,13 @@ KINDS: Mapping[str, Kind] = {
             suite=f"{_SUITES}.reader_suite:DocumentReaderSuite",
             template=f"{_TEMPLATES}.reader",
             in_config=True,
+        ),
+        Kind(
+            "document_processor",
+            key="processors",
+            base=DocumentProcessorConfig,
+            suite=f"{_SUITES}.processor_suite:DocumentProcessorSuite",
+            template=f"{_TEMPLATES}.processor",
         ),
         Kind(
             "document_writer",
