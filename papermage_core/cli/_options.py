@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 from papermage_core.cli._train_help import as_typed
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import from_overrides
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.options import describe_options
 
-__all__ = ["options_help", "read_options", "reader_choice"]
+__all__ = ["options_help", "processor_choice", "read_options", "reader_choice"]
 
 T = TypeVar("T")
-_COMPONENTS = frozenset({"reader", "writer"})
+_COMPONENTS = frozenset({"reader", "writer", "processors"})
 
 
 def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[str], dict[str, Any]]]:
@@ -46,6 +47,15 @@ def reader_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> 
     """Return the readers that a command's options choose. Raises PluginError and ConfigError for one named wrongly."""
     choice = ReaderChoice(name=options.reader, options=options_of("reader"), plugins_path=options.plugins_path)
     _ = choice.named
+    return choice
+
+
+def processor_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ProcessorChoice:
+    """Return the processors that a command's options choose. Raises PluginError and ConfigError for wrong ones."""
+    choice = ProcessorChoice(
+        names=options.processors, options=options_of("processors"), plugins_path=options.plugins_path
+    )
+    _ = choice.configs
     return choice
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from papermage_core.cli._options import options_help, read_options, reader_choice
+from papermage_core.cli._options import options_help, processor_choice, read_options, reader_choice
 from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
@@ -78,6 +78,9 @@ class Convert(Source):
     )
     writer: str | None = option(
         None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    processors: tuple[str, ...] = option(
+        (), help="processors that add layers, in order; their options as processors.NAME.key=value"
     )
     overwrite: bool = option(False, help="replace what is there already")
 
@@ -191,6 +194,7 @@ def _convert(arguments: argparse.Namespace) -> None:
         reader=reader,
         writer=options.writer,
         writer_options=options_of("writer"),
+        processors=processor_choice(options, options_of),
         plugins=Plugins(options.plugins_path),
         overwrite=options.overwrite,
     )

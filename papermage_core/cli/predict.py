@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from papermage_core.cli._options import options_help, read_options, reader_choice
+from papermage_core.cli._options import options_help, processor_choice, read_options, reader_choice
 from papermage_core.cli._shell import command_parser, run
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import option
@@ -42,6 +42,9 @@ class Options:
     reader: str | None = option(
         None, help="document reader; none: by the ending of each file; its options as reader.key=value"
     )
+    processors: tuple[str, ...] = option(
+        (), help="processors that add layers first, in order; their options as processors.NAME.key=value"
+    )
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
@@ -58,6 +61,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     options, options_of = read_options(Options, overrides)
     first, every = _shard(options.shard)
     reader = reader_choice(options, options_of)
+    processors = processor_choice(options, options_of)
     from papermage_core.prediction.files import Layers, annotate_files, check_output_path
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
@@ -86,6 +90,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         options.data_path,
         options.output_path,
         reader=reader,
+        processors=processors,
         layers=Layers(
             name=options.layer_name,
             per_label=options.layer_per_label,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.config.merge import MODEL
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
@@ -36,6 +37,7 @@ class ComponentConfigs:
     scheme: LabelSchemeConfig
     head: ModelHeadConfig
     reader: ReaderChoice
+    processors: ProcessorChoice = attrs.field(factory=ProcessorChoice)
     provenance: Mapping[str, Mapping[str, str]]
     """Kind of component → its name, distribution, version and value, as the checkpoint records them."""
 
@@ -52,6 +54,7 @@ def build_components(
     plugins: Plugins,
     labels: Sequence[str],
     sources: Mapping[str, str],
+    processors: Sequence[str] = (),
 ) -> ComponentConfigs:
     """Return the components for ``names`` (by key) and dotted ``options``.
 
@@ -67,6 +70,10 @@ def build_components(
         {key: _structurer(cls, key, named[key], options, sources) for key, cls in classes.items()},
         ConfigError,
     )
+    chain = ProcessorChoice(
+        names=tuple(processors), options=_own("processors", options), plugins_path=plugins.paths, sources=sources
+    )
+    _ = chain.configs
     _check_fit(found["head"], found["label_scheme"], named, plugins)
     _check_labels(found["label_scheme"], named, labels)
     return ComponentConfigs(
@@ -79,6 +86,7 @@ def build_components(
             plugins_path=plugins.paths,
             sources=sources,
         ),
+        processors=chain,
         provenance={IN_CONFIG[key].name: plugins.provenance(IN_CONFIG[key].name, name) for key, name in named.items()},
     )
 

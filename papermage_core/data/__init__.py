@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 _HOMES = {
     "convert": "converting",
     "iter_documents": "readers",
+    "processed": "processors",
     "read_documents": "readers",
     "write_documents": "writers",
 }
 
-__all__ = ["convert", "iter_documents", "read_documents", "write_documents"]
+__all__ = ["convert", "iter_documents", "processed", "read_documents", "write_documents"]
 
 if TYPE_CHECKING:
     from papermage_core.data.converting import convert
+    from papermage_core.data.processors import processed
     from papermage_core.data.readers import iter_documents, read_documents
     from papermage_core.data.writers import write_documents
 else:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, expand_paths, iter_documents
 from papermage_core.document import Document, Entity
 from papermage_core.errors import ConfigError, DataError
@@ -79,6 +81,7 @@ def annotate_files(
     output_path: str,
     *,
     reader: AnyReader = None,
+    processors: ProcessorChoice | None = None,
     layers: Layers,
     first: int = 0,
     every: int = 1,
@@ -94,7 +97,8 @@ def annotate_files(
     waiting: deque[Document] = deque()
 
     def documents() -> Iterator[Document]:
-        for located in iter_documents(data_path, reader=reader, first=first, every=every):
+        found = iter_documents(data_path, reader=reader, first=first, every=every)
+        for located in processed(found, processors or ()):
             _check(located, layers, predictor)
             waiting.append(located.document)
             yield located.document
