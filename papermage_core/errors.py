@@ -89,12 +89,16 @@ class DataError(PapermageError, ValueError):
         if self.line is not None:
             places.append(f"line {self.line}")
         if self.document is not None:
-            places.append(f"document {self.document!r}")
+            places.append(f"document {_brief(self.document)}")
         if self.layer is not None:
-            places.append(f"layer {self.layer!r}")
+            places.append(f"layer {_brief(self.layer)}")
         if self.entity is not None:
             places.append(f"entity {self.entity}")
         return f"{', '.join(places)}: {self.message}" if places else self.message
+
+
+def _brief(name: str) -> str:
+    return repr(name if len(name) <= 100 else f"{name[:97]}...")
 
 
 _ATTRIBUTES = ("message", "path", "line", "document", "layer", "entity", "value", "expected")

@@ -13,11 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "papermage_core"
 ROAD = (
-    "errors", "files", "compiling", "document", "plugin", "config", "data", "evaluation", "model", "checkpoint",
-    "training", "prediction", "testing", "cli",
+    "errors", "terminal", "files", "compiling", "document", "plugin", "config", "data", "evaluation", "model",
+    "checkpoint", "training", "prediction", "testing", "cli",
 )  # fmt: skip
 """A room imports only from rooms before it, and from itself."""
-LIGHT = ("errors", "files", "compiling", "document", "plugin", "config")
+LIGHT = ("errors", "terminal", "files", "compiling", "document", "plugin", "config")
 """Rooms that import neither torch nor what imports it, not even inside a function."""
 HEAVY = frozenset({"torch", "pytorch_lightning", "lightning_fabric", "transformers", "torchmetrics"})
 

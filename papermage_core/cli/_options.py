@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from papermage_core.cli._train_help import as_typed
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import from_overrides
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.options import describe_options
 
-__all__ = ["options_help", "processor_choice", "read_options", "reader_choice"]
+if TYPE_CHECKING:
+    from papermage_core.data.readers import OnError
+
+__all__ = ["ON_ERROR_HELP", "options_help", "processor_choice", "read_options", "reader_choice", "skipping"]
 
 T = TypeVar("T")
 _COMPONENTS = frozenset({"reader", "writer", "processors"})
+_SHOWN = 20
+_log = logging.getLogger(__name__)
+ON_ERROR_HELP = "at a document that cannot be used: raise, or skip it and say so at the end"
 
 
 def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[str], dict[str, Any]]]:
@@ -57,6 +65,29 @@ def processor_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) 
     )
     _ = choice.configs
     return choice
+
+
+@contextmanager
+def skipping(on_error: str) -> Iterator[OnError | None]:
+    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` is ``skip``."""
+    if on_error != "skip":
+        yield None
+        return
+    skipped: list[str] = []
+    count = 0
+
+    def skip(error: DataError) -> None:
+        nonlocal count
+        count += 1
+        if len(skipped) < _SHOWN:
+            skipped.append(str(error))
+
+    try:
+        yield skip
+    finally:
+        if count:
+            more = [f"… and {count - _SHOWN} more"] if count > _SHOWN else []
+            _log.warning("skipped %d documents or files:\n  %s", count, "\n  ".join([*skipped, *more]))
 
 
 def _component(key: str) -> str | None:

@@ -24,11 +24,14 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
+from typing import NoReturn
 
 from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.plugin.distributions import malformed_entry_points
 from papermage_core.plugin.printing import keeping
+from papermage_core.terminal import printable
 
-__all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say"]
+__all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
 
 INTERRUPTED = 130
 
@@ -45,7 +48,7 @@ def command_parser(
     prog: str, description: str, *, epilog: str | None = None, add_help: bool = True
 ) -> argparse.ArgumentParser:
     """Return a parser that has the flags of every command; wrong usage leaves with exit code 2."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=prog,
         description=description,
         epilog=epilog,
@@ -55,6 +58,12 @@ def command_parser(
     )
     add_common_flags(parser)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Leave; the message may hold what was typed."""
+        super().exit(status, None if message is None else printable(message))
 
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
@@ -94,13 +103,13 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         _abandon_stdout()
         return 1
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        _say_error(f"{prog}: interrupted")
         return INTERRUPTED
     except Exception as exc:
         if debug:
-            traceback.print_exc()
+            _say_error(traceback.format_exc().rstrip())
         _flush_or_abandon_stdout()
-        print(f"{prog}: {_message(exc)}", file=sys.stderr)
+        _say_error(f"{prog}: {_message(exc)}")
         return exc.exit_code if isinstance(exc, PapermageError) else 1
     finally:
         keeping.reset(former)
@@ -138,7 +147,16 @@ def _off_descriptor(written: bytearray) -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print a result. What only accompanies it belongs into ``logging``, which ``-q`` silences."""
+    say_in_colour(printable(text))
+
+
+def say_in_colour(text: str) -> None:
+    """Print a result that has escapes of ours; each part of it that is not ours has been made `printable`."""
     print(text, flush=True)
+
+
+def _say_error(text: str) -> None:
+    print(printable(text), file=sys.stderr)
 
 
 def _message(exc: Exception) -> str:
@@ -150,7 +168,14 @@ def _message(exc: Exception) -> str:
         return _os_message(exc)
     if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError":
         return f"out of memory: {exc}\nTry a smaller batch_size, or a smaller encoder."
-    return f"unexpected {type(exc).__name__}: {exc}\nRun again with --debug for the traceback."
+    advice = _malformed_entry_points(exc) or ["Run again with --debug for the traceback."]
+    return "\n".join([f"unexpected {type(exc).__name__}: {exc}", *advice])
+
+
+def _malformed_entry_points(exc: Exception) -> list[str]:
+    """Return what makes importlib.metadata fail, and every library that asks it for entry points."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(exc.__traceback__))
+    return malformed_entry_points() if any(name.startswith("importlib.metadata") for name in modules) else []
 
 
 def _os_message(exc: OSError) -> str:
@@ -176,5 +201,13 @@ def _abandon_stdout() -> None:
 
 def _set_up_logging(*, debug: bool, quiet: bool) -> None:
     level = logging.DEBUG if debug else logging.ERROR if quiet else logging.INFO
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("papermage_core").setLevel(level)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line that is safe to print, whoever logs it."""
+        return printable(super().format(record))

@@ -5,15 +5,24 @@ from __future__ import annotations
 import argparse
 import glob
 import json
+import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
-from papermage_core.cli._options import options_help, processor_choice, read_options, reader_choice
-from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
+from papermage_core.cli._options import (
+    ON_ERROR_HELP,
+    options_help,
+    processor_choice,
+    read_options,
+    reader_choice,
+    skipping,
+)
+from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say, say_in_colour
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.spec import option
@@ -21,6 +30,8 @@ from papermage_core.plugin.spec import option
 __all__ = ["main"]
 
 _PROG = "papermage-data"
+_PLACES = 5
+_log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +45,14 @@ class Source:
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
+class Reading(Source):
+    """Options of the commands that can do without some of the documents."""
+
+    on_error: str = option("raise", help=ON_ERROR_HELP, choices=("raise", "skip"))
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class Labelled(Source):
     """Options of the commands that look at labels; named as for ``papermage-train``."""
 
@@ -45,6 +63,11 @@ class Labelled(Source):
 
 
 @attrs.frozen(kw_only=True)
+class Stats(Labelled, Reading):
+    """Options of ``stats``."""
+
+
+@attrs.frozen(kw_only=True)
 class Check(Labelled):
     """Options of ``check``."""
 
@@ -52,25 +75,20 @@ class Check(Labelled):
 
 
 @attrs.frozen(kw_only=True)
-class Split(Source):
+class Split(Reading):
     """Options of ``split``."""
 
     output_path: Path = option(help="folder for the files")
-    shares: tuple[float, ...] = option((0.8, 0.1, 0.1), help="share of the documents that each file gets")
+    shares: tuple[float, ...] = option(
+        (0.8, 0.1, 0.1), help="share of the documents that each file gets; 8,1,1 means the same"
+    )
     names: tuple[str, ...] = option(("train", "dev", "test"), help="names of the files, without .jsonl")
     seed: int = option(470, help="another seed, another split", ge=0)
     overwrite: bool = option(False, help="replace files of these names that are there already")
 
-    def __attrs_post_init__(self) -> None:
-        names = self.names[: len(self.shares)]
-        if len(names) < len(self.shares) or len(set(names)) < len(names):
-            raise ConfigError(f"names={','.join(self.names)}: expected a name of its own for each of shares")
-        if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise ConfigError(f"shares={','.join(map(str, self.shares))}: expected shares above 0 that sum to 1")
-
 
 @attrs.frozen(kw_only=True)
-class Convert(Source):
+class Convert(Reading):
     """Options of ``convert``."""
 
     output_path: str = option(
@@ -86,7 +104,7 @@ class Convert(Source):
 
 
 @attrs.frozen(kw_only=True)
-class View(Labelled):
+class View(Labelled, Reading):
     """Options of ``view``."""
 
     document: str = option("0", help="its number, counted from 0, or its id")
@@ -108,13 +126,28 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, options, body, text in (
         ("check", Check, _check, "list everything that is wrong or odd, with its place"),
-        ("stats", Labelled, _stats, "count documents, units, contexts, labels and lengths"),
+        ("stats", Stats, _stats, "count documents, units, contexts, labels and lengths"),
         ("split", Split, _split, "deal whole documents out to files, by a seed"),
         ("convert", Convert, _convert, "write what any reader reads as any writer writes it"),
         ("view", View, _view, "show the text of a document with its labels marked"),
     ):
         _add_command(commands, name, options, body, text)
+    _add_cache(commands)
     return parser
+
+
+def _add_cache(commands: Any) -> None:
+    text = "list, or clear, the documents and examples that runs keep for the next"
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "cache", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+    )
+    add_common_flags(parser)
+    for action in parser._actions:
+        if action.dest in ("debug", "quiet"):
+            action.default = argparse.SUPPRESS
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("what", choices=("list", "clear"), help="list shows size, date of last use, and files")
+    parser.set_defaults(body=_cache)
 
 
 def _add_command(
@@ -135,6 +168,8 @@ def _add_command(
             action.default = argparse.SUPPRESS  # else it would undo the flag given before the command
     if name != "view":
         parser.add_argument("--json", action="store_true", help="print JSON")
+    if name == "check":
+        parser.add_argument("--all", action="store_true", help=f"show every place, not {_PLACES} of each kind")
     parser.add_argument("words", nargs="*", metavar="PATH or key=value", help="documents, and options")
     parser.set_defaults(body=body)
 
@@ -155,29 +190,51 @@ def _read(
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from papermage_core.cli._data_check import check, describe
+    from papermage_core.data.checking import check
+    from papermage_core.plugin.manager import Plugins
 
     options, reader, _ = _read(Check, arguments)
-    found = check(options, reader)
-    say(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if arguments.json else describe(found))
-    return DataError.exit_code if found.faults else 0
+    everything = arguments.all or arguments.json
+    found = check(
+        options.data_path,
+        **_labelling(options),
+        label_scheme=options.label_scheme,
+        reader=reader,
+        plugins=Plugins(options.plugins_path),
+        keep=None if everything else _PLACES,
+    )
+    say(_as_json(found.to_json()) if arguments.json else str(found))
+    if found.is_shortened:
+        _log.info("--all shows every place")
+    return DataError.exit_code if found.error_count else 0
 
 
 def _stats(arguments: argparse.Namespace) -> None:
-    from papermage_core.cli._data_stats import count, describe
+    from papermage_core.data.statistics import stats
 
-    options, reader, _ = _read(Labelled, arguments)
-    found = count(options, reader)
-    say(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if arguments.json else describe(found))
+    options, reader, _ = _read(Stats, arguments)
+    with skipping(options.on_error) as on_error:
+        found = stats(options.data_path, **_labelling(options), reader=reader, on_error=on_error)
+    say(_as_json(found.to_json()) if arguments.json else str(found))
 
 
 def _split(arguments: argparse.Namespace) -> None:
-    from papermage_core.cli._data_split import split
+    from papermage_core.data.splitting import split
 
     options, reader, _ = _read(Split, arguments)
-    written = split(options, reader)
+    with skipping(options.on_error) as on_error:
+        written = split(
+            options.data_path,
+            options.output_path,
+            shares=options.shares,
+            names=options.names,
+            seed=options.seed,
+            reader=reader,
+            on_error=on_error,
+            overwrite=options.overwrite,
+        )
     if arguments.json:
-        say(json.dumps({str(path): documents for path, documents in written.items()}, indent=2, ensure_ascii=False))
+        say(_as_json({str(path): documents for path, documents in written.items()}))
     else:
         say("\n".join(f"{path}: {documents} documents" for path, documents in written.items()))
 
@@ -188,16 +245,18 @@ def _convert(arguments: argparse.Namespace) -> None:
 
     arguments.words = _with_output_path(arguments.words)
     options, reader, options_of = _read(Convert, arguments)
-    written = convert(
-        options.data_path,
-        options.output_path,
-        reader=reader,
-        writer=options.writer,
-        writer_options=options_of("writer"),
-        processors=processor_choice(options, options_of),
-        plugins=Plugins(options.plugins_path),
-        overwrite=options.overwrite,
-    )
+    with skipping(options.on_error) as on_error:
+        written = convert(
+            options.data_path,
+            options.output_path,
+            reader=reader,
+            writer=options.writer,
+            writer_options=options_of("writer"),
+            processors=processor_choice(options, options_of),
+            plugins=Plugins(options.plugins_path),
+            on_error=on_error,
+            overwrite=options.overwrite,
+        )
     if options.output_path == "-":
         return
     if arguments.json:
@@ -226,11 +285,68 @@ def _with_output_path(words: Sequence[str]) -> list[str]:
     return [f"output_path={word}" if word is last else word for word in words]
 
 
+def _cache(arguments: argparse.Namespace) -> None:
+    from papermage_core.config.naming import cache_folder
+    from papermage_core.data.cache import cache_clear, cache_list
+
+    folder = cache_folder()
+    if arguments.what == "clear":
+        freed = cache_clear(folder)
+        say(
+            json.dumps({"folder": str(folder), "freed": freed})
+            if arguments.json
+            else f"{_size(freed)} freed in {folder}"
+        )
+        return
+    entries = cache_list(folder)
+    if arguments.json:
+        say(json.dumps([entry.to_json() for entry in entries], indent=2, ensure_ascii=False))
+        return
+    lines = [
+        f"{entry.kind:9} {_size(entry.size):>9}  {entry.used:%Y-%m-%d %H:%M}  {', '.join(entry.made_of)}"
+        for entry in entries
+    ]
+    say("\n".join([*lines, f"{_size(sum(entry.size for entry in entries))} in {folder}"]))
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
 def _view(arguments: argparse.Namespace) -> None:
-    from papermage_core.cli._data_view import view
+    from papermage_core.data.viewing import view
 
     options, reader, _ = _read(View, arguments)
-    say(view(options, reader))
+    with skipping(options.on_error) as on_error:
+        shown = view(
+            options.data_path,
+            options.document,
+            **_labelling(options),
+            context=options.context,
+            reader=reader,
+            on_error=on_error,
+            colour=_in_colour(options.colour),
+        )
+    say_in_colour(shown)
+
+
+def _in_colour(choice: str) -> bool:
+    if choice == "auto":
+        return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return choice == "always"
+
+
+def _labelling(options: Labelled) -> dict[str, Any]:
+    return {
+        "label_field": options.label_field,
+        "entity_name": options.entity_name,
+        "context_name": options.context_name,
+        "label_attribute": options.label_attribute,
+    }
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 if __name__ == "__main__":

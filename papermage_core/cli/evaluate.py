@@ -12,6 +12,7 @@ import attrs
 from papermage_core.cli._options import options_help, read_options, reader_choice
 from papermage_core.cli._shell import command_parser, run, say
 from papermage_core.data.readers import expand_paths
+from papermage_core.errors import ConfigError
 from papermage_core.files import check_output
 from papermage_core.plugin.spec import option
 
@@ -56,6 +57,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     plugins = Plugins(options.plugins_path)
     reader = reader_choice(options, options_of)
     if options.errors_path is not None:
+        if options.errors_path == Path("-"):
+            raise ConfigError("errors_path=-: standard output is for the scores; name a file")
         documents = expand_paths(options.data_path, reader=reader)
         check_output(
             options.errors_path,
@@ -65,9 +68,11 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             overwrite=options.overwrite,
         )
         options.errors_path.parent.mkdir(parents=True, exist_ok=True)
+    from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import evaluate_checkpoint
     from papermage_core.training.record import write_errors
 
+    read_blueprint(options.model_name_or_path, plugins).encoder.tune_process()
     found = evaluate_checkpoint(
         options.model_name_or_path,
         options.data_path,

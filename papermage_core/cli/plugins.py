@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from papermage_core.plugin.manager import Plugins
 
 __all__ = ["main"]
+
+_log = logging.getLogger(__name__)
 
 _PROG = "papermage-plugins"
 _FORMAT = {"document_reader", "document_writer"}
@@ -88,6 +91,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from papermage_core.plugin.distributions import malformed_entry_points
     from papermage_core.plugin.listing import table
 
     plugins = _plugins(arguments)
@@ -98,6 +102,8 @@ def _list(arguments: argparse.Namespace) -> int:
         say(json.dumps([_as_json(component) for component in components], indent=2, ensure_ascii=False))
     else:
         say(table(components))
+    for sentence in malformed_entry_points():
+        _log.warning("%s", sentence)
     return PluginError.exit_code if any(c.status == "broken" for c in components) and arguments.check else 0
 
 

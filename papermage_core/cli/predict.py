@@ -9,9 +9,18 @@ from pathlib import Path
 
 import attrs
 
-from papermage_core.cli._options import options_help, processor_choice, read_options, reader_choice
+from papermage_core.cli._options import (
+    ON_ERROR_HELP,
+    options_help,
+    processor_choice,
+    read_options,
+    reader_choice,
+    skipping,
+)
 from papermage_core.cli._shell import command_parser, run
+from papermage_core.config.writers import writer_for
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import option
 
 __all__ = ["main"]
@@ -45,6 +54,10 @@ class Options:
     processors: tuple[str, ...] = option(
         (), help="processors that add layers first, in order; their options as processors.NAME.key=value"
     )
+    writer: str | None = option(
+        None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    on_error: str = option("raise", help=ON_ERROR_HELP, choices=("raise", "skip"))
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
@@ -62,6 +75,9 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     first, every = _shard(options.shard)
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
+    plugins = Plugins(options.plugins_path)
+    writer = writer_for(Path(options.output_path), options.writer, options_of("writer"), plugins)
+    from papermage_core.checkpoint import read_blueprint
     from papermage_core.prediction.files import Layers, annotate_files, check_output_path
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
@@ -76,6 +92,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         import torch
 
         torch.set_num_threads(options.num_threads)
+    read_blueprint(options.model_name_or_path, plugins).encoder.tune_process()
     predictor = EntityClassificationPredictor.from_pretrained(
         options.model_name_or_path,
         options.entity_name,
@@ -85,22 +102,26 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         plugins_path=options.plugins_path,
         extensions=options.extensions,
     )
-    annotate_files(
-        predictor,
-        options.data_path,
-        options.output_path,
-        reader=reader,
-        processors=processors,
-        layers=Layers(
-            name=options.layer_name,
-            per_label=options.layer_per_label,
-            overwrite=options.overwrite,
-            merge=options.merge,
-            min_score=options.min_score,
-        ),
-        first=first,
-        every=every,
+    layers = Layers(
+        name=options.layer_name,
+        per_label=options.layer_per_label,
+        overwrite=options.overwrite,
+        merge=options.merge,
+        min_score=options.min_score,
     )
+    with skipping(options.on_error) as on_error:
+        annotate_files(
+            predictor,
+            options.data_path,
+            options.output_path,
+            reader=reader,
+            processors=processors,
+            writer=writer,
+            layers=layers,
+            first=first,
+            every=every,
+            on_error=on_error,
+        )
 
 
 def _shard(text: str) -> tuple[int, int]:

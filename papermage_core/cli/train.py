@@ -22,7 +22,7 @@ _PROG = "papermage-train"
 _SPLITS = {
     "test": "the test data",
     "val": "the validation data (by which the best epoch was chosen)",
-    "train": "the training data (which flatters)",
+    "train": "the training data (so the scores are optimistic)",
     "eval": "the data",
 }
 _EXAMPLES = """\
@@ -88,18 +88,21 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.dry_run:
         say(_plan(config, components))
     else:
-        _train_or_evaluate(config, quiet=arguments.quiet)
+        _train_or_evaluate(config, components)
 
 
-def _train_or_evaluate(config: EntityClassificationTrainConfig, *, quiet: bool) -> None:
+def _train_or_evaluate(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> None:
+    from papermage_core.checkpoint import read_blueprint
+    from papermage_core.plugin.manager import Plugins
     from papermage_core.training import EntityClassificationTrainer
 
-    trainer = EntityClassificationTrainer(config)
+    if config.mode == "train":
+        components.encoder.tune_process()
+    elif config.model_name_or_path is not None:
+        read_blueprint(config.model_name_or_path, Plugins(config.plugins_path)).encoder.tune_process()
+    trainer = EntityClassificationTrainer(config, components)
     result = trainer.evaluate() if config.mode == "eval" else trainer.train()
     if not trainer.is_first_process:
-        return
-    if quiet and config.mode == "train":
-        say(str(result.folder))
         return
     say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")
     say(f"model   {result.checkpoint}\nreport  {result.folder / 'report.html'}\nfolder  {result.folder}")

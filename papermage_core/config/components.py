@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -17,14 +17,9 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import (
     ContextEncoderConfig,
-    LabelScheme,
     LabelSchemeConfig,
     ModelHeadConfig,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 __all__ = ["ComponentConfigs", "build_components"]
 
@@ -55,11 +50,12 @@ def build_components(
     labels: Sequence[str],
     sources: Mapping[str, str],
     processors: Sequence[str] = (),
+    stride: int | None = None,
 ) -> ComponentConfigs:
     """Return the components for ``names`` (by key) and dotted ``options``.
 
     Raises PluginError for components that cannot be loaded, ConfigError for wrong options and pairs: all of either at
-    once, before any data is read.
+    once, before any data is read. ``stride`` is the one that was given, if one was.
     """
     named = {key: name for key, name in names.items() if name is not None}
     classes = _all(
@@ -74,6 +70,8 @@ def build_components(
         names=tuple(processors), options=_own("processors", options), plugins_path=plugins.paths, sources=sources
     )
     _ = chain.configs
+    if stride is not None:
+        found["encoder"].check(stride=stride)
     _check_fit(found["head"], found["label_scheme"], named, plugins)
     _check_labels(found["label_scheme"], named, labels)
     return ComponentConfigs(
@@ -167,20 +165,8 @@ def _fitting_names(plugins: Plugins, kind: str, targets: str) -> Iterator[str]:
 
 def _check_labels(config: LabelSchemeConfig, names: Mapping[str, str], labels: Sequence[str]) -> None:
     scheme = config.build(labels)
-    if scheme.targets == "tags" and not _has_legal_sequences(scheme):
+    if scheme.targets == "tags" and not scheme.has_legal_sequences():
         raise ConfigError(
             f"label_scheme={names['label_scheme']} has no legal sequence of tags for the labels "
             f"{', '.join(labels)}: nothing could be predicted under it."
         )
-
-
-def _has_legal_sequences(scheme: LabelScheme) -> bool:
-    """Whether there is a legal sequence of every length up to one more than there are tags."""
-    import numpy as np  # here, so that --help answers fast
-
-    reached: NDArray[np.bool_] = np.asarray(scheme.start_allowed, bool)
-    for _ in range(len(scheme.tags) + 1):
-        if not (reached & scheme.end_allowed).any():
-            return False
-        reached = np.any(reached[:, None] & scheme.transition_allowed, axis=0)
-    return True

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from papermage_core.config.values import is_none_word
 from papermage_core.plugin.kinds import OPTIONED
-from papermage_core.plugin.option_types import Readable
+from papermage_core.plugin.option_types import Readable, is_none_word
+from papermage_core.terminal import printable
 
 __all__ = ["to_yaml"]
 
@@ -80,14 +80,20 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def write_double_quoted(self, text: str, split: bool = True) -> None:
+        """Write a quoted text in ASCII: then it is the same wherever it is printed."""
+        self.allow_unicode = False
+        super().write_double_quoted(text, split)
+        self.allow_unicode = True
+
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=_style(value))
 
 
 def _style(value: str) -> str | None:
-    """Quote what would be read as None, and what YAML would spread over lines."""
-    if "\n" in value or "\r" in value:
+    """Quote what would be read as None, and what YAML would spread over lines or a terminal not show."""
+    if "\n" in value or "\r" in value or printable(value) != value:
         return '"'
     return "'" if is_none_word(value) else None
 

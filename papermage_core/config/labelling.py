@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
@@ -35,18 +34,3 @@ class Labelling:
     def to_json(self) -> dict[str, Any]:
         """Return plain values, for a checkpoint."""
         return attrs.asdict(self) | {"label_field": list(self.label_field)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Labelling:
-        """Return the labelling that ``to_json`` wrote. Raises TypeError or ValueError for anything else."""
-        strings = {name: value[name] for name in ("entity_name", "context_name")}
-        if not all(isinstance(found, str) for found in strings.values()):
-            raise TypeError("entity_name and context_name: expected strings")
-        fields, attribute, policy = value["label_field"], value["label_attribute"], value["overlap_policy"]
-        if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
-            raise TypeError("label_field: expected a list of strings")
-        if not isinstance(attribute, (str, type(None))):
-            raise TypeError("label_attribute: expected a string or null")
-        if policy not in ("longest", "first", "separate"):
-            raise ValueError(f"overlap_policy: expected longest, first or separate, got {policy!r:.40}")
-        return cls(label_field=tuple(fields), label_attribute=attribute, overlap_policy=policy, **strings)

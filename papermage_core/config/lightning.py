@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Literal, Union
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.option_types import opaque
 from papermage_core.plugin.options import OptionDescription
+from papermage_core.plugin.source import module_source
 
 __all__ = ["trainer_parameters"]
 
@@ -109,13 +109,7 @@ def _tree(module: str) -> ast.Module:
 
 
 def _source(module: str) -> Path:
-    """Return the file of a module, importing nothing: only the top package is looked up."""
-    package, *inner = module.split(".")
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        path = Path(folder, *inner)
-        if path.with_suffix(".py").is_file():
-            return path.with_suffix(".py")
-        if (path / "__init__.py").is_file():
-            return path / "__init__.py"
-    raise ConfigError(f"cannot find the source of {module}: install it with 'pip install {package.replace('_', '-')}'")
+    if (path := module_source(module)) is None:
+        package = module.partition(".")[0].replace("_", "-")
+        raise ConfigError(f"cannot find the source of {module}: install it with 'pip install {package}'")
+    return path

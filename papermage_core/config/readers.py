@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class ReaderChoice:
 
     def _found(self, path: Path, head: Head) -> tuple[str, type[DocumentReaderConfig]]:
         claimants = self._claimants(path)
-        owner = claimants[0] if len(claimants) == 1 else self._endings.owner(path, lambda: head(path))
+        owner = claimants[0] if len(claimants) == 1 else self._endings.owner(path, partial(head, path))
         if owner is None:
             names = " or ".join(f"reader={component}" for component, _ in claimants)
             raise DataError(f"several readers have this ending, and none knows this file: type {names}", path=path)
@@ -117,7 +117,7 @@ class ReaderChoice:
             shared = [path for path in files if has_ending(self.named, path, shared=True)]
             found = [(path, self.named) for path in own or shared]
         else:
-            owners = ((path, self._endings.owner(path, lambda path=path: head(path))) for path in files)
+            owners = ((path, self._endings.owner(path, partial(head, path))) for path in files)
             found = [(path, owner[1]) for path, owner in owners if owner is not None]
         belonging = {
             path.with_name(stem + end) for path, cls in found for end in cls.companions for stem in stems(path)

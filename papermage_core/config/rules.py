@@ -75,7 +75,7 @@ def _patience_errors(own: Mapping[str, Any], lightning: Mapping[str, Any]) -> It
     if every and 0 < last < every:
         yield f"patience needs a validation, and check_val_every_n_epoch={every} has none in max_epochs={last}"
     if lightning.get("barebones"):
-        yield "patience goes by what is logged, and barebones=true logs nothing: give one of them"
+        yield "patience needs the logged scores, and barebones=true logs nothing: give one of them"
 
 
 def _share_errors(lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:

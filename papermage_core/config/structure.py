@@ -18,7 +18,7 @@ from papermage_core.config.values import InvalidValueError, read
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.learned_fields import empty_value, learned_types
 from papermage_core.plugin.option_types import expected, option_type
-from papermage_core.plugin.options import describe_options
+from papermage_core.plugin.options import default_of, describe_options
 
 __all__ = ["learned_values", "nest", "structure", "unstructure", "with_learned"]
 
@@ -145,9 +145,9 @@ def _completed(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with those of a nested class that were not given as the default of the whole has them."""
     completed = dict(options)
     for field in attrs.fields(cls):
-        given = options.get(field.alias)
-        if attrs.has(type(field.default)) and isinstance(given, Mapping):
-            completed[field.alias] = {**unstructure(field.default), **_completed(type(field.default), given)}
+        given, default = options.get(field.alias), default_of(field)
+        if attrs.has(type(default)) and isinstance(given, Mapping):
+            completed[field.alias] = {**unstructure(default), **_completed(type(default), given)}
     return completed
 
 

@@ -88,7 +88,7 @@ class EntityClassificationTrainConfig:
         "longest", help="gold entities that overlap: keep the longest, the first, or train each label field apart"
     )
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
-    seed: int = option(470, help="of all randomness", ge=0, le=2**32 - 1)
+    seed: int = option(470, help="random seed", ge=0, le=2**32 - 1)
     resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
     overwrite: bool = option(False, help="replace the run that is in default_root_dir already")
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
@@ -99,8 +99,8 @@ class EntityClassificationTrainConfig:
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
     offline: bool = option(False, help="use no network")
     wandb: bool = option(False, help="log to Weights & Biases")
-    notes: str = option("", help="a word on the run, part of its folder's name")
-    data_notes: str = option("", help="a word on the data, part of the folder's name")
+    notes: str = option("", help="notes on the run, part of its folder's name")
+    data_notes: str = option("", help="notes on the data, part of the folder's name")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
@@ -162,6 +162,7 @@ class EntityClassificationTrainConfig:
             labels=self.label_field,
             sources=self.sources,
             processors=self.processors,
+            stride=self.stride if "stride" in self.sources else None,
         )
 
     def _own(self) -> dict[str, Any]:
@@ -173,6 +174,11 @@ class EntityClassificationTrainConfig:
     def data_path(self) -> tuple[Path, ...]:
         """The paths of `data_sources`."""
         return tuple(source.path for source in self.data_sources)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How often the documents of each path of ``data_path`` are trained on in an epoch."""
+        return tuple(source.weight for source in self.data_sources)
 
     @property
     def labelling(self) -> Labelling:

@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from papermage_core.plugin.option_types import OptionType, expected, option_type
+from papermage_core.plugin.option_types import OptionType, expected, is_none_word, option_type
 
-__all__ = ["InvalidValueError", "Text", "is_none_word", "read"]
+__all__ = ["InvalidValueError", "Text", "read"]
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
-_NONE = {"none", "null", "~"}
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|\.?inf)", re.ASCII)
 _LONGEST_NUMBER = 100
@@ -36,11 +35,6 @@ class Text(str):
 
 class InvalidValueError(ValueError):
     """A value that its type does not allow. The message says what was expected."""
-
-
-def is_none_word(text: str) -> bool:
-    """Whether a text says None, where its type has one."""
-    return text.strip().lower() in _NONE
 
 
 def read(value: Any, wanted: Any) -> Any:

@@ -5,19 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 _HOMES = {
+    "check": "checking",
     "convert": "converting",
     "iter_documents": "readers",
     "processed": "processors",
     "read_documents": "readers",
+    "split": "splitting",
+    "stats": "statistics",
+    "view": "viewing",
     "write_documents": "writers",
 }
 
-__all__ = ["convert", "iter_documents", "processed", "read_documents", "write_documents"]
+__all__ = [
+    "check",
+    "convert",
+    "iter_documents",
+    "processed",
+    "read_documents",
+    "split",
+    "stats",
+    "view",
+    "write_documents",
+]
 
 if TYPE_CHECKING:
+    from papermage_core.data.checking import check
     from papermage_core.data.converting import convert
     from papermage_core.data.processors import processed
     from papermage_core.data.readers import iter_documents, read_documents
+    from papermage_core.data.splitting import split
+    from papermage_core.data.statistics import stats
+    from papermage_core.data.viewing import view
     from papermage_core.data.writers import write_documents
 else:
 

@@ -41,6 +41,10 @@ class CacheEntry:
     made_of: tuple[str, ...]
     """The files it was made of."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return attrs.asdict(self) | {"folder": str(self.folder), "used": self.used.isoformat()}
+
 
 def key_of(source: DocumentSource | None, **made_by: Any) -> str | None:
     """Return a name for what is made of a source by all that is given, our own code included.
@@ -111,7 +115,7 @@ def _facts(path: Path) -> Mapping[str, Any]:
 def cache_clear(folder: Path) -> int:
     """Delete the cache below ``folder``; return how many bytes it had. Runs that use it, or make some of it, go on."""
     freed = 0
-    for kind in (*KINDS, "features"):  # features: of versions before
+    for kind in (*KINDS, "spool", "features"):  # features: of versions before
         for entry in (folder / kind).glob("*"):
             if store.is_being_made(entry):
                 continue

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import logging
 import time
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -159,9 +160,13 @@ class Corpus(Sequence[ParsedDocument]):
         """Count the documents whose text stands in the corpus before them."""
         digests = self.digest[self.row]
         _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
-        for number in np.flatnonzero(first[inverse.reshape(-1)] != np.arange(len(digests))).tolist():
-            before = int(first[inverse.reshape(-1)[number]])
-            issues.add("same_document", self[number].name, f"the same text as {self[before].name}")
+        before = first[inverse.reshape(-1)]
+        repeated = np.flatnonzero(before != np.arange(len(digests))).tolist()
+        shown = repeated[: issues.keep]
+        for place, number in enumerate(shown, start=1):
+            others = len(repeated) - len(shown) if place == len(shown) else 0
+            detail = f"the same text as {self[int(before[number])].name}"
+            issues.add("same_document", self[number].name, detail, 1 + others)
 
     def contexts(self) -> ContextStream:
         """Return the contexts of all documents, as a stream that may be gone through more than once."""
@@ -237,8 +242,10 @@ class _Table:
     rows: list[tuple[Any, ...]] = attrs.field(factory=list)
     """See `_COLUMNS`."""
     gold: SpanTable = attrs.field(factory=SpanTable)
-    labels: list[tuple[tuple[int, str, bool], int, int]] = attrs.field(factory=list)
-    """What is counted, row, count."""
+    keys: dict[tuple[int, str, bool], int] = attrs.field(factory=dict)
+    """What is counted of labels (see `Corpus.label_keys`) → its number."""
+    counts: array[int] = attrs.field(factory=lambda: array("q"))
+    """Number of what is counted, row, count; one after the other."""
     kept: Any = None
     """Records in memory, or their index."""
     issues: Issues = attrs.field(factory=Issues)
@@ -250,7 +257,8 @@ class _Table:
         content.update(repr((parsed.gold, parsed.unreachable)).encode("utf-8", "surrogatepass"))
         found = Counter((task, each.label, True) for task, gold in enumerate(parsed.gold) for each in gold or ())
         found.update((task, label, False) for task, label in parsed.unreachable)
-        self.labels += [(key, len(self.rows), count) for key, count in found.items()]
+        for key, count in found.items():
+            self.counts.extend((self.keys.setdefault(key, len(self.keys)), len(self.rows), count))
         n_contexts = len(parsed.contexts)
         self.rows.append((number, digest, content.digest(), parsed.n_units, n_contexts, file))
         self.gold.append(entity for of_task in parsed.gold for entity in of_task or ())
@@ -271,7 +279,7 @@ def read_corpus(
     folder for those that need not be kept and do not fit in memory. Raises DataError, with path and line, for a
     document that cannot be read, and for one that lacks a layer that every document must have.
     """
-    given = {"source": source, "labelling": labelling, "needs": needs}
+    given: dict[str, Any] = {"source": source, "labelling": labelling, "needs": needs}
     found = open_folder(target, [*_COLUMNS, *_GOLD, "label_counts", "index"]) if target is not None else None
     if found is not None:
         assert target is not None
@@ -349,10 +357,11 @@ def _merged(tables: Sequence[_Table]) -> tuple[dict[str, NDArray[Any]], dict[str
     counts = []
     first = 0
     for table in tables:
-        for key, row, count in table.labels:
-            counts.append((keys.setdefault(key, len(keys)), int(rank[first + row]), count))
+        numbers = np.array([keys.setdefault(key, len(keys)) for key in table.keys], np.int64)
+        key, row, count = np.array(table.counts, np.int64).reshape(-1, 3).T
+        counts.append(np.stack([numbers[key], rank[first + row], count], 1) if len(key) else np.empty((0, 3), np.int64))
         first += len(table.rows)
-    arrays["label_counts"] = np.array(counts, np.int64).reshape(-1, 3)
+    arrays["label_counts"] = np.concatenate(counts)
     issues = Issues()
     issues.merge(table.issues for table in tables)
     return arrays, {"gold_labels": list(gold.names), "label_keys": list(keys), "issues": issues.to_json()}
@@ -367,6 +376,7 @@ def _opened(
 def _corpus(
     records: Sequence[ParsedDocument], arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any], **given: Any
 ) -> Corpus:
+    columns: dict[str, Any] = {name: arrays[name] for name in _COLUMNS}
     return Corpus(
         records=records,
         row=np.arange(len(records)),
@@ -374,6 +384,6 @@ def _corpus(
         label_keys=[(task, label, reached) for task, label, reached in facts["label_keys"]],
         label_counts=arrays["label_counts"],
         issues=Issues.from_json(facts["issues"]),
-        **{name: arrays[name] for name in _COLUMNS},
+        **columns,
         **given,
     )

@@ -32,7 +32,7 @@ __all__ = ["Example", "Examples", "build_examples", "cut", "make_examples", "own
 
 _log = logging.getLogger(__name__)
 _CONTEXTS_AT_ONCE = 512
-_UNITS_AT_ONCE = 200_000
+_UNITS_AT_ONCE = 50_000
 """What is handed to the encoder in one call: enough for tokenizers to be fast, few enough to bound memory."""
 _IN_MEMORY = 64 << 20
 """Bytes of examples above which they are on disk."""
@@ -346,10 +346,15 @@ class ExamplePacker:
     def unpack(self, content: bytes) -> Example:
         """Return the example that ``pack`` packed; its features are read-only."""
         place, packed, owner, targets = msgspec.msgpack.decode(content)
+        document, context, first, start, stop = place
         return Example(
-            *place,
+            document,
+            context,
+            first,
+            start,
+            stop,
             windows=tuple(Window(start, stop, self._features(values), cost) for start, stop, cost, values in packed),
-            owner=np.zeros(place[4] - place[3], np.int64) if owner is None else unpack_integers(owner),
+            owner=np.zeros(stop - start, np.int64) if owner is None else unpack_integers(owner),
             targets=tuple(map(_unpack_target, targets)),
         )
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, OverlapPolicy, Task
-from papermage_core.data.units import ParsedDocument, entity_layers
+from papermage_core.data.units import ParsedDocument
 from papermage_core.document import Document, Layer
 from papermage_core.document.queries import unit_ranges
 from papermage_core.errors import DataError, nearest
@@ -55,7 +55,7 @@ def label_document(
 
 def _present(document: Document, fields: Sequence[str], name: str, issues: Issues) -> list[str] | None:
     """Return the label fields that a document has, None where it has none: nobody labelled it."""
-    known = entity_layers(document)
+    known = document.layer_names
     present = [field for field in fields if field in known]
     missing = [field for field in fields if field not in known]
     if not present:

@@ -15,7 +15,7 @@ import attrs
 
 from papermage_core.config.readers import ReaderChoice, stems
 from papermage_core.errors import DataError, PluginError
-from papermage_core.files import open_bytes
+from papermage_core.files import find_files, open_bytes
 from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
 
 if TYPE_CHECKING:
@@ -197,21 +197,38 @@ def _expand(path: Path, text: str, choice: ReaderChoice) -> list[Path]:
     if path.exists():
         return [path]
     if glob.has_magic(text):
-        found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207  # Path.glob takes no absolute pattern
-        files = [file for name in found for file in (_in_folder(name, choice) if name.is_dir() else [name])]
-        if files:
-            return files
-        raise DataError("no file matches this pattern", path=text, expected="a pattern that matches files")
+        return _matching(text, choice)
     raise DataError("no such file or folder", path=text, expected="a file, a folder, a glob or - for stdin")
 
 
+def _matching(pattern: str, choice: ReaderChoice) -> list[Path]:
+    """Return the files that a pattern matches, and the documents in the folders that it matches, each once."""
+    found = find_files(pattern)
+    seen: set[str] = set()
+    files: list[Path] = []
+    for path in found:
+        if not path.is_dir():
+            files += [] if Path(pattern).name == "**" else [path]  # there, files are found in their folders
+        elif (real := os.path.realpath(path)) not in seen:
+            seen.add(real)
+            files += _documents_in(path, choice)
+    if files:
+        return list(dict.fromkeys(files))
+    if found:
+        raise DataError(f"no file in these folders ends in {', '.join(choice.endings())}", path=pattern)
+    raise DataError("no file matches this pattern", path=pattern, expected="a pattern that matches files")
+
+
 def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
+    if files := _documents_in(folder, choice):
+        return files
+    endings = ", ".join(choice.endings())
+    raise DataError(f"no file in this folder ends in {endings}", path=folder, expected=endings)
+
+
+def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and entry.name[0] != ".")
     except OSError as exc:
         raise DataError(f"cannot list this folder: {exc.strerror}", path=folder) from exc
-    files = choice.in_folder([folder / name for name in names], _head)
-    if not files:
-        endings = ", ".join(choice.endings())
-        raise DataError(f"no file in this folder ends in {endings}", path=folder, expected=endings)
-    return files
+    return choice.in_folder([folder / name for name in names], _head)

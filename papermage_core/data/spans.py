@@ -79,7 +79,9 @@ class SpanTable:
     @classmethod
     def from_arrays(cls, names: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> SpanTable:
         """Return the table that ``to_arrays`` gave."""
-        columns = {name: array(kind, arrays[name].astype(kind).tobytes()) for name, kind in _COLUMNS.items()}
+        columns: dict[str, Any] = {
+            name: array(kind, arrays[name].astype(kind).tobytes()) for name, kind in _COLUMNS.items()
+        }
         return cls({name: i for i, name in enumerate(names)}, list(names), **columns)
 
     @classmethod

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from papermage_core.data.gold import Gold
     from papermage_core.data.labelling import Labelling
 
-__all__ = ["ParsedDocument", "Parser", "entity_layers", "text_digest"]
+__all__ = ["ParsedDocument", "Parser", "text_digest"]
 
 _MISSPELT = 0.8
 """Likeness (see `difflib`) above which a layer that is not there is a layer that is, misspelt."""
@@ -119,7 +119,7 @@ class Parser:
 
     def _contexts(self, document: Document, name: str) -> Layer | None:
         wanted = self.labelling.context_name
-        known = entity_layers(document)
+        known = document.layer_names
         if self.reads_whole is None:
             misspelt = difflib.get_close_matches(wanted, known, n=1, cutoff=_MISSPELT)
             self.reads_whole = wanted not in known and not misspelt
@@ -144,14 +144,9 @@ def digest_of(symbols: str) -> bytes:
     return hashlib.blake2b(symbols.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def entity_layers(document: Document) -> list[str]:
-    """Return the names of the layers that hold entities."""
-    return [layer for layer in document.layers if layer not in Document.SPECIAL_FIELDS]
-
-
 def layer_of(document: Document, name: str, document_name: str, key: str) -> Layer:
     """Return a layer that must be there, which the option ``key`` names. Raises DataError with the nearest name."""
-    known = entity_layers(document)
+    known = document.layer_names
     if name not in known:
         found = ", ".join(known) or "none"
         raise DataError(
@@ -211,7 +206,7 @@ def _make_contexts(
     groups = {
         name: context_of_units(layer, document.get_layer(name))[0].astype(np.int32)
         for name in needs.groups
-        if name in entity_layers(document)
+        if name in document.layer_names
     }
     columns = {key: layer.metadata_column(key) for key in needs.metadata}
     metadata: dict[str, Sequence[Any]] = {key: column for key, column in columns.items() if column is not None}

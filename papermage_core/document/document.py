@@ -12,6 +12,7 @@ from papermage_core.document.characters import has_surrogates
 from papermage_core.document.entity import Entity
 from papermage_core.document.errors import LayerNameError, MissingLayerError, Repair, document_id
 from papermage_core.document.image import Image
+from papermage_core.document.json.explain import listed
 from papermage_core.document.layer import Layer
 from papermage_core.document.metadata import Metadata
 from papermage_core.document.names import ImagesFieldName, MetadataFieldName, SymbolsFieldName
@@ -20,7 +21,7 @@ from papermage_core.document.span import Span
 from papermage_core.errors import nearest
 
 if TYPE_CHECKING:
-    from papermage_core.document.decode import Decoded
+    from papermage_core.document.json.decode import Decoded
 
 __all__ = ["Document"]
 
@@ -119,7 +120,7 @@ class Document:
     def _missing(self, name: str) -> MissingLayerError:
         layers = list(self.__dict__.get("_layers", ()))
         own = ", which is one of its own fields" if name in self.SPECIAL_FIELDS else ""
-        known = f"{nearest(str(name), layers)} Layers here: {', '.join(map(repr, layers)) or 'none'}"
+        known = f"{nearest(str(name), layers)} Layers here: {listed(layers)}"
         return MissingLayerError(f"Document has no layer {name!r}{own}.{known}", expected="the name of a layer")
 
     def __dir__(self) -> list[str]:
@@ -203,20 +204,20 @@ class Document:
 
         Keys that nobody here knows come after them, as they were read.
         """
-        from papermage_core.document.encode import document_dict
+        from papermage_core.document.json.encode import document_dict
 
         return document_dict(self, layers, with_images)
 
     @classmethod
     def from_json(cls, doc_json: dict[str, Any], *, lenient: bool = True) -> Document:
         """Return the document that `to_json` wrote. Raises DataError (see `from_bytes`)."""
-        from papermage_core.document.decode import decode_dict
+        from papermage_core.document.json.decode import decode_dict
 
         return cls._of_decoded(decode_dict(doc_json, lenient=lenient))
 
     def to_bytes(self, layers: list[str] | None = None, with_images: bool = False) -> bytes:
         """Return one line of JSON, without its line end. Layers that nobody touched are written as they were read."""
-        from papermage_core.document.encode import document_bytes
+        from papermage_core.document.json.encode import document_bytes
 
         return document_bytes(self, layers, with_images)
 
@@ -232,7 +233,7 @@ class Document:
         Read leniently, a page may end after the text and boxes may hang over the edge (both listed in ``repairs``),
         and spans may be empty. Strictly, these raise too.
         """
-        from papermage_core.document.decode import decode_bytes
+        from papermage_core.document.json.decode import decode_bytes
 
         return cls._of_decoded(decode_bytes(data, lenient=lenient))
 

@@ -234,10 +234,12 @@ class Entity:
 
     @property
     def symbols_from_boxes(self) -> list[str]:
-        """The text of each span of the tokens that the entity's boxes touch."""
+        """The text of each span of the tokens that the entity's boxes touch; nothing where there is no such layer."""
         if self._layer is None and isinstance(self._found_in, _Texts) and not self.spans:
             return self._found_in.of_boxes
         symbols = self._symbols()
+        if not self._document().has_layer(TokensFieldName):
+            return []
         return [symbols[s.start : s.end] for token in self.intersect_by_box(TokensFieldName) for s in token.spans]
 
     @property
@@ -276,14 +278,21 @@ class Entity:
         return self.start < other.start
 
     def __getstate__(self) -> tuple[None, dict[str, Any]]:
-        state = {name: getattr(self, name) for name in self.__slots__ if name != "__weakref__"}
-        if self._layer is not None:
-            state["_found_in"] = None
-        elif (doc := self._doc) is not None:
-            text, tokens = doc.symbols or "", not self.spans and doc.has_layer(TokensFieldName)
+        found_in = None if self._layer is not None else self._found_in
+        if found_in is not None and not isinstance(found_in, _Texts):
+            text = found_in.symbols or ""
             of_spans = {(span.start, span.end): text[span.start : span.end] for span in self.spans}
-            state["_found_in"] = _Texts(of_spans, self.symbols_from_boxes if text and tokens else [])
-        return None, state
+            found_in = _Texts(of_spans, self.symbols_from_boxes if text and not self.spans else [])
+        return None, {
+            "spans": self.spans,
+            "boxes": self.boxes,
+            "_metadata": self._metadata,
+            "_images": self._images,
+            "_extras": self._extras,
+            "_id": self._id,
+            "_layer": self._layer,
+            "_found_in": found_in,
+        }
 
     @property
     def _doc(self) -> Document | None:

@@ -49,7 +49,7 @@ class Layer:
                 attached += 1
                 entity.id = i
         except (AttributeError, TypeError):
-            for entity in entities[:attached]:  # so that they can still be given to a layer without the one at fault
+            for entity in entities[:attached]:  # so that they can be given to another layer
                 entity._layer = entity._id = None
             raise
 

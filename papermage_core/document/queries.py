@@ -33,7 +33,7 @@ __all__ = [
 
 @attrs.frozen(eq=False)
 class UnitRanges:
-    """Runs of consecutive units that entities cover, by entity, then start. One row a run."""
+    """Segments of consecutive units that entities cover, by entity, then start. One row a segment."""
 
     entity: NDArray[np.int64]
     start: NDArray[np.int64]
@@ -56,7 +56,7 @@ def units_of_contexts(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64],
     the character there; one with boxes only where its box's centre is. Shapes (contexts + 1,) and (pairs,).
     """
     if _are_plain(units, contexts):
-        low, count = _runs_in_order(units.span_arrays(), contexts.span_arrays())
+        low, count = _covered_in_order(units.span_arrays(), contexts.span_arrays())
         offsets = np.zeros(len(contexts) + 1, np.int64)
         np.cumsum(count, out=offsets[1:])
         high = low + count
@@ -77,7 +77,7 @@ def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], 
     Of several, the one that shares most characters, the first of equal ones. Shapes (units,), (units,).
     """
     if _are_plain(units, contexts):
-        low, found = _runs_in_order(units.span_arrays(), contexts.span_arrays())
+        low, found = _covered_in_order(units.span_arrays(), contexts.span_arrays())
         if (low[1:] >= (low + found)[:-1]).all():  # no two contexts have a unit in common
             of_found, owner = ranges(low, found)
             best = np.full(len(units), -1, np.int64)
@@ -92,15 +92,15 @@ def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], 
 
 
 def unit_ranges(entities: Layer, units: Layer) -> UnitRanges:
-    """Return the runs of consecutive units that each entity covers.
+    """Return the segments of consecutive units that each entity covers.
 
     A unit is covered if it shares a character with an entity's span, or is empty and lies strictly inside one or in
-    the place of an empty one. An entity with boxes and no span covers the units whose box centres lie in it. Runs of
-    one entity that touch are one. An entity that covers no unit has no row.
+    the place of an empty one. An entity with boxes and no span covers the units whose box centres lie in it. Segments
+    of one entity that touch are one. An entity that covers no unit has no row.
     """
     spans, unit_spans = entities.span_arrays(), units.span_arrays()
     if _are_plain(units, entities):
-        low, count = _runs_in_order(unit_spans, spans)
+        low, count = _covered_in_order(unit_spans, spans)
         entity = np.flatnonzero(count)
         first, stop = low[entity], (low + count)[entity]
         starts_in = spans.start[entity] > unit_spans.start[first]
@@ -117,7 +117,7 @@ def unit_ranges(entities: Layer, units: Layer) -> UnitRanges:
         no = np.zeros(len(box_entity), bool)
         entity, unit = (np.concatenate((entity, box_entity)), np.concatenate((unit, box_unit)))
         starts_in, stops_in = (np.concatenate((starts_in, no)), np.concatenate((stops_in, no)))
-    return _runs(entity, unit, starts_in, stops_in)
+    return _segments(entity, unit, starts_in, stops_in)
 
 
 def units_in_boxes(
@@ -180,7 +180,7 @@ def _are_plain(units: Layer, others: Layer) -> bool:
     return units._places().spans_follow and others._places().one_span_each
 
 
-def _runs_in_order(units: SpanArrays, spans: SpanArrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _covered_in_order(units: SpanArrays, spans: SpanArrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first unit that each span shares a character with, and how many do; of units that follow."""
     low = np.searchsorted(units.stop, spans.start, "right")
     high = np.searchsorted(units.start, spans.stop, "left")
@@ -301,7 +301,7 @@ def _points_in_boxes(
     return by_height[at], box_rows[box]
 
 
-def _runs(
+def _segments(
     entity: NDArray[np.int64], unit: NDArray[np.int64], starts_in: NDArray[np.bool_], stops_in: NDArray[np.bool_]
 ) -> UnitRanges:
     if not len(entity):

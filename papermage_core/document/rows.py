@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import msgspec
+
+from papermage_core.document.json.explain import not_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["ColumnRows", "JsonRows", "JsonSource", "PlainRows", "Rows"]
 
@@ -116,16 +121,22 @@ class JsonRows:
     name: str
     has_extras: bool
 
+    def _decoded(self, decode: Callable[[msgspec.Raw], Any]) -> Any:
+        try:
+            return decode(self.source.layers[self.name])
+        except msgspec.ValidationError as exc:  # a number out of range, which was skipped when the document was read
+            raise not_json(self.source.data, str(exc)) from exc
+
     @cached_property
     def _everything(self) -> list[dict[str, Any]]:
-        return _decode_everything(self.source.layers[self.name])
+        return self._decoded(_decode_everything)  # type: ignore[no-any-return]
 
     @cached_property
     def metadata(self) -> list[dict[str, Any]]:
-        """The metadata of each entity."""
+        """The metadata of each entity. Raises DataError for a number that is too large for one."""
         if self.has_extras:
             return [row.get("metadata", {}) for row in self._everything]
-        return [row.metadata for row in _decode_metadata(self.source.layers[self.name])]
+        return [row.metadata for row in self._decoded(_decode_metadata)]
 
     @cached_property
     def extras(self) -> list[dict[str, Any]] | None:

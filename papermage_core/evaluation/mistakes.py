@@ -200,7 +200,7 @@ class ErrorLog:
     def __init__(self, shown: int = 200) -> None:
         self._shown = shown
         self._kinds: Counter[Kind] = Counter()
-        self._labels: dict[str, Counter[Kind]] = {}
+        self._labels: dict[str, Counter[str]] = {}
         self._confusions: Counter[tuple[str, str]] = Counter()
         self._first: dict[Kind, list[ErrorRecord]] = {kind: [] for kind in KINDS}
         self._lines = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives as long as the log

@@ -35,7 +35,8 @@ def check_output(
     is wanted, or the reverse if a ``folder`` is; for one of the ``inputs``, or what lies in one, by whatever name; for
     what belongs to a checkpoint or a run; for a name whose ending is none of ``endings``, a compressed file's apart
     (a name without any is let pass); and for a place where nothing can be written. DataError is raised for what is
-    there already, unless it may be overwritten. Inputs that do not exist do not count.
+    there already, unless it may be overwritten, which a folder with folders or hidden files in it never may. Inputs
+    that do not exist do not count.
     """
     if os.fspath(path) == _STDOUT:
         return
@@ -46,6 +47,8 @@ def check_output(
             raise ConfigError(f"{option}={os.fspath(path)}: {problem}")
         if not overwrite and _holds_something(Path(path)):
             raise DataError(f"there is {os.fspath(path)} already: choose another {option}, or type overwrite=true")
+        if folder and (more := _more_than_files(Path(path))):
+            raise ConfigError(f"{option}={os.fspath(path)}: {more} in it would be lost; choose another place")
         can_write_in(_nearest_folder(Path(os.path.realpath(path))))
     except (OSError, ValueError) as exc:
         if isinstance(exc, (ConfigError, DataError)):
@@ -85,10 +88,13 @@ def _problems(
         if given.exists() and given.samefile(each):
             yield "this is one of the inputs; choose another place"
         real = Path(os.path.realpath(each))
-        if real.is_dir() and real in place.parents:
+        if real.is_dir() and real in place.parents and not _is_run(real):
             yield f"it lies in {each}, which is one of the inputs; choose another place"
         if folder and place in real.parents:
             yield f"the input {each} lies in it; choose another place"
+    here = Path.cwd()
+    if folder and place in (here, *here.parents):
+        yield "this is the working folder, or holds it; choose another place"
     yield from _owners(place, folder)
     if endings is not None and not _has_ending(given.name, endings):
         yield (
@@ -106,10 +112,14 @@ def _owners(place: Path, folder: bool) -> Iterator[str]:
     for parent in [place, *place.parents] if folder else place.parents:
         if (parent / "papermage.json").is_file() and (parent / "model.safetensors").exists():
             yield f"{parent} is a checkpoint, in which nothing else is written; choose another place"
-        elif (parent / "checkpoints" / "papermage.json").is_file():
+        elif _is_run(parent):
             first = place.relative_to(parent).parts[:1]
             if not first or first[0] in _OF_A_RUN:
                 yield f"it belongs to the run in {parent}; choose another place"
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "checkpoints" / "papermage.json").is_file()
 
 
 def _has_ending(name: str, endings: Collection[str]) -> bool:
@@ -119,6 +129,12 @@ def _has_ending(name: str, endings: Collection[str]) -> bool:
 
 def _holds_something(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _more_than_files(path: Path) -> str:
+    """Return the name of something in a folder, if there is one, that no writer is likely to have put there."""
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    return next((found.name for found in inside if found.name.startswith(".") or found.is_dir()), "")
 
 
 def _nearest_folder(place: Path) -> Path:

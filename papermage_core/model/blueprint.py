@@ -52,7 +52,7 @@ class Blueprint:
     def reading(self, entity_name: str | None, context_name: str | None) -> Blueprint:
         """Return the blueprint for documents whose layers have these names; None: as they were in training."""
         names = {"entity_name": entity_name, "context_name": context_name}
-        given = {name: value for name, value in names.items() if value}
+        given: dict[str, Any] = {name: value for name, value in names.items() if value}
         return attrs.evolve(self, labelling=attrs.evolve(self.labelling, **given)) if given else self
 
     def build_model(self, folder: Path | None = None) -> EntityModel:

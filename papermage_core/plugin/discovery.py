@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -15,7 +14,9 @@ import attrs
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.component import ComponentInfo, canonical
-from papermage_core.plugin.kinds import KINDS
+from papermage_core.plugin.distributions import NAME, Distribution, EntryLine, distributions
+from papermage_core.plugin.kinds import KINDS, Kind
+from papermage_core.plugin.option_types import is_none_word
 
 __all__ = ["BLOCK_VARIABLE", "NAMES_VARIABLE", "components_of_file", "installed_components", "judge"]
 
@@ -29,28 +30,46 @@ _VALUE = re.compile(r"(?P<module>\w+(\.\w+)*)\s*(:\s*\w+(\.\w+)*)?\s*(\[.*\])?\s
 
 
 def installed_components() -> list[ComponentInfo]:
-    """Return the components of all installed distributions, each distribution as first found on ``sys.path``."""
-    found = importlib.metadata.entry_points()
-    names: dict[int, tuple[str, str]] = {}
-    components = []
-    for kind in KINDS.values():
-        for entry in found.select(group=kind.group):
-            distribution, version = names.setdefault(id(entry.dist), _name_and_version(entry.dist))
-            component = ComponentInfo(kind.name, entry.name, distribution, version, entry.value)
-            components.append(_with_module_looked_for(component))
-    return list(dict.fromkeys(components))
+    """Return the components of all installed distributions, each distribution as first found on ``sys.path``.
+
+    What a distribution wrote wrongly makes its own components broken, and no others.
+    """
+    kinds = {kind.group: kind for kind in KINDS.values()}
+    found: dict[str, list[ComponentInfo]] = {}
+    for distribution in distributions():
+        lines = [line for line in distribution.entry_lines() if line.group in kinds]
+        if lines and distribution.is_first():
+            components = [_component(kinds[line.group], line, distribution) for line in lines]
+            found.setdefault(canonical(distribution.name), components)
+    return [component for components in found.values() for component in dict.fromkeys(components)]
 
 
-def _name_and_version(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
-    if distribution is None:
-        return "unknown", ""
-    metadata = distribution.metadata
-    return str(metadata["Name"] or "unknown"), str(metadata["Version"] or "")
+def _component(kind: Kind, line: EntryLine, distribution: Distribution) -> ComponentInfo:
+    """Return the component of an entry point, broken where it cannot be named or loaded."""
+    name, equals, value = (part.strip() for part in line.text.partition("="))
+    component = ComponentInfo(kind.name, name, distribution.name, distribution.version, value)
+    if not equals:
+        return _broken(component, f"line {line.number} of its entry_points.txt is {line.text!r}, not 'name = module'")
+    if distribution.error:
+        return _broken(component, distribution.error)
+    return _with_module_looked_for(_with_name_checked(component))
+
+
+def _with_name_checked(component: ComponentInfo) -> ComponentInfo:
+    """Return the component, broken if its name could not be typed: ``head=a b``, ``head=none``."""
+    if NAME.fullmatch(component.name) and not is_none_word(component.name):
+        return component
+    return _broken(
+        component,
+        f"its name {component.name!r} cannot be typed; expected letters, digits, _, and . or - within; not 'none'",
+    )
 
 
 def _with_module_looked_for(component: ComponentInfo) -> ComponentInfo:
     """Return the component, broken if its value is malformed or its top-level package is nowhere."""
     match = _VALUE.match(component.value)
+    if component.status != "ok":
+        return component
     if match is None:
         return _broken(component, f"its entry point {component.value!r} is not 'module' or 'module:object'")
     package = match["module"].partition(".")[0]
@@ -92,7 +111,7 @@ def components_of_file(path: Path) -> list[ComponentInfo]:
     names = _names_in(tree, path)
     version = f"sha256:{hashlib.sha256(content).hexdigest()[:12]}"
     return [
-        ComponentInfo(kind, name, str(path), version, str(path), path=path)
+        _with_name_checked(ComponentInfo(kind, name, str(path), version, str(path), path=path))
         for kind in kinds
         for name in names.get(kind, [path.stem])
     ]

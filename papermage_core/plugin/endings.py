@@ -7,7 +7,6 @@ only the components that have the ending of a file at hand are imported.
 from __future__ import annotations
 
 import ast
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from papermage_core.files import compression
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.source import module_source
 
 __all__ = ["Endings", "has_ending", "stated_endings"]
 
@@ -124,7 +124,7 @@ def stated_endings(component: ComponentInfo) -> Sequence[str]:
     >>> stated_endings(Plugins().find("document_reader", "parquet"))
     ['.parquet']
     """
-    path = component.path or _source(component.value.partition(":")[0].strip())
+    path = component.path or module_source(component.value.partition(":")[0].strip())
     try:
         found = list(_endings_in(ast.parse(path.read_bytes()), KINDS[component.kind].base)) if path else []
     except (OSError, SyntaxError, ValueError):
@@ -140,12 +140,10 @@ def _endings_in(tree: ast.Module, base: type[Any] | None) -> Iterator[str]:
             ast.unparse(each).rpartition(".")[2] for each in node.bases
         }:
             for statement in node.body:
-                targets = (
-                    statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-                )
-                names = {target.id for target in targets if isinstance(target, ast.Name)}
-                if names & {_OWN, _SHARED}:
-                    yield from _texts(statement.value)
+                if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                    if {ast.unparse(target) for target in targets} & {_OWN, _SHARED}:
+                        yield from _texts(statement.value)
 
 
 def _texts(value: ast.expr | None) -> list[str]:
@@ -154,22 +152,3 @@ def _texts(value: ast.expr | None) -> list[str]:
     except ValueError:  # made at run time
         return []
     return [text for text in found if isinstance(text, str)] if isinstance(found, (tuple, list)) else []
-
-
-def _source(module: str) -> Path | None:
-    """Return the file of a module, found without importing the packages that it is in."""
-    package, *inner = module.split(".")
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    if not inner:
-        return Path(spec.origin) if spec.origin else None
-    for folder in spec.submodule_search_locations or ():
-        stem = Path(folder).joinpath(*inner)
-        for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
-            if path.is_file():
-                return path
-    return None

@@ -72,7 +72,7 @@ def _call(component: ComponentInfo, manager: pluggy.PluginManager, hook: str, ar
         return caller(**arguments)
     except PapermageError:
         raise
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise PluginError(f"the {component} failed in its hook {hook!r}: {type(exc).__name__}: {exc}") from exc
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 import math
-import types
 import typing
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any
 
 import attrs
+
+from papermage_core.plugin.option_types import OptionType, option_type
 
 __all__ = ["can_be_learned", "check_learned", "empty_value", "learned_types", "mark"]
 
 _MARK = "papermage_learned"
 _PLAIN = (str, int, float)
 mark: Mapping[str, Any] = {_MARK: True}
-"""The metadata that tells a learned field from an option."""
+"""The metadata that distinguishes a learned field from an option."""
 
 
 def learned_types(config_class: type[Any]) -> dict[str, Any]:
@@ -34,39 +35,46 @@ def can_be_learned(hint: Any) -> bool:
     >>> can_be_learned(tuple[str, ...]), can_be_learned(Mapping[str, int] | None), can_be_learned(dict[str, int])
     (True, True, False)
     """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return all(argument is types.NoneType or can_be_learned(argument) for argument in arguments)
-    if origin is tuple:
-        return len(arguments) == 2 and arguments[0] in _PLAIN and arguments[1] is ...
-    if origin is Mapping:
-        return arguments[0] is str and arguments[1] in (int, float)
-    return hint in _PLAIN
+    return _can_be_learned(option_type(hint))
+
+
+def _can_be_learned(wanted: OptionType) -> bool:
+    inner = [part.declared for part in wanted.parts]
+    if wanted.shape == "union":
+        return all(part.shape == "none" or _can_be_learned(part) for part in wanted.parts)
+    if wanted.shape == "mapping":
+        return _is_mapping(wanted) and inner[0] is str and inner[1] in (int, float)
+    return inner[0] in _PLAIN if wanted.is_tuple else wanted.declared in _PLAIN
+
+
+def _is_mapping(wanted: OptionType) -> bool:
+    """Whether a type is ``Mapping[...]``, and not a dict, which could be changed."""
+    return typing.get_origin(wanted.declared) is Mapping
 
 
 def empty_value(hint: Any) -> Any:
     """Return what stands in a field of a type until something is learned: an empty tuple or mapping, else None."""
-    return {tuple: (), Mapping: {}}.get(typing.get_origin(hint))
+    wanted = option_type(hint)
+    return () if wanted.is_tuple else {} if _is_mapping(wanted) else None
 
 
 def check_learned(config: Any, field: attrs.Attribute[Any], value: Any) -> None:
     """Raise TypeError for a value that would not come back from JSON as it is. A validator of attrs."""
     hint = learned_types(type(config))[field.name]
-    if value is not None and can_be_learned(hint) and not _fits(value, hint):
+    if value is not None and can_be_learned(hint) and not _fits(value, option_type(hint)):
         shown = repr(value) if len(repr(value)) < 60 else f"{repr(value)[:57]}..."
         raise TypeError(f"{field.name}: expected {inspect.formatannotation(hint)}, plain and finite, got {shown}")
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, argument) for argument in arguments)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
-    if origin is Mapping:
+def _fits(value: Any, wanted: OptionType) -> bool:
+    if wanted.shape == "union":
+        return any(_fits(value, part) for part in wanted.parts)
+    if wanted.is_tuple:
+        return isinstance(value, tuple) and all(_fits(item, wanted.parts[0]) for item in value)
+    if wanted.shape == "mapping":
         return isinstance(value, dict) and all(
-            type(key) is str and _fits(of, arguments[1]) for key, of in value.items()
+            type(key) is str and _fits(item, wanted.parts[1]) for key, item in value.items()
         )
-    if hint is float:
+    if wanted.declared is float:
         return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is hint
+    return type(value) is wanted.declared

@@ -50,7 +50,7 @@ class Plugins:
         if not named:
             raise self._unknown(kind, name)
         if not usable:
-            raise PluginError(f"the {named[0]} cannot be used: {named[0].error}; take it out there to use it")
+            raise PluginError(f"the {named[0]} cannot be used: {named[0].error}; remove it from there to use it")
         if len(usable) > 1:
             raise _clash(usable)
         (component,) = usable

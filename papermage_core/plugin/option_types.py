@@ -14,7 +14,15 @@ from typing import Any, ClassVar, Literal, Union
 
 import attrs
 
-__all__ = ["Opaque", "OptionType", "Readable", "expected", "opaque", "option_type"]
+__all__ = ["Opaque", "OptionType", "Readable", "expected", "is_none_word", "opaque", "option_type"]
+
+
+_NONE = {"none", "null", "~"}
+
+
+def is_none_word(text: str) -> bool:
+    """Whether a text says None, where its type has one."""
+    return text.strip().lower() in _NONE
 
 
 class Opaque:

@@ -11,7 +11,7 @@ import attrs
 from papermage_core.plugin.learned_fields import can_be_learned, empty_value, learned_types
 from papermage_core.plugin.option_types import option_type
 
-__all__ = ["OptionDescription", "config_class_errors", "describe_learned", "describe_options"]
+__all__ = ["OptionDescription", "config_class_errors", "default_of", "describe_learned", "describe_options"]
 
 _FACTORY: Any = attrs.Factory
 _LIMITS = ("ge", "gt", "le", "lt", "choices")
@@ -74,7 +74,7 @@ def _describe(config_class: type[Any], prefix: str, given: Any = attrs.NOTHING) 
         if not field.init or field.name in learned:
             continue
         hint = hints.get(field.name, Any)
-        default = _default(field) if given is attrs.NOTHING else getattr(given, field.name)
+        default = default_of(field) if given is attrs.NOTHING else getattr(given, field.name)
         if option_type(hint).shape == "options":
             yield from _describe(hint, f"{prefix}{field.alias}.", default)
         else:
@@ -87,7 +87,8 @@ def _describe(config_class: type[Any], prefix: str, given: Any = attrs.NOTHING) 
             )
 
 
-def _default(field: attrs.Attribute[Any]) -> Any:
+def default_of(field: attrs.Attribute[Any]) -> Any:
+    """Return the default of a field, made by its factory where it has one; ``attrs.NOTHING`` without any."""
     default: Any = field.default
     if isinstance(default, _FACTORY):
         return attrs.NOTHING if default.takes_self else default.factory()
@@ -166,7 +167,7 @@ def _field_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
             f"has the type {option_type(hint).name}; expected bool, int, float, str, Path, Literal, an enum, X | None, "
             "tuple[X, ...] or a frozen attrs class"
         )
-    default = _default(field)
+    default = default_of(field)
     if default is not attrs.NOTHING and not _hashable(default):
         yield f"has the mutable default {default!r}: use a tuple, or a frozen attrs class"
 

@@ -427,6 +427,9 @@ class ContextEncoderConfig(ComponentConfig, ABC):
     default_batch_cost: ClassVar[int] = 4096
     """Most ``Window.cost``, summed over a batch, where the user gives no ``batch_size``."""
 
+    def check(self, *, stride: int) -> None:
+        """Raise ConfigError where the options do not fit the ``stride`` that the user typed. Reads no data or model."""
+
     @property
     def needs(self) -> ContextNeeds:
         """What ``windows`` wants to see of documents beside the text."""
@@ -444,7 +447,15 @@ class ContextEncoderConfig(ComponentConfig, ABC):
     def build(self, folder: Path | None = None) -> ContextEncoder:
         """Return a new encoder; from what ``save`` wrote to ``folder``, when a checkpoint is loaded.
 
-        Random weights come from torch's global generator, which the trainer has seeded.
+        Random weights come from torch's global generator, which the trainer has seeded. With a ``folder``, that folder
+        alone is read: no path or hub name among the options, and no network.
+        """
+
+    def tune_process(self) -> None:
+        """Set what of the process (allocator, arithmetic) makes the encoder fast.
+
+        Only commands call it, before they build the encoder. In a process where it was not called, all else leaves the
+        settings of the process as they are, or puts them back before it returns.
         """
 
 
@@ -495,6 +506,32 @@ class LabelScheme(ABC):
             and self.end_allowed[tags[-1]]
             and self.transition_allowed[tags[:-1], tags[1:]].all()
         )
+
+    def predecessors(self) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        """Return which tags may stand before each tag: the number of a set, shape (K,), and the sets. Tags only.
+
+        A set holds the indices of its tags in ascending order. Found in `transition_allowed`; a scheme for thousands of
+        labels overrides this, so that no table of K² values is needed.
+        """
+        import numpy as np  # here, so that commands which only list plugins start fast
+
+        packed = np.packbits(self.transition_allowed, axis=0)
+        columns, number = np.unique(packed, axis=1, return_inverse=True)
+        return number.reshape(-1), [np.flatnonzero(np.unpackbits(column)) for column in columns.T]
+
+    def has_legal_sequences(self) -> bool:
+        """Whether contexts of every number of units have a legal sequence. Tags only."""
+        import numpy as np
+
+        number, sets = self.predecessors()
+        reached = np.array(self.start_allowed)
+        seen: set[bytes] = set()
+        while reached.tobytes() not in seen:
+            if not (reached & self.end_allowed).any():
+                return False
+            seen.add(reached.tobytes())
+            reached = np.array([reached[before].any() for before in sets])[number]
+        return True
 
 
 @attrs.frozen(kw_only=True)
@@ -599,7 +636,7 @@ class LocatedDocument:
     def error(self, error: DataError | str) -> DataError:
         """Return an error with the place of this document."""
         error = DataError(error) if isinstance(error, str) else error
-        return error.replace(path=self.path, line=self.line, document=error.document or self.document.id)
+        return error.replace(path=self.path, line=self.line, document=self.document.id)
 
 
 class DocumentReader(Protocol):

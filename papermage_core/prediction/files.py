@@ -6,16 +6,18 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import attrs
 
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.writers import write_documents
 from papermage_core.document import Document, Entity
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.files import check_output, open_output
-from papermage_core.plugin.spec import LocatedDocument
+from papermage_core.files import check_output
+from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 
 __all__ = ["Layers", "annotate_files", "check_output_path"]
@@ -71,8 +73,8 @@ def check_output_path(
     output_path: str, data_path: Sequence[str], *more_inputs: str, reader: AnyReader, overwrite: bool
 ) -> None:
     """Raise as `check_output` does for a path where `annotate_files` must not write."""
-    inputs = [*expand_paths(data_path, reader=reader), *data_path, *more_inputs]
-    check_output(output_path, inputs=inputs, endings=(".jsonl",), overwrite=overwrite)
+    inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path, *more_inputs]
+    check_output(output_path, inputs=inputs, overwrite=overwrite)
 
 
 def annotate_files(
@@ -82,51 +84,75 @@ def annotate_files(
     *,
     reader: AnyReader = None,
     processors: ProcessorChoice | None = None,
+    writer: DocumentWriterConfig | None = None,
     layers: Layers,
     first: int = 0,
     every: int = 1,
+    on_error: OnError | None = None,
 ) -> int:
-    """Write every document with its predictions, a JSON line each, in order; return how many.
+    """Write every document with its predictions, in order; return how many. Without a writer, as the ending says.
 
     The file appears when it is whole; what stood there before stays until then. ``first`` and ``every`` choose a share
-    of the documents. Raises DataError for a document that has a layer of the name already, and for a file that is there
-    already, unless told to overwrite, and ConfigError for a place where nothing is written (see `check_output`).
+    of the documents. Raises DataError for a document that has a layer of the name already or lacks one that is needed,
+    unless ``on_error`` takes such errors and passes over the document; for a file that is there already, unless told to
+    overwrite; and ConfigError for a place where nothing is written (see `write_documents`).
     """
-    check_output_path(output_path, data_path, reader=reader, overwrite=layers.overwrite)
     layers.check(predictor)
-    waiting: deque[Document] = deque()
-
-    def documents() -> Iterator[Document]:
-        found = iter_documents(data_path, reader=reader, first=first, every=every)
-        for located in processed(found, processors or ()):
-            _check(located, layers, predictor)
-            waiting.append(located.document)
-            yield located.document
-
-    count, start = 0, time.monotonic()
-    news = start + _SECONDS_BETWEEN_NEWS
-    with open_output(output_path) as file:
-        for entities in predictor.predict_many(documents(), merge=layers.merge, min_score=layers.min_score):
-            document = waiting.popleft()
-            layers.annotate(document, entities, predictor)
-            file.write(document.to_bytes() + b"\n")
-            count += 1
-            if time.monotonic() > news:
-                _log.info("%d documents, %.1f a second", count, count / (time.monotonic() - start))
-                news = time.monotonic() + _SECONDS_BETWEEN_NEWS
+    found = iter_documents(data_path, reader=reader, on_error=on_error, first=first, every=every)
+    located = processed(found, processors or ())
+    inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path]
+    start = time.monotonic()
+    annotated = _with_news(_annotated(predictor, located, layers, on_error), start)
+    written = write_documents(annotated, output_path, writer, overwrite=layers.overwrite, inputs=inputs)
     for line in predictor.issues.lines():
         _log.warning("%s", line)
-    _log.info("%d documents in %.1f s", count, time.monotonic() - start)
-    return count
+    _log.info("%d documents in %.1f s", written.documents, time.monotonic() - start)
+    return written.documents
 
 
-def _check(located: LocatedDocument, layers: Layers, predictor: EntityClassificationPredictor) -> None:
-    if layers.overwrite:
-        return
-    for name in layers.names(predictor):
-        if name in located.document.layers:
-            raise DataError(
-                f"there is a layer {name!r} already: choose another layer_name, or type overwrite=true",
-                path=located.path,
-                line=located.line,
-            )
+def _annotated(
+    predictor: EntityClassificationPredictor,
+    located: Iterator[LocatedDocument],
+    layers: Layers,
+    on_error: OnError | None,
+) -> Iterator[Document]:
+    waiting: deque[LocatedDocument] = deque()
+
+    def documents() -> Iterator[Document]:
+        for each in located:
+            if error := _taken(each, layers, predictor):
+                handle(error)
+            else:
+                waiting.append(each)
+                yield each.document
+
+    def handle(error: DataError) -> None:
+        if on_error is None:
+            raise error
+        on_error(error)
+
+    def lacks_a_layer(document: Document, error: DataError) -> None:
+        handle(waiting.pop().error(error))  # the last that was given
+
+    found = predictor.predict_many(documents(), layers.merge, layers.min_score, lacks_a_layer)
+    for entities in found:
+        document = waiting.popleft().document
+        layers.annotate(document, entities, predictor)
+        yield document
+
+
+def _with_news(documents: Iterator[Document], start: float) -> Iterator[Document]:
+    """Yield the documents, and say now and then how many there were."""
+    news = start + _SECONDS_BETWEEN_NEWS
+    for count, document in enumerate(documents, 1):
+        yield document
+        if time.monotonic() > news:
+            _log.info("%d documents, %.1f a second", count, count / (time.monotonic() - start))
+            news = time.monotonic() + _SECONDS_BETWEEN_NEWS
+
+
+def _taken(located: LocatedDocument, layers: Layers, predictor: EntityClassificationPredictor) -> DataError | None:
+    names = [] if layers.overwrite else [name for name in layers.names(predictor) if name in located.document.layers]
+    if not names:
+        return None
+    return located.error(f"there is a layer {names[0]!r} already: choose another layer_name, or type overwrite=true")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from papermage_core.data.batches import BatchLimits
 from papermage_core.data.issues import Issues
 from papermage_core.data.units import ParsedDocument, Parser
 from papermage_core.document import Document, Entity, Layer
+from papermage_core.errors import DataError
 from papermage_core.evaluation import Calibration
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
@@ -105,22 +106,40 @@ class EntityClassificationPredictor:
         return next(self.predict_many([doc], merge=merge, min_score=min_score))
 
     def predict_many(
-        self, docs: Iterable[Document], merge: bool = True, min_score: float | None = None
+        self,
+        docs: Iterable[Document],
+        merge: bool = True,
+        min_score: float | None = None,
+        on_error: Callable[[Document, DataError], None] | None = None,
     ) -> Iterator[list[Entity]]:
-        """Yield what ``predict`` gives for each document, in order, reading only a little ahead."""
+        """Yield what ``predict`` gives for each document, in order, reading only a little ahead.
+
+        With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is asked
+        for, and gives nothing.
+        """
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
         parser = Parser(self.blueprint.labelling, self.blueprint.encoder.needs, self.issues)
         device = next(self.model.parameters()).device
-        parsed = (self._parsed(doc, parser) for doc in docs)
+        parsed = self._parsed(docs, parser, on_error)
         for document, outputs in decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device):
             adjusted = self._adjusted(document, outputs)
             yield self._merged(document, adjusted, min_score) if merge else self._units(document, adjusted)
 
-    def _parsed(self, doc: Document, parser: Parser) -> ParsedDocument:
-        if not isinstance(doc, Document):
-            raise TypeError(f"expected a Document, got {type(doc).__name__}")
-        return parser.parse(doc, doc.id or "(unnamed)", keep=True)
+    def _parsed(
+        self, docs: Iterable[Document], parser: Parser, on_error: Callable[[Document, DataError], None] | None
+    ) -> Iterator[ParsedDocument]:
+        for doc in docs:
+            if not isinstance(doc, Document):
+                raise TypeError(f"expected a Document, got {type(doc).__name__}")
+            try:
+                parsed = parser.parse(doc, doc.id or "(unnamed)", keep=True)
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(doc, error)
+            else:
+                yield parsed
 
     def _adjusted(
         self, parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]]

@@ -16,13 +16,14 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from papermage_core.config import EntityClassificationTrainConfig
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, PapermageError
 from papermage_core.training.callbacks import CheckedFiles
 
 __all__ = ["interruptible", "make_trainer", "quiet_lightning"]
 
 _log = logging.getLogger(__name__)
 
+_BROKEN_CONNECTION = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
 _EXPECTED = (
     r".*does not have many workers.*",  # batches are made of arrays that lie ready
     r".*number of training batches.*is smaller than the logging interval.*",
@@ -123,11 +124,10 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     except RuntimeError as error:
-        if "loading state_dict" not in str(error):
+        if trainer.world_size < 2 or not any(sign in str(error) for sign in _BROKEN_CONNECTION):
             raise
-        raise ConfigError(
-            "resume: last.ckpt was made with other components or options; give those of the config.yaml beside it, or "
-            "start a new run"
+        raise PapermageError(
+            f"another process of the run ended, so that this one cannot go on: {str(error).splitlines()[0]}"
         ) from error
     except SystemExit:
         if not trainer.interrupted:

@@ -71,7 +71,7 @@ class Preparation:
     def splits(self) -> Splits:
         """Return the documents of the run, setting some aside to validate on where no file was given for that."""
         config = self.config
-        train = self._read(config.data_path, tuple(source.weight for source in config.data_sources))
+        train = self._read(config.data_path, config.weights)
         val = self._read(config.val_data_path) if config.val_data_path else None
         test = self._read(config.test_data_path) if config.test_data_path else None
         if val is None and config.val_split > 0:
@@ -88,7 +88,7 @@ class Preparation:
         return splits
 
     def _read(self, paths: tuple[Path, ...], weights: tuple[float, ...] = ()) -> Corpus:
-        source = DocumentSource(paths, self.components.reader, weights)
+        source = DocumentSource(paths, self.components.reader, weights, self.components.processors)
         labelling, needs = self.config.labelling, self.components.encoder.needs
         made_by = {
             "labelling": labelling.to_json(),

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from papermage_core import checkpoint
-from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.errors import ConfigError, DataError
@@ -61,12 +61,13 @@ class EntityClassificationTrainer:
     """Trains the predictor that a config describes, or evaluates one.
 
     The components are found and checked when it is made, before any data is read; ``config`` is then the config with
-    ``default_root_dir`` filled in. Raises ConfigError and PluginError there, DataError and CheckpointError in a run.
+    ``default_root_dir`` filled in; ``components`` are its own, where they have been made already. Raises ConfigError
+    and PluginError there, DataError and CheckpointError in a run.
     """
 
-    def __init__(self, config: EntityClassificationTrainConfig) -> None:
+    def __init__(self, config: EntityClassificationTrainConfig, components: ComponentConfigs | None = None) -> None:
         self._plugins = Plugins(config.plugins_path)
-        self._components = config.components(self._plugins)
+        self._components = components if components is not None else config.components(self._plugins)
         self._extensions = self._plugins.extensions(config.extensions)
         self._chose_folder = config.default_root_dir is not None
         self.config = config.replace(default_root_dir=config.run_folder().expanduser())

@@ -19,8 +19,8 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
     """Return the arrays that the network takes: of T word types, and of N units, all windows in a row.
 
     ``type`` (N,) is the word type of each unit; ``before`` and ``after`` (N,) count units of its window around it;
-    ``same`` (N,) is its word among those of its window, of which there are ``same_count``; ``place`` (N,) is where its
-    vector belongs when windows are padded to the longest.
+    ``same`` (N,) is its word among those of its window, of which there are ``same_count``; ``position`` (N,) is
+    where its vector belongs when windows are padded to the longest.
     """
     joined = {name: np.concatenate([w.features[name] for w in windows]) for name in windows[0].features}
     lengths = np.array([w.stop - w.start for w in windows], np.int64)
@@ -33,7 +33,7 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
         "before": before,
         "after": after,
         "length": lengths,
-        "place": np.repeat(np.arange(len(windows)) * int(lengths.max()), lengths) + before,
+        "position": np.repeat(np.arange(len(windows)) * int(lengths.max()), lengths) + before,
     }
     window = np.repeat(np.arange(len(windows)), lengths)
     _, same, batch["same_count"] = np.unique(

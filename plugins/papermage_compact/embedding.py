@@ -91,7 +91,8 @@ class LayoutEmbedding(nn.Module):
 
     def forward(self, features: Features) -> torch.Tensor:
         """Return what to add to the units' vectors. Shape (N, width)."""
-        placed: torch.Tensor = self.table(features["layout"]) + self.values(features["layout_values"])
+        values = features["layout_values"].to(self.table.weight.dtype)
+        placed: torch.Tensor = self.table(features["layout"]) + self.values(values)
         return placed
 
 

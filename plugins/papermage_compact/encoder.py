@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from papermage_compact.batch import collate
 from papermage_compact.embedding import LayoutEmbedding, UnitEmbedding, WordEmbedding
-from papermage_compact.network import BlockDropout, GatedConvolution, LineReader, Places, RepetitionReader
+from papermage_compact.network import BlockDropout, GatedConvolution, LineReader, Neighbours, RepetitionReader
 from papermage_compact.recurrence import GatedRecurrence
 from papermage_compact.table import WordTable
-from papermage_compact.vectors import Vectors, load_vectors, restore_vectors
+from papermage_compact.vectors import Vectors
 from papermage_compact.windowing import Windower
 from papermage_compact.words import GROUPS, no_pieces, word_features
 from papermage_core.plugin import Context, Window
-
-if TYPE_CHECKING:
-    from papermage_compact.plugin import CompactConfig
 
 __all__ = ["CompactEncoder"]
 
@@ -29,33 +25,40 @@ __all__ = ["CompactEncoder"]
 class CompactEncoder(nn.Module):
     """Embeds each word type of a batch once, adds what is seen of the unit, and reads around it from near to far."""
 
-    def __init__(self, config: CompactConfig, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        depth: int,
+        dropout: float,
+        word_dropout: float,
+        rows: int,
+        with_layout: bool,
+        vectors: Vectors | None,
+        tune_vectors: bool,
+        max_length: int,
+    ) -> None:
         super().__init__()
-        self.output_size = config.width
-        self._given = _vectors(config, folder)
-        rows = {group: config.rows if group == "word" else config.rows // 3 for group in GROUPS}
-        rows = {group: max(count, GROUPS[group]) for group, count in rows.items()}
-        ngram_rows = min(config.rows * 5 // 3, 65535)
-        pieces = self._given.pieces if self._given else no_pieces
-        make = partial(word_features, sizes=rows, ngram_rows=ngram_rows, pieces=pieces)
-        with_layout = config.layout == "on"
-        self._windower = Windower(WordTable(make), config.max_length, with_layout=with_layout)
+        self.output_size = width
+        self._given = vectors
+        sizes = {group: max(rows if group == "word" else rows // 3, count) for group, count in GROUPS.items()}
+        ngram_rows = min(rows * 5 // 3, 65535)
+        make = partial(
+            word_features, sizes=sizes, ngram_rows=ngram_rows, pieces=vectors.pieces if vectors else no_pieces
+        )
+        self._windower = Windower(WordTable(make), max_length, with_layout=with_layout)
 
-        matrix = self._given.matrix() if self._given else None
-        self.words = WordEmbedding(
-            rows, ngram_rows, config.width, config.dropout, config.word_dropout, matrix, tune=config.tune_vectors
-        )
-        self.units = UnitEmbedding(config.width)
-        self.layout = LayoutEmbedding(config.width) if with_layout else None
-        self.lines = LineReader(config.width, (1, 2, 4), config.dropout) if with_layout else None
-        self.norm = nn.LayerNorm(config.width)
-        self.dropout = BlockDropout(config.dropout)
-        self.convolutions = nn.ModuleList(
-            GatedConvolution(config.width, config.dropout) for _ in range(config.depth + 1)
-        )
-        self.recurrences = nn.ModuleList(GatedRecurrence(config.width, config.dropout) for _ in range(config.depth))
-        self.repetition = RepetitionReader(config.width, config.dropout)
-        self.last = nn.LayerNorm(config.width)
+        matrix = vectors.matrix() if vectors else None
+        self.words = WordEmbedding(sizes, ngram_rows, width, dropout, word_dropout, matrix, tune=tune_vectors)
+        self.units = UnitEmbedding(width)
+        self.layout = LayoutEmbedding(width) if with_layout else None
+        self.lines = LineReader(width, (1, 2, 4), dropout) if with_layout else None
+        self.norm = nn.LayerNorm(width)
+        self.dropout = BlockDropout(dropout)
+        self.convolutions = nn.ModuleList(GatedConvolution(width, dropout) for _ in range(depth + 1))
+        self.recurrences = nn.ModuleList(GatedRecurrence(width, dropout) for _ in range(depth))
+        self.repetition = RepetitionReader(width, dropout)
+        self.last = nn.LayerNorm(width)
 
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
         """Return the windows of each context; most have one."""
@@ -71,15 +74,15 @@ class CompactEncoder(nn.Module):
         if self.layout is not None:
             x = x + self.layout(features)
         x = self.dropout(self.norm(x))
-        places = Places(features["before"], features["after"])
-        x = self.convolutions[0](x, places)
+        neighbours = Neighbours(features["before"], features["after"])
+        x = self.convolutions[0](x, neighbours)
         if self.lines is not None:
-            x = self.lines(x, features["line"], Places(features["lines_before"], features["lines_after"]))
+            x = self.lines(x, features["line"], Neighbours(features["lines_before"], features["lines_after"]))
         for recurrence, convolution in zip(self.recurrences, self.convolutions[1:], strict=True):
-            x = recurrence(x, places)
+            x = recurrence(x, neighbours)
             if recurrence is self.recurrences[0]:
                 x = self.repetition(x, features["same"], features["same_count"])
-            x = convolution(x, places)
+            x = convolution(x, neighbours)
         return _pad(self.last(x), features)
 
     def save(self, folder: Path) -> None:
@@ -88,16 +91,8 @@ class CompactEncoder(nn.Module):
             self._given.save(folder)
 
 
-def _vectors(config: CompactConfig, folder: Path | None) -> Vectors | None:
-    """Return the vectors of a checkpoint, or else those that the options name, or None."""
-    kept = restore_vectors(folder) if folder else None
-    if kept or config.vectors is None:
-        return kept
-    return load_vectors(config.vectors, config.vectors_size, config.vectors_rows)
-
-
 def _pad(x: torch.Tensor, features: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return the vectors of all units in a row, (N, D), window by window: (windows, units of the longest, D)."""
     windows, longest = len(features["length"]), int(features["length"].max())
-    padded = x.new_zeros(windows * longest, x.shape[1]).index_copy(0, features["place"], x)
+    padded = x.new_zeros(windows * longest, x.shape[1]).index_copy(0, features["position"], x)
     return padded.view(windows, longest, -1)

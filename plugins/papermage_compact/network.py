@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["BlockDropout", "GatedConvolution", "LineReader", "Places", "RepetitionReader"]
+__all__ = ["BlockDropout", "GatedConvolution", "LineReader", "Neighbours", "RepetitionReader"]
 
 
-class Places:
-    """Where each of N units (or lines) stands in its window; made once a batch, asked by every layer.
+class Neighbours:
+    """The units (or lines) around each of N in its window; made once a batch, asked by every layer.
 
     ``before`` and ``after`` count the units before and after it in the same window. Shapes (N,).
     """
@@ -23,14 +23,14 @@ class Places:
     def __len__(self) -> int:
         return len(self._before)
 
-    def neighbours(self, x: torch.Tensor, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def of(self, x: torch.Tensor, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what stands ``distance`` before and after each unit, zero beyond its window. Shapes (N, D)."""
-        has_before, has_after = self.has(distance)
+        has_before, has_after = self.exist(distance)
         before = F.pad(x, (0, 0, distance, 0))[: len(x)] * has_before
         after = F.pad(x, (0, 0, 0, distance))[distance:] * has_after
         return before, after
 
-    def has(self, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def exist(self, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return which units have one ``distance`` before, and which one after them, in their window. Shapes (N, 1)."""
         if distance not in self._masks:
             self._masks[distance] = (
@@ -74,10 +74,10 @@ class GatedConvolution(nn.Module):
         self.dropout = BlockDropout(dropout)
         self.dilation = dilation
 
-    def forward(self, x: torch.Tensor, places: Places) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, neighbours: Neighbours) -> torch.Tensor:
         """Return new vectors of the units. Shapes (N, D)."""
         y = self.norm(x)
-        before, after = places.neighbours(y, self.dilation)
+        before, after = neighbours.of(y, self.dilation)
         changed: torch.Tensor = self.dropout(F.glu(self.linear(torch.cat([before, y, after], 1))))
         return x + changed
 
@@ -92,14 +92,14 @@ class LineReader(nn.Module):
         self.linear = nn.Linear(width, width)
         self.dropout = BlockDropout(dropout)
 
-    def forward(self, x: torch.Tensor, line: torch.Tensor, places: Places) -> torch.Tensor:
-        """Return new vectors of the units; ``line`` (N,) is the line of each, ``places`` are those of the lines."""
+    def forward(self, x: torch.Tensor, line: torch.Tensor, neighbours: Neighbours) -> torch.Tensor:
+        """Return new vectors of the units; ``line`` (N,) is the line of each, ``neighbours`` are those of the lines."""
         y = self.norm(x)
-        sums = y.new_zeros(len(places), y.shape[1]).index_add(0, line, y)
-        sizes = torch.bincount(line, minlength=len(places)).unsqueeze(1)
+        sums = y.new_zeros(len(neighbours), y.shape[1]).index_add(0, line, y)
+        sizes = torch.bincount(line, minlength=len(neighbours)).unsqueeze(1)
         lines = sums / sizes
         for layer in self.layers:
-            lines = layer(lines, places)
+            lines = layer(lines, neighbours)
         given: torch.Tensor = self.dropout(self.linear(lines)).index_select(0, line)
         return x + given
 

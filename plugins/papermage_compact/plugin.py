@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 import numpy as np
 
+from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ class CompactConfig(ContextEncoderConfig):
         """0.003, or 0.002 with given vectors: each is the better on development data."""
         return 3e-3 if self.vectors is None else 2e-3
 
+    def check(self, *, stride: int) -> None:
+        """Refuse a stride that no window can keep."""
+        if stride >= self.max_length:
+            raise ConfigError(f"stride={stride}: expected less than encoder.max_length={self.max_length}")
+
     @property
     def needs(self) -> ContextNeeds:
         """Boxes, rows and fonts, unless layout is off."""
@@ -58,17 +65,52 @@ class CompactConfig(ContextEncoderConfig):
         """Return the config with ``layout`` decided: on when at least half the units have a box."""
         if self.layout != "auto":
             return self
-        boxed = units = 0
+        units = boxed = 0
         for context in contexts:
             units += len(context)
             boxed += 0 if context.boxes is None else int((~np.isnan(context.boxes[:, 0])).sum())
         return attrs.evolve(self, layout="on" if units and 2 * boxed >= units else "off")
 
     def build(self, folder: Path | None = None) -> CompactEncoder:
-        """Return a new encoder; its vectors come from ``folder`` where a checkpoint is loaded."""
-        from papermage_compact.encoder import CompactEncoder
+        """Return a new encoder; of a checkpoint, with the vectors of ``folder``, which alone is read.
 
-        return CompactEncoder(self, folder)
+        Raises ConfigError for vectors that cannot be read, CheckpointError for a damaged ``folder``.
+        """
+        from papermage_compact.encoder import CompactEncoder
+        from papermage_compact.vectors import load_vectors, restore_vectors
+
+        vectors = None
+        if self.vectors is not None and folder is None:
+            vectors = load_vectors(self.vectors, self.vectors_size, self.vectors_rows)
+        elif self.vectors is not None and folder is not None:
+            vectors = restore_vectors(folder)
+        make = partial(
+            CompactEncoder,
+            width=self.width,
+            depth=self.depth,
+            dropout=self.dropout,
+            word_dropout=self.word_dropout,
+            rows=self.rows,
+            with_layout=self.layout == "on",
+            vectors=vectors,
+            tune_vectors=self.tune_vectors,
+            max_length=self.max_length,
+        )
+        if folder is not None:
+            _check_size(make, folder)
+        return make()
+
+
+def _check_size(make: Callable[[], CompactEncoder], folder: Path) -> None:
+    """Raise CheckpointError where the options describe a network far larger than the weights of its checkpoint."""
+    from papermage_transformers.folder import ModelFolder
+    from papermage_transformers.size import check_size
+
+    limits = ModelFolder(folder, is_checkpoint=True).limits()
+    try:
+        check_size(make, limits)
+    except (RuntimeError, ValueError) as error:  # torch counts no more than 2 ** 63 numbers
+        raise CheckpointError(f"{folder}: the options of the checkpoint's encoder are damaged: {error}") from error
 
 
 @hookimpl

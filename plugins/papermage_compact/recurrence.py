@@ -10,7 +10,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from papermage_compact.network import BlockDropout, Places
+from papermage_compact.network import BlockDropout, Neighbours
 from papermage_core.compiling import compiled
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ class GatedRecurrence(nn.Module):
         self.dropout = BlockDropout(dropout)
         nn.init.constant_(self.inputs.bias[: 2 * width], 1.0)  # to remember is the habit, to forget is learnt
 
-    def forward(self, x: torch.Tensor, places: Places) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, neighbours: Neighbours) -> torch.Tensor:
         """Return new vectors of the units. Shapes (N, D)."""
         width = x.shape[1]
         forget, new, gate = self.inputs(self.norm(x)).split(2 * width, 1)
         forget = torch.sigmoid(forget.float())
         new = (1 - forget) * torch.tanh(new.float())
-        has_before, has_after = places.has(1)
+        has_before, has_after = neighbours.exist(1)
         keep = torch.cat([forget[:, :width] * has_before, (forget[:, width:] * has_after).flip(0)], 1)
         states = scan(keep, torch.cat([new[:, :width], new[:, width:].flip(0)], 1))
         states = torch.cat([states[:, :width], states[:, width:].flip(0)], 1).to(x.dtype)

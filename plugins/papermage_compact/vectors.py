@@ -7,7 +7,9 @@ bits a value with one scale a row. Training sees what was rounded, so a checkpoi
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, Protocol
@@ -19,14 +21,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from papermage_compact.hashing import U64, code_points, hash_runs
-from papermage_core.errors import CheckpointError, ConfigError
+from papermage_core.errors import ConfigError
+from papermage_transformers.folder import TOKENIZER, ModelFolder
+from papermage_transformers.hub import download
 
 __all__ = ["Vectors", "compress", "load_vectors", "restore_vectors"]
 
 _FILE = "vectors.safetensors"
-_TOKENIZER = "tokenizer.json"
 _NAMES = ("word_embeddings.weight", "embed_tokens.weight", "tok_embeddings.weight", "wte.weight", "shared.weight")
 _LONGEST = 100  # characters of a word that a tokenizer is shown
+_LONGEST_LINE = 1 << 20  # characters of a line of a text file
 
 
 class _Index(Protocol):
@@ -60,12 +64,17 @@ class Vectors:
 class _Wordpieces:
     """Rows are the ids that a fast tokenizer gives to a word in running text."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, rows: int) -> None:
+        """Take the JSON of a tokenizer. Raises ValueError where it has ids beyond ``rows``."""
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_str(text)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self(["a", "protein", "12", "\ue000"])  # known words and an unknown one: what fails, fails here
+        largest = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+        if largest >= rows:
+            raise ValueError(f"it has wordpieces up to {largest:,}, and there are {rows:,} vectors")
 
     def __call__(self, words: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         spaced = [f" {word[:_LONGEST]}" if word.strip() else "" for word in words]  # as byte-level models saw words
@@ -74,7 +83,7 @@ class _Wordpieces:
         return np.fromiter(chain.from_iterable(encoded), np.uint32, int(lengths.sum())), lengths
 
     def save(self, folder: Path) -> dict[str, torch.Tensor]:
-        (folder / _TOKENIZER).write_text(self._tokenizer.to_str(), encoding="utf-8")
+        (folder / TOKENIZER).write_text(self._tokenizer.to_str(), encoding="utf-8")
         return {}
 
 
@@ -124,62 +133,69 @@ def load_vectors(source: str, size: int, most_rows: int) -> Vectors:
     if path.is_file():
         words, matrix = _read_text(path, most_rows)
         return Vectors(*compress(matrix, size), _WholeWords(hash_runs(*code_points(words))))
-    tokenizer, weights = _model_files(source, path)
-    matrix = _embedding_matrix(source, weights)
-    return Vectors(*compress(matrix, size), _Wordpieces(tokenizer.read_text(encoding="utf-8")))
-
-
-def restore_vectors(folder: Path) -> Vectors | None:
-    """Return the vectors that `Vectors.save` wrote, or None if it wrote none."""
-    if not (folder / _FILE).is_file():
-        return None
-    tensors = load_file(folder / _FILE)
-    try:
-        if "keys" in tensors:
-            return Vectors(tensors["rounded"], tensors["scales"], _WholeWords(tensors["keys"].numpy().view(np.uint64)))
-        tokenizer = (folder / _TOKENIZER).read_text(encoding="utf-8")
-        return Vectors(tensors["rounded"], tensors["scales"], _Wordpieces(tokenizer))
-    except (KeyError, OSError) as error:
-        raise CheckpointError(f"{folder}: the word vectors of the encoder are incomplete: {error}") from error
-
-
-def _model_files(source: str, folder: Path) -> tuple[Path, list[Path]]:
-    """Return the tokenizer file and the weight files of a model."""
-    if folder.is_dir():
-        tokenizer, weights = folder / _TOKENIZER, sorted(folder.glob("*.safetensors"))
-    else:
-        tokenizer, weights = _download(source)
-    if not tokenizer.is_file() or not weights:
-        missing = _TOKENIZER if not tokenizer.is_file() else "model.safetensors"
+    if not path.is_dir():
+        path = download("encoder.vectors", source, None, _needed)
+    weights = sorted(path.glob("*.safetensors"))
+    if not (path / TOKENIZER).is_file() or not weights:
+        missing = TOKENIZER if not (path / TOKENIZER).is_file() else "model.safetensors"
         raise ConfigError(
             f"encoder.vectors={source}: has no {missing}; expected a model with a fast tokenizer and safetensors"
         )
-    return tokenizer, weights
+    matrix = _embedding_matrix(source, weights)
+    with _explained(path / TOKENIZER):
+        index = _Wordpieces((path / TOKENIZER).read_text(encoding="utf-8"), len(matrix))
+    return Vectors(*compress(matrix, size), index)
 
 
-def _download(name: str) -> tuple[Path, list[Path]]:
-    from huggingface_hub import snapshot_download
+def restore_vectors(folder: Path) -> Vectors:
+    """Return the vectors that `Vectors.save` wrote. Raises CheckpointError where they are not there, or damaged."""
+    door = ModelFolder(folder, is_checkpoint=True)
+    if not door.has(_FILE):
+        raise door.damaged(_FILE, "is missing")
+    with door.using(_FILE):
+        tensors = load_file(folder / _FILE)
+        rounded, scales, keys = tensors["rounded"], tensors["scales"], tensors.get("keys")
+        rows = len(rounded)
+        sound = rounded.dtype == torch.int8 and rounded.ndim == 2 and rounded.numel() > 0
+        sound = sound and scales.dtype == torch.float32 and scales.shape == (rows, 1) and bool(scales.isfinite().all())
+        if not sound or not (keys is None or (keys.dtype == torch.int64 and keys.shape == (rows,))):
+            raise ValueError("it does not hold vectors")
+    if keys is not None:
+        return Vectors(rounded, scales, _WholeWords(keys.numpy().view(np.uint64)))
+    text = door.read(TOKENIZER)
+    with door.using(TOKENIZER):
+        return Vectors(rounded, scales, _Wordpieces(text, rows))
 
+
+def _needed(files: Collection[str]) -> list[str]:
+    """Return which files of a hub model to fetch."""
+    return [name for name in files if name == TOKENIZER or ("/" not in name and name.endswith(".safetensors"))]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what a library raises over a file into a ConfigError that names it."""
     try:
-        folder = Path(snapshot_download(name, allow_patterns=[_TOKENIZER, "*.safetensors"]))
-    except Exception as error:  # the hub client has a dozen kinds of its own
-        raise ConfigError(
-            f"encoder.vectors={name}: no such file or folder here, and not to be had from the Hugging Face hub "
-            f"({type(error).__name__}); give the path of a model folder or of a text file of vectors"
-        ) from error
-    return folder / _TOKENIZER, sorted(folder.glob("*.safetensors"))
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        cause = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ConfigError(f"encoder.vectors: {path} cannot be read: {cause.rstrip('.')}") from error
 
 
 def _embedding_matrix(source: str, files: Iterable[Path]) -> torch.Tensor:
     """Return the input embeddings of a model as float32, whatever it calls them."""
     for path in files:
-        with safe_open(path, framework="pt") as weights:
+        with _explained(path), safe_open(path, framework="pt") as weights:
             names = list(weights.keys())
             for ending in _NAMES:
                 for name in names:
                     if name.endswith(ending):
-                        found: torch.Tensor = weights.get_tensor(name)
-                        return found.float()
+                        found: torch.Tensor = weights.get_tensor(name).float()
+                        if found.ndim != 2 or len(found) < 2 or not found.isfinite().all():
+                            raise ValueError(f"{name} does not hold vectors")
+                        return found
     raise ConfigError(f"encoder.vectors={source}: found no input embeddings; expected a tensor *.{', *.'.join(_NAMES)}")
 
 
@@ -188,7 +204,7 @@ def _read_text(path: Path, most_rows: int) -> tuple[list[str], torch.Tensor]:
     opener = gzip.open if path.suffix == ".gz" else open
     words: list[str] = []
     rows: list[NDArray[np.float32]] = []
-    with opener(path, "rt", encoding="utf-8", errors="replace") as file:
+    with _explained(path), opener(path, "rt", encoding="utf-8", errors="replace") as file:
         for number, word, values in _vector_lines(path, file):
             if rows and len(values) != len(rows[0]):
                 raise ConfigError(
@@ -205,15 +221,18 @@ def _read_text(path: Path, most_rows: int) -> tuple[list[str], torch.Tensor]:
 
 def _vector_lines(path: Path, file: IO[str]) -> Iterator[tuple[int, str, NDArray[np.float32]]]:
     size = None
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE), ""), 1):
         parts = line.rstrip().split(" ")
         if number == 1 and len(parts) == 2 and all(map(str.isdigit, parts)):
             size = int(parts[1])
             continue
         size = size or len(parts) - 1
         try:
-            yield number, " ".join(parts[:-size]), np.array(parts[-size:], np.float32)
+            values = np.array(parts[-size:], np.float32)
+            if len(line) == _LONGEST_LINE or not np.isfinite(values).all():
+                raise ValueError("a number is not finite, or the line has no end")
         except ValueError as error:
             raise ConfigError(
                 f"encoder.vectors={path}: line {number} is not a word and its numbers: {error}"
             ) from error
+        yield number, " ".join(parts[:-size]), values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -15,6 +16,8 @@ from papermage_compact.units import unit_rows
 from papermage_core.plugin import Context, Window
 
 __all__ = ["Windower", "bounds"]
+
+logger = logging.getLogger(__name__)
 
 _MOST = 1 << 20  # units whose features are made in one go
 
@@ -42,10 +45,32 @@ class Windower:
         self._table = table
         self._longest = longest
         self._with_layout = with_layout
+        self._warned: set[str] = set()
 
     def windows(self, contexts: Sequence[Context], stride: int) -> list[list[Window]]:
         """Return the windows of each context, overlapping by ``stride`` units where there are several."""
+        self._warn(contexts, stride)
         return list(chain.from_iterable(self._windows(part, stride) for part in _portions(contexts)))
+
+    def _warn(self, contexts: Sequence[Context], stride: int) -> None:
+        """Say, once for each encoder, what of the data or of ``stride`` the windows cannot do justice to."""
+        if stride > self._longest // 2 and "stride" not in self._warned:
+            self._warned.add("stride")
+            logger.warning(
+                "stride=%d is too much for windows of %d units (encoder.max_length): neighbouring windows share %d",
+                stride,
+                self._longest,
+                self._longest // 2,
+            )
+        if self._with_layout and "boxes" not in self._warned:
+            bare = next((c for c in contexts if len(c) and (c.boxes is None or np.isnan(c.boxes[:, 0]).all())), None)
+            if bare is not None:
+                self._warned.add("boxes")
+                logger.warning(
+                    "The units of some contexts have no boxes, which the encoder reads with the text "
+                    "(encoder.layout=on). First: %r",
+                    " ".join(bare.words[:8]),
+                )
 
     def _windows(self, contexts: Sequence[Context], stride: int) -> Iterator[list[Window]]:
         lengths = np.array([len(context) for context in contexts], np.int64)

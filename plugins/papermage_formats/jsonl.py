@@ -10,7 +10,7 @@ import attrs
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.files import open_bytes
+from papermage_core.files import Lines, kind_of_file, open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.records import read_records
 
@@ -36,6 +36,7 @@ class JsonlReaderConfig(DocumentReaderConfig):
     compressed: ClassVar[bool] = True
 
     lenient: bool = option(True, help="let pages that end after the text, boxes over the edge and empty spans pass")
+    max_line_mb: int = option(1024, help="most MiB of a line, decompressed, that is read into memory", ge=1)
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
@@ -44,7 +45,7 @@ class JsonlReaderConfig(DocumentReaderConfig):
 
     def build(self) -> JsonlReader:
         """Return a new reader."""
-        return JsonlReader(lenient=self.lenient)
+        return JsonlReader(lenient=self.lenient, max_line=self.max_line_mb << 20)
 
 
 class JsonlReader:
@@ -53,16 +54,19 @@ class JsonlReader:
     A file that holds one document over many lines is read too.
     """
 
-    def __init__(self, *, lenient: bool = True) -> None:
+    def __init__(self, *, lenient: bool = True, max_line: int = 1 << 30) -> None:
         self.lenient = lenient
+        self.max_line = max_line
 
     def read(
         self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file with line and byte. Raises DataError with path and line."""
-        return read_records(_lines(path), self._document, path, on_error, first, every)
+        return read_records(_lines(path, self.max_line), self._document, path, on_error, first, every)
 
-    def _document(self, data: bytes) -> Document:
+    def _document(self, data: bytes | DataError) -> Document:
+        if isinstance(data, DataError):
+            raise data
         try:
             return Document.from_bytes(data, lenient=self.lenient)
         except DataError as exc:
@@ -72,26 +76,41 @@ class JsonlReader:
             raise
 
 
-def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the lines that hold something, with number and byte; the whole file if its first line only opens JSON."""
-    number = byte = found = 0
-    try:
-        with open_bytes(path) as handle:
-            for number, line in enumerate(handle, 1):
-                mark = len(_BYTE_ORDER_MARK) if number == 1 and line.startswith(_BYTE_ORDER_MARK) else 0
-                data = line[mark:] if mark else line
+def _lines(path: Path, limit: int) -> Iterator[tuple[int, int, bytes | DataError]]:
+    """Yield number and byte of the lines that hold something, with the line, or why it cannot be read.
+
+    A first line that only opens JSON comes with all that follows. What is no text at all is an error once.
+    """
+    with open_bytes(path) as handle:
+        lines = Lines(handle, limit, option="reader.max_line_mb")
+        found = False
+        while data := _next(lines):
+            start = lines.start
+            if isinstance(data, bytes):
+                if lines.number == 1 and data.startswith(_BYTE_ORDER_MARK):
+                    data, start = data[len(_BYTE_ORDER_MARK) :], start + len(_BYTE_ORDER_MARK)
+                data = data.rstrip(b"\r\n")
                 if not data or data.isspace():
-                    byte += len(line)
                     continue
+                if not found and (kind := kind_of_file(data)):
+                    raise DataError(f"is {kind}", expected="one document a line")
                 if not found and len(data) < 16 and data.strip() in _OPENINGS:
-                    data = data.strip() + b"\n" + handle.read()
-                yield number, byte + mark, data
-                byte += len(line)
-                found += 1
-    except OSError as exc:
-        raise DataError(f"cannot be read any further: {exc}", line=number + 1) from exc
+                    data = data.strip() + b"\n" + handle.read(limit + 1)
+                    if len(data) > limit:
+                        raise DataError(f"this document, over many lines, is larger than {limit >> 20} MiB")
+            found = True
+            yield lines.number, start, data
     if not found:
         raise DataError("this file holds no document", expected="one document a line")
+
+
+def _next(lines: Lines) -> bytes | DataError | None:
+    try:
+        return next(lines, None)
+    except DataError as exc:
+        return exc
+    except OSError as exc:
+        raise DataError(f"cannot be read any further: {exc}", line=lines.number + 1) from exc
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["TagScorer"]
+from papermage_core.errors import PapermageError
+
+__all__ = ["TagScorer", "check_finite"]
+
+
+def check_finite(*tensors: Tensor) -> None:
+    """Raise PapermageError if a tensor that predictions are made from holds NaN or infinity."""
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise PapermageError(
+            "the unit vectors or the weights of the model hold NaN or infinity, so nothing can be predicted from them: "
+            "its training diverged; train again with a lower learning_rate, gradient_clip_val=1 or precision=32-true"
+        )
 
 
 class TagScorer(nn.Module):

@@ -54,8 +54,8 @@ class TagHeadConfig(ModelHeadConfig):
         if self.class_weights == "balanced":
             raise ConfigError("class_weights: 'balanced' is set from training data; expected settle() before build()")
         if self.weights and len(self.weights) != len(scheme.tags):
+            some = ", ".join(scheme.tags[:20]) + (", …" if len(scheme.tags) > 20 else "")
             raise ConfigError(
-                f"weights: expected {len(scheme.tags)} numbers, for the tags {', '.join(scheme.tags)}; "
-                f"got {len(self.weights)}"
+                f"weights: expected {len(scheme.tags)} numbers, for the tags {some}; got {len(self.weights)}"
             )
         return self.weights or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from papermage_core.errors import ConfigError
@@ -16,13 +17,13 @@ def check_labels(labels: Sequence[str], *, reserved: Collection[str] = ()) -> tu
     faults = []
     if not labels:
         faults.append("label_scheme: there are no labels; expected at least one, got none")
-    for label in dict.fromkeys(labels):
+    for label, times in Counter(labels).items():
         if not label:
             faults.append("label_scheme: a label is the empty string; give every label a name")
         if label in reserved:
             faults.append(f"label_scheme: {label!r} cannot be a label, it is the tag of units outside; rename it")
-        if labels.count(label) > 1:
-            faults.append(f"label_scheme: label {label!r} is given {labels.count(label)} times; expected once")
+        if times > 1:
+            faults.append(f"label_scheme: label {label!r} is given {times} times; expected once")
     if faults:
         raise ConfigError(*faults)
     return labels

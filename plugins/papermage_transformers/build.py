@@ -1,27 +1,30 @@
-"""Config → encoder: the model and tokenizer loaded, checked, and set up."""
+"""A folder and options → the encoder: model and tokenizer loaded, checked, and set up."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
+from transformers import CONFIG_MAPPING, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from papermage_core.errors import ConfigError
+from papermage_core.plugin import Context
 from papermage_transformers.batch import Collator
-from papermage_transformers.encoder import TransformerEncoder
-from papermage_transformers.layout import LAYOUT_MODELS
-from papermage_transformers.plugin import TransformerEncoderConfig
-from papermage_transformers.processor import CpuPrecision, choose_precision, has_accelerator, tune_allocator
-from papermage_transformers.source import explained, origin
+from papermage_transformers.cpu import choose_precision, has_accelerator, prepare
+from papermage_transformers.encoder import TransformerEncoder, model_inputs
+from papermage_transformers.folder import CONFIG, TOKENIZER, TOKENIZER_CONFIG, ModelFolder
+from papermage_transformers.layout import LAYOUT_MODELS, BoxStyle
+from papermage_transformers.size import check_size
+from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import add_lora, freeze, freeze_unreached
 from papermage_transformers.windows import WindowMaker
 from papermage_transformers.wordpieces import WordpieceTable, bare
@@ -31,105 +34,165 @@ __all__ = ["build_encoder"]
 logger = logging.getLogger(__name__)
 
 _USUAL_LENGTH = 512
-_ONLY_FLOAT32 = ("deberta",) if int(transformers.__version__.split(".")[0]) >= 5 else ("deberta", "modernbert")
-"""Kinds of model that mask with the least number of float32, which is too large for what autocast computes in."""
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 _DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "dropout_rate", "embedding_dropout", "mlp_dropout")
+_PROBE = ["a", "b", "The", "protein", "BRCA1", "12", "(", "é", "本", "∆", "\ue000", "\ue001", "", "", "\n", " "]
+"""Words known and unknown, even ones after a space and odd ones without, that a tokenizer must bear."""
+_TOKENIZERS = (TOKENIZER, "vocab.txt", "vocab.json", "*.model", "*.vocab", "tekken.json")
 
 
-def build_encoder(options: TransformerEncoderConfig, folder: Path | None) -> TransformerEncoder:
-    """Return the encoder with pretrained weights, or, given the ``folder`` of a checkpoint, with random ones."""
-    kept = options.tune_allocator and tune_allocator()
-    if folder is None:
-        source, keywords = origin(options.model_name_or_path, options.revision)
-    else:
-        source, keywords = str(folder), {"local_files_only": True}
-    with _quiet(), explained(options.model_name_or_path if folder is None else source):
-        config = _adjusted(AutoConfig.from_pretrained(source, **keywords), options)
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, **keywords)
-        model = _load(source, config, keywords) if folder is None else _model_class(config).from_config(config)
-    if not getattr(tokenizer, "is_fast", False):
-        raise ConfigError(
-            f"encoder.model_name_or_path: {source!r} has no fast tokenizer (tokenizer.json), only a slow one"
+def build_encoder(
+    folder: ModelFolder,
+    *,
+    pooling: str,
+    max_length: int | None,
+    layout_indicator: str | None,
+    boxes: bool | None,
+    freeze_layers: int,
+    layer_decay: float,
+    gradient_checkpointing: bool,
+    dropout: float | None,
+    attention_dropout: float | None,
+    lora: Mapping[str, Any],
+    cpu_precision: str,
+) -> TransformerEncoder:
+    """Return the encoder that a folder holds: with its weights, or, of a checkpoint, with random ones.
+
+    Raises CheckpointError for a checkpoint that is damaged, ConfigError for a model or an option that cannot be used.
+    """
+    if attention_dropout is None and not has_accelerator():
+        attention_dropout = 0.0  # any other rate takes the CPU's slow attention, several times the time at length 512
+    with _quiet():
+        config = _read_config(folder)
+        _adjust(config, dropout, attention_dropout)
+        precision = choose_precision(cpu_precision, config.model_type)
+        _check_size(folder, config)
+        tokenizer = FastTokenizer.read(folder) if folder.is_checkpoint else _load_tokenizer(folder, config)
+        model = _new(folder, config) if folder.is_checkpoint else _load(folder, config)
+    if not has_accelerator():
+        prepare(precision)
+        logger.info(
+            "CPU: %s arithmetic, attention dropout %s, %d threads (override with encoder.cpu_precision, "
+            "encoder.attention_dropout, num_threads)",
+            precision,
+            attention_dropout,
+            torch.get_num_threads(),
         )
-    precision = _precision(options, config)
-    _prepare_processor(options, precision, kept=kept)
-    model = _set_up(model.float().train(), options)  # from_pretrained leaves eval mode: no dropout in training
-    return _assemble(options, model, config, tokenizer, autocast=precision == "bfloat16")
-
-
-def _precision(options: TransformerEncoderConfig, config: PretrainedConfig) -> CpuPrecision:
-    """Return the arithmetic to use on a CPU."""
-    precision = choose_precision(options.cpu_precision)
-    if precision == "bfloat16" and config.model_type in _ONLY_FLOAT32:
-        if options.cpu_precision == "bfloat16":
-            raise ConfigError(
-                f"encoder.cpu_precision: transformers' {config.model_type} models fail in bfloat16; "
-                "expected auto, medium or float32"
-            )
-        return "medium"
-    return precision
-
-
-def _prepare_processor(options: TransformerEncoderConfig, precision: CpuPrecision, *, kept: bool) -> None:
-    if has_accelerator():
-        return
-    if precision == "medium":
-        torch.set_float32_matmul_precision("medium")
-    logger.info(
-        "CPU: %s arithmetic, attention dropout %s, large memory blocks %s, %d threads (override with "
-        "encoder.cpu_precision, encoder.attention_dropout, encoder.tune_allocator, num_threads)",
-        precision,
-        options.attention_dropout or 0,
-        "kept" if kept else "as the system does",
-        torch.get_num_threads(),
+    model = _without_unused(model.float().train())  # from_pretrained leaves eval mode: no dropout in training
+    maker, collator = _windowing(folder, model, tokenizer, max_length, layout_indicator, _box_style(config, boxes))
+    output_size = _output_size(folder, model, maker, collator)
+    freeze(model, freeze_layers)
+    adapted = add_lora(model, **lora) if lora["rank"] else model
+    if gradient_checkpointing:
+        _checkpoint_activations(model)
+    return TransformerEncoder(
+        adapted,
+        tokenizer,
+        maker,
+        collator,
+        output_size=output_size,
+        pooling=pooling,
+        layer_decay=layer_decay,
+        precision=precision,
+        checkpointing=gradient_checkpointing,
+        fingerprint=_fingerprint(maker, tokenizer),
     )
 
 
-def _adjusted(config: PretrainedConfig, options: TransformerEncoderConfig) -> PretrainedConfig:
-    """Return the config with the dropouts asked for and without parts that text does not use."""
-    attention = options.attention_dropout
-    if attention is None and not has_accelerator():
-        attention = 0.0  # any other rate takes the CPU's slow attention, several times the time at length 512
-    _set(config, _ATTENTION_DROPOUTS, attention)
-    _set(config, _DROPOUTS, options.dropout)
+def _read_config(folder: ModelFolder) -> PretrainedConfig:
+    found = folder.read_config()
+    kind = found.get("model_type")
+    if kind is None and not folder.is_checkpoint:  # as transformers guesses for models older than the key
+        kind = next((k for k in sorted(CONFIG_MAPPING, key=len, reverse=True) if k in str(folder.path)), None)
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise folder.error(
+            CONFIG, f"has model_type={kind!r}, no kind of model of transformers {transformers.__version__}"
+        )
+    with folder.using(CONFIG):
+        config: PretrainedConfig = CONFIG_MAPPING[kind].from_dict(found)
+    return config
+
+
+def _adjust(config: PretrainedConfig, dropout: float | None, attention_dropout: float | None) -> None:
+    """Set the dropouts asked for, and leave out parts that text does not use."""
+    for names, value in ((_ATTENTION_DROPOUTS, attention_dropout), (_DROPOUTS, dropout)):
+        for name in names:
+            if value is not None and hasattr(config, name):
+                setattr(config, name, value)
     if config.model_type == "layoutlmv3":
         config.visual_embed = False
     if hasattr(config, "use_cache"):
         config.use_cache = False
-    return config
 
 
-def _set(config: PretrainedConfig, names: tuple[str, ...], value: float | None) -> None:
-    for name in names:
-        if value is not None and hasattr(config, name):
-            setattr(config, name, value)
-
-
-def _model_class(config: PretrainedConfig) -> Any:
+def _auto_class(config: PretrainedConfig) -> Any:
     """Return the auto class: for encoder-decoders the one of their encoder alone, where there is one."""
     return AutoModelForTextEncoding if type(config) in AutoModelForTextEncoding._model_mapping else AutoModel
 
 
-def _load(source: str, config: PretrainedConfig, keywords: dict[str, Any]) -> nn.Module:
-    model, report = _model_class(config).from_pretrained(source, config=config, output_loading_info=True, **keywords)
+def _check_size(folder: ModelFolder, config: PretrainedConfig) -> None:
+    """Raise where a config describes a model far larger than its weights."""
+    limits = folder.limits()
+    with folder.using(CONFIG):
+        auto = _auto_class(config)
+        _ = auto._model_mapping[type(config)]  # imports its module
+        check_size(lambda: _new(folder, config), limits)
+
+
+def _new(folder: ModelFolder, config: PretrainedConfig) -> nn.Module:
+    with folder.using(CONFIG):
+        return _auto_class(config).from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
+
+
+def _load(folder: ModelFolder, config: PretrainedConfig) -> nn.Module:
+    if folder.has("adapter_config.json"):
+        raise folder.error(
+            "adapter_config.json", "says that this is an adapter: merge it into its model, and save that"
+        )
+    files = folder.weight_files()
+    with folder.using(files[0].name):
+        model, report = _auto_class(config).from_pretrained(
+            str(folder.path),
+            config=config,
+            ignore_mismatched_sizes=True,  # told below, with names
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    for name, kept, made in sorted(report["mismatched_keys"]):
+        raise folder.damaged(
+            CONFIG, f"does not fit the weights: {name} is {tuple(made)} by it, and {tuple(kept)} in the file"
+        )
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if missing:
-        logger.warning("%s: %d weights are not in the files and start at random: %s", source, len(missing), missing[:5])
+        logger.warning(
+            "%s: %d weights are not in the files and start at random: %s", folder.path, len(missing), missing[:5]
+        )
     return model  # type: ignore[no-any-return]
 
 
-def _set_up(model: nn.Module, options: TransformerEncoderConfig) -> nn.Module:
-    if model.config.is_encoder_decoder and hasattr(model, "get_decoder"):  # type: ignore[union-attr]
-        model = model.get_encoder()  # type: ignore[operator]
+def _load_tokenizer(folder: ModelFolder, config: PretrainedConfig) -> FastTokenizer:
+    if not any(any(folder.path.glob(pattern)) for pattern in _TOKENIZERS):
+        raise folder.damaged(TOKENIZER, "is missing")
+    for name in sorted({path.name for path in folder.path.glob("*token*.json")} - {TOKENIZER}):
+        folder.refuse_code(name, folder.read_object(name))
+    with folder.using(TOKENIZER):
+        found = AutoTokenizer.from_pretrained(
+            str(folder.path), config=config, use_fast=True, local_files_only=True, trust_remote_code=False
+        )
+        if not getattr(found, "is_fast", False):
+            raise folder.error(TOKENIZER, "is missing, and what is there makes a slow tokenizer only")
+        return FastTokenizer.of(found)
+
+
+def _without_unused(model: Any) -> nn.Module:
+    """Return the encoder of a model that decodes too, without what unit vectors do not depend on."""
+    if model.config.is_encoder_decoder and hasattr(model, "get_decoder"):
+        model = model.get_encoder()
     if isinstance(getattr(model, "pooler", None), nn.Module):
         model.pooler = nn.Identity()  # sentence vectors are not used; without weights, nothing is left untrained
-    freeze_unreached(model, model.config.model_type)  # type: ignore[union-attr, arg-type]
-    freeze(model, options.freeze_layers)
-    adapted = add_lora(model, options.lora) if options.lora.rank else model
-    if options.gradient_checkpointing:
-        _checkpoint_activations(model)
-    return adapted
+    freeze_unreached(model, model.config.model_type)
+    return model  # type: ignore[no-any-return]
 
 
 def _checkpoint_activations(model: Any) -> None:
@@ -139,60 +202,80 @@ def _checkpoint_activations(model: Any) -> None:
         model.disable_input_require_grads()
 
 
-def _assemble(
-    options: TransformerEncoderConfig, model: nn.Module, config: PretrainedConfig, tokenizer: Any, *, autocast: bool
-) -> TransformerEncoder:
-    backend = tokenizer.backend_tokenizer
-    prefix, suffix = _special_ids(backend)
-    style = None
-    if options.boxes is not False:
-        style = LAYOUT_MODELS.get(config.model_type)
-        if options.boxes and style is None:
-            known = ", ".join(sorted(LAYOUT_MODELS))
-            raise ConfigError(f"encoder.boxes: a {config.model_type} model takes no boxes; those that do: {known}")
-    capacity = _max_length(options, model, tokenizer) - len(prefix) - len(suffix)
-    separator = _first_known(tokenizer.sep_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id)
-    filler = _first_known(tokenizer.unk_token_id, tokenizer.mask_token_id, separator)
+def _box_style(config: PretrainedConfig, boxes: bool | None) -> BoxStyle | None:
+    style = LAYOUT_MODELS.get(config.model_type)
+    if boxes and style is None:
+        known = ", ".join(sorted(LAYOUT_MODELS))
+        raise ConfigError(f"encoder.boxes: a {config.model_type} model takes no boxes; those that do: {known}")
+    return None if boxes is False else style
+
+
+def _windowing(
+    folder: ModelFolder,
+    model: Any,
+    tokenizer: FastTokenizer,
+    max_length: int | None,
+    layout_indicator: str | None,
+    box_style: BoxStyle | None,
+) -> tuple[WindowMaker, Collator]:
+    rows = model.get_input_embeddings().weight.shape[0]
+    tokenizer.check(folder, rows)
+    separator = _first_known(tokenizer.id("sep", "eos", "cls"))
+    filler = _first_known(tokenizer.id("unk", "mask"), separator)
+    padding = _first_known(tokenizer.id("pad"), model.config.pad_token_id)
+    with folder.using(TOKENIZER):
+        prefix, suffix = _special_ids(tokenizer.backend)
+        table = WordpieceTable(tokenizer.backend, filler)
+        ids, _ = table.encode(_PROBE, np.arange(len(_PROBE)) % 2 == 0)
+        if not all(0 <= i < rows for i in (*prefix, *suffix, separator, filler, padding, *ids.tolist())):
+            raise ValueError(f"has wordpieces beyond the model's {rows:,} embeddings")
+    length = _max_length(max_length, model, tokenizer)
+    capacity = length - len(prefix) - len(suffix)
+    if capacity < 1:
+        room = f"a window of {length} wordpieces has room for the {length - capacity} special ones alone"
+        if max_length is None:
+            raise folder.damaged(TOKENIZER_CONFIG, f"or {CONFIG} limits the model too much: {room}")
+        raise ConfigError(f"encoder.max_length: {room}; expected {length - capacity + 1} at least")
     maker = WindowMaker(
-        table=WordpieceTable(backend, filler),
+        table=table,
         capacity=capacity,
-        specials=len(prefix) + len(suffix),
-        indicator_layer=options.layout_indicator,
+        specials=length - capacity,
+        indicator_layer=layout_indicator,
         indicator=separator,
-        box_style=style,
+        box_style=box_style,
     )
-    padding = _first_known(tokenizer.pad_token_id, config.pad_token_id, 0)
-    shaped_by = (backend.to_str(), filler, separator, capacity, options.layout_indicator, style)
-    return TransformerEncoder(
-        model,
-        tokenizer,
-        maker,
-        Collator(capacity=capacity, prefix=prefix, suffix=suffix, padding=padding, box_style=style),
-        pooling=options.pooling,
-        layer_decay=options.layer_decay,
-        autocast=autocast,
-        checkpointing=options.gradient_checkpointing,
-        fingerprint=hashlib.sha256(repr(shaped_by).encode()).hexdigest(),
+    return maker, Collator(capacity=capacity, prefix=prefix, suffix=suffix, padding=padding, box_style=box_style)
+
+
+def _fingerprint(maker: WindowMaker, tokenizer: FastTokenizer) -> str:
+    shaped_by = (
+        tokenizer.backend.to_str(),
+        maker.table.filler,
+        maker.indicator,
+        maker.capacity,
+        maker.indicator_layer,
+        maker.box_style,
     )
+    return hashlib.sha256(repr(shaped_by).encode()).hexdigest()
 
 
 def _special_ids(backend: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the special wordpieces that the tokenizer puts before and after a text."""
     probe = bare(backend.to_str()).encode("a", add_special_tokens=True)
     text = [i for i, special in enumerate(probe.special_tokens_mask) if not special]
+    if not text:
+        raise ValueError("it makes no wordpiece of a text")
     return tuple(probe.ids[: text[0]]), tuple(probe.ids[text[-1] + 1 :])
 
 
-def _max_length(options: TransformerEncoderConfig, model: nn.Module, tokenizer: Any) -> int:
-    most = min([limit for limit in (_positions(model), tokenizer.model_max_length) if limit], default=_USUAL_LENGTH)
-    if options.max_length and options.max_length > most:
-        raise ConfigError(
-            f"encoder.max_length: expected at most {most}, which the model takes, got {options.max_length}"
-        )
-    return options.max_length or min(most, _USUAL_LENGTH)
+def _max_length(wanted: int | None, model: Any, tokenizer: FastTokenizer) -> int:
+    most = min([limit for limit in (_positions(model), tokenizer.max_length) if limit], default=None)
+    if wanted and most and wanted > most:
+        raise ConfigError(f"encoder.max_length: expected at most {most}, which the model takes, got {wanted}")
+    return wanted or min(most or _USUAL_LENGTH, _USUAL_LENGTH)
 
 
-def _positions(model: nn.Module) -> int | None:
+def _positions(model: Any) -> int | None:
     """Return how many wordpieces the model has positions for; None where positions are relative."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and "_position" not in name:
@@ -205,16 +288,37 @@ def _first_known(*ids: int | None) -> int:
     return next((i for i in ids if i is not None), 0)
 
 
+def _output_size(folder: ModelFolder, model: nn.Module, maker: WindowMaker, collator: Collator) -> int:
+    """Return the size of a wordpiece's vector, as the model gives it for a short text.
+
+    A model that wants images or sound, or gives no vector for each wordpiece, fails here and not in training.
+    """
+    text = Context(words=["a", "b"], space_before=np.ones(2, np.bool_), boxes=np.ones((2, 4), np.float32))
+    inputs = model_inputs(collator([maker.windows([text], 0)[0][0]]))
+    with folder.using(CONFIG), torch.random.fork_rng(devices=[]), torch.no_grad():
+        found = model.eval()(**inputs).last_hidden_state
+        if found.shape[:-1] != inputs["input_ids"].shape:
+            raise ValueError(
+                f"the model gives vectors of shape {tuple(found.shape)} for {inputs['input_ids'].shape[1]} wordpieces"
+            )
+    model.train()
+    return int(found.shape[-1])
+
+
+_loading = threading.RLock()
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers from printing reports and progress while it loads a model."""
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    """Keep transformers from printing reports and progress while it loads a model; one thread at a time."""
+    library = logging.getLogger("transformers")
+    with _loading:
+        transformers_logging.get_verbosity()  # sets the level, once a process
+        level, bars = library.level, transformers_logging._tqdm_active
+        library.setLevel(logging.ERROR)
+        transformers_logging._tqdm_active = False  # its public function changes huggingface_hub's bars too
+        try:
+            yield
+        finally:
+            library.setLevel(level)
+            transformers_logging._tqdm_active = bars

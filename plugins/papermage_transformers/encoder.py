@@ -3,57 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from papermage_core.plugin import Context, Window
 from papermage_transformers.batch import Collator
+from papermage_transformers.cpu import CpuPrecision, medium_matmul
+from papermage_transformers.cpu_kernels import CpuKernels, has_cpu_kernels
 from papermage_transformers.pooling import POOLINGS
-from papermage_transformers.products import FastProducts, has_fast_products
+from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import parameter_groups
 from papermage_transformers.windows import WindowMaker
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+__all__ = ["TransformerEncoder", "model_inputs"]
 
-__all__ = ["TransformerEncoder"]
+
+def model_inputs(features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what of a batch goes to the model; the rest says how its wordpieces are pooled."""
+    return {name: features[name] for name in ("input_ids", "attention_mask", "bbox") if name in features}
 
 
 class TransformerEncoder(nn.Module):
     """A Hugging Face model as a `ContextEncoder`.
 
-    On a CPU it computes in bfloat16 where ``autocast`` is set; the vectors that come out are float32 unless the caller
-    runs an autocast of its own.
+    On a CPU a model whose weights are float32 computes in ``precision``, unless the caller runs an autocast of its own.
+    The vectors that come out have the dtype of the weights; under a caller's autocast, float32 or the autocast's.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: FastTokenizer,
         maker: WindowMaker,
         collator: Collator,
         *,
+        output_size: int,
         pooling: str,
         layer_decay: float,
-        autocast: bool,
+        precision: CpuPrecision,
         checkpointing: bool,
         fingerprint: str,
     ) -> None:
         super().__init__()
         self.model = model
         self.tokenizer = tokenizer
-        self.output_size: int = model.config.hidden_size  # type: ignore[union-attr, assignment]
+        self.output_size = output_size
         self.fingerprint = fingerprint
         """A digest of all that shapes the windows: equal where ``windows`` gives equal features."""
         self._maker = maker
         self._collator = collator
         self._pool = POOLINGS[pooling]
         self._layer_decay = layer_decay
-        self._autocast = autocast
+        self._precision = precision
         self._checkpointing = checkpointing
 
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
@@ -66,15 +71,26 @@ class TransformerEncoder(nn.Module):
 
     def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return unit vectors. Shape: (windows, units, output_size)."""
-        inputs = {name: features[name] for name in ("input_ids", "attention_mask", "bbox") if name in features}
-        device = inputs["input_ids"].device.type
-        if torch.is_autocast_enabled(device) or not (self._autocast and device == "cpu"):
+        inputs = model_inputs(features)
+        dtype = next(self.model.parameters()).dtype
+        if "bbox" in inputs and inputs["bbox"].is_floating_point():
+            inputs["bbox"] = inputs["bbox"].to(dtype)
+        if torch.is_autocast_enabled(inputs["input_ids"].device.type):
             return self._pool(self.model(**inputs).last_hidden_state, features)
-        again = torch.is_grad_enabled() and self._checkpointing
-        fast = has_fast_products() and not again
-        with torch.autocast("cpu", dtype=torch.bfloat16), FastProducts() if fast else nullcontext():
+        with ExitStack() as stack:
+            if inputs["input_ids"].device.type == "cpu" and dtype == torch.float32:
+                self._enter_precision(stack)
             pieces = self.model(**inputs).last_hidden_state  # (S, T, D)
-        return self._pool(pieces, features).float()
+        return self._pool(pieces, features).to(dtype)
+
+    def _enter_precision(self, stack: ExitStack) -> None:
+        """Compute as ``precision`` says until the stack is left; nothing else in the process is changed by it."""
+        if self._precision == "medium":
+            stack.enter_context(medium_matmul)
+        elif self._precision == "bfloat16":
+            stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
+            if has_cpu_kernels() and not (torch.is_grad_enabled() and self._checkpointing):
+                stack.enter_context(CpuKernels())
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return optimizer groups: no weight decay on biases and norms, layer-wise learning rates."""
@@ -82,5 +98,5 @@ class TransformerEncoder(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer and the model's config, without weights."""
-        self.tokenizer.save_pretrained(folder)
+        self.tokenizer.save(folder)
         self.model.config.save_pretrained(folder)  # type: ignore[union-attr, operator]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
+from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ papermage_api_version = 2
 class LoraOptions:
     """Low-rank adaptation (Hu et al. 2022): the model's weights stay, small matrices beside them are trained."""
 
-    rank: int = option(0, help="rank of the trained matrices; 0 trains the whole model (needs peft)", ge=0)
+    rank: int = option(0, help="rank of the trained matrices; 0 trains the whole model (needs peft)", ge=0, le=1024)
     alpha: int = option(16, help="the matrices' product is scaled by alpha / rank", ge=1)
     dropout: float = option(0.0, help="dropout before the matrices", ge=0, lt=1)
     targets: tuple[str, ...] = option((), help="names of the modules to adapt; default those peft knows for the model")
@@ -63,7 +64,12 @@ class TransformerEncoderConfig(ContextEncoderConfig):
         help="arithmetic on a CPU; auto: bfloat16 where the CPU has instructions for it, else medium",
         choices=("auto", "float32", "medium", "bfloat16"),
     )
-    tune_allocator: bool = option(True, help="keep glibc from handing large blocks back to the system (CPU, Linux)")
+    tune_allocator: bool = option(True, help="in commands, keep glibc from handing large blocks back (CPU, Linux)")
+
+    def check(self, *, stride: int) -> None:
+        """Refuse a stride that no window can keep."""
+        if self.max_length is not None and stride >= self.max_length:
+            raise ConfigError(f"stride={stride}: expected less than encoder.max_length={self.max_length}")
 
     @property
     def needs(self) -> ContextNeeds:
@@ -79,13 +85,41 @@ class TransformerEncoderConfig(ContextEncoderConfig):
         return attrs.evolve(self, boxes=self._wants_boxes())
 
     def build(self, folder: Path | None = None) -> TransformerEncoder:
-        """Return the encoder with pretrained weights, or with random ones and the files of ``folder``.
+        """Return the encoder with pretrained weights, or with random ones and the files of ``folder`` alone.
 
-        Raises ConfigError for a model that cannot be found, loaded or used.
+        Raises ConfigError for a model that cannot be found, loaded or used, CheckpointError for a damaged ``folder``.
         """
         from papermage_transformers.build import build_encoder
+        from papermage_transformers.folder import ModelFolder
+        from papermage_transformers.source import base_model
 
-        return build_encoder(self, folder)
+        if folder is None:
+            source = base_model(self.model_name_or_path, self.revision)
+        elif self.boxes is not None:
+            source = ModelFolder(folder, is_checkpoint=True)
+        else:
+            raise CheckpointError(f"{folder}: the checkpoint's encoder has boxes=null; expected true or false")
+        return build_encoder(
+            source,
+            pooling=self.pooling,
+            max_length=self.max_length,
+            layout_indicator=self.layout_indicator,
+            boxes=self.boxes,
+            freeze_layers=self.freeze_layers,
+            layer_decay=self.layer_decay,
+            gradient_checkpointing=self.gradient_checkpointing,
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            lora=attrs.asdict(self.lora),
+            cpu_precision=self.cpu_precision,
+        )
+
+    def tune_process(self) -> None:
+        """Let glibc keep large blocks, and backward passes too multiply in the arithmetic that forward passes do."""
+        from papermage_transformers import cpu
+
+        if not cpu.has_accelerator():
+            cpu.tune_process(allocator=self.tune_allocator)
 
     def _wants_boxes(self) -> bool:
         if self.boxes is not None:

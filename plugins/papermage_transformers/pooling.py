@@ -12,10 +12,10 @@ Pooling = Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
 """(wordpiece vectors (S, T, D), the batch that `Collator` made) → unit vectors (W, U, D)."""
 
 
-def _take(pieces: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Return the vectors at the places. Shape: (places in a row, D)."""
-    # Not pieces[places]: its gradient is summed one element after the other on a CPU.
-    return pieces.flatten(0, 1).index_select(0, places.flatten())
+def _take(pieces: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Return the vectors at the positions. Shape: (number of positions, D)."""
+    # Not pieces[positions]: its gradient is summed one element after the other on a CPU.
+    return pieces.flatten(0, 1).index_select(0, positions.flatten())
 
 
 def _first(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -27,7 +27,7 @@ def _last(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def _mean(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    pieces = pieces.float()
+    pieces = pieces.to(torch.promote_types(pieces.dtype, torch.float32))  # half precision would lose in the sum
     sums = _take(pieces, batch["first"]).index_add(0, batch["rest_units"], _take(pieces, batch["rest"]))
     return (sums / batch["counts"].view(-1, 1)).view(*batch["first"].shape, -1)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
 from papermage_core.errors import ConfigError
-from papermage_transformers.plugin import LoraOptions
 
 __all__ = ["add_lora", "depths", "freeze", "freeze_unreached", "layers", "parameter_groups"]
 
@@ -81,18 +81,13 @@ def parameter_groups(
     return [{"params": ps, "lr": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
 
 
-def add_lora(model: nn.Module, options: LoraOptions) -> nn.Module:
+def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, targets: Sequence[str]) -> nn.Module:
     """Return the model with LoRA matrices, only which are trained. Raises ConfigError where peft is not installed."""
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise ConfigError("encoder.lora.rank needs peft: pip install 'papermage_core[lora]'") from error
-    config = LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha,
-        lora_dropout=options.dropout,
-        target_modules=list(options.targets) or None,
-    )
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets) or None)
     try:
         adapted: nn.Module = get_peft_model(model, config)
     except ValueError as error:

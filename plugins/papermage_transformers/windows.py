@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["WindowMaker", "cut"]
+
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -37,12 +40,14 @@ class WindowMaker:
     indicator: int = 0
     """Wordpiece put where the unit's group in `indicator_layer` is not that of the unit before."""
     box_style: BoxStyle | None = None
+    _warned: set[str] = attrs.field(factory=set, init=False, repr=False)
 
     def windows(self, contexts: Sequence[Context], stride: int) -> list[list[Window]]:
         """Return the windows of each context; all contexts are tokenized at once."""
         filled = [context for context in contexts if len(context)]
         if not filled:
             return [[] for _ in contexts]
+        self._warn(filled, stride)
         words = list(chain.from_iterable(context.words for context in filled))
         ids, lengths = self.table.encode(words, np.concatenate([context.space_before for context in filled]))
         features: dict[str, NDArray[np.generic]] = {}
@@ -62,6 +67,29 @@ class WindowMaker:
             first = last
         return windows
 
+    def _warn(self, contexts: Sequence[Context], stride: int) -> None:
+        """Say, once for each encoder, what of the data or of ``stride`` the windows cannot do justice to."""
+        most = _overlap(self.capacity, stride)
+        if most < stride and "stride" not in self._warned:
+            self._warned.add("stride")
+            logger.warning(
+                "stride=%d is too much for windows of %d wordpieces (encoder.max_length=%d, special ones included): "
+                "neighbouring windows share %d units at most",
+                stride,
+                self.capacity,
+                self.capacity + self.specials,
+                most,
+            )
+        if self.box_style and "boxes" not in self._warned:
+            bare = next((c for c in contexts if c.boxes is None or np.isnan(c.boxes[:, 0]).all()), None)
+            if bare is not None:
+                self._warned.add("boxes")
+                logger.warning(
+                    "The units of some contexts have no boxes; the layout model reads them as if they all lay at the "
+                    "corner of the page. First: %r",
+                    " ".join(bare.words[:8]),
+                )
+
     def _window(
         self,
         first: int,
@@ -79,8 +107,9 @@ class WindowMaker:
 def cut(ends: NDArray[np.int64], capacity: int, stride: int) -> list[tuple[int, int]]:
     """Return the half-open stretches of units that windows take, overlapping by ``stride`` units where that fits.
 
-    ``ends`` are the cumulated lengths of n units, shape (n + 1,). Every stretch is as long as ``capacity`` allows and
-    reaches further than the one before; a unit longer than ``capacity`` stands alone.
+    ``ends`` are the cumulated lengths of n units, shape (n + 1,). Every stretch is as long as ``capacity`` allows,
+    reaches further than the one before, and shares less than half of its units with the next; a unit longer than
+    ``capacity`` stands alone.
 
     >>> cut(np.array([0, 1, 2, 3, 4, 5]), capacity=3, stride=1)
     [(0, 3), (2, 5)]
@@ -95,7 +124,12 @@ def cut(ends: NDArray[np.int64], capacity: int, stride: int) -> list[tuple[int, 
         if stop == n:
             return stretches
         enough = int(np.searchsorted(ends, ends[stop + 1] - capacity))  # from here the next unit still fits
-        start = min(max(stop - stride, start + 1, enough), stop)
+        start = min(max(stop - _overlap(stop - start, stride), enough), stop)
+
+
+def _overlap(length: int, stride: int) -> int:
+    """Return how many of its units a stretch shares with the next: so few that each stretch goes well forward."""
+    return min(stride, (length - 1) // 2)
 
 
 def _boundaries(context: Context, layer: str) -> NDArray[np.bool_]:

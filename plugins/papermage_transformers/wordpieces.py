@@ -42,7 +42,7 @@ class WordpieceTable:
         spaced, touching, self._prefix = _space_styles(json.loads(tokenizer.to_str()))
         self.marks_spaces = touching is not None
         self._tokenizers = [bare(json.dumps(spec)) for spec in (spaced, touching) if spec is not None]
-        self._filler = filler
+        self.filler = filler
         added = tokenizer.get_added_tokens_decoder().items()
         self._specials = np.array([id for id, token in added if token.special and id != filler], np.int32)
         self._lock = threading.Lock()
@@ -81,8 +81,8 @@ class WordpieceTable:
             found = np.bincount(np.array(encoding.word_ids, np.int64), minlength=len(chunk)).astype(np.int32)
             bare = np.flatnonzero(found == 0)
             pieces = np.array(encoding.ids, np.int32)
-            pieces[np.isin(pieces, self._specials)] = self._filler  # a unigram model may have "</s>" among its pieces
-            ids.append(np.insert(pieces, np.cumsum(found)[bare], self._filler))
+            pieces[np.isin(pieces, self._specials)] = self.filler  # a unigram model may have "</s>" among its pieces
+            ids.append(np.insert(pieces, np.cumsum(found)[bare], self.filler))
             counts.append(np.maximum(found, 1))
         table = self._rows[style]
         table.update(zip(words, range(len(self._counts), len(self._counts) + len(words)), strict=True))
@@ -104,7 +104,7 @@ class WordpieceTable:
         self._forget()
 
 
-_KEPT = {"_prefix", "marks_spaces", "_tokenizers", "_filler", "_specials"}
+_KEPT = {"_prefix", "marks_spaces", "_tokenizers", "filler", "_specials"}
 
 
 def ragged_positions(starts: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.int64]:

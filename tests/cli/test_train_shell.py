@@ -150,12 +150,23 @@ def test_the_printed_config_says_where_each_value_came_from(capsys: pytest.Captu
     assert lines["stride: 32"] == "default"
 
 
-def test_the_printed_config_is_a_config_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arguments = [*BASE, "head=crf", "head.dropout=0.25", "max_time=00:01:00:00", "limit_train_batches=0.5", "notes=# x"]
+@pytest.mark.parametrize(
+    "notes", ["# x", "naïve 日本", "\u202eevil\x1b[2J", "👨\u200d👩", "a\u2028b\x85c\nd", "\U000e0001é"]
+)
+def test_the_printed_config_is_a_config_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, notes: str) -> None:
+    arguments = [
+        *BASE,
+        "head=crf",
+        "head.dropout=0.25",
+        "max_time=00:01:00:00",
+        "limit_train_batches=0.5",
+        f"notes={notes}",
+    ]
     _, out, _ = outcome(capsys, "--print-config", *arguments)
     file = tmp_path / "printed.yaml"
     file.write_text(out)
 
+    assert load_config([file]).notes == notes
     assert load_config([file]).to_yaml() == load_config([], arguments).to_yaml()
 
 
@@ -227,6 +238,20 @@ def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> No
 
     assert code == 0
     assert "head.crf" in json.loads(out)["$defs"]
+
+
+def test_quiet_leaves_the_results_and_nothing_else(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, train_file: Path, val_file: Path
+) -> None:
+    options = ["max_epochs=1", "encoder.width=16", "encoder.rows=200", f"default_root_dir={tmp_path / 'run'}"]
+    data = [f"data_path={train_file}", f"val_data_path={val_file}", "label_field=names"]
+
+    assert main(["-q", *data, *options]) == 0
+
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert re.search(r"^names +\d", out, re.MULTILINE)
+    assert f"folder  {tmp_path / 'run'}" in out
 
 
 # Faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -41,6 +42,28 @@ def test_windows_cover_all_units_and_overlap_as_asked(length, longest, stride):
     assert all(0 < stop - start <= longest for start, stop in found)
     assert all(a[1] - b[0] >= overlap and a[0] < b[0] for a, b in pairwise(found))
     assert len(found) <= max(1, -(-max(length - overlap, 1) // (longest - overlap)))
+
+
+def test_a_stride_beyond_half_a_window_is_said_once(caplog):
+    model = encoder(max_length=16)
+    for stride in (8, 9, 30):
+        model.windows([text(*"abcdefghijklmnopqrstuvwxyz")], stride=stride)
+    assert [record.getMessage() for record in caplog.records] == [
+        "stride=9 is too much for windows of 16 units (encoder.max_length): neighbouring windows share 8"
+    ]
+
+
+def test_contexts_without_boxes_are_said_once_where_layout_is_read(caplog):
+    bare = text("a", "b")
+    boxed = attrs.evolve(bare, boxes=np.array([[0, 0, 1, 1], [np.nan] * 4], np.float32), pages=np.zeros(2, np.int32))
+    encoder().windows([bare], stride=0)
+    model = encoder(layout="on")
+    model.windows([boxed, text()], stride=0)
+    assert caplog.text == ""
+    for contexts in ([boxed, bare], [bare, bare]):
+        model.windows(contexts, stride=0)
+    assert len(caplog.records) == 1
+    assert "First: 'a b'" in caplog.text
 
 
 def test_a_context_of_a_hundred_thousand_units_is_read_in_bounded_windows():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 
 import attrs
 import numpy as np
@@ -33,6 +34,26 @@ def test_auto_layout_is_on_when_half_the_units_have_boxes(boxed, layout):
 def test_auto_layout_is_off_without_units_or_boxes():
     assert CompactConfig().settle([]).layout == "off"
     assert CompactConfig().settle([attrs.evolve(context(boxed=0), boxes=None)]).layout == "off"
+
+
+class Stream:
+    """Contexts that can be gone through once at a time, and neither counted nor kept."""
+
+    def __init__(self, *contexts):
+        self._contexts = contexts
+
+    def __iter__(self):
+        given = []
+        for made in map(attrs.evolve, self._contexts):
+            assert sum(context() is not None for context in given) <= 1, "contexts are kept"
+            given.append(weakref.ref(made))
+            yield made
+            del made
+
+
+@pytest.mark.parametrize(("boxed", "layout"), [((4, 0, 0, 4), "on"), ((4, 0, 0), "off"), ((), "off")])
+def test_a_stream_of_contexts_is_gone_through_and_not_kept(boxed, layout):
+    assert CompactConfig().settle(Stream(*(context(boxed=n) for n in boxed))).layout == layout
 
 
 def test_a_layout_that_was_asked_for_is_kept():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from papermage_compact import recurrence
-from papermage_compact.network import Places
+from papermage_compact.network import Neighbours
 from papermage_compact.recurrence import GatedRecurrence, scan
 
 
@@ -64,9 +64,9 @@ def test_a_state_that_decays_to_nothing_stays_finite():
 def test_units_see_their_window_in_both_directions_and_no_other():
     torch.manual_seed(0)
     layer = GatedRecurrence(8, dropout=0.0)
-    places = Places(torch.tensor([0, 1, 2, 0, 1]), torch.tensor([2, 1, 0, 1, 0]))
+    neighbours = Neighbours(torch.tensor([0, 1, 2, 0, 1]), torch.tensor([2, 1, 0, 1, 0]))
     x = torch.randn(5, 8, requires_grad=True)
-    out = layer(x, places)
+    out = layer(x, neighbours)
     for unit in range(5):
         (gradient,) = torch.autograd.grad(out[unit].sum(), x, retain_graph=True)
         seen = (gradient.abs().sum(1) > 0).tolist()

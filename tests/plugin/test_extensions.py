@@ -108,13 +108,16 @@ def test_predictions_of_the_wrong_type_are_refused_by_name(install):
         Plugins().extensions(["a"]).papermage_adjust_predictions(None, context(), output())
 
 
-def test_an_extension_that_fails_in_a_run_is_named_with_the_cause(install):
+@pytest.mark.parametrize(
+    ("body", "why"), [("return 1 / 0", "ZeroDivisionError"), ("raise SystemExit(0)", "SystemExit")]
+)
+def test_an_extension_that_fails_in_a_run_is_named_with_the_cause(install, body, why):
     install(
         "acme",
         {GROUP: {"a": "acme_a"}},
-        acme_a="from papermage_core.plugin import hookimpl\n@hookimpl\ndef papermage_callbacks(): return 1 / 0\n",
+        acme_a=f"from papermage_core.plugin import hookimpl\n@hookimpl\ndef papermage_callbacks(): {body}\n",
     )
-    with pytest.raises(PluginError, match=r"'acme' 1\.0 failed in its hook 'papermage_callbacks': ZeroDivisionError"):
+    with pytest.raises(PluginError, match=rf"'acme' 1\.0 failed in its hook 'papermage_callbacks': {why}"):
         Plugins().extensions(["a"]).papermage_callbacks(config=None)
 
 

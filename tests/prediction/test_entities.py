@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from papermage_core import Box, Document, Entity, Metadata, Span
-from papermage_core.document.queries import unit_ranges
+from papermage_core.document.queries import reading_order, unit_ranges
 from papermage_core.plugin.spec import UnitSpan
 from papermage_core.prediction.entities import merged_entities, merged_entity, unit_entity
 
@@ -49,6 +49,14 @@ def test_entities_of_a_batch_are_those_made_one_by_one(doc: Document) -> None:
         {"label": "Odd", "score": None},
         {"label": "All", "score": 0.25},
     ]
+
+
+def test_spans_may_count_the_units_as_they_are_read_and_not_as_they_stand_in_the_layer() -> None:
+    doc = Document("one two three four")
+    doc.annotate_layer("tokens", [Entity(spans=[Span(*s)]) for s in [(14, 18), (8, 13), (4, 7), (0, 3)]])
+    order = reading_order(doc.tokens)
+    found = merged_entities([UnitSpan("A", ((0, 2), (3, 4))), UnitSpan("B", ((1, 4),))], doc.tokens, [None] * 2, order)
+    assert spans_of(found) == [[Span(0, 7), Span(14, 18)], [Span(4, 18)]]
 
 
 def test_a_found_entity_knows_text_label_score_and_neighbours_before_it_is_in_a_layer(doc: Document) -> None:

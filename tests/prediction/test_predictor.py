@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from papermage_core import Document
+from papermage_core.data import read_documents
 from papermage_core.errors import CheckpointError, ConfigError, DataError, PluginError
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
@@ -137,8 +138,19 @@ def test_what_is_no_checkpoint_is_told_so(tmp_path: Path, checkpoint: Path) -> N
         Predictor.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"has no papermage\.json"):
         Predictor.from_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="is a run's folder; its checkpoint is"):
-        Predictor.from_pretrained(checkpoint.parent)
+
+
+def test_the_folder_of_a_run_stands_for_its_checkpoint(
+    checkpoint: Path, predictor: Predictor, documents: list[Document], val_file: Path, tmp_path: Path
+) -> None:
+    from papermage_core.cli import evaluate, predict
+
+    run = checkpoint.parent
+    found = Predictor.from_pretrained(run).predict(documents[0])
+    assert [e.spans for e in found] == [e.spans for e in predictor.predict(documents[0])]
+    out = tmp_path / "out.jsonl"
+    assert predict.main([f"model_name_or_path={run}", f"data_path={tmp_path / 'new.jsonl'}", f"output_path={out}"]) == 0
+    assert evaluate.main([f"model_name_or_path={run}", f"data_path={val_file}"]) == 0
 
 
 def copied(checkpoint: Path, tmp_path: Path) -> Path:
@@ -299,6 +311,17 @@ def test_no_command_writes_where_it_must_not(
     assert sorted((path, path.stat().st_mtime_ns) for path in checkpoint.rglob("*")) == before
 
 
+def test_mistakes_are_not_mixed_with_scores(
+    checkpoint: Path, val_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from papermage_core.cli.evaluate import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main([f"model_name_or_path={checkpoint}", f"data_path={val_file}", "errors_path=-"]) == 2
+    assert "errors_path=-: standard output is for the scores" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("ending", ["", ".gz", ".bz2", ".xz", ".zst"])
 def test_predictions_are_compressed_as_the_name_says_and_can_be_read_again(
     checkpoint: Path, tmp_path: Path, documents: list[Document], ending: str
@@ -338,3 +361,46 @@ def test_what_is_no_document_is_refused(predictor: Predictor, documents: list[Do
         predictor.predict("text")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="from 0 to 1, got 3"):
         predictor.predict(documents[0], min_score=3)
+
+
+def test_a_document_that_lacks_a_layer_is_named_or_skipped(
+    checkpoint: Path,
+    tmp_path: Path,
+    documents: list[Document],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in the field: the second of the second file has no layer of contexts, another has the layer to write."""
+    from papermage_core.cli.predict import main
+
+    whole = [document.to_json() for document in documents]
+    del whole[4]["entities"]["pages"]
+    whole[1]["entities"]["predictions"] = []
+    for name, part in (("a", whole[:3]), ("b", whole[3:])):
+        (tmp_path / f"{name}.in.jsonl").write_text("".join(json.dumps(each) + "\n" for each in part))
+    target = tmp_path / "out.parquet"
+    common = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path}/*.in.jsonl", f"output_path={target}"]
+    pytest.importorskip("pyarrow")
+    assert main(common) == 3
+    assert "a.in.jsonl, line 2, document 'doc-9001': there is a layer 'predictions' already" in capfd.readouterr().err
+    assert main([*common, "overwrite=true"]) == 3
+    assert "b.in.jsonl, line 2, document 'doc-9004': no layer 'pages'" in capfd.readouterr().err
+    assert not target.exists()
+    assert main([*common, "on_error=skip"]) == 0
+    assert "skipped 2 documents or files" in caplog.text
+    assert "b.in.jsonl, line 2" in caplog.text
+    found = list(read_documents(target))
+    assert [document.id for document in found] == ["doc-9000", "doc-9002", "doc-9003", "doc-9005"]
+    assert all(document.has_layer("predictions") for document in found)
+
+
+def test_predictions_are_written_by_the_writer_named(
+    checkpoint: Path, tmp_path: Path, documents: list[Document]
+) -> None:
+    from papermage_core.cli.predict import main
+
+    common = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}"]
+    assert main([*common, f"output_path={tmp_path / 'a.xyz'}", "writer=jsonl", "writer.images=no"]) == 0
+    assert len(list(read_documents(tmp_path / "a.xyz", "jsonl"))) == len(documents)
+    assert main([*common, f"output_path={tmp_path / 'b.xyz'}"]) == 2
+    assert main([*common, f"output_path={tmp_path / 'c.jsonl'}", "writer.imges=no"]) == 2

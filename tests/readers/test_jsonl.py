@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -152,3 +153,59 @@ def test_paths_of_odd_names_are_quoted_or_kept(tmp_path: Path) -> None:
     path = tmp_path / "[a].jsonl"
     path.write_text(SOUND)
     assert expand_paths(path) == [path]
+
+
+def test_a_line_longer_than_the_limit_is_passed_over_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(SOUND.encode() + b"\n" + b'{"symbols": "')
+        for _ in range(64):
+            file.write(b"x" * (1 << 20))
+        file.write(b'"}\n' + SOUND.encode())
+    errors: list[DataError] = []
+    reader = JsonlReaderConfig(max_line_mb=2)
+    tracemalloc.start()
+    try:
+        assert [d.line for d in iter_documents(path, reader=reader, on_error=errors.append)] == [1, 3]
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    (error,) = errors
+    assert (error.line, "reader.max_line_mb=" in error.message) == (2, True)
+    assert [d.line for d in iter_documents(path, reader=reader, on_error=errors.append, first=2)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + b"\0\n" * 50, "is a PNG image"),
+        (gzip.compress(SOUND.encode() * 99), "name that ends in .gz"),
+        (b"%PDF-1.7\n\n\n1 0 obj", "is a PDF"),
+        (b"\xef\xbb\xbf\n\n<TEI>\n<text/>\n", "is XML or HTML"),
+        (b"PAR1\n\n", "is a Parquet file"),
+    ],
+)
+def test_what_is_no_text_is_one_error_that_says_what_it_is(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    errors: list[DataError] = []
+    assert list(iter_documents(path, on_error=errors.append)) == []
+    (error,) = errors
+    assert message in error.message
+    assert error.path == path
+
+
+def test_globs_end_where_links_lead_in_circles_and_give_each_file_once(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    for name in ("a.jsonl", "deep/b.jsonl", "deep/er/c.jsonl"):
+        (tmp_path / name).write_text(SOUND)
+    (tmp_path / "deep" / "notes.docx").write_text("no documents")
+
+    def names(pattern: str) -> list[str]:
+        return [path.name for path in expand_paths(f"{tmp_path}/{pattern}")]
+
+    assert names("**/*.jsonl") == names("**") == ["a.jsonl", "b.jsonl", "c.jsonl"]
+    assert names("*") == ["a.jsonl", "b.jsonl"]
+    with pytest.raises(DataError, match=r"no file in these folders ends in \.parquet"):
+        expand_paths(f"{tmp_path}/d*", reader="parquet")

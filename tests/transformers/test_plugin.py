@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 
+import attrs
 import pytest
 
 from papermage_core.errors import ConfigError
@@ -76,6 +79,20 @@ def test_windows_are_not_longer_than_the_model_takes(encoder):
     assert encoder("roberta")._maker.capacity == 62 - 2
     with pytest.raises(ConfigError, match=r"encoder\.max_length: expected at most 62, .* got 63"):
         encoder("bert", max_length=63)
+
+
+def test_a_window_that_special_wordpieces_fill_is_refused(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "model")
+    spec = json.loads((folder / "tokenizer.json").read_text())
+    mark = {"SpecialToken": {"id": "[CLS]", "type_id": 0}}
+    spec["post_processor"]["single"] = [mark] * 8 + [{"Sequence": {"id": "A", "type_id": 0}}]
+    (folder / "tokenizer.json").write_text(json.dumps(spec))
+    config = TransformerEncoderConfig(model_name_or_path=str(folder), max_length=8)
+    with pytest.raises(
+        ConfigError, match=r"max_length: a window of 8 .* the 8 special ones alone; expected 9 at least"
+    ):
+        config.build()
+    assert attrs.evolve(config, max_length=9).build()._maker.capacity == 1
 
 
 @pytest.mark.parametrize(("family", "positions"), [("bert", 64), ("roberta", 63), ("t5", None)])

@@ -79,7 +79,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(encoder, make_context, 
 def test_a_new_encoder_is_ready_for_training_with_dropout(model_folder, tmp_path):
     from papermage_transformers.plugin import TransformerEncoderConfig
 
-    config = TransformerEncoderConfig(model_name_or_path=str(model_folder("bert")))
+    config = TransformerEncoderConfig(model_name_or_path=str(model_folder("bert"))).settle([])
     made = config.build()
     made.save(tmp_path)
     for encoder in (made, config.build(tmp_path)):

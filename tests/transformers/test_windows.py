@@ -28,7 +28,7 @@ def context(words, **fields):
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=60), st.integers(4, 20), st.integers(0, 10))
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=60), st.integers(4, 20), st.integers(0, 40))
 def test_stretches_cover_all_units_fit_and_go_forward(lengths, capacity, stride):
     ends = np.concatenate([[7], 7 + np.cumsum(lengths)])  # the windows of a context may begin anywhere in the arrays
     stretches = cut(ends, capacity, stride)
@@ -38,9 +38,10 @@ def test_stretches_cover_all_units_fit_and_go_forward(lengths, capacity, stride)
         assert sum(lengths[start:stop]) <= capacity or stop == start + 1
     for (start, stop), (after, beyond) in pairwise(stretches):
         assert start < after <= stop < beyond
-        assert stop - after <= stride
-        # Less overlap than asked only where the next unit would not fit otherwise.
-        assert stop - after == stride or after == start + 1 or sum(lengths[after - 1 : stop + 1]) > capacity
+        wanted = min(stride, (stop - start - 1) // 2)
+        assert stop - after <= wanted
+        # Less overlap than that only where the next unit would not fit otherwise.
+        assert stop - after == wanted or sum(lengths[after - 1 : stop + 1]) > capacity
         assert sum(lengths[start : stop + 1]) > capacity  # no window is shorter than it must be
 
 
@@ -53,6 +54,34 @@ def test_windows_of_contexts_do_not_depend_on_the_contexts_beside_them(maker):
     ]
     for a, b in zip(chain(*together), chain(*alone), strict=True):
         assert {k: v.tolist() for k, v in a.features.items()} == {k: v.tolist() for k, v in b.features.items()}
+
+
+@pytest.mark.parametrize("stride", [14, 15, 30, 32, 10**9])
+def test_a_stride_beyond_half_a_window_is_cut_to_it_and_said_once(maker, stride, caplog):
+    narrow = attrs.evolve(maker, capacity=30)
+    words = [context(["a"] * 2000)] * 3
+    assert set(narrow.table.encode(["a"], np.ones(1, np.bool_))[1]) == {1}  # a wordpiece a unit
+    [windows, *_] = narrow.windows(words, stride)
+    narrow.windows(words, stride)
+    assert len(windows) == 125
+    assert {a.stop - b.start for a, b in pairwise(windows[:-1])} == {14}
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (stride > 14)
+    assert all(f"stride={stride} is too much for windows of 30 wordpieces" in line for line in said)
+    assert all("max_length=32" in line and "share 14 units" in line for line in said)
+
+
+def test_contexts_without_boxes_are_said_once(maker, caplog):
+    laid_out = attrs.evolve(maker, box_style=BoxStyle(1000, np.int16))
+    bare, blank = context(["a", "b"]), context(["c"], boxes=np.full((1, 4), np.nan, np.float32))
+    boxed = context(["d", "e"], boxes=np.array([[0, 0, 1, 1], [np.nan] * 4], np.float32))
+    laid_out.windows([boxed, context([])], 0)
+    maker.windows([bare, blank], 0)
+    assert caplog.text == ""
+    for contexts in ([boxed, bare], [blank], [bare, blank]):
+        laid_out.windows(contexts, 0)
+    assert len(caplog.records) == 1
+    assert "First: 'a b'" in caplog.text
 
 
 def test_no_contexts_and_empty_contexts_have_no_windows(maker):

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from papermage_core.plugin import HeadOutput, LabelScheme
+from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
-from papermage_heads.scoring import TagScorer
+from papermage_heads.scoring import TagScorer, check_finite
 
 __all__ = ["LinearHead"]
+
+_DENSE_TAGS = 128
+"""Up to this number of tags a table of all transitions is faster than the lists of those that are legal."""
 
 
 class LinearHead(nn.Module):
@@ -49,7 +53,9 @@ class LinearHead(nn.Module):
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
         self.tagger = ChainTagger(scheme) if constrained else None
-        self.legal = ChainScores.of_scheme(scheme)
+        if self.tagger is not None:
+            dense = len(scheme.tags) <= _DENSE_TAGS
+            self.legal: ChainScores | LegalChain = ChainScores.of_scheme(scheme) if dense else self.tagger.legal
 
     def loss(self, vectors: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Return the summed loss of the units with a known target."""
@@ -68,6 +74,7 @@ class LinearHead(nn.Module):
         scores = self.score(vectors, mask)
         if self.tagger is not None:
             return self.tagger(scores, mask, self.legal)
+        check_finite(scores)
         top = scores.detach().softmax(2).max(2)
         sure, tags = top.values.cpu().numpy(), top.indices.cpu().numpy()
         lengths = mask.sum(1).tolist()
