@@ -74,21 +74,29 @@ def bounds(codes: NDArray[np.uint32], style: Style) -> tuple[NDArray[np.int64], 
 
 def _joined(kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the kinds with what stands in the middle of a word as part of it."""
-    if len(kinds) < 3:
-        return kinds
-    at = np.flatnonzero(kinds[1:-1] >= _DOT) + 1
-    left, here, right = kinds[at - 1], kinds[at], kinds[at + 1]
-    letters = (left == _LETTER) & (right == _LETTER)
-    digits = (left == _DIGIT) & (right == _DIGIT)
-    word = (left <= _DIGIT) & (left >= _LETTER) & (right <= _DIGIT) & (right >= _LETTER)
-    joins = (word & (here == _HYPHEN)) | (letters & (here != _COMMA)) | (digits & (here <= _COMMA))
-    joined: NDArray[np.uint8] = kinds.copy()
-    joined[at[joins]] = _LETTER
-    dots = np.flatnonzero(kinds == _DOT)
-    dots = dots[dots >= 3]
-    ends = (kinds[dots - 1] == _LETTER) & (kinds[dots - 2] == _DOT) & (kinds[dots - 3] == _LETTER)
-    joined[dots[ends]] = _LETTER  # the last point of "e.g." and "U.S."
-    return joined
+    padded = np.zeros(len(kinds) + 4, np.uint8)
+    padded[3:-1] = kinds
+    at = np.flatnonzero(padded >= _DOT)
+    before, here = padded[at - 1], padded[at]
+    joins = _IN_WORDS[before, here, padded[at + 1]] | _LAST_POINTS[padded[at - 3], padded[at - 2], before, here]
+    padded[at[joins]] = _LETTER
+    return padded[3:-1]
+
+
+def _in_words() -> NDArray[np.bool_]:
+    """Return whether a sign of a kind joins the kinds before and after it to one word. Shape (10, 10, 10)."""
+    joins = np.zeros((10, 10, 10), bool)
+    both = [_LETTER, _DIGIT]
+    joins[np.ix_(both, [_HYPHEN], both)] = True
+    joins[_LETTER, [_APOSTROPHE, _DOT], _LETTER] = True
+    joins[_DIGIT, [_DOT, _COMMA], _DIGIT] = True
+    return joins
+
+
+_IN_WORDS = _in_words()
+_LAST_POINTS = np.zeros((10, 10, 10, 10), bool)
+_LAST_POINTS[_LETTER, _DOT, _LETTER, _DOT] = True
+"""Whether four kinds in a row end in the last point of "e.g." or "U.S."."""
 
 
 @cache
