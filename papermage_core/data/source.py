@@ -73,8 +73,8 @@ class DocumentSource:
             configs.setdefault(repr(config), config)
             for file in (path, *companions_of(path, config)):
                 digest.update(f"{file}\0".encode("utf-8", "surrogateescape") + _digest_of_file(file))
-        for text, config in [*configs.items(), *((repr(each), each) for each in self.processors.configs)]:
-            digest.update(f"{text}\0{digest_of_code([type(config)])}".encode("utf-8", "surrogatepass"))
+        for each in [*configs.values(), *self.processors.configs]:
+            digest.update(f"{each!r}\0{digest_of_code([type(each)])}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 
