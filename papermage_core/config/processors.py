@@ -27,7 +27,7 @@ class ProcessorChoice:
     names: tuple[str, ...] = ()
     options: Mapping[str, Any] = attrs.field(factory=dict)
     """``tokens.style``, dotted or nested: the name of a processor, then of its option."""
-    plugins_path: tuple[Path, ...] = ()
+    plugins_path: tuple[Path, ...] = attrs.field(default=(), eq=False)
     sources: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False)
     """Where options were given, for messages."""
 
@@ -59,12 +59,15 @@ class ProcessorChoice:
 
     def recipe(self) -> list[dict[str, Any]]:
         """Return the names, each with all its options, as a checkpoint keeps them."""
-        return [{"name": name, **unstructure(config)} for name, config in zip(self.names, self.configs, strict=True)]
+        return [
+            {"name": name, "options": unstructure(config)}
+            for name, config in zip(self.names, self.configs, strict=True)
+        ]
 
     @classmethod
     def of_recipe(cls, recipe: Sequence[Mapping[str, Any]], plugins_path: Iterable[Path] = ()) -> ProcessorChoice:
         """Return the choice that gave a recipe."""
-        options = {each["name"]: {key: value for key, value in each.items() if key != "name"} for each in recipe}
+        options = {each["name"]: each["options"] for each in recipe}
         return cls(
             names=tuple(each["name"] for each in recipe),
             options={name: own for name, own in options.items() if own},

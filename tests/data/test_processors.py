@@ -90,7 +90,10 @@ def test_a_processor_that_mixes_documents_up_is_stopped(process):
 
 def test_a_choice_is_kept_in_a_recipe_and_sent_to_other_processes():
     choice = ProcessorChoice(names=("tokens", "sentences"), options={"tokens.style": "words"})
-    assert choice.recipe() == [{"name": "tokens", "style": "words"}, {"name": "sentences"}]
+    assert choice.recipe() == [
+        {"name": "tokens", "options": {"style": "words"}},
+        {"name": "sentences", "options": {}},
+    ]
     for copy in (ProcessorChoice.of_recipe(choice.recipe()), pickle.loads(pickle.dumps(choice))):
         assert copy.configs == choice.configs
         (document,) = processed([Document("IL-2 rose.")], copy)
