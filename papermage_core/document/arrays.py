@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from papermage_core.document.box import Box
 
@@ -26,6 +26,12 @@ class SpanArrays:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    @classmethod
+    def one_each(cls, start: ArrayLike, stop: ArrayLike) -> SpanArrays:
+        """Return the spans of entities that have one each."""
+        starts = np.asarray(start, np.int64)
+        return cls(starts, np.asarray(stop, np.int64), np.arange(len(starts)))
 
 
 @attrs.frozen(eq=False)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
 
 from papermage_core.document.arrays import BoxArrays, SpanArrays
 from papermage_core.document.box import Box
 from papermage_core.document.columns import Columns
 from papermage_core.document.entity import Entity
 from papermage_core.document.metadata import Metadata
+from papermage_core.document.rows import ColumnRows
 from papermage_core.document.span import Span
 
 if TYPE_CHECKING:
@@ -58,6 +61,28 @@ class Layer:
         layer._columns = columns
         layer._rows = rows
         return layer
+
+    @classmethod
+    def from_arrays(
+        cls,
+        spans: SpanArrays,
+        boxes: BoxArrays | None = None,
+        metadata: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Layer:
+        """Return a layer of spans, boxes, and columns of metadata (None: no value), which are taken as they are.
+
+        Entities are made when asked for, so a layer of a million tokens costs little more than its arrays.
+
+        >>> layer = Layer.from_arrays(SpanArrays.one_each([0, 6], [5, 8]), metadata={"bold": [True, None]})
+        >>> [(token.spans, token.metadata.to_json()) for token in layer]
+        [([Span[0:5]], {'bold': True}), ([Span[6:8]], {})]
+        """
+        if boxes is None:
+            nothing = np.zeros(0)
+            none = np.zeros(0, np.int64)
+            boxes = BoxArrays(nothing, nothing, nothing, nothing, none, none)
+        entities = 1 + max((int(part.entity[-1]) for part in (spans, boxes) if len(part)), default=-1)
+        return cls._of_columns(Columns(entities, spans, boxes, spans), ColumnRows(entities, metadata or {}))
 
     # As a sequence
 
