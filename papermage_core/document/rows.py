@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
 import attrs
 import msgspec
 
-__all__ = ["JsonRows", "JsonSource", "PlainRows", "Rows"]
+__all__ = ["ColumnRows", "JsonRows", "JsonSource", "PlainRows", "Rows"]
 
 _KNOWN = ("spans", "boxes", "metadata")
 
@@ -48,6 +49,35 @@ class PlainRows:
     def may_mention(self, key: str) -> bool:
         """Say whether some entity has the key."""
         return any(key in row for row in self.metadata)
+
+
+@attrs.frozen(eq=False, slots=False)
+class ColumnRows:
+    """Rows of so many entities made from columns when first asked for; None stands for no value."""
+
+    entities: int
+    columns: Mapping[str, Sequence[Any]]
+
+    @cached_property
+    def metadata(self) -> list[dict[str, Any]]:
+        """The metadata of each entity."""
+        found: list[dict[str, Any]] = [{} for _ in range(self.entities)]
+        for key, column in self.columns.items():
+            for row, value in zip(found, column, strict=True):
+                if value is not None:
+                    row[key] = value
+        return found
+
+    @property
+    def extras(self) -> None:
+        """None: no entity has unknown keys."""
+
+    def json(self) -> None:
+        """Return None: there is no JSON."""
+
+    def may_mention(self, key: str) -> bool:
+        """Say whether there is such a column."""
+        return key in self.columns
 
 
 class _Layers(msgspec.Struct, gc=False):
