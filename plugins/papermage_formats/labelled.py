@@ -16,8 +16,8 @@ from papermage_core.errors import DataError
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
-    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "Labelled", "add_labelled", "decode_text", "labelled_entities", "lines_of",
-    "make_document", "read_bytes", "stem_of", "unique_id",
+    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "Labelled", "add_labelled", "check_place", "decode_text",
+    "labelled_entities", "lines_of", "losses", "make_document", "read_bytes", "stem_of", "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -65,13 +65,7 @@ def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: 
     names: dict[str, str] = {}
     length = len(document.symbols or "")
     for entity in entities:
-        for start, stop in entity.segments:
-            if not 0 <= start < stop <= length:
-                raise DataError(
-                    f"{entity.label or 'an entity'} is at {start} to {stop}; the text has {length} characters",
-                    value=[start, stop],
-                    expected="0 <= start < stop <= length of the text",
-                )
+        check_place(entity.label, entity.segments, length)
         label = entity.label
         if label not in names:
             names[label] = label_layer or _layer_name(document, label or UNLABELLED)
@@ -88,6 +82,18 @@ def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: 
             entity=owner,
         )
         document.annotate_layer(name, layer)
+
+
+def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *, line: int | None = None) -> None:
+    """Raise DataError for a place that is not in a text of ``length`` characters."""
+    for start, stop in segments:
+        if not 0 <= start < stop <= length:
+            raise DataError(
+                f"{label or 'an entity'} is at {start} to {stop}; the text has {length} characters",
+                line=line,
+                value=[start, stop],
+                expected="0 <= start < stop <= length of the text",
+            )
 
 
 def _layer_name(document: Document, label: str) -> str:
@@ -161,6 +167,11 @@ def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0
             line=line + before.count("\n"),
             expected="text in the encoding stated; encoding=NAME reads another",
         ) from exc
+
+
+def losses(lost: Counter[str]) -> dict[str, int]:
+    """Return what was lost, without what was not."""
+    return {kind: count for kind, count in lost.items() if count}
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, int, bytes]]:
