@@ -85,7 +85,7 @@ def test_the_real_files_hold_what_other_tools_find_and_come_back_as_they_were(tm
         assert BratWriterConfig().build().write(before, folder) == {}
         assert plain(list(read_documents(folder))) == plain(before), name
         written = next(folder.glob("*.ann")).read_text().splitlines()
-        lines = {kind: count for kind, count in found.get("lines", {}).items()}
+        lines = found.get("lines", {})
         assert {kind: sum(row[0] == kind for row in written) for kind in lines} == lines, name
         seen += 1
     assert seen > 8
@@ -97,9 +97,7 @@ def test_what_is_written_is_read_back(document: Document) -> None:
         lost = BratWriterConfig().build().write([document], Path(folder))
         (found,) = (d.document for d in iter_documents(folder, reader=BratReaderConfig(label_layer="all")))
         assert set(lost) <= {"white space in labels"}
-        entities = (
-            [] if not document.layer_names else [e for name in document.layer_names for e in document.get_layer(name)]
-        )
+        entities = [entity for name in document.layer_names for entity in document.get_layer(name)]
         again = found.get_layer("all") if entities else []
         assert found.symbols == document.symbols
         assert [entity.spans for entity in again] == [entity.spans for entity in entities]
@@ -111,6 +109,7 @@ def test_names_of_files_and_what_is_lost(tmp_path: Path) -> None:
             "entities": {"tokens": [{"spans": [[0, 1]]}], "A b": [entity]}}  # fmt: skip
     documents = [Document.from_json(made), Document.from_json(made)]
     assert BratWriterConfig().build().write(documents, tmp_path) == {
-        "tokens": 2, "boxes": 2, "metadata of entities": 2, "white space in labels": 2, "relations": 2, "document ids": 1,
+        "tokens": 2, "boxes": 2, "metadata of entities": 2, "white space in labels": 2, "relations": 2,
+        "document ids": 1,
     }  # fmt: skip
     assert [document.id for document in read_documents(tmp_path)] == ["../x 1%-2", "../x 1%"]

@@ -14,7 +14,10 @@ from papermage_core.testing import DocumentReaderSuite
 from papermage_formats.pubtator import PubtatorWriterConfig
 from tests.formats.helpers import expected, labels, plain, written
 
-TEXT = "1|t|𝛼-syn binds.\r\n1|a|It is α.\r\n1\t0\t5\t𝛼-syn\tGene\t6622\tx\r\n1\t19\t20\tα\tGene\r\n1\tCID\tD1\tD2\r\n\r\n2|t|b\n2|a|\n"
+TEXT = (
+    "1|t|𝛼-syn binds.\r\n1|a|It is α.\r\n1\t0\t5\t𝛼-syn\tGene\t6622\tx\r\n"
+    "1\t19\t20\tα\tGene\r\n1\tCID\tD1\tD2\r\n\r\n2|t|b\n2|a|\n"
+)
 
 
 class TestPubtator(DocumentReaderSuite):
