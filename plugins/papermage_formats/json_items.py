@@ -46,7 +46,7 @@ def json_items(path: Path, key: str = "") -> Iterator[_Item]:
     whole = begin[2] + rest
     if _sound(whole):
         yield from _items(line, begin[1], whole, key)
-    elif any(map(_sound, rest.splitlines()[:100])):  # only some lines are broken
+    elif any(each.startswith(b"{") and _sound(each) for each in rest.splitlines()[:100]):  # only some lines are broken
         yield from chain.from_iterable(_items(*each, key) for each in _lines(whole.splitlines(True), line, begin[1]))
     else:
         yield from _one_after_the_other(line, begin[1], whole)

@@ -61,7 +61,7 @@ class LabelStudioReaderConfig(DocumentReaderConfig):
 
 
 class LabelStudioReader:
-    """Reads one task a document. Offsets are code points; those in UTF-16 units, of older exports, are told by the text.
+    """Reads one task a document. Offsets are code points, or UTF-16 units where the text says so.
 
     Of an entity, the metadata has ``id`` and the score; of the document, ``relations``, and as ``label_studio`` the
     other keys of the data and results that are no entities. A region of several labels is an entity of each; one
