@@ -1,4 +1,4 @@
-"""The reader ``bioc`` and the writers ``bioc`` and ``bioc_json``: collections of documents with passages."""
+"""The reader and the writer ``bioc``: collections of documents with passages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from papermage_formats.labelled import (
 )
 from papermage_formats.records import read_records
 
-__all__ = ["BiocJsonWriterConfig", "BiocReader", "BiocReaderConfig", "BiocWriter", "BiocXmlWriterConfig"]
+__all__ = ["BiocReader", "BiocReaderConfig", "BiocWriter", "BiocXmlWriterConfig"]
 
 _CHUNK = 1 << 16
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -291,19 +291,6 @@ class BiocXmlWriterConfig(DocumentWriterConfig):
         return BiocWriter(self.layers, as_json=False)
 
 
-@attrs.frozen(kw_only=True)
-class BiocJsonWriterConfig(DocumentWriterConfig):
-    """Options of the writer ``bioc_json``."""
-
-    suffixes: ClassVar[tuple[str, ...]] = (".bioc.json",)
-
-    layers: tuple[str, ...] = option((), help=LAYERS)
-
-    def build(self) -> BiocWriter:
-        """Return a new writer."""
-        return BiocWriter(self.layers, as_json=True)
-
-
 class BiocWriter:
     """Writes a collection. Annotations stand in the passage that they begin in, beside its sentences."""
 
@@ -434,5 +421,5 @@ def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
 
 @hookimpl
 def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
-    """Return the config class of ``bioc`` or ``bioc_json``."""
-    return BiocJsonWriterConfig if name == "bioc_json" else BiocXmlWriterConfig
+    """Return the config class."""
+    return BiocXmlWriterConfig

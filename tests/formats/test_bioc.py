@@ -13,7 +13,8 @@ from papermage_core import Document
 from papermage_core.data import iter_documents, read_documents
 from papermage_core.errors import DataError
 from papermage_core.testing import DocumentReaderSuite
-from papermage_formats.bioc import BiocJsonWriterConfig, BiocXmlWriterConfig
+from papermage_formats.bioc import BiocXmlWriterConfig
+from papermage_formats.bioc_json import BiocJsonWriterConfig
 from tests.formats.helpers import expected, labelled_documents, labels, plain, written
 
 XML = """<?xml version='1.0' encoding='UTF-8'?>
