@@ -49,6 +49,12 @@ class BoxArrays:
     def __len__(self) -> int:
         return len(self.left)
 
+    @classmethod
+    def none(cls) -> BoxArrays:
+        """Return no boxes."""
+        places, numbers = np.empty(0), np.empty(0, np.int64)
+        return cls(places, places, places, places, numbers, numbers)
+
     def touching(self, box: Box) -> NDArray[np.bool_]:
         """Return whether each box has a point in common with ``box``, edges included. Shape (boxes,)."""
         x1, y1, x2, y2 = box.xy_coordinates
