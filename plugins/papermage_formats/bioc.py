@@ -348,7 +348,7 @@ def _bioc_of(document: Document, layers: tuple[str, ...], lost: Counter[str]) ->
         )
         for key, value in entity.metadata.items():
             if key not in ("id", "infons"):
-                infons[key] = str(value)
+                infons[key] = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         holder = max(bisect_right(starts, entity.start) - 1, 0)
         made[holder]["annotations"].append(
             {

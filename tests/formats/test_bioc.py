@@ -136,3 +136,13 @@ def test_what_xml_lacks_is_counted() -> None:
     data, lost = written(BiocXmlWriterConfig().build(), [Document("a\x00\x0cb\r\n")])
     assert lost == {"characters that XML lacks": 2}
     assert "a\ufffd\ufffdb&#13;\n".encode() in data
+
+
+def test_other_metadata_of_an_entity_is_written_as_infons() -> None:
+    entity = {"spans": [[0, 1]], "metadata": {"score": 0.5, "notes": [["a", "b"]], "infons": {"cui": "7"}}}
+    document = Document.from_json({"symbols": "a", "metadata": {"doc_id": "1"}, "entities": {"X": [entity]}})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.bioc.json"
+        path.write_bytes(written(BiocJsonWriterConfig().build(), [document])[0])
+        (found,) = read_documents(path)
+    assert found.X[0].metadata.infons == {"cui": "7", "score": "0.5", "notes": '[["a","b"]]'}
