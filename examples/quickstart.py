@@ -34,6 +34,7 @@ def main(folder: Path | None = None) -> None:
         head="crf",
         max_epochs=15,
         default_root_dir=folder,
+        overwrite=True,  # typed a second time, it trains again
     )
     trainer = EntityClassificationTrainer(config)
     result = trainer.train()
