@@ -33,6 +33,7 @@ import msgspec
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.data.labelling import Labelling, OverlapPolicy
 from papermage_core.errors import CheckpointError, PluginError
@@ -93,6 +94,11 @@ class _Task(msgspec.Struct):
     head: _Component
 
 
+class _Processor(msgspec.Struct):
+    name: str
+    options: dict[str, Any]
+
+
 class _Content(msgspec.Struct):
     format_version: int
     encoder: _Component
@@ -102,6 +108,7 @@ class _Content(msgspec.Struct):
     stride: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
     checksums: dict[str, Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]]
     calibration: dict[str, dict[str, Any]] | None = None
+    processors: tuple[_Processor, ...] = ()
 
     @property
     def components(self) -> list[_Component]:
@@ -374,6 +381,7 @@ def _describe(blueprint: Blueprint) -> dict[str, Any]:
         ],
         "labelling": blueprint.labelling.to_json(),
         "stride": blueprint.stride,
+        **({"processors": blueprint.processors.recipe()} if blueprint.processors.names else {}),
     }
 
 
@@ -390,7 +398,9 @@ def _restore(content: _Content, plugins: Plugins) -> Blueprint:
         _check_options(config_class, recorded.options)
         return structure(config_class, recorded.options, key=kind, name=found.name)
 
+    processors = ProcessorChoice.of_recipe([msgspec.to_builtins(each) for each in content.processors], plugins.paths)
     with _damage(Path(_JSON), "does not fit the components that are installed", _advice(content)):
+        _ = processors.configs
         return Blueprint(
             encoder=component("encoder", content.encoder),
             scheme=component("scheme", content.scheme),
@@ -400,6 +410,7 @@ def _restore(content: _Content, plugins: Plugins) -> Blueprint:
             ),
             labelling=Labelling(**msgspec.structs.asdict(content.labelling)),
             stride=content.stride,
+            processors=processors,
             sources=sources,
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from papermage_core.cli._train_help import as_typed
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import from_overrides
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.options import describe_options
@@ -17,10 +18,10 @@ from papermage_core.plugin.options import describe_options
 if TYPE_CHECKING:
     from papermage_core.data.readers import OnError
 
-__all__ = ["ON_ERROR_HELP", "options_help", "read_options", "reader_choice", "skipping"]
+__all__ = ["ON_ERROR_HELP", "options_help", "processor_choice", "read_options", "reader_choice", "skipping"]
 
 T = TypeVar("T")
-_COMPONENTS = frozenset({"reader", "writer"})
+_COMPONENTS = frozenset({"reader", "writer", "processors"})
 _SHOWN = 20
 _log = logging.getLogger(__name__)
 ON_ERROR_HELP = "at a document that cannot be used: raise, or skip it and say so at the end"
@@ -54,6 +55,15 @@ def reader_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> 
     """Return the readers that a command's options choose. Raises PluginError and ConfigError for one named wrongly."""
     choice = ReaderChoice(name=options.reader, options=options_of("reader"), plugins_path=options.plugins_path)
     _ = choice.named
+    return choice
+
+
+def processor_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ProcessorChoice:
+    """Return the processors that a command's options choose. Raises PluginError and ConfigError for wrong ones."""
+    choice = ProcessorChoice(
+        names=options.processors, options=options_of("processors"), plugins_path=options.plugins_path
+    )
+    _ = choice.configs
     return choice
 
 

@@ -14,7 +14,14 @@ from typing import Any, TypeVar
 
 import attrs
 
-from papermage_core.cli._options import ON_ERROR_HELP, options_help, read_options, reader_choice, skipping
+from papermage_core.cli._options import (
+    ON_ERROR_HELP,
+    options_help,
+    processor_choice,
+    read_options,
+    reader_choice,
+    skipping,
+)
 from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say, say_in_colour
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
@@ -89,6 +96,9 @@ class Convert(Reading):
     )
     writer: str | None = option(
         None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    processors: tuple[str, ...] = option(
+        (), help="processors that add layers, in order; their options as processors.NAME.key=value"
     )
     overwrite: bool = option(False, help="replace what is there already")
 
@@ -242,6 +252,7 @@ def _convert(arguments: argparse.Namespace) -> None:
             reader=reader,
             writer=options.writer,
             writer_options=options_of("writer"),
+            processors=processor_choice(options, options_of),
             plugins=Plugins(options.plugins_path),
             on_error=on_error,
             overwrite=options.overwrite,

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import attrs
 
-from papermage_core.cli._options import ON_ERROR_HELP, options_help, read_options, reader_choice, skipping
+from papermage_core.cli._options import (
+    ON_ERROR_HELP,
+    options_help,
+    processor_choice,
+    read_options,
+    reader_choice,
+    skipping,
+)
 from papermage_core.cli._shell import command_parser, run
 from papermage_core.config.writers import writer_for
 from papermage_core.errors import ConfigError
@@ -44,6 +51,9 @@ class Options:
     reader: str | None = option(
         None, help="document reader; none: by the ending of each file; its options as reader.key=value"
     )
+    processors: tuple[str, ...] = option(
+        (), help="processors that add layers first, in order; their options as processors.NAME.key=value"
+    )
     writer: str | None = option(
         None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
     )
@@ -64,6 +74,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     options, options_of = read_options(Options, overrides)
     first, every = _shard(options.shard)
     reader = reader_choice(options, options_of)
+    processors = processor_choice(options, options_of)
     plugins = Plugins(options.plugins_path)
     writer = writer_for(Path(options.output_path), options.writer, options_of("writer"), plugins)
     from papermage_core.checkpoint import read_blueprint
@@ -104,6 +115,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             options.data_path,
             options.output_path,
             reader=reader,
+            processors=processors,
             writer=writer,
             layers=layers,
             first=first,

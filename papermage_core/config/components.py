@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from papermage_core.config.merge import MODEL
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
@@ -31,6 +32,7 @@ class ComponentConfigs:
     scheme: LabelSchemeConfig
     head: ModelHeadConfig
     reader: ReaderChoice
+    processors: ProcessorChoice = attrs.field(factory=ProcessorChoice)
     provenance: Mapping[str, Mapping[str, str]]
     """Kind of component → its name, distribution, version and value, as the checkpoint records them."""
 
@@ -47,6 +49,7 @@ def build_components(
     plugins: Plugins,
     labels: Sequence[str],
     sources: Mapping[str, str],
+    processors: Sequence[str] = (),
     stride: int | None = None,
 ) -> ComponentConfigs:
     """Return the components for ``names`` (by key) and dotted ``options``.
@@ -63,6 +66,10 @@ def build_components(
         {key: _structurer(cls, key, named[key], options, sources) for key, cls in classes.items()},
         ConfigError,
     )
+    chain = ProcessorChoice(
+        names=tuple(processors), options=_own("processors", options), plugins_path=plugins.paths, sources=sources
+    )
+    _ = chain.configs
     if stride is not None:
         found["encoder"].check(stride=stride)
     _check_fit(found["head"], found["label_scheme"], named, plugins)
@@ -77,6 +84,7 @@ def build_components(
             plugins_path=plugins.paths,
             sources=sources,
         ),
+        processors=chain,
         provenance={IN_CONFIG[key].name: plugins.provenance(IN_CONFIG[key].name, name) for key, name in named.items()},
     )
 

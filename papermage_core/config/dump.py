@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from papermage_core.plugin.kinds import IN_CONFIG
+from papermage_core.plugin.kinds import OPTIONED
 from papermage_core.plugin.option_types import Readable, is_none_word
 from papermage_core.terminal import printable
 
@@ -36,8 +36,8 @@ def to_yaml(values: Mapping[str, Any], source: Callable[[str], str] | None = Non
 def _annotated(values: Mapping[str, Any], source: Callable[[str], str], prefix: str = "") -> Iterator[tuple[str, str]]:
     indent = "  " * prefix.count(".")
     for key, value in values.items():
-        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in IN_CONFIG else f"{prefix}{key}"
-        if isinstance(value, Mapping) and (prefix or key in IN_CONFIG):
+        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in OPTIONED else f"{prefix}{key}"
+        if isinstance(value, Mapping) and (prefix or key in OPTIONED):
             yield f"{indent}{key}:", ""
             yield from _annotated(value, source, f"{dotted}.")
         else:

@@ -12,7 +12,7 @@ import yaml
 
 from papermage_core.config.values import Text
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.kinds import IN_CONFIG
+from papermage_core.plugin.kinds import OPTIONED
 
 __all__ = ["COMMAND_LINE", "PYTHON", "Given", "from_file", "from_mapping", "from_overrides"]
 
@@ -105,7 +105,7 @@ def _each_once(items: Iterable[Given]) -> list[Given]:
 def _full(key: str) -> str:
     """Return the key that is meant: ``head.name`` is ``head``."""
     first, _, rest = key.partition(".")
-    return first if rest == "name" and first in IN_CONFIG else key
+    return first if rest == "name" and first in OPTIONED else key
 
 
 def _is_override(argument: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from papermage_core.config.given import Given
 from papermage_core.config.values import InvalidValueError, read
-from papermage_core.plugin.kinds import IN_CONFIG
+from papermage_core.plugin.kinds import OPTIONED
 
 __all__ = ["DERIVED", "MODEL", "merge", "name_encoder", "name_scheme"]
 
@@ -29,7 +29,7 @@ def merge(layers: Iterable[Sequence[Given]]) -> dict[str, Given]:
     evaluates = _evaluates({key: item for new in dicts for key, item in new.items()})
     merged: dict[str, Given] = {}
     for new in dicts:
-        for key in IN_CONFIG:
+        for key in OPTIONED:
             if key in new and key in merged and new[key].value != merged[key].value:
                 _drop(merged, key)
         if not evaluates:

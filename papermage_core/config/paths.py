@@ -32,18 +32,30 @@ def check_paths(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
 
 def _missing(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
-        found = str(path) == "-" or path.exists() or (glob.has_magic(str(path)) and find_files(str(path)))
+        found = str(path) == "-" or _is_there(path) or (glob.has_magic(str(path)) and find_files(str(path)))
         if not found:
             yield path
 
 
 def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield key, value and kind of what is missing beside documents; a hub's name is not looked up."""
-    model, resume, evaluates = values["model_name_or_path"], values["resume"], values["mode"] == "eval"
-    if model is not None and (evaluates or _is_path(model)) and not Path(model).expanduser().is_dir():
-        yield "model_name_or_path", model, "folder"
-    if isinstance(resume, Path) and not resume.exists():
+    resume, evaluates = values["resume"], values["mode"] == "eval"
+    for key in ("model_name_or_path", "encoder.model_name_or_path"):
+        model = values.get(key)
+        if not isinstance(model, str) or (_is_there(path := Path(model).expanduser()) and path.is_dir()):
+            continue
+        if _is_path(model) or (evaluates and key == "model_name_or_path"):
+            yield key, model, "folder"
+            break  # the first may have been put into the second
+    if isinstance(resume, Path) and not _is_there(resume):
         yield "resume", resume, "file"
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 def _is_path(model: str) -> bool:

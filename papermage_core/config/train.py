@@ -19,11 +19,12 @@ from papermage_core.config.lightning import trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
 from papermage_core.config.naming import as_texts, cache_folder, folder_name
 from papermage_core.config.paths import check_paths
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.rules import rule_errors
 from papermage_core.config.sources import Source
 from papermage_core.config.structure import unstructure
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.kinds import IN_CONFIG
+from papermage_core.plugin.kinds import IN_CONFIG, OPTIONED
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
 from papermage_core.plugin.spec import option
@@ -66,6 +67,9 @@ class EntityClassificationTrainConfig:
     label_scheme: str = option("bio", help="label scheme")
     head: str = option("linear", help="model head")
     reader: str | None = option(None, help="document reader; none: by the ending of each file")
+    processors: tuple[str, ...] = option(
+        (), help="processors that add layers to documents, in order; their options as processors.NAME.key=value"
+    )
     learning_rate: float | None = option(None, help="peak learning rate; none: the encoder's own", gt=0)
     head_learning_rate: float | None = option(
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
@@ -157,6 +161,7 @@ class EntityClassificationTrainConfig:
             plugins=plugins,
             labels=self.label_field,
             sources=self.sources,
+            processors=self.processors,
             stride=self.stride if "stride" in self.sources else None,
         )
 
@@ -188,7 +193,7 @@ class EntityClassificationTrainConfig:
 
     def check_paths(self) -> None:
         """Raise DataError for documents that are not there, ConfigError for a model or a run; nothing is read."""
-        check_paths(self._own(), self.sources)
+        check_paths({**self._own(), **self.options}, self.sources)
 
     def source(self, key: str) -> str:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
@@ -204,6 +209,8 @@ class EntityClassificationTrainConfig:
         components = components or self.components()
         if components.reader.named is None and components.reader.options:
             values["reader"] = {"name": None, **components.reader.options}
+        if self.processors:
+            values["processors"] = {"name": self.processors, **_by_name(components.processors)}
         for key, component in components.by_key().items():
             values[key] = {"name": values[key], **unstructure(component)}
         return to_yaml({**values, **self.lightning}, self.source if annotated else None)
@@ -254,7 +261,16 @@ def _anchored(value: Any) -> Any:
 
 def _component_of(key: str) -> str | None:
     first, dot, rest = key.partition(".")
-    return first if dot and rest and first in IN_CONFIG else None
+    return first if dot and rest and first in OPTIONED else None
+
+
+def _by_name(processors: ProcessorChoice) -> dict[str, Any]:
+    """Return name → options of the processors that have any."""
+    return {
+        name: unstructure(config)
+        for name, config in zip(processors.names, processors.configs, strict=True)
+        if unstructure(config)
+    }
 
 
 def _unknown(given: Mapping[str, Given]) -> list[str]:
@@ -264,12 +280,12 @@ def _unknown(given: Mapping[str, Given]) -> list[str]:
         if key in known or _component_of(key):
             continue
         first, dot, rest = key.partition(".")
-        if dot and first in known and first not in IN_CONFIG:
+        if dot and first in known and first not in OPTIONED:
             errors.append(
-                f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(IN_CONFIG)} have"
+                f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(sorted(OPTIONED))} have"
             )
         elif dot:
-            errors.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in IN_CONFIG]))
+            errors.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in sorted(OPTIONED)]))
         else:
             errors.append(unknown(key, item.source, "unknown option", known))
     return errors

@@ -8,6 +8,7 @@ _HOMES = {
     "check": "checking",
     "convert": "converting",
     "iter_documents": "readers",
+    "processed": "processors",
     "read_documents": "readers",
     "split": "splitting",
     "stats": "statistics",
@@ -15,11 +16,22 @@ _HOMES = {
     "write_documents": "writers",
 }
 
-__all__ = ["check", "convert", "iter_documents", "read_documents", "split", "stats", "view", "write_documents"]
+__all__ = [
+    "check",
+    "convert",
+    "iter_documents",
+    "processed",
+    "read_documents",
+    "split",
+    "stats",
+    "view",
+    "write_documents",
+]
 
 if TYPE_CHECKING:
     from papermage_core.data.checking import check
     from papermage_core.data.converting import convert
+    from papermage_core.data.processors import processed
     from papermage_core.data.readers import iter_documents, read_documents
     from papermage_core.data.splitting import split
     from papermage_core.data.statistics import stats

@@ -54,7 +54,7 @@ class Findings:
     def add_error(self, error: DataError) -> None:
         """Count an error, and keep it if not enough of its kind are kept."""
         self.error_count += 1
-        if self._is_kept(f"error: {_VALUES.sub('', error.message)}"):
+        if self._is_kept(" ".join(["error:", *_VALUES.sub("", error.message).split()[:6]])):
             error.__traceback__ = error.__cause__ = error.__context__ = None  # they hold on to the document
             self.errors.append(error)
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import attrs
 
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.processors import processed
 from papermage_core.data.readers import STDIN, AnyReader, companions_of, expand_paths, iter_documents, reader_config
 from papermage_core.errors import DataError
-from papermage_core.plugin.spec import DocumentReaderConfig, LocatedDocument
+from papermage_core.plugin.spec import ComponentConfig, LocatedDocument
 
 __all__ = ["DocumentSource", "digest_of_code"]
 
@@ -29,6 +31,8 @@ class DocumentSource:
     reader: AnyReader = None
     weights: tuple[float, ...] = ()
     """How often the documents of each path are trained on in an epoch; 1 where there are none."""
+    processors: ProcessorChoice = attrs.field(factory=ProcessorChoice)
+    """What adds layers to the documents after they are read."""
 
     @functools.cached_property
     def files(self) -> dict[Path, float]:
@@ -47,7 +51,8 @@ class DocumentSource:
 
     def documents(self, first: int = 0, every: int = 1) -> Iterator[LocatedDocument]:
         """Yield the documents number ``first``, ``first + every`` …, lazily."""
-        return iter_documents(list(self.files), reader=self.reader, first=first, every=every)
+        found = iter_documents(list(self.files), reader=self.reader, first=first, every=every)
+        return processed(found, self.processors)
 
     def size(self) -> int:
         """Return how many bytes the files have; 0 for what is no regular file."""
@@ -55,21 +60,21 @@ class DocumentSource:
 
     @functools.cached_property
     def content(self) -> str | None:
-        """A hash of the names and bytes of files, of those that belong to them, and of the readers.
+        """A hash of the names and bytes of files, of those that belong to them, of the readers and the processors.
 
         None where the files cannot be read twice.
         """
         if not self.is_readable_twice:
             return None
         digest = hashlib.sha256()
-        readers: dict[str, DocumentReaderConfig] = {}
+        configs: dict[str, ComponentConfig] = {}
         for path in self.files:
             config = reader_config(path, self.reader)
-            readers.setdefault(repr(config), config)
+            configs.setdefault(repr(config), config)
             for file in (path, *companions_of(path, config)):
                 digest.update(f"{file}\0".encode("utf-8", "surrogateescape") + _digest_of_file(file))
-        for text, config in readers.items():
-            digest.update(f"{text}\0{digest_of_code([type(config)])}".encode("utf-8", "surrogatepass"))
+        for each in [*configs.values(), *self.processors.configs]:
+            digest.update(f"{each!r}\0{digest_of_code([type(each)])}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 

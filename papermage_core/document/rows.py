@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +14,7 @@ from papermage_core.document.json.explain import not_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["JsonRows", "JsonSource", "PlainRows", "Rows"]
+__all__ = ["ColumnRows", "JsonRows", "JsonSource", "PlainRows", "Rows"]
 
 _KNOWN = ("spans", "boxes", "metadata")
 
@@ -53,6 +54,30 @@ class PlainRows:
     def may_mention(self, key: str) -> bool:
         """Say whether some entity has the key."""
         return any(key in row for row in self.metadata)
+
+
+@attrs.frozen(eq=False, slots=False)
+class ColumnRows:
+    """Rows of metadata that is kept in columns, key → the value of each entity, None where it has none."""
+
+    entities: int
+    columns: Mapping[str, Sequence[Any]]
+    extras: None = None
+
+    @cached_property
+    def metadata(self) -> list[dict[str, Any]]:
+        """The metadata of each entity."""
+        if not self.columns:
+            return [{} for _ in range(self.entities)]
+        rows = (zip(self.columns, values, strict=True) for values in zip(*self.columns.values(), strict=True))
+        return [{key: value for key, value in row if value is not None} for row in rows]
+
+    def json(self) -> None:
+        """Return None: there is no JSON."""
+
+    def may_mention(self, key: str) -> bool:
+        """Say whether there is a column of the key."""
+        return key in self.columns
 
 
 class _Layers(msgspec.Struct, gc=False):

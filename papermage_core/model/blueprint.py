@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.labelling import Labelling, Task
 from papermage_core.plugin.spec import ContextEncoderConfig, LabelSchemeConfig, ModelHeadConfig
 
@@ -36,6 +37,8 @@ class Blueprint:
     tasks: tuple[TaskBlueprint, ...]
     labelling: Labelling
     stride: int = 32
+    processors: ProcessorChoice = attrs.field(factory=ProcessorChoice)
+    """What adds layers to documents before they are looked at, in training and afterwards."""
     sources: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, eq=False)
     """Kind of component → name, distribution and version it came from."""
 

@@ -11,13 +11,14 @@ import attrs
 from papermage_core.plugin.spec import (
     ComponentConfig,
     ContextEncoderConfig,
+    DocumentProcessorConfig,
     DocumentReaderConfig,
     DocumentWriterConfig,
     LabelSchemeConfig,
     ModelHeadConfig,
 )
 
-__all__ = ["BY_WORD", "IN_CONFIG", "KINDS", "Kind", "kind_called"]
+__all__ = ["BY_WORD", "IN_CONFIG", "KINDS", "OPTIONED", "Kind", "kind_called"]
 
 
 @attrs.frozen
@@ -110,6 +111,13 @@ KINDS: Mapping[str, Kind] = {
             in_config=True,
         ),
         Kind(
+            "document_processor",
+            key="processors",
+            base=DocumentProcessorConfig,
+            suite=f"{_SUITES}.processor_suite:DocumentProcessorSuite",
+            template=f"{_TEMPLATES}.processor",
+        ),
+        Kind(
             "document_writer",
             key="writer",
             base=DocumentWriterConfig,
@@ -129,6 +137,9 @@ KINDS: Mapping[str, Kind] = {
 
 IN_CONFIG: Mapping[str, Kind] = {kind.key: kind for kind in KINDS.values() if kind.in_config}
 """The kinds of which a training config names a component, by key. Their options hang from it: ``head.dropout``."""
+
+OPTIONED = frozenset({*IN_CONFIG, KINDS["document_processor"].key})
+"""The keys of a training config that options hang from: ``head.dropout``, ``processors.tokens.style``."""
 
 BY_WORD: Mapping[str, Kind] = {kind.word: kind for kind in KINDS.values()}
 """The kinds by their one word, which ``--kind`` takes and a checkpoint writes."""

@@ -46,6 +46,8 @@ def description(plugins: Plugins, component: ComponentInfo) -> dict[str, Any]:
     known["file"] = _file(config_class)
     known["options"] = [_option(option) for option in describe_options(config_class)]
     known["learned"] = [{"name": o.name, "type": o.type_name, "help": o.help} for o in describe_learned(config_class)]
+    if endings := [*getattr(config_class, "suffixes", ()), *getattr(config_class, "shared_suffixes", ())]:
+        known["endings"] = endings
     if partner := KINDS[component.kind].partner:
         known["targets"] = config_class.targets
         known["fits"] = _fits(plugins, partner, config_class.targets)
@@ -99,6 +101,8 @@ def describe(known: Mapping[str, Any]) -> str:
     if kind.partner:
         fitting = ", ".join(known["fits"]) or "none that is installed"
         lines.append(f"  targets: {known['targets']}; fits {KINDS[kind.partner].label} {fitting}")
+    if "endings" in known:
+        lines.append(f"  endings: {', '.join(known['endings'])}")
     if "hooks" in known:
         lines.append(f"  hooks: {', '.join(known['hooks'])}")
     if "options" in known:

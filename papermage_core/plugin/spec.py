@@ -1,19 +1,20 @@
 """All that a plugin author has to read: the hooks, the interfaces behind them, and a plugin that runs.
 
-A *component* is a part that a config names: a context encoder, a label scheme, a model head, a document reader, a
-document writer. A plugin is any installed distribution with an entry point in the group of the component's kind. The
-entry point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
+A *component* is a part that a config names: a context encoder, a label scheme, a model head, a document reader,
+processor or writer. A plugin is any installed distribution with an entry point in the group of the component's kind.
+The entry point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
 
-=============================  ==========================  ==================================
-entry-point group              hook                        returns a subclass of
-=============================  ==========================  ==================================
-``papermage.context_encoder``  `papermage_context_encoder` `ContextEncoderConfig`
-``papermage.label_scheme``     `papermage_label_scheme`    `LabelSchemeConfig`
-``papermage.model_head``       `papermage_model_head`      `ModelHeadConfig`
-``papermage.document_reader``  `papermage_document_reader` `DocumentReaderConfig`
-``papermage.document_writer``  `papermage_document_writer` `DocumentWriterConfig`
-``papermage.extension``        the life-cycle hooks        (see `Extension hooks` below)
-=============================  ==========================  ==================================
+================================  =============================  ==================================
+entry-point group                 hook                           returns a subclass of
+================================  =============================  ==================================
+``papermage.context_encoder``     `papermage_context_encoder`    `ContextEncoderConfig`
+``papermage.label_scheme``        `papermage_label_scheme`       `LabelSchemeConfig`
+``papermage.model_head``          `papermage_model_head`         `ModelHeadConfig`
+``papermage.document_reader``     `papermage_document_reader`    `DocumentReaderConfig`
+``papermage.document_processor``  `papermage_document_processor` `DocumentProcessorConfig`
+``papermage.document_writer``     `papermage_document_writer`    `DocumentWriterConfig`
+``papermage.extension``           the life-cycle hooks           (see `Extension hooks` below)
+================================  =============================  ==================================
 
 The module is imported only when a config names the component. Keep it light: put torch behind ``build``.
 
@@ -113,6 +114,8 @@ __all__ = [
     "ContextEncoder",
     "ContextEncoderConfig",
     "ContextNeeds",
+    "DocumentProcessor",
+    "DocumentProcessorConfig",
     "DocumentReader",
     "DocumentReaderConfig",
     "DocumentWriter",
@@ -687,6 +690,45 @@ class DocumentReaderConfig(ComponentConfig, ABC):
         """Return a new reader."""
 
 
+# Document processor --------------------------------------------------------------------------------------------------
+
+
+class DocumentProcessor(Protocol):
+    """Documents in, the same documents with further layers out."""
+
+    def process(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yield the documents given, in order, each with the layers of the config's ``makes`` added.
+
+        They are the same objects. A document that has such a layer keeps its own; nothing else of it is changed, and
+        offsets are those of its ``symbols``. Lazy: a document is given out before many more are asked for, so some may
+        be gathered to a batch, and none is kept. The same document gets the same layers, whatever stands beside it. A
+        document that lacks a layer of ``reads`` that it cannot do without raises DataError with the document's id.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class DocumentProcessorConfig(ComponentConfig, ABC):
+    """Options of a document processor."""
+
+    requirement: ClassVar[str] = ""
+    """What to ``pip install`` where a module that it imports is missing: ``"papermage_core[pdf]"``."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The layers that it looks at, beside the text."""
+        return ()
+
+    @property
+    @abstractmethod
+    def makes(self) -> tuple[str, ...]:
+        """The layers that it adds."""
+
+    @abstractmethod
+    def build(self) -> DocumentProcessor:
+        """Return a new processor."""
+
+
 # Document writer -----------------------------------------------------------------------------------------------------
 
 
@@ -747,6 +789,10 @@ class ComponentHooks:
     @hookspec(firstresult=True)
     def papermage_document_reader(self, name: str) -> type[DocumentReaderConfig]:  # type: ignore[empty-body]
         """Return the config class of the document reader ``name``."""
+
+    @hookspec(firstresult=True)
+    def papermage_document_processor(self, name: str) -> type[DocumentProcessorConfig]:  # type: ignore[empty-body]
+        """Return the config class of the document processor ``name``."""
 
     @hookspec(firstresult=True)
     def papermage_document_writer(self, name: str) -> type[DocumentWriterConfig]:  # type: ignore[empty-body]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import attrs
 
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
 from papermage_core.data.writers import write_documents
 from papermage_core.document import Document, Entity
@@ -81,6 +83,7 @@ def annotate_files(
     output_path: str,
     *,
     reader: AnyReader = None,
+    processors: ProcessorChoice | None = None,
     writer: DocumentWriterConfig | None = None,
     layers: Layers,
     first: int = 0,
@@ -95,7 +98,8 @@ def annotate_files(
     overwrite; and ConfigError for a place where nothing is written (see `write_documents`).
     """
     layers.check(predictor)
-    located = iter_documents(data_path, reader=reader, on_error=on_error, first=first, every=every)
+    found = iter_documents(data_path, reader=reader, on_error=on_error, first=first, every=every)
+    located = processed(found, processors or ())
     inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path]
     start = time.monotonic()
     annotated = _with_news(_annotated(predictor, located, layers, on_error), start)

@@ -11,6 +11,7 @@ import numpy as np
 from papermage_core import checkpoint
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.issues import Issues
+from papermage_core.data.processors import processed
 from papermage_core.data.units import ParsedDocument, Parser
 from papermage_core.document import Document, Entity, Layer
 from papermage_core.errors import DataError
@@ -121,7 +122,7 @@ class EntityClassificationPredictor:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
         parser = Parser(self.blueprint.labelling, self.blueprint.encoder.needs, self.issues)
         device = next(self.model.parameters()).device
-        parsed = self._parsed(docs, parser, on_error)
+        parsed = self._parsed(processed(docs, self.blueprint.processors), parser, on_error)
         for document, outputs in decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device):
             adjusted = self._adjusted(document, outputs)
             yield self._merged(document, adjusted, min_score) if merge else self._units(document, adjusted)

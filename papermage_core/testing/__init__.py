@@ -6,6 +6,7 @@ from papermage_core.testing.encoder import TinyEncoder, TinyEncoderConfig
 from papermage_core.testing.encoder_suite import ContextEncoderSuite, sample_contexts
 from papermage_core.testing.extension_suite import ExtensionSuite
 from papermage_core.testing.head_suite import HeadBatch, ModelHeadSuite, head_batches
+from papermage_core.testing.processor_suite import DocumentProcessorSuite
 from papermage_core.testing.reader_suite import DocumentReaderSuite
 from papermage_core.testing.scheme_suite import LabelSchemeSuite
 from papermage_core.testing.strategies import configs, contexts, labels, legal_tags, unit_spans, words
@@ -14,6 +15,7 @@ from papermage_core.testing.writer_suite import DocumentWriterSuite, odd_documen
 __all__ = [
     "ComponentSuite",
     "ContextEncoderSuite",
+    "DocumentProcessorSuite",
     "DocumentReaderSuite",
     "DocumentWriterSuite",
     "ExtensionSuite",

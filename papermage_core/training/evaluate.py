@@ -83,7 +83,7 @@ def evaluate_checkpoint(
             f"{','.join(labelling.label_field)}; leave label_field as it was there.{hint}"
         )
     issues = Issues()
-    source = DocumentSource(tuple(data_path), reader)
+    source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
     documents = parse_documents(source, labelling, blueprint.encoder.needs, issues, keep=adjusts(extensions))
     evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions)
     _check(evaluation, labelling.label_field, issues, data_path)

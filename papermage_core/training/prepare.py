@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
 from papermage_core.config.naming import cache_folder
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.data.cache import encoder_digest, key_of, locked
 from papermage_core.data.corpus import Corpus, read_corpus
@@ -88,7 +89,7 @@ class Preparation:
         return splits
 
     def _read(self, paths: tuple[Path, ...], weights: tuple[float, ...] = ()) -> Corpus:
-        source = DocumentSource(paths, self.components.reader, weights)
+        source = DocumentSource(paths, self.components.reader, weights, self.components.processors)
         labelling, needs = self.config.labelling, self.components.encoder.needs
         made_by = {
             "labelling": labelling.to_json(),
@@ -130,6 +131,7 @@ class Preparation:
             ),
             labelling=train.labelling,
             stride=config.stride,
+            processors=ProcessorChoice.of_recipe(components.processors.recipe(), components.processors.plugins_path),
             sources=components.provenance,
         )
 

@@ -39,7 +39,7 @@ def read_records(
             line, byte, data = record
             document = decode(data) if wanted else None
         except DataError as exc:
-            error = exc.replace(path=path, line=exc.line if line is None else line)
+            error = exc.replace(path=path, line=line if exc.line is None else exc.line)
             if on_error is None:
                 raise error from exc
             if wanted:

@@ -191,13 +191,20 @@ def test_a_dry_run_says_what_would_run_and_reads_nothing(
 @pytest.mark.parametrize(
     ("arguments", "code", "parts"),
     [
+        ([f"data_path={'x' * 5000}"], 3, ["no such file or folder"]),
         (["data_path=no.jsonl"], 3, ["data_path=no.jsonl (command line): no such file or folder"]),
         (["data_path=there.jsonl*2,no.jsonl*2"], 3, ["data_path=no.jsonl (command line)"]),
         (["data_path=there.jsonl,no/*.jsonl"], 3, ["data_path=no/*.jsonl (command line)"]),
         (["data_path=**/*.json"], 3, ["data_path=**/*.json (command line)"]),
         (["data_path=no", "val_data_path=nor", "test_data_path=t"], 3, ["data_path=no", "val_data_path=nor", "t (com"]),
         (["data_path=there.jsonl", "model_name_or_path=./no"], 2, ["model_name_or_path=./no (command line): no such"]),
+        (
+            ["data_path=there.jsonl", "encoder=hf", "encoder.model_name_or_path=/no"],
+            2,
+            ["encoder.model_name_or_path=/no"],
+        ),
         (["data_path=there.jsonl", "mode=eval", "model_name_or_path=no"], 2, ["model_name_or_path=no (command line)"]),
+        (["data_path=there.jsonl", "model_name_or_path=/no", "resume=n"], 2, ["model_name_or_path=/no", "resume=n (c"]),
         (["data_path=there.jsonl", "resume=no.ckpt"], 2, ["resume=no.ckpt (command line): no such file"]),
     ],
 )

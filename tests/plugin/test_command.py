@@ -210,6 +210,14 @@ def test_check_of_a_reader_reads_samples_and_says_what_it_did_not_check(tmp_path
     assert "is for document readers" in run(capsys, "check", "io", "--sample", str(sound))[2]
 
 
+def test_info_on_a_format_shows_its_reader_and_writer_and_their_endings(capsys):
+    code, out, _ = run(capsys, "info", "jsonl")
+    assert code == 0
+    assert "reader=jsonl  document reader of" in out
+    assert "writer=jsonl  document writer of" in out
+    assert out.count("  endings: .jsonl, .json\n") == 2
+
+
 def test_check_of_a_format_checks_its_reader_and_its_writer(capsys):
     code, out, _ = run(capsys, "check", "jsonl", "reader.lenient=no", "writer.images=no")
     assert code == 0

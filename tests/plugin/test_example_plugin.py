@@ -84,6 +84,7 @@ def test_its_components_are_listed_beside_the_built_ins(environment):
         "letters": "context_encoder",
         "vocabulary": "context_encoder",
         "brackets": "document_writer",
+        "formulas": "document_processor",
     }
     for name, kind in {**own, "tidy": "extension"}.items():
         component = found[kind, name]

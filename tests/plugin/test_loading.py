@@ -271,6 +271,7 @@ def test_checking_marks_the_broken_and_leaves_the_sound(install, head_source):
         "papermage_label_scheme",
         "papermage_model_head",
         "papermage_document_reader",
+        "papermage_document_processor",
         "papermage_document_writer",
     ],
 )
@@ -282,6 +283,7 @@ def test_every_kind_has_its_hook_and_its_base_class(install, hook):
         "label_scheme": "LabelSchemeConfig",
         "model_head": "ModelHeadConfig",
         "document_reader": "DocumentReaderConfig",
+        "document_processor": "DocumentProcessorConfig",
         "document_writer": "DocumentWriterConfig",
     }[kind]
     source = f"""
@@ -289,6 +291,7 @@ import attrs
 from papermage_core.plugin import {base}, hookimpl
 @attrs.frozen(kw_only=True)
 class Config({base}):
+    makes = ()
     def build(self, *arguments): ...
 @hookimpl
 def {hook}(name):

@@ -24,6 +24,7 @@ NAMES = {
     "label_scheme": "x",
     "model_head": "a_rather_long_name_for_a_head",
     "document_reader": "my_reader",
+    "document_processor": "my-numbers",
     "document_writer": "my-writer",
     "extension": "ext2",
 }

@@ -5,11 +5,13 @@ import io
 import numpy as np
 import pytest
 import torch
+from papermage_core import Document
 from papermage_core.errors import PapermageError
 from papermage_core.plugin import Context, HeadOutput, UnitSpan
 from papermage_core.testing import make_document
 
 from papermage_example.brackets import BracketsConfig
+from papermage_example.formulas import FormulasConfig
 from papermage_example.letters import LettersConfig
 from papermage_example.letters_encoder import spell
 from papermage_example.tidy import papermage_adjust_predictions, papermage_evaluated
@@ -72,3 +74,8 @@ def test_labels_of_which_nothing_was_found_are_told(caplog):
     papermage_evaluated("val", {"per_label": {"title": {"recall": 0.0}, "author": {"recall": 0.5}}})
     assert "on val, nothing was found of title" in caplog.text
     assert "author" not in caplog.text
+
+
+def test_formulas_are_letters_of_elements_with_numbers():
+    (document,) = FormulasConfig().build().process([Document("CO2 and C6H12O6 in 2 of NASA's 10 mL; HeLa.")])
+    assert [entity.text for entity in document.get_layer("formulas")] == ["CO2", "C6H12O6"]

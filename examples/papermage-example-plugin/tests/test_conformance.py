@@ -1,6 +1,12 @@
 """The parts keep to what papermage_core asks of them."""
 
-from papermage_core.testing import ContextEncoderSuite, DocumentWriterSuite, ExtensionSuite, ModelHeadSuite
+from papermage_core.testing import (
+    ContextEncoderSuite,
+    DocumentProcessorSuite,
+    DocumentWriterSuite,
+    ExtensionSuite,
+    ModelHeadSuite,
+)
 
 
 class TestTwoLayers(ModelHeadSuite):
@@ -18,6 +24,11 @@ class TestVocabulary(ContextEncoderSuite):
     component = "vocabulary"
     options = ({}, {"size": 8, "fewest": 1, "most": 5, "window": 4})
     examples = 8
+
+
+class TestFormulas(DocumentProcessorSuite):
+    component = "formulas"
+    options = ({}, {"layer": "molecules"})
 
 
 class TestBrackets(DocumentWriterSuite):
