@@ -15,7 +15,7 @@ from papermage_heads.chain.compiled import kernels
 from papermage_heads.chain.loss import negative_log_likelihood
 from papermage_heads.chain.scores import ChainScores
 
-SHAPES = {(16, 128, 3): 9, (16, 512, 9): 9, (32, 512, 21): 9, (8, 2048, 9): 20}
+SHAPES = {(16, 128, 3): 9, (16, 512, 9): 9, (32, 512, 21): 9, (8, 2048, 9): 20, (8, 40, 1001): 9}
 """Contexts, units, tags → how many times faster than pytorch-crf the loss is asked to be."""
 
 

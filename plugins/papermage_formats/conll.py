@@ -14,7 +14,6 @@ import attrs
 import numpy as np
 
 from papermage_core.document import Document, Layer
-from papermage_core.document.rows import ColumnRows
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
@@ -377,7 +376,8 @@ class _Table:
                 columns[key] = [None if value in _EMPTY else value for value in column]
         if not self.extras:
             return columns
-        found = ColumnRows(len(self.columns[0]), columns).metadata
+        values = zip(*columns.values(), strict=True) if columns else repeat((), len(self.columns[0]))
+        found = [{key: v for key, v in zip(columns, row, strict=True) if v is not None} for row in values]
         for i, more in self.extras.items():
             found[i] |= more
         return found

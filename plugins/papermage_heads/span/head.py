@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
+from papermage_heads.scoring import check_finite
 from papermage_heads.span.choose import choose, unit_tags
 from papermage_heads.span.links import LinkScorer, neighbours, walks
 from papermage_heads.span.scorer import Parts, SpanScorer
@@ -112,6 +113,7 @@ class SpanHead(nn.Module):
         proposed = []
         for start, stop in self.spans.blocks(len(batch.left)):
             scores = self.spans(parts, start, stop)
+            check_finite(scores)
             real = self._real(batch, start, stop)
             sure = scores[..., : len(self.labels)].sigmoid() * real[..., None]
             _cover(covered, sure.amax(2), start)
