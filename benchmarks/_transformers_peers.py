@@ -89,6 +89,7 @@ def _train(data: Path, context: str, model: Path, keep: str) -> float:
             max_epochs=2,
             default_root_dir=Path(name) / "run",
         )
+        config.components().encoder.tune_process()  # as papermage-train does
         result = EntityClassificationTrainer(config).train()
         if keep and not Path(keep).exists():
             shutil.copytree(result.checkpoint, keep)
@@ -243,11 +244,18 @@ def _rate(times: list[float], n_words: int) -> float:
     return n_words * (len(second) - 1) / len(second) / (second[-1] - second[0])
 
 
-def ours_predict(corpus: Path, checkpoint: Path, keep: str) -> float:
-    """Documents to entities."""
+def _predictor(checkpoint: Path, context_name: str | None = None) -> Any:
+    """Return the predictor as papermage-predict has it."""
+    from papermage_core.checkpoint import read_blueprint
     from papermage_core.prediction import EntityClassificationPredictor
 
-    predictor = EntityClassificationPredictor.from_pretrained(checkpoint)
+    read_blueprint(checkpoint).encoder.tune_process()
+    return EntityClassificationPredictor.from_pretrained(checkpoint, context_name=context_name)
+
+
+def ours_predict(corpus: Path, checkpoint: Path, keep: str) -> float:
+    """Documents to entities."""
+    predictor = _predictor(checkpoint)
     docs = documents(corpus, "dev", N_PREDICT)
     list(predictor.predict_many(docs[:5]))
     start = time.perf_counter()
@@ -257,9 +265,7 @@ def ours_predict(corpus: Path, checkpoint: Path, keep: str) -> float:
 
 def ours_predict_pages(data: Path, checkpoint: Path, keep: str) -> float:
     """Documents → entities, page by page, the documents read before."""
-    from papermage_core.prediction import EntityClassificationPredictor
-
-    predictor = EntityClassificationPredictor.from_pretrained(checkpoint, context_name="pages")
+    predictor = _predictor(checkpoint, context_name="pages")
     docs = list(DocumentFile(data))
     seconds = []
     for _ in range(4):

@@ -41,7 +41,9 @@ def run() -> list[Record]:
     """Return the records: windows, training steps at two lengths, forward passes."""
     transformers_logging.disable_progress_bar()
     folder = minilm()
-    encoder = TransformerEncoderConfig(model_name_or_path=str(folder)).build()
+    config = TransformerEncoderConfig(model_name_or_path=str(folder))
+    config.tune_process()  # as commands do; the bare parts get the same
+    encoder = config.build()
     sentences = _contexts("sentences")
     pages = _contexts("pages")
     return [

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
-from transformers.utils import logging as transformers_logging
+from transformers import PretrainedConfig
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin import Context
@@ -23,7 +20,7 @@ from papermage_transformers.cpu import choose_precision, has_accelerator, prepar
 from papermage_transformers.encoder import TransformerEncoder, model_inputs
 from papermage_transformers.folder import CONFIG, TOKENIZER, TOKENIZER_CONFIG, ModelFolder
 from papermage_transformers.layout import LAYOUT_MODELS, BoxStyle
-from papermage_transformers.size import check_size
+from papermage_transformers.loading import load_model
 from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import add_lora, freeze, freeze_unreached
 from papermage_transformers.windows import WindowMaker
@@ -38,7 +35,6 @@ _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 _DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "dropout_rate", "embedding_dropout", "mlp_dropout")
 _PROBE = ["a", "b", "The", "protein", "BRCA1", "12", "(", "é", "本", "∆", "\ue000", "\ue001", "", "", "\n", " "]
 """Words known and unknown, even ones after a space and odd ones without, that a tokenizer must bear."""
-_TOKENIZERS = (TOKENIZER, "vocab.txt", "vocab.json", "*.model", "*.vocab", "tekken.json")
 
 
 def build_encoder(
@@ -62,13 +58,9 @@ def build_encoder(
     """
     if attention_dropout is None and not has_accelerator():
         attention_dropout = 0.0  # any other rate takes the CPU's slow attention, several times the time at length 512
-    with _quiet():
-        config = _read_config(folder)
-        _adjust(config, dropout, attention_dropout)
-        precision = choose_precision(cpu_precision, config.model_type)
-        _check_size(folder, config)
-        tokenizer = FastTokenizer.read(folder) if folder.is_checkpoint else _load_tokenizer(folder, config)
-        model = _new(folder, config) if folder.is_checkpoint else _load(folder, config)
+    model, tokenizer = load_model(folder, partial(_adjust, dropout=dropout, attention_dropout=attention_dropout))
+    config: Any = model.config
+    precision = choose_precision(cpu_precision, config.model_type)
     if not has_accelerator():
         prepare(precision)
         logger.info(
@@ -99,21 +91,7 @@ def build_encoder(
     )
 
 
-def _read_config(folder: ModelFolder) -> PretrainedConfig:
-    found = folder.read_config()
-    kind = found.get("model_type")
-    if kind is None and not folder.is_checkpoint:  # as transformers guesses for models older than the key
-        kind = next((k for k in sorted(CONFIG_MAPPING, key=len, reverse=True) if k in str(folder.path)), None)
-    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
-        raise folder.error(
-            CONFIG, f"has model_type={kind!r}, no kind of model of transformers {transformers.__version__}"
-        )
-    with folder.using(CONFIG):
-        config: PretrainedConfig = CONFIG_MAPPING[kind].from_dict(found)
-    return config
-
-
-def _adjust(config: PretrainedConfig, dropout: float | None, attention_dropout: float | None) -> None:
+def _adjust(config: PretrainedConfig, *, dropout: float | None, attention_dropout: float | None) -> None:
     """Set the dropouts asked for, and leave out parts that text does not use."""
     for names, value in ((_ATTENTION_DROPOUTS, attention_dropout), (_DROPOUTS, dropout)):
         for name in names:
@@ -123,66 +101,6 @@ def _adjust(config: PretrainedConfig, dropout: float | None, attention_dropout: 
         config.visual_embed = False
     if hasattr(config, "use_cache"):
         config.use_cache = False
-
-
-def _auto_class(config: PretrainedConfig) -> Any:
-    """Return the auto class: for encoder-decoders the one of their encoder alone, where there is one."""
-    return AutoModelForTextEncoding if type(config) in AutoModelForTextEncoding._model_mapping else AutoModel
-
-
-def _check_size(folder: ModelFolder, config: PretrainedConfig) -> None:
-    """Raise where a config describes a model far larger than its weights."""
-    limits = folder.limits()
-    with folder.using(CONFIG):
-        auto = _auto_class(config)
-        _ = auto._model_mapping[type(config)]  # imports its module
-        check_size(lambda: _new(folder, config), limits)
-
-
-def _new(folder: ModelFolder, config: PretrainedConfig) -> nn.Module:
-    with folder.using(CONFIG):
-        return _auto_class(config).from_config(config, trust_remote_code=False)  # type: ignore[no-any-return]
-
-
-def _load(folder: ModelFolder, config: PretrainedConfig) -> nn.Module:
-    if folder.has("adapter_config.json"):
-        raise folder.error(
-            "adapter_config.json", "says that this is an adapter: merge it into its model, and save that"
-        )
-    files = folder.weight_files()
-    with folder.using(files[0].name):
-        model, report = _auto_class(config).from_pretrained(
-            str(folder.path),
-            config=config,
-            ignore_mismatched_sizes=True,  # told below, with names
-            output_loading_info=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
-    for name, kept, made in sorted(report["mismatched_keys"]):
-        raise folder.damaged(
-            CONFIG, f"does not fit the weights: {name} is {tuple(made)} by it, and {tuple(kept)} in the file"
-        )
-    missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
-    if missing:
-        logger.warning(
-            "%s: %d weights are not in the files and start at random: %s", folder.path, len(missing), missing[:5]
-        )
-    return model  # type: ignore[no-any-return]
-
-
-def _load_tokenizer(folder: ModelFolder, config: PretrainedConfig) -> FastTokenizer:
-    if not any(any(folder.path.glob(pattern)) for pattern in _TOKENIZERS):
-        raise folder.damaged(TOKENIZER, "is missing")
-    for name in sorted({path.name for path in folder.path.glob("*token*.json")} - {TOKENIZER}):
-        folder.refuse_code(name, folder.read_object(name))
-    with folder.using(TOKENIZER):
-        found = AutoTokenizer.from_pretrained(
-            str(folder.path), config=config, use_fast=True, local_files_only=True, trust_remote_code=False
-        )
-        if not getattr(found, "is_fast", False):
-            raise folder.error(TOKENIZER, "is missing, and what is there makes a slow tokenizer only")
-        return FastTokenizer.of(found)
 
 
 def _without_unused(model: Any) -> nn.Module:
@@ -218,11 +136,12 @@ def _windowing(
     layout_indicator: str | None,
     box_style: BoxStyle | None,
 ) -> tuple[WindowMaker, Collator]:
-    rows = model.get_input_embeddings().weight.shape[0]
+    with folder.using(CONFIG):
+        rows: int = model.get_input_embeddings().weight.shape[0]
     tokenizer.check(folder, rows)
     separator = _first_known(tokenizer.id("sep", "eos", "cls"))
     filler = _first_known(tokenizer.id("unk", "mask"), separator)
-    padding = _first_known(tokenizer.id("pad"), model.config.pad_token_id)
+    padding = _first_known(tokenizer.id("pad"), getattr(model.config, "pad_token_id", None))
     with folder.using(TOKENIZER):
         prefix, suffix = _special_ids(tokenizer.backend)
         table = WordpieceTable(tokenizer.backend, filler)
@@ -288,7 +207,7 @@ def _first_known(*ids: int | None) -> int:
     return next((i for i in ids if i is not None), 0)
 
 
-def _output_size(folder: ModelFolder, model: nn.Module, maker: WindowMaker, collator: Collator) -> int:
+def _output_size(folder: ModelFolder, model: Any, maker: WindowMaker, collator: Collator) -> int:
     """Return the size of a wordpiece's vector, as the model gives it for a short text.
 
     A model that wants images or sound, or gives no vector for each wordpiece, fails here and not in training.
@@ -303,22 +222,3 @@ def _output_size(folder: ModelFolder, model: nn.Module, maker: WindowMaker, coll
             )
     model.train()
     return int(found.shape[-1])
-
-
-_loading = threading.RLock()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from printing reports and progress while it loads a model; one thread at a time."""
-    library = logging.getLogger("transformers")
-    with _loading:
-        transformers_logging.get_verbosity()  # sets the level, once a process
-        level, bars = library.level, transformers_logging._tqdm_active
-        library.setLevel(logging.ERROR)
-        transformers_logging._tqdm_active = False  # its public function changes huggingface_hub's bars too
-        try:
-            yield
-        finally:
-            library.setLevel(level)
-            transformers_logging._tqdm_active = bars
