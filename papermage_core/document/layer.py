@@ -77,7 +77,7 @@ class Layer:
 
         >>> layer = Layer.from_arrays(SpanArrays.one_each([0, 6], [5, 8]), metadata={"bold": [True, None]})
         >>> [(token.spans, token.metadata.to_json()) for token in layer]
-        [([Span[0:5]], {'bold': True}), ([Span[6:8]], {})]
+        [([Span[0, 5]], {'bold': True}), ([Span[6, 8]], {})]
         """
         boxes = BoxArrays.none() if boxes is None else boxes
         entities = 1 + max((int(part.entity[-1]) for part in (spans, boxes) if len(part)), default=-1)

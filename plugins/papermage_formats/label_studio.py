@@ -171,7 +171,6 @@ class LabelStudioWriterConfig(DocumentWriterConfig):
     """Options of the writer ``label_studio``."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    shared_suffixes: ClassVar[tuple[str, ...]] = (".json",)
 
     give: Literal["annotations", "predictions"] = option(
         "predictions", help="whether entities are proposals to correct, or what somebody has labelled"

@@ -58,7 +58,7 @@ def test_a_file_that_is_another_readers_says_which(tmp_path: Path) -> None:
         (tmp_path / name).write_text("{}")
     reader = LinesConfig()
     with pytest.raises(
-        DataError, match=r"a\.jsonl: a file of this ending wants reader=jsonl; without it: no plain text$"
+        DataError, match=r"a\.jsonl: a file of this ending wants .*reader=jsonl.*; without it: no plain text$"
     ):
         list(iter_documents(tmp_path / "a.jsonl", reader=reader))
     for name in ("a.txt", "a.lines"):

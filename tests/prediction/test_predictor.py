@@ -295,7 +295,7 @@ def test_a_file_that_is_there_is_replaced_only_if_told(
         assert mine.read_text() != "mine"
 
 
-@pytest.mark.parametrize("name", ["new.csv", ".", "run.jsonl/a", "{checkpoint}/new.jsonl", "{checkpoint}/README.md"])
+@pytest.mark.parametrize("name", ["new.docx", ".", "run.jsonl/a", "{checkpoint}/new.jsonl", "{checkpoint}/README.md"])
 def test_no_command_writes_where_it_must_not(
     checkpoint: Path, tmp_path: Path, documents: list[Document], capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
