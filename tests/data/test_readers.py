@@ -54,15 +54,15 @@ def test_the_files_of_a_folder_are_those_with_the_endings_of_the_config(tmp_path
 
 
 def test_a_file_that_is_another_readers_says_which(tmp_path: Path) -> None:
-    for name in ("a.jsonl", "a.txt", "a.lines"):
+    for name in ("a.jsonl", "a.docx", "a.lines"):
         (tmp_path / name).write_text("{}")
     reader = LinesConfig()
     with pytest.raises(
         DataError, match=r"a\.jsonl: a file of this ending wants .*reader=jsonl.*; without it: no plain text$"
     ):
         list(iter_documents(tmp_path / "a.jsonl", reader=reader))
-    for name in ("a.txt", "a.lines"):
-        with pytest.raises(DataError, match=r"(txt|lines): no plain text$"):
+    for name in ("a.docx", "a.lines"):
+        with pytest.raises(DataError, match=r"(docx|lines): no plain text$"):
             list(iter_documents(tmp_path / name, reader=reader))
 
 
