@@ -98,9 +98,9 @@ def _train(data: Path, context: str, model: Path, keep: str) -> float:
 
 def ours_preprocess(data: Path, model: Path, keep: str) -> float:
     """File → batches of tensors with targets, as a run makes them before its first step."""
-    from papermage_core.data.batches import LengthSampler, PieceBatches
     from papermage_core.data.pieces import make_pieces, training_pieces
-    from papermage_core.data.readers import reader_of
+
+    from papermage_core.data.batches import LengthSampler, PieceBatches
     from papermage_core.model.inference import BatchLimits
     from papermage_core.training import EntityClassificationTrainConfig
     from papermage_core.training.prepare import make_blueprint, read_splits
@@ -112,7 +112,7 @@ def ours_preprocess(data: Path, model: Path, keep: str) -> float:
         components = config.components()
         encoder = components.encoder.build()  # loads the model, which is not what is timed
         start = time.perf_counter()
-        splits = read_splits(config, components.encoder.needs, reader_of(components.reader))
+        splits = read_splits(config, components.encoder.needs, components.reader)
         blueprint, corpus = make_blueprint(config, components, splits)
         limits = BatchLimits.of(blueprint.encoder, config.batch_size)
         pieces, targets = training_pieces(corpus, make_pieces(encoder, corpus.contexts, config.stride), 4 * limits.cost)

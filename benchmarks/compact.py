@@ -98,7 +98,9 @@ def _sentences() -> list[Sentence]:
                 first, last = np.searchsorted(starts, sentence["spans"][0])
                 words = [document["symbols"][start:stop] for start, stop in layers["tokens"][first:last]]
                 spans = [np.searchsorted(starts, span) for span in layers["Disease"]]
-                gold = [UnitSpan(int(a - first), int(b - first), "Disease") for a, b in spans if first <= a < b <= last]
+                gold = [
+                    UnitSpan.of("Disease", int(a - first), int(b - first)) for a, b in spans if first <= a < b <= last
+                ]
                 found.append((Context(words=words, space_before=np.ones(len(words), np.bool_)), gold))
                 if len(found) == _SENTENCES:
                     return found

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from benchmarks import Record, interleaved, record
-from papermage_heads.chain import all_paths, best, entities, loss
-from papermage_heads.chain.all_paths import sum_paths
-from papermage_heads.chain.best import best_paths
+from papermage_heads.chain import entities, forward_backward, loss, viterbi
 from papermage_heads.chain.compiled import kernels
 from papermage_heads.chain.loss import negative_log_likelihood
 from papermage_heads.chain.scores import ChainScores
 
-SHAPES = {(16, 128, 3): 9, (16, 512, 9): 9, (32, 512, 21): 9, (8, 2048, 9): 20}
+SHAPES = {(16, 128, 3): 9, (16, 512, 9): 9, (32, 512, 21): 9, (8, 2048, 9): 20, (8, 40, 1001): 9}
 """Contexts, units, tags → how many times faster than pytorch-crf the loss is asked to be."""
 
 
@@ -28,7 +26,7 @@ def _no_kernels() -> None:
 def without_kernels(function: Callable[[], Any]) -> Callable[[], Any]:
     """Return the function with the compiled loops of the extra ``fast`` left out."""
 
-    modules: list[Any] = [all_paths, best, entities, loss]
+    modules: list[Any] = [entities, forward_backward, loss, viterbi]
 
     def plain() -> Any:
         found = [module.kernels for module in modules]
@@ -89,10 +87,9 @@ def _of_shape(shape: str, times: int, batch: Batch, peer: torch.nn.Module) -> li
         (-peer(batch.emissions, batch.targets, mask=batch.mask, reduction="sum")).backward()
 
     lengths, plain = batch.mask.sum(1).numpy(), batch.emissions.detach().numpy()
-    kinds = [kind.detach().numpy() for kind in batch.scores.kinds]
 
     def find_best() -> None:
-        best_paths(plain, lengths, *kinds)
+        viterbi.best_paths(plain, lengths, batch.scores)
 
     medians = interleaved(
         {
@@ -100,7 +97,9 @@ def _of_shape(shape: str, times: int, batch: Batch, peer: torch.nn.Module) -> li
             "peer's loss": peers_loss,
             "best": without_kernels(find_best),
             "peer's best": torch.no_grad()(lambda: peer.decode(batch.emissions, batch.mask)),
-            "marginals": without_kernels(lambda: sum_paths(batch.emissions, batch.mask, batch.scores)),
+            "marginals": without_kernels(
+                lambda: forward_backward.forward_backward(batch.emissions, batch.mask, batch.scores)
+            ),
             **({"compiled loss": loss, "compiled best": find_best} if kernels() else {}),
         },
         repeats=5,

@@ -26,7 +26,7 @@ from benchmarks import Record, interleaved, record
 from papermage_core.data.readers import iter_documents
 from papermage_core.document import Document
 from papermage_core.document.queries import context_of_units, unit_ranges, units_in_boxes, units_of_contexts
-from papermage_readers.jsonl import JsonlReaderConfig
+from papermage_formats.jsonl import JsonlReaderConfig
 
 _SCALE_DOCUMENTS = 300
 

@@ -44,7 +44,7 @@ class Step:
         encoder = CompactConfig(layout="off").build()
         windows = [window for some in encoder.windows(contexts, stride=32) for window in some]
         mask = torch.arange(int(lengths.max())) < torch.from_numpy(lengths)[:, None]
-        return cls(encoder, encoder.collate(windows), mask, [[UnitSpan(3, 5, "Disease")] for _ in lengths])
+        return cls(encoder, encoder.collate(windows), mask, [[UnitSpan.of("Disease", 3, 5)] for _ in lengths])
 
     def targets(self, scheme: LabelScheme) -> Any:
         encoded = [scheme.encode(spans, int(n)) for spans, n in zip(self.spans, self.mask.sum(1), strict=True)]

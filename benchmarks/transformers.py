@@ -29,9 +29,9 @@ from transformers import logging as transformers_logging
 from benchmarks import Record, interleaved, record
 from benchmarks._transformers_peers import N_TRAIN, write_columns
 from papermage_core.plugin import Context, Window
+from papermage_transformers.cpu import choose_precision
 from papermage_transformers.encoder import TransformerEncoder
 from papermage_transformers.plugin import TransformerEncoderConfig
-from papermage_transformers.cpu import choose_precision
 
 PEERS = ("torch", "transformers", "tokenizers")
 N_TAGS = 3

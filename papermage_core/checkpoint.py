@@ -6,37 +6,53 @@
       papermage.json      format version; components, options, distributions and versions; labels; checksums
       model.safetensors   the weights
       encoder/            what the encoder saved
+      learned.json        what encoder and heads learned from the training data, where they learn
       README.md           the model card
 
-The folder is written beside its place and moved there when it is whole.
+The folder is written beside its place and swapped in when it is whole: whoever looks sees the old one or the new one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
-import tempfile
+import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import attrs
+import msgspec
+from packaging.utils import InvalidName, canonicalize_name
+from packaging.version import InvalidVersion, Version
 
-from papermage_core.config.structure import structure, unstructure
-from papermage_core.errors import CheckpointError, PapermageError
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.data.labelling import Labelling, OverlapPolicy
+from papermage_core.errors import CheckpointError, PluginError
+from papermage_core.evaluation import Calibration
+from papermage_core.files import recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
+from papermage_core.plugin.kinds import BY_WORD
 from papermage_core.plugin.manager import Plugins
 
 if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
+    from papermage_core.model.weights import TensorInfo
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_blueprint", "read_json", "save"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_blueprint", "read_json", "save", "update"]
 
 FORMAT_VERSION = 1
-_KINDS = {"encoder": "context_encoder", "scheme": "label_scheme", "head": "model_head"}
+_JSON, _WEIGHTS, _LEARNED, _CARD = "papermage.json", "model.safetensors", "learned.json", "README.md"
+_MOST_JSON = 64 << 20
+_FEW = 100  # unknown options, or labels, that nothing has to account for
 
 
 @attrs.frozen(eq=False)
@@ -48,6 +64,55 @@ class Checkpoint:
     calibration: Mapping[str, Any] | None
     facts: Mapping[str, Any]
     """All of ``papermage.json``."""
+
+
+# What papermage.json must hold to be read; other facts are kept as they are.
+
+
+_Name = Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class _Component(msgspec.Struct):
+    name: _Name
+    distribution: _Name
+    version: _Name
+    options: dict[str, Any]
+    value: str = ""
+
+
+class _Labelling(msgspec.Struct):
+    label_field: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    entity_name: str
+    context_name: str
+    label_attribute: str | None
+    overlap_policy: OverlapPolicy
+
+
+class _Task(msgspec.Struct):
+    label_field: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    head: _Component
+
+
+class _Processor(msgspec.Struct):
+    name: str
+    options: dict[str, Any]
+
+
+class _Content(msgspec.Struct):
+    format_version: int
+    encoder: _Component
+    scheme: _Component
+    tasks: Annotated[tuple[_Task, ...], msgspec.Meta(min_length=1)]
+    labelling: _Labelling
+    stride: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+    checksums: dict[str, Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]]
+    calibration: dict[str, dict[str, Any]] | None = None
+    processors: tuple[_Processor, ...] = ()
+
+    @property
+    def components(self) -> list[_Component]:
+        return [self.encoder, self.scheme, *(task.head for task in self.tasks)]
 
 
 def save(
@@ -65,163 +130,329 @@ def save(
     """
     from safetensors.torch import save_file
 
-    try:
-        with _replaced(folder) as new:
-            (new / "encoder").mkdir()
-            model.encoder.save(new / "encoder")
-            weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-            save_file(_without_sharing(weights), new / "model.safetensors")
-            (new / "README.md").write_text(card, encoding="utf-8")
-            content = {
-                "format_version": FORMAT_VERSION,
-                **_describe(blueprint),
-                "calibration": calibration,
-                **facts,
-                "checksums": {str(p.relative_to(new).as_posix()): _sha256(p) for p in _files(new)},
-            }
-            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-            (new / "papermage.json").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot write the checkpoint {folder}: {error.strerror or error}. What was there before is unchanged"
-        ) from error
+    from papermage_core.model.weights import to_keep
+
+    with _replaced(folder) as new:
+        (new / "encoder").mkdir()
+        model.encoder.save(new / "encoder")
+        _write_learned(new, blueprint)
+        save_file(to_keep(model.state_dict()), new / _WEIGHTS)
+        _write(new / _CARD, card)
+        content = {"format_version": FORMAT_VERSION, **_describe(blueprint), "calibration": calibration, **facts}
+        checksums = {path.relative_to(new).as_posix(): _sha256(path) for path in _files(new)}
+        _write_json(new, {**content, "checksums": checksums})
+
+
+def update(folder: Path, *, card: str | None = None, **facts: Any) -> None:
+    """Replace facts in ``papermage.json``, and the model card if one is given; the weights are not touched.
+
+    Whole or not at all, as in `save`. Raises CheckpointError where the folder is no checkpoint or cannot be written.
+    """
+    folder = _located(folder)
+    content = read_json(folder)
+    with _replaced(folder) as new:
+        shutil.copytree(folder, new, symlinks=True, copy_function=_link, dirs_exist_ok=True)
+        (new / _JSON).unlink()
+        if card is not None:
+            (new / _CARD).unlink(missing_ok=True)
+            _write(new / _CARD, card)
+            content["checksums"][_CARD] = _sha256(new / _CARD)
+        checksums = content.pop("checksums")
+        _write_json(new, {**content, **facts, "checksums": checksums})
 
 
 def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None) -> Checkpoint:
-    """Return the model that a folder holds, in eval mode.
+    """Return the model that a folder holds, in eval mode; a run's folder stands for the ``checkpoints`` in it.
 
-    Raises CheckpointError where the folder is no checkpoint, is damaged, or is of a newer format, and PluginError where
-    a component's plugin is not installed.
+    Nothing outside the folder is read, and no code of it is run. Raises CheckpointError where it is no checkpoint, is
+    damaged, or is of a newer format, and PluginError where a component's plugin is not installed.
     """
-    from safetensors.torch import load_file
-
-    folder = Path(folder).expanduser()
-    facts = read_json(folder)
-    for name, recorded in facts["checksums"].items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{folder} lacks the file {name}; copy the whole folder again")
-        if name != "README.md" and _sha256(path) != recorded:
-            raise CheckpointError(f"{path} is damaged: its checksum is not the recorded one; copy the folder again")
-    blueprint = _restore(facts, plugins or Plugins())
-    model: EntityModel = blueprint.build_model(folder / "encoder")
-    weights = load_file(folder / "model.safetensors", device=str(device))
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    shared = {name for names in _shared(model.state_dict()) for name in names}
-    if unexpected or set(missing) - shared:
-        wrong = ", ".join(sorted([*(set(missing) - shared), *unexpected])[:5])
-        raise CheckpointError(
-            f"the weights of {folder} do not fit the components that are installed ({wrong} …); "
-            f"install the versions that it was trained with: {_versions(facts)}"
-        )
-    model.to(device).eval()
-    return Checkpoint(blueprint, model, facts.get("calibration"), facts)
+    place = _located(Path(folder).expanduser())
+    for _ in range(100):  # as often as it is replaced while it is read
+        before = _identity(place)
+        try:
+            found = _load(place, device, plugins or Plugins())
+        except CheckpointError:
+            if _identity(place) == before:
+                raise
+        else:
+            if _identity(place) == before:
+                return found
+    raise CheckpointError(f"{place} is replaced again and again while it is read")
 
 
 def read_blueprint(folder: str | Path, plugins: Plugins | None = None) -> Blueprint:
     """Return what a checkpoint builds, without building it. Raises what `load` raises."""
-    return _restore(read_json(Path(folder).expanduser()), plugins or Plugins())
+    return _restore(_read(_located(Path(folder).expanduser()))[1], plugins or Plugins())
 
 
 def read_json(folder: Path) -> dict[str, Any]:
     """Return the ``papermage.json`` of a checkpoint. Raises CheckpointError where there is none that can be read."""
-    path = folder / "papermage.json"
-    if not path.is_file() and (folder / "checkpoints" / "papermage.json").is_file():
-        raise CheckpointError(f"{folder} is a run's folder; its checkpoint is {folder / 'checkpoints'}")
+    return _read(_located(folder))[0]
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+def _load(folder: Path, device: Any, plugins: Plugins) -> Checkpoint:
+    from safetensors.torch import load_file
+
+    from papermage_core.model.weights import read_header
+
+    facts, content = _read(folder)
+    _check_files(folder, content.checksums)
+    with _damage(folder / _WEIGHTS):
+        header = read_header(folder / _WEIGHTS)
+    _check_labels(folder, content, header)
+    with _damage(folder / _JSON):
+        for value in (content.calibration or {}).values():
+            Calibration.from_json(value)
+    blueprint = _with_learned(folder, content, _restore(content, plugins))
+    model = _build(folder, content, blueprint, header)
+    with _damage(folder / _WEIGHTS):
+        model.load_state_dict(load_file(folder / _WEIGHTS, device=str(device)), strict=False)
+    model.to(device).eval()
+    return Checkpoint(blueprint, model, facts.get("calibration"), facts)
+
+
+def _located(folder: Path) -> Path:
+    """Return the folder of the checkpoint: the one given, or ``checkpoints`` in it if it is a run's."""
+    for place in (folder, folder / "checkpoints"):
+        for _ in range(500):
+            if (place / _JSON).exists():
+                return place
+            if place.exists() or place.name not in recover(place.parent):
+                break
+            time.sleep(0.01)  # another process has just taken it away, to put a new one there
+    return folder
+
+
+def _identity(folder: Path) -> tuple[int, int, int] | None:
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        what = "has no papermage.json" if folder.is_dir() else "does not exist"
-        raise CheckpointError(f"{folder} is no checkpoint: it {what}") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot read {path}: {error}") from error
-    version = facts.get("format_version") if isinstance(facts, dict) else None
-    if not isinstance(version, int):
-        raise CheckpointError(f"{path} is damaged: it has no format_version")
-    if version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{folder} has checkpoint format {version}, this papermage_core reads up to {FORMAT_VERSION}; "
-            "pip install -U papermage_core"
-        )
-    return facts
+        found = (folder / _JSON).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], _Content]:
+    """Return ``papermage.json`` as it stands, and what of it must be as it should."""
+    path = folder / _JSON
+    if not os.path.lexists(path):
+        what = f"has no {_JSON}" if folder.is_dir() else "does not exist"
+        raise CheckpointError(f"{folder} is no checkpoint: it {what}")
+    if _regular(folder, _JSON).st_size > _MOST_JSON:
+        raise CheckpointError(f"{path} is damaged: it has more than {_MOST_JSON >> 20} MiB")
+    with _damage(path):
+        text = path.read_text(encoding="utf-8")
+        facts: dict[str, Any] = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        version = facts.get("format_version") if isinstance(facts, dict) else None
+        if type(version) is not int:
+            raise CheckpointError(f"{path} is damaged: it has no format_version")
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{folder} has checkpoint format {version}, this papermage_core reads up to {FORMAT_VERSION}; "
+                "pip install -U papermage_core"
+            )
+        content = msgspec.convert(facts, _Content)
+        for component in content.components:
+            _check_source(component)
+    return facts, content
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"expected finite numbers, got {text[:20]}")
+    return value
+
+
+def _check_source(component: _Component) -> None:
+    """Raise ValueError unless a component names a distribution that a person can be asked to install, or a file."""
+    distribution, version = component.distribution, component.version
+    if version.startswith("sha256:"):
+        if not re.fullmatch(r"[\w .+-]+\.py", distribution):
+            raise ValueError(f"expected the name of a plugin file, got {distribution!r:.80}")
+    elif (distribution, version) != ("unknown", ""):  # where metadata are missing
+        try:
+            if not f"{distribution}{version}".isprintable():
+                raise InvalidName("odd characters")
+            canonicalize_name(distribution, validate=True)
+            Version(version)
+        except (InvalidName, InvalidVersion) as error:
+            raise ValueError(f"expected a distribution and its version: {error!s:.80}") from error
+
+
+def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
+    """Raise CheckpointError unless the recorded files, and no others that a component may read, are there and sound."""
+    for name, recorded in checksums.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name or name == _JSON:
+            raise CheckpointError(f"{folder / _JSON} is damaged: checksums name {name!r:.80}")
+        if not os.path.lexists(folder / name):
+            raise CheckpointError(f"{folder} lacks the file {name}; copy the whole folder again")
+        _regular(folder, name)
+        with _damage(folder / name):
+            if name != _CARD and _sha256(folder / name) != recorded:
+                raise CheckpointError(
+                    f"{folder / name} is damaged: its checksum is not the recorded one; copy the folder again"
+                )
+    if _WEIGHTS not in checksums:
+        raise CheckpointError(f"{folder / _JSON} is damaged: it records no {_WEIGHTS}")
+    with _damage(folder):
+        for place, folders, files in os.walk(folder / "encoder"):
+            for found in (Path(place, name) for name in [*folders, *files]):
+                known = found.relative_to(folder).as_posix() in checksums
+                if not known and (found.is_symlink() or not found.is_dir()):
+                    raise CheckpointError(f"{found} is not of this checkpoint, which does not record it; remove it")
+
+
+def _regular(folder: Path, name: str) -> os.stat_result:
+    """Return what is known of a file. Raises CheckpointError where it is none, or stands outside of the folder."""
+    with _damage(folder / name):
+        real = Path(os.path.realpath(folder / name))
+        found = real.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise CheckpointError(f"{folder / name} is damaged: it is no ordinary file")
+        if Path(os.path.realpath(folder)) not in real.parents:
+            raise CheckpointError(
+                f"{folder / name} is a link to {real}, outside of the checkpoint; copy the file there"
+            )
+    return found
+
+
+def _check_labels(folder: Path, content: _Content, header: Mapping[str, TensorInfo]) -> None:
+    """Raise CheckpointError for more labels than the weights of a head can tell apart, before any scheme is built."""
+    for number, task in enumerate(content.tasks):
+        shapes = [found.shape for name, found in header.items() if name.startswith(f"heads.{number}.")]
+        widest = max((size for shape in shapes for size in shape), default=0)
+        if len(task.labels) > max(_FEW, widest):
+            raise CheckpointError(
+                f"{folder} is damaged: it names {len(task.labels)} labels, and the weights of their head are for at "
+                f"most {widest}"
+            )
+
+
+def _build(folder: Path, content: _Content, blueprint: Blueprint, header: Mapping[str, TensorInfo]) -> EntityModel:
+    """Return the model that the weights are for, without them. Raises CheckpointError if there is no such model."""
+    import torch
+
+    from papermage_core.model.bounds import Bounds
+    from papermage_core.model.weights import mismatches
+
+    with _damage(folder, "does not fit the components that are installed", _advice(content)):
+        with Bounds(len(header), (folder / _WEIGHTS).stat().st_size), torch.random.fork_rng(devices=[]):
+            model: EntityModel = blueprint.build_model(folder / "encoder")
+        wrong = list(islice(mismatches(model.state_dict(), header), 4))
+        if wrong:
+            raise ValueError("; ".join(wrong[:3]) + (" …" if len(wrong) > 3 else ""))
+    return model
+
+
+@contextmanager
+def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[None]:
+    """Turn all that may go wrong with what a folder holds into a CheckpointError."""
+    try:
+        yield
+    except (CheckpointError, PluginError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of libraries in Rust
+            raise
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        if not isinstance(error, (OSError, ValueError)):
+            reason = f"{type(error).__name__}: {reason}"
+        what = "cannot be read" if isinstance(error, OSError) and not advice else what
+        raise CheckpointError(f"{path} {what}: {' '.join(reason.split())[:500]}{advice}") from error
+
+
+# The blueprint -------------------------------------------------------------------------------------------------------
 
 
 def _describe(blueprint: Blueprint) -> dict[str, Any]:
     def component(kind: str, config: Any) -> dict[str, Any]:
-        return {**blueprint.sources.get(_KINDS[kind], {}), "options": unstructure(config)}
+        return {**blueprint.sources.get(BY_WORD[kind].name, {}), "options": unstructure(config)}
 
     return {
         "encoder": component("encoder", blueprint.encoder),
         "scheme": component("scheme", blueprint.scheme),
         "tasks": [
-            {"fields": list(task.fields), "labels": list(task.labels), "head": component("head", task.head)}
+            {"label_field": list(task.label_field), "labels": list(task.labels), "head": component("head", task.head)}
             for task in blueprint.tasks
         ],
-        "entity_name": blueprint.entity_name,
-        "context_name": blueprint.context_name,
-        "label_attribute": blueprint.label_attribute,
-        "overlap_policy": blueprint.overlap_policy,
+        "labelling": blueprint.labelling.to_json(),
         "stride": blueprint.stride,
+        **({"processors": blueprint.processors.recipe()} if blueprint.processors.names else {}),
     }
 
 
-def _restore(facts: Mapping[str, Any], plugins: Plugins) -> Blueprint:
+def _restore(content: _Content, plugins: Plugins) -> Blueprint:
     sources: dict[str, Mapping[str, Any]] = {}
 
-    def component(kind: str, recorded: Mapping[str, Any]) -> Any:
-        group = _KINDS[kind]
-        found = plugins.require(group, recorded)
-        sources[group] = {key: value for key, value in recorded.items() if key != "options"}
+    def component(kind: str, recorded: _Component) -> Any:
+        group = BY_WORD[kind].name
+        sources[group] = source = {
+            key: value for key, value in msgspec.to_builtins(recorded).items() if key != "options"
+        }
+        found = plugins.require(group, source)
         config_class = plugins.config_class(group, found.qualified)
-        return structure(config_class, recorded["options"], key=kind, name=found.name)
+        _check_options(config_class, recorded.options)
+        return structure(config_class, recorded.options, key=kind, name=found.name)
 
-    try:
+    processors = ProcessorChoice.of_recipe([msgspec.to_builtins(each) for each in content.processors], plugins.paths)
+    with _damage(Path(_JSON), "does not fit the components that are installed", _advice(content)):
+        _ = processors.configs
         return Blueprint(
-            encoder=component("encoder", facts["encoder"]),
-            scheme=component("scheme", facts["scheme"]),
+            encoder=component("encoder", content.encoder),
+            scheme=component("scheme", content.scheme),
             tasks=tuple(
-                TaskBlueprint(
-                    fields=tuple(task["fields"]), labels=tuple(task["labels"]), head=component("head", task["head"])
-                )
-                for task in facts["tasks"]
+                TaskBlueprint(label_field=task.label_field, labels=task.labels, head=component("head", task.head))
+                for task in content.tasks
             ),
-            entity_name=facts["entity_name"],
-            context_name=facts["context_name"],
-            label_attribute=facts["label_attribute"],
-            overlap_policy=facts["overlap_policy"],
-            stride=facts["stride"],
+            labelling=Labelling(**msgspec.structs.asdict(content.labelling)),
+            stride=content.stride,
+            processors=processors,
             sources=sources,
         )
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"papermage.json is damaged: {error!r}") from error
-    except PapermageError as error:
-        if isinstance(error, ImportError):
-            raise
-        raise CheckpointError(
-            f"the checkpoint's options do not fit the installed components: {error}. "
-            f"Install the versions that it was trained with: {_versions(facts)}"
-        ) from error
 
 
-def _versions(facts: Mapping[str, Any]) -> str:
-    recorded = [facts["encoder"], facts["scheme"], *(task["head"] for task in facts["tasks"])]
-    return ", ".join(sorted({f"{c.get('distribution')}=={c.get('version')}" for c in recorded}))
+def _check_options(cls: type[Any], options: Mapping[str, Any]) -> None:
+    """Raise ValueError for more unknown options than it is worth to look for what they may have meant."""
+    hints = get_type_hints(cls)
+    known = {field.alias: hints.get(field.name) for field in attrs.fields(cls)}
+    if len(options) > len(known) + _FEW:
+        raise ValueError(f"there are {len(options)} options of {cls.__name__}, which has {len(known)}")
+    for name, value in options.items():
+        inner = known.get(name)
+        if isinstance(inner, type) and attrs.has(inner) and isinstance(value, dict):
+            _check_options(inner, value)
 
 
-def _shared(weights: Mapping[str, Any]) -> Iterator[list[str]]:
-    """Yield the later names of each tensor that stands under several."""
-    by_place: dict[tuple[int, tuple[int, ...]], list[str]] = {}
-    for name, value in weights.items():
-        if value.numel():
-            by_place.setdefault((value.data_ptr(), tuple(value.shape)), []).append(name)
-    for names in by_place.values():
-        if len(names) > 1:
-            yield names[1:]
+def _write_learned(folder: Path, blueprint: Blueprint) -> None:
+    heads = [learned_values(task.head) for task in blueprint.tasks]
+    learned = {"encoder": learned_values(blueprint.encoder), "heads": heads}
+    if learned["encoder"] or any(heads):
+        _write(folder / _LEARNED, json.dumps(learned, allow_nan=False))
 
 
-def _without_sharing(weights: Mapping[str, Any]) -> dict[str, Any]:
-    shared = {name for names in _shared(weights) for name in names}
-    return {name: value for name, value in weights.items() if name not in shared}
+def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blueprint:
+    if _LEARNED not in content.checksums:
+        return blueprint
+    with _damage(folder / _LEARNED, "does not fit the components that are installed", _advice(content)):
+        learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"), parse_constant=_finite)
+        heads = zip(blueprint.tasks, learned["heads"], strict=True)
+        return attrs.evolve(
+            blueprint,
+            encoder=with_learned(blueprint.encoder, learned["encoder"]),
+            tasks=tuple(attrs.evolve(task, head=with_learned(task.head, values)) for task, values in heads),
+        )
+
+
+def _advice(content: _Content) -> str:
+    versions = sorted({f"{each.distribution}=={each.version}" for each in content.components})
+    return f". Install the versions that it was trained with: {', '.join(versions)}"
+
+
+# Files ---------------------------------------------------------------------------------------------------------------
 
 
 def _files(folder: Path) -> list[Path]:
@@ -236,31 +467,32 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def _write_json(folder: Path, content: Mapping[str, Any]) -> None:
+    _write(folder / _JSON, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file a second name, or copy it where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
     """Give a new folder that takes the place of ``folder`` when the block ends well, and is gone when it does not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        new.chmod(0o777 & ~_umask())
-        yield new
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.rename(old / folder.name)
-            try:
-                new.rename(folder)
-            except OSError:
-                (old / folder.name).rename(folder)
-                raise
-            finally:
-                shutil.rmtree(old, ignore_errors=True)
-        else:
-            new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with whole_folder(folder) as new:
+            yield new
+    except Exception as error:
+        if not isinstance(error, OSError) and "os error" not in str(error):  # as libraries in Rust call a full disk
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(
+            f"cannot write the checkpoint {folder}: {reason}. What was there before is unchanged"
+        ) from error

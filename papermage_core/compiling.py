@@ -13,7 +13,14 @@ __all__ = ["compiled"]
 def compiled(function: Callable[..., Any]) -> Callable[..., Any] | None:
     """Return a function of numpy arrays compiled; None where numba is missing, or told not to compile.
 
-    What numba makes of it is kept beside the file, or in the user's cache folder: it compiles once an installation.
+    The function is one that ``numba.njit`` takes; it holds no lock of Python's while it runs. What numba makes of it is
+    kept beside its file, or in the user's cache folder: it compiles once an installation. Have a way without::
+
+        loop = compiled(_loop)
+        if loop is not None:
+            loop(values, sums)
+        else:
+            np.cumsum(values, out=sums)
     """
     try:
         import numba

@@ -6,7 +6,8 @@
     ├── ConfigError         2: an option is unknown, malformed, out of range, or does not fit another
     ├── DataError           3: a document cannot be read, or does not hold what was asked for
     ├── PluginError         4: a component is missing, blocked, broken, or clashes with another
-    └── CheckpointError     1: a checkpoint is missing, damaged, or of another version
+    ├── CheckpointError     1: a checkpoint is missing, damaged, or of another version
+    └── DivergedError       1: the loss of a run is no longer a number
 
 Commands print the message and leave with the exit code; a traceback needs ``--debug``.
 """
@@ -16,9 +17,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from os import PathLike
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "PapermageError", "PluginError", "nearest"]
+_Data = TypeVar("_Data", bound="DataError")
+
+__all__ = ["CheckpointError", "ConfigError", "DataError", "DivergedError", "PapermageError", "PluginError", "nearest"]
 
 
 class PapermageError(Exception):
@@ -28,17 +31,17 @@ class PapermageError(Exception):
 
 
 class ConfigError(PapermageError, ValueError):
-    """One or several faults of a configuration, all reported at once."""
+    """One or several errors of a configuration, all reported at once."""
 
     exit_code = 2
 
-    def __init__(self, *faults: str) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
+    def __init__(self, *errors: str) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
 
 
 class DataError(PapermageError, ValueError):
-    """A fault of a document or a file of documents, with its place.
+    """An error of a document or a file of documents, with its place.
 
     Every place given is printed before the message, widest first:
     ``train.jsonl, line 3, document 'W05-13', layer 'tokens', entity 17: ...``.
@@ -68,6 +71,17 @@ class DataError(PapermageError, ValueError):
         self.value = value
         self.expected = expected
 
+    def replace(self: _Data, **changes: Any) -> _Data:
+        """Return the same error with other attributes: for whoever knows more of the place than who raised it.
+
+        >>> str(DataError("is not JSON").replace(path="a.jsonl", line=3))
+        'a.jsonl, line 3: is not JSON'
+        """
+        known = {name: getattr(self, name) for name in _ATTRIBUTES}
+        error = type(self)(**(known | changes)).with_traceback(self.__traceback__)
+        error.__cause__ = self.__cause__
+        return error
+
     def __str__(self) -> str:
         places = []
         if self.path is not None:
@@ -75,22 +89,33 @@ class DataError(PapermageError, ValueError):
         if self.line is not None:
             places.append(f"line {self.line}")
         if self.document is not None:
-            places.append(f"document {self.document!r}")
+            places.append(f"document {_brief(self.document)}")
         if self.layer is not None:
-            places.append(f"layer {self.layer!r}")
+            places.append(f"layer {_brief(self.layer)}")
         if self.entity is not None:
             places.append(f"entity {self.entity}")
         return f"{', '.join(places)}: {self.message}" if places else self.message
 
 
+def _brief(name: str) -> str:
+    return repr(name if len(name) <= 100 else f"{name[:97]}...")
+
+
+_ATTRIBUTES = ("message", "path", "line", "document", "layer", "entity", "value", "expected")
+
+
 class PluginError(PapermageError, ImportError):
-    """A component that cannot be had; the message names distribution, version and what to type."""
+    """A component that cannot be used; the message names distribution, version and what to type."""
 
     exit_code = 4
 
 
 class CheckpointError(PapermageError):
     """A checkpoint folder that cannot be read or written."""
+
+
+class DivergedError(PapermageError, ArithmeticError):
+    """Training whose loss is no longer a number; the best model so far stays."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

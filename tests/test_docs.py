@@ -56,7 +56,7 @@ def test_python_examples_are_python(page: Path) -> None:
 @pytest.mark.parametrize("page", TEXTS, ids=named)
 def test_options_in_training_commands_exist(page: Path) -> None:
     known = {*own_options(), *lightning_parameters()}
-    prefixes = ("head.", "encoder.", "label_scheme.", "reader.")
+    prefixes = ("head.", "encoder.", "label_scheme.", "reader.", "processors.")
     for block in blocks(page, "(?:bash|console|sh|text)?"):
         for line in block.replace("\\\n", " ").splitlines():
             command = re.search(r"papermage-train\s([^#|;&]*)", line)

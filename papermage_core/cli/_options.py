@@ -2,59 +2,97 @@
 
 from __future__ import annotations
 
-import typing
-from collections.abc import Sequence
-from typing import Any, TypeVar
-
-import attrs
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from papermage_core.cli._train_help import as_typed
-from papermage_core.config.faults import misfit, read_option, unknown
+from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import from_overrides
-from papermage_core.config.structure import nest, structure
-from papermage_core.config.values import MisfitError
-from papermage_core.data.readers import reader_of
-from papermage_core.errors import ConfigError
-from papermage_core.plugin.manager import Plugins
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.config.readers import ReaderChoice
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.options import describe_options
-from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig
 
-__all__ = ["build_reader", "options_help", "read_options"]
+if TYPE_CHECKING:
+    from papermage_core.data.readers import OnError
+
+__all__ = ["ON_ERROR_HELP", "options_help", "processor_choice", "read_options", "reader_choice", "skipping"]
 
 T = TypeVar("T")
+_COMPONENTS = frozenset({"reader", "writer", "processors"})
+_SHOWN = 20
+_log = logging.getLogger(__name__)
+ON_ERROR_HELP = "at a document that cannot be used: raise, or skip it and say so at the end"
 
 
-def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, dict[str, Any]]:
-    """Return the options, and those of the reader (``reader.key=value``) by key. Raises ConfigError with all faults."""
-    fields = {field.name: field for field in attrs.fields(cls)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {}
-    of_reader: dict[str, Any] = {}
-    faults = []
-    for item in from_overrides(overrides):
-        if item.key.startswith("reader.") and "reader" in fields:
-            of_reader[item.key.removeprefix("reader.")] = item.value
-        elif item.key not in fields:
-            faults.append(unknown(item.key, item.source, "unknown option", fields))
-        else:
-            limits = fields[item.key].metadata
-            try:
-                values[item.key] = read_option(item.value, hints[item.key], limits)
-            except MisfitError as exc:
-                faults.append(misfit(item.key, item.value, item.source, str(exc)))
-    for name, field in fields.items():
-        if field.default is attrs.NOTHING and name not in values and not any(f.startswith(f"{name}=") for f in faults):
-            faults.append(f"{name} is missing: {field.metadata['help']}. Type {name}=...")
-    if faults:
-        raise ConfigError(*faults)
-    return cls(**values), of_reader
+def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[str], dict[str, Any]]]:
+    """Return the options, and what returns those of a component (``reader.key=value`` for ``"reader"``) by key.
+
+    Raises ConfigError with all errors.
+    """
+    options = {option.name: option for option in describe_options(cls)}
+    given = {item.key: item for item in from_overrides(overrides)}
+    of_components = {key: item.value for key, item in given.items() if _component(key) in _COMPONENTS & options.keys()}
+    strange = [
+        unknown(key, item.source, "unknown option", options)
+        for key, item in given.items()
+        if key not in options and key not in of_components
+    ]
+    values, errors = read_given(options, given)
+    if strange or errors:
+        raise ConfigError(*strange, *errors)
+
+    def options_of(component: str) -> dict[str, Any]:
+        dot = f"{component}."
+        return {key.removeprefix(dot): value for key, value in of_components.items() if key.startswith(dot)}
+
+    return cls(**values), options_of
 
 
-def build_reader(name: str, options: dict[str, Any], plugins: Plugins) -> DocumentReader:
-    """Return the document reader of a name, with its options."""
-    config_class = plugins.config_class("document_reader", name)
-    config: DocumentReaderConfig = structure(config_class, nest(options), key="reader", name=name)
-    return reader_of(config)
+def reader_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ReaderChoice:
+    """Return the readers that a command's options choose. Raises PluginError and ConfigError for one named wrongly."""
+    choice = ReaderChoice(name=options.reader, options=options_of("reader"), plugins_path=options.plugins_path)
+    _ = choice.named
+    return choice
+
+
+def processor_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ProcessorChoice:
+    """Return the processors that a command's options choose. Raises PluginError and ConfigError for wrong ones."""
+    choice = ProcessorChoice(
+        names=options.processors, options=options_of("processors"), plugins_path=options.plugins_path
+    )
+    _ = choice.configs
+    return choice
+
+
+@contextmanager
+def skipping(on_error: str) -> Iterator[OnError | None]:
+    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` is ``skip``."""
+    if on_error != "skip":
+        yield None
+        return
+    skipped: list[str] = []
+    count = 0
+
+    def skip(error: DataError) -> None:
+        nonlocal count
+        count += 1
+        if len(skipped) < _SHOWN:
+            skipped.append(str(error))
+
+    try:
+        yield skip
+    finally:
+        if count:
+            more = [f"… and {count - _SHOWN} more"] if count > _SHOWN else []
+            _log.warning("skipped %d documents or files:\n  %s", count, "\n  ".join([*skipped, *more]))
+
+
+def _component(key: str) -> str | None:
+    first, dot, _ = key.partition(".")
+    return first if dot else None
 
 
 def options_help(cls: type[Any]) -> str:

@@ -16,16 +16,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import logging
 import os
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
+from typing import NoReturn
 
 from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.plugin.distributions import malformed_entry_points
+from papermage_core.plugin.printing import keeping
+from papermage_core.terminal import printable
 
-__all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say"]
+__all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
 
 INTERRUPTED = 130
 
@@ -42,7 +48,7 @@ def command_parser(
     prog: str, description: str, *, epilog: str | None = None, add_help: bool = True
 ) -> argparse.ArgumentParser:
     """Return a parser that has the flags of every command; wrong usage leaves with exit code 2."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=prog,
         description=description,
         epilog=epilog,
@@ -52,6 +58,12 @@ def command_parser(
     )
     add_common_flags(parser)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Leave; the message may hold what was typed."""
+        super().exit(status, None if message is None else printable(message))
 
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +94,7 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
     """
     prog = prog or os.path.basename(sys.argv[0]) or "papermage"  # noqa: PTH119 - argv[0] is not always a path
     _set_up_logging(debug=debug, quiet=quiet)
+    former = keeping.set(_off_stdout)
     try:
         code = body() or 0
         sys.stdout.flush()
@@ -90,31 +103,79 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         _abandon_stdout()
         return 1
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        _say_error(f"{prog}: interrupted")
         return INTERRUPTED
     except Exception as exc:
         if debug:
-            traceback.print_exc()
+            _say_error(traceback.format_exc().rstrip())
         _flush_or_abandon_stdout()
-        print(f"{prog}: {_message(exc)}", file=sys.stderr)
+        _say_error(f"{prog}: {_message(exc)}")
         return exc.exit_code if isinstance(exc, PapermageError) else 1
+    finally:
+        keeping.reset(former)
+
+
+@contextlib.contextmanager
+def _off_stdout() -> Iterator[Callable[[], str]]:
+    """Keep off the standard output what is printed, or written to its descriptor; what is given returns it."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    kept = io.TextIOWrapper(io.BytesIO(), "utf-8", "replace", write_through=True)
+    written = bytearray()
+    with contextlib.redirect_stdout(kept), _off_descriptor(written):
+        yield lambda: (kept.buffer.getvalue() + written).decode("utf-8", "replace")
+
+
+@contextlib.contextmanager
+def _off_descriptor(written: bytearray) -> Iterator[None]:
+    """Keep off descriptor 1 what is written there, past Python's stream; ``written`` holds it afterwards."""
+    try:
+        stdout = os.dup(1)
+    except OSError:  # closed by who started us
+        yield
+        return
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+            file.seek(0)
+            written += file.read()
 
 
 def say(text: str) -> None:
     """Print a result. What only accompanies it belongs into ``logging``, which ``-q`` silences."""
+    say_in_colour(printable(text))
+
+
+def say_in_colour(text: str) -> None:
+    """Print a result that has escapes of ours; each part of it that is not ours has been made `printable`."""
     print(text, flush=True)
 
 
+def _say_error(text: str) -> None:
+    print(printable(text), file=sys.stderr)
+
+
 def _message(exc: Exception) -> str:
-    if isinstance(exc, ConfigError) and len(exc.faults) > 1:
-        return "\n".join([f"{len(exc.faults)} faults in the configuration", *(f"  - {fault}" for fault in exc.faults)])
+    if isinstance(exc, ConfigError) and len(exc.errors) > 1:
+        return "\n".join([f"{len(exc.errors)} errors in the configuration", *(f"  - {error}" for error in exc.errors)])
     if isinstance(exc, PapermageError):
         return str(exc)
     if isinstance(exc, OSError):
         return _os_message(exc)
     if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError":
         return f"out of memory: {exc}\nTry a smaller batch_size, or a smaller encoder."
-    return f"unexpected {type(exc).__name__}: {exc}\nRun again with --debug for the traceback."
+    advice = _malformed_entry_points(exc) or ["Run again with --debug for the traceback."]
+    return "\n".join([f"unexpected {type(exc).__name__}: {exc}", *advice])
+
+
+def _malformed_entry_points(exc: Exception) -> list[str]:
+    """Return what makes importlib.metadata fail, and every library that asks it for entry points."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(exc.__traceback__))
+    return malformed_entry_points() if any(name.startswith("importlib.metadata") for name in modules) else []
 
 
 def _os_message(exc: OSError) -> str:
@@ -140,5 +201,13 @@ def _abandon_stdout() -> None:
 
 def _set_up_logging(*, debug: bool, quiet: bool) -> None:
     level = logging.DEBUG if debug else logging.ERROR if quiet else logging.INFO
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("papermage_core").setLevel(level)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a line that is safe to print, whoever logs it."""
+        return printable(super().format(record))

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 
-from papermage_core.config.faults import allowed, unknown
+from papermage_core.config.errors import allowed, unknown
 from papermage_core.config.given import COMMAND_LINE
-from papermage_core.config.keys import KINDS
-from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
-from papermage_core.config.words import expected
+from papermage_core.config.train import lightning_parameters, own_options
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.component import KEYS, kind_called
+from papermage_core.plugin.kinds import IN_CONFIG, kind_called
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
 
@@ -27,10 +25,10 @@ _KEY_WIDTH = 16
 
 def help_overview(plugins: Plugins) -> str:
     """Return the options of the command. Reads the names of installed components, and imports none of them."""
-    lines = ["options, typed as key=value:", *_table(_described(name) for name in own_options()), ""]
+    lines = ["options, typed as key=value:", *_table(own_options().values()), ""]
     lines += ["components, and whether they can be used:"]
-    for key, kind in KINDS.items():
-        names = dict.fromkeys(_shown(component) for component in plugins.components(kind))
+    for key, kind in IN_CONFIG.items():
+        names = dict.fromkeys(_shown(component) for component in plugins.components(kind.name))
         lines.append(_row(f"{key}=", ", ".join(names), _KEY_WIDTH))
     lines += [
         "  Their options are dotted, head.dropout=0.1; papermage-train --help head=crf lists those of a component.",
@@ -49,47 +47,37 @@ def help_on(arguments: Sequence[str], plugins: Plugins) -> str:
 
 def _help_on(key: str, value: str, plugins: Plugins) -> str:
     if value and (kind := kind_called(key)):
-        key = KEYS[kind]
-    if key in KINDS:
+        key = kind.key
+    if key in IN_CONFIG:
         return _help_on_component(key, value or str(own_options()[key].default), plugins)
     if key in own_options():
-        return "\n".join(_table([_described(key)]))
+        return "\n".join(_table([own_options()[key]]))
     if key in lightning_parameters():
-        parameter = lightning_parameters()[key]
-        text = f"of Lightning's Trainer: {expected(parameter.type)}"
-        return _row(f"{key}={as_typed(parameter.default)}", text, _NAME_WIDTH)
+        return "\n".join(_table([lightning_parameters()[key]]))
     first, _, rest = key.partition(".")
-    if first in KINDS and rest:
+    if first in IN_CONFIG and rest:
         return _help_on_component(first, str(own_options()[first].default), plugins)
-    named = [] if value else [kind for kind in KINDS if plugins.named(KINDS[kind], key)]
+    named = [] if value else [kind for kind in IN_CONFIG.values() if plugins.named(kind.name, key)]
     if named:
-        return "\n\n".join(_help_on_component(kind, key, plugins) for kind in named)
-    components = (component.name for kind in KINDS.values() for component in plugins.components(kind))
+        return "\n\n".join(_help_on_component(kind.key, key, plugins) for kind in named)
+    components = (component.name for kind in IN_CONFIG.values() for component in plugins.components(kind.name))
     known = [*own_options(), *lightning_parameters(), *components]
     raise ConfigError(unknown(key, COMMAND_LINE, "unknown option", known))
 
 
 def _help_on_component(key: str, name: str, plugins: Plugins) -> str:
-    cls = plugins.config_class(KINDS[key], name)
-    component = plugins.find(KINDS[key], name)
+    cls = plugins.config_class(IN_CONFIG[key].name, name)
+    component = plugins.find(IN_CONFIG[key].name, name)
     options = [attrs.evolve(option, name=f"{key}.{option.name}") for option in describe_options(cls)]
     doc = (cls.__doc__ or "").strip().partition("\n")[0]
     title = f"{key}={name} of {component.source}" + (f": {doc}" if doc and "Method generated" not in doc else "")
     return "\n".join([title, *(_table(options) if options else ["  It has no options."])])
 
 
-def _described(name: str) -> OptionDescription:
-    return _descriptions()[name]
-
-
-def _descriptions() -> Mapping[str, OptionDescription]:
-    return {option.name: option for option in describe_options(EntityClassificationTrainConfig)}
-
-
 def _table(options: Iterable[OptionDescription]) -> Iterator[str]:
     for option in options:
         name = f"{option.name}={'...' if option.required else as_typed(option.default)}"
-        notes = "; ".join(filter(None, [allowed(option.type, option.limits), option.help]))
+        notes = "; ".join(filter(None, [allowed(option), option.help]))
         yield _row(name, notes, _NAME_WIDTH)
 
 

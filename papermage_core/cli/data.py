@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
+import logging
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
-from papermage_core.cli._options import build_reader, options_help, read_options
-from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
+from papermage_core.cli._options import (
+    ON_ERROR_HELP,
+    options_help,
+    processor_choice,
+    read_options,
+    reader_choice,
+    skipping,
+)
+from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say, say_in_colour
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.plugin.spec import DocumentReader, option
+from papermage_core.plugin.spec import option
 
 __all__ = ["main"]
 
 _PROG = "papermage-data"
+_PLACES = 5
+_log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -25,11 +39,20 @@ class Source:
     """Options of every command: what is read."""
 
     data_path: tuple[str, ...] = option(help="documents: files, folders, globs, or - for standard input")
-    reader: str = option("jsonl", help="document reader; its options as reader.key=value")
+    reader: str | None = option(
+        None, help="document reader; none: by the ending of each file; its options as reader.key=value"
+    )
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
+class Reading(Source):
+    """Options of the commands that can do without some of the documents."""
+
+    on_error: str = option("raise", help=ON_ERROR_HELP, choices=("raise", "skip"))
+
+
+@attrs.frozen(kw_only=True, slots=False)
 class Labelled(Source):
     """Options of the commands that look at labels; named as for ``papermage-train``."""
 
@@ -40,6 +63,11 @@ class Labelled(Source):
 
 
 @attrs.frozen(kw_only=True)
+class Stats(Labelled, Reading):
+    """Options of ``stats``."""
+
+
+@attrs.frozen(kw_only=True)
 class Check(Labelled):
     """Options of ``check``."""
 
@@ -47,34 +75,36 @@ class Check(Labelled):
 
 
 @attrs.frozen(kw_only=True)
-class Split(Source):
+class Split(Reading):
     """Options of ``split``."""
 
     output_path: Path = option(help="folder for the files")
-    shares: tuple[float, ...] = option((0.8, 0.1, 0.1), help="share of the documents that each file gets")
+    shares: tuple[float, ...] = option(
+        (0.8, 0.1, 0.1), help="share of the documents that each file gets; 8,1,1 means the same"
+    )
     names: tuple[str, ...] = option(("train", "dev", "test"), help="names of the files, without .jsonl")
     seed: int = option(470, help="another seed, another split", ge=0)
     overwrite: bool = option(False, help="replace files of these names that are there already")
 
-    def __attrs_post_init__(self) -> None:
-        names = self.names[: len(self.shares)]
-        if len(names) < len(self.shares) or len(set(names)) < len(names):
-            raise ConfigError(f"names={','.join(self.names)}: expected a name of its own for each of shares")
-        if min(self.shares) <= 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise ConfigError(f"shares={','.join(map(str, self.shares))}: expected shares above 0 that sum to 1")
-
 
 @attrs.frozen(kw_only=True)
-class Convert(Source):
+class Convert(Reading):
     """Options of ``convert``."""
 
     output_path: str = option(
-        help="file to write: JSON Lines, .gz compressed, or .parquet; - for standard output; or a last PATH that is new"
+        help="file to write, compressed as its name says; - for standard output; or a last PATH that is new"
     )
+    writer: str | None = option(
+        None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    processors: tuple[str, ...] = option(
+        (), help="processors that add layers, in order; their options as processors.NAME.key=value"
+    )
+    overwrite: bool = option(False, help="replace what is there already")
 
 
 @attrs.frozen(kw_only=True)
-class View(Labelled):
+class View(Labelled, Reading):
     """Options of ``view``."""
 
     document: str = option("0", help="its number, counted from 0, or its id")
@@ -96,13 +126,28 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, options, body, text in (
         ("check", Check, _check, "list everything that is wrong or odd, with its place"),
-        ("stats", Labelled, _stats, "count documents, units, contexts, labels and lengths"),
+        ("stats", Stats, _stats, "count documents, units, contexts, labels and lengths"),
         ("split", Split, _split, "deal whole documents out to files, by a seed"),
-        ("convert", Convert, _convert, "write what any reader reads as JSON Lines or Parquet"),
+        ("convert", Convert, _convert, "write what any reader reads as any writer writes it"),
         ("view", View, _view, "show the text of a document with its labels marked"),
     ):
         _add_command(commands, name, options, body, text)
+    _add_cache(commands)
     return parser
+
+
+def _add_cache(commands: Any) -> None:
+    text = "list, or clear, the documents and examples that runs keep for the next"
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "cache", help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+    )
+    add_common_flags(parser)
+    for action in parser._actions:
+        if action.dest in ("debug", "quiet"):
+            action.default = argparse.SUPPRESS
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("what", choices=("list", "clear"), help="list shows size, date of last use, and files")
+    parser.set_defaults(body=_cache)
 
 
 def _add_command(
@@ -123,73 +168,185 @@ def _add_command(
             action.default = argparse.SUPPRESS  # else it would undo the flag given before the command
     if name != "view":
         parser.add_argument("--json", action="store_true", help="print JSON")
+    if name == "check":
+        parser.add_argument("--all", action="store_true", help=f"show every place, not {_PLACES} of each kind")
     parser.add_argument("words", nargs="*", metavar="PATH or key=value", help="documents, and options")
     parser.set_defaults(body=body)
 
 
-def _read(cls: type[Options], arguments: argparse.Namespace, **reader_options: Any) -> tuple[Options, DocumentReader]:
-    """Return the options and the reader; a word without ``=`` is a path."""
+def _read(
+    cls: type[Options], arguments: argparse.Namespace
+) -> tuple[Options, ReaderChoice, Callable[[str], dict[str, Any]]]:
+    """Return the options, the readers, and what returns a component's options; a word without ``=`` is a path."""
     paths = [word for word in arguments.words if "=" not in word]
     overrides = [word for word in arguments.words if "=" in word]
     if paths:
         overrides.append(f"data_path={','.join(paths)}")
-    options, of_reader = read_options(cls, overrides)
-    from papermage_core.plugin.manager import Plugins
-
-    plugins = Plugins(options.plugins_path)
-    known = {field.name for field in attrs.fields(plugins.config_class("document_reader", options.reader))}
-    given = {key: value for key, value in reader_options.items() if key in known}
-    return options, build_reader(options.reader, given | of_reader, plugins)
+    options, options_of = read_options(cls, overrides)
+    return options, reader_choice(options, options_of), options_of
 
 
 # Commands ------------------------------------------------------------------------------------------------------------
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from papermage_core.cli._data_check import check, describe
+    from papermage_core.data.checking import check
+    from papermage_core.plugin.manager import Plugins
 
-    options, reader = _read(Check, arguments, on_error="collect")
-    found = check(options, reader)
-    say(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if arguments.json else describe(found))
-    return DataError.exit_code if found.faults else 0
+    options, reader, _ = _read(Check, arguments)
+    everything = arguments.all or arguments.json
+    found = check(
+        options.data_path,
+        **_labelling(options),
+        label_scheme=options.label_scheme,
+        reader=reader,
+        plugins=Plugins(options.plugins_path),
+        keep=None if everything else _PLACES,
+    )
+    say(_as_json(found.to_json()) if arguments.json else str(found))
+    if found.is_shortened:
+        _log.info("--all shows every place")
+    return DataError.exit_code if found.error_count else 0
 
 
 def _stats(arguments: argparse.Namespace) -> None:
-    from papermage_core.cli._data_stats import count, describe
+    from papermage_core.data.statistics import stats
 
-    options, reader = _read(Labelled, arguments)
-    found = count(options, reader)
-    say(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if arguments.json else describe(found))
+    options, reader, _ = _read(Stats, arguments)
+    with skipping(options.on_error) as on_error:
+        found = stats(options.data_path, **_labelling(options), reader=reader, on_error=on_error)
+    say(_as_json(found.to_json()) if arguments.json else str(found))
 
 
 def _split(arguments: argparse.Namespace) -> None:
-    from papermage_core.cli._data_split import split
+    from papermage_core.data.splitting import split
 
-    options, reader = _read(Split, arguments)
-    written = split(options, reader)
+    options, reader, _ = _read(Split, arguments)
+    with skipping(options.on_error) as on_error:
+        written = split(
+            options.data_path,
+            options.output_path,
+            shares=options.shares,
+            names=options.names,
+            seed=options.seed,
+            reader=reader,
+            on_error=on_error,
+            overwrite=options.overwrite,
+        )
     if arguments.json:
-        say(json.dumps({str(path): documents for path, documents in written.items()}, indent=2, ensure_ascii=False))
+        say(_as_json({str(path): documents for path, documents in written.items()}))
     else:
         say("\n".join(f"{path}: {documents} documents" for path, documents in written.items()))
 
 
 def _convert(arguments: argparse.Namespace) -> None:
-    from papermage_core.cli._data_convert import convert, with_output_path
+    from papermage_core.data.converting import convert
+    from papermage_core.plugin.manager import Plugins
 
-    arguments.words = with_output_path(arguments.words)
-    options, reader = _read(Convert, arguments)
-    documents = convert(options, reader)
+    arguments.words = _with_output_path(arguments.words)
+    options, reader, options_of = _read(Convert, arguments)
+    with skipping(options.on_error) as on_error:
+        written = convert(
+            options.data_path,
+            options.output_path,
+            reader=reader,
+            writer=options.writer,
+            writer_options=options_of("writer"),
+            processors=processor_choice(options, options_of),
+            plugins=Plugins(options.plugins_path),
+            on_error=on_error,
+            overwrite=options.overwrite,
+        )
     if options.output_path == "-":
         return
-    written = {"output_path": options.output_path, "documents": documents}
-    say(json.dumps(written, ensure_ascii=False) if arguments.json else f"{options.output_path}: {documents} documents")
+    if arguments.json:
+        say(json.dumps({"output_path": options.output_path, **attrs.asdict(written)}, ensure_ascii=False))
+    else:
+        say(f"{options.output_path}: {written}")
+
+
+def _with_output_path(words: Sequence[str]) -> list[str]:
+    """Return the words with the last of several paths as the output, if none is named and nothing is there yet.
+
+    Raises ConfigError if something is there: it may be meant as an input, and must not be lost.
+    """
+    paths = [word for word in words if "=" not in word]
+    sources = len(paths) + any(word.startswith("data_path=") for word in words)
+    if not paths or sources < 2 or any(word.startswith("output_path=") for word in words):
+        return list(words)
+    last = paths[-1]
+    if os.path.lexists(last):
+        raise ConfigError(
+            f"output_path is missing; to write over {last}, which is there already, type output_path={last} "
+            "overwrite=true"
+        )
+    if glob.has_magic(last) or last == "-":
+        return list(words)
+    return [f"output_path={word}" if word is last else word for word in words]
+
+
+def _cache(arguments: argparse.Namespace) -> None:
+    from papermage_core.config.naming import cache_folder
+    from papermage_core.data.cache import cache_clear, cache_list
+
+    folder = cache_folder()
+    if arguments.what == "clear":
+        freed = cache_clear(folder)
+        say(
+            json.dumps({"folder": str(folder), "freed": freed})
+            if arguments.json
+            else f"{_size(freed)} freed in {folder}"
+        )
+        return
+    entries = cache_list(folder)
+    if arguments.json:
+        say(json.dumps([entry.to_json() for entry in entries], indent=2, ensure_ascii=False))
+        return
+    lines = [
+        f"{entry.kind:9} {_size(entry.size):>9}  {entry.used:%Y-%m-%d %H:%M}  {', '.join(entry.made_of)}"
+        for entry in entries
+    ]
+    say("\n".join([*lines, f"{_size(sum(entry.size for entry in entries))} in {folder}"]))
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
 
 
 def _view(arguments: argparse.Namespace) -> None:
-    from papermage_core.cli._data_view import view
+    from papermage_core.data.viewing import view
 
-    options, reader = _read(View, arguments)
-    say(view(options, reader))
+    options, reader, _ = _read(View, arguments)
+    with skipping(options.on_error) as on_error:
+        shown = view(
+            options.data_path,
+            options.document,
+            **_labelling(options),
+            context=options.context,
+            reader=reader,
+            on_error=on_error,
+            colour=_in_colour(options.colour),
+        )
+    say_in_colour(shown)
+
+
+def _in_colour(choice: str) -> bool:
+    if choice == "auto":
+        return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return choice == "always"
+
+
+def _labelling(options: Labelled) -> dict[str, Any]:
+    return {
+        "label_field": options.label_field,
+        "entity_name": options.entity_name,
+        "context_name": options.context_name,
+        "label_attribute": options.label_attribute,
+    }
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 if __name__ == "__main__":

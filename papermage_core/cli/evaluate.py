@@ -9,8 +9,11 @@ from pathlib import Path
 
 import attrs
 
-from papermage_core.cli._options import build_reader, options_help, read_options
+from papermage_core.cli._options import options_help, read_options, reader_choice
 from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.data.readers import expand_paths
+from papermage_core.errors import ConfigError
+from papermage_core.files import check_output
 from papermage_core.plugin.spec import option
 
 __all__ = ["main"]
@@ -30,7 +33,10 @@ class Options:
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     accelerator: str = option("auto", help="the GPU where there is one, or as named", choices=("auto", "cpu", "gpu"))
     errors_path: Path | None = option(None, help="write every mistake here, a JSON line each")
-    reader: str = option("jsonl", help="document reader; its options as reader.key=value")
+    overwrite: bool = option(False, help="replace the file of errors_path that is there already")
+    reader: str | None = option(
+        None, help="document reader; none: by the ending of each file; its options as reader.key=value"
+    )
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
@@ -45,11 +51,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    options, of_reader = read_options(Options, overrides)
+    options, options_of = read_options(Options, overrides)
     from papermage_core.plugin.manager import Plugins
 
     plugins = Plugins(options.plugins_path)
-    reader = build_reader(options.reader, of_reader, plugins)
+    reader = reader_choice(options, options_of)
+    if options.errors_path is not None:
+        if options.errors_path == Path("-"):
+            raise ConfigError("errors_path=-: standard output is for the scores; name a file")
+        documents = expand_paths(options.data_path, reader=reader)
+        check_output(
+            options.errors_path,
+            option="errors_path",
+            inputs=[*documents, *options.data_path, options.model_name_or_path],
+            endings=(".jsonl",),
+            overwrite=options.overwrite,
+        )
+        options.errors_path.parent.mkdir(parents=True, exist_ok=True)
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import evaluate_checkpoint
     from papermage_core.training.record import write_errors

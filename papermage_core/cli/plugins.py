@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
 from papermage_core.errors import ConfigError, PluginError
+from papermage_core.plugin.kinds import BY_WORD, KINDS, kind_called
 
 if TYPE_CHECKING:
-    from papermage_core.plugin.component import Component
+    from papermage_core.plugin.component import ComponentInfo
     from papermage_core.plugin.manager import Plugins
 
 __all__ = ["main"]
 
+_log = logging.getLogger(__name__)
+
 _PROG = "papermage-plugins"
-_KINDS = {
-    "encoder": "context_encoder",
-    "scheme": "label_scheme",
-    "head": "model_head",
-    "reader": "document_reader",
-    "extension": "extension",
-}
+_FORMAT = {"document_reader", "document_writer"}
+"""Kinds of which a format has one component each, of one name."""
 _EXAMPLES = """\
 examples:
   papermage-plugins list
@@ -35,7 +34,7 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0, 1 where a check failed, 2 for wrong usage, 4 for a plugin's fault."""
+    """Run the command; return its exit code: 0, 1 for a failed check, 2 for wrong usage, 4 for a broken plugin."""
     arguments = parse_words(_parser(), argv, "options")
     return run(lambda: arguments.body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
@@ -52,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     new = _command(commands, "new", _new, "generate a distribution with a component that works")
     new.add_argument("name", help="the name of the component")
-    new.add_argument("--kind", choices=list(_KINDS), required=True, help="what it is")
+    new.add_argument("--kind", choices=list(BY_WORD), required=True, help="what it is")
     new.add_argument(
         "--into", type=Path, default=Path(), metavar="FOLDER", help="where its folder goes (default: here)"
     )
@@ -88,10 +87,11 @@ def _command(commands: Any, name: str, body: Any, text: str) -> argparse.Argumen
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the component, or distribution:name; head=NAME for that of a head")
-    parser.add_argument("--kind", choices=list(_KINDS), help="what it is, where the name alone does not say")
+    parser.add_argument("--kind", choices=list(BY_WORD), help="what it is, where the name alone does not say")
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from papermage_core.plugin.distributions import malformed_entry_points
     from papermage_core.plugin.listing import table
 
     plugins = _plugins(arguments)
@@ -102,10 +102,12 @@ def _list(arguments: argparse.Namespace) -> int:
         say(json.dumps([_as_json(component) for component in components], indent=2, ensure_ascii=False))
     else:
         say(table(components))
+    for sentence in malformed_entry_points():
+        _log.warning("%s", sentence)
     return PluginError.exit_code if any(c.status == "broken" for c in components) and arguments.check else 0
 
 
-def _as_json(component: Component) -> dict[str, str]:
+def _as_json(component: ComponentInfo) -> dict[str, str]:
     return {
         "kind": component.kind,
         "name": component.name,
@@ -114,7 +116,7 @@ def _as_json(component: Component) -> dict[str, str]:
         "origin": component.origin,
         "value": component.value,
         "status": component.status,
-        "problem": component.problem,
+        "error": component.error,
     }
 
 
@@ -132,7 +134,7 @@ def _info(arguments: argparse.Namespace) -> None:
 def _new(arguments: argparse.Namespace) -> None:
     from papermage_core.plugin.template import generate
 
-    folder = generate(arguments.name, _KINDS[arguments.kind], arguments.into)
+    folder = generate(arguments.name, BY_WORD[arguments.kind].name, arguments.into)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     if arguments.json:
         say(json.dumps({"folder": str(folder), "files": files}, indent=2))
@@ -142,21 +144,24 @@ def _new(arguments: argparse.Namespace) -> None:
 
 def _check(arguments: argparse.Namespace) -> int:
     plugins = _plugins(arguments)
-    (component,) = _one(_named(plugins, arguments))
+    reports = [_report(plugins, component, arguments) for component in _one(_named(plugins, arguments))]
+    if arguments.json:
+        say(json.dumps(reports[0] if len(reports) == 1 else reports, indent=2, ensure_ascii=False))
+    return 0 if all(report["passed"] for report in reports) else 1
+
+
+def _report(plugins: Plugins, component: ComponentInfo, arguments: argparse.Namespace) -> dict[str, Any]:
     results = list(_results(plugins, component, arguments.options, arguments.sample))
     failed = [result for result in results if not result.passed]
-    if arguments.json:
-        report = {**_as_json(component), "passed": not failed, "checks": [_result_as_json(r) for r in results]}
-        say(json.dumps(report, indent=2, ensure_ascii=False))
-    else:
+    if not arguments.json:
         for result in results:
             say(f"{'ok    ' if result.passed else 'FAILED'} {result.name}")
         for result in failed:
-            say(f"\n{result.name}:\n  {result.problem}")
+            say(f"\n{result.name}:\n  {result.error}")
         say(f"\n{component}: {len(results) - len(failed)} of {len(results)} checks passed")
         if component.kind == "document_reader":
             say(_unchecked(arguments))
-    return 1 if failed else 0
+    return {**_as_json(component), "passed": not failed, "checks": [_result_as_json(r) for r in results]}
 
 
 def _unchecked(arguments: argparse.Namespace) -> str:
@@ -167,8 +172,8 @@ def _unchecked(arguments: argparse.Namespace) -> str:
     return f"Not checked: that files are read, type --sample FILE for that; {rest}"
 
 
-def _results(plugins: Plugins, component: Component, overrides: Sequence[str], samples: Sequence[Path]) -> Any:
-    if samples and component.kind != "document_reader":
+def _results(plugins: Plugins, component: ComponentInfo, overrides: Sequence[str], samples: Sequence[Path]) -> Any:
+    if samples and component.kind not in _FORMAT:
         raise ConfigError(f"--sample is for document readers, and {component.name!r} is none")
     try:
         from papermage_core.testing.runner import run_suite, suite_for
@@ -182,8 +187,7 @@ def _results(plugins: Plugins, component: Component, overrides: Sequence[str], s
     return run_suite(suite_for(component.kind, component.qualified, [options], plugins, contents))
 
 
-def _check_required(plugins: Plugins, component: Component, options: dict[str, Any]) -> None:
-    from papermage_core.plugin.component import KEYS
+def _check_required(plugins: Plugins, component: ComponentInfo, options: dict[str, Any]) -> None:
     from papermage_core.plugin.options import describe_options
 
     if component.kind == "extension":
@@ -191,27 +195,27 @@ def _check_required(plugins: Plugins, component: Component, options: dict[str, A
     described = describe_options(plugins.config_class(component.kind, component.qualified))
     missing = [option for option in described if option.required and option.name.partition(".")[0] not in options]
     if missing:
-        wanted = " ".join(f"{KEYS[component.kind]}.{option.name}=..." for option in missing)
+        wanted = " ".join(f"{KINDS[component.kind].key}.{option.name}=..." for option in missing)
         raise ConfigError(f"{component.name!r} cannot be checked without options that it requires; add {wanted}")
 
 
 def _result_as_json(result: Any) -> dict[str, Any]:
-    return {"name": result.name, "passed": result.passed, "problem": result.problem}
+    return {"name": result.name, "passed": result.passed, "error": result.error}
 
 
-def _options(component: Component, overrides: Sequence[str]) -> dict[str, Any]:
+def _options(component: ComponentInfo, overrides: Sequence[str]) -> dict[str, Any]:
     from papermage_core.config.given import from_overrides
     from papermage_core.config.structure import nest
-    from papermage_core.plugin.component import KEYS
 
-    prefix = f"{KEYS[component.kind]}."
+    prefix = f"{KINDS[component.kind].key}."
     given = {item.key: item.value for item in from_overrides(overrides)}
+    known = tuple(f"{KINDS[kind].key}." for kind in (_FORMAT if component.kind in _FORMAT else {component.kind}))
     strange = [
-        f"{key}: expected an option of the component, {prefix}NAME" for key in given if not key.startswith(prefix)
+        f"{key}: expected an option of the component, {prefix}NAME" for key in given if not key.startswith(known)
     ]
     if strange:
         raise ConfigError(*strange)
-    return nest({key.removeprefix(prefix): value for key, value in given.items()})
+    return nest({key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)})
 
 
 def _plugins(arguments: argparse.Namespace) -> Plugins:
@@ -220,18 +224,18 @@ def _plugins(arguments: argparse.Namespace) -> Plugins:
     return Plugins(arguments.plugins_path)
 
 
-def _named(plugins: Plugins, arguments: argparse.Namespace) -> list[Component]:
+def _named(plugins: Plugins, arguments: argparse.Namespace) -> list[ComponentInfo]:
     """Return the components of a name: one of each kind that has it, of the kind given if one is."""
     only, name = _kind_and_name(arguments)
-    found, refusals = [], []
-    for kind in [only] if only else _KINDS.values():
+    found, errors = [], []
+    for kind in [only] if only else KINDS:
         try:
             found.append(plugins.find(kind, name))
         except PluginError as exc:
             if plugins.named(kind, name) or only:
-                refusals.append(exc)
-    if refusals:
-        raise refusals[0]
+                errors.append(exc)
+    if errors:
+        raise errors[0]
     if not found:
         raise plugins.unknown(name)
     return found
@@ -239,23 +243,20 @@ def _named(plugins: Plugins, arguments: argparse.Namespace) -> list[Component]:
 
 def _kind_and_name(arguments: argparse.Namespace) -> tuple[str | None, str]:
     """Return what ``head=crf``, or ``crf`` and ``--kind head``, say."""
-    from papermage_core.plugin.component import kind_called
-
-    given = _KINDS[arguments.kind] if arguments.kind else None
+    given = BY_WORD[arguments.kind] if arguments.kind else None
     word, _, name = arguments.name.partition("=")
     typed = kind_called(word) if name else None
     if typed is None:
-        return given, arguments.name
+        return given.name if given else None, arguments.name
     if given not in (None, typed):
         raise ConfigError(f"{arguments.name} and --kind {arguments.kind} contradict each other: give one of them")
-    return typed, name
+    return typed.name, name
 
 
-def _one(found: list[Component]) -> list[Component]:
-    if len(found) > 1:
-        from papermage_core.plugin.component import KEYS
-
-        choices = " or ".join(f"{KEYS[component.kind]}={component.name}" for component in found)
+def _one(found: list[ComponentInfo]) -> list[ComponentInfo]:
+    """Return the one component found, or the reader and the writer of one format."""
+    if len(found) > 1 and {component.kind for component in found} != _FORMAT:
+        choices = " or ".join(f"{KINDS[component.kind].key}={component.name}" for component in found)
         raise PluginError(f"{found[0].name!r} is the name of several components; type {choices}")
     return found
 

@@ -9,9 +9,18 @@ from pathlib import Path
 
 import attrs
 
-from papermage_core.cli._options import build_reader, options_help, read_options
+from papermage_core.cli._options import (
+    ON_ERROR_HELP,
+    options_help,
+    processor_choice,
+    read_options,
+    reader_choice,
+    skipping,
+)
 from papermage_core.cli._shell import command_parser, run
+from papermage_core.config.writers import writer_for
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import option
 
 __all__ = ["main"]
@@ -25,10 +34,10 @@ class Options:
 
     model_name_or_path: str = option(help="the checkpoint folder")
     data_path: tuple[str, ...] = option(("-",), help="documents: files, folders, globs, or - for standard input")
-    output_path: str = option("-", help="file to write, .gz compressed; - for standard output")
+    output_path: str = option("-", help="file to write, compressed as its name says; - for standard output")
     layer_name: str = option("predictions", help="layer to put the entities in")
     layer_per_label: bool = option(False, help="put each label's entities in a layer of its name instead")
-    overwrite: bool = option(False, help="replace layers of these names that documents have already")
+    overwrite: bool = option(False, help="replace the file, and layers of these names, that are there already")
     merge: bool = option(True, help="whole entities; no: one entity for each unit, with its tag")
     min_score: float | None = option(
         None, help="leave out entities scored below; with merge=no every unit stays", ge=0, le=1
@@ -39,7 +48,16 @@ class Options:
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     device: str | None = option(None, help="cpu, cuda, cuda:1; none: the GPU where there is one")
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
-    reader: str = option("jsonl", help="document reader; its options as reader.key=value")
+    reader: str | None = option(
+        None, help="document reader; none: by the ending of each file; its options as reader.key=value"
+    )
+    processors: tuple[str, ...] = option(
+        (), help="processors that add layers first, in order; their options as processors.NAME.key=value"
+    )
+    writer: str | None = option(
+        None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    on_error: str = option("raise", help=ON_ERROR_HELP, choices=("raise", "skip"))
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
@@ -53,16 +71,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    options, of_reader = read_options(Options, overrides)
+    options, options_of = read_options(Options, overrides)
     first, every = _shard(options.shard)
-    from papermage_core.plugin.manager import Plugins
-
+    reader = reader_choice(options, options_of)
+    processors = processor_choice(options, options_of)
     plugins = Plugins(options.plugins_path)
-    reader = build_reader(options.reader, of_reader, plugins)
+    writer = writer_for(Path(options.output_path), options.writer, options_of("writer"), plugins)
     from papermage_core.checkpoint import read_blueprint
-    from papermage_core.prediction.files import Layers, annotate_files
+    from papermage_core.prediction.files import Layers, annotate_files, check_output_path
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
+    check_output_path(
+        options.output_path,
+        options.data_path,
+        options.model_name_or_path,
+        reader=reader,
+        overwrite=options.overwrite,
+    )
     if options.num_threads is not None:
         import torch
 
@@ -77,21 +102,26 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         plugins_path=options.plugins_path,
         extensions=options.extensions,
     )
-    annotate_files(
-        predictor,
-        options.data_path,
-        options.output_path,
-        reader=reader,
-        layers=Layers(
-            name=options.layer_name,
-            per_label=options.layer_per_label,
-            overwrite=options.overwrite,
-            merge=options.merge,
-            min_score=options.min_score,
-        ),
-        first=first,
-        every=every,
+    layers = Layers(
+        name=options.layer_name,
+        per_label=options.layer_per_label,
+        overwrite=options.overwrite,
+        merge=options.merge,
+        min_score=options.min_score,
     )
+    with skipping(options.on_error) as on_error:
+        annotate_files(
+            predictor,
+            options.data_path,
+            options.output_path,
+            reader=reader,
+            processors=processors,
+            writer=writer,
+            layers=layers,
+            first=first,
+            every=every,
+            on_error=on_error,
+        )
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import command_parser, run, say
-from papermage_core.config.keys import KINDS
 from papermage_core.errors import ConfigError, nearest
+from papermage_core.plugin.kinds import IN_CONFIG
 
 if TYPE_CHECKING:
-    from papermage_core.config import Components, EntityClassificationTrainConfig
+    from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
     from papermage_core.plugin.manager import Plugins
 
 __all__ = ["main"]
@@ -22,7 +22,7 @@ _PROG = "papermage-train"
 _SPLITS = {
     "test": "the test data",
     "val": "the validation data (by which the best epoch was chosen)",
-    "train": "the training data (which flatters)",
+    "train": "the training data (so the scores are optimistic)",
     "eval": "the data",
 }
 _EXAMPLES = """\
@@ -78,19 +78,20 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.config import load_config
-    from papermage_core.config.dump import annotated_yaml
 
     config = load_config(arguments.config, overrides)
     components = config.components()
     if arguments.print_config:
-        say(annotated_yaml(config, components).rstrip())
-    elif arguments.dry_run:
+        say(config.to_yaml(components, annotated=True).rstrip())
+        return
+    config.check_paths()
+    if arguments.dry_run:
         say(_plan(config, components))
     else:
-        _train_or_evaluate(config, components, quiet=arguments.quiet)
+        _train_or_evaluate(config, components)
 
 
-def _train_or_evaluate(config: EntityClassificationTrainConfig, components: Components, *, quiet: bool) -> None:
+def _train_or_evaluate(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> None:
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.plugin.manager import Plugins
     from papermage_core.training import EntityClassificationTrainer
@@ -99,29 +100,28 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, components: Comp
         components.encoder.tune_process()
     elif config.model_name_or_path is not None:
         read_blueprint(config.model_name_or_path, Plugins(config.plugins_path)).encoder.tune_process()
-    trainer = EntityClassificationTrainer(config)
+    trainer = EntityClassificationTrainer(config, components)
     result = trainer.evaluate() if config.mode == "eval" else trainer.train()
     if not trainer.is_first_process:
-        return
-    if quiet and config.mode == "train":
-        say(str(result.folder))
         return
     say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")
     say(f"model   {result.checkpoint}\nreport  {result.folder / 'report.html'}\nfolder  {result.folder}")
 
 
-def _plan(config: EntityClassificationTrainConfig, components: Components) -> str:
+def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> str:
     lines = [
-        (key, f"{getattr(config, key)} of {components.provenance[kind]['distribution']}") for key, kind in KINDS.items()
+        (key, f"{getattr(config, key)} of {components.provenance[kind.name]['distribution']}")
+        for key, kind in IN_CONFIG.items()
+        if kind.name in components.provenance
     ]
     lines += [
-        ("data_path", ", ".join(map(str, config.data_path))),
+        ("data_path", ", ".join(map(str, config.data_sources))),
         ("label_field", ", ".join(config.label_field)),
         ("folder", str(config.run_folder())),
     ]
     what = "evaluate" if config.mode == "eval" else "train"
     plan = "\n".join(f"  {name:13} {value}" for name, value in lines)
-    return f"The config is in order; no data was read. This would {what}:\n{plan}"
+    return f"The config is in order, and its paths are there; no data was read. This would {what}:\n{plan}"
 
 
 def _help(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:
@@ -153,7 +153,7 @@ def _split_plugins(overrides: Sequence[str]) -> tuple[list[str], Plugins]:
 
 
 def _check_flags(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:
-    """Raise ConfigError for a misspelt flag; other words with dashes are options, and told as such later."""
+    """Raise ConfigError for a misspelt flag; other words with dashes are options, and reported as such later."""
     flags = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
     for override in overrides:
         hint = nearest(override, flags) if override.startswith("--") and "=" not in override else ""

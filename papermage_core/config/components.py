@@ -3,76 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
-from papermage_core.config.keys import KINDS
 from papermage_core.config.merge import MODEL
-from papermage_core.config.structure import nest, structure
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.config.readers import ReaderChoice
+from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
+from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import (
     ContextEncoderConfig,
-    DocumentReaderConfig,
-    LabelScheme,
     LabelSchemeConfig,
     ModelHeadConfig,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-__all__ = ["Components", "build_components"]
+__all__ = ["ComponentConfigs", "build_components"]
 
 
 @attrs.frozen(kw_only=True)
-class Components:
+class ComponentConfigs:
     """The configs of the four components of a run."""
 
     encoder: ContextEncoderConfig
     scheme: LabelSchemeConfig
     head: ModelHeadConfig
-    reader: DocumentReaderConfig
+    reader: ReaderChoice
+    processors: ProcessorChoice = attrs.field(factory=ProcessorChoice)
     provenance: Mapping[str, Mapping[str, str]]
     """Kind of component → its name, distribution, version and value, as the checkpoint records them."""
 
     def by_key(self) -> dict[str, Any]:
-        """Return the component configs under the keys of the config: ``encoder``, ``label_scheme``, …"""
-        return {"encoder": self.encoder, "label_scheme": self.scheme, "head": self.head, "reader": self.reader}
+        """Return the configs of the components named under the keys of the config: ``encoder``, ``label_scheme``, …"""
+        named = {"encoder": self.encoder, "label_scheme": self.scheme, "head": self.head}
+        return named if self.reader.named is None else {**named, "reader": self.reader.named}
 
 
 def build_components(
-    names: Mapping[str, str],
+    names: Mapping[str, str | None],
     options: Mapping[str, Any],
     *,
     plugins: Plugins,
     labels: Sequence[str],
     sources: Mapping[str, str],
-) -> Components:
+    processors: Sequence[str] = (),
+    stride: int | None = None,
+) -> ComponentConfigs:
     """Return the components for ``names`` (by key) and dotted ``options``.
 
-    Raises PluginError for components that cannot be had, ConfigError for options and pairs that are wrong: of each kind
-    all at once, and nothing of the data is read.
+    Raises PluginError for components that cannot be loaded, ConfigError for wrong options and pairs: all of either at
+    once, before any data is read. ``stride`` is the one that was given, if one was.
     """
+    named = {key: name for key, name in names.items() if name is not None}
     classes = _all(
-        {key: _loader(plugins, KINDS[key], name) for key, name in names.items()},
+        {key: _loader(plugins, IN_CONFIG[key].name, name) for key, name in named.items()},
         PluginError,
     )
     found = _all(
-        {key: _structurer(cls, key, names[key], options, sources) for key, cls in classes.items()},
+        {key: _structurer(cls, key, named[key], options, sources) for key, cls in classes.items()},
         ConfigError,
     )
-    _check_fit(found["head"], found["label_scheme"], names, plugins)
-    _check_labels(found["label_scheme"], names, labels)
-    return Components(
+    chain = ProcessorChoice(
+        names=tuple(processors), options=_own("processors", options), plugins_path=plugins.paths, sources=sources
+    )
+    _ = chain.configs
+    if stride is not None:
+        found["encoder"].check(stride=stride)
+    _check_fit(found["head"], found["label_scheme"], named, plugins)
+    _check_labels(found["label_scheme"], named, labels)
+    return ComponentConfigs(
         encoder=found["encoder"],
         scheme=found["label_scheme"],
         head=found["head"],
-        reader=found["reader"],
-        provenance={KINDS[key]: plugins.provenance(KINDS[key], name) for key, name in names.items()},
+        reader=ReaderChoice(
+            name=named.get("reader"),
+            options=unstructure(found["reader"]) if "reader" in found else _own("reader", options),
+            plugins_path=plugins.paths,
+            sources=sources,
+        ),
+        processors=chain,
+        provenance={IN_CONFIG[key].name: plugins.provenance(IN_CONFIG[key].name, name) for key, name in named.items()},
     )
 
 
@@ -85,8 +98,11 @@ def _structurer(
 ) -> Callable[[], Any]:
     if sources.get(f"{key}.{MODEL}") == MODEL and MODEL not in {option.name for option in describe_options(cls)}:
         return _refuser_of_model(name, options[f"{key}.{MODEL}"], sources)
-    own = {dotted[len(key) + 1 :]: value for dotted, value in options.items() if dotted.startswith(f"{key}.")}
-    return lambda: structure(cls, nest(own), key=key, name=name, sources=sources)
+    return lambda: structure(cls, nest(_own(key, options)), key=key, name=name, sources=sources)
+
+
+def _own(key: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {dotted[len(key) + 1 :]: value for dotted, value in options.items() if dotted.startswith(f"{key}.")}
 
 
 def _refuser_of_model(name: str, model: object, sources: Mapping[str, str]) -> Callable[[], Any]:
@@ -99,19 +115,19 @@ def _refuser_of_model(name: str, model: object, sources: Mapping[str, str]) -> C
     return refuse
 
 
-def _all(makers: Mapping[str, Callable[[], Any]], fault: type[PluginError] | type[ConfigError]) -> dict[str, Any]:
-    """Return what the makers make. Raises the one fault, or all of them as one."""
+def _all(makers: Mapping[str, Callable[[], Any]], error: type[PluginError] | type[ConfigError]) -> dict[str, Any]:
+    """Return what the makers make. Raises the one error, or all of them as one."""
     made: dict[str, Any] = {}
     caught: list[Any] = []
     for key, make in makers.items():
         try:
             made[key] = make()
-        except fault as exc:
+        except error as exc:
             caught.append(exc)
     if len(caught) == 1:
         raise caught[0]
-    if caught and fault is ConfigError:
-        raise ConfigError(*(message for exc in caught for message in exc.faults))
+    if caught and error is ConfigError:
+        raise ConfigError(*(message for exc in caught for message in exc.errors))
     if caught:
         raise PluginError("\n".join(str(exc) for exc in caught)) from caught[0]
     return made
@@ -149,20 +165,8 @@ def _fitting_names(plugins: Plugins, kind: str, targets: str) -> Iterator[str]:
 
 def _check_labels(config: LabelSchemeConfig, names: Mapping[str, str], labels: Sequence[str]) -> None:
     scheme = config.build(labels)
-    if scheme.targets == "tags" and not _has_legal_sequences(scheme):
+    if scheme.targets == "tags" and not scheme.has_legal_sequences():
         raise ConfigError(
             f"label_scheme={names['label_scheme']} has no legal sequence of tags for the labels "
             f"{', '.join(labels)}: nothing could be predicted under it."
         )
-
-
-def _has_legal_sequences(scheme: LabelScheme) -> bool:
-    """Whether there is a legal sequence of every length up to one more than there are tags."""
-    import numpy as np  # here, so that --help answers fast
-
-    reached: NDArray[np.bool_] = np.asarray(scheme.start_allowed, bool)
-    for _ in range(len(scheme.tags) + 1):
-        if not (reached & scheme.end_allowed).any():
-            return False
-        reached = np.any(reached[:, None] & scheme.transition_allowed, axis=0)
-    return True

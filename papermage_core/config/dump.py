@@ -3,75 +3,49 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import attrs
 import yaml
 
-from papermage_core.config.components import Components
-from papermage_core.config.keys import KINDS
-from papermage_core.config.structure import unstructure
-from papermage_core.config.values import is_none_word
+from papermage_core.plugin.kinds import OPTIONED
+from papermage_core.plugin.option_types import Readable, is_none_word
+from papermage_core.terminal import printable
 
-if TYPE_CHECKING:
-    from papermage_core.config.train import EntityClassificationTrainConfig
-
-__all__ = ["annotated_yaml", "plain_values", "to_yaml"]
+__all__ = ["to_yaml"]
 
 
-def to_yaml(config: EntityClassificationTrainConfig, components: Components) -> str:
-    """Return the YAML text that `load_config` reads back to an equal run."""
-    values, left_out = plain_values(config, components)
-    return "".join([_dump(values), *_comments(left_out)])
+def to_yaml(values: Mapping[str, Any], source: Callable[[str], str] | None = None) -> str:
+    """Return values, those of a component as a mapping, as the YAML text that `load_config` reads back.
 
-
-def annotated_yaml(config: EntityClassificationTrainConfig, components: Components) -> str:
-    """Return the same text with a comment on each line: where the value was given."""
-    values, left_out = plain_values(config, components)
-    lines = list(_annotated(config, values, prefix="", indent=""))
+    With ``source``, which says of a dotted key where its value was given, each line has that as a comment. What only
+    Python can make (callbacks) is named in a comment.
+    """
+    left_out = [name for name, value in values.items() if not _is_plain(value)]
+    plain = {name: _plain(value) for name, value in values.items() if name not in left_out}
+    comments = [f"# {name}: made in Python, not kept here\n" for name in left_out]
+    if source is None:
+        return "".join([_dump(plain), *comments])
+    lines = list(_annotated(plain, source))
     width = min(max(len(text) for text, _ in lines), 60)
-    return "".join(
-        [*(f"{text:{width}}  # {source}\n" if source else f"{text}\n" for text, source in lines), *_comments(left_out)]
-    )
+    return "".join([*(f"{text:{width}}  # {note}\n" if note else f"{text}\n" for text, note in lines), *comments])
 
 
-def _annotated(
-    config: EntityClassificationTrainConfig, values: Mapping[str, Any], *, prefix: str, indent: str
-) -> Iterator[tuple[str, str]]:
+def _annotated(values: Mapping[str, Any], source: Callable[[str], str], prefix: str = "") -> Iterator[tuple[str, str]]:
+    indent = "  " * prefix.count(".")
     for key, value in values.items():
-        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in KINDS else f"{prefix}{key}"
-        if isinstance(value, Mapping) and dotted not in config.lightning:
+        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in OPTIONED else f"{prefix}{key}"
+        if isinstance(value, Mapping) and (prefix or key in OPTIONED):
             yield f"{indent}{key}:", ""
-            yield from _annotated(config, value, prefix=f"{dotted}.", indent=f"{indent}  ")
+            yield from _annotated(value, source, f"{dotted}.")
         else:
-            yield f"{indent}{_dump({key: value}).rstrip()}", config.source(dotted)
+            yield f"{indent}{_dump({key: value}).rstrip()}", source(dotted)
 
 
 def _dump(values: Mapping[str, Any]) -> str:
     return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf")))
-
-
-def _comments(left_out: Iterable[str]) -> list[str]:
-    return [f"# {name}: made in Python, not kept here\n" for name in left_out]
-
-
-def plain_values(
-    config: EntityClassificationTrainConfig, components: Components
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the config as plain values, each component a mapping with its name, and the names of what has none."""
-    named = components.by_key()
-    values: dict[str, Any] = {}
-    for field in attrs.fields(type(config)):
-        if field.name in named:
-            values[field.name] = {"name": getattr(config, field.name), **unstructure(named[field.name])}
-        elif field.name not in ("lightning", "options", "sources"):
-            values[field.name] = getattr(config, field.name)
-    left_out = tuple(name for name, value in config.lightning.items() if not _is_plain(value))
-    values |= {name: value for name, value in config.lightning.items() if name not in left_out}
-    return {name: _plain(value) for name, value in values.items()}, left_out
 
 
 def _is_plain(value: Any) -> bool:
@@ -79,7 +53,7 @@ def _is_plain(value: Any) -> bool:
         return all(_is_plain(item) for item in value.values())
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
-    return value is None or isinstance(value, (str, int, float, Path, timedelta))
+    return value is None or isinstance(value, (str, int, float, Path, timedelta, enum.Enum, Readable))
 
 
 def _plain(value: Any) -> Any:
@@ -91,6 +65,8 @@ def _plain(value: Any) -> Any:
         return _plain(value.value)
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Readable):
+        return _plain(value.plain())
     if isinstance(value, timedelta):
         return {"seconds": int(value.total_seconds())}
     if isinstance(value, Iterable):
@@ -104,14 +80,20 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def write_double_quoted(self, text: str, split: bool = True) -> None:
+        """Write a quoted text in ASCII: then it is the same wherever it is printed."""
+        self.allow_unicode = False
+        super().write_double_quoted(text, split)
+        self.allow_unicode = True
+
 
 def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=_style(value))
 
 
 def _style(value: str) -> str | None:
-    """Quote what would be read as None, and what YAML would spread over lines."""
-    if "\n" in value or "\r" in value:
+    """Quote what would be read as None, and what YAML would spread over lines or a terminal not show."""
+    if "\n" in value or "\r" in value or printable(value) != value:
         return '"'
     return "'" if is_none_word(value) else None
 

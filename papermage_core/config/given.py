@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import yaml
 
-from papermage_core.config.keys import KINDS
 from papermage_core.config.values import Text
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.kinds import OPTIONED
 
 __all__ = ["COMMAND_LINE", "PYTHON", "Given", "from_file", "from_mapping", "from_overrides"]
 
 COMMAND_LINE = "command line"
 PYTHON = "Python"
+
+_MOST_BYTES = 10_000_000
+_MOST_VALUES = 100_000
+_DEEPEST = 50
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -37,18 +41,24 @@ def from_overrides(overrides: Sequence[str]) -> list[Given]:
     if bad:
         raise ConfigError(*_bad_overrides(bad))
     pairs = (argument.split("=", 1) for argument in overrides)
-    return [Given(key.strip(), Text(value), COMMAND_LINE) for key, value in pairs]
+    return _each_once(Given(_full(key.strip()), Text(value), COMMAND_LINE) for key, value in pairs)
 
 
 def from_mapping(values: Mapping[str, Any], source: str = PYTHON) -> list[Given]:
     """Return what a mapping says, nested or with dotted keys."""
-    return [Given(key, value, source) for key, value in _flatten(values)]
+    return _each_once(Given(_full(key), value, source) for key, value in _flatten(values))
 
 
 def from_file(path: Path) -> list[Given]:
     """Return what a YAML file says, each value as it was written, with its line. Raises ConfigError."""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+        with path.open("rb") as handle:
+            content = handle.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ConfigError(f"cannot read the config file {path}: it has more than {_MOST_BYTES} bytes")
+        text = content.decode("utf-8-sig")
+        _check_depth(text, path)
+        node = yaml.compose(text, Loader=_Loader)
     except OSError as exc:
         raise ConfigError(f"cannot read the config file {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
@@ -62,7 +72,40 @@ def from_file(path: Path) -> list[Given]:
         return []
     if not isinstance(node, yaml.MappingNode):
         raise ConfigError(f"{path}:{_line(node)}: expected 'key: value' lines")
-    return list(_nodes(node, path, "", frozenset()))
+    return _each_once(_File(path).values(node))
+
+
+def _check_depth(text: str, path: Path) -> None:
+    """Raise ConfigError for values nested so deep that they could not be walked through."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST:
+            raise ConfigError(f"{path}:{_line(event)}: values are nested more than {_DEEPEST} deep")
+
+
+def _each_once(items: Iterable[Given]) -> list[Given]:
+    """Return the values. Raises ConfigError for keys that are given twice, each with both values."""
+    found: dict[str, Given] = {}
+    errors = []
+    for item in items:
+        first = found.setdefault(item.key, item)
+        if first is not item:
+            sources = first.source if first.source == item.source else f"{first.source} and {item.source}"
+            values = " and ".join(f"{item.key}={str(value)[:80]}" for value in (first.value, item.value))
+            errors.append(f"{item.key} is given twice ({sources}): {values}; give one of them")
+    if errors:
+        raise ConfigError(*errors)
+    return list(found.values())
+
+
+def _full(key: str) -> str:
+    """Return the key that is meant: ``head.name`` is ``head``."""
+    first, _, rest = key.partition(".")
+    return first if rest == "name" and first in OPTIONED else key
 
 
 def _is_override(argument: str) -> bool:
@@ -74,7 +117,7 @@ def _with_next(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _bad_overrides(bad: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield what to type instead; the value after a ``--flag`` is part of its fault, not one of its own."""
+    """Yield what to type instead; the value after a ``--flag`` is part of its error, not one of its own."""
     taken = False
     for argument, after in bad:
         if taken:
@@ -91,10 +134,8 @@ def _bad_overrides(bad: Sequence[tuple[str, str]]) -> Iterator[str]:
             yield f"{argument}: the name before '=' is missing; there must be no space around '='"
         elif argument.endswith((".yaml", ".yml")):
             yield f"{argument}: expected key=value; for a config file type -c {argument}"
-        elif argument.endswith((".jsonl", ".json")):
+        elif argument.endswith((".jsonl", ".json", ".parquet")):
             yield f"{argument}: expected key=value; for the documents type data_path={argument}"
-        elif argument.endswith(".parquet"):
-            yield f"{argument}: expected key=value; for the documents type data_path={argument} reader=parquet"
         else:
             yield f"{argument}: expected key=value"
 
@@ -103,48 +144,69 @@ def _is_number(argument: str) -> bool:
     return bool(re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", argument, re.IGNORECASE))
 
 
-def _flatten(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        if isinstance(value, Mapping) and key not in _MAPPING_VALUED:
-            for inner, item in _flatten(value):
-                yield (key if inner == "name" and key in KINDS else f"{key}.{inner}"), item
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and dotted not in _MAPPING_VALUED:
+            yield from _flatten(value, f"{dotted}.")
         else:
-            yield key, value
+            yield dotted, value
 
 
-_MAPPING_VALUED = frozenset({"max_time", "val_check_interval"})
-"""Lightning's parameters whose value may be a mapping itself."""
+_MAPPING_VALUED = frozenset({"max_time", "val_check_interval", "data_path"})
+"""Options whose value may be a mapping itself."""
 
 
-def _nodes(node: Any, path: Path, prefix: str, above: frozenset[int]) -> Iterator[Given]:
-    """Yield the values of a mapping node; `above` holds the nodes it stands in, to stop at a cycle of aliases."""
-    seen: dict[str, int] = {}
-    for key_node, value_node in node.value:
-        place = f"{path}:{_line(key_node)}"
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise ConfigError(f"{place}: expected a name before ':'")
-        key = str(key_node.value)
-        if key in seen:
-            raise ConfigError(f"{place}: {prefix}{key} is given twice, first in line {seen[key]}")
-        seen[key] = _line(key_node)
-        dotted = prefix.rstrip(".") if key == "name" and prefix.rstrip(".") in KINDS else f"{prefix}{key}"
-        if isinstance(value_node, yaml.MappingNode) and dotted not in _MAPPING_VALUED:
-            if id(value_node) in above:
-                raise ConfigError(f"{place}: {dotted} contains itself")
-            yield from _nodes(value_node, path, f"{dotted}.", above | {id(value_node)})
-        else:
-            yield Given(dotted, _value(value_node, place, above), place)
+@attrs.define
+class _File:
+    """Walks through the nodes of a YAML file, aliases as often and as deep as they stand for something."""
 
+    path: Path
+    left: int = _MOST_VALUES
 
-def _value(node: Any, place: str, above: frozenset[int]) -> Any:
-    if id(node) in above:
-        raise ConfigError(f"{place}: the value contains itself")
-    if isinstance(node, yaml.ScalarNode):
-        return Text(node.value) if _is_plain(node) else str(node.value)
-    above |= {id(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, place, above) for item in node.value]
-    return {_value(key, place, above): _value(item, place, above) for key, item in node.value}
+    def values(self, node: Any, prefix: str = "", above: frozenset[int] = frozenset()) -> Iterator[Given]:
+        """Yield the values of a mapping node; `above` holds the nodes it stands in."""
+        for key, value_node, place in self.pairs(node, prefix, above):
+            dotted = f"{prefix}{key}"
+            if isinstance(value_node, yaml.MappingNode) and dotted not in _MAPPING_VALUED:
+                yield from self.values(value_node, f"{dotted}.", above | {id(node)})
+            else:
+                yield Given(_full(dotted), self.value(value_node, dotted, place, above | {id(node)}), place)
+
+    def pairs(self, node: Any, prefix: str, above: frozenset[int]) -> Iterator[tuple[str, Any, str]]:
+        """Yield key, value node and place of a mapping node."""
+        self.check(node, prefix.rstrip("."), f"{self.path}:{_line(node)}", above)
+        seen: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            place = f"{self.path}:{_line(key_node)}"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"{place}: expected a name before ':'")
+            key = str(key_node.value)
+            if key in seen:
+                raise ConfigError(f"{place}: {prefix}{key} is given twice, first in line {seen[key]}")
+            seen[key] = _line(key_node)
+            yield key, value_node, place
+
+    def value(self, node: Any, key: str, place: str, above: frozenset[int]) -> Any:
+        """Return the value of a node as it was written."""
+        self.check(node, key, place, above)
+        if isinstance(node, yaml.ScalarNode):
+            return Text(node.value) if _is_plain(node) else str(node.value)
+        inside = above | {id(node)}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, key, place, inside) for item in node.value]
+        pairs = self.pairs(node, f"{key}.", above)
+        return {name: self.value(item, f"{key}.{name}", line, inside) for name, item, line in pairs}
+
+    def check(self, node: Any, key: str, place: str, above: frozenset[int]) -> None:
+        """Raise ConfigError for a node that contains itself, is too deep, or is one too many."""
+        self.left -= 1
+        if id(node) in above:
+            raise ConfigError(f"{place}: {key} contains itself")
+        if len(above) > _DEEPEST:
+            raise ConfigError(f"{place}: values are nested more than {_DEEPEST} deep")
+        if self.left < 0:
+            raise ConfigError(f"{place}: with its aliases, the file holds more than {_MOST_VALUES} values")
 
 
 def _is_plain(node: Any) -> bool:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Union
 
-import attrs
-
-from papermage_core.config.words import opaque
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.option_types import opaque
+from papermage_core.plugin.options import OptionDescription
+from papermage_core.plugin.source import module_source
 
-__all__ = ["Parameter", "trainer_parameters"]
+__all__ = ["trainer_parameters"]
 
 _MODULE = "pytorch_lightning.trainer.trainer"
 _TYPES: Mapping[str, Any] = {
@@ -40,25 +39,17 @@ _TYPES: Mapping[str, Any] = {
 }
 
 
-@attrs.frozen
-class Parameter:
-    """A keyword of the ``Trainer``: its name, its type, and what it is when it is not given."""
-
-    name: str
-    type: Any
-    default: Any
-
-
 @functools.cache
-def trainer_parameters() -> Mapping[str, Parameter]:
-    """Return name → parameter of ``pytorch_lightning.Trainer``, in the order of its signature."""
+def trainer_parameters() -> Mapping[str, OptionDescription]:
+    """Return name → description of the parameters of ``pytorch_lightning.Trainer``, in the order of its signature."""
     init = _trainer_init(_tree(_MODULE))
     found = zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
     return {
-        argument.arg: Parameter(
-            argument.arg,
-            _type(argument.annotation, _MODULE) if argument.annotation is not None else Any,
-            ast.literal_eval(default) if default is not None else None,
+        argument.arg: OptionDescription(
+            name=argument.arg,
+            type=_type(argument.annotation, _MODULE) if argument.annotation is not None else Any,
+            default=ast.literal_eval(default) if default is not None else None,
+            help="of Lightning's Trainer",
         )
         for argument, default in found
     }
@@ -118,13 +109,7 @@ def _tree(module: str) -> ast.Module:
 
 
 def _source(module: str) -> Path:
-    """Return the file of a module, importing nothing: only the top package is looked up."""
-    package, *inner = module.split(".")
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        path = Path(folder, *inner)
-        if path.with_suffix(".py").is_file():
-            return path.with_suffix(".py")
-        if (path / "__init__.py").is_file():
-            return path / "__init__.py"
-    raise ConfigError(f"cannot find the source of {module}: install it with 'pip install {package.replace('_', '-')}'")
+    if (path := module_source(module)) is None:
+        package = module.partition(".")[0].replace("_", "-")
+        raise ConfigError(f"cannot find the source of {module}: install it with 'pip install {package}'")
+    return path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from papermage_core.config.given import Given
-from papermage_core.config.keys import KINDS
-from papermage_core.config.values import MisfitError, read
+from papermage_core.config.values import InvalidValueError, read
+from papermage_core.plugin.kinds import OPTIONED
 
 __all__ = ["DERIVED", "MODEL", "merge", "name_encoder", "name_scheme"]
 
@@ -29,7 +29,7 @@ def merge(layers: Iterable[Sequence[Given]]) -> dict[str, Given]:
     evaluates = _evaluates({key: item for new in dicts for key, item in new.items()})
     merged: dict[str, Given] = {}
     for new in dicts:
-        for key in KINDS:
+        for key in OPTIONED:
             if key in new and key in merged and new[key].value != merged[key].value:
                 _drop(merged, key)
         if not evaluates:
@@ -39,7 +39,7 @@ def merge(layers: Iterable[Sequence[Given]]) -> dict[str, Given]:
 
 
 def name_encoder(given: Mapping[str, Given]) -> tuple[dict[str, Given], list[str]]:
-    """Return what was given, with what ``model_name_or_path`` says about the encoder; and faults."""
+    """Return what was given, with what ``model_name_or_path`` says about the encoder; and errors."""
     named = dict(given)
     if not _names_model(given) or _evaluates(given):
         return named, []
@@ -79,8 +79,8 @@ def _drop(merged: dict[str, Given], key: str) -> None:
 def _names_model(given: Mapping[str, Given]) -> bool:
     try:
         return MODEL in given and read(given[MODEL].value, str | None) is not None
-    except MisfitError:
-        return False  # told of as any value of a wrong type
+    except InvalidValueError:
+        return False  # reported like any value of a wrong type
 
 
 def _is_hf(encoder: Given) -> bool:

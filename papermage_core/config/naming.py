@@ -6,22 +6,15 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import attrs
-
-if TYPE_CHECKING:
-    from papermage_core.config.train import EntityClassificationTrainConfig
-
-__all__ = ["as_texts", "cache_folder", "run_name"]
+__all__ = ["as_texts", "cache_folder", "folder_name"]
 
 _LONGEST_PART = 32
 _LONGEST = 120
-_NOT_NAMED = frozenset({"default_root_dir", "resume", "lightning", "options", "sources"})
-"""What says where a run is, not what it is; and what is taken apart."""
 
 
 def cache_folder() -> Path:
@@ -30,28 +23,14 @@ def cache_folder() -> Path:
     return Path(found) if found else Path.home() / ".cache" / "papermage"
 
 
-def run_name(config: EntityClassificationTrainConfig) -> str:
+def folder_name(words: Iterable[str], arguments: Mapping[str, Any]) -> str:
     """Return a file name of ASCII letters, digits, ``-``, ``.``, ``_`` and ``+``, at most 120 long.
 
-    The same arguments give the same name; any other argument gives another hash at its end.
+    The words are cut and cleaned; a hash of all ``arguments`` is at the end.
     """
-    shape = ["eval"] if config.mode == "eval" else [config.head, config.label_scheme]
-    parts = [
-        _model(config),
-        *shape,
-        "+".join(config.label_field),
-        config.data_path[0].stem,
-        config.data_notes,
-        config.notes,
-    ]
-    readable = "_".join(filter(None, (_safe(part) for part in parts)))
-    return f"{readable[: _LONGEST - 11].rstrip('._-')}_{_digest(config)}"
-
-
-def _model(config: EntityClassificationTrainConfig) -> str:
-    """Return the last word of the model's path; of a run's ``checkpoints``, the run's."""
-    path = Path(config.model_name_or_path or config.encoder)
-    return path.parent.name if path.name == "checkpoints" else path.name
+    readable = "_".join(filter(None, map(_safe, words)))
+    content = json.dumps(as_texts(arguments)).encode("utf-8", "surrogatepass")
+    return f"{readable[: _LONGEST - 11].rstrip('._-')}_{hashlib.sha256(content).hexdigest()[:10]}"
 
 
 def _safe(part: str) -> str:
@@ -65,17 +44,6 @@ def as_texts(options: Mapping[str, Any]) -> dict[str, str]:
     True
     """
     return {key: str(_content(value)) for key, value in sorted(options.items())}
-
-
-def _digest(config: EntityClassificationTrainConfig) -> str:
-    """Return a hash of all that is not as by default."""
-    own = {
-        field.name: repr(getattr(config, field.name))
-        for field in attrs.fields(type(config))
-        if field.name not in _NOT_NAMED and getattr(config, field.name) != field.default
-    }
-    content = json.dumps(as_texts({**own, **config.lightning, **config.options}))
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
 def _content(value: object) -> object:

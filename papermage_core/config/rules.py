@@ -5,62 +5,86 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from papermage_core.config.faults import misfit
+from papermage_core.config.errors import invalid
 from papermage_core.config.given import Given
+from papermage_core.config.sources import has_weight
 
-__all__ = ["rule_faults"]
+__all__ = ["rule_errors"]
 
 
-def rule_faults(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Mapping[str, Given]) -> list[str]:
-    """Return the faults of options that are well-formed each; those that were not read are not looked at."""
+def rule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Mapping[str, Given]) -> list[str]:
+    """Return the errors of options that are well-formed each; those that were not read are not looked at."""
     return [
-        *_label_faults(own, given),
-        *_path_faults(own, given),
-        *_schedule_faults(own, lightning, given),
-        *_share_faults(lightning, given),
-        *_mode_faults(own),
+        *_label_errors(own, given),
+        *_path_errors(own, given),
+        *_schedule_errors(own, lightning, given),
+        *_patience_errors(own, lightning),
+        *_share_errors(lightning, given),
+        *_mode_errors(own),
     ]
 
 
-def _label_faults(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
+def _label_errors(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
     if "label_field" not in own:
         return
     labels, item = own["label_field"], given["label_field"]
     if not labels or not all(labels):
-        yield misfit("label_field", item.value, item.source, "the names of one layer or several, none of them empty")
+        yield invalid("label_field", item.value, item.source, "the names of one layer or several, none of them empty")
     for name in sorted({label for label in labels if labels.count(label) > 1}):
-        yield misfit("label_field", item.value, item.source, f"each name once, {name!r} is there twice")
+        yield invalid("label_field", item.value, item.source, f"each name once, {name!r} is there twice")
     if "O" in labels:
-        yield misfit("label_field", item.value, item.source, "a name other than 'O', which stands for no label")
+        yield invalid("label_field", item.value, item.source, "a name other than 'O', which stands for no label")
 
 
-def _path_faults(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
+def _path_errors(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
     if "data_path" in own and not own["data_path"]:
         item = given["data_path"]
-        yield misfit("data_path", item.value, item.source, "one path or several")
+        yield invalid("data_path", item.value, item.source, "one path or several")
+    weights = [source.weight for source in own.get("data_path", ())]
+    if own.get("mode") == "eval" and set(weights) - {1.0}:
+        item = given["data_path"]
+        yield invalid("data_path", item.value, item.source, "paths without weights with mode=eval: all are scored once")
+    elif weights and not any(weights):
+        item = given["data_path"]
+        yield invalid("data_path", item.value, item.source, "a weight above 0 for a path, to train on")
+    for name in ("val_data_path", "test_data_path"):
+        if any(has_weight(str(path)) for path in own.get(name, ())):
+            item = given[name]
+            yield invalid(name, item.value, item.source, "paths without weights, which only training data have")
 
 
-def _schedule_faults(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
+def _schedule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
     if own.get("warmup_steps", 0) > 1 and own["warmup_steps"] % 1:
         item = given["warmup_steps"]
-        yield misfit("warmup_steps", item.value, item.source, "a share up to 1, or above it a whole number of steps")
+        yield invalid("warmup_steps", item.value, item.source, "a share up to 1, or above it a whole number of steps")
     if own.get("max_epochs") == 0:
-        yield misfit("max_epochs", 0, given["max_epochs"].source, "a whole number at least 1, or -1 for no limit")
+        yield invalid("max_epochs", 0, given["max_epochs"].source, "a whole number at least 1, or -1 for no limit")
     if own.get("max_epochs") == -1 and lightning.get("max_steps", -1) == -1 and not lightning.get("max_time"):
         yield "max_epochs=-1 would train without end: give max_steps or max_time as well"
-    if own.get("patience") and own.get("val_split") == 0 and not own.get("val_data_path"):
+
+
+def _patience_errors(own: Mapping[str, Any], lightning: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why training would not stop early: nothing is validated, or nothing is logged."""
+    if not own.get("patience"):
+        return
+    if own.get("val_split") == 0 and not own.get("val_data_path"):
         yield "patience needs something to validate on: give val_data_path, or a val_split above 0"
-    if own.get("patience") and lightning.get("barebones"):
-        yield "patience goes by what is logged, and barebones=true logs nothing: give one of them"
+    if lightning.get("limit_val_batches") == 0:
+        yield "patience needs something to validate on, and limit_val_batches=0 leaves nothing: give one of them"
+    every, last = lightning.get("check_val_every_n_epoch"), own.get("max_epochs", -1)
+    if every and 0 < last < every:
+        yield f"patience needs a validation, and check_val_every_n_epoch={every} has none in max_epochs={last}"
+    if lightning.get("barebones"):
+        yield "patience needs the logged scores, and barebones=true logs nothing: give one of them"
 
 
-def _share_faults(lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
+def _share_errors(lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
     if lightning.get("limit_train_batches") == 0:
         item = given["limit_train_batches"]
         expectation = "a share above 0, or a whole number of batches; with 0 there is nothing to train on"
-        yield misfit("limit_train_batches", item.value, item.source, expectation)
+        yield invalid("limit_train_batches", item.value, item.source, expectation)
 
 
-def _mode_faults(own: Mapping[str, Any]) -> Iterator[str]:
+def _mode_errors(own: Mapping[str, Any]) -> Iterator[str]:
     if own.get("mode") == "eval" and own.get("model_name_or_path") is None and "model_name_or_path" in own:
         yield "mode=eval needs model_name_or_path, the folder of the checkpoint to evaluate"

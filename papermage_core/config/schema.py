@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import enum
 import logging
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any
 
 import attrs
 
-from papermage_core.config.keys import KINDS
-from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
+from papermage_core.config.train import lightning_parameters, own_options
 from papermage_core.errors import PluginError
+from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.option_types import OptionType, option_type
 from papermage_core.plugin.options import OptionDescription, describe_options
 
 __all__ = ["json_schema"]
@@ -23,38 +22,37 @@ __all__ = ["json_schema"]
 _log = logging.getLogger(__name__)
 
 _LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
-_SIMPLE: Mapping[Any, Mapping[str, Any]] = {
+_SIMPLE: Mapping[Any, dict[str, Any]] = {
     bool: {"type": "boolean"},
     int: {"type": "integer"},
     float: {"type": "number"},
     str: {"type": "string"},
     Path: {"type": "string"},
-    types.NoneType: {"type": "null"},
 }
 
 
 def json_schema(plugins: Plugins) -> dict[str, Any]:
     """Return the schema (draft 2020-12) of a config file, the options of every usable component included.
 
-    Imports the config class of each installed component; those that cannot be had are left out with a warning.
+    Imports the config class of each installed component; those that cannot be loaded are left out with a warning.
     """
-    described = {o.name: o for o in describe_options(EntityClassificationTrainConfig) if o.name in own_options()}
-    properties: dict[str, Any] = {name: _option(option) for name, option in described.items() if name not in KINDS}
+    described = own_options()
+    properties: dict[str, Any] = {name: _option(option) for name, option in described.items() if name not in IN_CONFIG}
     definitions: dict[str, Any] = {}
-    for key, kind in KINDS.items():
-        named = _component_classes(plugins, kind)
+    for key, kind in IN_CONFIG.items():
+        named = _component_classes(plugins, kind.name)
         definitions |= {f"{key}.{name}": _component(name, cls) for name, cls in named.items()}
-        properties[key] = _choice(key, kind, described[key], list(named))
+        properties[key] = _choice(key, kind.name, described[key], list(named))
     for name, parameter in lightning_parameters().items():
-        schema = _type(parameter.type)
+        schema = _type(option_type(parameter.type))
         if schema is not None:
-            properties[name] = {"description": "of Lightning's Trainer", "default": parameter.default, **schema}
+            properties[name] = {"description": parameter.help, "default": parameter.default, **schema}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "papermage-train",
         "type": "object",
         "properties": properties,
-        "patternProperties": {f"^({'|'.join(KINDS)})\\.": {}},
+        "patternProperties": {f"^({'|'.join(IN_CONFIG)})\\.": {}},
         "additionalProperties": False,
         "$defs": definitions,
     }
@@ -108,7 +106,7 @@ def _nested(options: Iterable[OptionDescription]) -> dict[str, Any]:
 
 
 def _option(option: OptionDescription) -> dict[str, Any]:
-    schema = dict(_type(option.type) or {})
+    schema = dict(_type(option_type(option.type)) or {})
     bounds = {_LIMITS[name]: value for name, value in option.limits.items() if name in _LIMITS}
     if bounds and "anyOf" in schema:
         schema["anyOf"] = [{**part, **bounds} if _is_number(part) else part for part in schema["anyOf"]]
@@ -127,27 +125,29 @@ def _is_number(schema: Mapping[str, Any]) -> bool:
     return schema.get("type") in ("integer", "number")
 
 
-def _type(hint: Any) -> dict[str, Any] | None:
+def _type(wanted: OptionType) -> dict[str, Any] | None:
     """Return the schema of a type, None for what cannot be written in a file."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint in _SIMPLE:
-        return dict(_SIMPLE[hint])
-    if origin in (Union, types.UnionType):
-        parts = [part for part in (_type(argument) for argument in arguments) if part is not None]
-        if all(part == _SIMPLE[types.NoneType] for part in parts):
+    if wanted.shape == "simple":
+        return _SIMPLE.get(wanted.declared)
+    if wanted.shape == "none":
+        return {"type": "null"}
+    if wanted.shape == "union":
+        parts = [part for part in map(_type, wanted.parts) if part is not None]
+        if all(part == {"type": "null"} for part in parts):
             return None
         return parts[0] if len(parts) == 1 else {"anyOf": parts}
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return {"enum": [_plain(member) for member in hint]}
-    if origin in (tuple, list):
-        item = _type(arguments[0])
+    if wanted.shape == "choice":
+        return {"enum": [_plain(choice) for choice in wanted.choices]}
+    if wanted.shape in ("list", "tuple"):
+        item = _type(wanted.parts[0])
         return {"anyOf": [{"type": "array", "items": item}, {"type": "string"}]} if item is not None else None
-    if origin in (dict, Mapping):
+    if wanted.shape == "mapping":
         return {"type": "object"}
-    if isinstance(hint, type) and attrs.has(hint):
-        return {"type": "object", "properties": _nested(describe_options(hint)), "additionalProperties": False}
+    if wanted.shape == "readable":
+        return dict(wanted.declared.json_schema)
+    if wanted.shape == "options":
+        properties = _nested(describe_options(wanted.declared))
+        return {"type": "object", "properties": properties, "additionalProperties": False}
     return None
 
 

@@ -1,25 +1,26 @@
 """From what was typed to a component's config object; the one cattrs converter.
 
-Every value is read by the type its field declares. What goes wrong is told all at once, each fault with its dotted key.
+Every value is read by the type its field declares. All errors are raised at once, each with its dotted key.
 """
 
 from __future__ import annotations
 
 import functools
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 import cattrs
 
-from papermage_core.config.faults import limits_of, misfit, read_option, unknown
-from papermage_core.config.values import MisfitError, read
-from papermage_core.config.words import expected
+from papermage_core.config.errors import invalid, read_option, unknown
+from papermage_core.config.values import InvalidValueError, read
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.learned_fields import empty_value, learned_types
+from papermage_core.plugin.option_types import expected, option_type
+from papermage_core.plugin.options import default_of, describe_options
 
-__all__ = ["nest", "structure", "unstructure"]
+__all__ = ["learned_values", "nest", "structure", "unstructure", "with_learned"]
 
 T = TypeVar("T")
 
@@ -30,13 +31,13 @@ def structure(
     """Return the config of component ``name`` from its ``options``, which may be nested.
 
     ``key`` is what the options hang from in messages: ``head`` for ``head.dropout``. ``sources`` says of dotted keys
-    where they were given. Raises ConfigError with every fault.
+    where they were given. Raises ConfigError with every error.
     """
-    faults = list(_faults(cls, options, key, name, sources or {}))
-    if faults:
-        raise ConfigError(*faults)
+    errors = list(_errors(cls, options, key, name, sources or {}))
+    if errors:
+        raise ConfigError(*errors)
     try:
-        return _converter().structure(options, cls)
+        return _converter().structure(_completed(cls, options), cls)
     except (cattrs.BaseValidationError, ValueError, TypeError) as exc:  # a rule between fields, or a validator's own
         messages = [str(leaf) for leaf in _leaves(exc)]
         raise ConfigError(*(f"{key}={name}: {message}" for message in dict.fromkeys(messages))) from exc
@@ -44,7 +45,32 @@ def structure(
 
 def unstructure(config: Any) -> dict[str, Any]:
     """Return a config's options as plain values, nested classes as mappings; ``structure`` takes them back."""
-    return dict(_converter().unstructure(config))
+    learned = learned_types(type(config))
+    return {name: value for name, value in _converter().unstructure(config).items() if name not in learned}
+
+
+def learned_values(config: Any) -> dict[str, Any]:
+    """Return what a settled config learned, name → value as JSON has it; ``with_learned`` takes them back."""
+    values = {name: (getattr(config, name), hint) for name, hint in learned_types(type(config)).items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, (value, hint) in values.items()
+        if value != empty_value(hint)
+    }
+
+
+def with_learned(config: T, values: Mapping[str, Any]) -> T:
+    """Return the config with what ``learned_values`` gave. Raises ConfigError for what its class does not learn."""
+    known = learned_types(type(config))
+    if strange := [name for name in values if name not in known]:
+        names = ", ".join(known) or "nothing"
+        raise ConfigError(f"{type(config).__name__} does not learn {', '.join(strange)}; it learns {names}")
+    try:
+        return attrs.evolve(  # type: ignore[misc]  # a config is an attrs class, which T does not say
+            config, **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )
+    except TypeError as exc:
+        raise ConfigError(f"{type(config).__name__}: {exc}") from exc
 
 
 def nest(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,38 +93,62 @@ def nest(options: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _faults(
+def _errors(
     cls: type[Any], options: Mapping[str, Any], key: str, name: str, sources: Mapping[str, str]
 ) -> Iterator[str]:
-    fields = {field.alias: field for field in attrs.fields(cls) if field.init}
-    hints = typing.get_type_hints(cls)
-    for option, value in options.items():
-        dotted = f"{key}.{option}"
+    learned = learned_types(cls)
+    described = {f"{key}.{option.name}": option for option in describe_options(cls)}
+    given = dict(_flat(options, key, described))
+    for dotted, value in given.items():
         source = _source(dotted, sources)
-        if option not in fields:
-            known = ", ".join(fields) or "none"
-            yield unknown(
-                dotted, source, f"{name!r} has no such option; it has: {known}", [f"{key}.{f}" for f in fields]
-            )
-            continue
-        field = fields[option]
-        hint = hints.get(field.name, Any)
-        if isinstance(hint, type) and attrs.has(hint):
-            if isinstance(value, Mapping):
-                yield from _faults(hint, value, dotted, name, sources)
-            elif not isinstance(value, hint):
-                inner = ", ".join(f"{dotted}.{f.alias}" for f in attrs.fields(hint))
-                yield misfit(dotted, value, source, f"its options: {inner}")
-            continue
-        if _has_class(hint):
-            continue
-        try:
-            read_option(value, hint, limits_of(field))
-        except MisfitError as exc:
-            yield misfit(dotted, value, source, str(exc))
-    for option, field in fields.items():
-        if field.default is attrs.NOTHING and option not in options:
-            yield f"{key}.{option} is missing: {name!r} needs it, {expected(hints.get(field.name, Any))}"
+        option = described.get(dotted)
+        if dotted.removeprefix(f"{key}.") in learned:
+            yield f"{dotted} ({source}): {name!r} learns it from the training data; it cannot be given"
+        elif _is_group(dotted, described):
+            if not attrs.has(type(value)):
+                yield invalid(dotted, value, source, f"its options: {', '.join(_inside(dotted, described))}")
+        elif option is None:
+            known = list(_inside(dotted.rpartition(".")[0], described))
+            names = ", ".join(other.rpartition(".")[2] for other in known) or "none"
+            yield unknown(dotted, source, f"{name!r} has no such option; it has: {names}", known)
+        elif not option_type(option.type).holds_options:
+            try:
+                read_option(value, option)
+            except InvalidValueError as exc:
+                yield invalid(dotted, value, source, str(exc))
+    for dotted, option in described.items():
+        if option.required and not any(dotted == other or dotted.startswith(f"{other}.") for other in given):
+            yield f"{dotted} is missing: {name!r} needs it, {expected(option.type)}"
+
+
+def _flat(options: Mapping[str, Any], key: str, described: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Yield dotted key and value of nested options."""
+    for name, value in options.items():
+        dotted = f"{key}.{name}"
+        if isinstance(value, Mapping) and _is_group(dotted, described):
+            yield from _flat(value, dotted, described)
+        else:
+            yield dotted, value
+
+
+def _is_group(dotted: str, described: Iterable[str]) -> bool:
+    return any(other.startswith(f"{dotted}.") for other in described)
+
+
+def _inside(group: str, described: Iterable[str]) -> Iterable[str]:
+    """Return the options and the groups of options in a group, each once, in order."""
+    inner = (other[len(group) + 1 :].partition(".")[0] for other in described if other.startswith(f"{group}."))
+    return dict.fromkeys(f"{group}.{name}" for name in inner)
+
+
+def _completed(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with those of a nested class that were not given as the default of the whole has them."""
+    completed = dict(options)
+    for field in attrs.fields(cls):
+        given, default = options.get(field.alias), default_of(field)
+        if attrs.has(type(default)) and isinstance(given, Mapping):
+            completed[field.alias] = {**unstructure(default), **_completed(type(default), given)}
+    return completed
 
 
 def _source(dotted: str, sources: Mapping[str, str]) -> str:
@@ -115,18 +165,11 @@ def _leaves(exc: BaseException) -> Iterator[BaseException]:
         yield exc
 
 
-def _has_class(hint: Any) -> bool:
-    """Whether a type is, or holds, an attrs class: what cattrs takes apart; all other types are read whole."""
-    if isinstance(hint, type) and attrs.has(hint):
-        return True
-    return any(_has_class(argument) for argument in typing.get_args(hint))
-
-
 @functools.cache
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     converter.register_structure_hook_factory(
-        lambda hint: not _has_class(hint), lambda hint: lambda value, _: read(value, hint)
+        lambda hint: not option_type(hint).holds_options, lambda hint: lambda value, _: read(value, hint)
     )
     for simple in (bool, int, float, str, Path):  # cattrs has hooks of its own for these, and prefers them
         converter.register_structure_hook(simple, lambda value, hint: read(value, hint))

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import functools
 import inspect
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import attrs
 
-from papermage_core.config import dump, naming
-from papermage_core.config.components import Components, build_components
-from papermage_core.config.faults import limits_of, misfit, read_option, unknown
+from papermage_core.config.components import ComponentConfigs, build_components
+from papermage_core.config.dump import to_yaml
+from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import Given, from_mapping
-from papermage_core.config.keys import KINDS
-from papermage_core.config.lightning import Parameter, trainer_parameters
+from papermage_core.config.labelling import Labelling
+from papermage_core.config.lightning import trainer_parameters
 from papermage_core.config.merge import DERIVED, merge, name_encoder, name_scheme
-from papermage_core.config.rules import rule_faults
-from papermage_core.config.values import MisfitError
+from papermage_core.config.naming import as_texts, cache_folder, folder_name
+from papermage_core.config.paths import check_paths
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.config.rules import rule_errors
+from papermage_core.config.sources import Source
+from papermage_core.config.structure import unstructure
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.kinds import IN_CONFIG, OPTIONED
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.options import OptionDescription, describe_options
 from papermage_core.plugin.spec import option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
+_WHERE = ("default_root_dir", "resume", "overwrite", "num_workers", "num_threads", "cache")
+"""Options that say where a run is and how it gets there, not what it is."""
 _CARRIED = ("lightning", "options", "sources")
 
 
 @attrs.frozen(kw_only=True, init=False)
 class EntityClassificationTrainConfig:
-    """All that decides a run. Checks everything it can without reading data, and reports every fault at once.
+    """All that decides a run. Checks everything it can without reading data, and reports every error at once.
 
     Takes its own options, every parameter of Lightning's ``Trainer``, and dotted options of the components::
 
@@ -43,7 +50,10 @@ class EntityClassificationTrainConfig:
     use `replace`, not `attrs.evolve`.
     """
 
-    data_path: tuple[Path, ...] = option(help="labelled documents to train on (with mode=eval: to score on)")
+    data_sources: tuple[Source, ...] = attrs.field(
+        alias="data_path",
+        metadata={"help": "labelled documents to train on (with mode=eval: to score on); a.jsonl*2 for a weight of 2"},
+    )
     label_field: tuple[str, ...] = option(help="layers that hold the gold entities")
     val_data_path: tuple[Path, ...] = option((), help="labelled documents to validate on")
     test_data_path: tuple[Path, ...] = option((), help="labelled documents to score the finished model on")
@@ -56,7 +66,10 @@ class EntityClassificationTrainConfig:
     encoder: str = option("compact", help="context encoder")
     label_scheme: str = option("bio", help="label scheme")
     head: str = option("linear", help="model head")
-    reader: str = option("jsonl", help="document reader")
+    reader: str | None = option(None, help="document reader; none: by the ending of each file")
+    processors: tuple[str, ...] = option(
+        (), help="processors that add layers to documents, in order; their options as processors.NAME.key=value"
+    )
     learning_rate: float | None = option(None, help="peak learning rate; none: the encoder's own", gt=0)
     head_learning_rate: float | None = option(
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
@@ -65,6 +78,7 @@ class EntityClassificationTrainConfig:
     warmup_steps: float = option(0.05, help="share of the steps that warm up; above 1: their number", ge=0)
     max_epochs: int = option(5, help="most passes over the training data; -1: no limit", ge=-1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
+    batch_tokens: int | None = option(None, help="most units in a batch, padding counted; none: no such limit", ge=1)
     stride: int = option(32, help="units by which the windows of a long context overlap", ge=0)
     val_split: float = option(
         0.1, help="share of the training documents set aside to validate on without val_data_path", ge=0, lt=1
@@ -74,21 +88,25 @@ class EntityClassificationTrainConfig:
         "longest", help="gold entities that overlap: keep the longest, the first, or train each label field apart"
     )
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
-    seed: int = option(470, help="of all randomness", ge=0, le=2**32 - 1)
+    seed: int = option(470, help="random seed", ge=0, le=2**32 - 1)
     resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
+    overwrite: bool = option(False, help="replace the run that is in default_root_dir already")
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
     cache: bool = option(True, help="keep features on disk between runs")
+    num_workers: int | None = option(
+        None, help="processes that prepare documents; none: as many as cores where the data are large", ge=0
+    )
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
     offline: bool = option(False, help="use no network")
     wandb: bool = option(False, help="log to Weights & Biases")
-    notes: str = option("", help="a word on the run, part of its folder's name")
-    data_notes: str = option("", help="a word on the data, part of the folder's name")
+    notes: str = option("", help="notes on the run, part of its folder's name")
+    data_notes: str = option("", help="notes on the data, part of the folder's name")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
     lightning: Mapping[str, Any] = attrs.field()
     """The parameters of Lightning's ``Trainer`` that were given, by name."""
-    options: Mapping[str, Any] = attrs.field(eq=naming.as_texts)
+    options: Mapping[str, Any] = attrs.field(eq=as_texts)
     """Dotted options of the components, as they were given (``0.1`` and ``"0.1"`` are one); `components` reads them."""
     sources: Mapping[str, str] = attrs.field(eq=False, repr=False)
     """Key → where its value was given: ``config.yaml:3``, ``command line``, ``Python``. Others are defaults."""
@@ -104,14 +122,15 @@ class EntityClassificationTrainConfig:
         return config
 
     def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
-        given, faults = name_encoder(merge(layers))
+        given, errors = name_encoder(merge(layers))
         given = name_scheme(given)
-        own, own_faults = _read_own(given)
-        lightning, lightning_faults = _read_lightning(given)
+        own, own_errors = read_given(own_options(), given)
+        named = {name: parameter for name, parameter in lightning_parameters().items() if name in given}
+        lightning, lightning_errors = read_given(named, given)
         options = {key: item.value for key, item in given.items() if _component_of(key)}
-        faults += [*own_faults, *lightning_faults, *_unknown(given), *rule_faults(own, lightning, given)]
-        if faults:
-            raise ConfigError(*faults)
+        errors += [*own_errors, *lightning_errors, *_unknown(given), *rule_errors(own, lightning, given)]
+        if errors:
+            raise ConfigError(*errors)
         sources = {key: item.source for key, item in given.items()}
         self.__attrs_init__(**own, lightning=lightning, options=options, sources=sources)
 
@@ -121,122 +140,155 @@ class EntityClassificationTrainConfig:
 
     def anchored(self) -> EntityClassificationTrainConfig:
         """Return the config with its paths made absolute: what a file needs that may be used in another folder."""
-        changes: dict[str, Any] = {}
-        for name, value in ((name, getattr(self, name)) for name in own_options()):
-            if isinstance(value, Path):
-                changes[name] = value.absolute()
-            elif isinstance(value, tuple) and value and isinstance(value[0], Path):
-                changes[name] = tuple(path.absolute() for path in value)
-        return self.replace(**changes)
+        return self.replace(**{name: _anchored(value) for name, value in self._own().items()})
 
     def given(self) -> list[Given]:
         """Return the values that are not defaults, each with its source."""
-        values = {**{name: getattr(self, name) for name in own_options()}, **self.lightning, **self.options}
+        values = {**self._own(), **self.lightning, **self.options}
         return [Given(key, values[key], source) for key, source in self.sources.items() if source not in DERIVED]
 
-    def components(self, plugins: Plugins | None = None) -> Components:
+    def components(self, plugins: Plugins | None = None) -> ComponentConfigs:
         """Return the components, structured and checked against each other.
 
-        Raises PluginError for one that cannot be had, ConfigError for wrong options and pairs that do not fit.
+        Raises PluginError for one that cannot be loaded, ConfigError for wrong options and pairs that do not fit.
         """
         plugins = plugins or Plugins(self.plugins_path)
         for name in self.extensions:
             plugins.find("extension", name)
         return build_components(
-            {key: getattr(self, key) for key in KINDS},
+            {key: getattr(self, key) for key in IN_CONFIG},
             self.options,
             plugins=plugins,
             labels=self.label_field,
             sources=self.sources,
+            processors=self.processors,
+            stride=self.stride if "stride" in self.sources else None,
         )
+
+    def _own(self) -> dict[str, Any]:
+        """Return the values of `own_options`."""
+        fields = attrs.fields(type(self))
+        return {field.alias: getattr(self, field.name) for field in fields if field.name not in _CARRIED}
+
+    @property
+    def data_path(self) -> tuple[Path, ...]:
+        """The paths of `data_sources`."""
+        return tuple(source.path for source in self.data_sources)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How often the documents of each path of ``data_path`` are trained on in an epoch."""
+        return tuple(source.weight for source in self.data_sources)
+
+    @property
+    def labelling(self) -> Labelling:
+        """Which layers are gold, and what of documents is read."""
+        return Labelling(
+            label_field=self.label_field,
+            entity_name=self.entity_name,
+            context_name=self.context_name,
+            label_attribute=self.label_attribute,
+            overlap_policy=self.overlap_policy,
+        )
+
+    def check_paths(self) -> None:
+        """Raise DataError for documents that are not there, ConfigError for a model or a run; nothing is read."""
+        check_paths({**self._own(), **self.options}, self.sources)
 
     def source(self, key: str) -> str:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
         return self.sources.get(key, "default")
 
-    def to_yaml(self, plugins: Plugins | None = None) -> str:
+    def to_yaml(self, components: ComponentConfigs | None = None, *, annotated: bool = False) -> str:
         """Return the whole config, the components' options included, as a file for ``papermage-train -c``.
 
+        ``components`` are its own, where they are at hand. ``annotated`` adds to each line where its value was given.
         What only Python can make (callbacks) is named in a comment.
         """
-        return dump.to_yaml(self, self.components(plugins))
+        values = self._own()
+        components = components or self.components()
+        if components.reader.named is None and components.reader.options:
+            values["reader"] = {"name": None, **components.reader.options}
+        if self.processors:
+            values["processors"] = {"name": self.processors, **_by_name(components.processors)}
+        for key, component in components.by_key().items():
+            values[key] = {"name": values[key], **unstructure(component)}
+        return to_yaml({**values, **self.lightning}, self.source if annotated else None)
 
     def run_name(self) -> str:
         """Return a name for the run's folder, made of its main arguments and a hash of all."""
-        return naming.run_name(self)
+        model = Path(self.model_name_or_path or self.encoder)
+        words = [
+            model.parent.name if model.name == "checkpoints" else model.name,
+            *(["eval"] if self.mode == "eval" else [self.head, self.label_scheme]),
+            "+".join(self.label_field),
+            self.data_path[0].stem,
+            self.data_notes,
+            self.notes,
+        ]
+        values = {name: value for name, value in self._own().items() if name not in _WHERE}
+        own = {name: repr(value) for name, value in values.items() if value != own_options()[name].default}
+        return folder_name(words, {**own, **self.lightning, **self.options})
 
     def run_folder(self) -> Path:
         """Return ``default_root_dir``, or the folder below ``$PAPERMAGE_CACHE_DIR`` that the run is named for."""
         if self.default_root_dir is not None:
             return self.default_root_dir
-        return naming.cache_folder() / self.run_name()
+        return cache_folder() / self.run_name()
 
 
 @functools.cache
-def own_options() -> Mapping[str, attrs.Attribute[Any]]:
-    """Return name → attrs field, its type resolved, of the options that are not Lightning's or a component's."""
-    hints = typing.get_type_hints(EntityClassificationTrainConfig)
-    fields = attrs.fields(EntityClassificationTrainConfig)
-    return {field.name: field.evolve(type=hints[field.name]) for field in fields if field.name not in _CARRIED}
+def own_options() -> Mapping[str, OptionDescription]:
+    """Return name → description of the options that are not Lightning's or a component's."""
+    described = describe_options(EntityClassificationTrainConfig)
+    return {option.name: option for option in described if option.name not in _CARRIED}
 
 
 @functools.cache
-def lightning_parameters() -> Mapping[str, Parameter]:
-    """Return name → parameter of Lightning's ``Trainer``, without those that are options of our own."""
+def lightning_parameters() -> Mapping[str, OptionDescription]:
+    """Return name → description of the parameters of Lightning's ``Trainer`` that are no options of our own."""
     return {name: parameter for name, parameter in trainer_parameters().items() if name not in own_options()}
+
+
+def _anchored(value: Any) -> Any:
+    """Return a value with its paths made absolute; ``-``, the standard input, is no path."""
+    if isinstance(value, Path):
+        return value if str(value) == "-" else value.absolute()
+    if isinstance(value, Source):
+        return attrs.evolve(value, path=_anchored(value.path))
+    return tuple(map(_anchored, value)) if isinstance(value, tuple) else value
 
 
 def _component_of(key: str) -> str | None:
     first, dot, rest = key.partition(".")
-    return first if dot and rest and first in KINDS else None
+    return first if dot and rest and first in OPTIONED else None
 
 
-def _read_own(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
-    values: dict[str, Any] = {}
-    faults = []
-    for name, field in own_options().items():
-        if name not in given:
-            if field.default is attrs.NOTHING:
-                faults.append(f"{name} is missing: {field.metadata['help']}. Type {name}=...")
-            else:
-                values[name] = field.default
-            continue
-        item = given[name]
-        optional = Optional[field.type] if field.default == () else field.type  # noqa: UP045 - made at run time
-        try:
-            found = read_option(item.value, optional, limits_of(field))
-            values[name] = field.default if found is None and field.default == () else found
-        except MisfitError as exc:
-            faults.append(misfit(name, item.value, item.source, str(exc)))
-    return values, faults
-
-
-def _read_lightning(given: Mapping[str, Given]) -> tuple[dict[str, Any], list[str]]:
-    values: dict[str, Any] = {}
-    faults = []
-    for name, item in given.items():
-        if name not in own_options() and name in lightning_parameters():
-            try:
-                values[name] = read_option(item.value, lightning_parameters()[name].type, {})
-            except MisfitError as exc:
-                faults.append(misfit(name, item.value, item.source, str(exc)))
-    return values, faults
+def _by_name(processors: ProcessorChoice) -> dict[str, Any]:
+    """Return name → options of the processors that have any."""
+    return {
+        name: unstructure(config)
+        for name, config in zip(processors.names, processors.configs, strict=True)
+        if unstructure(config)
+    }
 
 
 def _unknown(given: Mapping[str, Given]) -> list[str]:
     known = [*own_options(), *lightning_parameters()]
-    faults = []
+    errors = []
     for key, item in given.items():
         if key in known or _component_of(key):
             continue
         first, dot, rest = key.partition(".")
-        if dot and first in known and first not in KINDS:
-            faults.append(f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(KINDS)} have")
+        if dot and first in known and first not in OPTIONED:
+            errors.append(
+                f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(sorted(OPTIONED))} have"
+            )
         elif dot:
-            faults.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in KINDS]))
+            errors.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in sorted(OPTIONED)]))
         else:
-            faults.append(unknown(key, item.source, "unknown option", known))
-    return faults
+            errors.append(unknown(key, item.source, "unknown option", known))
+    return errors
 
 
 def _signature() -> inspect.Signature:
@@ -245,10 +297,10 @@ def _signature() -> inspect.Signature:
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is attrs.NOTHING else field.default,
-            annotation=field.type,
+            default=inspect.Parameter.empty if option.required else option.default,
+            annotation=option.type,
         )
-        for name, field in own_options().items()
+        for name, option in own_options().items()
     ]
     return inspect.Signature([*parameters, inspect.Parameter("more", inspect.Parameter.VAR_KEYWORD, annotation=Any)])
 

@@ -12,18 +12,16 @@ import json
 import math
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from papermage_core.config.words import expected, is_enum, is_none, is_opaque, is_union
+from papermage_core.plugin.option_types import OptionType, expected, is_none_word, option_type
 
-__all__ = ["MisfitError", "Text", "is_none_word", "read"]
+__all__ = ["InvalidValueError", "Text", "read"]
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
-_NONE = {"none", "null", "~"}
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|\.?inf)", re.ASCII)
 _LONGEST_NUMBER = 100
@@ -35,112 +33,101 @@ class Text(str):
     __slots__ = ()
 
 
-class MisfitError(ValueError):
+class InvalidValueError(ValueError):
     """A value that its type does not allow. The message says what was expected."""
 
 
-def is_none_word(text: str) -> bool:
-    """Whether a text says None, where its type has one."""
-    return text.strip().lower() in _NONE
-
-
 def read(value: Any, wanted: Any) -> Any:
-    """Return ``value`` as the type ``wanted`` has it. Raises `MisfitError`.
+    """Return ``value`` as the type ``wanted`` has it. Raises `InvalidValueError`.
 
     >>> read("5e-5", float), read("on", str), read("on", bool), read("1,2", tuple[str, ...]), read("none", int | None)
     (5e-05, 'on', True, ('1', '2'), None)
     """
-    if wanted is Any:
+    return _read(value, option_type(wanted))
+
+
+def _read(value: Any, wanted: OptionType) -> Any:
+    if wanted.shape == "any":
         return value
-    if is_union(wanted):
-        return _union(value, wanted)
-    return _reader(wanted)(value, wanted)
+    reader = _SIMPLE.get(wanted.declared, _instance) if wanted.shape == "simple" else _READERS[wanted.shape]
+    return reader(value, wanted)
 
 
-def _reader(wanted: Any) -> Callable[[Any, Any], Any]:
-    if is_none(wanted):
-        return _none
-    if is_enum(wanted):
-        return _enum
-    if is_opaque(wanted):
-        return _made_in_python
-    return _READERS.get(typing.get_origin(wanted) or wanted, _instance)
+def _invalid(wanted: OptionType) -> InvalidValueError:
+    return InvalidValueError(expected(wanted.declared))
 
 
-def _union(value: Any, wanted: Any) -> Any:
+def _union(value: Any, wanted: OptionType) -> Any:
     """Return the value as the most exacting member has it that takes it: ``1`` is an int before it is a str."""
-    members = sorted(typing.get_args(wanted), key=_rank)
-    optional = any(is_none(member) for member in members)
-    if optional and isinstance(value, Text) and is_none_word(value):
+    if wanted.is_optional and isinstance(value, Text) and is_none_word(value):
         return None  # before str or Path take the word
-    for member in members:
-        with contextlib.suppress(MisfitError):
-            return read(value, member)
-    raise MisfitError(expected(wanted))
+    for member in sorted(wanted.parts, key=_rank):
+        with contextlib.suppress(InvalidValueError):
+            return _read(value, member)
+    raise _invalid(wanted)
 
 
-def _rank(member: Any) -> int:
-    kind = typing.get_origin(member) or member
-    if is_enum(member) or kind is Literal:
-        return 0
-    return {int: 1, float: 2, bool: 3, Path: 7, str: 8, type(None): 9}.get(kind, 6 if kind in _READERS else 5)
+def _rank(member: OptionType) -> int:
+    ranks = {"choice": 0, "list": 6, "tuple": 6, "mapping": 6, "none": 9}
+    return ranks.get(member.shape, {int: 1, float: 2, bool: 3, Path: 7, str: 8}.get(member.declared, 5))
 
 
-def _none(value: Any, wanted: Any) -> None:
+def _none(value: Any, wanted: OptionType) -> None:
     if value is not None and not (isinstance(value, str) and (not value or is_none_word(value))):
-        raise MisfitError(expected(wanted))
+        raise _invalid(wanted)
 
 
-def _literal(value: Any, wanted: Any) -> Any:
-    choices = typing.get_args(wanted)
-    for choice in choices:
+def _choice(value: Any, wanted: OptionType) -> Any:
+    """Return the choice that is the value, before one that is written like it."""
+    for choice in wanted.choices:
         if type(choice) is type(value) and choice == value:
             return choice
-    for choice in choices:
-        if isinstance(value, str) and str(choice) == value:
+    for choice in wanted.choices:
+        names = (choice.name, choice.value, str(choice.value)) if isinstance(choice, enum.Enum) else (str(choice),)
+        if (isinstance(value, str) or isinstance(choice, enum.Enum)) and value in names:
             return choice
-    raise MisfitError(expected(wanted))
+    raise _invalid(wanted)
 
 
-def _enum(value: Any, wanted: type[enum.Enum]) -> enum.Enum:
-    for member in wanted:
-        if value in (member, member.value) or (isinstance(value, str) and value in (member.name, str(member.value))):
-            return member
-    raise MisfitError(expected(wanted))
-
-
-def _made_in_python(value: Any, wanted: Any) -> Any:
+def _made_in_python(value: Any, wanted: OptionType) -> Any:
     if value is None or isinstance(value, (str, bool, int, float)):
-        raise MisfitError(expected(wanted))
+        raise _invalid(wanted)
     return value
 
 
-def _instance(value: Any, wanted: Any) -> Any:
-    if isinstance(wanted, type) and isinstance(value, wanted):
+def _instance(value: Any, wanted: OptionType) -> Any:
+    if isinstance(wanted.declared, type) and isinstance(value, wanted.declared):
         return value
-    raise MisfitError(expected(wanted))
+    raise _invalid(wanted)
 
 
-def _bool(value: Any, wanted: Any) -> bool:
+def _readable(value: Any, wanted: OptionType) -> Any:
+    try:
+        return wanted.declared.read(value)
+    except ValueError:
+        raise _invalid(wanted) from None
+
+
+def _bool(value: Any, wanted: OptionType) -> bool:
     if isinstance(value, bool):
         return value
     word = value.strip().lower() if isinstance(value, str) else None
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
-    raise MisfitError(expected(wanted))
+    raise _invalid(wanted)
 
 
-def _int(value: Any, wanted: Any) -> int:
+def _int(value: Any, wanted: OptionType) -> int:
     if isinstance(value, str):
         if _WHOLE.fullmatch(value.strip()) and len(value) <= _LONGEST_NUMBER:
             return int(value)
     elif hasattr(value, "__index__") and not isinstance(value, bool):
         with contextlib.suppress(TypeError):  # an array of numbers
             return int(value.__index__())
-    raise MisfitError(expected(wanted))
+    raise _invalid(wanted)
 
 
-def _float(value: Any, wanted: Any) -> float:
+def _float(value: Any, wanted: OptionType) -> float:
     number = math.nan
     if isinstance(value, str):
         text = value.strip().lower()
@@ -150,83 +137,82 @@ def _float(value: Any, wanted: Any) -> float:
         with contextlib.suppress(TypeError, ValueError, OverflowError):  # an array of numbers, a huge integer
             number = float(value)
     if math.isnan(number):
-        raise MisfitError(expected(wanted))
+        raise _invalid(wanted)
     return number
 
 
-def _str(value: Any, wanted: Any) -> str:
+def _str(value: Any, wanted: OptionType) -> str:
     if isinstance(value, str):
         return str(value)
-    raise MisfitError(expected(wanted))
+    raise _invalid(wanted)
 
 
-def _path(value: Any, wanted: Any) -> Path:
+def _path(value: Any, wanted: OptionType) -> Path:
     if isinstance(value, Path):
         return value
     if isinstance(value, str) and value and "\0" not in value:
         return Path(value).expanduser() if Path(value).parts[:1] == ("~",) else Path(value)
-    raise MisfitError(expected(wanted))
+    raise _invalid(wanted)
 
 
-def _sequence(value: Any, wanted: Any) -> Any:
-    kind = list if typing.get_origin(wanted) is list else tuple
-    parts = _parts(value, wanted)
-    members = _members(wanted, len(parts))
-    if len(members) != len(parts):
-        raise MisfitError(expected(wanted))
+def _list(value: Any, wanted: OptionType) -> Any:
+    kind = list if typing.get_origin(wanted.declared) is list else tuple
     try:
-        return kind(read(part, member) for part, member in zip(parts, members, strict=True))
-    except MisfitError:
-        raise MisfitError(expected(wanted)) from None
+        return kind(_read(part, wanted.parts[0]) for part in _parts(value, wanted))
+    except InvalidValueError:
+        raise _invalid(wanted) from None
 
 
-def _members(wanted: Any, n: int) -> Sequence[Any]:
-    """Return the type of each of n parts; of as many as there must be, for a tuple of fixed length."""
-    arguments = typing.get_args(wanted) or (Any, ...)
-    if typing.get_origin(wanted) is tuple and arguments[-1] is not ...:
-        return arguments
-    return [arguments[0]] * n
+def _tuple(value: Any, wanted: OptionType) -> Any:
+    parts = _parts(value, wanted)
+    try:
+        return tuple(_read(part, member) for part, member in zip(parts, wanted.parts, strict=True))
+    except ValueError:  # of another length, or an InvalidValueError
+        raise _invalid(wanted) from None
 
 
-def _parts(value: Any, wanted: Any) -> list[Any]:
+def _parts(value: Any, wanted: OptionType) -> list[Any]:
     if isinstance(value, str):
         return _split(value)
-    if isinstance(value, Path):
+    if isinstance(value, (Path, Mapping)):
         return [value]
-    if isinstance(value, Iterable) and not isinstance(value, (Mapping, bytes)):
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
         return list(value)
-    raise MisfitError(expected(wanted))
+    raise _invalid(wanted)
 
 
 def _split(text: str) -> list[str]:
     """Return the parts of ``a,b``, or of the JSON list ``["a,b", "c"]`` for parts that hold a comma."""
     if text.startswith("[") and text.endswith("]"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             parts = json.loads(text)
             if all(isinstance(part, str) for part in parts):
                 return list(parts)
     return [Text(part.strip()) for part in text.split(",") if part.strip()]
 
 
-def _mapping(value: Any, wanted: Any) -> dict[Any, Any]:
+def _mapping(value: Any, wanted: OptionType) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
-        raise MisfitError(expected(wanted))
-    keys, values = typing.get_args(wanted) or (Any, Any)
-    return {read(key, keys): read(item, values) for key, item in value.items()}
+        raise _invalid(wanted)
+    keys, values = wanted.parts
+    return {_read(key, keys): _read(item, values) for key, item in value.items()}
 
 
-_READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
-    Literal: _literal,
+_READERS: Mapping[str, Callable[[Any, OptionType], Any]] = {
+    "none": _none,
+    "union": _union,
+    "choice": _choice,
+    "list": _list,
+    "tuple": _tuple,
+    "mapping": _mapping,
+    "options": _instance,
+    "readable": _readable,
+    "opaque": _made_in_python,
+}
+_SIMPLE: Mapping[Any, Callable[[Any, OptionType], Any]] = {
     bool: _bool,
     int: _int,
     float: _float,
     str: _str,
     Path: _path,
-    timedelta: _instance,
-    tuple: _sequence,
-    list: _sequence,
-    Sequence: _sequence,
-    Iterable: _sequence,
-    dict: _mapping,
-    Mapping: _mapping,
 }

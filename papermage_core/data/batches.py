@@ -1,9 +1,8 @@
-"""Pieces of contexts → batches of like lengths, the same whatever the number of processes."""
+"""Examples → batches of like lengths, the same whatever the number of processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle, islice
 from typing import Any
 
 import attrs
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from papermage_core.data.windows import Piece
-from papermage_core.plugin.spec import Window
+from papermage_core.data.examples import Example, Examples
+from papermage_core.errors import ConfigError
+from papermage_core.plugin.spec import ContextEncoderConfig, Window
 
-__all__ = ["Batch", "LengthSampler", "ListedBatches", "PieceBatches", "collate", "plan"]
+__all__ = ["Batch", "BatchLimits", "ExampleBatches", "LengthSampler", "ListedBatches", "collate", "plan"]
 
 _WORTH_A_RUN = 128
 """Padded cost that a run of its own must save: a run has some cost of its own."""
@@ -24,22 +24,58 @@ _WORTH_A_RUN = 128
 Collate = Callable[[Sequence[Window]], dict[str, Tensor]]
 
 
+@attrs.frozen
+class BatchLimits:
+    """How much goes in a batch at most; an example beyond a limit is a batch of its own."""
+
+    size: int | None
+    """Windows; None: no such limit but `cost`."""
+    cost: int
+    """`Window.cost` of all windows, each padded to the greatest. Without a `size` only."""
+    units: int | None = None
+    """Units of all windows, each padded to the longest; None: no such limit."""
+
+    @classmethod
+    def of(
+        cls,
+        encoder: ContextEncoderConfig,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+        *,
+        times: int = 1,
+    ) -> BatchLimits:
+        """Return the limits that are given, or ``times`` the encoder's own."""
+        return cls(batch_size, times * encoder.default_batch_cost, batch_tokens)
+
+    @classmethod
+    def without_gradient(
+        cls,
+        encoder: ContextEncoderConfig,
+        batch_size: int | None,
+        device: torch.device | str,
+        batch_tokens: int | None = None,
+    ) -> BatchLimits:
+        """Return the limits for evaluation and prediction, which keep nothing for a backward pass."""
+        times = 2 if torch.device(device).type == "cpu" else 16
+        return cls.of(encoder, batch_size, batch_tokens, times=times)
+
+
 @attrs.frozen(eq=False)
 class Batch:
-    """B pieces, U units in the longest of them, with the windows that answer for them."""
+    """B examples, U units in the longest of them, with the windows that answer for them."""
 
     index: tuple[int, ...]
-    """Which pieces these are, in the list they came from."""
+    """Which examples these are, in the sequence they came from. Length B."""
     features: tuple[dict[str, Tensor], ...]
     """What the encoder takes: one dict for each run of it. Windows of a long context go in several runs."""
     gather: Tensor
-    """Each unit's row in the runs' outputs, flattened to (windows · units, D) and joined. Shape (B, U)."""
+    """Each unit's row in the runs' outputs, flattened to (windows · units, D) and joined. int64, shape (B, U)."""
     mask: Tensor
-    """True for real units. Shape (B, U)."""
+    """True for real units, padding at the end. Bool, shape (B, U)."""
     direct: bool = False
-    """Whether every piece is one window, in order: the encoder's output is then what `gather` would give."""
+    """Whether every example is one window, in order: the encoder's output is then what `gather` would give."""
     targets: tuple[Any, ...] = ()
-    """What each head is to learn: an int64 tensor (B, U), or a list of B lists of spans."""
+    """What each head is to learn: an int64 tensor (B, U), -1 for unknown and padding, or a list of B lists of spans."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Return the batch with its tensors on ``device``."""
@@ -57,17 +93,13 @@ class Batch:
 
 
 def collate(
-    index: Sequence[int],
-    pieces: Sequence[Piece],
-    collate_windows: Collate,
-    targets: Sequence[Sequence[Any]] = (),
-    max_cost: int | None = None,
+    index: Sequence[int], examples: Sequence[Example], collate_windows: Collate, max_cost: int | None = None
 ) -> Batch:
-    """Return the batch of these pieces; ``targets`` are, for each task, those of each piece.
+    """Return the batch of these examples, whose places in a sequence are ``index``.
 
     Windows of unlike lengths go to the encoder in several runs, as do those whose padded cost is above ``max_cost``.
     """
-    windows = [window for piece in pieces for window in piece.windows]
+    windows = [window for example in examples for window in example.windows]
     runs = _runs(windows, max_cost)
     rows = np.empty(len(windows), np.int64)  # row of the window's first unit in the joined outputs
     offset = 0
@@ -76,30 +108,32 @@ def collate(
         for place, i in enumerate(run):
             rows[i] = offset + place * longest
         offset += len(run) * longest
-    n_units = max((piece.stop - piece.start for piece in pieces), default=0)
-    gather = np.zeros((len(pieces), n_units), np.int64)
-    mask = np.zeros((len(pieces), n_units), np.bool_)
+    n_units = max(map(len, examples), default=0)
+    gather = np.zeros((len(examples), n_units), np.int64)
+    mask = np.zeros((len(examples), n_units), np.bool_)
     first = 0
-    for row, piece in enumerate(pieces):
-        n = piece.stop - piece.start
-        starts = np.array([w.start for w in piece.windows], np.int64)
+    for row, example in enumerate(examples):
+        n = len(example)
+        starts = np.array([w.start for w in example.windows], np.int64)
         if n:
-            gather[row, :n] = rows[first + piece.owner] + np.arange(piece.start, piece.stop) - starts[piece.owner]
+            owner, units = example.owner, np.arange(example.start, example.stop)
+            gather[row, :n] = rows[first + owner] + units - starts[owner]
         mask[row, :n] = True
-        first += len(piece.windows)
+        first += len(example.windows)
+    tasks = zip(*(example.targets for example in examples), strict=True)
     return Batch(
         index=tuple(index),
         features=tuple(collate_windows([windows[i] for i in run]) for run in runs),
         gather=torch.from_numpy(gather),
         mask=torch.from_numpy(mask),
-        direct=len(runs) == 1 and all(_is_one_window(piece) for piece in pieces),
-        targets=tuple(_pad(task, n_units) for task in targets),
+        direct=len(runs) == 1 and all(_is_one_window(example) for example in examples),
+        targets=tuple(_pad(targets, n_units) for targets in tasks),
     )
 
 
-def _is_one_window(piece: Piece) -> bool:
-    only = piece.windows[0] if len(piece.windows) == 1 else None
-    return only is not None and (only.start, only.stop) == (piece.start, piece.stop)
+def _is_one_window(example: Example) -> bool:
+    only = example.windows[0] if len(example.windows) == 1 else None
+    return only is not None and (only.start, only.stop) == (example.start, example.stop)
 
 
 def _runs(windows: Sequence[Window], max_cost: int | None) -> list[list[int]]:
@@ -113,7 +147,7 @@ def _runs(windows: Sequence[Window], max_cost: int | None) -> list[list[int]]:
 
 
 def _without_padding(costs: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return stretches of falling costs, cut where that saves at least a quarter of the padded cost, and enough."""
+    """Return ranges of falling costs, cut where that saves at least a quarter of the padded cost, and enough."""
     whole = int(costs[0]) * len(costs)
     at = np.arange(1, len(costs))
     padded = costs[0] * at + costs[1:] * (len(costs) - at)
@@ -124,7 +158,7 @@ def _without_padding(costs: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _within(costs: NDArray[np.int64], part: tuple[int, int], max_cost: int | None) -> Iterator[tuple[int, int]]:
-    """Yield a stretch in as many as it takes for each to have a padded cost of at most ``max_cost``."""
+    """Yield a range in as many as it takes for each to have a padded cost of at most ``max_cost``."""
     start, stop = part
     while start < stop:
         most = stop - start if max_cost is None else max(1, max_cost // max(1, int(costs[start])))
@@ -141,108 +175,92 @@ def _pad(targets: Sequence[Any], n_units: int) -> Any:
     return torch.from_numpy(padded)
 
 
-def plan(costs: Sequence[int], batch_size: int | None, batch_cost: int, n_windows: Sequence[int]) -> list[int]:
-    """Return the sizes of batches that hold pieces sorted by cost, longest last, within the limits.
-
-    With ``batch_size`` a batch has that many windows at most, else its windows padded to the longest cost at most
-    ``batch_cost``; a piece beyond the limit is a batch of its own.
-    """
-    sizes: list[int] = []
-    order = np.argsort(costs, kind="stable")
-    count, windows, longest = 0, 0, 0
-    for i in order.tolist():
-        width = costs[i] // max(1, n_windows[i])
-        if batch_size is not None:
-            full = windows + n_windows[i] > batch_size
-        else:
-            full = (windows + n_windows[i]) * max(longest, width) > batch_cost
-        if count and full:
-            sizes.append(count)
-            count, windows, longest = 0, 0, 0
-        count, windows, longest = count + 1, windows + n_windows[i], max(longest, width)
-    if count:
-        sizes.append(count)
-    return sizes
+def plan(examples: Examples, order: NDArray[np.int64], limits: BatchLimits) -> NDArray[np.int64]:
+    """Return where batches begin in ``order``, and last its length: as many examples each as the limits allow."""
+    windows = np.maximum(examples.windows, 1)
+    widths, lengths = examples.cost // windows, -(-examples.units // windows)
+    bounds = [0]
+    count = longest = widest = 0
+    for place, (n, width, length) in enumerate(
+        zip(*(values[order].tolist() for values in (examples.windows, widths, lengths)), strict=True)
+    ):
+        longest, widest, after = max(longest, length), max(widest, width), count + n
+        full = after > limits.size if limits.size is not None else after * widest > limits.cost
+        if place > bounds[-1] and (full or (limits.units is not None and after * longest > limits.units)):
+            bounds.append(place)
+            longest, widest, after = length, width, n
+        count = after
+    return np.array(bounds if not len(order) else [*bounds, len(order)], np.int64)
 
 
 class LengthSampler(Sampler[list[int]]):
-    """Yields the indexes of each batch: pieces of like cost together, shuffled anew each epoch by (seed, epoch).
+    """Yields the indexes of each batch: examples of like cost together, shuffled anew each epoch by (seed, epoch).
 
-    ``epoch`` tells the epoch when the first batch of a pass is taken; 0 by default.
-    The number of batches is the same in every epoch. With several processes each takes every ``world_size``-th batch;
-    in training the list is filled up from its start so that all take as many steps.
+    ``epoch`` tells the epoch when the first batch of a pass is taken; 0 by default. ``chosen`` are the indexes to
+    yield, all of the examples by default; some may stand in it several times. The number of batches is the same in
+    every epoch. With several processes each takes every ``world_size``-th batch; in training the list is filled up
+    from its start so that all take as many steps.
     """
 
     def __init__(
         self,
-        pieces: Sequence[Piece],
+        examples: Examples,
+        limits: BatchLimits,
         *,
-        batch_size: int | None,
-        batch_cost: int,
         shuffle: bool,
         seed: int = 0,
         epoch: Callable[[], int] = int,
         rank: int = 0,
         world_size: int = 1,
+        chosen: NDArray[np.int64] | None = None,
     ) -> None:
-        self._costs = np.array([piece.cost for piece in pieces], np.float64)
-        n_windows = [len(piece.windows) for piece in pieces]
-        self._sizes = plan([piece.cost for piece in pieces], batch_size, batch_cost, n_windows)
+        self._chosen = np.arange(len(examples)) if chosen is None else chosen
+        self._costs = examples.cost[self._chosen].astype(np.float64)
+        self._by_cost = np.argsort(self._costs, kind="stable")
+        self._bounds = plan(examples, self._chosen[self._by_cost], limits)
         self._shuffle, self._seed, self._epoch = shuffle, seed, epoch
         self._rank, self._world_size = rank, world_size
+        if not shuffle and world_size > 1 and len(self._bounds) - 1 < world_size:
+            if len(self._chosen) < world_size:
+                raise ConfigError(
+                    f"the validation data hold {len(self._chosen)} contexts, fewer than the {world_size} processes; "
+                    "expected at least one for each: set fewer devices, or give more validation data"
+                )
+            self._bounds = np.linspace(0, len(self._chosen), world_size + 1).astype(np.int64)
 
     def __len__(self) -> int:
-        n = len(self._sizes)
+        n = len(self._bounds) - 1
         if self._shuffle:
             return -(-n // self._world_size)
         return len(range(self._rank, n, self._world_size))
 
     def __iter__(self) -> Iterator[list[int]]:
-        batches = self._batches()
-        if self._shuffle and batches:
-            missing = len(self) * self._world_size - len(batches)
-            batches += islice(cycle(batches.copy()), missing)
-        yield from batches[self._rank :: self._world_size]
-
-    def _batches(self) -> list[list[int]]:
-        if not self._shuffle:
-            return self._split(np.argsort(self._costs, kind="stable"))
-        chance = np.random.default_rng((self._seed, self._epoch()))
-        noise = 1 + 0.2 * chance.random(len(self._costs))
-        order = chance.permutation(len(self._costs))
-        order = order[np.argsort((self._costs * noise)[order], kind="stable")]
-        batches = self._split(order)
-        return [batches[i] for i in chance.permutation(len(batches)).tolist()]
-
-    def _split(self, order: np.ndarray[Any, np.dtype[np.int64]]) -> list[list[int]]:
-        return [part.tolist() for part in np.split(order, np.cumsum(self._sizes)[:-1])] if self._sizes else []
+        order, batches = self._by_cost, np.arange(len(self._bounds) - 1)
+        if self._shuffle and len(batches):
+            chance = np.random.default_rng((self._seed, self._epoch()))
+            noise = 1 + 0.2 * chance.random(len(self._costs))
+            order = chance.permutation(len(self._costs))
+            order = order[np.argsort((self._costs * noise)[order], kind="stable")]
+            batches = np.resize(chance.permutation(batches), len(self) * self._world_size)
+        chosen = self._chosen[order]
+        for number in batches[self._rank :: self._world_size].tolist():
+            yield chosen[self._bounds[number] : self._bounds[number + 1]].tolist()
 
 
-class PieceBatches(Dataset[Batch]):
-    """Indexed by the list of a batch's pieces; gives the batch."""
+class ExampleBatches(Dataset[Batch]):
+    """Indexed by the list of a batch's examples; gives the batch."""
 
-    def __init__(
-        self,
-        pieces: Sequence[Piece],
-        collate_windows: Collate,
-        targets: Sequence[Sequence[Any]],
-        max_cost: int | None = None,
-    ) -> None:
-        self._pieces = pieces
-        self._collate = collate_windows
-        self._targets = targets
-        self._max_cost = max_cost
+    def __init__(self, examples: Examples, collate_windows: Collate, max_cost: int | None = None) -> None:
+        self._examples, self._collate, self._max_cost = examples, collate_windows, max_cost
 
     def __getitem__(self, index: list[int]) -> Batch:
-        pieces = [self._pieces[i] for i in index]
-        targets = [[task[i] for i in index] for task in self._targets]
-        return collate(index, pieces, self._collate, targets, self._max_cost)
+        return collate(index, [self._examples[i] for i in index], self._collate, self._max_cost)
 
 
 class ListedBatches(Dataset[Batch]):
     """The batches of a list, by number."""
 
-    def __init__(self, batches: PieceBatches, indexes: Sequence[list[int]]) -> None:
+    def __init__(self, batches: ExampleBatches, indexes: Sequence[list[int]]) -> None:
         self._batches, self._indexes = batches, indexes
 
     def __len__(self) -> int:

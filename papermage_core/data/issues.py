@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import attrs
 
 __all__ = ["KINDS", "Issue", "Issues"]
 
 KINDS = {
+    "no_context_layer": "documents without the layer that context_name names, which none of them has; read whole",
+    "units_out_of_order": "documents whose units are not in the order of the text; read in the order of the text",
     "unit_in_no_context": "units that lie in no context; read in a context of their own",
     "unit_in_several_contexts": "units that lie in several contexts; read in the one that holds most of them",
     "gold_without_units": "gold entities that touch no unit; cannot be learnt, counted as missed when scored",
@@ -16,7 +19,7 @@ KINDS = {
     "gold_crosses_contexts": "gold entities that cross contexts; trained as one entity a context, counted as missed "
     "when scored",
     "gold_discontinuous": "discontinuous gold entities under a scheme for continuous ones; trained as one entity a "
-    "stretch, counted as missed when scored",
+    "segment, counted as missed when scored",
     "gold_overlaps": "gold entities that overlap another under a scheme without overlap; left out of training, counted "
     "as missed when scored",
     "gold_twice": "gold entities that stand twice in a document; counted once",
@@ -32,7 +35,7 @@ KINDS = {
 
 @attrs.frozen
 class Issue:
-    """One oddity and its place."""
+    """Something odd in the data, and its place."""
 
     kind: str
     document: str
@@ -41,19 +44,37 @@ class Issue:
 
 @attrs.define
 class Issues:
-    """Counts of oddities by kind, with the first few of each kind, or with all of them where ``keep`` is None."""
+    """Counts of what is odd, by kind, with the first few of each kind, or with all of them where ``keep`` is None."""
 
     keep: int | None = 3
     counts: dict[str, int] = attrs.field(factory=dict)
     examples: dict[str, list[Issue]] = attrs.field(factory=dict)
 
     def add(self, kind: str, document: str, detail: str, count: int = 1) -> None:
-        """Count an oddity; ``kind`` is one of `KINDS`."""
+        """Count an issue; ``kind`` is one of `KINDS`."""
         assert kind in KINDS, kind
         self.counts[kind] = self.counts.get(kind, 0) + count
         kept = self.examples.setdefault(kind, [])
         if self.keep is None or len(kept) < self.keep:
             kept.append(Issue(kind, document, detail))
+
+    def merge(self, others: Iterable[Issues]) -> None:
+        """Add the counts of others, and as many of their examples as are kept."""
+        for other in others:
+            for kind, count in other.counts.items():
+                self.counts[kind] = self.counts.get(kind, 0) + count
+                kept = [*self.examples.get(kind, []), *other.examples[kind]]
+                self.examples[kind] = kept[: self.keep]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"counts": self.counts, "examples": {k: [attrs.astuple(i) for i in v] for k, v in self.examples.items()}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Issues:
+        """Return the issues that ``to_json`` wrote."""
+        examples = {kind: [Issue(*of) for of in found] for kind, found in value["examples"].items()}
+        return cls(counts=dict(value["counts"]), examples=examples)
 
     def lines(self) -> Iterator[str]:
         """Yield one line a kind: the count, what it means, and an example.

@@ -3,130 +3,183 @@
 from __future__ import annotations
 
 import glob
-import gzip
+import inspect
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
+from shlex import quote
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import attrs
 
+from papermage_core.config.readers import ReaderChoice, stems
 from papermage_core.errors import DataError, PluginError
-from papermage_core.plugin.manager import Plugins
+from papermage_core.files import find_files, open_bytes
+from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
 
 if TYPE_CHECKING:
     from papermage_core.document import Document
-    from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig
 
-__all__ = ["LocatedDocument", "LocatingReader", "expand_paths", "iter_documents", "open_bytes", "reader_of"]
+__all__ = ["AnyReader", "OnError", "companions_of", "expand_paths", "iter_documents", "read_documents", "reader_config"]
 
 STDIN = "-"
-_JSONL = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+_HEAD = 4096
+
+OnError = Callable[[DataError], None]
+AnyReader: TypeAlias = "ReaderChoice | DocumentReaderConfig | DocumentReader | str | None"
+"""What names a reader: a choice, a config, a reader, a name; None: the ending of each file."""
 
 
-@attrs.frozen(eq=False)
-class LocatedDocument:
-    """A document and where it was read."""
-
-    document: Document
-    path: Path
-    line: int | None
-    """Counted from 1, blank lines included; None where the reader does not tell."""
-
-
-@runtime_checkable
-class LocatingReader(Protocol):
-    """A reader that tells the line of each document, and may list the faults it passed over in ``faults``."""
-
-    def read_located(self, path: Path) -> Iterator[tuple[int | None, Document]]:
-        """Yield pairs of line and document."""
-        ...
-
-
-def reader_of(config: DocumentReaderConfig) -> DocumentReader:
-    """Return the config's reader, which knows the file endings that are the config's."""
-    return _ConfiguredReader(config)
-
-
-class _ConfiguredReader:
-    """The reader of a config, and the ``suffixes`` of the config: a plugin's reader need not repeat them."""
-
-    def __init__(self, config: DocumentReaderConfig) -> None:
-        self.suffixes = config.suffixes or _JSONL
-        self._reader = config.build()
-
-    @property
-    def faults(self) -> list[DataError]:
-        """The faults that the reader passed over."""
-        return getattr(self._reader, "faults", [])
-
-    def read(self, path: Path) -> Iterator[Document]:
-        """Yield the documents of a file."""
-        return self._reader.read(path)
-
-    def read_located(self, path: Path) -> Iterator[tuple[int | None, Document]]:
-        """Yield pairs of line, where the reader tells it, and document."""
-        if isinstance(self._reader, LocatingReader):
-            return self._reader.read_located(path)
-        return ((None, document) for document in self._reader.read(path))
-
-
-def iter_documents(paths: str | Path | Sequence[str | Path], *, reader: DocumentReader) -> Iterator[LocatedDocument]:
+def iter_documents(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    reader: AnyReader = None,
+    on_error: OnError | None = None,
+    first: int = 0,
+    every: int = 1,
+) -> Iterator[LocatedDocument]:
     """Yield the documents of all files, lazily, in the order of the paths; folders and globs by name.
 
-    A path may be a file, a folder (its files with the reader's ``suffixes``, JSON Lines if it has none), a glob, or
-    ``-`` for stdin; a string may hold several with commas between. Raises DataError, before anything is read, for a
-    path that is not there and a folder without such files; and for what the reader refuses, with the reader to name
-    instead if the ending of the file is another's.
+    A path may be a file, a folder (its files that readers know by their ending, or those with the endings of the reader
+    named), a glob, or ``-`` for stdin; a string may hold several with commas between. Raises DataError, before anything
+    is read, for a path that is not there, a folder without such files, and a file that no reader has; and for what the
+    reader refuses, with the reader to name instead if the ending of the file is another's. With ``on_error``, what the
+    reader refuses is handed over, and reading goes on with the next document, or where the format does not allow that,
+    with the next file.
+
+    With ``first`` and ``every``, only documents number ``first``, ``first + every``, … are given, counted from 0 over
+    all files together, those that cannot be read included; the others are passed over as cheaply as the format allows.
     """
-    for path in expand_paths(paths, suffixes=getattr(reader, "suffixes", _JSONL)):
-        known = len(_faults(reader))
+    choice = _choice(reader)
+    files = expand_paths(paths, reader=choice)
+    choice.check(files)
+    return _documents(files, choice, on_error, first, every)
+
+
+def read_documents(
+    paths: str | Path | Sequence[str | Path], reader: AnyReader = None, *, on_error: OnError | None = None
+) -> Iterator[Document]:
+    """Yield the documents of files, folders and globs, lazily: `iter_documents` without the places."""
+    return (located.document for located in iter_documents(paths, reader=reader, on_error=on_error))
+
+
+def _choice(reader: AnyReader) -> ReaderChoice:
+    if isinstance(reader, ReaderChoice):
+        return reader
+    if reader is None or isinstance(reader, str):
+        return ReaderChoice(name=reader)
+    return ReaderChoice(config=reader if isinstance(reader, DocumentReaderConfig) else _Given(reader=reader))
+
+
+def reader_config(path: Path, reader: AnyReader) -> DocumentReaderConfig:
+    """Return the config of the reader that reads a file. Raises DataError for a file that is nobody's."""
+    return _choice(reader).config_for(path, _head)
+
+
+def companions_of(path: Path, config: DocumentReaderConfig) -> list[Path]:
+    """Return the files beside a file that its reader reads with it."""
+    names = (path.with_name(stem + ending) for stem in stems(path) for ending in config.companions)
+    return sorted({name for name in names if name != path and name.is_file()})
+
+
+@attrs.frozen(kw_only=True)
+class _Given(DocumentReaderConfig):
+    """A reader that was made already. In a folder it reads the files with its own ``suffixes``, or JSON Lines."""
+
+    compressed: ClassVar[bool] = True
+    reader: DocumentReader
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:  # type: ignore[override]  # of the object, not of the class
+        return tuple(getattr(self.reader, "suffixes", (".jsonl",)))
+
+    def build(self) -> DocumentReader:
+        return self.reader
+
+
+def _documents(
+    files: Sequence[Path], choice: ReaderChoice, on_error: OnError | None, first: int, every: int
+) -> Iterator[LocatedDocument]:
+    count = 0
+    for path in files:
+        ahead = first - count if count < first else (first - count) % every
+        config = choice.config_for(path, _head)
         try:
-            yield from _located(path, reader)
+            count += yield from _read(path, config.build(), partial(choice.advice, path), on_error, ahead, every)
+        except ModuleNotFoundError as exc:
+            raise PluginError(
+                f"{path}: reading it needs {exc.name}; type: pip install {quote(config.requirement or exc.name or '')}"
+            ) from exc
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with open_bytes(path) as file:
+            return file.read(_HEAD)
+    except (DataError, OSError):
+        return b""
+
+
+def _read(
+    path: Path, reader: DocumentReader, advice: Callable[[], str], on_error: OnError | None, first: int, every: int
+) -> Generator[LocatedDocument, None, int]:
+    """Yield the chosen documents of a file; return how many there are. What the reader does not know is done here."""
+    takes = inspect.signature(reader.read).parameters
+    shares = "first" in takes and "every" in takes
+    count = reported = 0
+
+    def wanted() -> bool:
+        return shares or (count >= first and (count - first) % every == 0)
+
+    def report(error: DataError) -> None:
+        nonlocal count, reported
+        if wanted():
+            if not reported:
+                error = error.replace(message=advice() + error.message)
+            reported += 1
+            error = error if error.path is not None else error.replace(path=path)
+            if on_error is None:
+                raise error
+            on_error(error)
+        count += 1
+
+    arguments: dict[str, Any] = {"first": first, "every": every} if shares else {}
+    if on_error is not None and "on_error" in takes:
+        arguments["on_error"] = report
+    documents: Iterator[Any] = iter(reader.read(path, **arguments))
+    while True:
+        try:
+            found = next(documents)
+        except StopIteration as done:
+            return _count(done.value, reader) if shares and (first, every) != (0, 1) else count
         except DataError as exc:
-            exc.message = _other_reader(path, reader) + exc.message
-            raise
-        for fault in _faults(reader)[known : known + 1]:
-            fault.message = _other_reader(path, reader) + fault.message
+            report(exc)
+        except (OSError, UnicodeDecodeError) as exc:
+            report(DataError(f"cannot read this file: {getattr(exc, 'strerror', None) or exc}"))
+        else:
+            if wanted():
+                yield found if isinstance(found, LocatedDocument) else LocatedDocument(found, path)
+            count += 1
 
 
-def _faults(reader: DocumentReader) -> Sequence[DataError]:
-    return getattr(reader, "faults", ())
+def _count(returned: object, reader: DocumentReader) -> int:
+    if isinstance(returned, int):
+        return returned
+    raise PluginError(
+        f"the reader {type(reader).__name__} takes 'first' and 'every', and its read does not return how many "
+        "documents the file holds"
+    )
 
 
-def _located(path: Path, reader: DocumentReader) -> Iterator[LocatedDocument]:
-    if isinstance(reader, LocatingReader):
-        for line, document in reader.read_located(path):
-            yield LocatedDocument(document, path, line)
-    else:
-        for document in reader.read(path):
-            yield LocatedDocument(document, path, None)
-
-
-def _other_reader(path: Path, reader: DocumentReader) -> str:
-    """Return what to say first of a file that cannot be read, if its ending is another reader's than this one's."""
-    stated = getattr(reader, "suffixes", None)
-    if stated is None or path.name.endswith(tuple(stated)):
-        return ""
-    plugins = Plugins()
-    for component in plugins.components("document_reader"):
-        try:
-            suffixes = plugins.config_class(component.kind, component.qualified).suffixes
-        except PluginError:
-            continue
-        if path.name.endswith(tuple(suffixes)):
-            return f"a file of this ending wants reader={component.name}; without it: "
-    return ""
-
-
-def expand_paths(paths: str | Path | Sequence[str | Path], *, suffixes: Sequence[str] = _JSONL) -> list[Path]:
+def expand_paths(paths: str | Path | Sequence[str | Path], *, reader: AnyReader = None) -> list[Path]:
     """Return the files that paths stand for (see `iter_documents`)."""
+    choice = _choice(reader)
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     parts = [part for path in given for part in (_split(path) if isinstance(path, str) else [path])]
     if not parts:
         raise DataError("no path was given", expected="a file, a folder, a glob or - for stdin")
-    return [file for part in parts for file in _expand(Path(part), str(part), suffixes)]
+    return [file for part in parts for file in _expand(Path(part), str(part), choice)]
 
 
 def _split(text: str) -> list[str]:
@@ -136,58 +189,46 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _expand(path: Path, text: str, suffixes: Sequence[str]) -> list[Path]:
+def _expand(path: Path, text: str, choice: ReaderChoice) -> list[Path]:
     if text == STDIN:
         return [path]
     if path.is_dir():
-        return _in_folder(path, suffixes)
+        return _in_folder(path, choice)
     if path.exists():
         return [path]
     if glob.has_magic(text):
-        found = [Path(name) for name in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207  # Path.glob takes no absolute pattern
-        files = [file for name in found for file in (_in_folder(name, suffixes) if name.is_dir() else [name])]
-        if files:
-            return files
-        raise DataError("no file matches this pattern", path=text, expected="a pattern that matches files")
+        return _matching(text, choice)
     raise DataError("no such file or folder", path=text, expected="a file, a folder, a glob or - for stdin")
 
 
-def _in_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+def _matching(pattern: str, choice: ReaderChoice) -> list[Path]:
+    """Return the files that a pattern matches, and the documents in the folders that it matches, each once."""
+    found = find_files(pattern)
+    seen: set[str] = set()
+    files: list[Path] = []
+    for path in found:
+        if not path.is_dir():
+            files += [] if Path(pattern).name == "**" else [path]  # there, files are found in their folders
+        elif (real := os.path.realpath(path)) not in seen:
+            seen.add(real)
+            files += _documents_in(path, choice)
+    if files:
+        return list(dict.fromkeys(files))
+    if found:
+        raise DataError(f"no file in these folders ends in {', '.join(choice.endings())}", path=pattern)
+    raise DataError("no file matches this pattern", path=pattern, expected="a pattern that matches files")
+
+
+def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
+    if files := _documents_in(folder, choice):
+        return files
+    endings = ", ".join(choice.endings())
+    raise DataError(f"no file in this folder ends in {endings}", path=folder, expected=endings)
+
+
+def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and entry.name[0] != ".")
     except OSError as exc:
         raise DataError(f"cannot list this folder: {exc.strerror}", path=folder) from exc
-    files = [folder / name for name in names if name.endswith(tuple(suffixes)) and not name.startswith(".")]
-    if not files:
-        endings = ", ".join(suffixes)
-        raise DataError(f"no file in this folder ends in {endings}", path=folder, expected=endings)
-    return files
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """Return a file open for reading, decompressed where its name ends in ``.gz`` or ``.zst``; ``-`` is stdin.
-
-    Raises DataError for a file that cannot be opened.
-    """
-    if str(path) == STDIN:
-        return sys.stdin.buffer
-    try:
-        if path.name.endswith(".gz"):
-            return gzip.open(path, "rb")  # type: ignore[return-value]
-        if path.name.endswith(".zst"):
-            return _open_zst(path)
-        return path.open("rb")
-    except OSError as exc:
-        raise DataError(f"cannot read this file: {exc.strerror or exc}", path=path) from exc
-
-
-def _open_zst(path: Path) -> IO[bytes]:
-    try:
-        import zstandard
-    except ImportError as exc:
-        needs = "reading .zst files needs zstandard: pip install 'papermage_core[zstd]'"
-        raise DataError(needs, path=path) from exc
-    import io
-
-    handle = path.open("rb")
-    return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(handle, read_across_frames=True, closefd=True))
+    return choice.in_folder([folder / name for name in names], _head)

@@ -8,7 +8,9 @@ import attrs
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
+
+    from papermage_core.document.box import Box
 
 __all__ = ["BoxArrays", "SpanArrays", "offsets_of"]
 
@@ -25,6 +27,12 @@ class SpanArrays:
     def __len__(self) -> int:
         return len(self.start)
 
+    @classmethod
+    def one_each(cls, start: ArrayLike, stop: ArrayLike) -> SpanArrays:
+        """Return the spans of entities that have one each."""
+        starts = np.asarray(start, np.int64)
+        return cls(starts, np.asarray(stop, np.int64), np.arange(len(starts)))
+
 
 @attrs.frozen(eq=False)
 class BoxArrays:
@@ -40,6 +48,19 @@ class BoxArrays:
 
     def __len__(self) -> int:
         return len(self.left)
+
+    @classmethod
+    def none(cls) -> BoxArrays:
+        """Return no boxes."""
+        places, numbers = np.empty(0), np.empty(0, np.int64)
+        return cls(places, places, places, places, numbers, numbers)
+
+    def touching(self, box: Box) -> NDArray[np.bool_]:
+        """Return whether each box has a point in common with ``box``, edges included. Shape (boxes,)."""
+        x1, y1, x2, y2 = box.xy_coordinates
+        across = (self.left <= x2) & (self.left + self.width >= x1)
+        down = (self.top <= y2) & (self.top + self.height >= y1)
+        return across & down & (self.page == box.page)  # type: ignore[no-any-return]
 
 
 def offsets_of(entity: NDArray[np.int64], entities: int) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,12 @@ import attrs
 import numpy as np
 
 from papermage_core.document.arrays import BoxArrays, SpanArrays, offsets_of
+from papermage_core.document.box import Box
+from papermage_core.document.entity import Entity
+from papermage_core.document.span import Span
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from papermage_core.document.entity import Entity
 
 __all__ = ["Columns"]
 
@@ -52,6 +53,27 @@ class Columns:
         start, stop = self.spans.start, self.spans.stop
         return self.one_span_each and bool((start < stop).all()) and bool((start[1:] >= stop[:-1]).all())
 
+    def lists(self) -> Iterator[tuple[list[Span], list[Box]]]:
+        """Yield the spans, as they were read, and the boxes of each entity."""
+        spans = list(map(Span, self.written.start.tolist(), self.written.stop.tolist()))
+        b = self.boxes
+        boxes = list(map(Box, b.left.tolist(), b.top.tolist(), b.width.tolist(), b.height.tolist(), b.page.tolist()))
+        span_at, box_at = self.span_offsets.tolist(), self.box_offsets.tolist()
+        for i in range(self.entities):
+            yield spans[span_at[i] : span_at[i + 1]], boxes[box_at[i] : box_at[i + 1]]
+
+    def meeting_spans(self, query: Entity) -> list[int]:
+        """Return the entities with a span that shares characters with one of the query's, rising."""
+        _check_query(query)
+        start, stop = self.spans.start, self.spans.stop
+        hits = [self.spans.entity[(start < span.end) & (stop > span.start)].tolist() for span in query.spans]
+        return sorted(set(chain.from_iterable(hits)))
+
+    def meeting_boxes(self, query: Entity) -> list[int]:
+        """Return the entities with a box that touches one of the query's, edges included, rising."""
+        _check_query(query)
+        return sorted(set(chain.from_iterable(self.boxes.entity[self.boxes.touching(b)].tolist() for b in query.boxes)))
+
     @classmethod
     def of_entities(cls, entities: Sequence[Entity]) -> Columns:
         """Return the columns of entities as they are now."""
@@ -66,6 +88,11 @@ class Columns:
         page = box_table[:, 4].astype(np.int64)
         box_owners = _owners(len(entity.boxes) for entity in entities)
         return cls(len(entities), span_arrays, BoxArrays(left, top, width, height, page, box_owners), span_arrays)
+
+
+def _check_query(query: object) -> None:
+    if not isinstance(query, Entity):
+        raise TypeError(f"expected an Entity as query, got {type(query).__name__}")
 
 
 def _table(rows: Sequence[tuple[Any, ...]], columns: int, dtype: Any) -> NDArray[Any]:

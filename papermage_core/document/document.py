@@ -8,17 +8,20 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from papermage_core.document.box import Box
+from papermage_core.document.characters import has_surrogates
 from papermage_core.document.entity import Entity
-from papermage_core.document.faults import LayerNameError, Repair, document_id
+from papermage_core.document.errors import LayerNameError, MissingLayerError, Repair, document_id
 from papermage_core.document.image import Image
+from papermage_core.document.json.explain import listed
 from papermage_core.document.layer import Layer
 from papermage_core.document.metadata import Metadata
 from papermage_core.document.names import ImagesFieldName, MetadataFieldName, SymbolsFieldName
 from papermage_core.document.prediction import Prediction
 from papermage_core.document.span import Span
+from papermage_core.errors import nearest
 
 if TYPE_CHECKING:
-    from papermage_core.document.decode import Decoded
+    from papermage_core.document.json.decode import Decoded
 
 __all__ = ["Document"]
 
@@ -55,6 +58,8 @@ class Document:
     def __init__(
         self, symbols: str | None = None, images: list[Image] | None = None, metadata: Metadata | None = None
     ) -> None:
+        if symbols is not None and not isinstance(symbols, str):
+            raise TypeError(f"expected text as symbols, got {type(symbols).__name__}")
         self.symbols = symbols if symbols else None
         self.images = images if images else None
         if not self.symbols and not self.images:
@@ -72,17 +77,27 @@ class Document:
         return [*self.SPECIAL_FIELDS, *self._layers]
 
     @property
+    def layer_names(self) -> list[str]:
+        """Names of the layers."""
+        return list(self._layers)
+
+    @property
     def id(self) -> str | None:
         """The metadata's ``doc_id``, ``id`` or ``paper_id``: what messages call the document."""
         return document_id(self.metadata.__dict__)
 
     def validate_layer_name_availability(self, name: str) -> None:
-        """Raise AssertionError for a name that a layer cannot have, or another layer has."""
+        """Raise AssertionError for a name that a layer cannot have, or that a layer or an attribute has."""
+        if not isinstance(name, str):
+            raise LayerNameError(f"the name of a layer should be a string, got {name!r}", expected="string")
+        if has_surrogates(name):
+            raise LayerNameError(f"a layer cannot be named {name!r}: no file can hold a lone surrogate")
         if name in self.SPECIAL_FIELDS:
             raise LayerNameError(f"a layer cannot be named {name!r}: this is one of the document's own fields")
         if name in self._layers:
             raise LayerNameError(f"there is a layer {name!r} already; doc.remove_layer({name!r}) removes it")
-        if name in _TAKEN or (name.startswith("__") and name.endswith("__") and hasattr(Document, name)):
+        special = name.startswith("__") and name.endswith("__") and hasattr(Document, name)
+        if name in _TAKEN or special or (name in self.__dict__ and name not in ("extras", "repairs")):
             raise LayerNameError(f"a layer cannot be named {name!r}: it clashes with a Document property")
 
     def has_layer(self, name: str) -> bool:
@@ -90,15 +105,23 @@ class Document:
         return name in self._layers
 
     def get_layer(self, name: str) -> Layer:
-        """Return a layer by name. Raises AttributeError if there is none."""
+        """Return a layer by name. Raises DataError, an AttributeError too, if there is none."""
         found = self._layers.get(name)
-        return found if found is not None else getattr(self, name)
+        if found is None:
+            raise self._missing(name)
+        return found
 
     def __getattr__(self, name: str) -> Any:
         layers = self.__dict__.get("_layers", {})
         if name in layers:
             return layers[name]
-        raise AttributeError(f"Document has no layer {name!r}; it has {', '.join(layers) or 'none'}")
+        raise self._missing(name)
+
+    def _missing(self, name: str) -> MissingLayerError:
+        layers = list(self.__dict__.get("_layers", ()))
+        own = ", which is one of its own fields" if name in self.SPECIAL_FIELDS else ""
+        known = f"{nearest(str(name), layers)} Layers here: {listed(layers)}"
+        return MissingLayerError(f"Document has no layer {name!r}{own}.{known}", expected="the name of a layer")
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._layers]
@@ -181,20 +204,20 @@ class Document:
 
         Keys that nobody here knows come after them, as they were read.
         """
-        from papermage_core.document.encode import document_dict
+        from papermage_core.document.json.encode import document_dict
 
         return document_dict(self, layers, with_images)
 
     @classmethod
     def from_json(cls, doc_json: dict[str, Any], *, lenient: bool = True) -> Document:
         """Return the document that `to_json` wrote. Raises DataError (see `from_bytes`)."""
-        from papermage_core.document.decode import decode_dict
+        from papermage_core.document.json.decode import decode_dict
 
         return cls._of_decoded(decode_dict(doc_json, lenient=lenient))
 
     def to_bytes(self, layers: list[str] | None = None, with_images: bool = False) -> bytes:
         """Return one line of JSON, without its line end. Layers that nobody touched are written as they were read."""
-        from papermage_core.document.encode import document_bytes
+        from papermage_core.document.json.encode import document_bytes
 
         return document_bytes(self, layers, with_images)
 
@@ -210,7 +233,7 @@ class Document:
         Read leniently, a page may end after the text and boxes may hang over the edge (both listed in ``repairs``),
         and spans may be empty. Strictly, these raise too.
         """
-        from papermage_core.document.decode import decode_bytes
+        from papermage_core.document.json.decode import decode_bytes
 
         return cls._of_decoded(decode_bytes(data, lenient=lenient))
 

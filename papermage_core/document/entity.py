@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from papermage_core.document.box import Box
 from papermage_core.document.metadata import Metadata
@@ -21,19 +21,39 @@ __all__ = ["Entity"]
 _KNOWN = ("spans", "boxes", "metadata")
 
 
+class _Texts(NamedTuple):
+    """The text of the places that an entity had when it was pickled or copied."""
+
+    of_spans: dict[tuple[int, int], str]
+    of_boxes: list[str]
+    """Empty if there are spans."""
+
+    def at(self, spans: list[Span]) -> list[str]:
+        """Return the text of each span. Raises ValueError for one that the entity did not have."""
+        try:
+            return [self.of_spans[span.start, span.end] for span in spans]
+        except KeyError:
+            raise ValueError("This Entity's spans have changed, and it is not attached to a Layer") from None
+
+
 class Entity:
     """Spans, boxes, or both, with metadata. Compared by identity.
 
     Keys of its JSON that nobody here knows are kept in `extras` and written back.
 
+    An entity that a predictor found knows its document before it is put in a layer of it, and keeps the document alive.
+    Pickled or copied, it holds the text of its place in place of the document.
+
     >>> Entity(spans=[Span(0, 4)], metadata=Metadata(label="Task")).to_json()
     {'spans': [[0, 4]], 'metadata': {'label': 'Task'}}
     """
 
-    __slots__ = ("__weakref__", "_extras", "_id", "_images", "_layer", "_metadata", "boxes", "spans")
+    __slots__ = ("__weakref__", "_extras", "_found_in", "_id", "_images", "_layer", "_metadata", "boxes", "spans")
 
     spans: list[Span]
     boxes: list[Box]
+    _found_in: Document | _Texts | None
+    """What counts while the entity is in no layer."""
 
     def __init__(
         self,
@@ -51,6 +71,14 @@ class Entity:
         self._extras: dict[str, Any] | None = None
         self._id: int | None = None
         self._layer: Layer | None = None
+        self._found_in = None
+
+    @classmethod
+    def found_in(cls, doc: Document | None, spans: list[Span], boxes: list[Box], metadata: Metadata) -> Entity:
+        """Return an entity in no layer that knows its document."""
+        entity = cls(spans=spans, boxes=boxes, metadata=metadata)
+        entity._found_in = doc
+        return entity
 
     @classmethod
     def _in_layer(cls, layer: Layer, id: int, spans: list[Span], boxes: list[Box]) -> Entity:
@@ -63,6 +91,7 @@ class Entity:
         entity._extras = None
         entity._id = id
         entity._layer = layer
+        entity._found_in = None
         return entity
 
     @property
@@ -166,7 +195,8 @@ class Entity:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"'Entity' object has no attribute {name!r}")
-        if self._layer is None or self._layer.doc is None or name not in self._layer.doc.layers:
+        doc = self._doc
+        if doc is None or name not in doc.layers:
             raise AttributeError(f"Entity has no attribute {name!r}, and its Document no such layer")
         warnings.warn(
             f"`entity.{name}` is ambiguous: use `entity.intersect_by_span({name!r})` or `intersect_by_box`",
@@ -197,13 +227,19 @@ class Entity:
     @property
     def symbols_from_spans(self) -> list[str]:
         """The text of each span."""
+        if self._layer is None and isinstance(self._found_in, _Texts):
+            return self._found_in.at(self.spans)
         symbols = self._symbols()
         return [symbols[span.start : span.end] for span in self.spans]
 
     @property
     def symbols_from_boxes(self) -> list[str]:
-        """The text of each span of the tokens that the entity's boxes touch."""
+        """The text of each span of the tokens that the entity's boxes touch; nothing where there is no such layer."""
+        if self._layer is None and isinstance(self._found_in, _Texts) and not self.spans:
+            return self._found_in.of_boxes
         symbols = self._symbols()
+        if not self._document().has_layer(TokensFieldName):
+            return []
         return [symbols[s.start : s.end] for token in self.intersect_by_box(TokensFieldName) for s in token.spans]
 
     @property
@@ -218,6 +254,21 @@ class Entity:
     def text(self, text: str | None) -> None:
         self.metadata.text = text
 
+    @property
+    def label(self) -> Any:
+        """The metadata's ``label``. Without one, what other attributes are: the entities of a layer of this name."""
+        return self._said("label")
+
+    @property
+    def score(self) -> Any:
+        """The metadata's ``score``: of a predicted entity, the probability that it is right."""
+        return self._said("score")
+
+    def _said(self, key: str) -> Any:
+        if key in self.metadata:
+            return self.metadata.get(key)
+        raise AttributeError  # whereupon Python calls __getattr__
+
     def __iter__(self) -> Iterator[Span]:
         return iter(self.spans)
 
@@ -226,12 +277,37 @@ class Entity:
             return self.id < other.id
         return self.start < other.start
 
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        found_in = None if self._layer is not None else self._found_in
+        if found_in is not None and not isinstance(found_in, _Texts):
+            text = found_in.symbols or ""
+            of_spans = {(span.start, span.end): text[span.start : span.end] for span in self.spans}
+            found_in = _Texts(of_spans, self.symbols_from_boxes if text and not self.spans else [])
+        return None, {
+            "spans": self.spans,
+            "boxes": self.boxes,
+            "_metadata": self._metadata,
+            "_images": self._images,
+            "_extras": self._extras,
+            "_id": self._id,
+            "_layer": self._layer,
+            "_found_in": found_in,
+        }
+
+    @property
+    def _doc(self) -> Document | None:
+        """The document that the entity is in, or was found in."""
+        if self._layer is not None:
+            return self._layer.doc
+        return None if isinstance(self._found_in, _Texts) else self._found_in
+
     def _document(self) -> Document:
-        if self._layer is None:
+        doc = self._doc
+        if doc is None and self._layer is None:
             raise ValueError("This Entity is not attached to a Layer")
-        if self._layer.doc is None:
+        if doc is None:
             raise ValueError("This Entity's Layer is not attached to a Document")
-        return self._layer.doc
+        return doc
 
     def _symbols(self) -> str:
         symbols = self._document().symbols

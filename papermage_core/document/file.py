@@ -10,6 +10,7 @@ import numpy as np
 
 from papermage_core.document.document import Document
 from papermage_core.errors import DataError
+from papermage_core.files import compression
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class DocumentFile(Sequence[Document]):
     def __init__(self, path: str | Path, *, lenient: bool = True) -> None:
         self.path = Path(path)
         self.lenient = lenient
-        if self.path.suffix in (".gz", ".zst"):
+        if compression(self.path):
             raise DataError(
                 "documents of a compressed file cannot be read one by one; decompress it first",
                 path=path,
@@ -54,8 +55,7 @@ class DocumentFile(Sequence[Document]):
         try:
             return Document.from_bytes(data, lenient=self.lenient)
         except DataError as exc:
-            exc.path, exc.line = self.path, self.line(index)
-            raise
+            raise exc.replace(path=self.path, line=self.line(index)) from exc
 
     def __iter__(self) -> Iterator[Document]:
         return (self[i] for i in range(len(self)))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
 
 from papermage_core.document.arrays import BoxArrays, SpanArrays
 from papermage_core.document.box import Box
 from papermage_core.document.columns import Columns
 from papermage_core.document.entity import Entity
 from papermage_core.document.metadata import Metadata
+from papermage_core.document.rows import ColumnRows, PlainRows
 from papermage_core.document.span import Span
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from papermage_core.document.document import Document
     from papermage_core.document.rows import Rows
 
@@ -37,9 +42,18 @@ class Layer:
         self._rows: Rows | None = None
         self._name: str | None = None
         self._doc: Document | None = None
-        for i, entity in enumerate(entities):
-            entity.layer = self
-            entity.id = i
+        attached = 0
+        try:
+            for i, entity in enumerate(entities):
+                if not isinstance(entity, Entity):
+                    raise TypeError(f"expected an Entity, got {type(entity).__name__}, as number {i} of a layer")
+                entity.layer = self
+                attached += 1
+                entity.id = i
+        except (AttributeError, TypeError):
+            for entity in entities[:attached]:  # so that they can be given to another layer
+                entity._layer = entity._id = None
+            raise
 
     @classmethod
     def _of_columns(cls, columns: Columns, rows: Rows) -> Layer:
@@ -49,6 +63,53 @@ class Layer:
         layer._columns = columns
         layer._rows = rows
         return layer
+
+    @classmethod
+    def from_arrays(
+        cls,
+        spans: SpanArrays,
+        boxes: BoxArrays | None = None,
+        metadata: Mapping[str, Sequence[Any]] | None = None,
+    ) -> Layer:
+        """Return a layer of spans, boxes, and columns of metadata (None: no value), which are taken as they are.
+
+        Entities are made when asked for, so a layer of a million tokens costs little more than its arrays.
+
+        >>> layer = Layer.from_arrays(SpanArrays.one_each([0, 6], [5, 8]), metadata={"bold": [True, None]})
+        >>> [(token.spans, token.metadata.to_json()) for token in layer]
+        [([Span[0:5]], {'bold': True}), ([Span[6:8]], {})]
+        """
+        boxes = BoxArrays.none() if boxes is None else boxes
+        entities = 1 + max((int(part.entity[-1]) for part in (spans, boxes) if len(part)), default=-1)
+        return cls._of_columns(Columns(entities, spans, boxes, spans), ColumnRows(entities, metadata or {}))
+
+    @classmethod
+    def of_spans(
+        cls,
+        start: ArrayLike,
+        stop: ArrayLike,
+        metadata: list[dict[str, Any]] | Mapping[str, Sequence[Any]] | None = None,
+        *,
+        entity: ArrayLike | None = None,
+    ) -> Layer:
+        """Return a layer of spans, taken as they are; an `Entity` is made when it is asked for.
+
+        One span an entity, unless ``entity`` says which entity each span is of: numbers from 0 that never fall and
+        leave none out. ``metadata`` is a dict of its own for each entity, or for each key a column of values, of which
+        None stands for no value.
+
+        >>> Layer.of_spans([0, 6], [5, 15], {"pos": [None, "NN"]})[1].to_json()
+        {'spans': [[6, 15]], 'metadata': {'pos': 'NN'}}
+        """
+        starts, stops = np.asarray(start, np.int64), np.asarray(stop, np.int64)
+        owner = np.arange(len(starts)) if entity is None else np.asarray(entity, np.int64)
+        count = int(owner[-1]) + 1 if len(owner) else 0
+        known = [metadata] if isinstance(metadata, list) else list((metadata or {}).values())
+        if not len(starts) == len(stops) == len(owner) or any(len(column) != count for column in known):
+            raise ValueError(f"{len(starts)} starts, {len(stops)} stops and metadata of {count} entities do not fit")
+        spans = SpanArrays(starts, stops, owner)
+        rows = PlainRows(metadata, None) if isinstance(metadata, list) else ColumnRows(count, metadata or {})
+        return cls._of_columns(Columns(count, spans, BoxArrays.none(), spans), rows)
 
     # As a sequence
 
@@ -144,30 +205,11 @@ class Layer:
 
     def intersect_by_span(self, query: Entity) -> list[Entity]:
         """Return, in order, the entities with a span that shares characters with one of the query's."""
-        _check_query(query)
-        arrays = self.span_arrays()
-        found: set[int] = set()
-        for span in query.spans:
-            hits = (arrays.start < span.end) & (arrays.stop > span.start)
-            found.update(arrays.entity[hits].tolist())
-        return [self[i] for i in sorted(found)]
+        return [self[i] for i in self._places().meeting_spans(query)]
 
     def intersect_by_box(self, query: Entity) -> list[Entity]:
         """Return, in order, the entities with a box that touches one of the query's, edges included."""
-        _check_query(query)
-        arrays = self.box_arrays()
-        found: set[int] = set()
-        for box in query.boxes:
-            x1, y1, x2, y2 = box.xy_coordinates
-            hits = (
-                (arrays.left <= x2)
-                & (arrays.left + arrays.width >= x1)
-                & (arrays.top <= y2)
-                & (arrays.top + arrays.height >= y1)
-                & (arrays.page == box.page)
-            )
-            found.update(arrays.entity[hits].tolist())
-        return [self[i] for i in sorted(found)]
+        return [self[i] for i in self._places().meeting_boxes(query)]
 
     # In a document
 
@@ -234,16 +276,9 @@ class Layer:
         return found  # type: ignore[no-any-return]
 
     def _make_all(self) -> None:
-        columns = self._places()
-        spans = list(map(Span, columns.written.start.tolist(), columns.written.stop.tolist()))
-        b = columns.boxes
-        boxes = list(map(Box, b.left.tolist(), b.top.tolist(), b.width.tolist(), b.height.tolist(), b.page.tolist()))
-        s_at, b_at = columns.span_offsets.tolist(), columns.box_offsets.tolist()
-        for i, entity in enumerate(self._entities):
+        for i, (entity, (spans, boxes)) in enumerate(zip(self._entities, self._places().lists(), strict=True)):
             if entity is None:
-                self._entities[i] = Entity._in_layer(
-                    self, i, spans[s_at[i] : s_at[i + 1]], boxes[b_at[i] : b_at[i + 1]]
-                )
+                self._entities[i] = Entity._in_layer(self, i, spans, boxes)
         self._made = len(self._entities)
 
     def _row(self, i: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -267,11 +302,6 @@ class Layer:
         if self._rows is not None and not self._made and not self._rows.may_mention(key):
             return False
         return any(key in values for values in self._metadata_dicts())
-
-
-def _check_query(query: object) -> None:
-    if not isinstance(query, Entity):
-        raise TypeError(f"expected an Entity as query, got {type(query).__name__}")
 
 
 def _box(boxes: BoxArrays, row: int) -> Box:

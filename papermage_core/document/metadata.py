@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+import reprlib
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from copy import deepcopy
 from typing import Any
+
+from papermage_core.errors import DataError
 
 __all__ = ["Metadata"]
 
@@ -24,7 +27,7 @@ class Metadata:
     ('Disease', 0.5, False)
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, /, **kwargs: Any) -> None:
         for key, value in kwargs.items():
             self.set(key, value)
 
@@ -49,9 +52,13 @@ class Metadata:
         return key in self.__dict__
 
     def set(self, key: str, value: Any) -> None:
-        """Give ``key`` a value. Raises ValueError for a key that is no Python identifier."""
-        if not key.isidentifier():
-            raise ValueError(f"`{key}` is not a valid variable name, so it cannot be used as key in metadata")
+        """Give ``key`` a value. Raises DataError, a ValueError too, for a key that is no Python identifier."""
+        if not isinstance(key, str) or not key.isidentifier():
+            raise DataError(
+                f"{key!r} is not a valid variable name, so it cannot be used as key in metadata",
+                value=key,
+                expected="letters, digits and underscores",
+            )
         self.__dict__[key] = value
 
     def pop(self, key: str, default: Any = _NOT_GIVEN) -> Any:
@@ -75,13 +82,18 @@ class Metadata:
         return self.__dict__.items()
 
     def to_json(self) -> dict[str, Any]:
-        """Return a dict of its own, nested values copied."""
-        return deepcopy(self.__dict__)
+        """Return a dict of its own, nested values copied. Raises DataError for values nested too deep."""
+        return _copied(self.__dict__, {})
 
     @classmethod
     def from_json(cls, di: dict[str, Any]) -> Metadata:
         """Return metadata with the keys and values of a dict."""
-        return cls(**di)
+        if not isinstance(di, Mapping):
+            raise DataError(f"metadata should be a dict, got {type(di).__name__}", value=di, expected="dict")
+        metadata = cls()
+        for key, value in di.items():
+            metadata.set(key, value)
+        return metadata
 
     def __len__(self) -> int:
         return len(self.__dict__)
@@ -115,10 +127,20 @@ class Metadata:
         self.pop(key)
 
     def __repr__(self) -> str:
-        return f"Metadata({self.__dict__!r})"
+        try:
+            return f"Metadata({self.__dict__!r})"
+        except RecursionError:
+            return f"Metadata({reprlib.repr(self.__dict__)})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Metadata:
-        return Metadata._of(deepcopy(self.__dict__, memo))
+        return Metadata._of(_copied(self.__dict__, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Metadata._of, (dict(self.__dict__),)
+
+
+def _copied(values: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
+    try:
+        return deepcopy(values, memo)
+    except RecursionError as exc:
+        raise DataError("its metadata is nested too deep to be copied") from exc

@@ -2,6 +2,36 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "AbstractsFieldName",
+    "AlgorithmsFieldName",
+    "AuthorsFieldName",
+    "BibliographiesFieldName",
+    "BlocksFieldName",
+    "CaptionsFieldName",
+    "EntitiesFieldName",
+    "EquationsFieldName",
+    "FiguresFieldName",
+    "FootersFieldName",
+    "FootnotesFieldName",
+    "HeadersFieldName",
+    "ImagesFieldName",
+    "KeywordsFieldName",
+    "ListsFieldName",
+    "MetadataFieldName",
+    "PagesFieldName",
+    "ParagraphsFieldName",
+    "RelationsFieldName",
+    "RowsFieldName",
+    "SectionsFieldName",
+    "SentencesFieldName",
+    "SymbolsFieldName",
+    "TablesFieldName",
+    "TitlesFieldName",
+    "TokensFieldName",
+    "WordsFieldName",
+]
+
 SymbolsFieldName = "symbols"
 ImagesFieldName = "images"
 MetadataFieldName = "metadata"

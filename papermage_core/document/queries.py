@@ -19,12 +19,21 @@ if TYPE_CHECKING:
     from papermage_core.document.arrays import BoxArrays, SpanArrays
     from papermage_core.document.layer import Layer
 
-__all__ = ["UnitRanges", "context_of_units", "unit_ranges", "units_in_boxes", "units_of_contexts"]
+__all__ = [
+    "UnitRanges",
+    "context_of_units",
+    "ranges",
+    "rank_of_spans",
+    "reading_order",
+    "unit_ranges",
+    "units_in_boxes",
+    "units_of_contexts",
+]
 
 
 @attrs.frozen(eq=False)
 class UnitRanges:
-    """Runs of consecutive units that entities cover, by entity, then start. One row a run."""
+    """Segments of consecutive units that entities cover, by entity, then start. One row a segment."""
 
     entity: NDArray[np.int64]
     start: NDArray[np.int64]
@@ -47,13 +56,13 @@ def units_of_contexts(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64],
     the character there; one with boxes only where its box's centre is. Shapes (contexts + 1,) and (pairs,).
     """
     if _are_plain(units, contexts):
-        low, count = _runs_in_order(units.span_arrays(), contexts.span_arrays())
+        low, count = _covered_in_order(units.span_arrays(), contexts.span_arrays())
         offsets = np.zeros(len(contexts) + 1, np.int64)
         np.cumsum(count, out=offsets[1:])
         high = low + count
         if len(low) and (count > 0).all() and (low[1:] == high[:-1]).all():  # as rows of a page, one after the other
             return offsets, np.arange(low[0], high[-1])
-        return offsets, _ranges(low, count)[0]
+        return offsets, ranges(low, count)[0]
     unit, context, _ = _pairs(units, contexts)
     pair = context * len(units) + unit
     if (np.diff(pair) <= 0).any():  # seldom: text in order gives pairs in order, each once
@@ -68,9 +77,9 @@ def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], 
     Of several, the one that shares most characters, the first of equal ones. Shapes (units,), (units,).
     """
     if _are_plain(units, contexts):
-        low, found = _runs_in_order(units.span_arrays(), contexts.span_arrays())
+        low, found = _covered_in_order(units.span_arrays(), contexts.span_arrays())
         if (low[1:] >= (low + found)[:-1]).all():  # no two contexts have a unit in common
-            of_found, owner = _ranges(low, found)
+            of_found, owner = ranges(low, found)
             best = np.full(len(units), -1, np.int64)
             best[of_found] = owner
             return best, (best >= 0).astype(np.int64)
@@ -83,15 +92,15 @@ def context_of_units(units: Layer, contexts: Layer) -> tuple[NDArray[np.int64], 
 
 
 def unit_ranges(entities: Layer, units: Layer) -> UnitRanges:
-    """Return the runs of consecutive units that each entity covers.
+    """Return the segments of consecutive units that each entity covers.
 
-    A unit is covered if it shares a character with an entity's span, or is empty and lies strictly inside one. An
-    entity with boxes and no span covers the units whose box centres lie in it. Runs of one entity that touch are one.
-    An entity that covers no unit has no row.
+    A unit is covered if it shares a character with an entity's span, or is empty and lies strictly inside one or in
+    the place of an empty one. An entity with boxes and no span covers the units whose box centres lie in it. Segments
+    of one entity that touch are one. An entity that covers no unit has no row.
     """
     spans, unit_spans = entities.span_arrays(), units.span_arrays()
     if _are_plain(units, entities):
-        low, count = _runs_in_order(unit_spans, spans)
+        low, count = _covered_in_order(unit_spans, spans)
         entity = np.flatnonzero(count)
         first, stop = low[entity], (low + count)[entity]
         starts_in = spans.start[entity] > unit_spans.start[first]
@@ -108,7 +117,7 @@ def unit_ranges(entities: Layer, units: Layer) -> UnitRanges:
         no = np.zeros(len(box_entity), bool)
         entity, unit = (np.concatenate((entity, box_entity)), np.concatenate((unit, box_unit)))
         starts_in, stops_in = (np.concatenate((starts_in, no)), np.concatenate((stops_in, no)))
-    return _runs(entity, unit, starts_in, stops_in)
+    return _segments(entity, unit, starts_in, stops_in)
 
 
 def units_in_boxes(
@@ -127,12 +136,51 @@ def units_in_boxes(
     return boxes.entity[box], unit[inside]
 
 
+def reading_order(units: Layer) -> NDArray[np.int64] | None:
+    """Return the units as they stand in the text; None where the layer has them in this order already.
+
+    They stand by their first character, of equal ones by their last, else as in the layer. A unit without spans
+    follows the unit that it follows in the layer; where there is none before it, it comes first. Shape (units,).
+    """
+    places = units._places()
+    if places.spans_follow or not len(places.spans):
+        return None
+    has_span = np.diff(places.span_offsets) > 0
+    first = np.zeros(len(units), np.int64)
+    last = np.zeros(len(units), np.int64)
+    begins = places.span_offsets[:-1][has_span]
+    first[has_span] = np.minimum.reduceat(places.spans.start, begins)
+    last[has_span] = np.maximum.reduceat(places.spans.stop, begins)
+    number = np.arange(len(units))
+    leader = np.maximum.accumulate(np.where(has_span, number, -1))
+    before_all = leader < 0
+    order = np.lexsort(
+        (
+            number,
+            leader,
+            np.where(before_all, -1, last[leader]),
+            np.where(before_all, -1, first[leader]),
+        )
+    )
+    return None if (order == number).all() else order
+
+
+def rank_of_spans(units: Layer) -> NDArray[np.int64]:
+    """Return how many of the layer's spans stand before each: by start, then stop, then as in the layer."""
+    places = units._places()
+    if places.spans_follow:
+        return np.arange(len(places.spans))
+    rank = np.empty(len(places.spans), np.int64)
+    rank[np.lexsort((places.spans.stop, places.spans.start))] = np.arange(len(rank))
+    return rank
+
+
 def _are_plain(units: Layer, others: Layer) -> bool:
     """Return whether the units stand one after the other as text does, and each of the others has one span."""
     return units._places().spans_follow and others._places().one_span_each
 
 
-def _runs_in_order(units: SpanArrays, spans: SpanArrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _covered_in_order(units: SpanArrays, spans: SpanArrays) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first unit that each span shares a character with, and how many do; of units that follow."""
     low = np.searchsorted(units.stop, spans.start, "right")
     high = np.searchsorted(units.start, spans.stop, "left")
@@ -175,7 +223,7 @@ def _touching(
     """Return rows (unit, span) that share a character.
 
     Of a unit with an empty span: those of spans around its place; with ``empty_inside`` the place must be strictly
-    inside, else it may be the start too. Empty ``spans`` touch nothing.
+    inside, or the span be empty there too, else it may be the start. Other empty ``spans`` touch nothing.
     """
     solid = np.flatnonzero(units.stop > units.start)
     empty = np.flatnonzero(units.stop <= units.start)
@@ -183,10 +231,11 @@ def _touching(
     rows = solid[rows]
     if len(empty):
         place = units.start[empty]
-        more, more_spans = _overlapping(place, place + 1, spans.start, spans.stop)
+        reach = np.maximum(spans.stop, spans.start + 1) if empty_inside else spans.stop
+        more, more_spans = _overlapping(place, place + 1, spans.start, reach)
         if empty_inside:
-            strictly = spans.start[more_spans] < place[more]
-            more, more_spans = more[strictly], more_spans[strictly]
+            inside = (spans.start[more_spans] < place[more]) | (spans.stop[more_spans] == place[more])
+            more, more_spans = more[inside], more_spans[inside]
         rows, span_rows = (np.concatenate((rows, empty[more])), np.concatenate((span_rows, more_spans)))
     return rows, span_rows
 
@@ -205,15 +254,19 @@ def _overlapping(
     reach = np.maximum.accumulate(stop) if len(stop) else stop
     low = np.searchsorted(reach, other_start, "right")
     high = np.searchsorted(start, other_stop, "left")
-    rows, others = _ranges(low, np.where(other_stop > other_start, np.maximum(high - low, 0), 0))
+    rows, others = ranges(low, np.where(other_stop > other_start, np.maximum(high - low, 0), 0))
     if len(stop) and (reach != stop).any():
         real = stop[rows] > other_start[others]
         rows, others = rows[real], others[real]
     return order[rows], others
 
 
-def _ranges(first: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the numbers ``first[i], …, first[i] + count[i] - 1`` for each i in turn, and beside each its i."""
+def ranges(first: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers ``first[i], …, first[i] + count[i] - 1`` for each i in turn, and beside each its i.
+
+    >>> [found.tolist() for found in ranges(np.array([5, 1]), np.array([2, 3]))]
+    [[5, 6, 1, 2, 3], [0, 0, 1, 1, 1]]
+    """
     owner = np.repeat(np.arange(len(count)), count)
     return np.arange(len(owner)) + (first - np.cumsum(count) + count)[owner], owner
 
@@ -239,7 +292,7 @@ def _points_in_boxes(
     slack = 1e-9 * (np.abs(begin) + tall)
     low = np.searchsorted(key, begin + top - slack, "left")
     high = np.searchsorted(key, begin + bottom + slack, "right")
-    at, box = _ranges(low, np.maximum(high - low, 0))
+    at, box = ranges(low, np.maximum(high - low, 0))
     wide = (x[at] >= left[box]) & (x[at] <= right[box])
     at, box = at[wide], box[wide]
     inside = (y[at] >= top[box]) & (y[at] <= bottom[box]) & (page[at] == boxes.page[box_rows][box])
@@ -248,7 +301,7 @@ def _points_in_boxes(
     return by_height[at], box_rows[box]
 
 
-def _runs(
+def _segments(
     entity: NDArray[np.int64], unit: NDArray[np.int64], starts_in: NDArray[np.bool_], stops_in: NDArray[np.bool_]
 ) -> UnitRanges:
     if not len(entity):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import msgspec
 
-__all__ = ["JsonRows", "JsonSource", "PlainRows", "Rows"]
+from papermage_core.document.json.explain import not_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ColumnRows", "JsonRows", "JsonSource", "PlainRows", "Rows"]
 
 _KNOWN = ("spans", "boxes", "metadata")
 
@@ -48,6 +54,30 @@ class PlainRows:
     def may_mention(self, key: str) -> bool:
         """Say whether some entity has the key."""
         return any(key in row for row in self.metadata)
+
+
+@attrs.frozen(eq=False, slots=False)
+class ColumnRows:
+    """Rows of metadata that is kept in columns, key → the value of each entity, None where it has none."""
+
+    entities: int
+    columns: Mapping[str, Sequence[Any]]
+    extras: None = None
+
+    @cached_property
+    def metadata(self) -> list[dict[str, Any]]:
+        """The metadata of each entity."""
+        if not self.columns:
+            return [{} for _ in range(self.entities)]
+        rows = (zip(self.columns, values, strict=True) for values in zip(*self.columns.values(), strict=True))
+        return [{key: value for key, value in row if value is not None} for row in rows]
+
+    def json(self) -> None:
+        """Return None: there is no JSON."""
+
+    def may_mention(self, key: str) -> bool:
+        """Say whether there is a column of the key."""
+        return key in self.columns
 
 
 class _Layers(msgspec.Struct, gc=False):
@@ -91,16 +121,22 @@ class JsonRows:
     name: str
     has_extras: bool
 
+    def _decoded(self, decode: Callable[[msgspec.Raw], Any]) -> Any:
+        try:
+            return decode(self.source.layers[self.name])
+        except msgspec.ValidationError as exc:  # a number out of range, which was skipped when the document was read
+            raise not_json(self.source.data, str(exc)) from exc
+
     @cached_property
     def _everything(self) -> list[dict[str, Any]]:
-        return _decode_everything(self.source.layers[self.name])
+        return self._decoded(_decode_everything)  # type: ignore[no-any-return]
 
     @cached_property
     def metadata(self) -> list[dict[str, Any]]:
-        """The metadata of each entity."""
+        """The metadata of each entity. Raises DataError for a number that is too large for one."""
         if self.has_extras:
             return [row.get("metadata", {}) for row in self._everything]
-        return [row.metadata for row in _decode_metadata(self.source.layers[self.name])]
+        return [row.metadata for row in self._decoded(_decode_metadata)]
 
     @cached_property
     def extras(self) -> list[dict[str, Any]] | None:

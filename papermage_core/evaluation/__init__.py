@@ -8,23 +8,35 @@ from papermage_core.evaluation.calibration import (
     reliability,
 )
 from papermage_core.evaluation.card import model_card
-from papermage_core.evaluation.mistakes import ErrorRecord, ErrorSummary, UnitText, errors, summarise
+from papermage_core.evaluation.mistakes import (
+    ErrorLog,
+    ErrorRecord,
+    ErrorSummary,
+    UnitText,
+    document_errors,
+    errors,
+    summarise,
+)
 from papermage_core.evaluation.report import write_report
 from papermage_core.evaluation.run import CalibrationSummary, RunSummary
-from papermage_core.evaluation.scores import Counts, Scores, score
-from papermage_core.evaluation.units import UnitScores, score_units
+from papermage_core.evaluation.scores import Counts, Scorer, Scores, score
+from papermage_core.evaluation.units import UnitScorer, UnitScores, score_units
 
 __all__ = [
     "Calibration",
     "CalibrationSummary",
     "Counts",
+    "ErrorLog",
     "ErrorRecord",
     "ErrorSummary",
     "ReliabilityBin",
     "RunSummary",
+    "Scorer",
     "Scores",
+    "UnitScorer",
     "UnitScores",
     "UnitText",
+    "document_errors",
     "errors",
     "expected_calibration_error",
     "fit_calibration",

@@ -55,16 +55,16 @@ class Calibration:
         """Return the map that ``to_json`` wrote. Raises CheckpointError for anything else."""
         try:
             if value["method"] != "beta":
-                raise CheckpointError(f"expected a calibration of the method 'beta', got {value['method']!r}")
+                raise CheckpointError(f"expected a calibration of the method 'beta', got {value['method']!r:.200}")
             found = cls(
                 a=float(value["a"]), b=float(value["b"]), c=float(value["c"]), fitted_on=int(value["fitted_on"])
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(
-                f"expected a calibration with method, a, b, c and fitted_on, got {value!r}"
+                f"expected a calibration with method, a, b, c and fitted_on, got {value!r:.200}"
             ) from error
         if not np.isfinite([found.a, found.b, found.c]).all() or min(found.a, found.b) <= 0:
-            raise CheckpointError(f"expected a calibration with finite numbers and slopes above 0, got {value!r}")
+            raise CheckpointError(f"expected a calibration with finite numbers and slopes above 0, got {value!r:.200}")
         return found
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from papermage_core.evaluation.run import RunSummary
 from papermage_core.evaluation.scores import Counts, Scores
+from papermage_core.terminal import printable
 
 __all__ = ["model_card"]
 
@@ -30,9 +32,9 @@ def model_card(run: RunSummary) -> str:
     """Return the card as Markdown with the front matter that model hubs read."""
     parts = [
         _FRONT_MATTER,
-        f"# {_line(run.title)}",
+        f"# {_text(run.title)}",
         f"Finds {_listed(run.labels)} in scientific documents: one prediction for each entity of the layer "
-        f"`{run.entity_name}`, read together within `{run.context_name}`. Trained with papermage_core.",
+        f"{_code(run.entity_name)}, read together within {_code(run.context_name)}. Trained with papermage_core.",
         _USE,
         *(_scores(split, scores) for split, scores in run.scores.items()),
         _calibration(run),
@@ -48,19 +50,19 @@ def model_card(run: RunSummary) -> str:
 
 def _scores(split: str, scores: Scores) -> str:
     head = "| | precision | recall | F1 | gold |\n|---|---:|---:|---:|---:|"
-    rows = [_row(label, counts) for label, counts in scores.per_label.items()]
+    rows = [_row(_text(label), counts) for label, counts in scores.per_label.items()]
     rows.append(_row("**all (micro)**", scores.micro))
-    rows += [_row(name.replace("_", " "), counts) for name, counts in scores.subsets.items()]
+    rows += [_row(_text(name.replace("_", " ")), counts) for name, counts in scores.subsets.items()]
     table = "\n".join([head, *rows])
     return (
-        f"## Scores on {_line(split)}\n\nAn entity is right if its label and both ends are, in percent, over "
+        f"## Scores on {_text(split)}\n\nAn entity is right if its label and both ends are, in percent, over "
         f"{scores.documents} documents.\n\n{table}"
     )
 
 
 def _row(name: str, counts: Counts) -> str:
     figures = " | ".join(f"{100 * value:.1f}" for value in (counts.precision, counts.recall, counts.f1))
-    return f"| {_cell(name)} | {figures} | {counts.gold} |"
+    return f"| {name} | {figures} | {counts.gold} |"
 
 
 def _calibration(run: RunSummary) -> str:
@@ -68,32 +70,50 @@ def _calibration(run: RunSummary) -> str:
         return ""
     return (
         f"Scores are calibrated: expected calibration error {100 * run.calibration.error_before:.1f}% before, "
-        f"{100 * run.calibration.error_after:.1f}% after, on {_line(run.calibration.split)}."
+        f"{100 * run.calibration.error_after:.1f}% after, on {_text(run.calibration.split)}."
     )
 
 
 def _facts(title: str, facts: Mapping[str, object]) -> str:
     if not facts:
         return ""
-    return f"## {title}\n\n" + "\n".join(f"- {_line(name)}: {_line(str(value))}" for name, value in facts.items())
+    return f"## {title}\n\n" + "\n".join(f"- {_text(name)}: {_text(str(value))}" for name, value in facts.items())
 
 
 def _notes(run: RunSummary) -> str:
-    notes = [_line(note) for note in (run.notes, run.data_notes) if note]
+    notes = [_text(note) for note in (run.notes, run.data_notes) if note]
     return "## Notes\n\n" + "\n\n".join(notes) if notes else ""
 
 
 def _listed(labels: Sequence[str]) -> str:
-    names = [f"`{_line(label)}`" for label in labels]
+    names = [_code(label) for label in labels]
     if len(names) < 2:
         return names[0] if names else "entities"
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|")
+_SPECIAL = re.compile(
+    r"[\\`*\[\]|~$]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # one inside a word means nothing
+    r"|^(?:[#+=-]|\d+(?=[.)]))"  # at the start of a line: headings, lists
+)
+_OF_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_OF_LINKS = re.compile(r"(?<=\w):(?=//)|(?<=\bwww)\.|@", re.IGNORECASE)  # which GitHub makes of bare addresses
 
 
-def _line(text: str) -> str:
-    """Return ``text`` on one line: nothing of a name can open a heading, a list or front matter."""
-    return " ".join(text.split())
+def _text(text: str) -> str:
+    """Return ``text`` on one line, to be read as it stands: nothing of it is Markdown, HTML or a link."""
+    line = " ".join(printable(text).split())
+    plain = "".join(_OF_HTML.get(character, character) for character in _SPECIAL.sub(_escaped, line))
+    return _OF_LINKS.sub(lambda found: f"&#{ord(found[0])};", plain)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"{found[0]}\\" if found[0].isdecimal() else f"\\{found[0]}"
+
+
+def _code(text: str) -> str:
+    """Return ``text`` as Markdown's code, on one line."""
+    line = " ".join(printable(text).split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence}{line}{fence}" if line.strip("`") == line else f"{fence} {line} {fence}"

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
-from papermage_core.evaluation.spans import distinct, fragments_of, overlap, pairs_sharing_units
+from papermage_core.evaluation.spans import overlap, pairs_sharing_units
 from papermage_core.plugin.spec import UnitSpan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["KINDS", "ErrorRecord", "ErrorSummary", "UnitText", "errors", "summarise"]
+__all__ = ["KINDS", "ErrorLog", "ErrorRecord", "ErrorSummary", "UnitText", "document_errors", "errors", "summarise"]
 
 Kind = Literal["missed", "spurious", "wrong label", "wrong boundary", "wrong label and boundary"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_IN_MEMORY = 16 << 20
+"""Bytes of mistakes above which they are on disk."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -56,7 +61,7 @@ class ErrorRecord:
     """Text before `text`, cut to a snippet."""
     after: str
     gold_chars: tuple[tuple[int, int], ...] = ()
-    """Where the fragments of the gold entity lie in the document's text, half-open."""
+    """Where the segments of the gold entity lie in the document's text, half-open."""
     predicted_chars: tuple[tuple[int, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -77,9 +82,13 @@ class ErrorRecord:
 def _side(span: UnitSpan | None, chars: Sequence[tuple[int, int]]) -> dict[str, Any] | None:
     if span is None:
         return None
-    value = {"label": span.label, "start": span.start, "stop": span.stop, "chars": [list(each) for each in chars]}
-    if span.fragments:
-        value["fragments"] = [list(fragment) for fragment in span.fragments]
+    value = {
+        "label": span.label,
+        "start": span.start,
+        "stop": span.stop,
+        "segments": [list(each) for each in span.segments],
+        "chars": [list(each) for each in chars],
+    }
     return value if span.score is None else value | {"score": span.score}
 
 
@@ -111,21 +120,25 @@ def errors(
     *,
     snippet: int = 60,
 ) -> list[ErrorRecord]:
-    """Return every mistake of the predictions, by document, then place.
+    """Return every mistake of the predictions, by document, then place; see `document_errors`."""
+    return [
+        record
+        for gold_spans, predicted_spans, text in zip(gold, predicted, texts, strict=True)
+        for record in document_errors(gold_spans, predicted_spans, text, snippet=snippet)
+    ]
+
+
+def document_errors(
+    gold: Iterable[UnitSpan], predicted: Iterable[UnitSpan], text: UnitText, *, snippet: int = 60
+) -> list[ErrorRecord]:
+    """Return every mistake of the predictions in a document, by place.
 
     A gold entity and a prediction that are not right are paired, each once: those at one place first (wrong label),
     then those of one label that share units (wrong boundary), then any that share units (both); of several, the pair
     with the largest share of common units. What stays alone is missed or spurious. ``snippet`` is how many
     characters to show before and after.
     """
-    return [
-        record
-        for gold_spans, predicted_spans, text in zip(gold, predicted, texts, strict=True)
-        for record in _of_document(distinct(gold_spans), distinct(predicted_spans), text, snippet)
-    ]
-
-
-def _of_document(gold: set[UnitSpan], predicted: set[UnitSpan], text: UnitText, snippet: int) -> list[ErrorRecord]:
+    gold, predicted = set(gold), set(predicted)
     missed, spurious = gold - predicted, predicted - gold
     found = list(_paired(missed, spurious))
     found += [("missed", span, None) for span in missed]
@@ -138,7 +151,7 @@ def _paired(missed: set[UnitSpan], spurious: set[UnitSpan]) -> Iterable[tuple[Ki
     """Yield the pairs, taking their members out of the two sets."""
     candidates = sorted(pairs_sharing_units(missed, spurious), key=_alikeness)
     steps: list[tuple[Kind, Callable[[UnitSpan, UnitSpan], bool]]] = [
-        ("wrong label", lambda g, p: fragments_of(g) == fragments_of(p)),
+        ("wrong label", lambda g, p: g.segments == p.segments),
         ("wrong boundary", lambda g, p: g.label == p.label),
         ("wrong label and boundary", lambda g, p: True),
     ]
@@ -175,24 +188,63 @@ def _record(kind: Kind, gold: UnitSpan | None, predicted: UnitSpan | None, text:
 
 
 def _chars(span: UnitSpan | None, text: UnitText) -> tuple[tuple[int, int], ...]:
-    return () if span is None else tuple(text.chars(start, stop) for start, stop in fragments_of(span))
+    return () if span is None else tuple(text.chars(start, stop) for start, stop in span.segments)
 
 
-def summarise(records: Sequence[ErrorRecord], *, limit: int = 20) -> ErrorSummary:
-    """Return the counts of the mistakes, with the ``limit`` most frequent confusions of labels."""
-    kinds = Counter(record.kind for record in records)
-    labels: dict[str, Counter[str]] = {}
-    confusions: Counter[tuple[str, str]] = Counter()
-    for record in records:
+class ErrorLog:
+    """Takes mistakes as they are found: counts them all, keeps all as JSON lines, and a few of each kind as records.
+
+    The lines are in memory while they are few, else in a temporary file.
+    """
+
+    def __init__(self, shown: int = 200) -> None:
+        self._shown = shown
+        self._kinds: Counter[Kind] = Counter()
+        self._labels: dict[str, Counter[str]] = {}
+        self._confusions: Counter[tuple[str, str]] = Counter()
+        self._first: dict[Kind, list[ErrorRecord]] = {kind: [] for kind in KINDS}
+        self._lines = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - lives as long as the log
+        weakref.finalize(self, self._lines.close)
+
+    def __len__(self) -> int:
+        return self._kinds.total()
+
+    def add(self, record: ErrorRecord) -> None:
+        """Take a mistake. Raises ValueError for one that has neither a gold nor a predicted side."""
         span = record.gold or record.predicted
         if span is None:
             raise ValueError("a record of a mistake needs a gold or a predicted side")
-        labels.setdefault(span.label, Counter())[record.kind] += 1
+        self._kinds[record.kind] += 1
+        self._labels.setdefault(span.label, Counter())[record.kind] += 1
         if record.gold and record.predicted and record.gold.label != record.predicted.label:
-            confusions[record.gold.label, record.predicted.label] += 1
-    return ErrorSummary(
-        total=len(records),
-        by_kind={kind: kinds[kind] for kind in KINDS},
-        by_label={label: dict(labels[label]) for label in sorted(labels)},
-        confusions=[(g, p, n) for (g, p), n in confusions.most_common(limit)],
-    )
+            self._confusions[record.gold.label, record.predicted.label] += 1
+        if len(self._first[record.kind]) < self._shown:
+            self._first[record.kind].append(record)
+        self._lines.write(json.dumps(record.to_json(), ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+
+    def summary(self, *, limit: int = 20) -> ErrorSummary:
+        """Return the counts, with the ``limit`` most frequent confusions of labels."""
+        return ErrorSummary(
+            total=len(self),
+            by_kind={kind: self._kinds[kind] for kind in KINDS},
+            by_label={label: dict(self._labels[label]) for label in sorted(self._labels)},
+            confusions=[(g, p, n) for (g, p), n in self._confusions.most_common(limit)],
+        )
+
+    def shown(self) -> list[ErrorRecord]:
+        """Return the first mistakes of each kind."""
+        return [record for kind in KINDS for record in self._first[kind]]
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield all mistakes, a JSON line each, in the order in which they were added."""
+        self._lines.seek(0)
+        yield from self._lines
+        self._lines.seek(0, 2)
+
+
+def summarise(records: Iterable[ErrorRecord], *, limit: int = 20) -> ErrorSummary:
+    """Return the counts of the mistakes, with the ``limit`` most frequent confusions of labels."""
+    log = ErrorLog(shown=0)
+    for record in records:
+        log.add(record)
+    return log.summary(limit=limit)

@@ -49,7 +49,7 @@ def report_html(run: RunSummary) -> str:
         _scores(run.scores),
         _curves(run.history),
         _calibration(run.calibration),
-        _errors(run.errors, run.errors_split),
+        _errors(run),
         _confusions(run.units),
         _data(run),
         _config(run),
@@ -140,26 +140,28 @@ def _calibration(summary: CalibrationSummary | None) -> str:
     )
 
 
-def _errors(records: Sequence[ErrorRecord], split: str) -> str:
-    if not records:
+def _errors(run: RunSummary) -> str:
+    summary = summarise(run.errors) if run.error_summary is None else run.error_summary
+    if not summary.total:
         return ""
-    summary = summarise(records)
     rows = [_row([label, *(str(kinds.get(kind, 0)) for kind in KINDS)]) for label, kinds in summary.by_label.items()]
     rows.append(_row(["all", *(str(summary.by_kind[kind]) for kind in KINDS)], total=True))
     confused = [_row([gold, predicted, str(n)], texts=(1,)) for gold, predicted, n in summary.confusions]
     confusions = _table(["gold label", "predicted as", "times"], confused, texts=(1,)) if confused else ""
     legend = '<p class="muted"><span class="gold">gold</span>, <span class="predicted">predicted</span></p>'
-    shown = "".join(_kind(kind, [record for record in records if record.kind == kind]) for kind in KINDS)
-    return f"<h2>Mistakes on {escape(split)}</h2>{_table(['', *KINDS], rows)}{confusions}{legend}{shown}"
+    shown = "".join(
+        _kind(kind, [record for record in run.errors if record.kind == kind], summary.by_kind[kind]) for kind in KINDS
+    )
+    return f"<h2>Mistakes on {escape(run.errors_split)}</h2>{_table(['', *KINDS], rows)}{confusions}{legend}{shown}"
 
 
-def _kind(kind: str, records: Sequence[ErrorRecord]) -> str:
+def _kind(kind: str, records: Sequence[ErrorRecord], total: int) -> str:
     if not records:
         return ""
     snippets = "".join(map(_snippet, records[:_SHOWN_PER_KIND]))
-    rest = len(records) - _SHOWN_PER_KIND
+    rest = total - min(len(records), _SHOWN_PER_KIND)
     more = f'<p class="muted">and {rest} more in results/errors.jsonl</p>' if rest > 0 else ""
-    return f"<details><summary>{escape(kind)} ({len(records)})</summary>{snippets}{more}</details>"
+    return f"<details><summary>{escape(kind)} ({total})</summary>{snippets}{more}</details>"
 
 
 def _snippet(record: ErrorRecord) -> str:

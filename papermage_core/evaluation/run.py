@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from papermage_core.evaluation.calibration import Calibration, ReliabilityBin
-from papermage_core.evaluation.mistakes import ErrorRecord
+from papermage_core.evaluation.mistakes import ErrorRecord, ErrorSummary
 from papermage_core.evaluation.scores import Scores
 from papermage_core.evaluation.units import UnitScores
 
@@ -60,6 +60,9 @@ class RunSummary:
     units: Mapping[str, UnitScores] = attrs.field(factory=dict)
     """Split → confusion of the tags of single units."""
     errors: Sequence[ErrorRecord] = ()
+    """Mistakes to show: all, or the first of each kind."""
+    error_summary: ErrorSummary | None = None
+    """Counts of all mistakes; None: those of `errors`."""
     errors_split: str = "val"
     calibration: CalibrationSummary | None = None
     entity_name: str = "tokens"

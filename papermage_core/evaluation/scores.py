@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from papermage_core.evaluation.spans import distinct, pairs_sharing_units, units_of
+from papermage_core.evaluation.spans import pairs_sharing_units
 from papermage_core.plugin.spec import UnitSpan
 
-__all__ = ["Counts", "Scores", "score"]
+__all__ = ["Counts", "Scorer", "Scores", "score"]
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +87,7 @@ NOTHING = Counts(gold=0, found=0, predicted=0, right=0)
 class Scores:
     """Scores of predicted entities against gold ones.
 
-    `micro` and `per_label` are strict: an entity is right if its label, both ends and all its fragments are.
+    `micro` and `per_label` are strict: an entity is right if its label, both ends and all its segments are.
     """
 
     micro: Counts
@@ -177,6 +177,64 @@ class Scores:
         return f"{name:{self._width}}  {figures} {counts.gold:7} {counts.predicted:7}"
 
 
+class Scorer:
+    """Counts the scores of predicted entities, document by document, and holds none of them.
+
+    ``labels`` come first in the result, seen or not; further ones follow by name.
+    """
+
+    def __init__(self, labels: Iterable[str] = ()) -> None:
+        self._labels = tuple(labels)
+        self._documents = 0
+        self._gold: Counter[str] = Counter()
+        self._predicted: Counter[str] = Counter()
+        self._right: Counter[str] = Counter()
+        self._unreachable: Counter[str] = Counter()
+        self._lenient = dict.fromkeys(("overlap", "boundaries", "units"), NOTHING)
+        self._subsets = dict.fromkeys(("overlapping", "overlapping_own_label", "nested", "discontinuous"), NOTHING)
+
+    def add(self, gold: Iterable[UnitSpan], predicted: Iterable[UnitSpan], unreachable: Iterable[str] = ()) -> None:
+        """Count a document, entities in units of the document; one that is given twice counts once.
+
+        ``unreachable`` are the labels of gold entities that are not in ``gold`` since no prediction could equal them
+        (they touch no unit, say): they lower the recall.
+        """
+        gold_spans, predicted_spans = set(gold), set(predicted)
+        self._documents += 1
+        self._gold.update(span.label for span in gold_spans)
+        self._predicted.update(span.label for span in predicted_spans)
+        self._right.update(span.label for span in gold_spans & predicted_spans)
+        self._unreachable.update(unreachable)
+        for name, counts in _lenient(gold_spans, predicted_spans).items():
+            self._lenient[name] += counts
+        for name, counts in _subsets(gold_spans, predicted_spans).items():
+            self._subsets[name] += counts
+
+    def add_unreachable(self, counts: Mapping[str, int]) -> None:
+        """Count gold entities, by label, that no prediction could equal, whatever document they are in."""
+        self._unreachable.update(counts)
+
+    def scores(self) -> Scores:
+        """Return the scores of what has been counted."""
+        gold = self._gold + self._unreachable
+        names = dict.fromkeys([*self._labels, *sorted(gold.keys() | self._predicted.keys())])
+        per_label = {
+            label: Counts(
+                gold=gold[label], found=self._right[label], predicted=self._predicted[label], right=self._right[label]
+            )
+            for label in names
+        }
+        missed = Counts(gold=self._unreachable.total(), found=0, predicted=0, right=0)
+        return Scores(
+            micro=sum(per_label.values(), NOTHING),
+            per_label=per_label,
+            lenient={name: counts + missed for name, counts in self._lenient.items()},
+            subsets={name: counts for name, counts in self._subsets.items() if counts.gold or counts.predicted},
+            gold_unreachable=dict(+self._unreachable),
+            documents=self._documents,
+        )
+
+
 def score(
     gold: Sequence[Iterable[UnitSpan]],
     predicted: Sequence[Iterable[UnitSpan]],
@@ -184,45 +242,21 @@ def score(
     labels: Iterable[str] = (),
     gold_unreachable: Mapping[str, int] | None = None,
 ) -> Scores:
-    """Return the scores of predicted entities, document by document, in units of the document.
+    """Return the scores of predicted entities, document by document; see `Scorer`.
 
-    An entity given twice counts once. ``labels`` come first in the result, seen or not; further ones follow by name.
-    ``gold_unreachable`` counts gold entities, by label, that are not in ``gold`` since no prediction could equal them
-    (cut by a context's end, say): they lower the recall. Raises ValueError for lists of different lengths.
+    Raises ValueError for lists of different lengths.
 
-    >>> score([[UnitSpan(0, 2, "a"), UnitSpan(4, 5, "b")]], [[UnitSpan(0, 2, "a"), UnitSpan(3, 5, "b")]]).f1
+    >>> right, cut, whole = UnitSpan.of("a", 0, 2), UnitSpan.of("b", 3, 5), UnitSpan.of("b", 2, 5)
+    >>> score([[right, whole]], [[right, cut]]).f1
     0.5
     """
     if len(gold) != len(predicted):
         raise ValueError(f"expected predictions for {len(gold)} documents, got {len(predicted)}")
-    unreachable = {label: count for label, count in (gold_unreachable or {}).items() if count}
-    lost = sum(unreachable.values())
-    per_label = dict.fromkeys(labels, NOTHING)
-    seen: Counter[str] = Counter()
-    gold_counts: Counter[str] = Counter(unreachable)
-    right_counts: Counter[str] = Counter()
-    lenient = dict.fromkeys(("overlap", "boundaries", "units"), NOTHING)
-    subsets = dict.fromkeys(("overlapping", "overlapping_own_label", "nested", "discontinuous"), NOTHING)
-    for gold_spans, predicted_spans in zip(map(distinct, gold), map(distinct, predicted), strict=True):
-        gold_counts.update(span.label for span in gold_spans)
-        seen.update(span.label for span in predicted_spans)
-        right_counts.update(span.label for span in gold_spans & predicted_spans)
-        for name, counts in _lenient(gold_spans, predicted_spans).items():
-            lenient[name] += counts
-        for name, counts in _subsets(gold_spans, predicted_spans).items():
-            subsets[name] += counts
-    for label in [*per_label, *sorted((gold_counts.keys() | seen.keys()) - per_label.keys())]:
-        right = right_counts[label]
-        per_label[label] = Counts(gold=gold_counts[label], found=right, predicted=seen[label], right=right)
-    missed = Counts(gold=lost, found=0, predicted=0, right=0)
-    return Scores(
-        micro=sum(per_label.values(), NOTHING),
-        per_label=per_label,
-        lenient={name: counts + missed for name, counts in lenient.items()},
-        subsets={name: counts for name, counts in subsets.items() if counts.gold or counts.predicted},
-        gold_unreachable=unreachable,
-        documents=len(gold),
-    )
+    scorer = Scorer(labels)
+    for gold_spans, predicted_spans in zip(gold, predicted, strict=True):
+        scorer.add(gold_spans, predicted_spans)
+    scorer.add_unreachable(gold_unreachable or {})
+    return scorer.scores()
 
 
 def _lenient(gold: set[UnitSpan], predicted: set[UnitSpan]) -> dict[str, Counts]:
@@ -240,21 +274,17 @@ def _lenient(gold: set[UnitSpan], predicted: set[UnitSpan]) -> dict[str, Counts]
 
 
 def _boundaries(gold: set[UnitSpan], predicted: set[UnitSpan]) -> Counts:
-    places_of_gold, places_of_predicted = set(map(_place, gold)), set(map(_place, predicted))
+    places_of_gold, places_of_predicted = ({span.segments for span in spans} for spans in (gold, predicted))
     return Counts(
         gold=len(gold),
-        found=sum(_place(span) in places_of_predicted for span in gold),
+        found=sum(span.segments in places_of_predicted for span in gold),
         predicted=len(predicted),
-        right=sum(_place(span) in places_of_gold for span in predicted),
+        right=sum(span.segments in places_of_gold for span in predicted),
     )
 
 
-def _place(span: UnitSpan) -> tuple[int, int, tuple[tuple[int, int], ...]]:
-    return span.start, span.stop, span.fragments
-
-
 def _labelled_units(spans: set[UnitSpan]) -> set[tuple[int, str]]:
-    return {(unit, span.label) for span in spans for unit in units_of(span)}
+    return {(unit, span.label) for span in spans for unit in span.units}
 
 
 def _subsets(gold: set[UnitSpan], predicted: set[UnitSpan]) -> dict[str, Counts]:
@@ -278,6 +308,6 @@ def _kinds(spans: set[UnitSpan]) -> dict[str, set[UnitSpan]]:
         kinds["overlapping"] |= {one, other}
         if one.label == other.label:
             kinds["overlapping_own_label"] |= {one, other}
-        if set(units_of(one)) <= set(units_of(other)):
+        if set(one.units) <= set(other.units):
             kinds["nested"] |= {one, other}
-    return kinds | {"discontinuous": {span for span in spans if span.fragments}}
+    return kinds | {"discontinuous": {span for span in spans if span.is_discontinuous}}

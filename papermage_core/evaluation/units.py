@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,7 +12,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["UnitScores", "score_units"]
+__all__ = ["UnitScorer", "UnitScores", "score_units"]
+
+
+_MOST_TAGS = 256
+"""Beyond this number of tags the matrix of confusions is left out of JSON."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -19,53 +24,74 @@ class UnitScores:
     """The confusion of tags, unit by unit."""
 
     tag_names: tuple[str, ...]
-    confusion: NDArray[np.int64]
-    """[i, j]: units whose gold tag is i and whose predicted tag is j. Shape (K, K)."""
+    counts: Mapping[tuple[int, int], int]
+    """(i, j) → units whose gold tag is i and whose predicted tag is j; pairs that did not occur are left out."""
+
+    @property
+    def confusion(self) -> NDArray[np.int64]:
+        """[i, j]: units whose gold tag is i and whose predicted tag is j. Shape (K, K)."""
+        table = np.zeros((len(self.tag_names), len(self.tag_names)), np.int64)
+        for pair, count in self.counts.items():
+            table[pair] = count
+        return table
 
     @property
     def units(self) -> int:
         """How many units were counted: those whose gold tag is known."""
-        return int(self.confusion.sum())
+        return sum(self.counts.values())
 
     @property
     def accuracy(self) -> float:
         """Share of the units whose tag is right; 0 where none were counted."""
-        return float(np.trace(self.confusion) / self.units) if self.units else 0.0
+        return sum(n for (i, j), n in self.counts.items() if i == j) / self.units if self.units else 0.0
 
     def confusions(self, limit: int = 20) -> list[tuple[str, str, int]]:
         """Return the most frequent mistakes: gold tag, predicted tag, units."""
-        wrong = [
-            (self.tag_names[i], self.tag_names[j], int(self.confusion[i, j]))
-            for i, j in np.argwhere(self.confusion)
-            if i != j
-        ]
-        return sorted(wrong, key=lambda each: -each[2])[:limit]
+        wrong = sorted((-n, i, j) for (i, j), n in self.counts.items() if i != j)
+        return [(self.tag_names[i], self.tag_names[j], -n) for n, i, j in wrong[:limit]]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as plain dicts, lists and numbers."""
+        """Return everything as plain dicts, lists and numbers; no matrix of confusions where there are many tags."""
         return {
             "accuracy": self.accuracy,
             "units": self.units,
             "tags": list(self.tag_names),
-            "confusion": self.confusion.tolist(),
+            "confusion": self.confusion.tolist() if len(self.tag_names) <= _MOST_TAGS else None,
+            "confusions": [list(each) for each in self.confusions()],
         }
+
+
+class UnitScorer:
+    """Counts the confusion of tags, context by context."""
+
+    def __init__(self, tag_names: Sequence[str]) -> None:
+        self._tag_names = tuple(tag_names)
+        self._counts: Counter[tuple[int, int]] = Counter()
+
+    def add(self, gold: NDArray[Any], predicted: NDArray[Any]) -> None:
+        """Count a context; units whose gold tag is -1 (unknown) are not counted. Shapes (n,).
+
+        Raises ValueError where the two sides differ in length.
+        """
+        if gold.shape != predicted.shape:
+            raise ValueError(f"expected predicted tags of shape {gold.shape}, got {predicted.shape}")
+        known = gold >= 0
+        self._counts.update(zip(gold[known].tolist(), predicted[known].tolist(), strict=True))
+
+    def scores(self) -> UnitScores:
+        """Return what has been counted."""
+        return UnitScores(tag_names=self._tag_names, counts=dict(self._counts))
 
 
 def score_units(
     gold: Sequence[NDArray[Any]], predicted: Sequence[NDArray[Any]], tag_names: Sequence[str]
 ) -> UnitScores:
-    """Return the confusion over contexts of any lengths; units whose gold tag is -1 (unknown) are not counted.
-
-    Raises ValueError where the two sides differ in length.
+    """Return the confusion over contexts of any lengths; see `UnitScorer`.
 
     >>> score_units([np.array([0, 1, -1])], [np.array([0, 0, 1])], ("O", "B-x")).accuracy
     0.5
     """
-    size = len(tag_names)
-    confusion = np.zeros((size, size), np.int64)
+    scorer = UnitScorer(tag_names)
     for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
-        if gold_tags.shape != predicted_tags.shape:
-            raise ValueError(f"expected predicted tags of shape {gold_tags.shape}, got {predicted_tags.shape}")
-        known = gold_tags >= 0
-        np.add.at(confusion, (gold_tags[known], predicted_tags[known]), 1)
-    return UnitScores(tag_names=tuple(tag_names), confusion=confusion)
+        scorer.add(gold_tags, predicted_tags)
+    return scorer.scores()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from papermage_core.data.alignment import OverlapPolicy
-from papermage_core.data.corpus import Labels, Task
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.labelling import Labelling, Task
 from papermage_core.plugin.spec import ContextEncoderConfig, LabelSchemeConfig, ModelHeadConfig
+
+if TYPE_CHECKING:
+    from papermage_core.model.entity_model import EntityModel
 
 __all__ = ["Blueprint", "TaskBlueprint"]
 
@@ -19,48 +23,48 @@ __all__ = ["Blueprint", "TaskBlueprint"]
 class TaskBlueprint:
     """One head: the label fields it answers for, their labels, its settled options."""
 
-    fields: tuple[str, ...]
+    label_field: tuple[str, ...]
     labels: tuple[str, ...]
     head: ModelHeadConfig
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Blueprint:
     """Components with settled options, and what of a document they read and label."""
 
     encoder: ContextEncoderConfig
     scheme: LabelSchemeConfig
     tasks: tuple[TaskBlueprint, ...]
-    entity_name: str = "tokens"
-    context_name: str = "pages"
-    label_attribute: str | None = None
-    overlap_policy: OverlapPolicy = "longest"
+    labelling: Labelling
     stride: int = 32
+    processors: ProcessorChoice = attrs.field(factory=ProcessorChoice)
+    """What adds layers to documents before they are looked at, in training and afterwards."""
     sources: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, eq=False)
     """Kind of component → name, distribution and version it came from."""
 
     @property
-    def labels(self) -> Labels:
-        """What is labelled, as the data room wants it."""
-        return Labels(
-            fields=tuple(field for task in self.tasks for field in task.fields),
-            entity_name=self.entity_name,
-            context_name=self.context_name,
-            label_attribute=self.label_attribute,
-            overlap_policy=self.overlap_policy,
-        )
+    def labels(self) -> tuple[str, ...]:
+        """The labels of all tasks."""
+        return tuple(label for task in self.tasks for label in task.labels)
 
-    def build_tasks(self) -> tuple[Task, ...]:
-        """Return what each head learns."""
-        return tuple(Task(task.fields, self.scheme.build(task.labels)) for task in self.tasks)
+    @functools.cached_property
+    def built_tasks(self) -> tuple[Task, ...]:
+        """What each head learns, with its scheme."""
+        return tuple(Task(task.label_field, self.scheme.build(task.labels)) for task in self.tasks)
 
-    def build_model(self, folder: Path | None = None) -> Any:
-        """Return the `EntityModel`: new, or for weights to be loaded, with what the encoder saved in ``folder``."""
+    def reading(self, entity_name: str | None, context_name: str | None) -> Blueprint:
+        """Return the blueprint for documents whose layers have these names; None: as they were in training."""
+        names = {"entity_name": entity_name, "context_name": context_name}
+        given: dict[str, Any] = {name: value for name, value in names.items() if value}
+        return attrs.evolve(self, labelling=attrs.evolve(self.labelling, **given)) if given else self
+
+    def build_model(self, folder: Path | None = None) -> EntityModel:
+        """Return the model: new, or for weights to be loaded, with what the encoder saved in ``folder``."""
         from papermage_core.model.entity_model import EntityModel
 
         encoder = self.encoder.build(folder)
         heads = [
             task.head.build(encoder.output_size, built.scheme)
-            for task, built in zip(self.tasks, self.build_tasks(), strict=True)
+            for task, built in zip(self.tasks, self.built_tasks, strict=True)
         ]
         return EntityModel(encoder, heads)

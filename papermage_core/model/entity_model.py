@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from papermage_core.data.batches import Batch
-from papermage_core.plugin.spec import ContextEncoder, Decoded, ModelHead
+from papermage_core.plugin.spec import ContextEncoder, HeadOutput, ModelHead
 
 __all__ = ["EntityModel"]
 
@@ -36,27 +36,27 @@ class EntityModel(nn.Module):
         return rows[batch.gather]
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, a scalar: the heads' losses, each unit weighing the same."""
+        """Return the loss of a batch: the sum of the heads' losses over its number of units. A scalar, float32."""
         return self.loss_of(self(batch), batch)
 
     def loss_of(self, vectors: Tensor, batch: Batch) -> Tensor:
-        """Return the loss for vectors that ``forward`` gave."""
+        """Return the loss, a scalar, for vectors that ``forward`` gave, shape (B, U, D)."""
         total = vectors.new_zeros((), dtype=torch.float32)
         for head, targets in zip(self.heads, batch.targets, strict=True):
             total = total + _known_loss(head, vectors, batch.mask, targets)
         return total / batch.mask.sum().clamp(min=1)
 
-    def decode(self, batch: Batch) -> list[list[Decoded]]:
-        """Return, for each head, what it says of each of the B pieces."""
+    def decode(self, batch: Batch) -> list[list[HeadOutput]]:
+        """Return, for each head, what it says of each of the B examples."""
         return self.decode_of(self(batch), batch)
 
-    def decode_of(self, vectors: Tensor, batch: Batch) -> list[list[Decoded]]:
-        """Return what each head says of vectors that ``forward`` gave."""
+    def decode_of(self, vectors: Tensor, batch: Batch) -> list[list[HeadOutput]]:
+        """Return, for each head, what it says of each of the B examples; vectors as ``forward`` gave, (B, U, D)."""
         return [head.decode(vectors, batch.mask) for head in self.heads]  # type: ignore[operator]
 
 
 def _known_loss(head: nn.Module, vectors: Tensor, mask: Tensor, targets: Any) -> Tensor:
-    """Return a head's loss over the pieces that somebody labelled: all, but for spans that are None."""
+    """Return a head's loss over the examples that somebody labelled: all, but for spans that are None."""
     if isinstance(targets, list) and any(target is None for target in targets):
         rows = [row for row, target in enumerate(targets) if target is not None]
         if not rows:

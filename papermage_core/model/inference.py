@@ -1,67 +1,92 @@
-"""Pieces → what the heads say, and predictions in units of documents."""
+"""Examples → what the heads say, and predictions in units of documents."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from papermage_core.data.alignment import to_document
-from papermage_core.data.batches import LengthSampler, collate
-from papermage_core.data.windows import Piece
+from papermage_core.data.batches import BatchLimits, LengthSampler, collate
+from papermage_core.data.examples import Example, Examples, make_examples
+from papermage_core.data.gold import to_document
+from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.plugin.spec import ContextEncoderConfig, Decoded, UnitSpan
+from papermage_core.plugin.spec import HeadOutput, UnitSpan
 
-__all__ = ["BatchLimits", "decode_pieces", "document_spans", "pick_device"]
+__all__ = ["decode_documents", "decode_examples", "document_spans", "pick_device"]
 
-
-@attrs.frozen
-class BatchLimits:
-    """How much goes in a batch: windows, or where that is None their padded cost."""
-
-    size: int | None
-    cost: int
-
-    @classmethod
-    def of(cls, encoder: ContextEncoderConfig, batch_size: int | None, *, times: int = 1) -> BatchLimits:
-        """Return the limits for a given ``batch_size``, or ``times`` the encoder's own."""
-        return cls(batch_size, times * encoder.default_batch_cost)
-
-    @classmethod
-    def without_gradient(
-        cls, encoder: ContextEncoderConfig, batch_size: int | None, device: torch.device | str
-    ) -> BatchLimits:
-        """Return the limits for evaluation and prediction, which keep nothing for a backward pass."""
-        return cls.of(encoder, batch_size, times=2 if torch.device(device).type == "cpu" else 16)
+_BATCHES_AT_ONCE = 32
+"""How many batches' worth of documents are read ahead, so that contexts of like length can run together."""
 
 
-def decode_pieces(
-    model: EntityModel, pieces: Sequence[Piece], limits: BatchLimits, device: torch.device | str = "cpu"
-) -> list[list[Decoded]]:
-    """Return, for each piece, what each head says of it. The model is put in eval mode and left there.
+def decode_documents(
+    model: EntityModel,
+    documents: Iterable[ParsedDocument],
+    stride: int,
+    limits: BatchLimits,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
+    """Yield each document with what each head says of each of its contexts, in order, reading only a little ahead."""
+    waiting: list[ParsedDocument] = []
+    examples: list[Example] = []
+    batches = 0.0
+    for number, parsed in enumerate(documents):
+        waiting.append(parsed)
+        more = list(make_examples(model.encoder, [(number, parsed)], stride))
+        examples += more
+        batches += _batches(more, limits)
+        if batches >= _BATCHES_AT_ONCE:
+            yield from _decoded(model, waiting, examples, limits, device)
+            waiting, examples, batches = [], [], 0.0
+    yield from _decoded(model, waiting, examples, limits, device)
 
-    Pieces of like length run together; the result does not depend on which.
+
+def _batches(examples: Sequence[Example], limits: BatchLimits) -> float:
+    """Return how many batches examples fill."""
+    if limits.size is not None:
+        return sum(len(example.windows) for example in examples) / limits.size
+    return sum(example.cost for example in examples) / limits.cost
+
+
+def _decoded(
+    model: EntityModel,
+    documents: Sequence[ParsedDocument],
+    examples: Sequence[Example],
+    limits: BatchLimits,
+    device: torch.device | str,
+) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
+    outputs = decode_examples(model, examples, limits, device)
+    first = 0
+    for parsed in documents:
+        yield parsed, outputs[first : first + len(parsed.contexts)]
+        first += len(parsed.contexts)
+
+
+def decode_examples(
+    model: EntityModel, examples: Sequence[Example], limits: BatchLimits, device: torch.device | str = "cpu"
+) -> list[list[HeadOutput]]:
+    """Return, for each example, what each head says of it. The model is put in eval mode and left there.
+
+    Examples of like length run together; the result does not depend on which.
     """
     model.eval()
-    decoded: list[list[Decoded]] = [[] for _ in pieces]
-    sampler = LengthSampler(pieces, batch_size=limits.size, batch_cost=limits.cost, shuffle=False)
+    outputs: list[list[HeadOutput]] = [[] for _ in examples]
     with torch.inference_mode():
-        for index in sampler:
-            batch = collate(index, [pieces[i] for i in index], model.encoder.collate, max_cost=limits.cost)
+        for index in LengthSampler(Examples.of(examples), limits, shuffle=False):
+            batch = collate(index, [examples[i] for i in index], model.encoder.collate, limits.cost)
             for of_task in model.decode(batch.to(device)):
                 for i, found in zip(index, of_task, strict=True):
-                    decoded[i].append(found)
-    return decoded
+                    outputs[i].append(found)
+    return outputs
 
 
-def document_spans(decoded: Sequence[Decoded], units: NDArray[np.int64]) -> list[UnitSpan]:
-    """Return what the heads found in a context, in units of its document, by start, then stop."""
-    spans = [to_document(span, units) for found in decoded for span in found.spans]
-    return sorted(spans, key=lambda s: (s.start, s.stop, s.label)) if len(decoded) > 1 else spans
+def document_spans(outputs: Sequence[HeadOutput], units: NDArray[np.int64]) -> list[UnitSpan]:
+    """Return what the heads found in a context, in units of its document, in order."""
+    spans = [to_document(span, units) for found in outputs for span in found.spans]
+    return sorted(spans) if len(outputs) > 1 else spans
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -1,5 +1,7 @@
 """The plugin door. Authors need `spec` only; its names are re-exported here."""
 
+from typing import TYPE_CHECKING
+
 from papermage_core.plugin.spec import (
     API_VERSION,
     ComponentConfig,
@@ -7,16 +9,22 @@ from papermage_core.plugin.spec import (
     ContextEncoder,
     ContextEncoderConfig,
     ContextNeeds,
-    Decoded,
+    DocumentProcessor,
+    DocumentProcessorConfig,
     DocumentReader,
     DocumentReaderConfig,
+    DocumentWriter,
+    DocumentWriterConfig,
+    HeadOutput,
     LabelScheme,
     LabelSchemeConfig,
+    LocatedDocument,
     ModelHead,
     ModelHeadConfig,
     UnitSpan,
     Window,
     hookimpl,
+    learned,
     option,
 )
 
@@ -27,15 +35,24 @@ __all__ = [
     "ContextEncoder",
     "ContextEncoderConfig",
     "ContextNeeds",
-    "Decoded",
+    "DocumentProcessor",
+    "DocumentProcessorConfig",
     "DocumentReader",
     "DocumentReaderConfig",
+    "DocumentWriter",
+    "DocumentWriterConfig",
+    "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
+    "LocatedDocument",
     "ModelHead",
     "ModelHeadConfig",
     "UnitSpan",
     "Window",
     "hookimpl",
+    "learned",
     "option",
 ]
+
+if not TYPE_CHECKING:
+    from papermage_core.plugin.spec import __getattr__  # noqa: F401  # the deprecated names

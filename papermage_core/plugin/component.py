@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import attrs
 
-__all__ = ["KEYS", "Component", "Status", "canonical", "kind_called"]
+from papermage_core.plugin.kinds import KINDS
+
+__all__ = ["ComponentInfo", "Status", "canonical"]
 
 Status = Literal["ok", "blocked", "clash", "broken"]
 
-KEYS: Mapping[str, str] = {
-    "context_encoder": "encoder",
-    "label_scheme": "label_scheme",
-    "model_head": "head",
-    "document_reader": "reader",
-    "extension": "extensions",
-}
-"""Kind of component → the key of the config that names one."""
-
 CORE = "papermage-core"
-
-
-def kind_called(word: str) -> str | None:
-    """Return the kind that a word calls: the kind itself, its key in a config, or its last word; else None.
-
-    >>> kind_called("label_scheme"), kind_called("scheme"), kind_called("head"), kind_called("hed")
-    ('label_scheme', 'label_scheme', 'model_head', None)
-    """
-    return next((kind for kind, key in KEYS.items() if word in (kind, key, kind.rpartition("_")[2])), None)
 
 
 def canonical(distribution: str) -> str:
@@ -44,7 +27,7 @@ def canonical(distribution: str) -> str:
 
 
 @attrs.frozen
-class Component:
+class ComponentInfo:
     """A component that an entry point, or a file of ``plugins_path``, declares."""
 
     kind: str
@@ -56,7 +39,7 @@ class Component:
     value: str
     """The entry point's value, ``module`` or ``module:object``; the path, for a file."""
     status: Status = "ok"
-    problem: str = ""
+    error: str = ""
     """Why the status is not ``ok``, in a sentence."""
     path: Path | None = None
     """The file, for a component that comes from one."""
@@ -81,4 +64,4 @@ class Component:
         return f"distribution {self.distribution!r} {self.version}".rstrip()
 
     def __str__(self) -> str:
-        return f"{self.kind.replace('_', ' ')} {self.name!r} of {self.source}"
+        return f"{KINDS[self.kind].label} {self.name!r} of {self.source}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -14,8 +13,10 @@ from pathlib import Path
 import attrs
 
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.component import KEYS, Component, canonical
-from papermage_core.plugin.spec import GROUPS
+from papermage_core.plugin.component import ComponentInfo, canonical
+from papermage_core.plugin.distributions import NAME, Distribution, EntryLine, distributions
+from papermage_core.plugin.kinds import KINDS, Kind
+from papermage_core.plugin.option_types import is_none_word
 
 __all__ = ["BLOCK_VARIABLE", "NAMES_VARIABLE", "components_of_file", "installed_components", "judge"]
 
@@ -28,29 +29,47 @@ NAMES_VARIABLE = "papermage_names"
 _VALUE = re.compile(r"(?P<module>\w+(\.\w+)*)\s*(:\s*\w+(\.\w+)*)?\s*(\[.*\])?\s*$")
 
 
-def installed_components() -> list[Component]:
-    """Return the components of all installed distributions, each distribution as first found on ``sys.path``."""
-    found = importlib.metadata.entry_points()
-    names: dict[int, tuple[str, str]] = {}
-    components = []
-    for kind, group in GROUPS.items():
-        for entry in found.select(group=group):
-            distribution, version = names.setdefault(id(entry.dist), _name_and_version(entry.dist))
-            component = Component(kind, entry.name, distribution, version, entry.value)
-            components.append(_with_module_looked_for(component))
-    return list(dict.fromkeys(components))
+def installed_components() -> list[ComponentInfo]:
+    """Return the components of all installed distributions, each distribution as first found on ``sys.path``.
+
+    What a distribution wrote wrongly makes its own components broken, and no others.
+    """
+    kinds = {kind.group: kind for kind in KINDS.values()}
+    found: dict[str, list[ComponentInfo]] = {}
+    for distribution in distributions():
+        lines = [line for line in distribution.entry_lines() if line.group in kinds]
+        if lines and distribution.is_first():
+            components = [_component(kinds[line.group], line, distribution) for line in lines]
+            found.setdefault(canonical(distribution.name), components)
+    return [component for components in found.values() for component in dict.fromkeys(components)]
 
 
-def _name_and_version(distribution: importlib.metadata.Distribution | None) -> tuple[str, str]:
-    if distribution is None:
-        return "unknown", ""
-    metadata = distribution.metadata
-    return str(metadata["Name"] or "unknown"), str(metadata["Version"] or "")
+def _component(kind: Kind, line: EntryLine, distribution: Distribution) -> ComponentInfo:
+    """Return the component of an entry point, broken where it cannot be named or loaded."""
+    name, equals, value = (part.strip() for part in line.text.partition("="))
+    component = ComponentInfo(kind.name, name, distribution.name, distribution.version, value)
+    if not equals:
+        return _broken(component, f"line {line.number} of its entry_points.txt is {line.text!r}, not 'name = module'")
+    if distribution.error:
+        return _broken(component, distribution.error)
+    return _with_module_looked_for(_with_name_checked(component))
 
 
-def _with_module_looked_for(component: Component) -> Component:
+def _with_name_checked(component: ComponentInfo) -> ComponentInfo:
+    """Return the component, broken if its name could not be typed: ``head=a b``, ``head=none``."""
+    if NAME.fullmatch(component.name) and not is_none_word(component.name):
+        return component
+    return _broken(
+        component,
+        f"its name {component.name!r} cannot be typed; expected letters, digits, _, and . or - within; not 'none'",
+    )
+
+
+def _with_module_looked_for(component: ComponentInfo) -> ComponentInfo:
     """Return the component, broken if its value is malformed or its top-level package is nowhere."""
     match = _VALUE.match(component.value)
+    if component.status != "ok":
+        return component
     if match is None:
         return _broken(component, f"its entry point {component.value!r} is not 'module' or 'module:object'")
     package = match["module"].partition(".")[0]
@@ -66,11 +85,11 @@ def _findable(package: str) -> bool:
         return True
 
 
-def _broken(component: Component, problem: str) -> Component:
-    return attrs.evolve(component, status="broken", problem=problem)
+def _broken(component: ComponentInfo, error: str) -> ComponentInfo:
+    return attrs.evolve(component, status="broken", error=error)
 
 
-def components_of_file(path: Path) -> list[Component]:
+def components_of_file(path: Path) -> list[ComponentInfo]:
     """Return the components that a file of ``plugins_path`` gives, by reading its source, not by running it.
 
     They are named by the file's stem, or by the dict `NAMES_VARIABLE` in it. Raises ConfigError without such a file,
@@ -81,7 +100,7 @@ def components_of_file(path: Path) -> list[Component]:
         tree = ast.parse(content)
     except OSError as exc:
         raise ConfigError(f"plugins_path: cannot read {str(path)!r}: {exc.strerror}") from exc
-    except (SyntaxError, ValueError) as exc:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:  # the last two for what is nested too deep
         raise ConfigError(f"plugins_path: {str(path)!r} is not a Python file: {exc}") from exc
     kinds = list(dict.fromkeys(_kinds_of_hooks(tree)))
     if not kinds:
@@ -92,7 +111,7 @@ def components_of_file(path: Path) -> list[Component]:
     names = _names_in(tree, path)
     version = f"sha256:{hashlib.sha256(content).hexdigest()[:12]}"
     return [
-        Component(kind, name, str(path), version, str(path), path=path)
+        _with_name_checked(ComponentInfo(kind, name, str(path), version, str(path), path=path))
         for kind in kinds
         for name in names.get(kind, [path.stem])
     ]
@@ -106,7 +125,7 @@ def _kinds_of_hooks(tree: ast.Module) -> Iterator[str]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and any("hookimpl" in ast.unparse(d) for d in node.decorator_list):
             kind = node.name.removeprefix("papermage_")
-            yield kind if kind in GROUPS else "extension"
+            yield kind if kind in KINDS else "extension"
 
 
 def _names_in(tree: ast.Module, path: Path) -> dict[str, list[str]]:
@@ -122,11 +141,11 @@ def _names_in(tree: ast.Module, path: Path) -> dict[str, list[str]]:
     return {}
 
 
-def judge(components: Iterable[Component]) -> list[Component]:
+def judge(components: Iterable[ComponentInfo]) -> list[ComponentInfo]:
     """Return the components with those marked that are blocked, and those that more than one distribution gives."""
     blocked = {_block_key(item) for item in os.environ.get(BLOCK_VARIABLE, "").split(",") if item.strip()}
     judged = [_with_block(component, blocked) for component in components]
-    rivals: dict[tuple[str, str], list[Component]] = {}
+    rivals: dict[tuple[str, str], list[ComponentInfo]] = {}
     for component in judged:
         if component.status != "blocked":
             rivals.setdefault((component.kind, component.name), []).append(component)
@@ -138,18 +157,18 @@ def _block_key(item: str) -> str:
     return f"{canonical(distribution)}:{name}" if colon else item.strip()
 
 
-def _with_block(component: Component, blocked: set[str]) -> Component:
+def _with_block(component: ComponentInfo, blocked: set[str]) -> ComponentInfo:
     distribution = canonical(component.distribution)
     for item in blocked:
         if item in (component.name, f"{distribution}:{component.name}") or canonical(item) == distribution:
-            return attrs.evolve(component, status="blocked", problem=f"{BLOCK_VARIABLE} blocks {item!r}")
+            return attrs.evolve(component, status="blocked", error=f"{BLOCK_VARIABLE} blocks {item!r}")
     return component
 
 
-def _with_clash(component: Component, rivals: Sequence[Component]) -> Component:
+def _with_clash(component: ComponentInfo, rivals: Sequence[ComponentInfo]) -> ComponentInfo:
     others = [rival for rival in rivals if rival != component]
     if component.status != "ok" or not others:
         return component
     sources = " and ".join(rival.source for rival in others)
-    problem = f"also given by {sources}; choose with {KEYS[component.kind]}={component.qualified}"
-    return attrs.evolve(component, status="clash", problem=problem)
+    error = f"also given by {sources}; choose with {KINDS[component.kind].key}={component.qualified}"
+    return attrs.evolve(component, status="clash", error=error)

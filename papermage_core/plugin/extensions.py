@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from papermage_core.errors import PapermageError, PluginError
-from papermage_core.plugin.component import Component
-from papermage_core.plugin.spec import Decoded, ExtensionHooks
+from papermage_core.plugin.component import ComponentInfo
+from papermage_core.plugin.spec import ExtensionHooks, HeadOutput
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -28,7 +28,7 @@ class Extensions:
     An exception inside an extension becomes a PluginError that names it; papermage_core's own exceptions pass.
     """
 
-    def __init__(self, loaded: Sequence[tuple[Component, pluggy.PluginManager]] = ()) -> None:
+    def __init__(self, loaded: Sequence[tuple[ComponentInfo, pluggy.PluginManager]] = ()) -> None:
         self._loaded = tuple(loaded)
 
     def __len__(self) -> int:
@@ -51,13 +51,13 @@ class Extensions:
         """Show the results of an evaluation to all extensions."""
         self._each("papermage_evaluated", split=split, results=results)
 
-    def papermage_adjust_predictions(self, document: Document, context: Context, decoded: Decoded) -> Decoded:
+    def papermage_adjust_predictions(self, document: Document, context: Context, output: HeadOutput) -> HeadOutput:
         """Return the predictions of a context as the extensions leave them, each seeing what the one before left."""
         for component, manager in self._loaded:
-            arguments = {"document": document, "context": context, "decoded": decoded}
+            arguments = {"document": document, "context": context, "output": output, "decoded": output}
             for adjusted in _call(component, manager, "papermage_adjust_predictions", arguments):
-                decoded = _as_decoded(component, adjusted)
-        return decoded
+                output = _as_output(component, adjusted)
+        return output
 
     def _each(self, hook: str, **arguments: Any) -> list[Any]:
         results: list[Any] = []
@@ -66,19 +66,20 @@ class Extensions:
         return results
 
 
-def _call(component: Component, manager: pluggy.PluginManager, hook: str, arguments: dict[str, Any]) -> list[Any]:
+def _call(component: ComponentInfo, manager: pluggy.PluginManager, hook: str, arguments: dict[str, Any]) -> list[Any]:
     caller: Callable[..., list[Any]] = getattr(manager.hook, hook)
     try:
         return caller(**arguments)
     except PapermageError:
         raise
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise PluginError(f"the {component} failed in its hook {hook!r}: {type(exc).__name__}: {exc}") from exc
 
 
-def _as_decoded(component: Component, adjusted: Any) -> Decoded:
-    if isinstance(adjusted, Decoded):
+def _as_output(component: ComponentInfo, adjusted: Any) -> HeadOutput:
+    if isinstance(adjusted, HeadOutput):
         return adjusted
     raise PluginError(
-        f"the {component} returned {adjusted!r} from its hook 'papermage_adjust_predictions'; expected Decoded or None"
+        f"the {component} returned {adjusted!r} from its hook 'papermage_adjust_predictions'; "
+        "expected HeadOutput or None"
     )

@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from papermage_core.errors import PluginError
-from papermage_core.plugin.component import KEYS, Component
+from papermage_core.plugin.component import ComponentInfo
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.options import OptionDescription, describe_options
+from papermage_core.plugin.options import OptionDescription, describe_learned, describe_options
 
 __all__ = ["describe", "description", "table"]
 
 _COLUMNS = ("kind", "name", "distribution", "version", "origin", "status")
-_PARTNERS = {"model_head": "label_scheme", "label_scheme": "model_head"}
 
 
-def table(components: Sequence[Component]) -> str:
-    """Return one line a component, and the problems below."""
+def table(components: Sequence[ComponentInfo]) -> str:
+    """Return one line a component, and the errors below."""
     rows = [_COLUMNS, *(tuple(str(getattr(c, column)) for column in _COLUMNS) for c in components)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    problems = [f"{c.name} of {c.source} ({c.status}): {c.problem}" for c in components if c.problem]
-    return "\n".join([*lines, *(["", *problems] if problems else [])])
+    errors = [f"{c.name} of {c.source} ({c.status}): {c.error}" for c in components if c.error]
+    return "\n".join([*lines, *(["", *errors] if errors else [])])
 
 
-def description(plugins: Plugins, component: Component) -> dict[str, Any]:
+def description(plugins: Plugins, component: ComponentInfo) -> dict[str, Any]:
     """Return all that is known of a component, as plain values. Imports it; raises PluginError as loading does."""
     known: dict[str, Any] = {
         "kind": component.kind,
@@ -45,9 +45,12 @@ def description(plugins: Plugins, component: Component) -> dict[str, Any]:
     known["class"] = f"{config_class.__module__}.{config_class.__qualname__}"
     known["file"] = _file(config_class)
     known["options"] = [_option(option) for option in describe_options(config_class)]
-    if component.kind in _PARTNERS:
+    known["learned"] = [{"name": o.name, "type": o.type_name, "help": o.help} for o in describe_learned(config_class)]
+    if endings := [*getattr(config_class, "suffixes", ()), *getattr(config_class, "shared_suffixes", ())]:
+        known["endings"] = endings
+    if partner := KINDS[component.kind].partner:
         known["targets"] = config_class.targets
-        known["fits"] = _fits(plugins, _PARTNERS[component.kind], config_class.targets)
+        known["fits"] = _fits(plugins, partner, config_class.targets)
     return known
 
 
@@ -90,21 +93,24 @@ def _fits(plugins: Plugins, kind: str, targets: str) -> list[str]:
 
 def describe(known: Mapping[str, Any]) -> str:
     """Return a description as text."""
-    key = KEYS[known["kind"]]
-    lines = [f"{key}={known['name']}  {known['kind'].replace('_', ' ')} of {known['distribution']} {known['version']}"]
+    kind = KINDS[known["kind"]]
+    lines = [f"{kind.key}={known['name']}  {kind.label} of {known['distribution']} {known['version']}"]
     if known.get("summary"):
         lines.append(f"  {known['summary']}")
     lines.append(f"  code: {known.get('class', known['value'])}  {known.get('file', '')}".rstrip())
-    if "fits" in known:
-        partner = _PARTNERS[known["kind"]].replace("_", " ")
-        lines.append(
-            f"  targets: {known['targets']}; fits {partner} {', '.join(known['fits']) or 'none that is installed'}"
-        )
+    if kind.partner:
+        fitting = ", ".join(known["fits"]) or "none that is installed"
+        lines.append(f"  targets: {known['targets']}; fits {KINDS[kind.partner].label} {fitting}")
+    if "endings" in known:
+        lines.append(f"  endings: {', '.join(known['endings'])}")
     if "hooks" in known:
         lines.append(f"  hooks: {', '.join(known['hooks'])}")
     if "options" in known:
         lines.append("  options:" if known["options"] else "  no options")
-        lines += [_option_line(key, option) for option in known["options"]]
+        lines += [_option_line(kind.key, option) for option in known["options"]]
+    if known.get("learned"):
+        fields = (f"{field['name']} ({field['type']}; {field['help']})" for field in known["learned"])
+        lines.append(f"  learned from the training data: {', '.join(fields)}")
     return "\n".join(lines)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import importlib.machinery
 import importlib.metadata
 import importlib.util
-import io
 import logging
+import signal
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -17,74 +19,58 @@ from typing import Any
 import pluggy
 
 from papermage_core.errors import PluginError
-from papermage_core.plugin.component import Component
-from papermage_core.plugin.options import faults_of_config_class
-from papermage_core.plugin.spec import (
-    API_VERSION,
-    GROUPS,
-    PROJECT,
-    ComponentHooks,
-    ContextEncoderConfig,
-    DocumentReaderConfig,
-    ExtensionHooks,
-    LabelSchemeConfig,
-    ModelHeadConfig,
-)
+from papermage_core.plugin.component import ComponentInfo
+from papermage_core.plugin.kinds import KINDS
+from papermage_core.plugin.options import config_class_errors
+from papermage_core.plugin.printing import keeping
+from papermage_core.plugin.spec import API_VERSION, PROJECT, ComponentHooks, ExtensionHooks
 
-__all__ = ["BASES", "load_config_class", "load_extension", "load_module_extension", "quiet"]
+__all__ = ["load_config_class", "load_extension", "load_module_extension"]
 
 _log = logging.getLogger(__name__)
 
-BASES: dict[str, type[Any]] = {
-    "context_encoder": ContextEncoderConfig,
-    "label_scheme": LabelSchemeConfig,
-    "model_head": ModelHeadConfig,
-    "document_reader": DocumentReaderConfig,
-}
-"""Kind of component → what its config class is a subclass of."""
 
-
-def load_config_class(component: Component) -> type[Any]:
+def load_config_class(component: ComponentInfo) -> type[Any]:
     """Return the config class that the component's hook returns. Raises PluginError, with the cause."""
-    hook = f"papermage_{component.kind}"
+    kind = KINDS[component.kind]
+    assert kind.base is not None, "extensions have no config class"
     with _running(component, f"importing {component.value!r}"):
         plugin = _import(component)
     manager = _registered(component, plugin)
-    caller = getattr(manager.hook, hook)
+    caller = getattr(manager.hook, kind.hook)
     if not caller.get_hookimpls():
-        raise _refusal(
-            component, f"{component.value!r} does not implement the hook {hook!r} {_decorated(manager, hook)}"
+        raise _unusable(
+            component, f"{component.value!r} does not implement the hook {kind.hook!r} {_decorated(manager, kind.hook)}"
         )
-    with _running(component, f"its hook {hook!r}"):
+    with _running(component, f"its hook {kind.hook!r}"):
         config_class = caller(name=component.name)
-    base = BASES[component.kind]
-    if not (isinstance(config_class, type) and issubclass(config_class, base)):
-        raise _refusal(
-            component, f"its hook {hook!r} returned {config_class!r}; expected a subclass of {base.__name__}"
+    if not (isinstance(config_class, type) and issubclass(config_class, kind.base)):
+        raise _unusable(
+            component, f"its hook {kind.hook!r} returned {config_class!r}; expected a subclass of {kind.base.__name__}"
         )
-    faults = faults_of_config_class(config_class)
-    if faults:
-        raise _refusal(component, f"its config class {config_class.__qualname__!r} is not usable: {'; '.join(faults)}")
+    errors = config_class_errors(config_class)
+    if errors:
+        raise _unusable(component, f"its config class {config_class.__qualname__!r} is not usable: {'; '.join(errors)}")
     return config_class
 
 
-def load_extension(component: Component) -> pluggy.PluginManager:
+def load_extension(component: ComponentInfo) -> pluggy.PluginManager:
     """Return a manager in which the extension alone is registered. Raises PluginError, with the cause."""
     with _running(component, f"importing {component.value!r}"):
         plugin = _import(component)
     return load_module_extension(component, plugin)
 
 
-def load_module_extension(component: Component, plugin: Any) -> pluggy.PluginManager:
+def load_module_extension(component: ComponentInfo, plugin: Any) -> pluggy.PluginManager:
     """Return what `load_extension` does, for a module that is imported already."""
     manager = _registered(component, plugin)
     hooks = [name for name in vars(ExtensionHooks) if name.startswith("papermage_")]
     if not any(getattr(manager.hook, name).get_hookimpls() for name in hooks):
-        raise _refusal(component, f"{component.value!r} implements none of the life-cycle hooks {', '.join(hooks)}")
+        raise _unusable(component, f"{component.value!r} implements none of the life-cycle hooks {', '.join(hooks)}")
     return manager
 
 
-def _registered(component: Component, plugin: Any) -> pluggy.PluginManager:
+def _registered(component: ComponentInfo, plugin: Any) -> pluggy.PluginManager:
     _check_api_version(component, plugin)
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(ComponentHooks)
@@ -93,7 +79,7 @@ def _registered(component: Component, plugin: Any) -> pluggy.PluginManager:
         manager.register(plugin, component.qualified)
         manager.check_pending()
     except pluggy.PluginValidationError as exc:
-        raise _refusal(component, f"{_one_line(exc)}; known hooks: {_hooks()}") from exc
+        raise _unusable(component, f"{_one_line(exc)}; known hooks: {_hooks()}") from exc
     return manager
 
 
@@ -109,10 +95,10 @@ def _decorated(manager: pluggy.PluginManager, hook: str) -> str:
     return "(a function of that name, decorated with @hookimpl)"
 
 
-def _import(component: Component) -> Any:
+def _import(component: ComponentInfo) -> Any:
     if component.path is not None:
         return _import_file(component.path, component.version.removeprefix("sha256:"))
-    group = GROUPS[component.kind]
+    group = KINDS[component.kind].group
     return importlib.metadata.EntryPoint(name=component.name, value=component.value, group=group).load()
 
 
@@ -144,12 +130,12 @@ def _import_file(path: Path, digest: str) -> ModuleType:
     return module
 
 
-def _check_api_version(component: Component, plugin: Any) -> None:
+def _check_api_version(component: ComponentInfo, plugin: Any) -> None:
     wanted = getattr(plugin, "papermage_api_version", API_VERSION)
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
-        raise _refusal(component, f"it states papermage_api_version = {wanted!r}; expected a whole number from 1")
+        raise _unusable(component, f"it states papermage_api_version = {wanted!r}; expected a whole number from 1")
     if wanted > API_VERSION:
-        raise _refusal(
+        raise _unusable(
             component,
             f"it was made for plugin API {wanted}, and papermage_core {_core_version()} has {API_VERSION}; "
             "type: pip install --upgrade papermage_core",
@@ -161,31 +147,37 @@ def _core_version() -> str:
 
 
 @contextlib.contextmanager
-def _running(component: Component, what: str) -> Iterator[None]:
-    """Turn what goes wrong inside a plugin's code into a PluginError that names the plugin."""
+def _running(component: ComponentInfo, what: str) -> Iterator[None]:
+    """Turn what a plugin's code raises into a PluginError that names the plugin; the user's Ctrl-C goes through."""
+    printed: Callable[[], str] = str
     try:
-        with quiet(component):
+        with keeping.get()() as printed:
             yield
     except SystemExit as exc:
-        raise _refusal(component, f"{what} left the program with exit status {exc.code!r}") from exc
-    except Exception as exc:
-        raise _refusal(component, f"{what} failed with {type(exc).__name__}: {_one_line(exc)}") from exc
-
-
-@contextlib.contextmanager
-def quiet(component: Component) -> Iterator[None]:
-    """Keep a plugin's prints off the standard output, which may be read by a program; they are logged instead."""
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            yield
+        raise _unusable(component, f"{what} left the program with exit status {exc.code!r}") from exc
+    except BaseException as exc:
+        if isinstance(exc, KeyboardInterrupt) and not _raised_on_purpose(exc):
+            raise
+        raise _unusable(component, f"{what} failed with {type(exc).__name__}: {_one_line(exc)}") from exc
     finally:
-        if printed.getvalue().strip():
-            _log.warning("the %s printed: %s", component, printed.getvalue().strip())
+        if printed().strip():
+            _log.warning("the %s printed: %s", component, printed().strip())
 
 
-def _refusal(component: Component, problem: str) -> PluginError:
-    return PluginError(f"the {component} cannot be used: {problem}")
+def _raised_on_purpose(exc: KeyboardInterrupt) -> bool:
+    """Whether code raised it by a statement, and not the interpreter, or a handler, because the user typed Ctrl-C."""
+    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
+    frames = list(traceback.walk_tb(exc.__traceback__))
+    if any(frame.f_code is handler for frame, _ in frames):
+        return False
+    last = exc.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
+
+
+def _unusable(component: ComponentInfo, error: str) -> PluginError:
+    return PluginError(f"the {component} cannot be used: {error}")
 
 
 def _one_line(exc: BaseException) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 
 from papermage_core.errors import PluginError, nearest
-from papermage_core.plugin.component import KEYS, Component, canonical
+from papermage_core.plugin.component import ComponentInfo, canonical
 from papermage_core.plugin.discovery import components_of_file, installed_components, judge
 from papermage_core.plugin.extensions import Extensions
+from papermage_core.plugin.kinds import KINDS
 
 __all__ = ["Plugins"]
 
@@ -31,33 +32,33 @@ class Plugins:
     """
 
     def __init__(self, paths: Sequence[Path] = ()) -> None:
-        self._paths = tuple(Path(path) for path in paths)
+        self.paths = tuple(Path(path) for path in paths)
 
     @cached_property
-    def _components(self) -> list[Component]:
-        of_files = [component for path in self._paths for component in components_of_file(path)]
+    def _components(self) -> list[ComponentInfo]:
+        of_files = [component for path in self.paths for component in components_of_file(path)]
         return sorted(judge([*installed_components(), *of_files]), key=_by_kind_and_name)
 
-    def components(self, kind: str | None = None) -> list[Component]:
+    def components(self, kind: str | None = None) -> list[ComponentInfo]:
         """Return the components of a kind, or all, by kind, name and distribution. Blocked and broken ones as well."""
         return [component for component in self._components if kind is None or component.kind == kind]
 
-    def find(self, kind: str, name: str) -> Component:
+    def find(self, kind: str, name: str) -> ComponentInfo:
         """Return the component that a config names. Raises PluginError where it is unknown, blocked or not unique."""
         named = self.named(kind, name)
         usable = [component for component in named if component.status != "blocked"]
         if not named:
             raise self._unknown(kind, name)
         if not usable:
-            raise PluginError(f"the {named[0]} cannot be used: {named[0].problem}; take it out there to use it")
+            raise PluginError(f"the {named[0]} cannot be used: {named[0].error}; remove it from there to use it")
         if len(usable) > 1:
             raise _clash(usable)
         (component,) = usable
         if component.status == "broken":
-            raise PluginError(f"the {component} cannot be used: {component.problem}; {_reinstall(component)}")
+            raise PluginError(f"the {component} cannot be used: {component.error}; {_reinstall(component)}")
         return component
 
-    def named(self, kind: str, name: str) -> list[Component]:
+    def named(self, kind: str, name: str) -> list[ComponentInfo]:
         """Return the components of a name, or of ``distribution:name``: none, one, or several that clash."""
         same = [component for component in self.components(kind) if component.name == name]
         distribution, colon, bare = name.rpartition(":")
@@ -73,10 +74,10 @@ class Plugins:
         if bare != name and bare in names:
             sources = " and ".join(c.source for c in known if c.name == bare)
             return PluginError(
-                f"{KEYS[kind]}={name}: {bare!r} is given by {sources}, not by {name[: -len(bare) - 1]!r}"
+                f"{KINDS[kind].key}={name}: {bare!r} is given by {sources}, not by {name[: -len(bare) - 1]!r}"
             )
         listed = f"known: {', '.join(names)}." if names else "none is installed."
-        return PluginError(f"{KEYS[kind]}={name}: unknown {kind.replace('_', ' ')}; {listed}{nearest(name, names)}")
+        return PluginError(f"{KINDS[kind].key}={name}: unknown {KINDS[kind].label}; {listed}{nearest(name, names)}")
 
     def unknown(self, name: str) -> PluginError:
         """Return the error for a name that no component of any kind has."""
@@ -84,7 +85,7 @@ class Plugins:
         return PluginError(f"no component is named {name!r}; known: {', '.join(names)}.{nearest(name, names)}")
 
     def config_class(self, kind: str, name: str) -> type[Any]:
-        """Return the config class of a component. Raises PluginError, with the cause, where the plugin is at fault."""
+        """Return the config class of a component. Raises PluginError, with the cause, for a broken plugin."""
         from papermage_core.plugin.loading import load_config_class
 
         return load_config_class(self.find(kind, name))
@@ -96,7 +97,7 @@ class Plugins:
         components = [self.find("extension", name) for name in names]
         return Extensions([(component, load_extension(component)) for component in components])
 
-    def checked(self, component: Component) -> Component:
+    def checked(self, component: ComponentInfo) -> ComponentInfo:
         """Return the component, marked as broken if loading it fails."""
         from papermage_core.plugin.loading import load_config_class, load_extension
 
@@ -108,7 +109,7 @@ class Plugins:
             else:
                 load_config_class(component)
         except PluginError as exc:
-            return attrs.evolve(component, status="broken", problem=str(exc))
+            return attrs.evolve(component, status="broken", error=str(exc))
         return component
 
     def provenance(self, kind: str, name: str) -> dict[str, str]:
@@ -124,7 +125,7 @@ class Plugins:
             "value": component.value,
         }
 
-    def require(self, kind: str, recorded: Mapping[str, str]) -> Component:
+    def require(self, kind: str, recorded: Mapping[str, str]) -> ComponentInfo:
         """Return the component that a checkpoint recorded, from the distribution it came from.
 
         Logs a warning where its version is not the recorded one. Raises PluginError with the line to type where the
@@ -140,7 +141,7 @@ class Plugins:
 
     def _missing(self, kind: str, recorded: Mapping[str, str]) -> str:
         name, distribution, version = recorded["name"], recorded["distribution"], recorded["version"]
-        what = f"the checkpoint needs the {kind.replace('_', ' ')} {name!r}"
+        what = f"the checkpoint needs the {KINDS[kind].label} {name!r}"
         if version.startswith("sha256:"):
             return f"{what} of the file {distribution!r}; give it with plugins_path={distribution}"
         others = " and ".join(c.source for c in self.named(kind, name))
@@ -150,26 +151,26 @@ class Plugins:
         )
 
 
-def _by_kind_and_name(component: Component) -> tuple[int, str, str]:
-    return list(KEYS).index(component.kind), component.name, component.distribution
+def _by_kind_and_name(component: ComponentInfo) -> tuple[int, str, str]:
+    return list(KINDS).index(component.kind), component.name, component.distribution
 
 
-def _source_key(component: Component) -> str:
+def _source_key(component: ComponentInfo) -> str:
     return canonical(component.path.name if component.path is not None else component.distribution)
 
 
-def _clash(components: Sequence[Component]) -> PluginError:
+def _clash(components: Sequence[ComponentInfo]) -> PluginError:
     first = components[0]
     sources = " and ".join(component.source for component in components)
-    choices = " or ".join(f"{KEYS[first.kind]}={component.qualified}" for component in components)
-    return PluginError(f"{KEYS[first.kind]}={first.name} is given by {sources}; choose with {choices}")
+    choices = " or ".join(f"{KINDS[first.kind].key}={component.qualified}" for component in components)
+    return PluginError(f"{KINDS[first.kind].key}={first.name} is given by {sources}; choose with {choices}")
 
 
-def _reinstall(component: Component) -> str:
+def _reinstall(component: ComponentInfo) -> str:
     return f"type: pip install --force-reinstall {component.distribution}, or pip uninstall {component.distribution}"
 
 
-def _compare_versions(component: Component, recorded: Mapping[str, str]) -> None:
+def _compare_versions(component: ComponentInfo, recorded: Mapping[str, str]) -> None:
     if component.version == recorded["version"]:
         return
     if component.path is not None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import enum
-import types
 import typing
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any
 
 import attrs
 
-__all__ = ["OptionDescription", "describe_options", "faults_of_config_class", "type_name"]
+from papermage_core.plugin.learned_fields import can_be_learned, empty_value, learned_types
+from papermage_core.plugin.option_types import option_type
+
+__all__ = ["OptionDescription", "config_class_errors", "default_of", "describe_learned", "describe_options"]
 
 _FACTORY: Any = attrs.Factory
 _LIMITS = ("ge", "gt", "le", "lt", "choices")
+_NOT_KEYWORD_ONLY = "is not keyword-only: write @attrs.frozen(kw_only=True)"
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +40,7 @@ class OptionDescription:
     @property
     def type_name(self) -> str:
         """The type as a user reads it."""
-        return type_name(self.type)
+        return option_type(self.type).name
 
 
 def describe_options(config_class: type[Any]) -> list[OptionDescription]:
@@ -56,81 +57,81 @@ def describe_options(config_class: type[Any]) -> list[OptionDescription]:
     return list(_describe(config_class, ""))
 
 
-def _describe(config_class: type[Any], prefix: str) -> Iterator[OptionDescription]:
+def describe_learned(config_class: type[Any]) -> list[OptionDescription]:
+    """Return what a component learns from the training data, in the order of its fields."""
+    helps = {field.name: field.metadata["help"] for field in attrs.fields(config_class) if "help" in field.metadata}
+    return [
+        OptionDescription(name=name, type=hint, default=empty_value(hint), help=helps[name])
+        for name, hint in learned_types(config_class).items()
+    ]
+
+
+def _describe(config_class: type[Any], prefix: str, given: Any = attrs.NOTHING) -> Iterator[OptionDescription]:
+    """Yield the options of a class; where the class is nested, ``given`` is the default that holds theirs."""
     hints = typing.get_type_hints(config_class)
+    learned = learned_types(config_class)
     for field in attrs.fields(config_class):
-        if not field.init:
+        if not field.init or field.name in learned:
             continue
         hint = hints.get(field.name, Any)
-        if isinstance(hint, type) and attrs.has(hint):
-            yield from _describe(hint, f"{prefix}{field.alias}.")
+        default = default_of(field) if given is attrs.NOTHING else getattr(given, field.name)
+        if option_type(hint).shape == "options":
+            yield from _describe(hint, f"{prefix}{field.alias}.", default)
         else:
             yield OptionDescription(
                 name=f"{prefix}{field.alias}",
                 type=hint,
-                default=_default(field),
+                default=default,
                 help=field.metadata.get("help", ""),
                 limits={k: field.metadata[k] for k in _LIMITS if field.metadata.get(k) is not None},
             )
 
 
-def _default(field: attrs.Attribute[Any]) -> Any:
+def default_of(field: attrs.Attribute[Any]) -> Any:
+    """Return the default of a field, made by its factory where it has one; ``attrs.NOTHING`` without any."""
     default: Any = field.default
     if isinstance(default, _FACTORY):
         return attrs.NOTHING if default.takes_self else default.factory()
     return default
 
 
-def type_name(hint: Any) -> str:
-    """Return a type as a user reads it.
-
-    >>> type_name(int | None), type_name(tuple[str, ...]), type_name(Literal["a", "b"])
-    ('int or none', 'str,str,...', "'a' or 'b'")
-    """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(type_name(argument) for argument in arguments)
-    if origin is Literal:
-        return " or ".join(map(repr, arguments))
-    if origin is tuple:
-        return f"{type_name(arguments[0])},{type_name(arguments[0])},..."
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return " or ".join(repr(member.value) for member in hint)
-    if hint is type(None):
-        return "none"
-    return str(getattr(hint, "__name__", hint))
-
-
-def faults_of_config_class(config_class: type[Any]) -> list[str]:
-    """Return what keeps a config class from being one, each fault with what to do; empty if it is in order."""
-    faults = _faults_within(config_class)
+def config_class_errors(config_class: type[Any]) -> list[str]:
+    """Return what keeps a config class from being one, each error with what to do; empty if it is in order."""
+    errors = _errors_within(config_class)
+    if not errors and learned_types(config_class) and not hasattr(config_class, "settle"):
+        errors.append("it has learned fields and no settle(): only context encoders and model heads can learn")
     if attrs.has(config_class) and any(field.init and field.alias == "name" for field in attrs.fields(config_class)):
-        faults.append(
+        errors.append(
             "option 'name' cannot be given: in a config, 'name' is the component's own, as in head: {name: crf}; "
             "call the option otherwise"
         )
-    return faults
+    return errors
 
 
-def _faults_within(config_class: type[Any]) -> list[str]:
-    """Return the faults that a class of nested options may have as well."""
+def _errors_within(config_class: type[Any]) -> list[str]:
+    """Return the errors that a class of nested options may have as well."""
     if "__attrs_attrs__" not in vars(config_class):
         return ["it is not decorated: write @attrs.frozen(kw_only=True) above it"]
-    faults = [*_faults_of_class(config_class)]
+    errors = [*_class_errors(config_class)]
     try:
         hints = typing.get_type_hints(config_class)
     except Exception as exc:  # an annotation is any expression
-        return [*faults, f"the type of an option cannot be resolved: {exc}"]
+        return [*errors, f"the type of an option cannot be resolved: {exc}"]
+    learned = learned_types(config_class)
     for field in attrs.fields(config_class):
-        hint = hints.get(field.name)
-        faults += [f"option {field.name!r} {fault}" for fault in _faults_of_field(field, hint)]
-        if isinstance(hint, type) and attrs.has(hint):
-            nested = _faults_within(hint)
-            faults += [f"option {field.name!r}, of the class {hint.__name__}: {fault}" for fault in nested]
-    return faults
+        hint = hints.get(field.name, Any)
+        if field.name in learned:
+            errors += [f"learned field {field.name!r} {error}" for error in _learned_errors(field, hint)]
+            continue
+        errors += [f"option {field.name!r} {error}" for error in _field_errors(field, hint)]
+        if option_type(hint).shape == "options":
+            nested = _errors_within(hint)
+            nested += [f"{name!r} is learned; move it to the config class itself" for name in learned_types(hint)]
+            errors += [f"option {field.name!r}, of the class {hint.__name__}: {error}" for error in nested]
+    return errors
 
 
-def _faults_of_class(config_class: type[Any]) -> Iterator[str]:
+def _class_errors(config_class: type[Any]) -> Iterator[str]:
     missing = sorted(getattr(config_class, "__abstractmethods__", ()))
     if missing:
         yield f"it lacks {', '.join(f'{name}()' for name in missing)}"
@@ -158,31 +159,27 @@ def _concrete(config_class: type[Any]) -> type[Any]:
     return metaclass("Probe", (config_class,), dict.fromkeys(names)) if names else config_class
 
 
-def _faults_of_field(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
+def _field_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
     if field.init and not field.kw_only:
-        yield "is not keyword-only: write @attrs.frozen(kw_only=True)"
-    if field.init and not _typable(hint):
+        yield _NOT_KEYWORD_ONLY
+    if field.init and not option_type(hint).is_typable:
         yield (
-            f"has the type {type_name(hint)}; expected bool, int, float, str, Path, Literal, an enum, X | None, "
+            f"has the type {option_type(hint).name}; expected bool, int, float, str, Path, Literal, an enum, X | None, "
             "tuple[X, ...] or a frozen attrs class"
         )
-    default = _default(field)
+    default = default_of(field)
     if default is not attrs.NOTHING and not _hashable(default):
         yield f"has the mutable default {default!r}: use a tuple, or a frozen attrs class"
 
 
-def _typable(hint: Any) -> bool:
-    """Whether values of a type can be typed as ``key=value``."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return all(argument is type(None) or _typable(argument) for argument in arguments)
-    if origin is tuple:
-        return len(arguments) == 2 and arguments[1] is Ellipsis and _typable(arguments[0])
-    if origin is Literal:
-        return True
-    if not isinstance(hint, type):
-        return False
-    return hint in (bool, int, float, str, Path) or issubclass(hint, enum.Enum) or attrs.has(hint)
+def _learned_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
+    if not field.kw_only:
+        yield _NOT_KEYWORD_ONLY
+    if not can_be_learned(hint):
+        yield (
+            f"has the type {option_type(hint).name}; expected str, int, float, a tuple[X, ...] of these, "
+            "Mapping[str, int], Mapping[str, float], or one of them or None"
+        )
 
 
 def _hashable(value: Any) -> bool:

@@ -1,18 +1,20 @@
 """All that a plugin author has to read: the hooks, the interfaces behind them, and a plugin that runs.
 
-A *component* is a part of the model that a config names: a context encoder, a label scheme, a model head, a document
-reader. A plugin is any installed distribution with an entry point in the group of the component's kind. The entry
-point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
+A *component* is a part that a config names: a context encoder, a label scheme, a model head, a document reader,
+processor or writer. A plugin is any installed distribution with an entry point in the group of the component's kind.
+The entry point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
 
-=============================  ==========================  ==================================
-entry-point group              hook                        returns a subclass of
-=============================  ==========================  ==================================
-``papermage.context_encoder``  `papermage_context_encoder` `ContextEncoderConfig`
-``papermage.label_scheme``     `papermage_label_scheme`    `LabelSchemeConfig`
-``papermage.model_head``       `papermage_model_head`      `ModelHeadConfig`
-``papermage.document_reader``  `papermage_document_reader` `DocumentReaderConfig`
-``papermage.extension``        the life-cycle hooks        (see `Extension hooks` below)
-=============================  ==========================  ==================================
+================================  =============================  ==================================
+entry-point group                 hook                           returns a subclass of
+================================  =============================  ==================================
+``papermage.context_encoder``     `papermage_context_encoder`    `ContextEncoderConfig`
+``papermage.label_scheme``        `papermage_label_scheme`       `LabelSchemeConfig`
+``papermage.model_head``          `papermage_model_head`         `ModelHeadConfig`
+``papermage.document_reader``     `papermage_document_reader`    `DocumentReaderConfig`
+``papermage.document_processor``  `papermage_document_processor` `DocumentProcessorConfig`
+``papermage.document_writer``     `papermage_document_writer`    `DocumentWriterConfig`
+``papermage.extension``           the life-cycle hooks           (see `Extension hooks` below)
+================================  =============================  ==================================
 
 The module is imported only when a config names the component. Keep it light: put torch behind ``build``.
 
@@ -20,8 +22,10 @@ Life of a component
 -------------------
 1. The hook returns a **config class**: frozen, keyword-only attrs; its fields are the component's options.
 2. The core structures what the user typed into it: unknown keys, wrong types, values out of range are reported there.
-3. ``settle`` may replace automatic options by what the training data says (class weights, whether there are boxes).
-   The settled config is what the checkpoint keeps.
+3. ``settle`` sees the training data and returns the config to build from. It may replace automatic options (class
+   weights, whether there are boxes), and fill the `learned` fields (a vocabulary, a gazetteer). The data comes as a
+   stream: it has a length and may be gone through more than once, but is not held in memory, so keep what you count,
+   not what you see. What ``settle`` returns is what the checkpoint keeps.
 4. ``build`` makes the component. When a checkpoint is loaded, ``build`` runs again from the settled config, then the
    weights are loaded into it; so ``build`` must not look at the data.
 
@@ -45,7 +49,7 @@ A head that scores tags with two layers, in a file ``my_head.py``::
         def build(self, input_size, scheme):
             import torch
             from torch import nn
-            from papermage_core.plugin import Decoded
+            from papermage_core.plugin import HeadOutput
 
             class MyHead(nn.Module):
                 def __init__(self, hidden):
@@ -61,7 +65,7 @@ A head that scores tags with two layers, in a file ``my_head.py``::
                 def decode(self, vectors, mask):
                     scores, tags = self.score(vectors).softmax(-1).max(-1)
                     return [
-                        Decoded.from_tags(t[m].cpu().numpy(), s[m].float().cpu().numpy(), scheme)
+                        HeadOutput.from_tags(t[m].cpu().numpy(), s[m].float().cpu().numpy(), scheme)
                         for t, s, m in zip(tags, scores, mask)
                     ]
 
@@ -79,13 +83,19 @@ Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``
 
 from __future__ import annotations
 
+import itertools
+import reprlib
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import attrs
 import pluggy
+
+from papermage_core.errors import DataError
+from papermage_core.plugin.learned_fields import check_learned, empty_value, learned_types, mark
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,39 +108,35 @@ if TYPE_CHECKING:
 
 __all__ = [
     "API_VERSION",
-    "GROUPS",
     "PROJECT",
     "ComponentConfig",
     "Context",
     "ContextEncoder",
     "ContextEncoderConfig",
     "ContextNeeds",
-    "Decoded",
+    "DocumentProcessor",
+    "DocumentProcessorConfig",
     "DocumentReader",
     "DocumentReaderConfig",
+    "DocumentWriter",
+    "DocumentWriterConfig",
+    "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
+    "LocatedDocument",
     "ModelHead",
     "ModelHeadConfig",
     "UnitSpan",
     "Window",
     "hookimpl",
     "hookspec",
+    "learned",
     "option",
 ]
 
 PROJECT = "papermage"
-API_VERSION = 1
-"""Version of this file. A plugin module may state the one it was made for: ``papermage_api_version = 1``."""
-
-GROUPS: Mapping[str, str] = {
-    "context_encoder": "papermage.context_encoder",
-    "label_scheme": "papermage.label_scheme",
-    "model_head": "papermage.model_head",
-    "document_reader": "papermage.document_reader",
-    "extension": "papermage.extension",
-}
-"""Kind of component → its entry-point group."""
+API_VERSION = 2
+"""Version of this file. A plugin module may state the one it was made for: ``papermage_api_version = 2``."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -173,6 +179,33 @@ def option(
     metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices is not None else None}
     metadata |= {name: bound for name, bound in limits.items() if bound is not None}
     return attrs.field(default=default, validator=validator, metadata=metadata)
+
+
+def learned(*, help: str) -> Any:
+    """Return an attrs field for what ``settle`` learns from the training data: a vocabulary, a gazetteer, a scale.
+
+    It is no option: users cannot type it, and ``config.yaml`` does not hold it. The checkpoint keeps it as JSON, and
+    ``build`` finds it in the config, in training and when the checkpoint is loaded. Types are ``str``, ``int``,
+    ``float``, ``tuple[str, ...]``, ``tuple[int, ...]``, ``tuple[float, ...]``, ``Mapping[str, int]`` and
+    ``Mapping[str, float]`` (plain dicts), each with ``| None`` if you like. Until something is learned, a tuple or
+    mapping is empty, and all else is None.
+
+    >>> import attrs
+    >>> @attrs.frozen(kw_only=True)
+    ... class C(ComponentConfig):
+    ...     vocabulary: tuple[str, ...] = learned(help="the words of the training data")
+    >>> C().vocabulary, attrs.evolve(C(), vocabulary=("ataxia",)).vocabulary
+    ((), ('ataxia',))
+    """
+
+    def empty(config: ComponentConfig) -> Any:
+        (name,) = (field.name for field in attrs.fields(type(config)) if field.default is default)
+        return empty_value(learned_types(type(config))[name])
+
+    default: Any = attrs.Factory(empty, takes_self=True)
+    # A mapping has no hash, and a vocabulary is long: neither belongs in the hash, nor whole in a message.
+    metadata = {**mark, "help": help}
+    return attrs.field(default=default, validator=check_learned, hash=False, repr=reprlib.repr, metadata=metadata)
 
 
 @attrs.frozen(kw_only=True)
@@ -237,17 +270,108 @@ class Window:
 
 @attrs.frozen
 class UnitSpan:
-    """An entity in units of its context: ``start`` to ``stop``, half-open, with its label.
+    """An entity of a context, in units: its label and the segments of units that it is made of.
 
-    A discontinuous entity has the stretches it is made of in `fragments`, in order and apart from each other; start and
-    stop are then its outer ends. The score is carried, not compared.
+    A segment ``(start, stop)`` is half-open. Most entities have one; a discontinuous one has several, in order and
+    apart from each other. So there is one way to write an entity, and equal ones are equal, in sets too. The score is
+    carried, not compared. Raises ValueError for segments that are empty, out of order, or touch.
+
+    >>> heart = UnitSpan("Disease", ((2, 4), (6, 7)), score=0.9)
+    >>> heart.start, heart.stop, list(heart.units), heart.is_discontinuous
+    (2, 7, [2, 3, 6], True)
     """
 
-    start: int
-    stop: int
     label: str
-    fragments: tuple[tuple[int, int], ...] = ()
+    segments: tuple[tuple[int, int], ...]
     score: float | None = attrs.field(default=None, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Decoding makes many of these: that of one sound segment is let through before anything else is looked at.
+        try:
+            ((start, stop),) = self.segments
+        except (TypeError, ValueError):
+            self._check()
+        else:
+            if start >= stop or type(self.segments) is not tuple:
+                self._check()
+
+    def _check(self) -> None:
+        if not isinstance(self.label, str):
+            raise TypeError(
+                f"expected a label, got {self.label!r}; UnitSpan(start, stop, label) of plugin API 1 is now "
+                "UnitSpan.of(label, start, stop), or UnitSpan(label, segments)"
+            )
+        if not isinstance(self.segments, tuple) or not all(
+            isinstance(segment, tuple) and len(segment) == 2 for segment in self.segments
+        ):
+            raise TypeError(f"expected segments as a tuple of tuples (start, stop), got {self.segments!r}")
+        ends = [end for segment in self.segments for end in segment]
+        if not ends or any(left >= right for left, right in itertools.pairwise(ends)):
+            raise ValueError(
+                f"expected segments (start, stop) that hold a unit each, in order and apart from each other, "
+                f"got {self.segments}; UnitSpan.joining sorts and joins"
+            )
+
+    @classmethod
+    def of(cls, label: str, start: int, stop: int, score: float | None = None) -> UnitSpan:
+        """Return the entity of one segment, units ``start`` to before ``stop``.
+
+        >>> UnitSpan.of("Disease", 2, 4) == UnitSpan("Disease", ((2, 4),))
+        True
+        """
+        return cls(label, ((start, stop),), score)
+
+    @classmethod
+    def joining(cls, label: str, segments: Iterable[tuple[int, int]], score: float | None = None) -> UnitSpan:
+        """Return the entity that covers ``segments``, which may touch, overlap and come in any order.
+
+        >>> UnitSpan.joining("Disease", [(6, 7), (2, 3), (3, 4)]).segments
+        ((2, 4), (6, 7))
+        """
+        joined: list[tuple[int, int]] = []
+        for start, stop in sorted(segments):
+            if joined and start <= joined[-1][1]:
+                joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+            else:
+                joined.append((start, stop))
+        return cls(label, tuple(joined), score)
+
+    @property
+    def start(self) -> int:
+        """The first unit."""
+        return self.segments[0][0]
+
+    @property
+    def stop(self) -> int:
+        """One past the last unit."""
+        return self.segments[-1][1]
+
+    @property
+    def units(self) -> Iterator[int]:
+        """The units that belong to the entity, in order; those between its segments do not."""
+        return itertools.chain.from_iterable(itertools.starmap(range, self.segments))
+
+    @property
+    def is_discontinuous(self) -> bool:
+        """Whether there is more than one segment."""
+        return len(self.segments) > 1
+
+    @property
+    def place(self) -> tuple[int, int, str, tuple[tuple[int, int], ...]]:
+        """What entities are sorted by: start, stop, label, segments."""
+        segments = self.segments
+        return segments[0][0], segments[-1][1], self.label, segments
+
+    def __lt__(self, other: UnitSpan) -> bool:
+        return self.place < other.place
+
+    def shifted(self, by: int) -> UnitSpan:
+        """Return the entity ``by`` units further on.
+
+        >>> UnitSpan.of("Disease", 2, 4).shifted(-2).segments
+        ((0, 2),)
+        """
+        return UnitSpan(self.label, tuple((start + by, stop + by) for start, stop in self.segments), self.score)
 
 
 # Context encoder -----------------------------------------------------------------------------------------------------
@@ -303,13 +427,20 @@ class ContextEncoderConfig(ComponentConfig, ABC):
     default_batch_cost: ClassVar[int] = 4096
     """Most ``Window.cost``, summed over a batch, where the user gives no ``batch_size``."""
 
+    def check(self, *, stride: int) -> None:
+        """Raise ConfigError where the options do not fit the ``stride`` that the user typed. Reads no data or model."""
+
     @property
     def needs(self) -> ContextNeeds:
         """What ``windows`` wants to see of documents beside the text."""
         return ContextNeeds()
 
-    def settle(self: _Encoder, contexts: Sequence[Context]) -> _Encoder:
-        """Return the config with automatic options replaced by what the training contexts say."""
+    def settle(self: _Encoder, contexts: Iterable[Context]) -> _Encoder:
+        """Return the config with automatic options and `learned` fields as the training contexts say.
+
+        ``contexts`` is a stream with a length: each ``for`` goes through it anew, in the same order, and the contexts
+        are made on the way.
+        """
         return self
 
     @abstractmethod
@@ -341,8 +472,8 @@ class LabelScheme(ABC):
     targets: ClassVar[Targets]
     allows_overlap: ClassVar[bool] = False
     """Whether entities that share a unit can be encoded. If not, the core resolves overlaps before ``encode``."""
-    allows_fragments: ClassVar[bool] = False
-    """Whether discontinuous entities can be encoded. If not, the core joins or drops them before ``encode``."""
+    allows_discontinuous: ClassVar[bool] = False
+    """Whether discontinuous entities can be encoded. If not, the core makes one of each segment before ``encode``."""
     joins_neighbours: ClassVar[bool] = False
     """Whether two entities of one label that touch come back as one (as in ``io``)."""
 
@@ -376,6 +507,32 @@ class LabelScheme(ABC):
             and self.transition_allowed[tags[:-1], tags[1:]].all()
         )
 
+    def predecessors(self) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        """Return which tags may stand before each tag: the number of a set, shape (K,), and the sets. Tags only.
+
+        A set holds the indices of its tags in ascending order. Found in `transition_allowed`; a scheme for thousands of
+        labels overrides this, so that no table of K² values is needed.
+        """
+        import numpy as np  # here, so that commands which only list plugins start fast
+
+        packed = np.packbits(self.transition_allowed, axis=0)
+        columns, number = np.unique(packed, axis=1, return_inverse=True)
+        return number.reshape(-1), [np.flatnonzero(np.unpackbits(column)) for column in columns.T]
+
+    def has_legal_sequences(self) -> bool:
+        """Whether contexts of every number of units have a legal sequence. Tags only."""
+        import numpy as np
+
+        number, sets = self.predecessors()
+        reached = np.array(self.start_allowed)
+        seen: set[bytes] = set()
+        while reached.tobytes() not in seen:
+            if not (reached & self.end_allowed).any():
+                return False
+            seen.add(reached.tobytes())
+            reached = np.array([reached[before].any() for before in sets])[number]
+        return True
+
 
 @attrs.frozen(kw_only=True)
 class LabelSchemeConfig(ComponentConfig, ABC):
@@ -392,11 +549,11 @@ class LabelSchemeConfig(ComponentConfig, ABC):
 
 
 @attrs.frozen(eq=False)
-class Decoded:
+class HeadOutput:
     """What a head says of one context of n units."""
 
     spans: list[UnitSpan]
-    """The entities, each with the probability of the whole entity as its score, by start, then stop."""
+    """The entities, each with the probability of the whole entity as its score, sorted by start, then stop."""
     tags: NDArray[np.int64]
     """The tag of each unit, an index into `tag_names`. Shape (n,)."""
     scores: NDArray[np.float32]
@@ -404,14 +561,17 @@ class Decoded:
     tag_names: tuple[str, ...]
 
     @classmethod
-    def from_tags(cls, tags: NDArray[Any], scores: NDArray[Any], scheme: LabelScheme) -> Decoded:
+    def from_tags(cls, tags: NDArray[Any], scores: NDArray[Any], scheme: LabelScheme) -> HeadOutput:
         """Return the result for tags with a probability each; an entity's score is that of its least sure unit.
 
         Tags that are not a legal sequence of the scheme are replaced by those of the entities that they are read as.
         """
         import numpy as np  # here, so that commands which only list plugins start fast
 
-        spans = [attrs.evolve(s, score=float(np.min(scores[s.start : s.stop]))) for s in scheme.decode(tags)]
+        spans = [
+            UnitSpan(span.label, span.segments, float(min(scores[start:stop].min() for start, stop in span.segments)))
+            for span in scheme.decode(tags)
+        ]
         if not scheme.allows(tags):
             tags = scheme.encode(spans, len(tags))
         return cls(spans, np.asarray(tags, np.int64), np.asarray(scores, np.float32), scheme.tags)
@@ -433,7 +593,7 @@ class ModelHead(Protocol):
         """
         ...
 
-    def decode(self, vectors: torch.Tensor, mask: torch.Tensor) -> list[Decoded]:
+    def decode(self, vectors: torch.Tensor, mask: torch.Tensor) -> list[HeadOutput]:
         """Return what the head says of each of the B contexts. Called in eval mode, without gradient."""
         ...
 
@@ -444,8 +604,12 @@ class ModelHeadConfig(ComponentConfig, ABC):
 
     targets: ClassVar[Targets] = "tags"
 
-    def settle(self: _Head, targets: Sequence[Any], scheme: LabelScheme) -> _Head:
-        """Return the config with automatic options replaced by what the training targets (one a context) say."""
+    def settle(self: _Head, targets: Iterable[Any], scheme: LabelScheme) -> _Head:
+        """Return the config with automatic options and `learned` fields as the training targets (one a context) say.
+
+        ``targets`` are what ``scheme.encode`` returns: with tags an int64 array of shape (n,), -1 for unknown; with
+        spans a list of `UnitSpan`. They are a stream with a length, as for encoders.
+        """
         return self
 
     @abstractmethod
@@ -456,11 +620,45 @@ class ModelHeadConfig(ComponentConfig, ABC):
 # Document reader -----------------------------------------------------------------------------------------------------
 
 
-class DocumentReader(Protocol):
-    """A file in, documents out."""
+@attrs.frozen(eq=False)
+class LocatedDocument:
+    """A document and where it was read."""
 
-    def read(self, path: Path) -> Iterator[Document]:
-        """Yield the documents of a file, lazily. Raises DataError with path and line."""
+    document: Document
+    path: Path
+    line: int | None = None
+    """Its first line, counted from 1, blank lines included; the row, in a table. None where there are none."""
+    byte: int | None = None
+    """Where it begins in the file, decompressed: reading can start there again. None where the reader cannot say."""
+    page: int | None = None
+    """Its page, counted from 0, where a file's pages are documents of their own."""
+
+    def error(self, error: DataError | str) -> DataError:
+        """Return an error with the place of this document."""
+        error = DataError(error) if isinstance(error, str) else error
+        return error.replace(path=self.path, line=self.line, document=self.document.id)
+
+
+class DocumentReader(Protocol):
+    """A file in, documents out.
+
+    Only ``read(path)`` that yields documents is asked for. A reader that can tell places, read on after a broken
+    document, or pass over documents without decoding them takes the other arguments as well.
+    """
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Iterator[LocatedDocument] | Iterator[Document]:
+        """Yield the documents of a file, lazily, each with its place where it has one.
+
+        Open the file with `papermage_core.files.open_bytes`: it decompresses ``.gz`` and its like, and ``-`` is
+        standard input. A document that cannot be read raises DataError with path and line; with ``on_error``, the error
+        is handed over instead and reading goes on where the format allows.
+
+        With ``first`` and ``every``, only documents number ``first``, ``first + every``, … counted from 0, are given,
+        and only their errors reported: so workers share a file. A document that cannot be read has its number, too. A
+        generator that takes these two *returns* the number of all documents in the file.
+        """
         ...
 
 
@@ -469,11 +667,105 @@ class DocumentReaderConfig(ComponentConfig, ABC):
     """Options of a document reader."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """File name endings, such as ``(".jsonl",)``, that are its own when a folder is read."""
+    """File name endings, such as ``(".jsonl",)``, that are its own: files of these names are read by it where the user
+    names no reader. Write them out, in the module that the entry point names: there they are looked up in the source,
+    so that whose a file is can be said before any plugin is imported."""
+    shared_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings that files of other kinds have too, such as ``(".json",)``: `recognises` says which files are its own."""
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Endings of files that belong to one of its own of the same stem, such as brat's ``a.txt`` to ``a.ann``: in a
+    folder, they are not taken for documents of their own."""
+    compressed: ClassVar[bool] = False
+    """Whether ``a.jsonl.gz`` is its own if ``a.jsonl`` is: true where it opens files with `open_bytes`."""
+    requirement: ClassVar[str] = ""
+    """What to ``pip install`` where a module that it imports is missing: ``"papermage_core[parquet]"``."""
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether a file of a shared ending is its own; ``head`` is how it begins, decompressed, up to 4 KiB."""
+        return True
 
     @abstractmethod
     def build(self) -> DocumentReader:
         """Return a new reader."""
+
+
+# Document processor --------------------------------------------------------------------------------------------------
+
+
+class DocumentProcessor(Protocol):
+    """Documents in, the same documents with further layers out."""
+
+    def process(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Yield the documents given, in order, each with the layers of the config's ``makes`` added.
+
+        They are the same objects. A document that has such a layer keeps its own; nothing else of it is changed, and
+        offsets are those of its ``symbols``. Lazy: a document is given out before many more are asked for, so some may
+        be gathered to a batch, and none is kept. The same document gets the same layers, whatever stands beside it. A
+        document that lacks a layer of ``reads`` that it cannot do without raises DataError with the document's id.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class DocumentProcessorConfig(ComponentConfig, ABC):
+    """Options of a document processor."""
+
+    requirement: ClassVar[str] = ""
+    """What to ``pip install`` where a module that it imports is missing: ``"papermage_core[pdf]"``."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The layers that it looks at, beside the text."""
+        return ()
+
+    @property
+    @abstractmethod
+    def makes(self) -> tuple[str, ...]:
+        """The layers that it adds."""
+
+    @abstractmethod
+    def build(self) -> DocumentProcessor:
+        """Return a new processor."""
+
+
+# Document writer -----------------------------------------------------------------------------------------------------
+
+
+class DocumentWriter(Protocol):
+    """Documents in, a file or a folder out."""
+
+    def write(self, documents: Iterable[Document], target: Any) -> Mapping[str, int]:
+        """Write the documents, each as it comes, and return how much the format could not hold, by kind.
+
+        ``target`` is a file open for writing bytes, which need not be able to seek; for a config whose ``target`` is
+        ``"folder"``, the path of a new folder. Closing, compressing, and that the file or folder appears whole or not
+        at all, are not the writer's business. What cannot be written is never left out in silence: it is counted, as in
+        ``{"boxes": 12, "overlapping entities": 3}``, or if it makes no sense to go on, DataError is raised. Documents
+        are not changed, and none is kept.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class DocumentWriterConfig(ComponentConfig, ABC):
+    """Options of a document writer."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """File name endings, such as ``(".csv",)``, that are its own: files of these names are written by it where the user
+    names no writer. Write them out, in the module that the entry point names, as a reader does."""
+    shared_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Endings that other writers may use too: the user has to name one if several are installed."""
+    target: ClassVar[Literal["file", "folder"]] = "file"
+    """What it writes."""
+    compressed: ClassVar[bool] = True
+    """Whether a name such as ``a.csv.gz`` makes sense: what it writes is compressed then. Files only."""
+    requirement: ClassVar[str] = ""
+    """What to ``pip install`` where a module that it imports is missing: ``"papermage_core[parquet]"``."""
+
+    @abstractmethod
+    def build(self) -> DocumentWriter:
+        """Return a new writer."""
 
 
 # Component hooks -----------------------------------------------------------------------------------------------------
@@ -498,6 +790,14 @@ class ComponentHooks:
     def papermage_document_reader(self, name: str) -> type[DocumentReaderConfig]:  # type: ignore[empty-body]
         """Return the config class of the document reader ``name``."""
 
+    @hookspec(firstresult=True)
+    def papermage_document_processor(self, name: str) -> type[DocumentProcessorConfig]:  # type: ignore[empty-body]
+        """Return the config class of the document processor ``name``."""
+
+    @hookspec(firstresult=True)
+    def papermage_document_writer(self, name: str) -> type[DocumentWriterConfig]:  # type: ignore[empty-body]
+        """Return the config class of the document writer ``name``."""
+
 
 # Extension hooks -----------------------------------------------------------------------------------------------------
 
@@ -517,9 +817,23 @@ class ExtensionHooks:
     def papermage_evaluated(self, split: str, results: Mapping[str, Any]) -> None:
         """See the results of an evaluation; ``split`` is ``"val"``, ``"test"`` or ``"eval"``."""
 
-    @hookspec
-    def papermage_adjust_predictions(self, document: Document, context: Context, decoded: Decoded) -> Decoded | None:
-        """Return predictions to take in place of ``decoded`` before they become entities, or None to leave them.
+    @hookspec(
+        warn_on_impl_args={"decoded": DeprecationWarning("papermage_adjust_predictions: name 'decoded' now 'output'")}
+    )
+    def papermage_adjust_predictions(
+        self, document: Document, context: Context, output: HeadOutput, decoded: HeadOutput
+    ) -> HeadOutput | None:
+        """Return predictions to take in place of ``output`` before they become entities, or None to leave them.
 
         Called once a context, in prediction and in evaluation, extension after extension in the order named.
+        ``decoded`` is what plugin API 1 called ``output``; asking for it warns.
         """
+
+
+if not TYPE_CHECKING:  # type checkers know the new name only
+
+    def __getattr__(name: str) -> Any:
+        if name == "Decoded":
+            warnings.warn("Decoded is now HeadOutput, with the same fields", DeprecationWarning, stacklevel=2)
+            return HeadOutput
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from copy import deepcopy
 
-from papermage_core.document import Box, Entity, Layer, Metadata, Span
+import numpy as np
+from numpy.typing import NDArray
+
+from papermage_core.document import Entity, Layer, Metadata
+from papermage_core.document.merging import merged_places
+from papermage_core.document.queries import ranges
 from papermage_core.plugin.spec import UnitSpan
 
-__all__ = ["merged_entity", "unit_entity"]
+__all__ = ["best_tags", "merged_entities", "merged_entity", "unit_entity"]
 
 
 def merged_entity(span: UnitSpan, units: Layer, score: float | None) -> Entity:
-    """Return the entity that covers a span of document units.
+    """Return the entity that covers a span of document units (see `merged_entities`)."""
+    (entity,) = merged_entities([span], units, [score])
+    return entity
 
-    It has one span for each stretch of units, from the first character to the last, and one box for each page.
+
+def merged_entities(
+    spans: Sequence[UnitSpan],
+    units: Layer,
+    scores: Sequence[float | None],
+    order: NDArray[np.int64] | None = None,
+) -> list[Entity]:
+    """Return the entities that cover spans of document units, with the units' spans and boxes joined where they follow.
+
+    ``order`` is the index in the layer of each unit, where the spans count units in another order, shape (units,).
+    What ends a span or a box says `papermage_core.document.merging.merged_places`. The entities know their document.
     """
-    spans: list[Span] = []
-    boxes: dict[int, list[Box]] = {}
-    for start, stop in span.fragments or ((span.start, span.stop),):
-        covered = units[start:stop]
-        places = [place for unit in covered for place in unit.spans]
-        if places:
-            spans.append(Span(min(p.start for p in places), max(p.end for p in places)))
-        for unit in covered:
-            for box in unit.boxes:
-                boxes.setdefault(box.page, []).append(box)
-    enclosing = [Box.create_enclosing_box(found) for found in boxes.values()]
-    return Entity(spans=spans, boxes=enclosing, metadata=_metadata({}, span.label, score))
+    segments = [(i, start, stop) for i, span in enumerate(spans) for start, stop in span.segments]
+    owner, first, stop = np.array(segments, np.int64).reshape(-1, 3).T
+    unit, segment = ranges(first, stop - first)
+    unit = unit if order is None else order[unit]
+    places = merged_places(units, owner[segment], unit, len(spans)).lists()
+    return [
+        Entity.found_in(units.doc, of_spans, boxes, Metadata(label=span.label, score=score))
+        for span, score, (of_spans, boxes) in zip(spans, scores, places, strict=True)
+    ]
 
 
 def unit_entity(unit: Entity, tag: str, score: float) -> Entity:
-    """Return an entity in the place of a unit, with the unit's metadata and its tag."""
-    metadata = _metadata(unit.metadata.to_json(), tag, score)
-    return Entity(spans=list(unit.spans), boxes=list(unit.boxes), metadata=metadata)
-
-
-def _metadata(values: dict[str, Any], label: str, score: float | None) -> Metadata:
-    return Metadata(**values | {"label": label, "score": score})
+    """Return an entity in the place of a unit, with the unit's metadata and its tag. It knows the unit's document."""
+    metadata = deepcopy(unit.metadata)
+    metadata.label, metadata.score = tag, score
+    doc = None if unit.layer is None else unit.layer.doc
+    return Entity.found_in(doc, deepcopy(unit.spans), deepcopy(unit.boxes), metadata)
 
 
 def best_tags(tags: Sequence[str], scores: Sequence[float]) -> tuple[str, float]:

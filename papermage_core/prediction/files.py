@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import attrs
 
-from papermage_core.data.readers import LocatedDocument, expand_paths, iter_documents
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.processors import processed
+from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.writers import write_documents
 from papermage_core.document import Document, Entity
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.files import whole_file
-from papermage_core.plugin.spec import DocumentReader
+from papermage_core.files import check_output
+from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 
-__all__ = ["Layers", "annotate_files"]
+__all__ = ["Layers", "annotate_files", "check_output_path"]
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_NEWS = 10.0
@@ -35,6 +34,7 @@ class Layers:
     per_label: bool = False
     """Each label's entities in a layer of the label's name, in place of one layer for all."""
     overwrite: bool = False
+    """Whether layers of these names, and a file that is there already, are replaced."""
     merge: bool = True
     min_score: float | None = None
 
@@ -69,77 +69,90 @@ def _label(entity: Entity, merge: bool) -> str | None:
     return tag if merge else tag.partition("-")[2] or None
 
 
+def check_output_path(
+    output_path: str, data_path: Sequence[str], *more_inputs: str, reader: AnyReader, overwrite: bool
+) -> None:
+    """Raise as `check_output` does for a path where `annotate_files` must not write."""
+    inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path, *more_inputs]
+    check_output(output_path, inputs=inputs, overwrite=overwrite)
+
+
 def annotate_files(
     predictor: EntityClassificationPredictor,
     data_path: Sequence[str],
     output_path: str,
     *,
-    reader: DocumentReader,
+    reader: AnyReader = None,
+    processors: ProcessorChoice | None = None,
+    writer: DocumentWriterConfig | None = None,
     layers: Layers,
     first: int = 0,
     every: int = 1,
+    on_error: OnError | None = None,
 ) -> int:
-    """Write every document with its predictions, a JSON line each, in order; return how many.
+    """Write every document with its predictions, in order; return how many. Without a writer, as the ending says.
 
     The file appears when it is whole; what stood there before stays until then. ``first`` and ``every`` choose a share
-    of the documents. Raises DataError for a document that has a layer of the name already, unless told to overwrite.
+    of the documents. Raises DataError for a document that has a layer of the name already or lacks one that is needed,
+    unless ``on_error`` takes such errors and passes over the document; for a file that is there already, unless told to
+    overwrite; and ConfigError for a place where nothing is written (see `write_documents`).
     """
-    _check_output(output_path, data_path, reader)
     layers.check(predictor)
-    waiting: deque[Document] = deque()
-
-    def documents() -> Iterator[Document]:
-        for located in islice(iter_documents(data_path, reader=reader), first, None, every):
-            _check(located, layers, predictor)
-            waiting.append(located.document)
-            yield located.document
-
-    count, start = 0, time.monotonic()
-    news = start + _SECONDS_BETWEEN_NEWS
-    with _output(output_path) as file:
-        for entities in predictor.predict_many(documents(), merge=layers.merge, min_score=layers.min_score):
-            document = waiting.popleft()
-            layers.annotate(document, entities, predictor)
-            file.write(document.to_bytes() + b"\n")
-            count += 1
-            if time.monotonic() > news:
-                _log.info("%d documents, %.1f a second", count, count / (time.monotonic() - start))
-                news = time.monotonic() + _SECONDS_BETWEEN_NEWS
+    found = iter_documents(data_path, reader=reader, on_error=on_error, first=first, every=every)
+    located = processed(found, processors or ())
+    inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path]
+    start = time.monotonic()
+    annotated = _with_news(_annotated(predictor, located, layers, on_error), start)
+    written = write_documents(annotated, output_path, writer, overwrite=layers.overwrite, inputs=inputs)
     for line in predictor.issues.lines():
         _log.warning("%s", line)
-    _log.info("%d documents in %.1f s", count, time.monotonic() - start)
-    return count
+    _log.info("%d documents in %.1f s", written.documents, time.monotonic() - start)
+    return written.documents
 
 
-def _check(located: LocatedDocument, layers: Layers, predictor: EntityClassificationPredictor) -> None:
-    if layers.overwrite:
-        return
-    for name in layers.names(predictor):
-        if name in located.document.layers:
-            raise DataError(
-                f"there is a layer {name!r} already: choose another layer_name, or type overwrite=true",
-                path=located.path,
-                line=located.line,
-            )
+def _annotated(
+    predictor: EntityClassificationPredictor,
+    located: Iterator[LocatedDocument],
+    layers: Layers,
+    on_error: OnError | None,
+) -> Iterator[Document]:
+    waiting: deque[LocatedDocument] = deque()
+
+    def documents() -> Iterator[Document]:
+        for each in located:
+            if error := _taken(each, layers, predictor):
+                handle(error)
+            else:
+                waiting.append(each)
+                yield each.document
+
+    def handle(error: DataError) -> None:
+        if on_error is None:
+            raise error
+        on_error(error)
+
+    def lacks_a_layer(document: Document, error: DataError) -> None:
+        handle(waiting.pop().error(error))  # the last that was given
+
+    found = predictor.predict_many(documents(), layers.merge, layers.min_score, lacks_a_layer)
+    for entities in found:
+        document = waiting.popleft().document
+        layers.annotate(document, entities, predictor)
+        yield document
 
 
-def _check_output(output_path: str, data_path: Sequence[str], reader: DocumentReader) -> None:
-    if output_path == "-":
-        return
-    target = Path(output_path).resolve()
-    if target.suffix == ".parquet":
-        raise ConfigError(f"output_path={output_path}: JSON Lines are written; choose a name in .jsonl or .jsonl.gz")
-    suffixes = getattr(reader, "suffixes", (".jsonl", ".jsonl.gz"))
-    if any(path.resolve() == target for path in expand_paths(data_path, suffixes=suffixes)):
-        raise ConfigError(f"output_path={output_path}: this is one of the inputs; choose another place")
+def _with_news(documents: Iterator[Document], start: float) -> Iterator[Document]:
+    """Yield the documents, and say now and then how many there were."""
+    news = start + _SECONDS_BETWEEN_NEWS
+    for count, document in enumerate(documents, 1):
+        yield document
+        if time.monotonic() > news:
+            _log.info("%d documents, %.1f a second", count, count / (time.monotonic() - start))
+            news = time.monotonic() + _SECONDS_BETWEEN_NEWS
 
 
-@contextmanager
-def _output(path: str) -> Iterator[IO[bytes]]:
-    if path == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
-        yield file
+def _taken(located: LocatedDocument, layers: Layers, predictor: EntityClassificationPredictor) -> DataError | None:
+    names = [] if layers.overwrite else [name for name in layers.names(predictor) if name in located.document.layers]
+    if not names:
+        return None
+    return located.error(f"there is a layer {names[0]!r} already: choose another layer_name, or type overwrite=true")

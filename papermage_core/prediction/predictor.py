@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import numpy as np
 
 from papermage_core import checkpoint
-from papermage_core.data.alignment import Places, place_units
-from papermage_core.data.contexts import make_contexts
+from papermage_core.data.batches import BatchLimits
 from papermage_core.data.issues import Issues
-from papermage_core.data.pieces import make_pieces
-from papermage_core.data.windows import Piece
-from papermage_core.document import Document, Entity
+from papermage_core.data.processors import processed
+from papermage_core.data.units import ParsedDocument, Parser
+from papermage_core.document import Document, Entity, Layer
+from papermage_core.errors import DataError
 from papermage_core.evaluation import Calibration
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.model.inference import BatchLimits, decode_pieces, document_spans, pick_device
+from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import Context, Decoded
-from papermage_core.prediction.entities import best_tags, merged_entity, unit_entity
+from papermage_core.plugin.spec import HeadOutput
+from papermage_core.prediction.entities import best_tags, merged_entities, unit_entity
 
 __all__ = ["EntityClassificationPredictor"]
-
-_BATCHES_AT_ONCE = 32
-"""How many batches' worth of documents are read ahead, so that contexts of like length can run together."""
-
-
-@attrs.frozen(eq=False)
-class _Prepared:
-    document: Document
-    places: Places
-    contexts: Sequence[Context]
 
 
 class EntityClassificationPredictor:
@@ -82,11 +71,7 @@ class EntityClassificationPredictor:
         """
         plugins = Plugins([Path(path) for path in plugins_path])
         loaded = checkpoint.load(model_name_or_path, pick_device(device or "auto"), plugins)
-        blueprint = attrs.evolve(
-            loaded.blueprint,
-            entity_name=entity_name or loaded.blueprint.entity_name,
-            context_name=context_name or loaded.blueprint.context_name,
-        )
+        blueprint = loaded.blueprint.reading(entity_name, context_name)
         found = loaded.calibration or {}
         calibration = {name: Calibration.from_json(value) for name, value in found.items()}
         return cls(
@@ -100,17 +85,17 @@ class EntityClassificationPredictor:
     @property
     def entity_name(self) -> str:
         """The layer whose entities are labelled."""
-        return self.blueprint.entity_name
+        return self.blueprint.labelling.entity_name
 
     @property
     def context_name(self) -> str:
         """The layer whose entities are read as a whole."""
-        return self.blueprint.context_name
+        return self.blueprint.labelling.context_name
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels it can give."""
-        return tuple(label for task in self.blueprint.tasks for label in task.labels)
+        return self.blueprint.labels
 
     def predict(self, doc: Document, merge: bool = True, min_score: float | None = None) -> list[Entity]:
         """Return the entities found in a document, by their place; with ``merge=False`` one entity for each unit.
@@ -122,80 +107,80 @@ class EntityClassificationPredictor:
         return next(self.predict_many([doc], merge=merge, min_score=min_score))
 
     def predict_many(
-        self, docs: Iterable[Document], merge: bool = True, min_score: float | None = None
+        self,
+        docs: Iterable[Document],
+        merge: bool = True,
+        min_score: float | None = None,
+        on_error: Callable[[Document, DataError], None] | None = None,
     ) -> Iterator[list[Entity]]:
-        """Yield what ``predict`` gives for each document, in order, reading only a little ahead."""
+        """Yield what ``predict`` gives for each document, in order, reading only a little ahead.
+
+        With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is asked
+        for, and gives nothing.
+        """
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
-        waiting: list[_Prepared] = []
-        pieces: list[Piece] = []
-        batches = 0.0
+        parser = Parser(self.blueprint.labelling, self.blueprint.encoder.needs, self.issues)
+        device = next(self.model.parameters()).device
+        parsed = self._parsed(processed(docs, self.blueprint.processors), parser, on_error)
+        for document, outputs in decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device):
+            adjusted = self._adjusted(document, outputs)
+            yield self._merged(document, adjusted, min_score) if merge else self._units(document, adjusted)
+
+    def _parsed(
+        self, docs: Iterable[Document], parser: Parser, on_error: Callable[[Document, DataError], None] | None
+    ) -> Iterator[ParsedDocument]:
         for doc in docs:
-            prepared = self._prepare(doc)
-            waiting.append(prepared)
-            more = make_pieces(self.model.encoder, prepared.contexts, self.blueprint.stride)
-            pieces += more
-            batches += self._batches(more)
-            if batches >= _BATCHES_AT_ONCE:
-                yield from self._run(waiting, pieces, merge, min_score)
-                waiting, pieces, batches = [], [], 0.0
-        yield from self._run(waiting, pieces, merge, min_score)
+            if not isinstance(doc, Document):
+                raise TypeError(f"expected a Document, got {type(doc).__name__}")
+            try:
+                parsed = parser.parse(doc, doc.id or "(unnamed)", keep=True)
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(doc, error)
+            else:
+                yield parsed
 
-    def _batches(self, pieces: Sequence[Piece]) -> float:
-        """Return how many batches pieces fill."""
-        if self._limits.size is not None:
-            return sum(len(piece.windows) for piece in pieces) / self._limits.size
-        return sum(piece.cost for piece in pieces) / self._limits.cost
-
-    def _prepare(self, doc: Document) -> _Prepared:
-        if not isinstance(doc, Document):
-            raise TypeError(f"expected a Document, got {type(doc).__name__}")
-        name = doc.id or "(unnamed)"
-        places = place_units(doc, self.entity_name, self.context_name, self.issues, name)
-        contexts = make_contexts(doc, self.entity_name, places, self.blueprint.encoder.needs) if places.units else []
-        return _Prepared(doc, places, contexts)
-
-    def _run(
-        self, documents: Sequence[_Prepared], pieces: Sequence[Piece], merge: bool, min_score: float | None
-    ) -> Iterator[list[Entity]]:
-        decoded = decode_pieces(self.model, pieces, self._limits, next(self.model.parameters()).device)
-        first = 0
-        for prepared in documents:
-            of_contexts = decoded[first : first + len(prepared.contexts)]
-            first += len(prepared.contexts)
-            of_contexts = [self._adjust(prepared, *pair) for pair in zip(prepared.contexts, of_contexts, strict=True)]
-            yield self._merged(prepared, of_contexts, min_score) if merge else self._units(prepared, of_contexts)
-
-    def _adjust(self, prepared: _Prepared, context: Context, of_tasks: list[Decoded]) -> list[Decoded]:
+    def _adjusted(
+        self, parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]]
+    ) -> Sequence[Sequence[HeadOutput]]:
         if not len(self._extensions):
-            return of_tasks
-        return [self._extensions.papermage_adjust_predictions(prepared.document, context, found) for found in of_tasks]
+            return outputs
+        assert parsed.document is not None
+        adjust = self._extensions.papermage_adjust_predictions
+        return [
+            [adjust(parsed.document, context, found) for found in of_tasks]
+            for context, of_tasks in zip(parsed.contexts, outputs, strict=True)
+        ]
 
     def _merged(
-        self, prepared: _Prepared, decoded: Sequence[Sequence[Decoded]], min_score: float | None
+        self, parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]], min_score: float | None
     ) -> list[Entity]:
-        layer = prepared.document.get_layer(self.entity_name)
+        layer = self._layer(parsed)
         spans = [
             span
-            for of_tasks, units in zip(decoded, prepared.places.units, strict=True)
+            for of_tasks, units in zip(outputs, parsed.units, strict=True)
             for span in document_spans(of_tasks, units)
         ]
-        spans.sort(key=lambda span: (span.start, span.stop))
-        raw = [1.0 if span.score is None else span.score for span in spans]
-        scores = self._calibrated("entity", raw)
-        return [
-            merged_entity(span, layer, score)
-            for span, score in zip(spans, scores, strict=True)
-            if min_score is None or score >= min_score
-        ]
+        spans.sort()
+        scores = self._calibrated("entity", [1.0 if span.score is None else span.score for span in spans])
+        if min_score is not None:
+            spans = [span for span, score in zip(spans, scores, strict=True) if score >= min_score]
+            scores = [score for score in scores if score >= min_score]
+        return merged_entities(spans, layer, scores, parsed.order)
 
-    def _units(self, prepared: _Prepared, decoded: Sequence[Sequence[Decoded]]) -> list[Entity]:
-        layer = prepared.document.get_layer(self.entity_name)
+    def _layer(self, parsed: ParsedDocument) -> Layer:
+        assert parsed.document is not None
+        return parsed.document.get_layer(self.entity_name)
+
+    def _units(self, parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]]) -> list[Entity]:
+        layer = self._layer(parsed)
         entities: list[Any] = [None] * len(layer)
-        for of_tasks, units in zip(decoded, prepared.places.units, strict=True):
+        for of_tasks, units in zip(outputs, parsed.units, strict=True):
             tags = [[found.tag_names[tag] for tag in found.tags.tolist()] for found in of_tasks]
             scores = [self._calibrated("unit", found.scores) for found in of_tasks]
-            for position, unit in enumerate(units.tolist()):
+            for position, unit in enumerate(parsed.indices(units).tolist()):
                 tag, score = best_tags([of[position] for of in tags], [of[position] for of in scores])
                 entities[unit] = unit_entity(layer[unit], tag, score)
         return entities

@@ -6,14 +6,18 @@ from papermage_core.testing.encoder import TinyEncoder, TinyEncoderConfig
 from papermage_core.testing.encoder_suite import ContextEncoderSuite, sample_contexts
 from papermage_core.testing.extension_suite import ExtensionSuite
 from papermage_core.testing.head_suite import HeadBatch, ModelHeadSuite, head_batches
+from papermage_core.testing.processor_suite import DocumentProcessorSuite
 from papermage_core.testing.reader_suite import DocumentReaderSuite
 from papermage_core.testing.scheme_suite import LabelSchemeSuite
 from papermage_core.testing.strategies import configs, contexts, labels, legal_tags, unit_spans, words
+from papermage_core.testing.writer_suite import DocumentWriterSuite, odd_documents
 
 __all__ = [
     "ComponentSuite",
     "ContextEncoderSuite",
+    "DocumentProcessorSuite",
     "DocumentReaderSuite",
+    "DocumentWriterSuite",
     "ExtensionSuite",
     "HeadBatch",
     "LabelSchemeSuite",
@@ -28,6 +32,7 @@ __all__ = [
     "legal_tags",
     "make_document",
     "make_documents",
+    "odd_documents",
     "sample_contexts",
     "unit_spans",
     "words",

@@ -6,27 +6,30 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 
-from papermage_core.config.structure import structure, unstructure
+from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.component import KEYS
+from papermage_core.plugin.endings import stated_endings
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.options import faults_of_config_class
+from papermage_core.plugin.options import config_class_errors
 from papermage_core.plugin.spec import LabelSchemeConfig, ModelHeadConfig
-from papermage_core.testing.faults import each, fail, require
+from papermage_core.testing.checks import each, fail, require
 from papermage_core.testing.strategies import configs
 
 __all__ = ["ComponentSuite"]
+
+T = TypeVar("T")
 
 _LOOK = (
     "import sys\n"
     "from papermage_core.plugin.manager import Plugins\n"
     "Plugins().config_class(sys.argv[1], sys.argv[2])\n"
-    "print(' '.join(sorted({'torch', 'transformers', 'pytorch_lightning'} & set(sys.modules))))\n"
+    "print('\\n' + ' '.join(sorted({'torch', 'transformers', 'pytorch_lightning'} & set(sys.modules))))\n"
 )
 
 
@@ -56,13 +59,13 @@ class ComponentSuite:
 
     def configs(self) -> list[Any]:
         """Return the configs under test, one for each of ``options``."""
-        key, name = KEYS[self.kind], self.component or self.found_class().__name__
+        key, name = KINDS[self.kind].key, self.component or self.found_class().__name__
         return [structure(self.found_class(), options, key=key, name=name) for options in self.options]
 
     def test_the_config_class_keeps_to_the_specification(self) -> None:
         """Frozen, keyword-only, immutable defaults, types that can be typed, nothing abstract left."""
-        faults = faults_of_config_class(self.found_class())
-        require(not faults, f"{self.found_class().__name__}: {'; '.join(faults)}", "change the class as it says")
+        errors = config_class_errors(self.found_class())
+        require(not errors, f"{self.found_class().__name__}: {'; '.join(errors)}", "change the class as it says")
 
     def test_every_option_has_a_help(self) -> None:
         """A user sees what each option is for."""
@@ -113,7 +116,7 @@ class ComponentSuite:
         command = [sys.executable, "-c", _LOOK, self.kind, self.component]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         require(done.returncode == 0, f"in a process of its own: {done.stderr.strip()}", "see the last line of it")
-        heavy = done.stdout.strip()
+        heavy = done.stdout.split("\n")[-2]  # the module may print as well
         require(
             not heavy, f"its module imports {heavy}", "import that inside build(), or in a file that build() imports"
         )
@@ -130,15 +133,48 @@ def _structured(config: Any, names: Mapping[str, Any]) -> dict[str, Any]:
     return {f.alias: getattr(config, f.name) for f in attrs.fields(type(config)) if f.alias in names}
 
 
-def check_round_trip(config: Any) -> None:
+class Stream(Generic[T]):
+    """What ``settle`` is given: it has a length and can be gone through again and again, and it is no list."""
+
+    def __init__(self, items: Sequence[T]) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        yield from self._items
+
+
+def settle(config: Any, seen: Sequence[Any], *more: Any) -> Any:
+    """Return the config, settled on a stream. Fails unless a second time, and a list, give the same."""
+    stream = Stream(seen)
+    remedy = "go through the data with `for`, as often as you need; it has a length and no index, and changes nothing"
     try:
-        written = json.dumps(unstructure(config))
+        settled, again = (config.settle(stream, *more) for _ in range(2))
+    except Exception as exc:
+        fail(f"settle failed with {type(exc).__name__}: {exc}", remedy)
+    require(settled == again, f"settle returned {settled}, then {again} for the same data", remedy)
+    of_list = config.settle(list(seen), *more)
+    require(settled == of_list, f"settle returned {settled} for a stream, {of_list} for a list", remedy)
+    require(type(settled) is type(config), f"settle returned {settled!r}", "return attrs.evolve(self, ...)")
+    return settled
+
+
+def kept(config: Any) -> Any:
+    """Return the config as it comes back from a checkpoint: its options, and what it learned, by way of JSON."""
+    try:
+        written = json.dumps([unstructure(config), learned_values(config)], allow_nan=False)
     except (TypeError, ValueError) as exc:
         fail(f"{config} cannot be written as JSON: {exc}", "use only the option types that ComponentConfig lists")
-    copy = structure(type(config), json.loads(written), key="key", name=type(config).__name__)
-    require(
-        copy == config, f"{config} came back from {written} as {copy}", "do not convert or compute values of fields"
-    )
+    options, learned = json.loads(written)
+    return with_learned(structure(type(config), options, key="key", name=type(config).__name__), learned)
+
+
+def check_round_trip(config: Any) -> None:
+    """Fail unless the config is the same after writing and reading."""
+    copy = kept(config)
+    require(copy == config, f"{config} came back from JSON as {copy}", "do not convert or compute values of fields")
 
 
 def targets_of(config_class: type[Any]) -> str:
@@ -150,3 +186,20 @@ def targets_of(config_class: type[Any]) -> str:
         'set the class variable targets to "tags" or "spans"',
     )
     return str(targets)
+
+
+def check_suffixes(suite: ComponentSuite, names: Sequence[str]) -> None:
+    """Check the file endings of a reader's or a writer's config class."""
+    config_class = suite.found_class()
+    for name in names:
+        endings = getattr(config_class, name)
+        fine = isinstance(endings, tuple) and all(s.startswith(".") and s == s.lower() for s in endings)
+        require(fine, f"{name} are {endings!r}", 'write them as (".xml",), in lower case')
+    if suite.config_class is None:
+        stated = set(stated_endings(suite.plugins.find(suite.kind, suite.component)))
+        missing = {*config_class.suffixes, *config_class.shared_suffixes} - stated
+        require(
+            not missing,
+            f"the source of the entry point's module does not state {', '.join(sorted(missing))}",
+            'write suffixes = (".xml",) out in the config class, in that module: it is looked up before any import',
+        )

@@ -16,8 +16,8 @@ import torch
 from hypothesis import strategies as st
 
 from papermage_core.plugin.spec import Context, ContextNeeds, Window
-from papermage_core.testing.component import ComponentSuite, check_round_trip
-from papermage_core.testing.faults import each, fail, require
+from papermage_core.testing.checks import each, fail, require
+from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle
 from papermage_core.testing.strategies import contexts
 from papermage_core.testing.tensors import close, missing_gradients, reload, require_module, seeded
 
@@ -268,13 +268,13 @@ class ContextEncoderSuite(ComponentSuite):
             require(same, "two encoders built under one seed differ", "draw initial weights with torch only")
 
     def test_a_saved_encoder_encodes_the_same(self) -> None:
-        """Config, state_dict and the folder that ``save`` wrote are all that a checkpoint keeps."""
+        """Options, what was learned, state_dict and the folder that ``save`` wrote are all that a checkpoint keeps."""
         for config in self.settled_configs():
             subject = Subject(config, self.build(config, seed=1), self.build)
             subject.train()
             with tempfile.TemporaryDirectory() as name:
                 subject.encoder.save(Path(name))
-                fresh = self.build(config, Path(name), seed=99)
+                fresh = self.build(kept(config), Path(name), seed=99)
             loaded = Subject(config, reload(subject.encoder, fresh).eval(), self.build)
             before, after = subject.windows(), loaded.windows()
             same = len(before) == len(after) and all(map(_same_window, before, after))
@@ -333,11 +333,21 @@ class ContextEncoderSuite(ComponentSuite):
     def test_a_settled_config_is_a_config_that_can_be_kept(self) -> None:
         """``settle`` returns a config of the same class, which is the same after writing and reading."""
         for config in self.configs():
-            settled = config.settle(sample_contexts(config.needs))
-            require(type(settled) is type(config), f"settle returned {settled!r}", "return attrs.evolve(self, ...)")
-            check_round_trip(settled)
-            bare = config.settle(sample_contexts(ContextNeeds()))
-            require(type(bare) is type(config), f"settle returned {bare!r}", "return attrs.evolve(self, ...)")
+            check_round_trip(settle(config, sample_contexts(config.needs)))
+            check_round_trip(settle(config, sample_contexts(ContextNeeds())))
+
+    def test_what_was_learned_builds_the_same_encoder(self) -> None:
+        """A config that came back from a checkpoint builds what the settled one built."""
+        for config in self.settled_configs():
+            built = Subject(config, self.build(config, seed=3), self.build)
+            again = Subject(config, self.build(kept(config), seed=3), self.build)
+            first, second = built.windows(), again.windows()
+            same = len(first) == len(second) and all(map(_same_window, first, second))
+            require(
+                same and torch.equal(torch.cat(built.vectors(first)), torch.cat(again.vectors(second))),
+                f"two encoders built from {config}, one by way of JSON, differ",
+                "put what settle learns into learned() fields, and let build() look at nothing else",
+            )
 
     def settled_configs(self) -> list[Any]:
         """Return the configs under test, settled on sample contexts."""
@@ -345,7 +355,7 @@ class ContextEncoderSuite(ComponentSuite):
         for config in self.configs():
             fine = isinstance(config.needs, ContextNeeds)
             require(fine, f"needs is {config.needs!r}", "return ContextNeeds from a property")
-            settled.append(config.settle(sample_contexts(config.needs)))
+            settled.append(settle(config, sample_contexts(config.needs)))
         return settled
 
     def _each_batch(self, check: Callable[[Subject, list[Context]], None]) -> None:

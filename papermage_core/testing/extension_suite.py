@@ -10,13 +10,13 @@ import numpy as np
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.errors import PluginError
-from papermage_core.plugin.component import Component
+from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.loading import load_module_extension
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import Context, Decoded, UnitSpan
+from papermage_core.plugin.spec import Context, HeadOutput, UnitSpan
+from papermage_core.testing.checks import fail, require
 from papermage_core.testing.documents import make_document
-from papermage_core.testing.faults import fail, require
 
 __all__ = ["ExtensionSuite"]
 
@@ -42,7 +42,7 @@ class ExtensionSuite:
         """Return the extension under test."""
         if self.module is None:
             return self.plugins.extensions([self.component])
-        component = Component("extension", self.module.__name__, "this test", "", self.module.__name__)
+        component = ComponentInfo("extension", self.module.__name__, "this test", "", self.module.__name__)
         return Extensions([(component, load_module_extension(component, self.module))])
 
     def test_the_hooks_are_those_of_the_specification(self) -> None:
@@ -80,35 +80,35 @@ class ExtensionSuite:
 
     def test_adjusted_predictions_are_whole(self) -> None:
         """``papermage_adjust_predictions`` returns sound predictions, and leaves those it was given as they are."""
-        document, context, decoded = _example()
-        before = copy.deepcopy(attrs.asdict(decoded))
-        adjusted = self.extension().papermage_adjust_predictions(document, context, decoded)
-        same = all(np.array_equal(value, before[key]) for key, value in attrs.asdict(decoded).items() if key != "spans")
-        untouched = same and [attrs.asdict(span) for span in decoded.spans] == before["spans"]
-        require(untouched, "the predictions given were changed in place", "return attrs.evolve(decoded, ...)")
+        document, context, output = _example()
+        before = copy.deepcopy(attrs.asdict(output))
+        adjusted = self.extension().papermage_adjust_predictions(document, context, output)
+        same = all(np.array_equal(value, before[key]) for key, value in attrs.asdict(output).items() if key != "spans")
+        untouched = same and [attrs.asdict(span) for span in output.spans] == before["spans"]
+        require(untouched, "the predictions given were changed in place", "return attrs.evolve(output, ...)")
         _check_adjusted(adjusted, len(context))
 
     def test_a_context_without_predictions_passes(self) -> None:
         """Nothing predicted, or no units at all, is no reason to fail."""
-        document, context, decoded = _example()
-        none = attrs.evolve(decoded, spans=[], tags=np.zeros(len(context), np.int64))
+        document, context, output = _example()
+        none = attrs.evolve(output, spans=[], tags=np.zeros(len(context), np.int64))
         _check_adjusted(self.extension().papermage_adjust_predictions(document, context, none), len(context))
         empty = Context(words=[], space_before=np.zeros(0, bool))
-        nothing = Decoded([], np.zeros(0, np.int64), np.zeros(0, np.float32), TAGS)
+        nothing = HeadOutput([], np.zeros(0, np.int64), np.zeros(0, np.float32), TAGS)
         _check_adjusted(self.extension().papermage_adjust_predictions(document, empty, nothing), 0)
 
 
-def _example() -> tuple[Any, Context, Decoded]:
+def _example() -> tuple[Any, Context, HeadOutput]:
     document = make_document("Mutations cause cystic fibrosis.", {"Disease": ["cystic fibrosis"]})
     words = [token.text for token in document.tokens]
     context = Context(words=words, space_before=np.array([True, True, True, True, False]))
     tags, scores = np.array([0, 0, 1, 2, 0]), np.array([0.9, 0.8, 0.7, 0.6, 0.9], np.float32)
-    return document, context, Decoded([UnitSpan(2, 4, "Disease", score=0.6)], tags, scores, TAGS)
+    return document, context, HeadOutput([UnitSpan.of("Disease", 2, 4, 0.6)], tags, scores, TAGS)
 
 
-def _check_adjusted(adjusted: Decoded, n: int) -> None:
+def _check_adjusted(adjusted: HeadOutput, n: int) -> None:
     for span in adjusted.spans:
-        inside = 0 <= span.start < span.stop <= n
+        inside = span.start >= 0 and span.stop <= n
         require(inside, f"{span} in a context of {n} units", "return entities inside the context")
         probable = span.score is None or 0 <= span.score <= 1
         require(probable, f"{span} has the score {span.score}", "give scores from 0 to 1")

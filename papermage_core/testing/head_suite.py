@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import Decoded, LabelScheme, UnitSpan
-from papermage_core.testing.component import ComponentSuite, targets_of
-from papermage_core.testing.faults import each, fail, require
+from papermage_core.plugin.spec import HeadOutput, LabelScheme, UnitSpan
+from papermage_core.testing.checks import each, fail, require
+from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle, targets_of
 from papermage_core.testing.strategies import unit_spans
 from papermage_core.testing.tensors import close, missing_gradients, reload, require_module, seeded, shake
 
@@ -227,10 +227,10 @@ class ModelHeadSuite(ComponentSuite):
             require(
                 len(results) == len(batch.spans),
                 f"decode returned {len(results)} results for {len(batch.spans)} contexts",
-                "return one Decoded for each row of the mask, rows without units too",
+                "return one HeadOutput for each row of the mask, rows without units too",
             )
-            for decoded, n in zip(results, batch.lengths, strict=True):
-                check_decoded(decoded, n, batch.scheme)
+            for output, n in zip(results, batch.lengths, strict=True):
+                check_output(output, n, batch.scheme)
 
         self._each_batch(check)
 
@@ -259,12 +259,12 @@ class ModelHeadSuite(ComponentSuite):
                 )
 
     def test_a_saved_head_predicts_the_same(self) -> None:
-        """Config and state_dict are all that a checkpoint keeps."""
+        """Options, what was learned and state_dict are all that a checkpoint keeps."""
 
         def check(head: Any, scheme: LabelScheme, config: Any) -> None:
             batch = _typical(scheme, 2)
             _train(head, batch, steps=3)
-            loaded: Any = reload(head, self.build(config, scheme, seed=99)).eval()
+            loaded: Any = reload(head, self.build(kept(config), scheme, seed=99)).eval()
             remedy = "register what decode and loss need as a parameter or buffer (register_buffer, persistent)"
             _same(_decode(head, batch), _decode(loaded, batch), "after save and load", remedy)
             require(close(_loss(head, batch), _loss(loaded, batch)), "the loss differs after save and load", remedy)
@@ -276,13 +276,9 @@ class ModelHeadSuite(ComponentSuite):
 
     def test_a_settled_config_is_a_config_that_can_be_kept(self) -> None:
         """``settle`` returns a config of the same class, which is the same after writing and reading."""
-        from papermage_core.testing.component import check_round_trip
-
         for config in self.configs():
             for scheme in self.found_schemes():
-                settled = _settled(config, scheme)
-                require(type(settled) is type(config), f"settle returned {settled!r}", "return attrs.evolve(self, ...)")
-                check_round_trip(settled)
+                check_round_trip(_settled(config, scheme))
 
     def test_bfloat16_vectors_are_taken(self) -> None:
         """Under autocast the encoder's vectors are bfloat16."""
@@ -294,8 +290,8 @@ class ModelHeadSuite(ComponentSuite):
                 with torch.no_grad():
                     results = head.decode(batch.vectors.bfloat16(), batch.mask)
             require(loss.isfinite(), f"the loss is {loss} under bfloat16 autocast", "compute it in float32")
-            for decoded, n in zip(results, batch.lengths, strict=True):
-                check_decoded(decoded, n, scheme)
+            for output, n in zip(results, batch.lengths, strict=True):
+                check_output(output, n, scheme)
 
         self._each_head(check)
 
@@ -311,41 +307,41 @@ class ModelHeadSuite(ComponentSuite):
         self._each_head(check_batches)
 
 
-def check_decoded(decoded: Any, n: int, scheme: LabelScheme) -> None:
-    """Fail unless ``decoded`` is what a head may say of a context of ``n`` units."""
-    require(isinstance(decoded, Decoded), f"decode returned {decoded!r}", "return a list of Decoded")
+def check_output(output: Any, n: int, scheme: LabelScheme) -> None:
+    """Fail unless ``output`` is what a head may say of a context of ``n`` units."""
+    require(isinstance(output, HeadOutput), f"decode returned {output!r}", "return a list of HeadOutput")
     require(
-        np.shape(decoded.tags) == (n,) and np.shape(decoded.scores) == (n,),
-        f"for {n} units, tags have shape {np.shape(decoded.tags)} and scores {np.shape(decoded.scores)}",
+        np.shape(output.tags) == (n,) and np.shape(output.scores) == (n,),
+        f"for {n} units, tags have shape {np.shape(output.tags)} and scores {np.shape(output.scores)}",
         "give one tag and one score for each unit where the mask is true",
     )
     require(
-        ((decoded.tags >= 0) & (decoded.tags < len(decoded.tag_names))).all(),
-        f"tags are {decoded.tags} with {len(decoded.tag_names)} names",
+        ((output.tags >= 0) & (output.tags < len(output.tag_names))).all(),
+        f"tags are {output.tags} with {len(output.tag_names)} names",
         "make tags indices into tag_names",
     )
-    _check_probabilities(decoded.scores, "the scores of the units")
-    _check_probabilities([span.score for span in decoded.spans], "the scores of the entities")
-    places = [(span.start, span.stop) for span in decoded.spans]
+    _check_probabilities(output.scores, "the scores of the units")
+    _check_probabilities([span.score for span in output.spans], "the scores of the entities")
+    places = [(span.start, span.stop) for span in output.spans]
     require(places == sorted(places), f"the entities are at {places}", "sort them by start, then stop")
-    for span in decoded.spans:
-        inside = 0 <= span.start < span.stop <= n and span.label in scheme.labels
+    for span in output.spans:
+        inside = span.start >= 0 and span.stop <= n and span.label in scheme.labels
         require(inside, f"{span} in a context of {n} units", "return known labels inside the context")
     if scheme.targets == "tags":
-        _check_tags(decoded, scheme)
+        _check_tags(output, scheme)
 
 
-def _check_tags(decoded: Decoded, scheme: LabelScheme) -> None:
-    require(decoded.tag_names == scheme.tags, f"tag_names are {decoded.tag_names}", "set them to scheme.tags")
-    shown = " ".join(scheme.tags[tag] for tag in decoded.tags)
+def _check_tags(output: HeadOutput, scheme: LabelScheme) -> None:
+    require(output.tag_names == scheme.tags, f"tag_names are {output.tag_names}", "set them to scheme.tags")
+    shown = " ".join(scheme.tags[tag] for tag in output.tags)
     require(
-        scheme.allows(decoded.tags),
+        scheme.allows(output.tags),
         f"the tags {shown!r} are not legal under the scheme",
-        "decode with start_allowed, end_allowed and transition_allowed, or make the result with Decoded.from_tags",
+        "decode with start_allowed, end_allowed and transition_allowed, or make the result with HeadOutput.from_tags",
     )
     require(
-        decoded.spans == scheme.decode(decoded.tags),
-        f"the tags {shown!r} do not mean the entities {decoded.spans}",
+        output.spans == scheme.decode(output.tags),
+        f"the tags {shown!r} do not mean the entities {output.spans}",
         "take the entities from scheme.decode(tags)",
     )
 
@@ -358,15 +354,16 @@ def _check_probabilities(values: Any, what: str) -> None:
 
 def _settled(config: Any, scheme: LabelScheme) -> Any:
     batch = _typical(scheme, 0)
-    return config.settle([scheme.encode(spans, n) for spans, n in zip(batch.spans, batch.lengths, strict=True)], scheme)
+    targets = [scheme.encode(spans, n) for spans, n in zip(batch.spans, batch.lengths, strict=True)]
+    return settle(config, targets, scheme)
 
 
 def _typical(scheme: LabelScheme, seed: int) -> HeadBatch:
     """Return a batch in which every label stands, in entities of one, two and three units."""
     one, two = scheme.labels
     spans = [
-        [UnitSpan(0, 1, one), UnitSpan(2, 4, two), UnitSpan(4, 7, one)],
-        [UnitSpan(1, 4, two), UnitSpan(4, 5, two), UnitSpan(6, 8, one)],
+        [UnitSpan.of(one, 0, 1), UnitSpan.of(two, 2, 4), UnitSpan.of(one, 4, 7)],
+        [UnitSpan.of(two, 1, 4), UnitSpan.of(two, 4, 5), UnitSpan.of(one, 6, 8)],
         [],
     ]
     return batch_of(scheme, [8, 8, 3], spans, seed)
@@ -379,7 +376,7 @@ def _loss(head: Any, batch: HeadBatch) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _decode(head: Any, batch: HeadBatch) -> list[Decoded]:
+def _decode(head: Any, batch: HeadBatch) -> list[HeadOutput]:
     return list(head.decode(batch.vectors, batch.mask))
 
 
@@ -398,7 +395,7 @@ def _train(head: Any, batch: HeadBatch, *, steps: int) -> None:
     head.eval()
 
 
-def _same(first: Sequence[Decoded], second: Sequence[Decoded], when: str, remedy: str) -> None:
+def _same(first: Sequence[HeadOutput], second: Sequence[HeadOutput], when: str, remedy: str) -> None:
     for one, other in zip(first, second, strict=True):
         equal = (
             one.spans == other.spans
@@ -409,10 +406,10 @@ def _same(first: Sequence[Decoded], second: Sequence[Decoded], when: str, remedy
         require(equal, f"decode says {_brief(one)}, and {_brief(other)} {when}", remedy)
 
 
-def _scores(decoded: Decoded) -> list[float]:
-    return [np.nan if span.score is None else span.score for span in decoded.spans]
+def _scores(output: HeadOutput) -> list[float]:
+    return [np.nan if span.score is None else span.score for span in output.spans]
 
 
-def _brief(decoded: Decoded) -> str:
-    spans = [(span.start, span.stop, span.label, span.score) for span in decoded.spans]
-    return f"tags {np.asarray(decoded.tags).tolist()}, scores {np.round(decoded.scores, 4).tolist()}, entities {spans}"
+def _brief(output: HeadOutput) -> str:
+    spans = [(span.label, span.segments, span.score) for span in output.spans]
+    return f"tags {np.asarray(output.tags).tolist()}, scores {np.round(output.scores, 4).tolist()}, entities {spans}"

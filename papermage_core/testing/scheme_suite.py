@@ -8,14 +8,13 @@ import pickle
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import attrs
 import numpy as np
 from hypothesis import strategies as st
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import LabelScheme, UnitSpan
+from papermage_core.testing.checks import each, fail, require
 from papermage_core.testing.component import ComponentSuite, targets_of
-from papermage_core.testing.faults import each, fail, require
 from papermage_core.testing.strategies import labels, legal_tags, unit_spans
 
 __all__ = ["LabelSchemeSuite"]
@@ -62,7 +61,7 @@ class LabelSchemeSuite(ComponentSuite):
             found = scheme.decode(target)
             expected = _joined(spans) if scheme.joins_neighbours else spans
             require(
-                sorted(found, key=_order) == sorted(expected, key=_order),
+                sorted(found) == sorted(expected),
                 f"{expected} in {n} units came back as {found}, through {_shown(scheme, target)}",
                 "make decode the inverse of encode; if entities that touch are joined on purpose, say "
                 "joins_neighbours = True",
@@ -130,11 +129,11 @@ class LabelSchemeSuite(ComponentSuite):
     def test_entities_that_cannot_be_written_are_refused(self) -> None:
         """ValueError for an unknown label, for a span outside the context, and for overlap where there is none."""
         for scheme, (label, *_) in self._schemes(("one", "two")):
-            _check_refused(scheme, [UnitSpan(0, 1, "no such label")], "a label that is not one of its labels")
-            _check_refused(scheme, [UnitSpan(2, 9, label)], "a span that ends outside the context")
-            _check_refused(scheme, [UnitSpan(-1, 1, label)], "a span that starts outside the context")
+            _check_refused(scheme, [UnitSpan.of("no such label", 0, 1)], "a label that is not one of its labels")
+            _check_refused(scheme, [UnitSpan.of(label, 2, 9)], "a span that ends outside the context")
+            _check_refused(scheme, [UnitSpan.of(label, -1, 1)], "a span that starts outside the context")
             if not scheme.allows_overlap:
-                overlapping = [UnitSpan(0, 2, label), UnitSpan(1, 3, label)]
+                overlapping = [UnitSpan.of(label, 0, 2), UnitSpan.of(label, 1, 3)]
                 _check_refused(scheme, overlapping, "overlapping entities, with allows_overlap = False,")
 
     def test_a_context_of_no_units_has_no_entities(self) -> None:
@@ -147,7 +146,7 @@ class LabelSchemeSuite(ComponentSuite):
     def test_the_scheme_can_be_pickled(self) -> None:
         """Worker processes encode with a copy."""
         for scheme, names in self._schemes(("one", "two")):
-            spans = [UnitSpan(0, 2, names[0])]
+            spans = [UnitSpan.of(names[0], 0, 2)]
             try:
                 copy = pickle.loads(pickle.dumps(scheme))  # the suite's own bytes
             except Exception as exc:
@@ -180,7 +179,7 @@ class LabelSchemeSuite(ComponentSuite):
             lambda n: st.tuples(
                 st.just(scheme),
                 st.just(n),
-                unit_spans(scheme.labels, n, overlap=scheme.allows_overlap, fragments=scheme.allows_fragments),
+                unit_spans(scheme.labels, n, overlap=scheme.allows_overlap, discontinuous=scheme.allows_discontinuous),
             )
         )
 
@@ -237,7 +236,7 @@ def _reachable(scheme: LabelScheme, n: int) -> bool:
 
 def _check_within(spans: list[UnitSpan], n: int, scheme: LabelScheme) -> None:
     for span in spans:
-        inside = 0 <= span.start < span.stop <= n and span.label in scheme.labels
+        inside = span.start >= 0 and span.stop <= n and span.label in scheme.labels
         require(inside, f"decode returned {span} in {n} units", "return known labels inside the context")
     if not scheme.allows_overlap:
         for first, second in itertools.pairwise(spans):
@@ -258,14 +257,10 @@ def _joined(spans: list[UnitSpan]) -> list[UnitSpan]:
     joined: list[UnitSpan] = []
     for span in spans:
         if joined and joined[-1].label == span.label and joined[-1].stop == span.start:
-            joined[-1] = attrs.evolve(joined[-1], stop=span.stop)
+            joined[-1] = UnitSpan.joining(span.label, joined[-1].segments + span.segments)
         else:
             joined.append(span)
     return joined
-
-
-def _order(span: UnitSpan) -> tuple[Any, ...]:
-    return span.start, span.stop, span.label, span.fragments
 
 
 def _shown(scheme: LabelScheme, target: Any) -> str:

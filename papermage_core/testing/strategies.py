@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import enum
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -15,6 +13,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from papermage_core.config.structure import nest
+from papermage_core.plugin.option_types import OptionType, option_type
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import Context, ContextNeeds, LabelScheme, UnitSpan
 
@@ -81,9 +81,9 @@ def labels(max_size: int = 3) -> st.SearchStrategy[tuple[str, ...]]:
 
 @st.composite
 def unit_spans(
-    draw: st.DrawFn, labels: Sequence[str], n_units: int, *, overlap: bool = False, fragments: bool = False
+    draw: st.DrawFn, labels: Sequence[str], n_units: int, *, overlap: bool = False, discontinuous: bool = False
 ) -> list[UnitSpan]:
-    """Draw different entities in a context of ``n_units``, sorted by start, stop and label."""
+    """Draw different entities in a context of ``n_units``, in order."""
     spans: list[UnitSpan] = []
     taken = np.zeros(n_units, bool)
     for _ in range(draw(st.integers(0, min(5, n_units)))):
@@ -92,13 +92,13 @@ def unit_spans(
         if not overlap and taken[start:stop].any():
             continue
         taken[start:stop] = True
-        spans.append(UnitSpan(start, stop, draw(st.sampled_from(labels)), _fragments(draw, start, stop, fragments)))
-    return sorted(dict.fromkeys(spans), key=lambda span: (span.start, span.stop, span.label, span.fragments))
+        spans.append(UnitSpan(draw(st.sampled_from(labels)), _segments(draw, start, stop, discontinuous)))
+    return sorted(set(spans))
 
 
-def _fragments(draw: st.DrawFn, start: int, stop: int, wanted: bool) -> tuple[tuple[int, int], ...]:
-    if not wanted or stop - start < 3 or not draw(st.booleans()):
-        return ()
+def _segments(draw: st.DrawFn, start: int, stop: int, discontinuous: bool) -> tuple[tuple[int, int], ...]:
+    if not discontinuous or stop - start < 3 or not draw(st.booleans()):
+        return ((start, stop),)
     gap = draw(st.integers(start + 1, stop - 2))
     return ((start, gap), (gap + 1, stop))
 
@@ -125,55 +125,50 @@ def _finishing(scheme: LabelScheme, n_units: int) -> NDArray[np.bool_]:
 
 
 def configs(config_class: type[T], **given: Any) -> st.SearchStrategy[T]:
-    """Return configs of a class: every option drawn from its type and limits, but for those ``given``."""
+    """Return configs of a class: every option drawn from its type and limits, but for those ``given``.
+
+    What a component learns is left as it is before anything is learned.
+    """
     return _configs(config_class, given)
 
 
 @st.composite
 def _configs(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any]) -> Any:
+    options = [option for option in describe_options(config_class) if option.name.partition(".")[0] not in given]
+    drawn = {option.name: draw(_values(option_type(option.type), option.limits)) for option in options}
     try:
-        return config_class(**{**_drawn(draw, config_class, given), **given})
+        return _made(config_class, {**nest(drawn), **given})
     except ValueError:  # a rule between options, which only the class knows
         assume(False)
         raise
 
 
-def _drawn(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _made(config_class: type[Any], values: Mapping[str, Any]) -> Any:
+    """Return a config, and the configs nested in it, of values as they are."""
     hints = typing.get_type_hints(config_class)
-    described = {option.name: option for option in describe_options(config_class)}
-    values = {}
-    for field in attrs.fields(config_class):
-        if not field.init or field.alias in given:
-            continue
-        hint = hints[field.name]
-        if isinstance(hint, type) and attrs.has(hint):
-            values[field.alias] = draw(configs(hint))
-        else:
-            values[field.alias] = draw(_values(hint, described[field.alias].limits))
-    return values
+    nested = {field.alias: hints[field.name] for field in attrs.fields(config_class)}
+    return config_class(**{k: _made(nested[k], v) if isinstance(v, dict) else v for k, v in values.items()})
 
 
-def _values(hint: Any, limits: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+def _values(wanted: OptionType, limits: Mapping[str, Any]) -> st.SearchStrategy[Any]:
     if "choices" in limits:
         return st.sampled_from(list(limits["choices"]))
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return st.one_of([_values(argument, limits) for argument in arguments])
-    if origin is Literal:
-        return st.sampled_from(list(arguments))
-    if origin is tuple:
-        return st.lists(_values(arguments[0], {}), max_size=3).map(tuple)
-    if isinstance(hint, type) and issubclass(hint, enum.Enum):
-        return st.sampled_from(list(hint))
-    if hint in (int, float):
-        return _numbers(hint, limits)
+    if wanted.shape == "union":
+        return st.one_of([_values(part, limits) for part in wanted.parts])
+    if wanted.shape == "choice":
+        return st.sampled_from(list(wanted.choices))
+    if wanted.shape == "list":
+        return st.lists(_values(wanted.parts[0], {}), max_size=3).map(tuple)
+    if wanted.shape == "none":
+        return st.none()
+    if wanted.declared in (int, float):
+        return _numbers(wanted.declared, limits)
     simple: dict[Any, st.SearchStrategy[Any]] = {
-        type(None): st.none(),
         bool: st.booleans(),
         str: st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=8),
         Path: st.sampled_from([Path("a"), Path("b/c.txt")]),
     }
-    return simple[hint] if hint in simple else configs(hint)
+    return simple[wanted.declared] if wanted.declared in simple else configs(wanted.declared)
 
 
 def _numbers(hint: Any, limits: Mapping[str, Any]) -> st.SearchStrategy[Any]:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from papermage_core.testing.faults import fail, require
+from papermage_core.testing.checks import fail, require
 
 __all__ = ["close", "missing_gradients", "reload", "seeded", "shake"]
 

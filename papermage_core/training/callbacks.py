@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from papermage_core.errors import CheckpointError
-from papermage_core.files import whole_text_file
-from papermage_core.training.module import EntityModule
+from papermage_core.errors import CheckpointError, DivergedError
+from papermage_core.files import checked_file, whole_text_file
+from papermage_core.training.module import EntityModule, advice
 
-__all__ = ["History", "KeepBest", "SaveLast"]
+__all__ = ["CheckedFiles", "History", "KeepBest", "SaveLast"]
 
 
 class KeepBest(pl.Callback):
@@ -53,6 +54,12 @@ class KeepBest(pl.Callback):
             self._write(trainer, pl_module)
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not all(bool(torch.isfinite(weight).all()) for weight in pl_module.parameters()):
+            assert isinstance(pl_module, EntityModule)
+            rate = pl_module.optimisation.learning_rate
+            raise DivergedError(
+                f"training diverged: weights are no numbers after step {trainer.global_step}. {advice(rate)}"
+            )
         if trainer.is_global_zero:
             self._save(pl_module, self.best)
         self.saved = True
@@ -93,20 +100,23 @@ class SaveLast(pl.Callback):
         self._states = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file beside its place, then move it there."""
+        """Write the file, whole or not at all."""
         if getattr(trainer, "fast_dev_run", False):
             return
-        partial = self._path.with_name(f".{self._path.name}.partial")
         try:
-            trainer.save_checkpoint(partial)
-            if trainer.is_global_zero:
-                partial.replace(self._path)
+            trainer.save_checkpoint(self._path)
         except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
             kept = self._path.parent / "checkpoints"
             raise CheckpointError(f"cannot write {self._path}: {error}. The best model so far is in {kept}") from error
-        finally:
-            if trainer.is_global_zero:
-                partial.unlink(missing_ok=True)
+
+
+class CheckedFiles(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all, with a checksum; see `papermage_core.files.checked_file`."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint to a file."""
+        with checked_file(path) as file:
+            torch.save(checkpoint, file)
 
 
 class History(pl.Callback):

@@ -1,26 +1,27 @@
-"""A model on a corpus → how it did."""
+"""A model on documents → how it did."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import attrs
 
 from papermage_core import checkpoint
-from papermage_core.data.corpus import Corpus, make_corpus
+from papermage_core.data.batches import BatchLimits
+from papermage_core.data.corpus import parse_documents
 from papermage_core.data.issues import Issues
-from papermage_core.data.pieces import make_pieces
-from papermage_core.errors import ConfigError, nearest
+from papermage_core.data.readers import AnyReader
+from papermage_core.data.source import DocumentSource
+from papermage_core.data.units import ParsedDocument
+from papermage_core.errors import ConfigError, DataError, nearest
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.model.inference import BatchLimits, decode_pieces, pick_device
+from papermage_core.model.inference import decode_documents, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import DocumentReader
-from papermage_core.training.prepare import Splits, read_labelled
-from papermage_core.training.scoring import Evaluation, evaluate
+from papermage_core.training.scoring import Evaluation, Evaluator, adjusts
 
 __all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model"]
 
@@ -32,26 +33,32 @@ class CheckpointEvaluation:
     """How a checkpoint did on labelled files."""
 
     blueprint: Blueprint
-    splits: Splits
-    """The documents, as test split, with what was odd in them."""
     evaluation: Evaluation
+    issues: Issues
+    """What was odd in the documents."""
 
 
 def evaluate_model(
-    model: EntityModel, blueprint: Blueprint, corpus: Corpus, batch_size: int | None, extensions: Extensions
+    model: EntityModel,
+    blueprint: Blueprint,
+    documents: Iterable[ParsedDocument],
+    batch_size: int | None,
+    extensions: Extensions,
 ) -> Evaluation:
-    """Return how a model does on a corpus, on the device where it is."""
+    """Return how a model does on labelled documents, on the device where it is, holding a few of them at a time."""
     device = next(model.parameters()).device
-    pieces = make_pieces(model.encoder, corpus.contexts, blueprint.stride)
-    decoded = decode_pieces(model, pieces, BatchLimits.without_gradient(blueprint.encoder, batch_size, device), device)
-    return evaluate(corpus, blueprint.build_tasks(), dict(enumerate(decoded)), extensions)
+    limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
+    evaluator = Evaluator(blueprint, extensions)
+    for parsed, outputs in decode_documents(model, documents, blueprint.stride, limits, device):
+        evaluator.add(parsed, outputs)
+    return evaluator.evaluation()
 
 
 def evaluate_checkpoint(
     path: Path,
     data_path: Sequence[Path],
     *,
-    reader: DocumentReader,
+    reader: AnyReader = None,
     label_fields: Sequence[str] | None = None,
     entity_name: str | None = None,
     context_name: str | None = None,
@@ -60,32 +67,41 @@ def evaluate_checkpoint(
     plugins: Plugins | None = None,
     extensions: Extensions | None = None,
 ) -> CheckpointEvaluation:
-    """Return how the model of a checkpoint folder does on labelled files.
+    """Return how the model of a checkpoint folder does on labelled files, which are read once, as a stream.
 
     ``label_fields`` are the layers that hold the gold, in the order of the checkpoint's own, which they default to.
     """
     loaded = checkpoint.load(path, pick_device(accelerator), plugins)
     extensions = extensions if extensions is not None else Extensions()
-    blueprint = attrs.evolve(
-        loaded.blueprint,
-        entity_name=entity_name or loaded.blueprint.entity_name,
-        context_name=context_name or loaded.blueprint.context_name,
-    )
-    labels = blueprint.labels
-    if label_fields and set(label_fields) != set(labels.fields):
-        wrong = next((field for field in label_fields if field not in labels.fields), None)
-        hint = nearest(wrong, labels.fields) if wrong else ""
+    blueprint = loaded.blueprint.reading(entity_name, context_name)
+    labelling = blueprint.labelling
+    if label_fields and set(label_fields) != set(labelling.label_field):
+        wrong = next((field for field in label_fields if field not in labelling.label_field), None)
+        hint = nearest(wrong, labelling.label_field) if wrong else ""
         raise ConfigError(
             f"label_field={','.join(label_fields)}: the checkpoint {path} was trained for "
-            f"{','.join(labels.fields)}; leave label_field as it was there.{hint}"
+            f"{','.join(labelling.label_field)}; leave label_field as it was there.{hint}"
         )
     issues = Issues()
-    documents = read_labelled(data_path, labels, blueprint.encoder.needs, reader, issues, keep=True)
-    corpus = make_corpus(documents, blueprint.build_tasks(), issues, blueprint.overlap_policy)
+    source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
+    documents = parse_documents(source, labelling, blueprint.encoder.needs, issues, keep=adjusts(extensions))
+    evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions)
+    _check(evaluation, labelling.label_field, issues, data_path)
+    issues.merge([evaluation.issues])
     for line in issues.lines():
         _log.warning("%s", line)
-    evaluation = evaluate_model(loaded.model, blueprint, corpus, batch_size, extensions)
     extensions.papermage_evaluated("eval", evaluation.scores.to_json())
-    return CheckpointEvaluation(
-        blueprint=blueprint, splits=Splits(train=(), test=documents, issues={"eval": issues}), evaluation=evaluation
-    )
+    return CheckpointEvaluation(blueprint=blueprint, evaluation=evaluation, issues=issues)
+
+
+def _check(evaluation: Evaluation, label_field: Sequence[str], issues: Issues, data_path: Sequence[Path]) -> None:
+    """Raise DataError where there was nothing to score on."""
+    where, fields = ", ".join(map(str, data_path)), ", ".join(map(repr, label_field))
+    if not evaluation.counts["documents"]:
+        examples = issues.examples.get("layer_missing")
+        found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""
+        raise DataError(f"no document has the label layer {fields}, which label_field names.{found}", path=where)
+    if not evaluation.counts["entities"]:
+        raise DataError(
+            f"the label layer {fields} marks nothing in {evaluation.counts['documents']} documents", path=where
+        )

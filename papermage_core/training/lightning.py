@@ -13,14 +13,17 @@ from typing import Any
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.plugins.io import CheckpointIO
 
 from papermage_core.config import EntityClassificationTrainConfig
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.training.callbacks import CheckedFiles
 
 __all__ = ["interruptible", "make_trainer", "quiet_lightning"]
 
 _log = logging.getLogger(__name__)
 
+_BROKEN_CONNECTION = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
 _EXPECTED = (
     r".*does not have many workers.*",  # batches are made of arrays that lie ready
     r".*number of training batches.*is smaller than the logging interval.*",
@@ -56,7 +59,12 @@ def make_trainer(
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,  # our sampler shares batches out itself
     }
+    plugins = given.pop("plugins", None) or []
+    plugins = list(plugins) if isinstance(plugins, (list, tuple)) else [plugins]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins.append(CheckedFiles())
     fixed = {
+        "plugins": plugins,
         "callbacks": [*callbacks[:-1], *own, callbacks[-1]],
         "default_root_dir": config.default_root_dir,
         "logger": all_loggers or False,
@@ -90,6 +98,8 @@ def quiet_lightning() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
+    watcher = logging.getLogger("lightning_fabric.strategies.launchers.subprocess_script")
+    watcher.setLevel(logging.INFO)  # says which process of several died, before it ends the others
     try:
         with warnings.catch_warnings():
             for message in _EXPECTED:
@@ -98,6 +108,7 @@ def quiet_lightning() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        watcher.setLevel(logging.NOTSET)
 
 
 @contextmanager
@@ -113,11 +124,10 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     except RuntimeError as error:
-        if "loading state_dict" not in str(error):
+        if trainer.world_size < 2 or not any(sign in str(error) for sign in _BROKEN_CONNECTION):
             raise
-        raise ConfigError(
-            "resume: last.ckpt was made with other components or options; give those of the config.yaml beside it, or "
-            "start a new run"
+        raise PapermageError(
+            f"another process of the run ended, so that this one cannot go on: {str(error).splitlines()[0]}"
         ) from error
     except SystemExit:
         if not trainer.interrupted:

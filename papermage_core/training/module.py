@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
+import itertools
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from papermage_core.data.batches import Batch, LengthSampler, ListedBatches, PieceBatches
-from papermage_core.data.windows import Piece
-from papermage_core.errors import ConfigError
+from papermage_core.data.batches import Batch, BatchLimits, ExampleBatches, LengthSampler, ListedBatches
+from papermage_core.data.corpus import Corpus
+from papermage_core.data.examples import Examples
+from papermage_core.data.gold import to_document
+from papermage_core.data.spans import SpanTable
+from papermage_core.errors import DivergedError
+from papermage_core.evaluation import Scorer, Scores
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.model.inference import BatchLimits
-from papermage_core.plugin.spec import Decoded
+from papermage_core.plugin.spec import HeadOutput, UnitSpan
 
-__all__ = ["EntityModule", "Optimisation", "Pieces", "Score", "clip_gradients", "parameter_groups"]
+__all__ = ["EntityModule", "Optimisation", "Predictions", "Validation", "clip_gradients", "parameter_groups"]
 
-Score = Callable[[Mapping[int, list[Decoded]]], Mapping[str, float]]
-"""What the heads say of each piece → figures by name, ``f1`` among them."""
+
+_STEPS_A_LOOK = 20
+"""Steps after which the loss is looked at on a GPU, which must be waited for."""
 
 
 @attrs.frozen(kw_only=True)
 class Optimisation:
-    """AdamW with a linear warm-up and a linear decay to 0, both a step at a time."""
+    """AdamW (Loshchilov and Hutter, 2019) with a linear warm-up and a linear decay to 0, both a step at a time."""
 
     learning_rate: float
+    """Peak rate of the encoder's parameters."""
     head_learning_rate: float
+    """Peak rate of the heads' parameters."""
     weight_decay: float
+    """Share of each matrix that a step at a learning rate of 1 would take away."""
     warmup_steps: float
-    """Up to 1 a share of all steps, above 1 a count."""
+    """Up to 1 a share of all steps, above 1 their number."""
 
     def factor(self, step: int, total: int) -> float:
         """Return what the learning rates are multiplied with at a step, counted from 0."""
@@ -44,12 +55,64 @@ class Optimisation:
         return max(0.0, (total - step) / max(1.0, total - warmup))
 
 
-@attrs.frozen(eq=False)
-class Pieces:
-    """What a pass over the data runs on: pieces, and task → piece → target."""
+class Predictions:
+    """What a model found in the contexts of a corpus, as arrays, in whatever order they come."""
 
-    pieces: Sequence[Piece]
-    targets: Sequence[Sequence[Any]]
+    def __init__(self, corpus: Corpus, examples: Examples) -> None:
+        self._corpus, self._examples = corpus, examples
+        self._found = SpanTable()
+        self._index = array("q")
+
+    def add(self, index: int, outputs: Sequence[HeadOutput]) -> None:
+        """Keep what heads say of an example; those whose fields nobody labelled there are to be left out."""
+        self._found.append(self._in_document(index, span) for found in outputs for span in found.spans)
+        self._index.append(index)
+
+    def _in_document(self, index: int, span: UnitSpan) -> UnitSpan:
+        first = int(self._examples.first[index])
+        if first >= 0:
+            return span.shifted(first) if first else span
+        document, context = int(self._examples.document[index]), int(self._examples.context[index])
+        return to_document(span, self._corpus[document].units[context])
+
+    def gather(self) -> None:
+        """Take in what the other processes found."""
+        parts: list[Any] = [None] * torch.distributed.get_world_size()
+        own = (self._index, list(self._found.names), self._found.to_arrays())
+        torch.distributed.all_gather_object(parts, own)
+        tables = [SpanTable.from_arrays(names, arrays) for _, names, arrays in parts]
+        self._found = SpanTable.joined(tables, np.arange(sum(map(len, tables))))
+        self._index = array("q", itertools.chain.from_iterable(index for index, _, _ in parts))
+
+    def scores(self, labels: Sequence[str]) -> Scores:
+        """Return strict scores, counted in documents."""
+        row = np.full(len(self._examples), -1, np.int64)
+        row[np.array(self._index, np.int64)] = np.arange(len(self._index))
+        bounds = np.searchsorted(self._examples.document, np.arange(len(self._corpus) + 1)).tolist()
+        scorer = Scorer(labels)
+        for number, (start, stop) in enumerate(itertools.pairwise(bounds)):
+            rows = row[start:stop]
+            predicted = [span for i in rows[rows >= 0].tolist() for span in self._found[i]]
+            scorer.add(self._corpus.gold_of(number), predicted)
+        scorer.add_unreachable(self._corpus.unreachable)
+        return scorer.scores()
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Validation:
+    """What is validated on, and by which scores."""
+
+    corpus: Corpus
+    examples: Examples
+    score: Callable[[Predictions], Scores]
+
+
+def advice(learning_rate: float) -> str:
+    """Return what to try where training diverges."""
+    return (
+        f"Try a lower learning_rate (now {learning_rate:g}), more warmup_steps, a lower gradient_clip_val, or "
+        "precision=32-true; the best model so far, if there was one, stays"
+    )
 
 
 def parameter_groups(model: EntityModel, options: Optimisation) -> list[dict[str, Any]]:
@@ -85,29 +148,29 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
 
 
 class EntityModule(pl.LightningModule):
-    """Trains an `EntityModel`; validates by what ``score`` makes of its predictions."""
+    """Trains an `EntityModel`, and validates it."""
 
     def __init__(
         self,
         blueprint: Blueprint,
         model: EntityModel,
         *,
-        train: Pieces,
-        val: Pieces | None,
+        train: Examples,
+        chosen: NDArray[np.int64] | None,
+        val: Validation | None,
         limits: BatchLimits,
         optimisation: Optimisation,
         seed: int,
-        score: Score | None,
-        fingerprint: str,
+        corpus: Corpus,
+        resumable: Mapping[str, Any],
     ) -> None:
         super().__init__()
         self.blueprint = blueprint
         self.model = model
-        self._train, self._val = train, val
-        self._limits, self._optimisation, self._seed = limits, optimisation, seed
-        self._score = score
-        self._fingerprint = fingerprint
-        self._decoded: dict[int, list[Decoded]] = {}
+        self._train, self._chosen, self._val = train, chosen, val
+        self._limits, self.optimisation, self._seed = limits, optimisation, seed
+        self._corpus, self._resumable = corpus, resumable
+        self._predictions: Predictions | None = None
         self.val_scores: dict[str, float] = {}
         """What the last validation logged, kept here as well: with ``barebones=true`` Lightning logs nothing."""
 
@@ -115,17 +178,17 @@ class EntityModule(pl.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the training batches, shuffled anew each epoch."""
-        return self._loader(self._train, shuffle=True)
+        return self._loader(self._train, self._chosen, shuffle=True)
 
     def val_dataloader(self) -> list[DataLoader[Batch]] | DataLoader[Batch]:
-        """Return the validation batches, each piece once."""
-        return self._loader(self._val, shuffle=False) if self._val is not None else []
+        """Return the validation batches, each example once."""
+        return self._loader(self._val.examples, None, shuffle=False) if self._val is not None else []
 
-    def _loader(self, data: Pieces, *, shuffle: bool) -> DataLoader[Batch]:
+    def _loader(self, examples: Examples, chosen: NDArray[np.int64] | None, *, shuffle: bool) -> DataLoader[Batch]:
         sampler = LengthSampler(
-            data.pieces,
-            batch_size=self._limits.size,
-            batch_cost=self._limits.cost,
+            examples,
+            self._limits,
+            chosen=chosen,
             shuffle=shuffle,
             seed=self._seed,
             epoch=lambda: self.trainer.current_epoch,  # Lightning's set_epoch misses the first epoch of a resumed run
@@ -133,7 +196,7 @@ class EntityModule(pl.LightningModule):
             world_size=self.trainer.world_size,
         )
         max_cost = None if shuffle else self._limits.cost
-        dataset = PieceBatches(data.pieces, self.model.encoder.collate, data.targets, max_cost)
+        dataset = ExampleBatches(examples, self.model.encoder.collate, max_cost)
         if getattr(self.trainer, "overfit_batches", 0):  # Lightning wants a sampler in sequence then, and ours is none
             return DataLoader(ListedBatches(dataset, list(sampler)), batch_size=None, collate_fn=_same)
         own = torch.Generator()  # else each pass draws from the global one, at times that a resumed run does not repeat
@@ -148,10 +211,24 @@ class EntityModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         loss = self.model.loss(batch)
+        if loss.device.type == "cpu" or self.global_step % _STEPS_A_LOOK == 0:
+            self._check(loss, batch)
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
         count, several = len(batch.index), self.trainer.world_size > 1
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=count, sync_dist=several)
         return loss
+
+    def _check(self, loss: Tensor, batch: Batch) -> None:
+        """Raise DivergedError for a loss that is no number."""
+        if torch.isfinite(loss):
+            return
+        numbers = dict.fromkeys(int(self._train.document[i]) for i in batch.index)
+        names = [self._corpus[number].name for number in list(numbers)[:3]]
+        more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
+        raise DivergedError(
+            f"training diverged at step {self.global_step}, in epoch {self.current_epoch}: the loss is {loss.item()} "
+            f"(documents {', '.join(names)}{more}). {advice(self.optimisation.learning_rate)}"
+        )
 
     def configure_gradient_clipping(
         self,
@@ -169,51 +246,53 @@ class EntityModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return AdamW and its schedule."""
         fused = not str(self.trainer.precision).endswith("mixed")  # there, Lightning refuses to clip its gradients
-        optimizer = torch.optim.AdamW(parameter_groups(self.model, self._optimisation), fused=fused)
+        optimizer = torch.optim.AdamW(parameter_groups(self.model, self.optimisation), fused=fused)
         total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._optimisation.factor(step, total))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.optimisation.factor(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # Validation
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
-        self._decoded = {}
+        assert self._val is not None
+        self._predictions = Predictions(self._val.corpus, self._val.examples)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep what the heads say of a batch; log the loss."""
+        assert self._predictions is not None
         vectors = self.model(batch)
         loss = self.model.loss_of(vectors, batch)
         self.log("val_loss", loss, on_epoch=True, batch_size=len(batch.index), sync_dist=self.trainer.world_size > 1)
         of_tasks = self.model.decode_of(vectors, batch)
         for row, index in enumerate(batch.index):
-            self._decoded[index] = [found[row] for found in of_tasks]
+            known = (_is_labelled(targets, row) for targets in batch.targets)
+            outputs = [found[row] for found, labelled in zip(of_tasks, known, strict=True) if labelled]
+            self._predictions.add(index, outputs)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the predictions of all processes."""
-        decoded = self._decoded
+        assert self._val is not None
+        assert self._predictions is not None
         if self.trainer.world_size > 1:
-            parts: list[Any] = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, decoded)
-            decoded = {index: found for part in parts for index, found in part.items()}
-        assert self._score is not None, "what is validated is scored"
-        self.val_scores = {f"val_{name}": value for name, value in self._score(decoded).items()}
+            self._predictions.gather()
+        scores = self._val.score(self._predictions)
+        self._predictions = None
+        self.val_scores = {"val_f1": scores.f1, "val_precision": scores.precision, "val_recall": scores.recall}
         for name, value in self.val_scores.items():
             self.log(name, value, prog_bar=name == "val_f1")
 
     # Resuming
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what tells the data apart from other data."""
-        checkpoint["papermage_data"] = self._fingerprint
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on with other data."""
-        if checkpoint.get("papermage_data") != self._fingerprint:
-            raise ConfigError(
-                "resume: the training data, or its labels, are not the data that the run began with; start a new run"
-            )
+        """Keep what a run that goes on is held against: its options, and hashes of its data."""
+        checkpoint.update(self._resumable)
 
 
 def _same(batch: Any) -> Any:
     return batch
+
+
+def _is_labelled(targets: Any, row: int) -> bool:
+    """Return whether somebody labelled an example of a batch for the task of these targets."""
+    return targets[row] is not None if isinstance(targets, list) else bool((targets[row] >= 0).any())

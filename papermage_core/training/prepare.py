@@ -1,183 +1,280 @@
-"""Config → documents, corpora, and a new model that fits them."""
+"""Config → the documents of a run, a new model that fits them, and the examples it is trained on."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
-from papermage_core.config import Components, EntityClassificationTrainConfig
-from papermage_core.data.collector import collector_paused
-from papermage_core.data.corpus import (
-    Corpus,
-    LabelledDocument,
-    Labels,
-    Task,
-    label_documents,
-    label_names,
-    make_corpus,
-)
+from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
+from papermage_core.config.naming import cache_folder
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.data.cache import encoder_digest, key_of, locked
+from papermage_core.data.corpus import Corpus, read_corpus
+from papermage_core.data.examples import Examples, build_examples
+from papermage_core.data.gold import encode_gold
 from papermage_core.data.issues import Issues
-from papermage_core.data.readers import iter_documents
+from papermage_core.data.labelling import Labelling, Task
+from papermage_core.data.source import DocumentSource, digest_of_code
+from papermage_core.data.store import DiskRecords
 from papermage_core.errors import DataError
+from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
-from papermage_core.plugin.spec import ContextNeeds, DocumentReader
+from papermage_core.model.entity_model import EntityModel
 
-__all__ = ["Splits", "fingerprint", "labels_of", "make_blueprint", "read_labelled", "read_splits"]
+__all__ = ["Preparation", "Splits", "check_labelled"]
 
 _log = logging.getLogger(__name__)
 _FEWEST_TO_SPLIT = 5
+_Config = TypeVar("_Config")
 
 
 @attrs.frozen(kw_only=True)
 class Splits:
     """Labelled documents by what they are for."""
 
-    train: Sequence[LabelledDocument]
-    val: Sequence[LabelledDocument] = ()
-    test: Sequence[LabelledDocument] = ()
+    train: Corpus
+    val: Corpus | None = None
+    test: Corpus | None = None
     issues: dict[str, Issues]
     """Split → what was odd in it."""
 
-
-def labels_of(config: EntityClassificationTrainConfig) -> Labels:
-    """Return what is labelled, as the data room wants it."""
-    return Labels(
-        fields=config.label_field,
-        entity_name=config.entity_name,
-        context_name=config.context_name,
-        label_attribute=config.label_attribute,
-        overlap_policy=config.overlap_policy,
-    )
+    def items(self) -> Iterator[tuple[str, Corpus]]:
+        """Yield the splits that there are, with their names."""
+        for name in ("train", "val", "test"):
+            found = getattr(self, name)
+            if found is not None:
+                yield name, found
 
 
-def read_labelled(
-    paths: Sequence[Path],
-    labels: Labels,
-    needs: ContextNeeds,
-    reader: DocumentReader,
-    issues: Issues,
-    *,
-    keep: bool,
-) -> list[LabelledDocument]:
-    """Return the labelled documents of files. Raises DataError where there are none, or where they mark nothing."""
-    located = iter_documents(paths, reader=reader)
-    with collector_paused():
-        documents = list(label_documents(located, labels, needs, issues, keep=keep))
-    where = ", ".join(map(str, paths))
-    fields = ", ".join(map(repr, labels.fields))
-    if not documents:
-        example = issues.examples["layer_missing"][0]
-        found = f"In {example.document}: {example.detail}"
-        raise DataError(f"no document has the label layer {fields}, which label_field names. {found}", path=where)
-    if not any(gold for document in documents for gold in document.gold):
-        raise DataError(f"the label layer {fields} marks nothing in {len(documents)} documents", path=where)
-    unnamed = issues.counts.get("gold_attribute_missing", 0)
-    if unnamed and unnamed == sum(len(gold or ()) for document in documents for gold in document.gold):
+@attrs.frozen(kw_only=True)
+class Preparation:
+    """Makes what a run needs before its first step, taking from the cache what an earlier run made."""
+
+    config: EntityClassificationTrainConfig
+    components: ComponentConfigs
+
+    @property
+    def spool(self) -> Path:
+        """Folder for what does not fit in memory and is not kept."""
+        return cache_folder() / "spool"
+
+    # Documents
+
+    def splits(self) -> Splits:
+        """Return the documents of the run, setting some aside to validate on where no file was given for that."""
+        config = self.config
+        train = self._read(config.data_path, config.weights)
+        val = self._read(config.val_data_path) if config.val_data_path else None
+        test = self._read(config.test_data_path) if config.test_data_path else None
+        if val is None and config.val_split > 0:
+            train, val = _set_aside(train, config.val_split, config.seed)
+        issues = {name: Issues() for name in ("train", "val", "test")}
+        splits = Splits(train=train, val=val, test=test, issues=issues)
+        for name, corpus in splits.items():
+            if name == "train" or corpus.records is not train.records:
+                issues[name].merge([corpus.issues])
+            corpus.count_repeated(issues[name])
+        for other, what in ((val, "validation"), (test, "test")):
+            if other is not None:
+                _warn_of_shared(train, other, what)
+        return splits
+
+    def _read(self, paths: tuple[Path, ...], weights: tuple[float, ...] = ()) -> Corpus:
+        source = DocumentSource(paths, self.components.reader, weights, self.components.processors)
+        labelling, needs = self.config.labelling, self.components.encoder.needs
+        made_by = {
+            "labelling": labelling.to_json(),
+            "needs": attrs.asdict(needs),
+        }
+        target = self._target("documents", key_of(source, **made_by) if self.config.cache else None)
+        with locked(target):
+            corpus = read_corpus(
+                source, labelling, needs, target=target, spool=self.spool, num_workers=self.config.num_workers
+            )
+        check_labelled(corpus)
+        return corpus
+
+    # Model
+
+    def blueprint(self, splits: Splits) -> Blueprint:
+        """Return what to build, its automatic options settled by the training documents."""
+        config, components, train = self.config, self.components, splits.train
+        names = train.label_names()
+        for fields, labels in zip(train.labelling.task_fields, names, strict=True):
+            if not labels:
+                raise DataError(
+                    f"the label layer {', '.join(map(repr, fields))} marks nothing in the training documents"
+                )
+        tasks = [
+            Task(fields, components.scheme.build(labels))
+            for fields, labels in zip(train.labelling.task_fields, names, strict=True)
+        ]
+        return Blueprint(
+            encoder=self._settled(components.encoder, train),
+            scheme=components.scheme,
+            tasks=tuple(
+                TaskBlueprint(
+                    label_field=task.label_field,
+                    labels=tuple(task.labels),
+                    head=components.head.settle(_TargetStream(train, tasks, number), task.scheme),
+                )
+                for number, task in enumerate(tasks)
+            ),
+            labelling=train.labelling,
+            stride=config.stride,
+            processors=ProcessorChoice.of_recipe(components.processors.recipe(), components.processors.plugins_path),
+            sources=components.provenance,
+        )
+
+    def _settled(self, config: _Config, corpus: Corpus) -> _Config:
+        """Return the encoder's config as the training contexts settle it; kept beside the documents it was told by."""
+        records = corpus.records
+        if not isinstance(records, DiskRecords) or not records.is_kept:
+            return config.settle(corpus.contexts())  # type: ignore[attr-defined,no-any-return]
+        given = json.dumps([unstructure(config), digest_of_code([type(config)])], sort_keys=True, default=str)
+        key = hashlib.sha256(given.encode("utf-8", "surrogatepass") + corpus.row.tobytes()).hexdigest()[:32]
+        path = records.folder / f"settled-{key}.json"
+        try:
+            return _restored(type(config), path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError):
+            settled = config.settle(corpus.contexts())  # type: ignore[attr-defined]
+        text = json.dumps({"options": unstructure(settled), "learned": learned_values(settled)})
+        try:
+            if _restored(type(config), text) == settled:
+                with whole_text_file(path) as file:
+                    file.write(text)
+        except (OSError, ValueError) as error:
+            _log.debug("what the encoder settled is not kept: %s", error)
+        return settled  # type: ignore[no-any-return]
+
+    # Examples
+
+    def examples(
+        self, corpus: Corpus, blueprint: Blueprint, model: EntityModel, issues: Issues, max_cost: int | None = None
+    ) -> Examples:
+        """Return the examples of documents for a model; with ``max_cost`` long ones are cut, as in training."""
+        key = None
+        if self.config.cache and corpus.source.is_readable_twice:
+            made_by = {
+                "documents": corpus.content(),
+                "layers": [attrs.asdict(corpus.needs), corpus.labelling.to_json()],
+                "encoder": [
+                    blueprint.sources.get("context_encoder"),
+                    unstructure(blueprint.encoder),
+                    learned_values(blueprint.encoder),
+                    encoder_digest(model.encoder),
+                ],
+                "scheme": [
+                    blueprint.sources.get("label_scheme"),
+                    unstructure(blueprint.scheme),
+                    digest_of_code([type(blueprint.scheme)]),
+                    [task.labels for task in blueprint.built_tasks],
+                ],
+                "stride": blueprint.stride,
+                "max_cost": max_cost,
+            }
+            key = key_of(None, **made_by, files=_key_of_files(corpus))
+        target = self._target("examples", key)
+        with locked(target):
+            examples, found = build_examples(
+                corpus,
+                model.encoder,
+                blueprint.built_tasks,
+                stride=blueprint.stride,
+                overlap_policy=blueprint.labelling.overlap_policy,
+                max_cost=max_cost,
+                target=target,
+                spool=self.spool,
+                num_workers=self.config.num_workers,
+            )
+        issues.merge([found])
+        return examples
+
+    def _target(self, kind: str, key: str | None) -> Path | None:
+        return None if key is None else cache_folder() / kind / key
+
+
+def _restored(config_class: type[_Config], text: str) -> _Config:
+    kept = json.loads(text)
+    found = structure(config_class, kept["options"], key="encoder", name="encoder")
+    return with_learned(found, kept["learned"])
+
+
+def _key_of_files(corpus: Corpus) -> Any:
+    """Return what tells the contexts of a corpus apart from those of one with the same text and gold."""
+    return [corpus.source.content, hashlib.sha256(corpus.row.tobytes()).hexdigest()]
+
+
+class _TargetStream:
+    """What a task is to learn of each context that somebody labelled; may be gone through more than once."""
+
+    def __init__(self, corpus: Corpus, tasks: list[Task], number: int) -> None:
+        self._corpus, self._tasks, self._number = corpus, tasks, number
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[Any]:
+        for parsed in self._corpus:
+            if parsed.gold[self._number] is not None:
+                targets = encode_gold(parsed, self._tasks, Issues(), self._corpus.labelling.overlap_policy)
+                yield from (of_context[self._number] for of_context in targets)
+
+
+def check_labelled(corpus: Corpus) -> None:
+    """Raise DataError for documents that nobody labelled, or in which nothing is marked, or that have no units."""
+    where = ", ".join(map(str, corpus.source.paths))
+    labelling: Labelling = corpus.labelling
+    fields = ", ".join(map(repr, labelling.label_field))
+    if not len(corpus):
+        examples = corpus.issues.examples.get("layer_missing")
+        found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""
+        raise DataError(f"no document has the label layer {fields}, which label_field names.{found}", path=where)
+    entities = corpus.entities.total()
+    if not entities:
+        raise DataError(f"the label layer {fields} marks nothing in {len(corpus)} documents", path=where)
+    if corpus.issues.counts.get("gold_attribute_missing", 0) >= entities:
         raise DataError(
-            f"label_attribute={labels.label_attribute}: none of the {unnamed} gold entities has it in its metadata",
+            f"label_attribute={labelling.label_attribute}: none of the {entities} gold entities has it in its metadata",
             path=where,
         )
-    if not any(len(context) for document in documents for context in document.contexts):
-        raise DataError(f"no document has units in its layer {labels.entity_name!r}", path=where)
-    return documents
+    if not corpus.counts()["units"]:
+        raise DataError(f"no document has units in its layer {labelling.entity_name!r}", path=where)
 
 
-def read_splits(config: EntityClassificationTrainConfig, needs: ContextNeeds, reader: DocumentReader) -> Splits:
-    """Return the documents of the run, setting some aside to validate on where no file was given for that.
-
-    Documents that will be scored carry the document itself: the validation and test ones, else those trained on.
-    """
-    labels = labels_of(config)
-    issues = {"train": Issues(), "val": Issues(), "test": Issues()}
-
-    def read(paths: Sequence[Path], split: str) -> list[LabelledDocument]:
-        return read_labelled(paths, labels, needs, reader, issues[split], keep=True) if paths else []
-
-    train = read(config.data_path, "train")
-    val = read(config.val_data_path, "val")
-    test = read(config.test_data_path, "test")
-    if not val and config.val_split > 0:
-        train, val = _set_aside(train, config.val_split, config.seed)
-    if val or test:
-        train = [attrs.evolve(document, document=None) for document in train]
-    _warn_of_shared(train, val, "validation")
-    _warn_of_shared(train, test, "test")
-    return Splits(train=train, val=val, test=test, issues=issues)
-
-
-def _set_aside(
-    documents: list[LabelledDocument], share: float, seed: int
-) -> tuple[list[LabelledDocument], list[LabelledDocument]]:
-    n = max(1, round(share * len(documents)))
-    if len(documents) < _FEWEST_TO_SPLIT:
+def _set_aside(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus | None]:
+    n = max(1, round(share * len(corpus)))
+    if len(corpus) < _FEWEST_TO_SPLIT:
         _log.warning(
             "%d documents are too few to set some aside: nothing is validated, the last model is kept; "
             "give val_data_path to choose the best",
-            len(documents),
+            len(corpus),
         )
-        return documents, []
-    chosen = set(np.random.default_rng(seed).permutation(len(documents))[:n].tolist())
-    val = [document for i, document in enumerate(documents) if i in chosen]
-    train = [document for i, document in enumerate(documents) if i not in chosen]
-    if not any(gold for document in train for gold in document.gold):
-        return documents, []
-    _log.info("set %d of %d documents aside to validate on (val_split=%g)", n, len(documents), share)
+        return corpus, None
+    chosen = np.zeros(len(corpus), np.bool_)
+    chosen[np.random.default_rng(seed).permutation(len(corpus))[:n]] = True
+    train, val = corpus.choose(np.flatnonzero(~chosen)), corpus.choose(np.flatnonzero(chosen))
+    if not train.entities:
+        return corpus, None
+    _log.info("set %d of %d documents aside to validate on (val_split=%g)", n, len(corpus), share)
     return train, val
 
 
-def _warn_of_shared(train: Sequence[LabelledDocument], other: Sequence[LabelledDocument], name: str) -> None:
-    known = {document.digest for document in train}
-    shared = [document.name for document in other if document.digest in known]
-    if shared:
+def _warn_of_shared(train: Corpus, other: Corpus, name: str) -> None:
+    shared: NDArray[np.int64] = np.flatnonzero(np.isin(other.digest[other.row], train.digest[train.row]))
+    if len(shared):
         _log.warning(
-            "%d %s documents have a text that is trained on too, such as %s: scores will flatter",
+            "%d %s documents have a text that is trained on too, such as %s: scores will be optimistic",
             len(shared),
             name,
-            shared[0],
+            other[int(shared[0])].name,
         )
-
-
-def fingerprint(documents: Sequence[LabelledDocument]) -> str:
-    """Return a hash of the texts and the gold, in order."""
-    digest = hashlib.sha256()
-    for document in documents:
-        digest.update(document.digest)
-        digest.update(repr(document.gold).encode())
-    return digest.hexdigest()
-
-
-def make_blueprint(
-    config: EntityClassificationTrainConfig, components: Components, splits: Splits
-) -> tuple[Blueprint, Corpus]:
-    """Return what to build, its automatic options settled by the training documents, and those as a corpus."""
-    labels = labels_of(config)
-    names = label_names(splits.train, labels)
-    for fields, task_labels in zip(labels.groups, names, strict=True):
-        if not task_labels:
-            raise DataError(f"the label layer {', '.join(map(repr, fields))} marks nothing in the training documents")
-    tasks = [Task(fields, components.scheme.build(found)) for fields, found in zip(labels.groups, names, strict=True)]
-    corpus = make_corpus(splits.train, tasks, splits.issues["train"], labels.overlap_policy)
-    blueprint = Blueprint(
-        encoder=components.encoder.settle(corpus.contexts),
-        scheme=components.scheme,
-        tasks=tuple(
-            TaskBlueprint(
-                fields=task.fields,
-                labels=task.scheme.labels,
-                head=components.head.settle([t for t in targets if t is not None], task.scheme),
-            )
-            for task, targets in zip(tasks, corpus.targets, strict=True)
-        ),
-        entity_name=labels.entity_name,
-        context_name=labels.context_name,
-        label_attribute=labels.label_attribute,
-        overlap_policy=labels.overlap_policy,
-        stride=config.stride,
-        sources=components.provenance,
-    )
-    return blueprint, corpus

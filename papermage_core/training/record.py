@@ -15,25 +15,44 @@ from typing import Any
 import attrs
 
 from papermage_core.config import EntityClassificationTrainConfig
-from papermage_core.data.corpus import LabelledDocument
-from papermage_core.evaluation import CalibrationSummary, RunSummary, model_card, summarise, write_report
-from papermage_core.files import whole_text_file
+from papermage_core.data.corpus import Corpus
+from papermage_core.data.issues import Issues
+from papermage_core.evaluation import CalibrationSummary, RunSummary, model_card, write_report
+from papermage_core.files import whole_file, whole_text_file
 from papermage_core.model.blueprint import Blueprint
-from papermage_core.training.prepare import Splits
 from papermage_core.training.scoring import Evaluation
 
-__all__ = ["RunRecord", "write_errors", "write_results"]
+__all__ = ["RunRecord", "SplitCounts", "write_errors", "write_results"]
 
 _VERSIONS = ("papermage_core", "torch", "pytorch-lightning", "transformers", "numpy")
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, kw_only=True)
+class SplitCounts:
+    """How much there is in a split."""
+
+    counts: Mapping[str, int]
+    """Documents, contexts, units, entities."""
+    labels: Mapping[str, int]
+    """Label → gold entities."""
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> SplitCounts:
+        """Return the counts of a corpus."""
+        return cls(counts=corpus.counts(), labels=dict(sorted(corpus.entities.items())))
+
+
+@attrs.frozen(eq=False, kw_only=True)
 class RunRecord:
     """All that is known of a run when it is over."""
 
     config: EntityClassificationTrainConfig
     blueprint: Blueprint
-    splits: Splits
+    counts: Mapping[str, SplitCounts]
+    issues: Mapping[str, Issues]
+    """Split → what was odd in it."""
+    sources: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
+    """File of training documents → how many there are, and how often they are trained on in an epoch."""
     evaluations: Mapping[str, Evaluation]
     history: Sequence[Mapping[str, float]] = ()
     calibration: CalibrationSummary | None = None
@@ -61,15 +80,14 @@ class RunRecord:
 
     def summary(self) -> RunSummary:
         """Return the run as the report and the model card tell it."""
-        documents = {name: getattr(self.splits, name) for name in ("train", "val", "test")}
-        documents = {name: found for name, found in documents.items() if found}
         issues: Counter[str] = Counter()
-        for found in self.splits.issues.values():
+        for found in self.issues.values():
             issues.update(found.counts)
+        errors = self.evaluations[self.split].errors
         values = {item.key: item.value for item in self.config.given()}
         return RunSummary(
-            title=", ".join(field for task in self.blueprint.tasks for field in task.fields),
-            labels=[label for task in self.blueprint.tasks for label in task.labels],
+            title=", ".join(field for task in self.blueprint.tasks for field in task.label_field),
+            labels=list(self.blueprint.labels),
             components={
                 kind: f"{source['name']} ({source['distribution']} {source['version']})"
                 for kind, source in self.blueprint.sources.items()
@@ -77,17 +95,18 @@ class RunRecord:
             config={
                 key: value if isinstance(value, (int, float, bool)) else _text(value) for key, value in values.items()
             },
-            data={name: _counts(found) for name, found in documents.items()},
-            label_counts={name: _label_counts(found) for name, found in documents.items()},
+            data={name: found.counts for name, found in self.counts.items()},
+            label_counts={name: found.labels for name, found in self.counts.items()},
             issues=issues,
             history=self.history,
             scores={name: found.scores for name, found in self.evaluations.items()},
             units={name: found.units for name, found in self.evaluations.items() if found.units is not None},
-            errors=self.evaluations[self.split].errors,
+            errors=errors.shown(),
+            error_summary=errors.summary(),
             errors_split=self.split,
             calibration=self.calibration,
-            entity_name=self.blueprint.entity_name,
-            context_name=self.blueprint.context_name,
+            entity_name=self.blueprint.labelling.entity_name,
+            context_name=self.blueprint.labelling.context_name,
             finished=datetime.datetime.now().astimezone().isoformat(" ", "seconds"),
             seconds=self.seconds,
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -103,36 +122,23 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _counts(documents: Sequence[LabelledDocument]) -> dict[str, int]:
-    return {
-        "documents": len(documents),
-        "contexts": sum(len(document.contexts) for document in documents),
-        "units": sum(len(document.places.context) for document in documents),
-        "entities": sum(_label_counts(documents).values()),
-    }
-
-
-def _label_counts(documents: Sequence[LabelledDocument]) -> dict[str, int]:
-    labels = Counter(entity.label for document in documents for gold in document.gold for entity in gold or ())
-    return dict(sorted(labels.items()))
-
-
 def write_results(folder: Path, record: RunRecord) -> None:
     """Write ``results/results.json``, ``results/errors.jsonl`` and ``report.html``, each whole or not at all."""
     results = folder / "results"
-    results.mkdir(exist_ok=True)
+    results.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {
         "split": record.split,
         "splits": {
             name: {
                 "scores": found.scores.to_json(),
                 "units": None if found.units is None else found.units.to_json(),
-                "errors": summarise(found.errors).to_json(),
+                "errors": found.errors.summary().to_json(),
             }
             for name, found in record.evaluations.items()
         },
         "calibration": None if record.calibration is None else record.calibration.to_json(),
-        "issues": {name: issues.counts for name, issues in record.splits.issues.items()},
+        "sources": record.sources,
+        "issues": {name: issues.counts for name, issues in record.issues.items()},
         "seconds": round(record.seconds, 3),
         "versions": record.versions,
     }
@@ -143,7 +149,8 @@ def write_results(folder: Path, record: RunRecord) -> None:
 
 def write_errors(path: Path, evaluation: Evaluation) -> None:
     """Write every mistake, a JSON line each."""
-    _write(path, (json.dumps(error.to_json(), ensure_ascii=False) + "\n" for error in evaluation.errors))
+    with whole_file(path) as file:
+        file.writelines(evaluation.errors.lines())
 
 
 def _write(path: Path, parts: Iterable[str]) -> None:

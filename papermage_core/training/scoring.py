@@ -1,149 +1,177 @@
-"""Predictions over a corpus → scores, mistakes and calibration."""
+"""Predictions over documents → scores, mistakes and calibration, holding none of the documents."""
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from papermage_core.data.corpus import Corpus, LabelledDocument, Task
+from papermage_core.data.gold import encode_gold
+from papermage_core.data.issues import Issues
+from papermage_core.data.units import ParsedDocument
 from papermage_core.evaluation import (
     Calibration,
     CalibrationSummary,
-    ErrorRecord,
+    ErrorLog,
+    Scorer,
     Scores,
+    UnitScorer,
     UnitScores,
     UnitText,
-    errors,
+    document_errors,
     expected_calibration_error,
     fit_calibration,
     reliability,
-    score,
-    score_units,
 )
+from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.inference import document_spans
 from papermage_core.plugin.extensions import Extensions
-from papermage_core.plugin.spec import Decoded, UnitSpan
+from papermage_core.plugin.spec import HeadOutput
 
-__all__ = ["Evaluation", "FittedCalibration", "calibrate", "evaluate", "gold_spans", "predicted_spans", "score_corpus"]
+__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "adjusts", "calibrate"]
+
+_MOST_FITTED = 200_000
+"""Scores that a calibration is fitted on: every k-th where there are more."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
 class Evaluation:
-    """How a model did on a corpus."""
+    """How a model did on documents."""
 
     scores: Scores
     units: UnitScores | None
     """Confusion of the tags of single units; None for heads over spans and for several heads."""
-    errors: Sequence[ErrorRecord]
+    errors: ErrorLog
     entity_scores: NDArray[np.float64]
     """The score of each predicted entity."""
     entity_right: NDArray[np.bool_]
     """Whether it was right."""
     unit_scores: NDArray[np.float64]
-    """The score of each unit's tag; empty where `units` is None."""
+    """The score of each unit's tag, of some of the units where there are many; empty where `units` is None."""
     unit_right: NDArray[np.bool_]
     document_of: NDArray[np.int64]
     """The document of each predicted entity."""
+    counts: dict[str, int]
+    """How many documents, contexts, units and entities were scored."""
+    entities: Counter[str]
+    """Label → gold entities."""
+    issues: Issues
+    """What was odd in the gold for these tasks."""
 
 
-def gold_spans(documents: Sequence[LabelledDocument]) -> tuple[list[list[UnitSpan]], Counter[str]]:
-    """Return the gold of each document, as it was drawn, and label → gold that touches no unit."""
-    spans: list[list[UnitSpan]] = []
-    unreachable: Counter[str] = Counter()
-    for document in documents:
-        gold = [entity for of_task in document.gold for entity in of_task or ()]
-        spans.append([entity.span for entity in gold if entity.fragments])
-        unreachable.update(entity.label for entity in gold if not entity.fragments)
-    return spans, unreachable
+def adjusts(extensions: Extensions) -> bool:
+    """Return whether an extension looks at predictions: it wants the documents themselves."""
+    return "papermage_adjust_predictions" in extensions.hooks()
 
 
-def predicted_spans(
-    corpus: Corpus, decoded: Mapping[int, Sequence[Decoded]], extensions: Extensions | None = None
-) -> list[list[UnitSpan]]:
-    """Return the predictions of each document, in its units; ``decoded`` is context → what each head says.
+class Evaluator:
+    """Takes documents with what the heads say of them, one after the other."""
 
-    What a head says where nobody labelled its fields is left out: there is nothing to hold it against.
-    """
-    spans: list[list[UnitSpan]] = [[] for _ in corpus.documents]
-    for context, of_tasks in decoded.items():
-        number = int(corpus.document_of[context])
-        document = corpus.documents[number]
-        known = [found for found, gold in zip(of_tasks, document.gold, strict=True) if gold is not None]
-        if extensions is not None and len(extensions) and document.document is not None:
-            known = [
-                extensions.papermage_adjust_predictions(document.document, corpus.contexts[context], found)
-                for found in known
-            ]
-        spans[number].extend(document_spans(known, corpus.units[context]))
-    return spans
+    def __init__(self, blueprint: Blueprint, extensions: Extensions) -> None:
+        self._tasks = blueprint.built_tasks
+        self._policy = blueprint.labelling.overlap_policy
+        self._extensions = extensions if adjusts(extensions) else None
+        self._scorer = Scorer(blueprint.labels)
+        self._errors = ErrorLog()
+        self._issues = Issues()
+        has_tags = len(self._tasks) == 1 and self._tasks[0].scheme.targets == "tags"
+        self._units = UnitScorer(self._tasks[0].scheme.tags) if has_tags else None
+        self._entities = _Confidences()
+        self._tags = _Confidences()
+        self._every, self._seen = 1, 0
+        self._document_of = array("q")
+        self._gold: Counter[str] = Counter()
+        self._counts = dict.fromkeys(("documents", "contexts", "units", "entities"), 0)
+
+    def add(self, parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]]) -> None:
+        """Count a document. Where an extension looks at predictions, it must hold the `Document` itself.
+
+        What a head says where nobody labelled its fields is left out: there is nothing to hold it against.
+        """
+        known = [gold is not None for gold in parsed.gold]
+        predicted = []
+        for number, (of_tasks, units) in enumerate(zip(outputs, parsed.units, strict=True)):
+            said = [found for found, labelled in zip(of_tasks, known, strict=True) if labelled]
+            if self._extensions is not None:
+                document, context = parsed.document, parsed.contexts[number]
+                assert document is not None, "extensions want the documents"
+                said = [self._extensions.papermage_adjust_predictions(document, context, each) for each in said]
+            predicted += document_spans(said, units)
+        gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
+        self._scorer.add(gold, predicted, (label for _, label in parsed.unreachable))
+        text = UnitText(document=parsed.name, symbols=parsed.symbols, starts=parsed.starts, stops=parsed.stops)
+        for error in document_errors(gold, predicted, text):
+            self._errors.add(error)
+        self._gold.update(entity.label for entity in gold)
+        self._gold.update(label for _, label in parsed.unreachable)
+        right = set(gold)
+        self._entities.extend([1.0 if s.score is None else s.score for s in predicted], [s in right for s in predicted])
+        self._document_of.extend([self._counts["documents"]] * len(predicted))
+        self._add_units(outputs, encode_gold(parsed, self._tasks, self._issues, self._policy), known)
+        for name, count in (
+            ("documents", 1),
+            ("contexts", len(parsed.contexts)),
+            ("units", parsed.n_units),
+            ("entities", len(gold) + len(parsed.unreachable)),
+        ):
+            self._counts[name] += count
+
+    def _add_units(
+        self, outputs: Sequence[Sequence[HeadOutput]], targets: Sequence[Sequence[Any]], known: Sequence[bool]
+    ) -> None:
+        if self._units is None or not known[0]:
+            return
+        for (target,), (found,) in zip(targets, outputs, strict=True):
+            self._units.add(target, found.tags)
+            some = (np.arange(self._seen, self._seen + len(target)) % self._every == 0) & (target >= 0)
+            self._tags.extend(found.scores[some], (target == found.tags)[some])
+            self._seen += len(target)
+        if len(self._tags) > _MOST_FITTED:
+            self._every *= 2
+            self._tags.halve()
+
+    def evaluation(self) -> Evaluation:
+        """Return how the model did on the documents so far."""
+        entity_scores, entity_right = self._entities.arrays()
+        unit_scores, unit_right = self._tags.arrays()
+        return Evaluation(
+            scores=self._scorer.scores(),
+            units=None if self._units is None else self._units.scores(),
+            errors=self._errors,
+            entity_scores=entity_scores,
+            entity_right=entity_right,
+            unit_scores=unit_scores,
+            unit_right=unit_right,
+            document_of=np.array(self._document_of, np.int64),
+            counts=dict(self._counts),
+            entities=Counter(self._gold),
+            issues=self._issues,
+        )
 
 
-def score_corpus(
-    corpus: Corpus, decoded: Mapping[int, Sequence[Decoded]], labels: Sequence[str], extensions: Extensions
-) -> Scores:
-    """Return strict scores, counted in documents."""
-    gold, unreachable = gold_spans(corpus.documents)
-    return score(gold, predicted_spans(corpus, decoded, extensions), labels=labels, gold_unreachable=unreachable)
+class _Confidences:
+    """Scores, and whether what they are of is right."""
 
+    def __init__(self) -> None:
+        self._scores, self._right = array("d"), array("b")
 
-def evaluate(
-    corpus: Corpus, tasks: Sequence[Task], decoded: Mapping[int, Sequence[Decoded]], extensions: Extensions
-) -> Evaluation:
-    """Return scores, mistakes and what calibration needs. The corpus must hold its documents."""
-    labels = [label for task in tasks for label in task.scheme.labels]
-    gold, unreachable = gold_spans(corpus.documents)
-    predicted = predicted_spans(corpus, decoded, extensions)
-    right, values, document_of = [], [], []
-    for number, (of_gold, of_predicted) in enumerate(zip(gold, predicted, strict=True)):
-        known = set(of_gold)
-        for span in of_predicted:
-            right.append(span in known)
-            values.append(1.0 if span.score is None else span.score)
-            document_of.append(number)
-    units, unit_scores, unit_right = _units(corpus, tasks, decoded)
-    return Evaluation(
-        scores=score(gold, predicted, labels=labels, gold_unreachable=unreachable),
-        units=units,
-        errors=errors(gold, predicted, [_text(document) for document in corpus.documents]),
-        entity_scores=np.array(values, np.float64),
-        entity_right=np.array(right, np.bool_),
-        unit_scores=unit_scores,
-        unit_right=unit_right,
-        document_of=np.array(document_of, np.int64),
-    )
+    def __len__(self) -> int:
+        return len(self._scores)
 
+    def extend(self, scores: Iterable[float], right: Iterable[Any]) -> None:
+        self._scores.extend(map(float, scores))
+        self._right.extend(map(bool, right))
 
-def _units(
-    corpus: Corpus, tasks: Sequence[Task], decoded: Mapping[int, Sequence[Decoded]]
-) -> tuple[UnitScores | None, NDArray[np.float64], NDArray[np.bool_]]:
-    if len(tasks) != 1 or tasks[0].scheme.targets != "tags":
-        return None, np.empty(0), np.empty(0, np.bool_)
-    pairs = [(corpus.targets[0][context], found[0]) for context, found in decoded.items()]
-    pairs = [(target, found) for target, found in pairs if target is not None]
-    units = score_units([t for t, _ in pairs], [found.tags for _, found in pairs], tasks[0].scheme.tags)
-    known = [target >= 0 for target, _ in pairs]
-    values = [found.scores[k] for (_, found), k in zip(pairs, known, strict=True)]
-    right = [(target == found.tags)[k] for (target, found), k in zip(pairs, known, strict=True)]
-    if not pairs:
-        return units, np.empty(0), np.empty(0, np.bool_)
-    return units, np.concatenate(values).astype(np.float64), np.concatenate(right)
+    def halve(self) -> None:
+        self._scores, self._right = self._scores[::2], self._right[::2]
 
-
-def _text(document: LabelledDocument) -> UnitText:
-    assert document.document is not None, "evaluation needs the documents themselves"
-    n = len(document.places.context)
-    starts, stops = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
-    spans = document.document.get_layer(document.entity_name).span_arrays()
-    entity, first = np.unique(spans.entity, return_index=True)
-    starts[entity] = spans.start[first]
-    last = np.concatenate([first[1:], [len(spans.entity)]]) - 1
-    stops[entity] = spans.stop[last]
-    return UnitText(document=document.name, symbols=document.document.symbols or "", starts=starts, stops=stops)
+    def arrays(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        return np.array(self._scores, np.float64), np.array(self._right, np.bool_)
 
 
 @attrs.frozen(eq=False)
@@ -164,11 +192,12 @@ def calibrate(evaluation: Evaluation, split: str) -> FittedCalibration | None:
 
     The error after calibration is measured by cross-fitting: each half of the documents by a map fitted on the other.
     """
-    values, right = evaluation.entity_scores, evaluation.entity_right
+    some = slice(None, None, 1 + len(evaluation.entity_scores) // _MOST_FITTED)
+    values, right = evaluation.entity_scores[some], evaluation.entity_right[some]
     if not len(values):
         return None
     entity = fit_calibration(values, right)
-    half = evaluation.document_of % 2 == 0
+    half = evaluation.document_of[some] % 2 == 0
     held_out = np.empty_like(values)
     for side in (half, ~half):
         held_out[side] = fit_calibration(values[~side], right[~side]).apply(values[side])

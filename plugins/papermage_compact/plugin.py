@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import attrs
 import numpy as np
 
-from papermage_core.errors import CheckpointError
+from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompactConfig", "papermage_context_encoder"]
 
-papermage_api_version = 1
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +48,11 @@ class CompactConfig(ContextEncoderConfig):
     def default_learning_rate(self) -> float:  # type: ignore[override]
         """0.003, or 0.002 with given vectors: each is the better on development data."""
         return 3e-3 if self.vectors is None else 2e-3
+
+    def check(self, *, stride: int) -> None:
+        """Refuse a stride that no window can keep."""
+        if stride >= self.max_length:
+            raise ConfigError(f"stride={stride}: expected less than encoder.max_length={self.max_length}")
 
     @property
     def needs(self) -> ContextNeeds:

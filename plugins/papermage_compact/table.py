@@ -16,7 +16,7 @@ __all__ = ["WordTable"]
 class WordTable:
     """Word types seen so far, with their features; emptied when it holds more than ``limit`` of them."""
 
-    def __init__(self, make: Callable[[Sequence[str]], WordFeatures], limit: int = 1 << 18) -> None:
+    def __init__(self, make: Callable[[Sequence[str]], WordFeatures], limit: int = 1 << 16) -> None:
         self._make = make
         self._limit = limit
         self._clear()

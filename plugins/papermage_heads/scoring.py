@@ -5,7 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["TagScorer"]
+from papermage_core.errors import PapermageError
+
+__all__ = ["TagScorer", "check_finite"]
+
+
+def check_finite(*tensors: Tensor) -> None:
+    """Raise PapermageError if a tensor that predictions are made from holds NaN or infinity."""
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise PapermageError(
+            "the unit vectors or the weights of the model hold NaN or infinity, so nothing can be predicted from them: "
+            "its training diverged; train again with a lower learning_rate, gradient_clip_val=1 or precision=32-true"
+        )
 
 
 class TagScorer(nn.Module):
@@ -21,10 +32,10 @@ class TagScorer(nn.Module):
         self.linear = nn.Linear(input_size, n_tags)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Return scores (B, U, K) in float32 for vectors (B, U, D); what they hold at padding goes nowhere."""
+        """Return scores (B, U, K), in float32 or better, for vectors (B, U, D); what is at padding goes nowhere."""
         vectors = vectors.masked_fill(~mask[..., None], 0.0)
         if self.training and self.dropout:
             kept = torch.empty_like(vectors[:, :1]).bernoulli_(1 - self.dropout)
             vectors = vectors * kept.div_(1 - self.dropout)
         scores: Tensor = self.linear(vectors)
-        return scores.float()
+        return scores if scores.dtype == torch.float64 else scores.float()

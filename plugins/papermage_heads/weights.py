@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import attrs
@@ -35,7 +35,7 @@ class TagHeadConfig(ModelHeadConfig):
         if any(not 0 < weight < float("inf") for weight in self.weights):
             raise ConfigError(f"weights: expected finite numbers above 0, got {list(self.weights)}")
 
-    def settle(self, targets: Sequence[Any], scheme: LabelScheme) -> TagHeadConfig:
+    def settle(self, targets: Iterable[Any], scheme: LabelScheme) -> TagHeadConfig:
         """Return the config with ``balanced`` turned to numbers: n / (K' n_k), K' being the tags that occur.
 
         So the mean weight of a unit is 1. A tag that does not occur gets weight 1.
@@ -54,8 +54,8 @@ class TagHeadConfig(ModelHeadConfig):
         if self.class_weights == "balanced":
             raise ConfigError("class_weights: 'balanced' is set from training data; expected settle() before build()")
         if self.weights and len(self.weights) != len(scheme.tags):
+            some = ", ".join(scheme.tags[:20]) + (", …" if len(scheme.tags) > 20 else "")
             raise ConfigError(
-                f"weights: expected {len(scheme.tags)} numbers, for the tags {', '.join(scheme.tags)}; "
-                f"got {len(self.weights)}"
+                f"weights: expected {len(scheme.tags)} numbers, for the tags {some}; got {len(self.weights)}"
             )
         return self.weights or None

@@ -21,7 +21,7 @@ class BioScheme(TagScheme):
     """``B-X`` on an entity's first unit, ``I-X`` on the others.
 
     >>> scheme = BioScheme(["Disease"])
-    >>> scheme.encode([UnitSpan(1, 3, "Disease")], 4).tolist(), scheme.tags
+    >>> scheme.encode([UnitSpan.of("Disease", 1, 3)], 4).tolist(), scheme.tags
     ([0, 1, 2, 0], ('O', 'B-Disease', 'I-Disease'))
     """
 

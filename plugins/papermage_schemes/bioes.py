@@ -25,7 +25,7 @@ class BioesScheme(TagScheme):
     """``B-X … I-X … E-X`` on an entity of two units or more, ``S-X`` on one of one.
 
     >>> scheme = BioesScheme(["Disease"])
-    >>> scheme.encode([UnitSpan(0, 3, "Disease"), UnitSpan(3, 4, "Disease")], 5).tolist(), scheme.tags
+    >>> scheme.encode([UnitSpan.of("Disease", 0, 3), UnitSpan.of("Disease", 3, 4)], 5).tolist(), scheme.tags
     ([1, 2, 3, 4, 0], ('O', 'B-Disease', 'I-Disease', 'E-Disease', 'S-Disease'))
     """
 

@@ -21,7 +21,7 @@ class IoScheme(TagScheme):
     """``I-X`` on every unit of an entity. Every sequence is well-formed.
 
     >>> scheme = IoScheme(["Disease"])
-    >>> scheme.encode([UnitSpan(1, 3, "Disease")], 4).tolist(), scheme.tags
+    >>> scheme.encode([UnitSpan.of("Disease", 1, 3)], 4).tolist(), scheme.tags
     ([0, 1, 1, 0], ('O', 'I-Disease'))
     """
 

@@ -21,7 +21,7 @@ class Iob1Scheme(TagScheme):
     """``I-X`` on every unit of an entity, but ``B-X`` on the first where an entity of the same label ends before it.
 
     >>> scheme = Iob1Scheme(["Disease"])
-    >>> scheme.encode([UnitSpan(0, 2, "Disease"), UnitSpan(2, 4, "Disease")], 5).tolist(), scheme.tags
+    >>> scheme.encode([UnitSpan.of("Disease", 0, 2), UnitSpan.of("Disease", 2, 4)], 5).tolist(), scheme.tags
     ([2, 2, 1, 2, 0], ('O', 'B-Disease', 'I-Disease'))
     """
 

@@ -1,14 +1,15 @@
 """Entities as one tag a unit, such as ``B-Disease``: what `bio`, `io`, `iob1` and `bioes` have in common.
 
-Whether a tag may follow another, continues its entity or begins one depends on the two tags alone. A scheme therefore
-is a few *patterns* over neighbouring tags, expanded once into tables of shape (K, K); encoding and decoding look up
-and never walk along the units.
+Whether a tag may follow another, continues its entity or begins one depends on the prefixes of the two and on whether
+their labels are the same. A scheme therefore is a few *patterns* over neighbouring tags, expanded once into tables of a
+size that does not depend on the labels; encoding and decoding look up and never walk along the units.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
@@ -65,29 +66,75 @@ class TagScheme(LabelScheme):
     def __init__(self, labels: Sequence[str], reading: Reading = "lenient") -> None:
         self.labels = check_labels(labels, reserved=(OUTSIDE,))
         self.tags = (OUTSIDE, *(f"{prefix}-{label}" for label in self.labels for prefix in self.prefixes))
-        self.transition_allowed = self._table(self.follows)
-        self.start_allowed = self.transition_allowed[0].copy()
-        self.end_allowed = self.transition_allowed[:, 0].copy()
+        width = len(self.prefixes)
+        self._label = np.append(-1, np.repeat(np.arange(len(self.labels)), width))  # (K,)
+        self._prefix = np.append(0, np.tile(np.arange(1, width + 1), len(self.labels)))  # (K,), 0 for O
+        self._follows = self._table(self.follows)
+        every = np.arange(len(self.tags))
+        self.start_allowed = self._fits(self._follows, 0, every)
+        self.end_allowed = self._fits(self._follows, every, 0)
         self._label_index = {label: index for index, label in enumerate(self.labels)}
-        if reading == "strict":
-            self._begins, self._inside, self._ends = map(self._table, (self.begins, self.inside, self.ends))
-        else:
-            self._inside = self._table(LENIENT_INSIDE)
-            self._begins = ~self._inside
-            self._begins[:, 0] = False
-            self._ends = np.ones_like(self._inside)
+        self._inside = self._table(self.inside if reading == "strict" else LENIENT_INSIDE)
+        self._ends_of_entities = (self._table(self.begins), self._table(self.ends)) if reading == "strict" else None
 
     def _table(self, patterns: Sequence[Pattern]) -> NDArray[np.bool_]:
-        """Return [i, j]: whether tag j after tag i fits one of the patterns. Shape (K, K)."""
-        prefix = np.array([tag[0] for tag in self.tags])
-        label = np.array([-1, *np.repeat(np.arange(len(self.labels)), len(self.prefixes))])
-        same = label[:, None] == label[None, :]
-        compared = {"any": np.ones_like(same), "same": same, "different": ~same}
-        table: NDArray[np.bool_] = np.zeros_like(same)
+        """Return whether a pair of tags fits one of the patterns: [labels are the same, prefix, following prefix]."""
+        prefixes = OUTSIDE + self.prefixes
+        table = np.zeros((2, len(prefixes), len(prefixes)), np.bool_)
         for pattern in patterns:
-            pair = np.isin(prefix, list(pattern.first))[:, None] & np.isin(prefix, list(pattern.then))[None, :]
-            table |= pair & compared[pattern.label]
+            pair = np.ix_([p in pattern.first for p in prefixes], [p in pattern.then for p in prefixes])
+            for same in {"any": (0, 1), "same": (1,), "different": (0,)}[pattern.label]:
+                table[same][pair] = True
         return table
+
+    def _fits(self, table: NDArray[np.bool_], before: Any, here: Any) -> NDArray[np.bool_]:
+        """Look pairs of tags up in a table: arrays of indices, or one index, that broadcast to the result."""
+        same = self._label[before] == self._label[here]
+        found: NDArray[np.bool_] = table[same.astype(np.intp), self._prefix[before], self._prefix[here]]
+        return found
+
+    @cached_property
+    def transition_allowed(self) -> NDArray[np.bool_]:  # type: ignore[override]
+        """[i, j]: whether tag j may follow tag i; made when it is asked for. Shape (K, K)."""
+        every = np.arange(len(self.tags))
+        table = np.empty((len(every), len(every)), np.bool_)
+        for row, before in zip(table, every, strict=True):
+            row[:] = self._fits(self._follows, before, every)
+        return table
+
+    def allows(self, tags: NDArray[Any]) -> bool:
+        """Whether a sequence of tags, shape (n,), is legal."""
+        if self._has_table or not len(tags):
+            return super().allows(tags)
+        edges_fit = self.start_allowed[tags[0]] and self.end_allowed[tags[-1]]
+        return bool(edges_fit and self._fits(self._follows, tags[:-1], tags[1:]).all())
+
+    def predecessors(self) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+        """Return which tags may stand before each tag, as `LabelScheme.predecessors` says."""
+        if self._has_table:
+            return super().predecessors()
+        number = np.empty(len(self.tags), np.int64)
+        sets: list[NDArray[np.int64]] = []
+        of_any_label: dict[bytes, int] = {}
+        width = len(self.prefixes)
+        for prefix, (different, same) in enumerate(self._follows.transpose(2, 0, 1)):
+            here, others = np.flatnonzero(self._prefix == prefix), np.flatnonzero(different[self._prefix])
+            if np.array_equal(different, same):
+                if different.tobytes() not in of_any_label:
+                    of_any_label[different.tobytes()] = len(sets)
+                    sets.append(others)
+                number[here] = of_any_label[different.tobytes()]
+                continue
+            number[here] = np.arange(len(sets), len(sets) + len(here))
+            for tag in here:
+                around = np.arange(tag - prefix, tag - prefix + width + 1)  # holds all tags of its label
+                candidates = np.union1d(others, around)
+                sets.append(candidates[self._fits(self._follows, candidates, tag)])
+        return number, sets
+
+    @property
+    def _has_table(self) -> bool:
+        return "transition_allowed" in vars(self)  # and a subclass may have changed it
 
     def tag(self, prefix: str, label: str) -> int:
         """Return the index of a tag."""
@@ -102,7 +149,7 @@ class TagScheme(LabelScheme):
         tags = np.zeros(n_units, np.int64)
         reached = 0
         for span in check_spans(spans, n_units, self._label_index):
-            if len(span.fragments) > 1:
+            if span.is_discontinuous:
                 raise ValueError(f"{span}: a discontinuous entity cannot be written as tags; use label_scheme=span")
             if span.start < reached:
                 raise ValueError(f"{span}: overlaps an entity before it; tags cannot say that, use label_scheme=span")
@@ -116,7 +163,7 @@ class TagScheme(LabelScheme):
         width = len(self.prefixes)
         labels = self.labels
         return [
-            UnitSpan(start, stop, labels[(tag - 1) // width])
+            UnitSpan(labels[(tag - 1) // width], ((start, stop),))
             for start, stop, tag in zip(starts.tolist(), stops.tolist(), tags.tolist(), strict=True)
         ]
 
@@ -126,16 +173,17 @@ class TagScheme(LabelScheme):
         np.maximum(target, 0, out=tags[1:-1], casting="unsafe")
         tagged = np.flatnonzero(tags)
         before, here = tags[tagged - 1], tags[tagged]
-        joined = self._inside[before, here]
-        # A run is a tag and all that continue it; an entity goes from the first tag of a run that may begin one to
-        # the end of the run.
-        heads = np.flatnonzero(~joined)
-        run = np.cumsum(~joined) - 1
-        first = np.flatnonzero(self._begins[before, here])
-        first = first[np.flatnonzero(np.diff(run[first], prepend=-1))]
-        last = np.append(heads[1:], len(tagged))[run[first]] - 1
-        ended = self._ends[here[last], tags[tagged[last] + 1]]
-        first, last = first[ended], last[ended]
+        joined = self._fits(self._inside, before, here)
+        first = np.flatnonzero(~joined)  # a run is a tag and all that continue it
+        last = np.append(first, len(tagged))[1:] - 1
+        if self._ends_of_entities:  # from the first tag of a run that may begin an entity to the end of the run
+            begins, ends = self._ends_of_entities
+            run = np.cumsum(~joined) - 1
+            first = np.flatnonzero(self._fits(begins, before, here))
+            first = first[np.flatnonzero(np.diff(run[first], prepend=-1))]
+            last = last[run[first]]
+            ended = self._fits(ends, here[last], tags[tagged[last] + 1])
+            first, last = first[ended], last[ended]
         return tagged[first] - 1, tagged[last], here[first]
 
 

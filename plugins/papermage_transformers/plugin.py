@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from papermage_core.errors import CheckpointError
+from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LoraOptions", "TransformerEncoderConfig", "papermage_context_encoder"]
 
-papermage_api_version = 1
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +65,11 @@ class TransformerEncoderConfig(ContextEncoderConfig):
         choices=("auto", "float32", "medium", "bfloat16"),
     )
     tune_allocator: bool = option(True, help="in commands, keep glibc from handing large blocks back (CPU, Linux)")
+
+    def check(self, *, stride: int) -> None:
+        """Refuse a stride that no window can keep."""
+        if self.max_length is not None and stride >= self.max_length:
+            raise ConfigError(f"stride={stride}: expected less than encoder.max_length={self.max_length}")
 
     @property
     def needs(self) -> ContextNeeds:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from papermage_core import Document
+from papermage_core import Document, data
 from papermage_core.cli.data import main
 
 TEXT = "Solon, G. (1999). Intergenerational mobility.\nHeidegger 1927"
@@ -55,10 +56,10 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def test_check_of_sound_documents_finds_nothing(tmp_path: Path, run: Run) -> None:
     path = write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
-    assert run("check", path, "label_field=author") == (0, "1 documents read, 0 faults, 0 mended, 0 oddities\n", "")
+    assert run("check", path, "label_field=author") == (0, "1 documents read, 0 errors, 0 repairs, 0 issues\n", "")
 
 
-def test_check_lists_every_fault_with_its_line_and_reads_on(tmp_path: Path, run: Run) -> None:
+def test_check_lists_every_error_with_its_line_and_reads_on(tmp_path: Path, run: Run) -> None:
     past_end, half = document(author=[(0, 999)]), '{"symbols": "x"'
     path = write(tmp_path / "a.jsonl", document(), past_end, document("e", "x" * 60), half, document("f", "y" * 60))
     code, out, _ = run("check", path)
@@ -66,7 +67,51 @@ def test_check_lists_every_fault_with_its_line_and_reads_on(tmp_path: Path, run:
     assert "a.jsonl, line 2" in out
     assert "'author', entity 0" in out
     assert "a.jsonl, line 4" in out
-    assert out.endswith("3 documents read, 2 faults, 0 mended, 0 oddities\n")
+    assert out.startswith("3 documents read, 2 errors, 0 repairs, 0 issues\n")
+
+
+def test_check_sums_up_first_then_shows_five_places_of_each_kind(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = [document(f"cut{i}", f"{TEXT[:-4]}{1000 + i}", author=[(1, 9)]) for i in range(7)]
+    beyond = [document(f"b{i}", author=[(0, 100 + i)]) for i in range(7)]
+    path = write(tmp_path / "a.jsonl", *cut, *beyond, "{", document(date=[(0, 5)], pages=[(0, 99)]))
+    code, out, _ = run("check", path, "label_field=author,date")
+    summary, *parts = out.split("\n\n")
+    assert (code, summary) == (3, "8 documents read, 8 errors, 1 repairs, 15 issues")
+    assert [part.splitlines()[0].split(" ", 2)[0] for part in parts] == ["8", "1", "8", "7"]
+    assert parts[0].count("ends past the text") == 5
+    assert parts[0].count("is not JSON") == 1
+    assert parts[2].count("\n") == 6
+    assert out.count("… and more") == 3
+    assert "--all shows every place" in caplog.text
+    caplog.clear()
+    _, everything, _ = run("check", path, "label_field=author,date", "--all")
+    assert everything.count("ends past the text") == everything.count(" in 'Solon , G .'") == 7
+    assert "… and more" not in everything
+    assert caplog.text == ""
+    assert len(json.loads(run("check", path, "--json")[1])["errors"]) == 8
+
+
+def test_check_shows_gold_and_the_unit_that_it_cuts_and_each_place_once(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document("cut", author=[(1, 9)]), document("bare", "x" * 60))
+    out = run("check", path, "label_field=author", "context_name=pags")[1]
+    assert out.count("line 2") == out.count("'bare'") == 1
+    out = run("check", path, "label_field=author")[1]
+    assert f"  {path}, line 1, document 'cut': author[0] 'olon, G.' in 'Solon , G .'\n" in out
+
+
+def test_what_is_kept_of_a_corpus_full_of_errors_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    line = json.dumps(document(text="x" * 60, author=[(0, 10**6)])) + " " * 100_000 + "\n"
+    path.write_text(line * 200)
+    tracemalloc.start()
+    try:
+        found = data.check(path, "author", keep=3)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+    assert (found.error_count, len(found.errors), found.documents) == (200, 3, 0)
 
 
 def test_check_lists_every_oddity_of_labels_by_kind_and_place(tmp_path: Path, run: Run) -> None:
@@ -105,11 +150,11 @@ def test_check_names_documents_that_stand_in_two_files(tmp_path: Path, run: Run)
     assert f"{dev}, line 1, document 'b': the same text as {train}, line 1, document 'a'" in out
 
 
-def test_check_shows_what_was_mended(tmp_path: Path, run: Run) -> None:
+def test_check_shows_what_reading_let_pass(tmp_path: Path, run: Run) -> None:
     path = write(tmp_path / "a.jsonl", document(pages=[(0, 99)]))
     code, out, _ = run("check", path)
     assert code == 0
-    assert "mended:" in out
+    assert "1 × repairs" in out
     assert "pages[0]" in out
 
 
@@ -117,9 +162,9 @@ def test_check_of_the_hostile_files_never_gives_up(corpora: Path, run: Run) -> N
     code, out, _ = run("check", corpora / "hostile", "label_field=Disease", "--json")
     found = json.loads(out)
     assert code == 3
-    broken = {Path(fault["path"]).name for fault in found["faults"]}
+    broken = {Path(error["path"]).name for error in found["errors"]}
     cases = json.loads((corpora / "hostile" / "cases.json").read_text(encoding="utf-8"))
-    # what only a choice of label field or a strict reading can find is not a fault of the file
+    # what only a choice of label field or a strict reading can find is no error of the file
     elsewhere = {"layer_named_O.jsonl", "gzipped.jsonl.gz"}
     errors = {case["file"] for case in cases if case["expect"] == "error"} - elsewhere
     assert errors - broken == set()
@@ -208,6 +253,52 @@ def test_split_replaces_no_file_unasked_and_writes_none_when_it_fails(tmp_path: 
     assert (out / "dev.jsonl").read_text() == "mine"
 
 
+@pytest.mark.parametrize(("shares", "same"), [("8,1,1", "0.8,0.1,0.1"), ("70,30", "0.7,0.3"), ("1,1", "0.5,0.5")])
+def test_shares_may_be_in_proportion(tmp_path: Path, run: Run, shares: str, same: str) -> None:
+    path = write(tmp_path / "a.jsonl", *many(20))
+    for folder, given in (("a", shares), ("b", same)):
+        assert run("split", path, f"output_path={tmp_path / folder}", f"shares={given}")[0] == 0
+    assert names(tmp_path / "a" / "train.jsonl") == names(tmp_path / "b" / "train.jsonl")
+    assert names(tmp_path / "a" / "dev.jsonl") == names(tmp_path / "b" / "dev.jsonl")
+
+
+def test_split_never_writes_over_what_it_reads(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "train.jsonl", *many(9))
+    before = path.read_bytes()
+    code, _, err = run("split", path, f"output_path={tmp_path}", "overwrite=true")
+    assert (code, path.read_bytes()) == (2, before)
+    assert "inputs" in err
+
+
+@pytest.mark.parametrize(
+    "command", [["stats"], ["split", "output_path=out"], ["convert", "output_path=b.jsonl"], ["view"]]
+)
+def test_documents_that_cannot_be_used_are_skipped_if_told_so(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(Path("a.jsonl"), "{broken", *many(9), document(author=[(0, 999)]))
+    (tmp_path / "b.parquet").write_bytes(b"PAR1")
+    name, *words = command
+    code, _, err = run(name, path, "b.parquet", *words)
+    assert (code, "a.jsonl, line 1: is not JSON" in err) == (3, True)
+    assert run(name, path, "b.parquet", *words, "on_error=skip")[0] == 0
+    skipped = 1 if name == "view" else 3
+    assert f"skipped {skipped} documents or files:\n  a.jsonl, line 1: is not JSON" in caplog.text
+    assert ("b.parquet: cannot be read as Parquet" in caplog.text) == (name != "view")
+
+
+def test_the_functions_are_there_in_python(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", *many(9), document(author=[(0, 9)]))
+    assert str(data.check(str(path), "author,date")).startswith("10 documents read, 0 errors")
+    assert data.stats([path], ["author"]).labels["author"].entities == 1
+    assert sum(data.split(path, tmp_path / "out", shares=[1, 1]).values()) == 10
+    assert data.view(path, 9) == "[author Solon, G.] (1999). Intergenerational mobility.\nHeidegger 1927"
+    assert data.convert(path, tmp_path / "b.jsonl.gz").documents == 10
+    assert [d.id for d in data.read_documents(tmp_path / "b.jsonl.gz")] == [d.id for d in data.read_documents(path)]
+    assert set(data.__all__) <= set(dir(data))
+
+
 @pytest.mark.parametrize("options", ["shares=0.5,0.6", "shares=1,0", "names=a,a,b", "shares=0.5,0.5 names=a"])
 def test_split_refuses_shares_and_names_that_do_not_fit(tmp_path: Path, run: Run, options: str) -> None:
     path = write(tmp_path / "a.jsonl", *many(3))
@@ -232,10 +323,27 @@ def test_convert_writes_documents_as_they_were(tmp_path: Path, run: Run) -> None
 def test_convert_that_meets_a_broken_line_leaves_the_old_file(tmp_path: Path, run: Run) -> None:
     target = tmp_path / "b.jsonl"
     target.write_text("old")
-    code, _, err = run("convert", write(tmp_path / "a.jsonl", document(), "{"), f"output_path={target}")
+    code, _, err = run(
+        "convert", write(tmp_path / "a.jsonl", document(), "{"), f"output_path={target}", "overwrite=true"
+    )
     assert code == 3
     assert "line 2" in err
     assert target.read_text() == "old"
+
+
+def test_convert_replaces_nothing_unasked_and_never_its_input(tmp_path: Path, run: Run) -> None:
+    given, target = write(tmp_path / "a.jsonl", document()), tmp_path / "b.jsonl"
+    target.write_text("old")
+    code, _, err = run("convert", given, f"output_path={target}")
+    assert (code, target.read_text()) == (3, "old")
+    assert "overwrite=true" in err
+    before = given.read_bytes()
+    for other in (given, given.parent):
+        code, _, err = run("convert", other, f"output_path={given}", "overwrite=true")
+        assert (code, given.read_bytes()) == (2, before)
+        assert "inputs" in err
+    assert run("convert", given, f"output_path={target}", "overwrite=true")[0] == 0
+    assert target.read_bytes().count(b"\n") == 1
 
 
 def test_convert_takes_a_last_path_that_is_new_as_the_output(tmp_path: Path, run: Run) -> None:
@@ -252,50 +360,90 @@ def test_convert_writes_parquet_and_reads_it_again(tmp_path: Path, run: Run) -> 
     pytest.importorskip("pyarrow")
     given = write(tmp_path / "a.jsonl", *many(3))
     assert run("convert", given, tmp_path / "b.parquet")[0] == 0
-    assert run("convert", tmp_path / "b.parquet", tmp_path / "c.jsonl", "reader=parquet")[0] == 0
+    assert run("convert", tmp_path / "b.parquet", tmp_path / "c.jsonl")[0] == 0
     assert names(tmp_path / "c.jsonl") == names(given)
-    code, _, err = run("convert", write(given, document(), "{"), f"output_path={tmp_path / 'b.parquet'}")
+    code, _, err = run(
+        "convert", write(given, document(), "{"), f"output_path={tmp_path / 'b.parquet'}", "overwrite=yes"
+    )
     assert (code, "line 2" in err) == (3, True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "b.parquet", "c.jsonl"]
-    assert len(json.loads(run("stats", tmp_path / "b.parquet", "reader=parquet", "--json")[1])) > 1
+    assert len(json.loads(run("stats", tmp_path / "b.parquet", "--json")[1])) > 1
 
 
 PLUGIN = """
 import attrs
-from papermage_core.plugin import DocumentReaderConfig, hookimpl
-papermage_names = {{"document_reader": ["lines"]}}
-def {function}(documents, path):
-    import {module}
-    found = list(documents)
-    path.write_text("".join(document.symbols for document in found))
-    return len(found)
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
+papermage_names = {"document_writer": ["lines", "folder"], "document_reader": ["read_only"]}
+class Lines:
+    def __init__(self, end): self.end = end
+    def write(self, documents, target):
+        lost = 0
+        for document in documents:
+            target.write((document.symbols + self.end).encode())
+            lost += len(document.get_layer("tokens"))
+        return {"tokens": lost, "nothing": 0}
+class Folder:
+    def write(self, documents, target):
+        import no_such_module
 @attrs.frozen(kw_only=True)
-class Config(DocumentReaderConfig):
+class LinesConfig(DocumentWriterConfig):
+    suffixes = (".lines",)
+    end: str = option(";", help="after each text")
+    def build(self): return Lines(self.end)
+@attrs.frozen(kw_only=True)
+class FolderConfig(DocumentWriterConfig):
+    suffixes = (".folder",)
+    target = "folder"
+    requirement = "acme[folder]"
+    def build(self): return Folder()
+@attrs.frozen(kw_only=True)
+class ReadOnlyConfig(DocumentReaderConfig):
+    suffixes = (".seen",)
     def build(self): ...
 @hookimpl
-def papermage_document_reader(): return Config
+def papermage_document_writer(name): return LinesConfig if name == "lines" else FolderConfig
+@hookimpl
+def papermage_document_reader(): return ReadOnlyConfig
 """
 
 
 @pytest.mark.parametrize(
-    ("function", "module", "code", "message"),
+    ("target", "code", "message"),
     [
-        ("write_lines", "json", 0, "b.lines: 1 documents"),
-        ("write_lines", "no_such_module", 4, "writing it needs no_such_module; type: pip install no_such_module"),
-        ("lines", "json", 2, "reader=lines reads such files, and nothing writes them"),
+        ("b.lines", 0, "b.lines: 2 documents; the format cannot hold 26 tokens"),
+        ("b.folder", 4, "writing it needs no_such_module; type: pip install 'acme[folder]'"),
+        ("b.seen", 2, "no writer is known for files that end in .seen; reader=read_only only reads them"),
+        ("b.docx", 2, "folder or lines (.lines, .folder), jsonl (.jsonl"),
+        ("b.docx", 2, "no writer is known for files that end in .docx; known: "),
+        ("b.parquet.gz", 2, "no writer is known for files that end in .parquet.gz"),
     ],
 )
-def test_convert_asks_the_module_of_a_reader_to_write(
-    tmp_path: Path, run: Run, function: str, module: str, code: int, message: str
+def test_convert_writes_what_the_writer_of_the_ending_writes(
+    tmp_path: Path, run: Run, target: str, code: int, message: str
 ) -> None:
     plugin = tmp_path / "plugin.py"
-    plugin.write_text(PLUGIN.format(function=function, module=module))
-    found, out, err = run(
-        "convert", write(tmp_path / "a.jsonl", document()), tmp_path / "b.lines", f"plugins_path={plugin}"
-    )
+    plugin.write_text(PLUGIN)
+    given = write(tmp_path / "a.jsonl", *many(2))
+    found, out, err = run("convert", given, tmp_path / target, f"plugins_path={plugin}")
     assert found == code
     assert message in out + err
-    assert (tmp_path / "b.lines").exists() == (code == 0)
+    assert (tmp_path / target).exists() == (code == 0)
+    assert len(list(tmp_path.iterdir())) == 2 + (code == 0)
+
+
+def test_convert_takes_a_writer_by_name_and_its_options(tmp_path: Path, run: Run) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(PLUGIN)
+    given, target = write(tmp_path / "a.jsonl", document(text="x" * 60)), tmp_path / "b.jsonl.gz"
+    words = ["writer=lines", "writer.end=.", f"plugins_path={plugin}"]
+    assert run("convert", given, f"output_path={target}", *words)[0] == 0
+    assert gzip.decompress(target.read_bytes()).decode() == "x" * 60 + "."
+    code, _, err = run("convert", given, f"output_path={tmp_path / 'b.gz'}", "writer=parquet")
+    assert code == 2
+    assert "writer=parquet writes nothing compressed" in err
+    code, _, err = run("convert", given, "output_path=-", *words, "writer.ende=x")
+    assert code == 2
+    assert "writer.end" in err
 
 
 # view
@@ -368,3 +516,25 @@ def test_wrong_words_end_in_a_message_and_an_exit_code(
     found, _, err = run(*words)
     assert found == code
     assert message in err
+
+
+def test_the_cache_is_listed_and_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path))
+    entry = tmp_path / "examples" / "key"
+    entry.mkdir(parents=True)
+    (entry / "facts.json").write_text(json.dumps({"made_of": ["a.jsonl"]}))
+    (entry / "records-0.bin").write_bytes(b"x" * 2**20)
+    assert main(["cache", "list", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["kind"], listed["folder"], listed["made_of"]) == ("examples", str(entry), ["a.jsonl"])
+    assert main(["cache", "list"]) == 0
+    first, total = capsys.readouterr().out.splitlines()
+    assert first.split()[:3] == ["examples", "1.0", "MiB"]
+    assert total == f"1.0 MiB in {tmp_path}"
+    assert main(["cache", "clear", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["freed"] == listed["size"]
+    assert not entry.exists()
+    with pytest.raises(SystemExit, match="2"):
+        main(["cache", "burn"])

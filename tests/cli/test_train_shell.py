@@ -119,8 +119,9 @@ HEAVY = '{"torch", "pytorch_lightning", "lightning_fabric", "transformers", "dum
 @pytest.mark.parametrize("arguments", [["--help"], ["--help", "head=crf"], ["--dry-run", *BASE], ["--version"]])
 def test_nothing_heavy_is_imported_whatever_is_installed(tmp_path: Path, arguments: list[str]) -> None:
     dummy_plugins(tmp_path)
+    (tmp_path / "train.jsonl").touch()
     done = in_process(
-        f"import sys\nfrom papermage_core.cli.train import main\n"
+        f"import os, sys\nos.chdir({str(tmp_path)!r})\nfrom papermage_core.cli.train import main\n"
         f"try:\n    code = main({arguments!r})\nexcept SystemExit as exc:\n    code = exc.code\n"
         f"assert code == 0, code\nassert not {HEAVY} & set(sys.modules), {HEAVY} & set(sys.modules)",
         PYTHONPATH=os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])),
@@ -149,27 +150,94 @@ def test_the_printed_config_says_where_each_value_came_from(capsys: pytest.Captu
     assert lines["stride: 32"] == "default"
 
 
-def test_the_printed_config_is_a_config_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arguments = [*BASE, "head=crf", "head.dropout=0.25", "max_time=00:01:00:00", "limit_train_batches=0.5", "notes=# x"]
+@pytest.mark.parametrize(
+    "notes", ["# x", "naïve 日本", "\u202eevil\x1b[2J", "👨\u200d👩", "a\u2028b\x85c\nd", "\U000e0001é"]
+)
+def test_the_printed_config_is_a_config_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, notes: str) -> None:
+    arguments = [
+        *BASE,
+        "head=crf",
+        "head.dropout=0.25",
+        "max_time=00:01:00:00",
+        "limit_train_batches=0.5",
+        f"notes={notes}",
+    ]
     _, out, _ = outcome(capsys, "--print-config", *arguments)
     file = tmp_path / "printed.yaml"
     file.write_text(out)
 
+    assert load_config([file]).notes == notes
     assert load_config([file]).to_yaml() == load_config([], arguments).to_yaml()
 
 
 def test_a_dry_run_says_what_would_run_and_reads_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("train.jsonl").touch()
 
-    code, out, _ = outcome(capsys, "--dry-run", *BASE, "head=crf")
+    code, out, _ = outcome(capsys, "--dry-run", "data_path=train.jsonl*2", "label_field=Disease", "head=crf")
 
     assert code == 0
     assert "no data was read" in out
     assert "crf of papermage_core" in out
-    assert str(tmp_path) in out
-    assert not list(tmp_path.iterdir())
+    assert "train.jsonl*2" in out
+    assert str(tmp_path / "cache") in out
+    assert [path.name for path in tmp_path.iterdir()] == ["train.jsonl"]
+
+
+@pytest.mark.parametrize("flags", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        ([f"data_path={'x' * 5000}"], 3, ["no such file or folder"]),
+        (["data_path=no.jsonl"], 3, ["data_path=no.jsonl (command line): no such file or folder"]),
+        (["data_path=there.jsonl*2,no.jsonl*2"], 3, ["data_path=no.jsonl (command line)"]),
+        (["data_path=there.jsonl,no/*.jsonl"], 3, ["data_path=no/*.jsonl (command line)"]),
+        (["data_path=**/*.json"], 3, ["data_path=**/*.json (command line)"]),
+        (["data_path=no", "val_data_path=nor", "test_data_path=t"], 3, ["data_path=no", "val_data_path=nor", "t (com"]),
+        (["data_path=there.jsonl", "model_name_or_path=./no"], 2, ["model_name_or_path=./no (command line): no such"]),
+        (
+            ["data_path=there.jsonl", "encoder=hf", "encoder.model_name_or_path=/no"],
+            2,
+            ["encoder.model_name_or_path=/no"],
+        ),
+        (["data_path=there.jsonl", "mode=eval", "model_name_or_path=no"], 2, ["model_name_or_path=no (command line)"]),
+        (["data_path=there.jsonl", "model_name_or_path=/no", "resume=n"], 2, ["model_name_or_path=/no", "resume=n (c"]),
+        (["data_path=there.jsonl", "resume=no.ckpt"], 2, ["resume=no.ckpt (command line): no such file"]),
+    ],
+)
+def test_a_path_that_is_not_there_stops_before_anything_is_made(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    arguments: list[str],
+    code: int,
+    parts: list[str],
+) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("there.jsonl").touch()
+
+    found, out, err = outcome(capsys, *flags, *arguments, "label_field=Disease")
+
+    assert (found, out) == (code, ""), err
+    assert all(part in err for part in parts)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.jsonl"]
+
+
+@pytest.mark.parametrize("path", ["there.jsonl", ".", "*.jsonl", "**/*.jsonl", "odd*2", "-", "~/there.jsonl"])
+def test_paths_that_are_there_are_found_in_every_form(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("there.jsonl", "odd*2"):
+        Path(name).touch()
+
+    assert outcome(capsys, "--dry-run", f"data_path={path}", "label_field=Disease")[0] == 0
 
 
 def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,6 +245,20 @@ def test_the_schema_is_printed_as_json(capsys: pytest.CaptureFixture[str]) -> No
 
     assert code == 0
     assert "head.crf" in json.loads(out)["$defs"]
+
+
+def test_quiet_leaves_the_results_and_nothing_else(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, train_file: Path, val_file: Path
+) -> None:
+    options = ["max_epochs=1", "encoder.width=16", "encoder.rows=200", f"default_root_dir={tmp_path / 'run'}"]
+    data = [f"data_path={train_file}", f"val_data_path={val_file}", "label_field=names"]
+
+    assert main(["-q", *data, *options]) == 0
+
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert re.search(r"^names +\d", out, re.MULTILINE)
+    assert f"folder  {tmp_path / 'run'}" in out
 
 
 # Faults
@@ -212,10 +294,10 @@ def test_several_faults_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = outcome(capsys, "sed=1", "head.dropout=x", "max_epochs=1.5")
 
     assert code == 2
-    first, *faults = err.splitlines()
-    assert first == "papermage-train: 5 faults in the configuration"
-    assert all(fault.startswith("  - ") for fault in faults)
-    assert len(faults) == 5
+    first, *errors = err.splitlines()
+    assert first == "papermage-train: 5 errors in the configuration"
+    assert all(error.startswith("  - ") for error in errors)
+    assert len(errors) == 5
 
 
 def test_a_missing_argument_of_a_flag_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin import ComponentConfig, option
+from papermage_core.plugin.options import describe_options
 
 
 class Pool(enum.Enum):
@@ -75,6 +76,37 @@ def test_texts_become_what_the_fields_declare() -> None:
     assert isinstance(config.path, Path)
 
 
+@attrs.frozen(kw_only=True)
+class Deep:
+    width: int = 4
+    depth: int = option(help="depth")
+
+
+@attrs.frozen(kw_only=True)
+class Holder:
+    deep: Deep = attrs.field(factory=lambda: Deep(width=9, depth=2))
+
+
+def test_one_option_of_a_nested_class_leaves_the_others_as_the_default_of_the_whole_has_them() -> None:
+    assert structure(Holder, {}, key="head", name="x") == Holder()
+    assert structure(Holder, {"deep": {"depth": "5"}}, key="head", name="x").deep == Deep(width=9, depth=5)
+    described = {option.name: option.default for option in describe_options(Holder)}
+    assert described == {"deep.width": 9, "deep.depth": 2}
+
+
+@pytest.mark.parametrize("encoder", [{"name": "compact", "max_length": 20}, {"name": "hf", "max_length": 20}])
+def test_a_stride_that_no_window_can_keep_is_an_error_where_it_was_given(encoder: dict[str, Any]) -> None:
+    if encoder["name"] == "hf":
+        encoder = {**encoder, "model_name_or_path": "no-such-model"}
+    made = EntityClassificationTrainConfig(data_path="a", label_field="x", encoder=encoder)
+
+    assert made.stride > 20
+    assert made.components().encoder.max_length == 20  # type: ignore[attr-defined]
+    assert made.replace(stride=19).components()
+    with pytest.raises(ConfigError, match=r"^stride=20: expected less than encoder.max_length=20$"):
+        made.replace(stride=20).components()
+
+
 def test_plain_values_go_both_ways() -> None:
     config = Options(dropout=0.5, pool=Pool.FIRST, sizes=(1, 2), layer=Layer(width=8), layers=(Layer(width=2),))
 
@@ -86,7 +118,7 @@ def test_every_fault_of_the_options_is_told_with_its_key() -> None:
     with pytest.raises(ConfigError) as caught:
         made({"dropout": "2", "pool": "max", "sizes": "1,x", "mode": "c", "layer": {"width": 0, "depth": 1}, "drop": 1})
 
-    assert caught.value.faults == (
+    assert caught.value.errors == (
         "head.dropout='2' (c.yaml:3): expected a number at least 0 and below 1",
         "head.pool='max' (Python): expected 'mean' or 'first'",
         "head.sizes='1,x' (Python): expected a comma-separated list of whole numbers",
@@ -145,10 +177,10 @@ def test_a_head_and_a_scheme_that_do_not_fit_list_the_pairs_that_do(mine: Path) 
     with pytest.raises(ConfigError) as caught:
         config(plugins_path=mine, reader="mine", head="mine").components()
 
-    (fault,) = caught.value.faults
-    assert "head=mine learns spans and label_scheme=bio makes tags: they do not fit" in fault
-    assert "; with head=mine, label_scheme=span fits; " in fault
-    assert "with label_scheme=bio, head=crf or head=linear fits" in fault
+    (error,) = caught.value.errors
+    assert "head=mine learns spans and label_scheme=bio makes tags: they do not fit" in error
+    assert "; with head=mine, label_scheme=span fits; " in error
+    assert "with label_scheme=bio, head=crf or head=linear fits" in error
 
 
 def test_a_scheme_without_a_legal_sequence_is_refused(mine: Path) -> None:
@@ -167,7 +199,7 @@ def test_faults_of_several_components_are_told_at_once(mine: Path) -> None:
             plugins_path=mine, encoder="mine", reader={"name": "mine", "enc": 1}, head={"name": "crf", "dropout": -1}
         ).components()
 
-    assert [fault.split()[0].split("=")[0] for fault in caught.value.faults] == [
+    assert [error.split()[0].split("=")[0] for error in caught.value.errors] == [
         "encoder.model_name_or_path",
         "head.dropout",
         "reader.enc",
@@ -178,7 +210,7 @@ def test_a_pretrained_model_is_for_an_encoder_that_takes_one(mine: Path) -> None
     given = {"model_name_or_path": "org/model", "encoder.width": "x", "head.dropout": "x"}
     with pytest.raises(ConfigError) as caught:
         config(**given, encoder="compact").components()
-    first, second = caught.value.faults
+    first, second = caught.value.errors
     assert first == (
         "model_name_or_path=org/model (Python) names a pretrained model, and encoder=compact (Python) takes none: "
         "type encoder=hf, or leave out model_name_or_path"

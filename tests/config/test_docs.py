@@ -49,6 +49,11 @@ def test_the_commands_shown_are_right(
     monkeypatch.chdir(tmp_path)
     Path("base.yaml").write_text(blocks("yaml")[0])
     Path("mine.yaml").write_text("notes: mine\n")
+    for folder in ("silver", "more"):
+        Path(folder).mkdir()
+        Path(folder, "a.jsonl").touch()
+    for name in ("train.jsonl", "mine.jsonl"):
+        Path(name).touch()
     commands = [line[2:] for block in blocks("console") for line in block.splitlines()]
 
     assert len(commands) >= 4

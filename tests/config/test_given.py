@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,15 @@ def test_empty_files_and_byte_order_marks_are_fine(tmp_path: Path, text: str) ->
     assert set(pairs(tmp_path, text)) <= {"seed"}
 
 
+def aliases(form: str, names: int = 40, each: int = 9) -> str:
+    """Return a file of a few lines in which each name stands for the one before several times."""
+    lines = ["a0: &a0 {}\n" if "{{" in form else "a0: &a0 []\n"]
+    for i in range(1, names):
+        inner = ", ".join(f"k{j}: *a{i - 1}" if "{{" in form else f"*a{i - 1}" for j in range(each))
+        lines.append(f"a{i}: &a{i} {form.format(inner)}\n")
+    return "".join(lines)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -89,7 +99,19 @@ def test_empty_files_and_byte_order_marks_are_fine(tmp_path: Path, text: str) ->
         ("head:\n  dropout: 1\n  dropout: 2\n", "config.yaml:3: head.dropout is given twice, first in line 2"),
         ("? [a, b]\n: 1\n", "config.yaml:1: expected a name before ':'"),
         ("head: &h\n  inner: *h\n", "head.inner contains itself"),
-        ("label_field: &l\n  - *l\n", "the value contains itself"),
+        ("label_field: &l\n  - *l\n", "config.yaml:1: label_field contains itself"),
+        ("label_field: [{[a]: 1}]\n", "config.yaml:1: expected a name before ':'"),
+        ("max_time: {hours: 1, hours: 2}\n", "config.yaml:1: max_time.hours is given twice"),
+        ("head: crf\nhead.dropout: 1\nencoder:\n  width: 3\nencoder.width: 4\n", "config.yaml:5): encoder.width=3 and"),
+        ("head: crf\nhead.name: span\n", "config.yaml:2): head=crf and head=span; give one of them"),
+        (f"a: {'[' * 3000}{']' * 3000}\n", "config.yaml:1: values are nested more than 50 deep"),
+        ("".join(f"{'  ' * i}a{i}:\n" for i in range(3000)), "config.yaml:51: values are nested more than 50 deep"),
+        (f"a: {'{b: ' * 99}1{'}' * 99}\n", "config.yaml:1: values are nested more than 50 deep"),
+        (f"{'? ' * 3000}a\n", "config.yaml:1: values are nested more than 50 deep"),
+        (aliases("[{}]"), "with its aliases, the file holds more than 100000 values"),
+        (aliases("{{{}}}"), "with its aliases, the file holds more than 100000 values"),
+        (aliases("[{}]", names=3000, each=1), "values are nested more than 50 deep"),
+        (f"notes: {'x' * 10_000_000}\n", "it has more than 10000000 bytes"),
         ("a: 1\n---\nb: 2\n", "not well-formed YAML"),
         ("a: \0", "not well-formed YAML"),
     ],
@@ -121,6 +143,37 @@ def test_python_mappings_may_be_nested_or_dotted() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["seed=1", "notes=x", "seed=2"], "seed is given twice (command line): seed=1 and seed=2; give one of them"),
+        (["seed=1", "seed=1"], "seed is given twice (command line): seed=1 and seed=1; give one of them"),
+        (["head.a=1", "head.a=2"], "head.a is given twice (command line): head.a=1 and head.a=2; give one of them"),
+        (["head=a", "head.name=b"], "head is given twice (command line): head=a and head=b; give one of them"),
+        (["seed =1", "seed=2"], "seed is given twice (command line): seed=1 and seed=2; give one of them"),
+    ],
+)
+def test_a_key_given_twice_is_an_error_with_both_values(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_overrides(arguments)
+
+    assert caught.value.errors == (message,)
+
+
+def test_a_key_given_twice_in_python_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"head.dropout is given twice \(Python\)"):
+        from_mapping({"head": {"name": "crf", "dropout": 0.1}, "head.dropout": 0.2})
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "data"])
+def test_every_command_refuses_an_option_given_twice(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main = importlib.import_module(f"papermage_core.cli.{command}").main
+    words = ["check"] if command == "data" else []
+
+    assert main([*words, "data_path=a", "data_path=b"]) == 2
+    assert "data_path is given twice (command line): data_path=a and data_path=b" in capsys.readouterr().err
+
+
 def test_everything_after_the_first_equals_sign_is_the_value() -> None:
     (item,) = from_overrides(["notes=a=b c"])
 
@@ -144,11 +197,11 @@ def test_an_argument_of_another_form_is_told_what_to_type(arguments: list[str], 
     with pytest.raises(ConfigError) as caught:
         from_overrides(arguments)
 
-    assert caught.value.faults == (message,)
+    assert caught.value.errors == (message,)
 
 
 def test_all_faulty_arguments_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         from_overrides(["--a", "1", "b", "c=1", "--d", "--e", "2"])
 
-    assert len(caught.value.faults) == 4
+    assert len(caught.value.errors) == 4

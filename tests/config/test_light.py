@@ -1,10 +1,16 @@
-"""Reading and checking a config imports neither torch nor Lightning."""
+"""Reading and checking a config imports neither torch nor Lightning; its modules import each other in no circle."""
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_checking_a_config_imports_nothing_heavy(mine: Path) -> None:
@@ -25,3 +31,22 @@ sys.exit(f"imported: {{heavy}}" if heavy else 0)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules that a file imports, for types alone and inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+@pytest.mark.parametrize("room", ["config", "plugin"])
+def test_no_module_imports_another_in_a_circle(room: str) -> None:
+    paths = (ROOT / "papermage_core" / room).rglob("*.py")
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths}
+    modules = {name: path for path, name in names.items() if path.stem != "__init__"}
+    graph = {name: imports_of(path) & set(modules) for name, path in modules.items()}
+
+    assert set(graphlib.TopologicalSorter(graph).static_order()) == set(modules)

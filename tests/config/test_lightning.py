@@ -10,7 +10,7 @@ import pytest
 
 from papermage_core.config.lightning import trainer_parameters
 from papermage_core.config.values import read
-from papermage_core.config.words import Opaque
+from papermage_core.plugin.option_types import Opaque
 
 
 @pytest.fixture(scope="module")

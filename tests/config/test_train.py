@@ -23,10 +23,10 @@ def config(**values: Any) -> EntityClassificationTrainConfig:
     return EntityClassificationTrainConfig(**{**BASE, **values})
 
 
-def faults(**values: Any) -> tuple[str, ...]:
+def errors(**values: Any) -> tuple[str, ...]:
     with pytest.raises(ConfigError) as caught:
         config(**values)
-    return caught.value.faults
+    return caught.value.errors
 
 
 def test_papermages_options_keep_name_and_default() -> None:
@@ -87,7 +87,7 @@ def test_component_options_may_be_dotted_or_nested() -> None:
 
 
 def test_every_fault_is_told_at_once_with_value_place_and_expectation() -> None:
-    found = faults(
+    found = errors(
         label_fild="a", seed="x", learning_rate=-1, gradient_clip_val="a lot", hed={"dropout": 1}, mode="trian"
     )
 
@@ -105,7 +105,7 @@ def test_what_must_be_given_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
         EntityClassificationTrainConfig()
 
-    assert [fault.split()[0] for fault in caught.value.faults] == ["data_path", "label_field"]
+    assert [error.split()[0] for error in caught.value.errors] == ["data_path", "label_field"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,9 @@ def test_what_must_be_given_is_named() -> None:
         ({"max_epochs": -1}, "without end"),
         ({"patience": 3, "val_split": 0}, "something to validate on"),
         ({"patience": 3, "barebones": True}, "logs nothing"),
+        ({"patience": 3, "limit_val_batches": 0}, "limit_val_batches=0 leaves nothing"),
+        ({"patience": "3", "limit_val_batches": "0.0", "val_data_path": "v"}, "limit_val_batches=0 leaves nothing"),
+        ({"patience": 3, "check_val_every_n_epoch": 6}, "check_val_every_n_epoch=6 has none in max_epochs=5"),
         ({"limit_train_batches": 0}, "nothing to train on"),
         ({"limit_train_batches": "0.0"}, "nothing to train on"),
         ({"mode": "eval"}, "needs model_name_or_path"),
@@ -131,9 +134,9 @@ def test_what_must_be_given_is_named() -> None:
     ],
 )
 def test_rules_between_options_are_kept(values: dict[str, Any], part: str) -> None:
-    (fault,) = faults(**values)
+    (error,) = errors(**values)
 
-    assert part in fault
+    assert part in error
 
 
 @pytest.mark.parametrize("values", [{"warmup_steps": 1}, {"warmup_steps": 100}, {"max_epochs": -1, "max_steps": 10}])
@@ -155,9 +158,9 @@ def test_in_evaluation_model_name_or_path_is_the_checkpoint() -> None:
 
 
 def test_two_models_that_contradict_each_other_are_refused() -> None:
-    (fault,) = faults(model_name_or_path="a", **{"encoder.model_name_or_path": "b"})
+    (error,) = errors(model_name_or_path="a", **{"encoder.model_name_or_path": "b"})
 
-    assert "contradict" in fault
+    assert "contradict" in error
 
 
 @pytest.mark.parametrize(

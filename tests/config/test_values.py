@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papermage_core.config.values import MisfitError, Text, read
-from papermage_core.config.words import expected, opaque
+from papermage_core.config.values import InvalidValueError, Text, read
+from papermage_core.plugin.option_types import expected, opaque
 
 
 class Colour(enum.Enum):
@@ -38,6 +38,7 @@ class Colour(enum.Enum):
         ("1, 2", tuple[int, ...], (1, 2)),
         ('["a,b", "c"]', tuple[str, ...], ("a,b", "c")),
         ("[ab].jsonl", tuple[Path, ...], (Path("[ab].jsonl"),)),
+        ("[" * 99_999 + "]" * 99_999, tuple[str, ...], ("[" * 99_999 + "]" * 99_999,)),
         ("", tuple[str, ...], ()),
         (["a,b"], tuple[str, ...], ("a,b",)),
         (Path("a,b"), tuple[Path, ...], (Path("a,b"),)),
@@ -114,7 +115,7 @@ def test_a_value_means_what_its_type_says(value: Any, wanted: Any, found: Any) -
     ],
 )
 def test_a_value_of_another_type_is_refused(value: Any, wanted: Any) -> None:
-    with pytest.raises(MisfitError) as caught:
+    with pytest.raises(InvalidValueError) as caught:
         read(value, wanted)
 
     assert str(caught.value) == expected(wanted)

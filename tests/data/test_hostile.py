@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from papermage_core.config import EntityClassificationTrainConfig
-from papermage_core.data.corpus import Task, make_corpus
+from papermage_core.data.corpus import read_corpus
+from papermage_core.data.gold import encode_gold
 from papermage_core.data.issues import Issues
+from papermage_core.data.labelling import Task
+from papermage_core.data.source import DocumentSource
 from papermage_core.errors import PapermageError
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import ContextNeeds
-from papermage_core.training.prepare import labels_of, read_labelled
+from papermage_core.training.prepare import check_labelled
 
 
 def cases() -> list[Any]:
@@ -31,14 +34,17 @@ def load(path: Path) -> tuple[int, Issues]:
     """Return the documents that a training run would learn from, and what was odd."""
     layer = "O" if path.name == "layer_named_O.jsonl" else "Disease"
     config = EntityClassificationTrainConfig(data_path=path, label_field=layer, context_name="pages")
-    labels = labels_of(config)
     components = config.components(Plugins())
+    source = DocumentSource(config.data_path, components.reader)
+    corpus = read_corpus(source, config.labelling, ContextNeeds(boxes=True), spool=Path("unused"))
+    check_labelled(corpus)
     issues = Issues()
-    needs = ContextNeeds(boxes=True)
-    documents = read_labelled(config.data_path, labels, needs, components.reader.build(), issues, keep=False)
-    scheme = components.scheme.build(("Disease",))
-    make_corpus(documents, [Task(("Disease",), scheme)], issues)
-    return len(documents), issues
+    issues.merge([corpus.issues])
+    corpus.count_repeated(issues)
+    tasks = [Task(("Disease",), components.scheme.build(("Disease",)))]
+    for parsed in corpus:
+        encode_gold(parsed, tasks, issues, "longest")
+    return len(corpus), issues
 
 
 @pytest.mark.parametrize("case", cases())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,22 +11,28 @@ import attrs
 import pytest
 
 from papermage_core import Document
-from papermage_core.data.readers import iter_documents, reader_of
-from papermage_core.errors import DataError
+from papermage_core.data.readers import iter_documents
+from papermage_core.errors import DataError, PluginError
 from papermage_core.plugin import DocumentReaderConfig
+from papermage_formats.jsonl import JsonlReader
 
 
 @attrs.frozen
 class LinesReader:
     """Knows neither its file endings nor the line of a document."""
 
-    faults: ClassVar[list[DataError]] = []
-
     def read(self, path: Path) -> Iterator[Document]:
         for line in path.read_text().splitlines():
             if line.startswith("{"):
                 raise DataError("no plain text", path=path)
             yield Document(line)
+
+
+class PlainReader(LinesReader):
+    """Reads on after an error."""
+
+    def read(self, path: Path, on_error: Callable[[DataError], None] | None = None) -> Iterator[Document]:
+        yield from super().read(path)
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +46,7 @@ class LinesConfig(DocumentReaderConfig):
 def test_the_files_of_a_folder_are_those_with_the_endings_of_the_config(tmp_path: Path) -> None:
     (tmp_path / "a.lines").write_text("one\ntwo\n")
     (tmp_path / "b.jsonl").write_text("{}")
-    found = list(iter_documents(tmp_path, reader=reader_of(LinesConfig())))
+    found = list(iter_documents(tmp_path, reader=LinesConfig()))
     assert [(d.document.symbols, d.path.name, d.line) for d in found] == [
         ("one", "a.lines", None),
         ("two", "a.lines", None),
@@ -50,7 +56,7 @@ def test_the_files_of_a_folder_are_those_with_the_endings_of_the_config(tmp_path
 def test_a_file_that_is_another_readers_says_which(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.txt", "a.lines"):
         (tmp_path / name).write_text("{}")
-    reader = reader_of(LinesConfig())
+    reader = LinesConfig()
     with pytest.raises(
         DataError, match=r"a\.jsonl: a file of this ending wants reader=jsonl; without it: no plain text$"
     ):
@@ -60,14 +66,70 @@ def test_a_file_that_is_another_readers_says_which(tmp_path: Path) -> None:
             list(iter_documents(tmp_path / name, reader=reader))
 
 
-def test_a_fault_that_is_passed_over_says_so_too_once_a_file(tmp_path: Path) -> None:
-    from papermage_readers.jsonl import JsonlReader
-
-    class Collecting(JsonlReader):
+def test_an_error_that_is_passed_over_says_so_too_once_a_file(tmp_path: Path) -> None:
+    class Other(JsonlReader):
         suffixes = (".other",)
 
     path = tmp_path / "a.jsonl"
     path.write_text("x\nx\n" + json.dumps({"symbols": "a", "metadata": {}, "entities": {}}))
-    reader = Collecting(on_error="collect")
-    assert len(list(iter_documents([path, path], reader=reader))) == 2
-    assert ["reader=jsonl" in fault.message for fault in reader.faults] == [True, False, True, False]
+    errors: list[DataError] = []
+    assert len(list(iter_documents([path, path], reader=Other(), on_error=errors.append))) == 2
+    assert ["reader=jsonl" in error.message for error in errors] == [True, False, True, False]
+
+
+def test_a_reader_that_knows_no_on_error_loses_the_rest_of_a_file_and_not_the_next(tmp_path: Path) -> None:
+    (tmp_path / "a.lines").write_text("one\n{\ntwo")
+    (tmp_path / "b.lines").write_bytes(b"na\xefve")
+    (tmp_path / "c.lines").write_text("three")
+    errors: list[DataError] = []
+    found = list(iter_documents(sorted(tmp_path.iterdir()), reader=LinesReader(), on_error=errors.append))
+    assert [d.document.symbols for d in found] == ["one", "three"]
+    assert [error.path for error in errors] == [tmp_path / "a.lines", tmp_path / "b.lines"]
+    with pytest.raises(DataError, match=r"b\.lines: cannot read this file: 'utf-8' codec"):
+        list(iter_documents(tmp_path / "b.lines", reader=LinesReader()))
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5, 50])
+@pytest.mark.parametrize("make", [LinesReader, PlainReader, JsonlReader])
+def test_shares_take_every_document_once_in_order_over_all_files(tmp_path: Path, make: type, every: int) -> None:
+    whole = [json.dumps({"symbols": str(n), "metadata": {}, "entities": {}}) for n in range(17)]
+    for number, (start, stop) in enumerate([(0, 1), (1, 9), (9, 9), (9, 12), (12, 17)]):
+        lines = [*whole[start:stop], "{broken"] if make is JsonlReader else map(str, range(start, stop))
+        (tmp_path / f"{number}.lines").write_text("\n".join(lines))
+
+    def share(first: int, every: int) -> list[str]:
+        seen: list[str] = []
+        paths = sorted(tmp_path.iterdir())
+        for found in iter_documents(
+            paths, reader=make(), on_error=lambda e: seen.append(str(e)), first=first, every=every
+        ):
+            seen.append(found.document.symbols)
+        return seen
+
+    everything = share(0, 1)
+    assert len(everything) == 17 + 5 * (make is JsonlReader)
+    for first in range(every):
+        assert share(first, every) == everything[first::every]
+    assert share(3, every) == everything[3::every]
+
+
+def test_what_is_passed_over_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"symbols": str(n), "metadata": {}, "entities": {}}) + "\n" for n in range(20)))
+    decoded: list[bytes] = []
+    reader = JsonlReader()
+    decode = reader._document
+    monkeypatch.setattr(reader, "_document", lambda data: decoded.append(data) or decode(data))
+    assert [d.line for d in iter_documents(path, reader=reader, first=2, every=6)] == [3, 9, 15]
+    assert len(decoded) == 3
+
+
+def test_a_reader_that_takes_shares_has_to_return_its_number_of_documents(tmp_path: Path) -> None:
+    class Forgets(LinesReader):
+        def read(self, path: Path, first: int = 0, every: int = 1) -> Iterator[Document]:
+            yield from list(super().read(path))[first::every]
+
+    (tmp_path / "a.lines").write_text("one\ntwo")
+    assert len(list(iter_documents(tmp_path / "a.lines", reader=Forgets()))) == 2
+    with pytest.raises(PluginError, match="does not return how many documents"):
+        list(iter_documents(tmp_path / "a.lines", reader=Forgets(), every=2))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papermage_core import Box, Document, Entity, Layer, Span
-from papermage_core.document.queries import context_of_units, unit_ranges, units_of_contexts
+from papermage_core.document.queries import context_of_units, reading_order, unit_ranges, units_of_contexts
 
 CHARACTERS = 30
 numbers = st.integers(0, 8).map(lambda n: n / 8)
@@ -96,7 +96,7 @@ def test_unit_ranges_are_the_runs_of_units_that_a_loop_finds(gold: Layer, unit_l
             over = [
                 s
                 for s in entity.spans
-                if (s.start < mine.start < s.end if mine.start == mine.end else shared(mine, s) > 0)
+                if (s.start < mine.start < s.end or s == mine if mine.start == mine.end else shared(mine, s) > 0)
             ]
             if over:
                 hit[u] = (
@@ -128,6 +128,20 @@ def test_single_queries_are_those_of_magelib(layer: Layer, query: list[Entity]) 
         )
     ]
     assert [e.id for e in layer.intersect_by_box(asked)] == by_box
+
+
+@settings(deadline=None)
+@given(layers)
+def test_units_are_read_by_their_first_character_then_their_last_and_boxes_after_the_unit_before(layer: Layer) -> None:
+    keys: list[tuple[float, float, int, int]] = []
+    for i, unit in enumerate(layer):
+        leaders = [k for k in range(i + 1) if layer[k].spans]
+        leader = layer[leaders[-1]] if leaders else unit  # a unit without spans begins at minus infinity
+        keys.append((leader.start, leader.end if leaders else -1, leaders[-1] if leaders else -1, i))
+    expected = sorted(range(len(layer)), key=keys.__getitem__)
+    order = reading_order(layer)
+    assert (list(range(len(layer))) if order is None else order.tolist()) == expected
+    assert (order is None) == (expected == list(range(len(layer))))
 
 
 def test_an_entity_with_boxes_and_no_span_covers_units_by_their_centres() -> None:

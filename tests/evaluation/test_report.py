@@ -62,8 +62,8 @@ def read(path: Path) -> Reader:
 
 
 def full_run() -> RunSummary:
-    gold = [[UnitSpan(0, 2, "author"), UnitSpan(3, 4, "date")]]
-    predicted = [[UnitSpan(0, 1, "author", score=0.75), UnitSpan(3, 4, HOSTILE, score=0.5)]]
+    gold = [[UnitSpan.of("author", 0, 2), UnitSpan.of("date", 3, 4)]]
+    predicted = [[UnitSpan.of("author", 0, 1, score=0.75), UnitSpan.of(HOSTILE, 3, 4, score=0.5)]]
     text = UnitText(
         document=HOSTILE, symbols=f"ab cd {HOSTILE}", starts=np.array([0, 3, 5, 6]), stops=np.array([2, 5, 6, 12])
     )

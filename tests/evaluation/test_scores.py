@@ -20,14 +20,13 @@ N_UNITS = 12
 @st.composite
 def spans(draw: st.DrawFn) -> UnitSpan:
     start = draw(st.integers(0, N_UNITS - 1))
-    return UnitSpan(start, draw(st.integers(start + 1, N_UNITS)), draw(st.sampled_from(LABELS)))
+    return UnitSpan.of(draw(st.sampled_from(LABELS)), start, draw(st.integers(start + 1, N_UNITS)))
 
 
 @st.composite
-def fragmented(draw: st.DrawFn) -> UnitSpan:
+def discontinuous(draw: st.DrawFn) -> UnitSpan:
     edges = sorted(draw(st.sets(st.integers(0, N_UNITS), min_size=4, max_size=4)))
-    fragments = ((edges[0], edges[1]), (edges[2], edges[3]))
-    return UnitSpan(edges[0], edges[3], draw(st.sampled_from(LABELS)), fragments)
+    return UnitSpan(draw(st.sampled_from(LABELS)), ((edges[0], edges[1]), (edges[2], edges[3])))
 
 
 @st.composite
@@ -47,13 +46,13 @@ def read_iob2(row: list[str]) -> list[UnitSpan]:
     found: list[UnitSpan] = []
     for at, tag in enumerate(row):
         if tag.startswith("B-"):
-            found.append(UnitSpan(at, at + 1, tag[2:]))
+            found.append(UnitSpan.of(tag[2:], at, at + 1))
         elif tag.startswith("I-"):
-            found[-1] = UnitSpan(found[-1].start, at + 1, tag[2:])
+            found[-1] = UnitSpan.of(tag[2:], found[-1].start, at + 1)
     return found
 
 
-documents = st.lists(st.lists(st.one_of(spans(), fragmented()), max_size=6), min_size=1, max_size=4)
+documents = st.lists(st.lists(st.one_of(spans(), discontinuous()), max_size=6), min_size=1, max_size=4)
 
 
 @given(st.data())
@@ -73,12 +72,13 @@ def test_strict_scores_are_those_of_seqeval(data: st.DataObject) -> None:
 
 @given(documents, st.data())
 def test_strict_counts_are_those_of_brute_force(gold: list[list[UnitSpan]], data: st.DataObject) -> None:
-    predicted = [data.draw(st.lists(st.sampled_from([*g, UnitSpan(0, 1, "a"), UnitSpan(0, 1, "b")]))) for g in gold]
+    more = [UnitSpan.of("a", 0, 1), UnitSpan.of("b", 0, 1)]
+    predicted = [data.draw(st.lists(st.sampled_from([*g, *more]))) for g in gold]
 
     def places(document: list[UnitSpan]) -> list[tuple[str, frozenset[int]]]:
         out: list[tuple[str, frozenset[int]]] = []
         for span in document:
-            units = frozenset(u for a, b in (span.fragments or ((span.start, span.stop),)) for u in range(a, b))
+            units = frozenset(u for a, b in span.segments for u in range(a, b))
             if (span.label, units) not in out:
                 out.append((span.label, units))
         return out
@@ -113,7 +113,7 @@ def test_swapping_sides_swaps_precision_and_recall(one: list[list[UnitSpan]], ot
 @given(documents)
 def test_overlap_subsets_are_those_of_brute_force(gold: list[list[UnitSpan]]) -> None:
     def units(span: UnitSpan) -> set[int]:
-        return {u for a, b in (span.fragments or ((span.start, span.stop),)) for u in range(a, b)}
+        return {u for a, b in span.segments for u in range(a, b)}
 
     expected = {"overlapping": 0, "overlapping_own_label": 0, "nested": 0}
     for document in gold:
@@ -129,27 +129,27 @@ def test_overlap_subsets_are_those_of_brute_force(gold: list[list[UnitSpan]]) ->
 
 
 def test_an_entity_predicted_twice_counts_once() -> None:
-    span = UnitSpan(0, 2, "a", score=0.5)
-    assert score([[span]], [[span, UnitSpan(0, 2, "a", score=0.9)]]).micro == Counts(
+    span = UnitSpan.of("a", 0, 2, score=0.5)
+    assert score([[span]], [[span, UnitSpan.of("a", 0, 2, score=0.9)]]).micro == Counts(
         gold=1, found=1, predicted=1, right=1
     )
 
 
-def test_one_fragment_and_touching_fragments_are_no_fragments() -> None:
-    spelled = [UnitSpan(0, 4, "a", ((0, 4),)), UnitSpan(5, 9, "a", ((5, 7), (7, 9)))]
-    assert score([spelled], [[UnitSpan(0, 4, "a"), UnitSpan(5, 9, "a")]]).f1 == 1.0
+def test_one_segment_and_touching_segments_are_a_continuous_entity() -> None:
+    spelled = [UnitSpan("a", ((0, 4),)), UnitSpan.joining("a", ((5, 7), (7, 9)))]
+    assert score([spelled], [[UnitSpan.of("a", 0, 4), UnitSpan.of("a", 5, 9)]]).f1 == 1.0
 
 
-def test_wrong_fragments_are_wrong() -> None:
-    gold = UnitSpan(0, 5, "a", ((0, 1), (4, 5)))
-    scores = score([[gold]], [[UnitSpan(0, 5, "a", ((0, 2), (4, 5)))]])
+def test_wrong_segments_are_wrong() -> None:
+    gold = UnitSpan("a", ((0, 1), (4, 5)))
+    scores = score([[gold]], [[UnitSpan("a", ((0, 2), (4, 5)))]])
     assert scores.f1 == 0.0
     assert scores.subsets["discontinuous"].f1 == 0.0
     assert scores.lenient["overlap"].f1 == 1.0
 
 
 def test_gold_out_of_reach_counts_as_missed() -> None:
-    scores = score([[UnitSpan(0, 1, "a")]], [[UnitSpan(0, 1, "a")]], gold_unreachable={"a": 1, "b": 2, "c": 0})
+    scores = score([[UnitSpan.of("a", 0, 1)]], [[UnitSpan.of("a", 0, 1)]], gold_unreachable={"a": 1, "b": 2, "c": 0})
     assert scores.recall == 0.25
     assert scores.precision == 1.0
     assert scores.per_label["b"] == Counts(gold=2, found=0, predicted=0, right=0)
@@ -158,7 +158,7 @@ def test_gold_out_of_reach_counts_as_missed() -> None:
 
 
 def test_asked_labels_come_first_and_are_shown_even_when_unseen() -> None:
-    scores = score([[UnitSpan(0, 1, "a")]], [[]], labels=("z", "b"))
+    scores = score([[UnitSpan.of("a", 0, 1)]], [[]], labels=("z", "b"))
     assert list(scores.per_label) == ["z", "b", "a"]
     assert scores.macro["f1"] == 0.0
 
@@ -180,7 +180,8 @@ def test_scores_come_back_from_json(gold: list[list[UnitSpan]]) -> None:
 
 
 def test_the_table_lines_up() -> None:
-    table = score([[UnitSpan(0, 1, "a-long-label"), UnitSpan(1, 2, "b")]], [[UnitSpan(0, 1, "a-long-label")]]).table()
+    long = UnitSpan.of("a-long-label", 0, 1)
+    table = score([[long, UnitSpan.of("b", 1, 2)]], [[long]]).table()
     lines = table.splitlines()
     assert lines[1].split() == ["a-long-label", "100.0", "100.0", "100.0", "1", "1"]
     assert len({len(line) for line in lines if "macro" not in line}) == 1

@@ -27,3 +27,11 @@ def test_no_units_are_zero_right() -> None:
 def test_rows_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="expected predicted tags of shape"):
         score_units([np.zeros(2, np.int64)], [np.zeros(3, np.int64)], ("O",))
+
+
+def test_twenty_thousand_tags_need_no_table_of_all_pairs() -> None:
+    gold = np.array([0, 19_999, 7, 7])
+    scores = score_units([gold], [np.array([0, 19_999, 8, 8])], tuple(f"tag {i}" for i in range(20_000)))
+    assert scores.accuracy == 0.5
+    assert scores.to_json()["confusions"] == [["tag 7", "tag 8", 2]]
+    assert scores.to_json()["confusion"] is None

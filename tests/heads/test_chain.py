@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 
 import attrs
 import numpy as np
@@ -13,14 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from papermage_core.errors import PapermageError
 from papermage_core.plugin import LabelScheme
-from papermage_heads.chain import all_paths, best, entities, loss
-from papermage_heads.chain.all_paths import sum_paths
-from papermage_heads.chain.best import best_paths
+from papermage_heads.chain import entities, forward_backward, loss, viterbi
+from papermage_heads.chain.forward_backward import ForwardBackward
+from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.loss import negative_log_likelihood
-from papermage_heads.chain.n_best import n_best_paths
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
+from papermage_heads.chain.viterbi import best_paths, n_best_paths
 from papermage_schemes.bio import BioScheme
 from papermage_schemes.bioes import BioesScheme
 from papermage_schemes.io import IoScheme
@@ -35,7 +37,7 @@ def _loops(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        for module in (all_paths, best, entities, loss):
+        for module in (entities, forward_backward, loss, viterbi):
             patch.setattr(module, "kernels", lambda: None)
         yield
 
@@ -55,7 +57,7 @@ class Case:
         """Yield every legal path of a context with its score, by the definition."""
         n = int(self.mask[row].sum())
         x = self.emissions[row].double().tolist()
-        m, a, b = (kind.double().tolist() for kind in self.scores.kinds)
+        m, a, b = (tensor.double().tolist() for tensor in self.scores.tensors)
         for path in itertools.product(range(len(a)), repeat=n):
             score = a[path[0]] + b[path[-1]] + sum(x[i][tag] for i, tag in enumerate(path))
             score += sum(m[i][j] for i, j in itertools.pairwise(path))
@@ -75,7 +77,7 @@ def case_of(scheme: LabelScheme, lengths: list[int], seed: int, scale: float = 1
     emissions = torch.randn(len(lengths), max(lengths), n_tags, generator=generator) * scale
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     legal = ChainScores.of_scheme(scheme)
-    scores = ChainScores(*(kind + torch.randn(kind.shape, generator=generator) for kind in legal.kinds))
+    scores = ChainScores(*(kind + torch.randn(kind.shape, generator=generator) for kind in legal.tensors))
     return Case(scheme, emissions.masked_fill(~mask[..., None], torch.nan), mask, scores)
 
 
@@ -92,19 +94,19 @@ few = settings(max_examples=40, deadline=None)
 @given(cases)
 @example(case_of(BioesScheme(["X"]), [1, 4, 2], 79, 300.0))
 @few
-def test_log_z_marginals_and_edges_are_those_of_all_paths(case: Case) -> None:
-    sums = sum_paths(case.emissions, case.mask, case.scores)
+def test_log_z_marginals_and_expected_transitions_are_those_of_all_paths(case: Case) -> None:
+    result = forward_backward.forward_backward(case.emissions, case.mask, case.scores)
     n_tags = len(case.scheme.tags)
-    edges = np.zeros((n_tags, n_tags))
+    expected = np.zeros((n_tags, n_tags))
     for row in range(len(case.mask)):
         log_z, probabilities = case.distribution(row)
-        assert sums.log_z[row].item() == pytest.approx(log_z, abs=1e-4, rel=1e-6)
+        assert result.log_z[row].item() == pytest.approx(log_z, abs=1e-4, rel=1e-6)
         marginals = np.zeros(case.emissions.shape[1:])
         for path, probability in probabilities.items():
             marginals[np.arange(len(path)), path] += probability
-            np.add.at(edges, (list(path[:-1]), list(path[1:])), probability)
-        np.testing.assert_allclose(sums.marginals[row].numpy(), marginals, atol=1e-6)
-    np.testing.assert_allclose(sums.edges.numpy(), edges, atol=1e-6)
+            np.add.at(expected, (list(path[:-1]), list(path[1:])), probability)
+        np.testing.assert_allclose(result.marginals[row].numpy(), marginals, atol=1e-6)
+    np.testing.assert_allclose(result.expected_transitions.numpy(), expected, atol=1e-6)
 
 
 @given(cases, st.data())
@@ -136,10 +138,10 @@ def test_the_gradient_is_that_of_the_loss(scheme: LabelScheme, partial: bool) ->
     if partial:
         targets[0, 1:3] = targets[1, 0] = -1
     legal = ChainScores.of_scheme(scheme)
-    free = [torch.where(k.isinf(), 0.0, k).double().requires_grad_() for k in case.scores.kinds]
+    free = [torch.where(k.isinf(), 0.0, k).double().requires_grad_() for k in case.scores.tensors]
 
     def loss(x: Tensor, m: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        kinds = (kind + rule.double() for kind, rule in zip((m, a, b), legal.kinds, strict=True))
+        kinds = (kind + rule.double() for kind, rule in zip((m, a, b), legal.tensors, strict=True))
         return negative_log_likelihood(x, case.mask, targets, ChainScores(*kinds))
 
     assert torch.autograd.gradcheck(loss, (emissions, *free), eps=1e-6, atol=1e-6)
@@ -149,9 +151,8 @@ def test_the_gradient_is_that_of_the_loss(scheme: LabelScheme, partial: bool) ->
 @few
 def test_the_best_paths_are_the_best_of_all(case: Case) -> None:
     lengths = case.mask.sum(1).numpy()
-    kinds = [kind.numpy() for kind in case.scores.kinds]
-    best = best_paths(case.emissions.numpy(), lengths, *kinds)
-    ranked = n_best_paths(case.emissions.numpy(), lengths, *kinds, n=5)
+    best = best_paths(case.emissions.numpy(), lengths, case.scores)
+    ranked = n_best_paths(case.emissions.numpy(), lengths, case.scores, n=5)
     for row, n in enumerate(lengths.tolist()):
         scores = dict(case.paths(row))
         order = sorted(scores.values(), reverse=True)[:5]
@@ -165,44 +166,91 @@ def test_the_best_paths_are_the_best_of_all(case: Case) -> None:
 @given(cases)
 @few
 def test_entities_have_the_probability_that_exactly_they_occur(case: Case) -> None:
-    for row, decoded in enumerate(ChainTagger(case.scheme)(case.emissions, case.mask, case.scores)):
+    for row, output in enumerate(ChainTagger(case.scheme)(case.emissions, case.mask, case.scores)):
         _, probabilities = case.distribution(row)
-        assert decoded.spans == case.scheme.decode(decoded.tags)
-        for unit, (tag, score) in enumerate(zip(decoded.tags, decoded.scores, strict=True)):
+        assert output.spans == case.scheme.decode(output.tags)
+        for unit, (tag, score) in enumerate(zip(output.tags, output.scores, strict=True)):
             assert score == pytest.approx(sum(p for path, p in probabilities.items() if path[unit] == tag), abs=1e-5)
         held = {path: case.scheme.decode(np.array(path)) for path in probabilities}
-        for span in decoded.spans:
+        for span in output.spans:
             expected = sum(p for path, p in probabilities.items() if span in held[path])
             assert span.score == pytest.approx(expected, abs=1e-5)
             if not isinstance(case.scheme, Iob1Scheme):  # where an entity can be spelt in two ways
-                assert span.score <= decoded.scores[span.start : span.stop].min() + 1e-6
+                assert span.score <= output.scores[span.start : span.stop].min() + 1e-6
 
 
+def assert_same(found: ForwardBackward, expected: ForwardBackward) -> None:
+    for one, other in zip(attrs.astuple(found), attrs.astuple(expected), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("log_beta", [False, True])
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: type(scheme).__name__)
-def test_log_space_gives_the_same_sums(scheme: LabelScheme, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_way_through_forward_backward_gives_the_same(
+    scheme: LabelScheme, log_beta: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = case_of(scheme, [30, 7, 1], seed=2, scale=3.0)
-    scaled = sum_paths(case.emissions, case.mask, case.scores, ahead=True)
-    monkeypatch.setattr(all_paths, "_SAFE_SPREAD", 0.0)
-    logarithmic = sum_paths(case.emissions, case.mask, case.scores, ahead=True)
-    torch.testing.assert_close(scaled.log_z, logarithmic.log_z)
-    torch.testing.assert_close(scaled.marginals, logarithmic.marginals)
-    torch.testing.assert_close(scaled.edges, logarithmic.edges)
-    steps = [sums.log_onward[0, 1:] - sums.log_ahead[0, :-1] for sums in (scaled, logarithmic)]
-    torch.testing.assert_close(*steps)
+
+    def run() -> ForwardBackward:
+        found = forward_backward.forward_backward(case.emissions, case.mask, case.scores, log_beta=log_beta)
+        return attrs.evolve(
+            found, log_beta=found.log_beta.masked_fill(~case.mask[..., None], 0.0) if log_beta else found.log_beta
+        )
+
+    expected = run()
+    monkeypatch.setattr(forward_backward, "_COMPILED_TAGS", 0)
+    assert_same(run(), expected)
+    monkeypatch.setattr(forward_backward, "_BLOCK", 1)
+    assert_same(run(), expected)
+    monkeypatch.setattr(forward_backward, "_SAFE_SPREAD", 0.0)
+    assert_same(run(), expected)
+    monkeypatch.undo()
+    monkeypatch.setattr(forward_backward, "_SAFE_SPREAD", 0.0)
+    assert_same(run(), expected)
+
+
+@given(cases)
+@few
+def test_log_beta_sums_over_what_follows(case: Case) -> None:
+    """Z is the sum over tags of what precedes a unit, its emission, and what follows it: here at the first unit."""
+    result = forward_backward.forward_backward(case.emissions, case.mask, case.scores, log_beta=True)
+    first = case.scores.start.double() + case.emissions[:, 0] + result.log_beta[:, 0]
+    torch.testing.assert_close(first.logsumexp(1), result.log_z, atol=1e-4, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: type(scheme).__name__)
+def test_a_legal_chain_is_one_of_scores_of_zero(scheme: LabelScheme, scale: float) -> None:
+    case = case_of(scheme, [30, 7, 1, 2], seed=4, scale=scale)
+    chain, scores = LegalChain.of(scheme), ChainScores.of_scheme(scheme)
+    for one, other in zip(*(ChainTagger(scheme)(case.emissions, case.mask, s) for s in (chain, scores)), strict=True):
+        assert one.tags.tolist() == other.tags.tolist()
+        assert one.spans == other.spans
+        assert [span.score for span in one.spans] == pytest.approx([span.score for span in other.spans], abs=1e-6)
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+
+
+def test_best_paths_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = case_of(SCHEMES[0], [9, 4, 1, 7], seed=6)
+    emissions, lengths = case.emissions.numpy(), case.mask.sum(1).numpy()
+    whole = best_paths(emissions, lengths, case.scores)
+    monkeypatch.setattr(viterbi, "_BLOCK", 1)
+    assert (best_paths(emissions, lengths, case.scores) == whole).all()
 
 
 def test_torch_and_numpy_run_the_same_loop() -> None:
-    from papermage_heads.chain.scaled import _loop
-
     generator = torch.Generator().manual_seed(0)
-    emitted = torch.rand(40, 6, 3, generator=generator, dtype=torch.float64)
-    matrix = torch.rand(6, 6, generator=generator, dtype=torch.float64)
+    emitted = torch.rand(40, 2, 6, 3, generator=generator, dtype=torch.float64)
+    matrices = torch.rand(2, 6, 6, generator=generator, dtype=torch.float64)
     results = []
-    for convert, dot, mul in ((lambda t: t, torch.mm, torch.mul), (lambda t: t.numpy(), np.dot, np.multiply)):
-        after, before, divided = torch.ones_like(emitted), torch.ones_like(emitted), emitted.new_ones(40, 2, 3)
-        arrays = [convert(tensor) for tensor in (emitted, matrix, after, before, divided)]
-        _loop(*arrays, every=7, dot=dot, mul=mul)
-        results.append((after, before, divided))
+    for convert, product, multiply in (
+        (lambda t: t, torch.bmm, torch.mul),
+        (lambda t: t.numpy(), np.matmul, np.multiply),
+    ):
+        before, after, divided = torch.ones_like(emitted), torch.ones_like(emitted), emitted.new_ones(40, 2, 3)
+        arrays = [convert(tensor) for tensor in (emitted, before, after, divided)]
+        forward_backward._loop(arrays, partial(product, convert(matrices)), multiply, every=7)
+        results.append((before, after, divided))
     torch.testing.assert_close(results[0], results[1])
     assert (results[0][2][7] != 1).all()
 
@@ -213,14 +261,14 @@ def test_4096_units_are_exact(dtype: torch.dtype) -> None:
     case = case_of(scheme, [4096, 3000], seed=1, scale=2.0)
     emissions = case.emissions.masked_fill(~case.mask[..., None], 0.0).to(dtype)
     legal = ChainScores.of_scheme(scheme)
-    free = [torch.where(kind.isinf(), 0.0, kind) for kind in case.scores.kinds]
+    free = [torch.where(kind.isinf(), 0.0, kind) for kind in case.scores.tensors]
     targets = torch.zeros(case.mask.shape, dtype=torch.int64)
 
     given_x = emissions.clone().requires_grad_()
     loss = negative_log_likelihood(given_x, case.mask, targets, case.scores)
     loss.backward()
     x = emissions.double().requires_grad_()
-    m, a, b = (kind.double() + rule for kind, rule in zip(free, legal.kinds, strict=True))
+    m, a, b = (kind.double() + rule for kind, rule in zip(free, legal.tensors, strict=True))
     expected = torch.zeros((), dtype=torch.float64)
     for row, n in enumerate((4096, 3000)):
         state = a + x[row, 0]
@@ -243,8 +291,8 @@ def test_a_context_without_units_costs_nothing_and_holds_nothing() -> None:
     )
     both = negative_log_likelihood(case.emissions, case.mask, torch.zeros(2, 3, dtype=torch.int64), case.scores)
     assert both.item() == pytest.approx(alone.item())
-    decoded = ChainTagger(SCHEMES[0])(case.emissions, case.mask, case.scores)[1]
-    assert (decoded.spans, len(decoded.tags), len(decoded.scores)) == ([], 0, 0)
+    output = ChainTagger(SCHEMES[0])(case.emissions, case.mask, case.scores)[1]
+    assert (output.spans, len(output.tags), len(output.scores)) == ([], 0, 0)
 
 
 def test_focal_weights_scale_the_gradient_of_units_that_are_right_already() -> None:
@@ -256,7 +304,8 @@ def test_focal_weights_scale_the_gradient_of_units_that_are_right_already() -> N
         negative_log_likelihood(emissions, case.mask, targets, case.scores, focal_gamma=gamma).backward()
         assert emissions.grad is not None
         gradients.append(emissions.grad)
-    right = sum_paths(case.emissions, case.mask, case.scores).marginals[:, :, :1].float()
+    result = forward_backward.forward_backward(case.emissions, case.mask, case.scores)
+    right = result.marginals[:, :, :1].float()
     torch.testing.assert_close(gradients[1], gradients[0] * (1 - right) ** 2)
 
 
@@ -275,3 +324,57 @@ def test_a_target_that_is_no_tag_is_refused() -> None:
         negative_log_likelihood(
             torch.zeros(1, 2, 3), torch.ones(1, 2, dtype=torch.bool), torch.tensor([[0, 3]]), scores
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"emissions": torch.zeros(1, 2, 4)}, r"emissions: expected floats of shape \(1, 2, 3\)"),
+        ({"emissions": torch.zeros(1, 2, 3, dtype=torch.int64)}, "got torch.int64"),
+        ({"mask": torch.ones(1, 2)}, "mask: expected bool"),
+        ({"mask": torch.ones(2, 2, dtype=torch.bool)}, r"mask: expected bool of shape \(1, 2\)"),
+        ({"mask": torch.tensor([[False, True]])}, "padding"),
+        ({"targets": torch.zeros(1, 3, dtype=torch.int64)}, r"targets: expected int64 of shape \(1, 2\)"),
+        ({"targets": torch.zeros(1, 2)}, "targets: expected int64"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_the_door(change: dict[str, Tensor], message: str) -> None:
+    given = {
+        "emissions": torch.zeros(1, 2, 3),
+        "mask": torch.ones(1, 2, dtype=torch.bool),
+        "targets": torch.zeros(1, 2, dtype=torch.int64),
+    }
+    with pytest.raises(ValueError, match=message):
+        negative_log_likelihood(**(given | change), scores=ChainScores.of_scheme(BioScheme(["X"])))
+
+
+@pytest.mark.parametrize(
+    ("emissions", "lengths", "message"),
+    [
+        (np.zeros((1, 2, 4)), np.array([2]), "emissions"),
+        (np.zeros((1, 2, 3), np.int64), np.array([2]), "int64"),
+        (np.zeros((2, 2, 3)), np.array([2]), "emissions"),
+        (np.zeros((1, 2, 3)), np.array([3]), "lengths"),
+    ],
+)
+def test_viterbi_refuses_what_does_not_fit(emissions: np.ndarray, lengths: np.ndarray, message: str) -> None:
+    scores = ChainScores.of_scheme(BioScheme(["X"]))
+    for find in (best_paths, partial(n_best_paths, n=2)):
+        with pytest.raises(ValueError, match=message):
+            find(emissions, lengths, scores)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("place", ["emissions", "transitions", "start"])
+def test_nan_and_infinity_give_a_loss_of_nan_and_no_prediction(value: float, place: str) -> None:
+    scheme = BioScheme(["X"])
+    emissions, mask = torch.zeros(2, 3, 3), torch.ones(2, 3, dtype=torch.bool)
+    scores = ChainScores.of_scheme(scheme)
+    {"emissions": emissions, "transitions": scores.transitions, "start": scores.start}[place].view(-1)[0] = value
+    for gamma, targets in itertools.product((0.0, 1.0), (torch.zeros(2, 3, dtype=torch.int64), torch.full((2, 3), -1))):
+        x = emissions.clone().requires_grad_()
+        loss = negative_log_likelihood(x, mask, targets, scores, focal_gamma=gamma)
+        loss.backward()
+        assert loss.isnan()
+    with pytest.raises(PapermageError, match="NaN or infinity"):
+        ChainTagger(scheme)(emissions, mask, scores)

@@ -30,9 +30,9 @@ def test_what_is_forbidden_is_never_decoded_whatever_the_emissions(scheme: Label
     with torch.no_grad():
         head.transitions.copy_(torch.where(head.legal.transitions.isinf(), 50.0, -50.0))
     mask = torch.ones(8, 7, dtype=torch.bool)
-    for decoded in head.decode(torch.randn(8, 7, 6) * 20, mask):
-        assert scheme.allows(decoded.tags)
-        assert scheme.decode(decoded.tags) == decoded.spans
+    for output in head.decode(torch.randn(8, 7, 6) * 20, mask):
+        assert scheme.allows(output.tags)
+        assert scheme.decode(output.tags) == output.spans
 
 
 def test_illegal_transitions_move_neither_loss_nor_weights() -> None:
@@ -52,12 +52,12 @@ def test_illegal_transitions_move_neither_loss_nor_weights() -> None:
 def test_n_best_lists_distinct_sequences_by_probability() -> None:
     head, vectors, mask = head_of(BIOES), torch.randn(2, 4, 6), torch.tensor([[True] * 4, [True] * 2 + [False] * 2])
     best = head.decode(vectors, mask)
-    for decoded, ranked in zip(best, head.n_best(vectors, mask, 10_000), strict=True):
-        assert ranked[0][0] == decoded.spans
+    for output, ranked in zip(best, head.n_best(vectors, mask, 10_000), strict=True):
+        assert ranked[0][0] == output.spans
         probabilities = [probability for _, probability in ranked]
         assert probabilities == sorted(probabilities, reverse=True)
         assert sum(probabilities) == pytest.approx(1.0, abs=1e-5)
-        for span in decoded.spans:
+        for span in output.spans:
             assert span.score == pytest.approx(sum(p for spans, p in ranked if span in spans), abs=1e-5)
 
 
@@ -68,7 +68,7 @@ def test_class_weights_are_odds_at_prediction() -> None:
     with torch.no_grad():
         weighted.score.linear.bias += torch.tensor(weights).log()
     vectors, mask = torch.randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
-    targets = torch.from_numpy(np.stack([BIO.encode([UnitSpan(1, 3, "X")], 5), BIO.encode([], 5)]))
+    targets = torch.from_numpy(np.stack([BIO.encode([UnitSpan.of("X", 1, 3)], 5), BIO.encode([], 5)]))
     assert weighted.loss(vectors, mask, targets).item() == pytest.approx(plain.loss(vectors, mask, targets).item())
 
 
@@ -82,9 +82,9 @@ def test_partly_known_contexts_teach_what_is_known() -> None:
         head.loss(vectors, mask, targets).backward()
         optimizer.step()
     head.eval()
-    (decoded,) = head.decode(vectors, mask)
-    assert decoded.tags[[1, 2, 4]].tolist() == [1, 2, 0]
-    assert decoded.scores[[1, 2, 4]].min() > 0.9
+    (output,) = head.decode(vectors, mask)
+    assert output.tags[[1, 2, 4]].tolist() == [1, 2, 0]
+    assert output.scores[[1, 2, 4]].min() > 0.9
 
 
 def test_padding_may_hold_nan() -> None:

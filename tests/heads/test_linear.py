@@ -55,16 +55,16 @@ def test_constrained_decoding_takes_the_likeliest_legal_sequence() -> None:
     logs = (head.score(vectors, mask) * 5).log_softmax(2).detach().double()
     head.score.linear.weight.data *= 5
     head.score.linear.bias.data *= 5
-    for row, decoded in enumerate(head.decode(vectors, mask)):
+    for row, output in enumerate(head.decode(vectors, mask)):
         n = int(mask[row].sum())
         paths = [path for path in itertools.product(range(5), repeat=n) if SCHEME.allows(np.array(path))]
         scores = [sum(logs[row, i, tag].item() for i, tag in enumerate(path)) for path in paths]
-        assert tuple(decoded.tags) == paths[int(np.argmax(scores))]
+        assert tuple(output.tags) == paths[int(np.argmax(scores))]
         share = np.exp(scores) / np.exp(scores).sum()
         for unit in range(n):
-            expected = sum(p for path, p in zip(paths, share, strict=True) if path[unit] == decoded.tags[unit])
-            assert decoded.scores[unit] == pytest.approx(expected, abs=1e-5)
-        for span in decoded.spans:
+            expected = sum(p for path, p in zip(paths, share, strict=True) if path[unit] == output.tags[unit])
+            assert output.scores[unit] == pytest.approx(expected, abs=1e-5)
+        for span in output.spans:
             expected = sum(p for path, p in zip(paths, share, strict=True) if span in SCHEME.decode(np.array(path)))
             assert span.score == pytest.approx(expected, abs=1e-5)
 
@@ -74,11 +74,11 @@ def test_unconstrained_decoding_takes_the_likeliest_tag_of_each_unit() -> None:
     torch.nn.init.eye_(head.score.linear.weight)
     torch.nn.init.zeros_(head.score.linear.bias)
     vectors = F.one_hot(torch.tensor([[0, 2, 2, 1, 4]]), 5).float() * 3
-    (decoded,) = head.decode(vectors, torch.ones(1, 5, dtype=torch.bool))
-    assert decoded.spans == [UnitSpan(1, 3, "X"), UnitSpan(3, 4, "X"), UnitSpan(4, 5, "Y")]
+    (output,) = head.decode(vectors, torch.ones(1, 5, dtype=torch.bool))
+    assert output.spans == [UnitSpan.of("X", 1, 3), UnitSpan.of("X", 3, 4), UnitSpan.of("Y", 4, 5)]
     sure = np.exp(3) / (np.exp(3) + 4)
-    np.testing.assert_allclose(decoded.scores, sure, rtol=1e-5)
-    assert [span.score for span in decoded.spans] == pytest.approx([sure] * 3, rel=1e-5)
+    np.testing.assert_allclose(output.scores, sure, rtol=1e-5)
+    assert [span.score for span in output.spans] == pytest.approx([sure] * 3, rel=1e-5)
 
 
 @pytest.mark.parametrize("config", [LinearHeadConfig, CrfHeadConfig])

@@ -17,16 +17,16 @@ from papermage_heads.span.choose import choose, unit_tags
 from papermage_heads.span.head import SpanHead
 from papermage_heads.span.links import neighbours, walks
 from papermage_heads.span.plugin import SpanHeadConfig
-from papermage_heads.span.stretches import clash, widest_overlap
+from papermage_heads.span.segments import clash, widest_overlap
 from papermage_schemes.span import SpanScheme
 
 SCHEME = SpanScheme(["A", "B"])
-NESTED = [UnitSpan(0, 3, "A"), UnitSpan(1, 2, "B"), UnitSpan(1, 2, "A")]
+NESTED = [UnitSpan.of("A", 0, 3), UnitSpan.of("B", 1, 2), UnitSpan.of("A", 1, 2)]
 SHARED = [
-    UnitSpan(0, 5, "A", ((0, 1), (4, 5))),
-    UnitSpan(2, 5, "A", ((2, 3), (4, 5))),
-    UnitSpan(3, 5, "A"),
-    UnitSpan(6, 11, "B", ((6, 7), (8, 9), (10, 11))),
+    UnitSpan("A", ((0, 1), (4, 5))),
+    UnitSpan("A", ((2, 3), (4, 5))),
+    UnitSpan.of("A", 3, 5),
+    UnitSpan("B", ((6, 7), (8, 9), (10, 11))),
 ]
 
 
@@ -45,9 +45,9 @@ def test_nested_shared_and_discontinuous_entities_are_learned() -> None:
     head = SpanHead(24, SCHEME, hidden=32, dropout=0.0, max_length=4, max_gap=3)
     targets = [SCHEME.encode(spans, 12) for spans in (SHARED, NESTED, [])]
     train(head, vectors, mask, targets)
-    for decoded, target in zip(head.decode(vectors, mask), targets, strict=True):
-        assert SCHEME.decode(decoded.spans) == target
-        assert all(span.score is not None and span.score > 0.5 for span in decoded.spans)
+    for output, target in zip(head.decode(vectors, mask), targets, strict=True):
+        assert SCHEME.decode(output.spans) == target
+        assert all(span.score is not None and span.score > 0.5 for span in output.spans)
 
 
 @pytest.mark.parametrize("max_gap", [0, 3])
@@ -63,13 +63,13 @@ def test_blocks_change_neither_loss_nor_gradient_nor_entities(max_gap: int, monk
         gradients = list(torch.autograd.grad(loss, list(head.parameters())))
         return loss, gradients, head.decode(vectors, mask)
 
-    loss, gradients, decoded = results()
+    loss, gradients, outputs = results()
     monkeypatch.setattr(scorer, "_BLOCK", 5 * 4 * 8)
     assert len(head.spans.blocks(21)) == 5
-    loss_in_blocks, gradients_in_blocks, decoded_in_blocks = results()
+    loss_in_blocks, gradients_in_blocks, outputs_in_blocks = results()
     torch.testing.assert_close(loss, loss_in_blocks)
     torch.testing.assert_close(gradients, gradients_in_blocks)
-    for one, other in zip(decoded, decoded_in_blocks, strict=True):
+    for one, other in zip(outputs, outputs_in_blocks, strict=True):
         assert one.spans == other.spans
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
 
@@ -95,7 +95,7 @@ def test_o_gets_what_the_likeliest_span_over_a_unit_leaves() -> None:
     head = SpanHead(6, SCHEME, hidden=5, dropout=0.0, max_length=3, threshold=0.9).eval()
     torch.nn.init.zeros_(head.spans.output.bias)
     vectors, mask = torch.randn(2, 5, 6), torch.arange(5) < torch.tensor([[5], [2]])
-    for row, decoded in enumerate(head.decode(vectors, mask)):
+    for row, output in enumerate(head.decode(vectors, mask)):
         n = int(mask[row].sum())
         parts = head.spans.parts(vectors[row, :n])
         likeliest = np.zeros(n)
@@ -103,14 +103,14 @@ def test_o_gets_what_the_likeliest_span_over_a_unit_leaves() -> None:
             if stop - start <= 3:
                 logits = head.spans.output(head.spans.vectors(parts, torch.tensor(start), torch.tensor(stop - start)))
                 likeliest[start:stop] = np.maximum(likeliest[start:stop], logits.sigmoid().max().item())
-        assert not decoded.spans
-        np.testing.assert_allclose(decoded.scores, 1 - likeliest, atol=1e-6)
+        assert not output.spans
+        np.testing.assert_allclose(output.scores, 1 - likeliest, atol=1e-6)
 
 
 def test_entities_longer_than_max_length_are_left_out_of_the_loss() -> None:
     head = SpanHead(6, SCHEME, max_length=2).eval()
     vectors, mask = torch.randn(1, 4, 6), torch.ones(1, 4, dtype=torch.bool)
-    assert head.loss(vectors, mask, [[UnitSpan(0, 4, "A")]]).item() == head.loss(vectors, mask, [[]]).item()
+    assert head.loss(vectors, mask, [[UnitSpan.of("A", 0, 4)]]).item() == head.loss(vectors, mask, [[]]).item()
 
 
 def test_a_long_context_is_scored_in_blocks_of_bounded_size() -> None:
@@ -123,7 +123,7 @@ def test_a_long_context_is_scored_in_blocks_of_bounded_size() -> None:
 def test_settle_takes_lengths_gaps_and_overlap_from_the_entities() -> None:
     settled = SpanHeadConfig().settle([SHARED, NESTED], SCHEME)
     assert (settled.max_length, settled.max_gap, settled.overlap) == (3, 3, "any")
-    flat = SpanHeadConfig().settle([[UnitSpan(0, 2, "A"), UnitSpan(2, 3, "A")], []], SCHEME)
+    flat = SpanHeadConfig().settle([[UnitSpan.of("A", 0, 2), UnitSpan.of("A", 2, 3)], []], SCHEME)
     assert (flat.max_length, flat.max_gap, flat.overlap) == (2, 0, "none")
     assert SpanHeadConfig().settle([[]], SCHEME).max_length == 1
 
@@ -134,9 +134,9 @@ def test_settle_keeps_what_the_user_said() -> None:
 
 
 def test_one_very_long_entity_does_not_set_the_length() -> None:
-    spans = [UnitSpan(i, i + 2, "A") for i in range(300)] + [UnitSpan(400, 900, "A")]
+    spans = [UnitSpan.of("A", i, i + 2) for i in range(300)] + [UnitSpan.of("A", 400, 900)]
     assert SpanHeadConfig().settle([spans], SCHEME).max_length == 2
-    assert SpanHeadConfig().settle([[UnitSpan(0, 900, "A")]], SCHEME).max_length == 32
+    assert SpanHeadConfig().settle([[UnitSpan.of("A", 0, 900)]], SCHEME).max_length == 32
 
 
 def test_an_unsettled_config_is_refused() -> None:
@@ -144,7 +144,7 @@ def test_an_unsettled_config_is_refused() -> None:
         SpanHeadConfig().build(4, SCHEME)
 
 
-CROSSING = [UnitSpan(0, 3, "A"), UnitSpan(1, 4, "A")]
+CROSSING = [UnitSpan.of("A", 0, 3), UnitSpan.of("A", 1, 4)]
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ CROSSING = [UnitSpan(0, 3, "A"), UnitSpan(1, 4, "A")]
         ([], "none"),
         (NESTED, "nested"),
         (SHARED, "labels"),
-        ([UnitSpan(0, 3, "A"), UnitSpan(1, 4, "B")], "labels"),
+        ([UnitSpan.of("A", 0, 3), UnitSpan.of("B", 1, 4)], "labels"),
         (CROSSING, "any"),
-        ([*CROSSING, *(UnitSpan(i, i + 1, "B") for i in range(5, 60))], "none"),
-        ([*CROSSING, *(UnitSpan(i, i + 1, "B") for i in range(60)), UnitSpan(0, 2, "B")], "any"),
-        ([*CROSSING, *(UnitSpan(i, i + 2, "AB"[i % 2]) for i in range(5, 105))], "labels"),
+        ([*CROSSING, *(UnitSpan.of("B", i, i + 1) for i in range(5, 60))], "none"),
+        ([*CROSSING, *(UnitSpan.of("B", i, i + 1) for i in range(60)), UnitSpan.of("B", 0, 2)], "any"),
+        ([*CROSSING, *(UnitSpan.of("AB"[i % 2], i, i + 2) for i in range(5, 105))], "labels"),
     ],
 )
 def test_the_widest_overlap_of_entities_is_found(spans: list[UnitSpan], widest: str) -> None:
@@ -165,8 +165,8 @@ def test_the_widest_overlap_of_entities_is_found(spans: list[UnitSpan], widest: 
 
 
 def test_entities_that_interleave_share_no_unit() -> None:
-    woven = UnitSpan(0, 3, "A", ((0, 1), (2, 3)))
-    assert not clash(woven, UnitSpan(1, 2, "A"), "none")
+    woven = UnitSpan("A", ((0, 1), (2, 3)))
+    assert not clash(woven, UnitSpan.of("A", 1, 2), "none")
 
 
 def test_the_surest_of_clashing_entities_stays() -> None:
@@ -176,7 +176,7 @@ def test_the_surest_of_clashing_entities_stays() -> None:
 
 
 def test_a_unit_takes_the_tag_of_the_surest_entity_over_it() -> None:
-    spans = [UnitSpan(0, 4, "A", ((0, 1), (3, 4)), score=0.6), UnitSpan(0, 2, "B", score=0.9)]
+    spans = [UnitSpan("A", ((0, 1), (3, 4)), score=0.6), UnitSpan.of("B", 0, 2, score=0.9)]
     tags, scores = unit_tags(spans, np.array([0.1, 0.2, 0.8, 0.3], np.float32), {"A": 0, "B": 1})
     assert tags.tolist() == [2, 2, 0, 1]
     np.testing.assert_allclose(scores, [0.9, 0.9, 0.8, 0.6])

@@ -42,7 +42,7 @@ def test_the_list_for_machines_says_the_same(install, capsys):
     found = {(item["kind"], item["name"]): item for item in json.loads(out)}
     assert code == 0
     assert found["model_head", "bad"]["status"] == "broken"
-    assert "no_such_module_xyz" in found["model_head", "bad"]["problem"]
+    assert "no_such_module_xyz" in found["model_head", "bad"]["error"]
     assert found["label_scheme", "bio"] | {"version": ""} == {
         "kind": "label_scheme",
         "name": "bio",
@@ -51,7 +51,7 @@ def test_the_list_for_machines_says_the_same(install, capsys):
         "origin": "built-in",
         "value": "papermage_schemes.bio",
         "status": "ok",
-        "problem": "",
+        "error": "",
     }
 
 
@@ -208,6 +208,30 @@ def test_check_of_a_reader_reads_samples_and_says_what_it_did_not_check(tmp_path
     assert "empty.jsonl: this file holds no document" in out
     assert run(capsys, "check", "jsonl", "--sample", str(tmp_path / "missing"))[0] == 1
     assert "is for document readers" in run(capsys, "check", "io", "--sample", str(sound))[2]
+
+
+def test_info_on_a_format_shows_its_reader_and_writer_and_their_endings(capsys):
+    code, out, _ = run(capsys, "info", "jsonl")
+    assert code == 0
+    assert "reader=jsonl  document reader of" in out
+    assert "writer=jsonl  document writer of" in out
+    assert out.count("  endings: .jsonl, .json\n") == 2
+
+
+def test_check_of_a_format_checks_its_reader_and_its_writer(capsys):
+    code, out, _ = run(capsys, "check", "jsonl", "reader.lenient=no", "writer.images=no")
+    assert code == 0
+    assert "ok     what is written is read back" in out
+    assert [line.split()[:3] for line in out.splitlines() if "checks passed" in line] == [
+        ["document", "reader", "'jsonl'"],
+        ["document", "writer", "'jsonl'"],
+    ]
+    assert [report["kind"] for report in json.loads(run(capsys, "check", "jsonl", "--json")[1])] == [
+        "document_reader",
+        "document_writer",
+    ]
+    assert json.loads(run(capsys, "check", "writer=jsonl", "--json")[1])["passed"] is True
+    assert "head.x: expected an option of the component" in run(capsys, "check", "jsonl", "head.x=1")[2]
 
 
 def test_quiet_holds_before_and_after_the_command(install, capsys, head_source):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from papermage_core.cli._shell import run
+from papermage_core.cli.plugins import main
 from papermage_core.errors import ConfigError, PluginError
-from papermage_core.plugin.component import Component
+from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.manager import Plugins
 
 HEAD = "papermage.model_head"
 
 
-def only(components: list[Component], name: str) -> list[Component]:
+def only(components: list[ComponentInfo], name: str) -> list[ComponentInfo]:
     return [component for component in components if component.name == name]
 
 
@@ -115,6 +118,93 @@ def test_an_entry_point_to_nowhere_is_broken_and_leaves_the_others_alone(install
     assert plugins.find("model_head", "linear").status == "ok"
 
 
+def entry_points(folder: Path, content: str | bytes, name: str = "acme_heads-1.0") -> None:
+    """Write the entry points of an installed distribution as they should not be."""
+    data = content.encode() if isinstance(content, str) else content
+    (folder / f"{name}.dist-info" / "entry_points.txt").write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("[papermage.model_head]\nfoo\nacme = acme_heads\n", {"foo": "broken", "acme": "ok"}),
+        ("[console_scripts]\nfoo\n[papermage.model_head]\nacme = acme_heads\n", {"acme": "ok"}),
+        ("stray\n[console_scripts\n\n[papermage.model_head]\n# x\n acme = acme_heads \n", {"acme": "ok"}),
+        (
+            b"[papermage.model_head]\nacme = acme_heads\n\xff\xfe = acme_heads\n",
+            {"acme": "ok", "\ufffd\ufffd": "broken"},
+        ),
+        (b"[console_scripts]\n\xff\xfe\n", {}),
+    ],
+)
+def test_what_one_distribution_wrote_wrongly_breaks_no_more_than_that(install, capsys, content, names):
+    folder = install("acme-heads", {}, acme_heads="")
+    entry_points(folder, content)
+    plugins = Plugins()
+    assert {c.name: c.status for c in plugins.components() if c.distribution == "acme-heads"} == names
+    assert plugins.find("model_head", "crf").status == "ok"
+    if "foo" in names:
+        with pytest.raises(
+            PluginError, match=r"'acme-heads' 1.0 cannot be used: line 2 of its entry_points.txt is 'foo'"
+        ):
+            plugins.find("model_head", "foo")
+    assert main(["list"]) == 0
+
+
+def test_a_line_that_is_no_entry_point_is_named_where_it_stops_a_library(install, capsys, caplog, monkeypatch):
+    folder = install("acme-heads", {}, acme_heads="")
+    entry_points(folder, "[torch.backends]\nfoo\n")
+    assert main(["list"]) == 0
+    sentence = (
+        "line 2 of the entry_points.txt of distribution 'acme-heads' 1.0 is 'foo', not 'name = module'; type: pip"
+    )
+    assert sentence in caplog.text
+    assert run(lambda: len(importlib.metadata.entry_points(group="torch.backends")), prog="it") == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_distribution_without_metadata_is_listed_as_broken(install, head_source):
+    folder = install("acme-heads", {HEAD: {"acme": "acme_heads"}}, acme_heads=head_source)
+    (folder / "acme_heads-1.0.dist-info" / "METADATA").unlink()
+    plugins = Plugins()
+    (component,) = only(plugins.components(), "acme")
+    assert (component.distribution, component.version, component.status) == ("acme_heads", "1.0", "broken")
+    with pytest.raises(PluginError, match="cannot be used: its METADATA is missing"):
+        plugins.find("model_head", "acme")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"Version: 1.0\n", b"Name: ../up\nVersion: 1.0\n"])
+def test_metadata_without_a_name_are_broken_and_stop_nothing(install, head_source, content):
+    folder = install("acme-heads", {HEAD: {"acme": "acme_heads"}}, acme_heads=head_source)
+    (folder / "acme_heads-1.0.dist-info" / "METADATA").write_bytes(content)
+    (component,) = only(Plugins().components(), "acme")
+    assert (component.distribution, component.status) == ("acme_heads", "broken")
+
+
+@pytest.mark.parametrize("name", ["", "-q", "none", "NULL", "~", "a b", "x/y", "a,b", "a:b", "a\x1b[31m", ".x", "x-"])
+def test_a_name_that_cannot_be_typed_is_listed_as_broken(install, head_source, name):
+    install("acme-heads", {HEAD: {name: "acme_heads", "good.name-2": "acme_heads"}}, acme_heads=head_source)
+    plugins = Plugins()
+    (component,) = [c for c in plugins.components() if c.distribution == "acme-heads" and c.name == name]
+    assert component.status == "broken"
+    assert "cannot be typed" in component.error
+    assert plugins.find("model_head", "good.name-2").status == "ok"
+
+
+def test_the_stem_of_a_file_is_held_to_the_same_rule(tmp_path: Path, head_source: str):
+    file = tmp_path / "my head.py"
+    file.write_text(head_source)
+    with pytest.raises(PluginError, match="its name 'my head' cannot be typed"):
+        Plugins([file]).find("model_head", "my head")
+
+
+def test_a_hidden_distribution_gives_nothing(install):
+    """As Python does: the first of a name on the path counts, whatever groups it has."""
+    install("acme-heads", {HEAD: {"acme": "acme_old"}}, version="1.0", site="second", acme_old="")
+    install("acme-heads", {"other.group": {"acme": "acme_new"}}, version="2.0", site="first", acme_new="")
+    assert only(Plugins().components(), "acme") == []
+
+
 def test_a_file_gives_components_of_its_stem_by_the_hooks_in_it(tmp_path: Path, head_source: str):
     file = tmp_path / "my_head.py"
     file.write_text(head_source)
@@ -159,6 +249,8 @@ def test_a_file_with_the_name_of_an_installed_component_clashes(tmp_path: Path, 
     [
         (None, "cannot read"),
         ("def broken(:\n", "is not a Python file"),
+        (f"x = {'-' * 100_000}1\n", "is not a Python file"),
+        (f"x = {'(' * 100_000}1{')' * 100_000}\n", "is not a Python file"),
         ("x = 1\n", "implements no hook"),
         (
             "from papermage_core.plugin import hookimpl\npapermage_names = 3\n"

@@ -79,7 +79,14 @@ def test_its_components_are_listed_beside_the_built_ins(environment):
     done = environment.command("plugins", "list", "--json", "--check")
     assert done.returncode == 0, done.stderr
     found = {(c["kind"], c["name"]): c for c in json.loads(done.stdout)}
-    for kind, name in [("model_head", "two_layers"), ("context_encoder", "letters"), ("extension", "tidy")]:
+    own = {
+        "two_layers": "model_head",
+        "letters": "context_encoder",
+        "vocabulary": "context_encoder",
+        "brackets": "document_writer",
+        "formulas": "document_processor",
+    }
+    for name, kind in {**own, "tidy": "extension"}.items():
         component = found[kind, name]
         assert component["distribution"] == "papermage-example-plugin"
         assert (component["version"], component["origin"], component["status"]) == ("0.1.0", "installed", "ok")
@@ -101,6 +108,51 @@ def test_training_with_all_of_it_gives_a_predictor_that_has_learned(environment,
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout)["micro"]["f1"] > 0.8
     assert (checkpoint.parent / "tidy" / "metrics.csv").is_file()
+
+
+TRAIN = """
+import sys
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+
+options = {"encoder.size": 16, "encoder.fewest": 1, "max_epochs": 8, "batch_size": 4, "accelerator": "cpu"}
+config = EntityClassificationTrainConfig(
+    data_path=sys.argv[1], label_field="Disease", default_root_dir=sys.argv[2], encoder="vocabulary",
+    learning_rate=0.01, enable_progress_bar=False, **options
+)
+EntityClassificationTrainer(config).train()
+"""
+PREDICT = """
+import json, sys
+from papermage_core import Document
+from papermage_core.prediction import EntityClassificationPredictor
+
+predictor = EntityClassificationPredictor.from_pretrained(sys.argv[2] + "/checkpoints")
+documents = [Document.from_json(json.loads(line)) for line in open(sys.argv[1])]
+found = [predictor.predict(document) for document in documents]
+print(json.dumps([[entity.to_json() for entity in entities] for entities in found]))
+"""
+
+
+@pytest.mark.slow
+def test_what_its_encoder_learned_from_the_training_data_is_there_in_a_fresh_process(environment, data):
+    folder = environment.folder / "learned"
+    trained = environment.run("-c", TRAIN + PREDICT, str(data), str(folder))
+    assert trained.returncode == 0, trained.stderr[-3000:]
+    fresh = environment.run("-c", PREDICT, str(data), str(folder))
+    assert fresh.returncode == 0, fresh.stderr[-3000:]
+    predicted = json.loads(trained.stdout.splitlines()[-1])
+    assert json.loads(fresh.stdout) == predicted
+    assert sum(map(len, predicted)) > len(predicted) / 2
+
+    words = json.loads((folder / "checkpoints" / "learned.json").read_text())["encoder"]["words"]
+    assert len(words) == len(set(words)) > 20
+    assert "learned.json" in json.loads((folder / "checkpoints" / "papermage.json").read_text())["checksums"]
+    assert "words" not in (folder / "config.yaml").read_text()
+
+    scored = environment.command(
+        "evaluate", f"model_name_or_path={folder / 'checkpoints'}", f"data_path={data}", "--json"
+    )
+    assert json.loads(scored.stdout)["micro"]["f1"] > 0.8
 
 
 @pytest.mark.slow

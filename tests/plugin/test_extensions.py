@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from papermage_core.errors import DataError, PluginError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import Context, Decoded, UnitSpan
+from papermage_core.plugin.spec import Context, HeadOutput, UnitSpan
 
 GROUP = "papermage.extension"
 ONE_OF_EACH = """
@@ -27,17 +29,17 @@ def papermage_evaluated(split, results):
     seen.append(("{name}", split, results["f1"]))
 
 @hookimpl
-def papermage_adjust_predictions(document, context, decoded):
-    seen.append(("{name}", [span.label for span in decoded.spans]))
+def papermage_adjust_predictions(document, context, output):
+    seen.append(("{name}", [span.label for span in output.spans]))
     return {adjusted}
 """
 RELABEL = """__import__("attrs").evolve(
-        decoded, spans=[__import__("attrs").evolve(span, label=span.label + "{name}") for span in decoded.spans]
+        output, spans=[__import__("attrs").evolve(span, label=span.label + "{name}") for span in output.spans]
     )"""
 
 
-def decoded() -> Decoded:
-    return Decoded([UnitSpan(0, 1, "X")], np.array([1]), np.array([0.5], np.float32), ("O", "B-X"))
+def output() -> HeadOutput:
+    return HeadOutput([UnitSpan.of("X", 0, 1)], np.array([1]), np.array([0.5], np.float32), ("O", "B-X"))
 
 
 def context() -> Context:
@@ -54,8 +56,8 @@ def test_without_extensions_nothing_happens():
     extensions = Plugins().extensions([])
     assert extensions.papermage_callbacks(config=None) == []
     assert extensions.papermage_loggers(config=None) == []
-    before = decoded()
-    assert extensions.papermage_adjust_predictions(document=None, context=context(), decoded=before) is before
+    before = output()
+    assert extensions.papermage_adjust_predictions(document=None, context=context(), output=before) is before
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
@@ -78,32 +80,44 @@ def test_papermage_evaluated_is_shown_to_each(install):
 
 def test_papermage_adjust_predictions_goes_from_one_to_the_next_in_the_order_named(install):
     extensions = install_two(install).extensions("ba")
-    adjusted = extensions.papermage_adjust_predictions(document=None, context=context(), decoded=decoded())
+    adjusted = extensions.papermage_adjust_predictions(document=None, context=context(), output=output())
     assert [span.label for span in adjusted.spans] == ["Xba"]
+
+
+def test_an_extension_that_asks_for_decoded_is_served_and_warned(install):
+    old = ONE_OF_EACH.replace("{adjusted}", RELABEL).replace("{name}", "a").replace("output", "decoded")
+    install("acme", {GROUP: {"a": "acme_a"}}, acme_a=old)
+    with pytest.warns(DeprecationWarning, match="'output'") as caught:
+        extensions = Plugins().extensions(["a"])
+    assert [Path(warning.filename).name for warning in caught] == ["acme_a.py"]
+    assert [span.label for span in extensions.papermage_adjust_predictions(None, context(), output()).spans] == ["Xa"]
 
 
 def test_an_extension_that_returns_none_leaves_the_predictions(install):
     source = ONE_OF_EACH.replace("{adjusted}", "None").replace("{name}", "a")
     install("acme", {GROUP: {"a": "acme_a"}}, acme_a=source)
-    before = decoded()
+    before = output()
     adjusted = Plugins().extensions(["a"]).papermage_adjust_predictions(None, context(), before)
     assert adjusted is before
 
 
 def test_predictions_of_the_wrong_type_are_refused_by_name(install):
-    source = ONE_OF_EACH.replace("{adjusted}", "decoded.spans").replace("{name}", "a")
+    source = ONE_OF_EACH.replace("{adjusted}", "output.spans").replace("{name}", "a")
     install("acme", {GROUP: {"a": "acme_a"}}, acme_a=source)
-    with pytest.raises(PluginError, match=r"extension 'a' of distribution 'acme' 1\.0 returned .*expected Decoded"):
-        Plugins().extensions(["a"]).papermage_adjust_predictions(None, context(), decoded())
+    with pytest.raises(PluginError, match=r"extension 'a' of distribution 'acme' 1\.0 returned .*expected HeadOutput"):
+        Plugins().extensions(["a"]).papermage_adjust_predictions(None, context(), output())
 
 
-def test_an_extension_that_fails_in_a_run_is_named_with_the_cause(install):
+@pytest.mark.parametrize(
+    ("body", "why"), [("return 1 / 0", "ZeroDivisionError"), ("raise SystemExit(0)", "SystemExit")]
+)
+def test_an_extension_that_fails_in_a_run_is_named_with_the_cause(install, body, why):
     install(
         "acme",
         {GROUP: {"a": "acme_a"}},
-        acme_a="from papermage_core.plugin import hookimpl\n@hookimpl\ndef papermage_callbacks(): return 1 / 0\n",
+        acme_a=f"from papermage_core.plugin import hookimpl\n@hookimpl\ndef papermage_callbacks(): {body}\n",
     )
-    with pytest.raises(PluginError, match=r"'acme' 1\.0 failed in its hook 'papermage_callbacks': ZeroDivisionError"):
+    with pytest.raises(PluginError, match=rf"'acme' 1\.0 failed in its hook 'papermage_callbacks': {why}"):
         Plugins().extensions(["a"]).papermage_callbacks(config=None)
 
 

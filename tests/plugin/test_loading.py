@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import signal
+import subprocess
 import sys
 
 import pytest
 
+from papermage_core.cli.plugins import main
 from papermage_core.errors import PluginError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ModelHeadConfig
+from papermage_core.plugin.spec import API_VERSION, ModelHeadConfig
 
 GROUP = "papermage.model_head"
 
@@ -103,11 +109,72 @@ def test_the_cause_is_kept(install):
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_what_a_plugin_prints_at_import_stays_off_stdout_and_is_logged(install, head_source, capsys, caplog):
-    install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads="print('welcome to acme')\n" + head_source)
-    Plugins().config_class("model_head", "acme")
-    assert capsys.readouterr().out == ""
-    assert "'acme-heads' 1.0 printed: welcome to acme" in caplog.text
+def test_a_library_call_leaves_the_standard_output_of_the_process_alone(install, head_source, capsys):
+    source = "import sys\nseen = sys.stdout\nprint('welcome to acme')\n" + head_source
+    install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads=source)
+    config_class = Plugins().config_class("model_head", "acme")
+    assert sys.modules[config_class.__module__].seen is sys.stdout
+    assert capsys.readouterr().out == "welcome to acme\n"
+
+
+NOISE = """
+import os, sys
+print("one by print", end="")
+sys.stdout.buffer.write(b"two by the buffer")
+os.write(1, b"three by the descriptor")
+print("héad 日本")
+"""
+
+
+def test_what_a_plugin_prints_stays_off_the_output_of_a_command_and_is_logged(install, head_source):
+    site = install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads=NOISE + head_source)
+    command = [sys.executable, "-m", "papermage_core.cli.plugins", "check", "head=acme", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    checks = {check["name"]: check["passed"] for check in json.loads(done.stdout)["checks"]}
+    assert checks["finding the config class imports no torch"]
+    assert "the model head 'acme' of distribution 'acme-heads' 1.0 printed: one by print" in done.stderr
+    for words in ("two by the buffer", "three by the descriptor", "héad 日本"):
+        assert words in done.stderr
+
+
+def test_what_a_plugin_logs_later_to_the_stream_it_found_at_import_does_no_harm(install, head_source, capfd):
+    source = "import logging, sys\nhandler = logging.StreamHandler(sys.stdout)\n" + head_source
+    install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads=source)
+    assert main(["info", "head=acme"]) == 0
+    handler = sys.modules["acme_heads"].handler
+    handler.emit(logging.makeLogRecord({"msg": "afterwards"}))
+    out, err = capfd.readouterr()
+    assert "afterwards" not in out
+    assert "Logging error" not in err
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "raise KeyboardInterrupt",
+        "def stop():\n    raise KeyboardInterrupt('no')\nstop()",
+        "class Stop(BaseException): ...\nraise Stop",
+        "raise GeneratorExit",
+    ],
+)
+def test_a_plugin_that_raises_what_is_no_exception_is_named(install, source):
+    assert "importing 'acme_heads' failed with" in refusal(install, source)
+
+
+def handler_that_raises(number, frame):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, handler_that_raises])
+def test_ctrl_c_during_an_import_interrupts(install, handler):
+    install("a", {GROUP: {"acme": "acme_heads"}}, acme_heads="import signal\nsignal.raise_signal(signal.SIGINT)")
+    former = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Plugins().config_class("model_head", "acme")
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def test_a_misspelt_hook_is_refused_with_the_hooks_there_are(install, head_source):
@@ -165,8 +232,8 @@ def test_a_config_class_out_of_order_is_refused_with_what_to_write(install, deco
 def test_all_faults_of_a_config_class_are_told_at_once(install):
     source = CLASS.format(decorator="@attrs.frozen", field="sizes: list[int] = attrs.field(factory=list)", build="")
     message = refusal(install, source)
-    for fault in ["lacks build()", "not keyword-only", "mutable default", "has the type list"]:
-        assert fault in message
+    for error in ["lacks build()", "not keyword-only", "mutable default", "has the type list"]:
+        assert error in message
 
 
 def test_a_plugin_for_a_newer_api_is_told_to_upgrade_the_core(install, head_source):
@@ -181,8 +248,9 @@ def test_a_malformed_api_version_is_refused(install, head_source, version):
     assert "expected a whole number from 1" in message
 
 
-def test_a_plugin_for_this_api_loads(install, head_source):
-    install("a", {GROUP: {"acme": "acme_heads"}}, acme_heads=head_source + "\npapermage_api_version = 1\n")
+@pytest.mark.parametrize("version", range(1, API_VERSION + 1))
+def test_a_plugin_for_this_api_or_an_older_one_loads(install, head_source, version):
+    install("a", {GROUP: {"acme": "acme_heads"}}, acme_heads=f"{head_source}\npapermage_api_version = {version}\n")
     assert Plugins().config_class("model_head", "acme")().hidden == 8
 
 
@@ -193,7 +261,7 @@ def test_checking_marks_the_broken_and_leaves_the_sound(install, head_source):
     assert plugins.checked(plugins.find("model_head", "acme")).status == "ok"
     broken = plugins.checked(plugins.find("model_head", "other"))
     assert broken.status == "broken"
-    assert "ZeroDivisionError" in broken.problem
+    assert "ZeroDivisionError" in broken.error
 
 
 @pytest.mark.parametrize(
@@ -203,6 +271,8 @@ def test_checking_marks_the_broken_and_leaves_the_sound(install, head_source):
         "papermage_label_scheme",
         "papermage_model_head",
         "papermage_document_reader",
+        "papermage_document_processor",
+        "papermage_document_writer",
     ],
 )
 def test_every_kind_has_its_hook_and_its_base_class(install, hook):
@@ -213,12 +283,15 @@ def test_every_kind_has_its_hook_and_its_base_class(install, hook):
         "label_scheme": "LabelSchemeConfig",
         "model_head": "ModelHeadConfig",
         "document_reader": "DocumentReaderConfig",
+        "document_processor": "DocumentProcessorConfig",
+        "document_writer": "DocumentWriterConfig",
     }[kind]
     source = f"""
 import attrs
 from papermage_core.plugin import {base}, hookimpl
 @attrs.frozen(kw_only=True)
 class Config({base}):
+    makes = ()
     def build(self, *arguments): ...
 @hookimpl
 def {hook}(name):

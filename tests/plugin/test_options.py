@@ -9,7 +9,8 @@ from typing import Any, Literal
 import attrs
 import pytest
 
-from papermage_core.plugin.options import describe_options, faults_of_config_class, type_name
+from papermage_core.plugin.option_types import option_type
+from papermage_core.plugin.options import config_class_errors, describe_options
 from papermage_core.plugin.spec import ComponentConfig, option
 
 
@@ -63,13 +64,13 @@ def test_an_option_without_default_is_required():
 
 
 def test_a_config_of_all_allowed_types_has_no_fault():
-    assert faults_of_config_class(Config) == []
+    assert config_class_errors(Config) == []
 
 
 def test_an_option_called_name_is_refused_at_the_top_only():
-    assert faults_of_config_class(Holder) == []
-    (fault,) = faults_of_config_class(Named)
-    assert fault.startswith("option 'name' cannot be given")
+    assert config_class_errors(Holder) == []
+    (error,) = config_class_errors(Named)
+    assert error.startswith("option 'name' cannot be given")
 
 
 @pytest.mark.parametrize(
@@ -84,4 +85,4 @@ def test_an_option_called_name_is_refused_at_the_top_only():
     ],
 )
 def test_types_are_named_for_readers(hint: Any, name: str):
-    assert type_name(hint) == name
+    assert option_type(hint).name == name

@@ -15,9 +15,11 @@ import pytest
 
 from papermage_core.cli.train import main as train
 from papermage_core.plugin import spec
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ComponentHooks, Decoded, ExtensionHooks, UnitSpan, option
+from papermage_core.plugin.spec import ComponentHooks, ExtensionHooks, HeadOutput, UnitSpan, option
 from papermage_core.testing import make_documents, write_jsonl
+from papermage_core.testing.component import ComponentSuite
 from papermage_core.testing.runner import run_suite, suite_for
 from papermage_schemes.bio import BioScheme
 
@@ -33,7 +35,7 @@ def pasted(tmp_path: Path) -> Path:
 
 def test_the_plugin_of_the_docstring_passes_the_conformance_suite(pasted):
     results = list(run_suite(suite_for("model_head", "my_head", plugins=Plugins([pasted]))))
-    assert [(result.name, result.problem) for result in results if not result.passed] == []
+    assert [(result.name, result.error) for result in results if not result.passed] == []
     assert len(results) > 15
 
 
@@ -61,10 +63,23 @@ def test_every_hook_is_named_for_the_project_and_has_its_contract(hooks):
             assert (inspect.getdoc(hook) or "").endswith(".")
 
 
-def test_every_group_has_a_hook_and_a_line_in_the_table():
-    for kind, group in spec.GROUPS.items():
-        assert f"``{group}``" in (spec.__doc__ or "")
-        assert kind == "extension" or hasattr(ComponentHooks, f"papermage_{kind}")
+def test_every_kind_has_a_hook_a_suite_a_template_and_a_line_in_the_table():
+    for kind in KINDS.values():
+        line = next(line for line in (spec.__doc__ or "").splitlines() if f"``{kind.group}``" in line)
+        assert kind.base is None or (kind.hook in vars(ComponentHooks) and kind.base.__name__ in line)
+        assert "src/$module/plugin.py" in kind.template_files()
+        assert issubclass(kind.suite_class(), ComponentSuite) or kind.base is None
+
+
+def test_every_component_hook_is_that_of_a_kind():
+    hooks = {name for name in vars(ComponentHooks) if name.startswith("papermage_")}
+    assert hooks == {kind.hook for kind in KINDS.values() if kind.base is not None}
+
+
+def test_the_words_of_kinds_call_one_kind_each():
+    words = [word for kind in KINDS.values() for word in {kind.name, kind.key, kind.word}]
+    assert len(words) == len(set(words))
+    assert all(KINDS[kind.partner].partner == kind.name for kind in KINDS.values() if kind.partner)
 
 
 @pytest.mark.parametrize(
@@ -86,16 +101,16 @@ def test_an_option_keeps_its_limits_and_none_passes(limits, good, bad):
 
 
 def test_the_score_of_an_entity_is_that_of_its_least_sure_unit():
-    decoded = Decoded.from_tags(np.array([0, 1, 2, 1]), np.array([0.9, 0.8, 0.7, 0.6]), BioScheme(["X"]))
-    assert decoded.spans == [UnitSpan(1, 3, "X"), UnitSpan(3, 4, "X")]
-    assert [span.score for span in decoded.spans] == [0.7, 0.6]
+    output = HeadOutput.from_tags(np.array([0, 1, 2, 1]), np.array([0.9, 0.8, 0.7, 0.6]), BioScheme(["X"]))
+    assert output.spans == [UnitSpan.of("X", 1, 3), UnitSpan.of("X", 3, 4)]
+    assert [span.score for span in output.spans] == [0.7, 0.6]
 
 
 def test_illegal_tags_become_those_of_the_entities_they_are_read_as():
     scheme = BioScheme(["X", "Y"])
     tags = np.array([scheme.tags.index(tag) for tag in ["I-X", "I-X", "O", "B-Y", "I-X"]])
-    decoded = Decoded.from_tags(tags, np.full(5, 0.5), scheme)
-    assert [scheme.tags[tag] for tag in decoded.tags] == ["B-X", "I-X", "O", "B-Y", "B-X"]
-    assert scheme.allows(decoded.tags)
+    output = HeadOutput.from_tags(tags, np.full(5, 0.5), scheme)
+    assert [scheme.tags[tag] for tag in output.tags] == ["B-X", "I-X", "O", "B-Y", "B-X"]
+    assert scheme.allows(output.tags)
     assert not scheme.allows(tags)
-    assert [(span.start, span.stop, span.label) for span in decoded.spans] == [(0, 2, "X"), (3, 4, "Y"), (4, 5, "X")]
+    assert [(span.start, span.stop, span.label) for span in output.spans] == [(0, 2, "X"), (3, 4, "Y"), (4, 5, "X")]

@@ -16,7 +16,7 @@ else:
 
 from papermage_core.cli.plugins import main
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.spec import GROUPS
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.template import generate
 
 NAMES = {
@@ -24,6 +24,8 @@ NAMES = {
     "label_scheme": "x",
     "model_head": "a_rather_long_name_for_a_head",
     "document_reader": "my_reader",
+    "document_processor": "my-numbers",
+    "document_writer": "my-writer",
     "extension": "ext2",
 }
 
@@ -38,9 +40,9 @@ def generated(tmp_path_factory) -> dict[str, Path]:
         info = folder / "src" / f"{folder.name.replace('-', '_')}-0.1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['project']['name']}\nVersion: 0.1.0\n")
-        entries = project["project"]["entry-points"][GROUPS[kind]]
+        entries = project["project"]["entry-points"][KINDS[kind].group]
         lines = [f"{name} = {value}" for name, value in entries.items()]
-        (info / "entry_points.txt").write_text("\n".join([f"[{GROUPS[kind]}]", *lines]))
+        (info / "entry_points.txt").write_text("\n".join([f"[{KINDS[kind].group}]", *lines]))
     return folders
 
 

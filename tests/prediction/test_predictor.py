@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from papermage_core import Document
+from papermage_core.data import read_documents
 from papermage_core.errors import CheckpointError, ConfigError, DataError, PluginError
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
@@ -117,8 +118,8 @@ def test_a_document_without_units_gives_nothing(predictor: Predictor) -> None:
 
 
 def test_a_missing_layer_is_named(predictor: Predictor, documents: list[Document]) -> None:
-    documents[0].remove_layer("pages")
-    with pytest.raises(DataError, match=r"doc-9000.*no layer 'pages'"):
+    documents[0].remove_layer("tokens")
+    with pytest.raises(DataError, match=r"doc-9000.*no layer 'tokens'"):
         predictor.predict(documents[0])
 
 
@@ -137,8 +138,19 @@ def test_what_is_no_checkpoint_is_told_so(tmp_path: Path, checkpoint: Path) -> N
         Predictor.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"has no papermage\.json"):
         Predictor.from_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="is a run's folder; its checkpoint is"):
-        Predictor.from_pretrained(checkpoint.parent)
+
+
+def test_the_folder_of_a_run_stands_for_its_checkpoint(
+    checkpoint: Path, predictor: Predictor, documents: list[Document], val_file: Path, tmp_path: Path
+) -> None:
+    from papermage_core.cli import evaluate, predict
+
+    run = checkpoint.parent
+    found = Predictor.from_pretrained(run).predict(documents[0])
+    assert [e.spans for e in found] == [e.spans for e in predictor.predict(documents[0])]
+    out = tmp_path / "out.jsonl"
+    assert predict.main([f"model_name_or_path={run}", f"data_path={tmp_path / 'new.jsonl'}", f"output_path={out}"]) == 0
+    assert evaluate.main([f"model_name_or_path={run}", f"data_path={val_file}"]) == 0
 
 
 def copied(checkpoint: Path, tmp_path: Path) -> Path:
@@ -195,7 +207,7 @@ def test_files_are_annotated_whole_or_not_at_all(
     before = target.read_bytes()
     with source.open("a") as file:
         file.write("{broken\n")
-    assert main([*common, "layer_name=found"]) == 3
+    assert main([*common, "layer_name=found", "overwrite=yes"]) == 3
     assert "line 7" in capfd.readouterr().err
     assert target.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["new.jsonl", "out.jsonl"]
@@ -264,6 +276,70 @@ def test_an_input_is_never_written_over(
     assert source.read_bytes() == before
 
 
+def test_a_file_that_is_there_is_replaced_only_if_told(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capfd: pytest.CaptureFixture[str], val_file: Path
+) -> None:
+    from papermage_core.cli import evaluate, predict
+
+    mine = tmp_path / "mine.jsonl"
+    for main, path, option in ((predict.main, tmp_path, "output_path"), (evaluate.main, val_file, "errors_path")):
+        mine.write_text("mine")
+        arguments = [
+            f"model_name_or_path={checkpoint}",
+            f"data_path={path / 'new.jsonl' if option[0] == 'o' else path}",
+        ]
+        assert main([*arguments, f"{option}={mine}"]) == 3
+        assert f"there is {mine} already: choose another {option}, or type overwrite=true" in capfd.readouterr().err
+        assert mine.read_text() == "mine"
+        assert main([*arguments, f"{option}={mine}", "overwrite=true"]) == 0
+        assert mine.read_text() != "mine"
+
+
+@pytest.mark.parametrize("name", ["new.csv", ".", "run.jsonl/a", "{checkpoint}/new.jsonl", "{checkpoint}/README.md"])
+def test_no_command_writes_where_it_must_not(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    from papermage_core.cli import evaluate, predict
+
+    (tmp_path / "run.jsonl").touch()
+    before = sorted((path, path.stat().st_mtime_ns) for path in checkpoint.rglob("*"))
+    path = tmp_path / name.format(checkpoint=checkpoint)
+    arguments = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}", "overwrite=true"]
+    for main, option in ((predict.main, "output_path"), (evaluate.main, "errors_path")):
+        assert main([*arguments, f"{option}={path}"]) == 2
+        assert f"{option}={path}: " in capfd.readouterr().err
+    assert sorted((path, path.stat().st_mtime_ns) for path in checkpoint.rglob("*")) == before
+
+
+def test_mistakes_are_not_mixed_with_scores(
+    checkpoint: Path, val_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from papermage_core.cli.evaluate import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main([f"model_name_or_path={checkpoint}", f"data_path={val_file}", "errors_path=-"]) == 2
+    assert "errors_path=-: standard output is for the scores" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".bz2", ".xz", ".zst"])
+def test_predictions_are_compressed_as_the_name_says_and_can_be_read_again(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], ending: str
+) -> None:
+    from papermage_core.cli.predict import main
+    from papermage_core.files import open_bytes
+
+    if ending == ".zst":
+        pytest.importorskip("zstandard")
+    target = tmp_path / f"out.jsonl{ending}"
+    arguments = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}", f"output_path={target}"]
+    assert main(arguments) == 0
+    with open_bytes(target) as file:
+        assert [Document.from_bytes(line).symbols for line in file] == [doc.symbols for doc in documents]
+    if ending:
+        assert target.read_bytes()[:1] != b"{"
+
+
 @pytest.mark.parametrize("name", ["tokens", "pages", "symbols", ""])
 def test_a_layer_that_is_read_is_not_predicted_into(
     checkpoint: Path, tmp_path: Path, documents: list[Document], name: str
@@ -285,3 +361,46 @@ def test_what_is_no_document_is_refused(predictor: Predictor, documents: list[Do
         predictor.predict("text")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="from 0 to 1, got 3"):
         predictor.predict(documents[0], min_score=3)
+
+
+def test_a_document_that_lacks_a_layer_is_named_or_skipped(
+    checkpoint: Path,
+    tmp_path: Path,
+    documents: list[Document],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in the field: the second of the second file has no layer of contexts, another has the layer to write."""
+    from papermage_core.cli.predict import main
+
+    whole = [document.to_json() for document in documents]
+    del whole[4]["entities"]["pages"]
+    whole[1]["entities"]["predictions"] = []
+    for name, part in (("a", whole[:3]), ("b", whole[3:])):
+        (tmp_path / f"{name}.in.jsonl").write_text("".join(json.dumps(each) + "\n" for each in part))
+    target = tmp_path / "out.parquet"
+    common = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path}/*.in.jsonl", f"output_path={target}"]
+    pytest.importorskip("pyarrow")
+    assert main(common) == 3
+    assert "a.in.jsonl, line 2, document 'doc-9001': there is a layer 'predictions' already" in capfd.readouterr().err
+    assert main([*common, "overwrite=true"]) == 3
+    assert "b.in.jsonl, line 2, document 'doc-9004': no layer 'pages'" in capfd.readouterr().err
+    assert not target.exists()
+    assert main([*common, "on_error=skip"]) == 0
+    assert "skipped 2 documents or files" in caplog.text
+    assert "b.in.jsonl, line 2" in caplog.text
+    found = list(read_documents(target))
+    assert [document.id for document in found] == ["doc-9000", "doc-9002", "doc-9003", "doc-9005"]
+    assert all(document.has_layer("predictions") for document in found)
+
+
+def test_predictions_are_written_by_the_writer_named(
+    checkpoint: Path, tmp_path: Path, documents: list[Document]
+) -> None:
+    from papermage_core.cli.predict import main
+
+    common = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}"]
+    assert main([*common, f"output_path={tmp_path / 'a.xyz'}", "writer=jsonl", "writer.images=no"]) == 0
+    assert len(list(read_documents(tmp_path / "a.xyz", "jsonl"))) == len(documents)
+    assert main([*common, f"output_path={tmp_path / 'b.xyz'}"]) == 2
+    assert main([*common, f"output_path={tmp_path / 'c.jsonl'}", "writer.imges=no"]) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 
 from papermage_core.data.readers import expand_paths, iter_documents
 from papermage_core.errors import DataError
-from papermage_readers.jsonl import JsonlReaderConfig
+from papermage_formats.jsonl import JsonlReaderConfig
 
 SOUND = json.dumps({"symbols": "a b", "metadata": {"doc_id": "one"}, "entities": {"tokens": [{"spans": [[0, 1]]}]}})
 BROKEN = SOUND.replace("[0, 1]", "[2, 1]")
@@ -43,13 +44,20 @@ def test_a_broken_line_stops_with_its_place(tmp_path: Path, reader: object) -> N
     assert (caught.value.line, caught.value.value, caught.value.expected) == (2, [2, 1], "start <= end")
 
 
-@pytest.mark.parametrize("on_error", ["skip", "collect"])
-def test_one_bad_line_does_not_lose_the_file(tmp_path: Path, on_error: str) -> None:
+def test_one_bad_line_does_not_lose_the_file(tmp_path: Path, reader: object) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(f"{SOUND}\n{BROKEN}\nnot json\n{SOUND}\n")
-    reader = JsonlReaderConfig(on_error=on_error).build()
-    assert [d.line for d in iter_documents(path, reader=reader)] == [1, 4]
-    assert [fault.line for fault in reader.faults] == [2, 3]
+    errors: list[DataError] = []
+    assert [d.line for d in iter_documents(path, reader=reader, on_error=errors.append)] == [1, 4]
+    assert [(error.path, error.line) for error in errors] == [(path, 2), (path, 3)]
+
+
+def test_a_document_can_be_read_again_from_its_byte(tmp_path: Path, reader: object) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    data = b"\xef\xbb\xbf" + f"{SOUND}\r\n\r\n \n{SOUND}\nnot json\n{SOUND}".encode()
+    path.write_bytes(gzip.compress(data))
+    for located in iter_documents(path, reader=reader, on_error=lambda error: None):
+        assert data[located.byte :].splitlines()[0] == SOUND.encode()
 
 
 def test_folders_globs_lists_and_compressed_files_are_expanded(tmp_path: Path, reader: object) -> None:
@@ -121,23 +129,23 @@ def test_one_document_over_many_lines_is_read(tmp_path: Path) -> None:
     reader = JsonlReaderConfig().build()
     assert [(d.line, d.document.id) for d in iter_documents(path, reader=reader)] == [(1, "one")]
     path.write_text(json.dumps(json.loads(SOUND), indent=2) * 2)
-    reader = JsonlReaderConfig(on_error="collect").build()
-    assert list(iter_documents(path, reader=reader)) == []
-    (fault,) = reader.faults  # not one a line
-    assert "one document a line" in str(fault)
+    errors: list[DataError] = []
+    assert list(iter_documents(path, reader=reader, on_error=errors.append)) == []
+    (error,) = errors  # not one a line
+    assert "one document a line" in str(error)
 
 
-def test_hostile_files_do_what_their_notes_ask(corpora: Path) -> None:
+def test_hostile_files_do_what_their_notes_ask(corpora: Path, reader: object) -> None:
     for_labels = {"layer_named_O"}  # refused when it is asked for as a label
     for case in json.loads((corpora / "hostile" / "cases.json").read_text()):
-        reader = JsonlReaderConfig(on_error="collect").build()
-        found = list(iter_documents(corpora / "hostile" / case["file"], reader=reader))
-        lines = [fault.line for fault in reader.faults]
+        errors: list[DataError] = []
+        found = list(iter_documents(corpora / "hostile" / case["file"], reader=reader, on_error=errors.append))
+        lines = [error.line for error in errors]
         if case["expect"] == "error" and case["id"] not in for_labels:
             assert lines == [case["line"]], case
-            assert all(str(fault).count("\n") < 3 for fault in reader.faults)
+            assert all(str(error).count("\n") < 3 for error in errors)
         else:
-            assert lines == [], (case, reader.faults)
+            assert lines == [], (case, errors)
             assert found
 
 
@@ -145,3 +153,59 @@ def test_paths_of_odd_names_are_quoted_or_kept(tmp_path: Path) -> None:
     path = tmp_path / "[a].jsonl"
     path.write_text(SOUND)
     assert expand_paths(path) == [path]
+
+
+def test_a_line_longer_than_the_limit_is_passed_over_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(SOUND.encode() + b"\n" + b'{"symbols": "')
+        for _ in range(64):
+            file.write(b"x" * (1 << 20))
+        file.write(b'"}\n' + SOUND.encode())
+    errors: list[DataError] = []
+    reader = JsonlReaderConfig(max_line_mb=2)
+    tracemalloc.start()
+    try:
+        assert [d.line for d in iter_documents(path, reader=reader, on_error=errors.append)] == [1, 3]
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    (error,) = errors
+    assert (error.line, "reader.max_line_mb=" in error.message) == (2, True)
+    assert [d.line for d in iter_documents(path, reader=reader, on_error=errors.append, first=2)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + b"\0\n" * 50, "is a PNG image"),
+        (gzip.compress(SOUND.encode() * 99), "name that ends in .gz"),
+        (b"%PDF-1.7\n\n\n1 0 obj", "is a PDF"),
+        (b"\xef\xbb\xbf\n\n<TEI>\n<text/>\n", "is XML or HTML"),
+        (b"PAR1\n\n", "is a Parquet file"),
+    ],
+)
+def test_what_is_no_text_is_one_error_that_says_what_it_is(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    errors: list[DataError] = []
+    assert list(iter_documents(path, on_error=errors.append)) == []
+    (error,) = errors
+    assert message in error.message
+    assert error.path == path
+
+
+def test_globs_end_where_links_lead_in_circles_and_give_each_file_once(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    for name in ("a.jsonl", "deep/b.jsonl", "deep/er/c.jsonl"):
+        (tmp_path / name).write_text(SOUND)
+    (tmp_path / "deep" / "notes.docx").write_text("no documents")
+
+    def names(pattern: str) -> list[str]:
+        return [path.name for path in expand_paths(f"{tmp_path}/{pattern}")]
+
+    assert names("**/*.jsonl") == names("**") == ["a.jsonl", "b.jsonl", "c.jsonl"]
+    assert names("*") == ["a.jsonl", "b.jsonl"]
+    with pytest.raises(DataError, match=r"no file in these folders ends in \.parquet"):
+        expand_paths(f"{tmp_path}/d*", reader="parquet")

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import pytest
 
 from papermage_core import Document
-from papermage_core.data.readers import iter_documents
+from papermage_core.data import iter_documents, write_documents
 from papermage_core.errors import DataError
 from papermage_core.testing import DocumentReaderSuite
 
 pytest.importorskip("pyarrow")
 
-from papermage_readers.parquet import ParquetReaderConfig, write_parquet
+from papermage_formats.parquet import ParquetReaderConfig
 
 
 def plain(i: int) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def plain(i: int) -> dict[str, Any]:
 def file_of(*documents: dict[str, Any]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sample.parquet"
-        write_parquet((Document.from_bytes(json.dumps(d)) for d in documents), path)
+        write_documents((Document.from_bytes(json.dumps(d)) for d in documents), path)
         return path.read_bytes()
 
 
@@ -41,8 +41,8 @@ class TestParquet(DocumentReaderSuite):
 
 def test_documents_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "many.parquet"
-    assert write_parquet((Document.from_bytes(json.dumps(plain(i))) for i in range(150)), path) == 150
-    found = list(iter_documents(tmp_path, reader=ParquetReaderConfig().build()))
+    assert write_documents((Document.from_bytes(json.dumps(plain(i))) for i in range(150)), path).documents == 150
+    found = list(iter_documents(tmp_path))
     assert [d.document.to_json() for d in found] == [plain(i) for i in range(150)]
     assert found[149].line == 150
     assert [p.name for p in tmp_path.iterdir()] == ["many.parquet"]
@@ -57,7 +57,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
-        write_parquet(failing(), path)
+        write_documents(failing(), path, overwrite=True)
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.parquet", "kept")]
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         list(ParquetReaderConfig().build().read(path))
@@ -76,9 +76,9 @@ def test_broken_rows_and_other_tables_are_named(tmp_path: Path) -> None:
     pq.write_table(
         pa.Table.from_pylist([row, row | {"metadata": "{"}, row | {"layers": []}, row | {"others": None}], schema), path
     )
-    reader = ParquetReaderConfig(on_error="collect").build()
-    assert len(list(reader.read(path))) == 1
-    assert [fault.line for fault in reader.faults] == [1, 2, 4]
+    reader, errors = ParquetReaderConfig().build(), []
+    assert len(list(reader.read(path, errors.append))) == 1
+    assert [error.line for error in errors] == [1, 2, 4]
     pq.write_table(pa.table({"text": ["a"]}), path)
     with pytest.raises(DataError, match="has no column"):
         list(reader.read(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval import scheme as seqeval_scheme
 from seqeval.metrics.sequence_labeling import get_entities
@@ -97,7 +97,7 @@ def test_the_strict_reading_of_io_is_the_lenient_one() -> None:
 @pytest.mark.parametrize("kind", STRICT)
 def test_unknown_tags_are_read_as_outside(kind: type[TagScheme]) -> None:
     scheme = kind(LABELS)
-    tags = scheme.encode([UnitSpan(1, 4, "X")], 6)
+    tags = scheme.encode([UnitSpan.of("X", 1, 4)], 6)
     unknown, outside = tags.copy(), tags.copy()
     unknown[[0, 2]], outside[[0, 2]] = -1, 0
     assert scheme.decode(unknown) == scheme.decode(outside)
@@ -116,7 +116,7 @@ def test_legal_is_what_strict_reads_and_can_write(kind: type[TagScheme]) -> None
 @pytest.mark.parametrize("kind", STRICT)
 def test_a_discontinuous_entity_is_refused(kind: type[TagScheme]) -> None:
     with pytest.raises(ValueError, match="label_scheme=span"):
-        kind(LABELS).encode([UnitSpan(0, 3, "X", ((0, 1), (2, 3)))], 4)
+        kind(LABELS).encode([UnitSpan("X", ((0, 1), (2, 3)))], 4)
 
 
 @pytest.mark.parametrize("kind", [*STRICT, SpanScheme])
@@ -132,21 +132,10 @@ def test_o_is_no_label_of_a_scheme_of_tags() -> None:
     assert SpanScheme(["O"]).labels == ("O",)
 
 
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 3)), min_size=1, max_size=3))
-@example([(0, 1), (0, 1)])
-def test_fragments_must_be_in_order_and_apart(steps: list[tuple[int, int]]) -> None:
-    ends, place = [], 0
-    for gap, size in steps:
-        ends.append((place + gap, place + gap + size))
-        place += gap + size
-    span = UnitSpan(ends[0][0], place, "X", tuple(ends))
+def test_a_span_scheme_keeps_each_entity_once_with_its_segments() -> None:
+    apart, whole = UnitSpan("X", ((0, 1), (2, 3))), UnitSpan.of("X", 0, 3)
     scheme = SpanScheme(LABELS)
-    if all(gap > 0 for gap, _ in steps[1:]):
-        expected = UnitSpan(span.start, span.stop, "X", span.fragments if len(ends) > 1 else ())
-        assert scheme.decode(scheme.encode([span, span], place)) == [expected]
-    else:
-        with pytest.raises(ValueError, match="fragments"):
-            scheme.encode([span], place)
+    assert scheme.decode(scheme.encode([whole, apart, whole], 3)) == [apart, whole]
 
 
 def test_real_entities_come_back(corpora: Path) -> None:
@@ -157,7 +146,7 @@ def test_real_entities_come_back(corpora: Path) -> None:
             starts = {token.spans[0].start: i for i, token in enumerate(document.tokens)}
             ends = {token.spans[0].end: i + 1 for i, token in enumerate(document.tokens)}
             spans = [
-                UnitSpan(starts[entity.spans[0].start], ends[entity.spans[0].end], "Disease")
+                UnitSpan.of("Disease", starts[entity.spans[0].start], ends[entity.spans[0].end])
                 for entity in document.get_layer("Disease")
             ]
             for kind in (BioScheme, Iob1Scheme, BioesScheme, BilouScheme):

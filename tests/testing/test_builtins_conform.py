@@ -9,13 +9,13 @@ from typing import ClassVar
 
 import pytest
 
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.testing import DocumentReaderSuite, make_documents
-from papermage_core.testing.runner import SUITES
 
 TESTS = Path(__file__).parents[1]
 LINE = make_documents(1)[0].to_bytes().decode()
-KIND_OF_SUITE = {suite.__name__: kind for kind, suite in SUITES.items()}
+KIND_OF_SUITE = {kind.suite_class().__name__: kind.name for kind in KINDS.values()}
 
 
 class TestJsonl(DocumentReaderSuite):

@@ -196,7 +196,7 @@ FORM = "windows hold numbers of the same names and types"
 def test_a_faulty_encoder_is_caught(encoder, check, message):
     (found,) = run_suite(suite_of(encoder), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error
 
 
 def test_the_sound_encoder_passes():

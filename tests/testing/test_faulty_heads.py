@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from papermage_core.plugin.spec import Decoded, ModelHeadConfig, UnitSpan, option
+from papermage_core.plugin.spec import HeadOutput, ModelHeadConfig, UnitSpan, option
 from papermage_core.testing import ModelHeadSuite
 from papermage_core.testing.runner import run_suite
 
 
 class Sound(nn.Module):
-    """A linear head without a fault; each of the others changes one thing."""
+    """A linear head without an error; each of the others changes one thing."""
 
     def __init__(self, input_size, scheme):
         super().__init__()
@@ -32,7 +32,7 @@ class Sound(nn.Module):
     def decode(self, vectors, mask):
         best = self.scores(vectors, mask).softmax(-1).max(-1)
         return [
-            Decoded.from_tags(best.indices[i, m].numpy(), best.values[i, m].float().numpy(), self.scheme)
+            HeadOutput.from_tags(best.indices[i, m].numpy(), best.values[i, m].float().numpy(), self.scheme)
             for i, m in enumerate(mask)
         ]
 
@@ -114,7 +114,7 @@ class DecodesIllegally(Sound):
         for i, m in enumerate(mask):
             tags, scores = best.indices[i, m].numpy(), best.values[i, m].numpy()
             spans = [attrs.evolve(span, score=0.5) for span in self.scheme.decode(tags)]
-            found.append(Decoded(spans, tags, scores, self.scheme.tags))
+            found.append(HeadOutput(spans, tags, scores, self.scheme.tags))
         return found
 
 
@@ -122,7 +122,7 @@ class ScoresAreLogits(Sound):
     def decode(self, vectors, mask):
         best = self.scores(vectors, mask).max(-1)
         return [
-            Decoded.from_tags(best.indices[i, m].numpy(), 3 * best.values[i, m].numpy(), self.scheme)
+            HeadOutput.from_tags(best.indices[i, m].numpy(), 3 * best.values[i, m].numpy(), self.scheme)
             for i, m in enumerate(mask)
         ]
 
@@ -134,19 +134,19 @@ class TellsPaddingToo(Sound):
 
 class SkipsEmptyContexts(Sound):
     def decode(self, vectors, mask):
-        return [decoded for decoded in super().decode(vectors, mask) if len(decoded.tags)]
+        return [output for output in super().decode(vectors, mask) if len(output.tags)]
 
 
 class InventsEntities(Sound):
     def decode(self, vectors, mask):
         found = super().decode(vectors, mask)
-        return [attrs.evolve(d, spans=[UnitSpan(0, 1, "one", score=1.0)]) if len(d.tags) else d for d in found]
+        return [attrs.evolve(d, spans=[UnitSpan.of("one", 0, 1, score=1.0)]) if len(d.tags) else d for d in found]
 
 
 class NamesTheWrongTags(Sound):
     def decode(self, vectors, mask):
         names = tuple(reversed(self.scheme.tags))
-        return [attrs.evolve(decoded, tag_names=names) for decoded in super().decode(vectors, mask)]
+        return [attrs.evolve(output, tag_names=names) for output in super().decode(vectors, mask)]
 
 
 class NeedsFloat32(Sound):
@@ -214,7 +214,7 @@ SPECIFICATION = "predictions keep to the specification"
 def test_a_faulty_head_is_caught(head, check, message):
     (found,) = run_suite(suite_of(head), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error
 
 
 def test_the_sound_head_passes():
@@ -228,4 +228,4 @@ def test_scores_that_are_no_numbers_are_caught():
 
     globals()["Nan"] = Nan
     (found,) = run_suite(suite_of(Nan), only=SPECIFICATION)
-    assert "return probabilities" in found.problem
+    assert "return probabilities" in found.error

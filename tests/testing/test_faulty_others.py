@@ -13,7 +13,7 @@ from papermage_core.errors import DataError
 from papermage_core.plugin.spec import DocumentReaderConfig, ModelHeadConfig, hookimpl, option
 from papermage_core.testing import DocumentReaderSuite, ExtensionSuite, ModelHeadSuite, make_documents
 from papermage_core.testing.runner import run_suite
-from papermage_readers.jsonl import JsonlReader, JsonlReaderConfig
+from papermage_formats.jsonl import JsonlReader, JsonlReaderConfig
 
 LINE = make_documents(1)[0].to_bytes().decode()
 
@@ -26,9 +26,9 @@ class ReadsAllAtOnce(JsonlReader):
 class KeepsState(JsonlReader):
     def read(self, path):
         self.calls = getattr(self, "calls", 0) + 1
-        for document in super().read(path):
-            document.metadata["call"] = self.calls
-            yield document
+        for located in super().read(path):
+            located.document.metadata["call"] = self.calls
+            yield located
 
 
 class SkipsWhatIsBroken(JsonlReader):
@@ -57,7 +57,7 @@ class RaisesWhateverComes(JsonlReader):
 
 class YieldsPlainDicts(JsonlReader):
     def read(self, path):
-        yield from (document.to_json() for document in super().read(path))
+        yield from (located.document.to_json() for located in super().read(path))
 
 
 class FindsNothing(JsonlReader):
@@ -101,7 +101,7 @@ BROKEN = "a broken file is refused by its name"
 def test_a_faulty_reader_is_caught(reader, check, message):
     (found,) = run_suite(reader_suite(reader), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error
 
 
 def test_a_reader_of_odd_file_endings_is_caught():
@@ -111,37 +111,37 @@ def test_a_reader_of_odd_file_endings_is_caught():
     config_class = attrs.frozen(kw_only=True)(Config)
     suite = type("Suite", (DocumentReaderSuite,), {"config_class": config_class, "samples": {"a": LINE}})
     (found,) = run_suite(suite, only="the file endings begin with a dot")
-    assert "in lower case" in found.problem
+    assert "in lower case" in found.error
 
 
 def test_a_suite_without_samples_says_what_is_missing():
     suite = type("Suite", (DocumentReaderSuite,), {"config_class": JsonlReaderConfig})
     (found,) = run_suite(suite, only="documents are read one by one")
-    assert "has no samples" in found.problem
+    assert "has no samples" in found.error
 
 
 def changes_results(results):
     results["micro"]["f1"] = 1.0
 
 
-def changes_in_place(decoded):
-    decoded.spans.clear()
+def changes_in_place(output):
+    output.spans.clear()
 
 
-def invents_units(decoded):
-    return attrs.evolve(decoded, spans=[attrs.evolve(span, stop=99) for span in decoded.spans])
+def invents_units(output):
+    return attrs.evolve(output, spans=[span.shifted(99) for span in output.spans])
 
 
-def gives_percentages(decoded):
-    return attrs.evolve(decoded, spans=[attrs.evolve(span, score=60.0) for span in decoded.spans])
+def gives_percentages(output):
+    return attrs.evolve(output, spans=[attrs.evolve(span, score=60.0) for span in output.spans])
 
 
-def drops_tags(decoded):
-    return attrs.evolve(decoded, tags=decoded.tags[:0])
+def drops_tags(output):
+    return attrs.evolve(output, tags=output.tags[:0])
 
 
-def fails_without_entities(decoded):
-    return attrs.evolve(decoded, spans=[decoded.spans[0]])
+def fails_without_entities(output):
+    return attrs.evolve(output, spans=[output.spans[0]])
 
 
 SHARED: list[Any] = []
@@ -174,18 +174,18 @@ WHOLE = "adjusted predictions are whole"
         ("papermage_callbacks", lambda: ["timer"], "callbacks are those of lightning", "pytorch_lightning.Callback"),
         ("papermage_callbacks", shares_callbacks, "callbacks are those of lightning", "inside the hook"),
         ("papermage_loggers", lambda: ["csv"], "loggers are those of lightning", "pytorch_lightning.loggers.Logger"),
-        (ADJUST, changes_in_place, WHOLE, "return attrs.evolve(decoded, ...)"),
+        (ADJUST, changes_in_place, WHOLE, "return attrs.evolve(output, ...)"),
         (ADJUST, invents_units, WHOLE, "return entities inside the context"),
         (ADJUST, gives_percentages, WHOLE, "give scores from 0 to 1"),
         (ADJUST, drops_tags, WHOLE, "keep one tag and one score for each unit"),
-        (ADJUST, lambda decoded: decoded.spans, WHOLE, "expected Decoded or None"),
+        (ADJUST, lambda output: output.spans, WHOLE, "expected HeadOutput or None"),
         (ADJUST, fails_without_entities, "a context without predictions passes", "IndexError"),
     ],
 )
 def test_a_faulty_extension_is_caught(hook, function, check, message):
     (found,) = run_suite(extension_suite(hook, function), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error
 
 
 def config_suite(**members: Any) -> type[ModelHeadSuite]:
@@ -222,4 +222,4 @@ def test_a_faulty_config_is_caught(field, check, message):
         field.type = float
     (found,) = run_suite(config_suite(x=field), only=check)
     assert not found.passed
-    assert message in found.problem
+    assert message in found.error

@@ -64,7 +64,13 @@ def test_the_scores_are_those_of_the_checkpoint_as_it_is_loaded(
 ) -> None:
     result = EntityClassificationTrainer(config(val_data_path=val_file, max_epochs=3, head="crf")).train()
     again = EntityClassificationTrainer(
-        config(mode="eval", data_path=val_file, model_name_or_path=str(result.checkpoint), encoder="compact")
+        config(
+            mode="eval",
+            data_path=val_file,
+            model_name_or_path=str(result.checkpoint),
+            encoder="compact",
+            default_root_dir=result.folder / "again",
+        )
     ).evaluate()
     assert again.scores.to_json() == result.scores.to_json()
     facts = json.loads((result.checkpoint / "papermage.json").read_text())
@@ -214,7 +220,7 @@ def test_what_fails_while_saving_leaves_the_checkpoint_that_was_there(
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     with pytest.raises(CheckpointError, match="No space left on device"):
-        EntityClassificationTrainer(config(max_epochs=1, seed=3)).train()
+        EntityClassificationTrainer(config(max_epochs=1, seed=3, overwrite=True)).train()
     assert {p.name: p.read_bytes() for p in first.checkpoint.iterdir() if p.is_file()} == before
     assert not [p for p in first.folder.iterdir() if p.name.startswith(".")]
 
@@ -227,7 +233,12 @@ def test_evaluation_reads_the_layers_that_are_named(
     assert trainer.evaluate().split == "eval"
     with pytest.raises(DataError, match="no layer 'nope'"):
         EntityClassificationTrainer(
-            config(mode="eval", model_name_or_path=str(trainer.checkpoint), context_name="nope")
+            config(
+                mode="eval",
+                model_name_or_path=str(trainer.checkpoint),
+                entity_name="nope",
+                default_root_dir=trainer.folder / "again",
+            )
         ).evaluate()
 
 
@@ -252,7 +263,7 @@ def test_a_barebones_run_keeps_the_best_model_too(
 
 def test_other_options_are_not_resumed_with(config: Callable[..., EntityClassificationTrainConfig]) -> None:
     EntityClassificationTrainer(config(max_epochs=1)).train()
-    with pytest.raises(ConfigError, match=r"resume: last\.ckpt was made with other components or options"):
+    with pytest.raises(ConfigError, match=r"resume: encoder\.width is 16; the run began with 32"):
         EntityClassificationTrainer(config(max_epochs=2, resume=True, **{"encoder.width": 16})).train()
 
 

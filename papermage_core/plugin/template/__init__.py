@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.component import KEYS, canonical
+from papermage_core.plugin.component import canonical
+from papermage_core.plugin.kinds import KINDS, Kind
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import API_VERSION, GROUPS
-from papermage_core.plugin.template import common, encoder, extension, head, reader, scheme
+from papermage_core.plugin.spec import API_VERSION
+from papermage_core.plugin.template import common
 
 __all__ = ["generate"]
 
-_FILES: Mapping[str, Mapping[str, str]] = {
-    "context_encoder": encoder.FILES,
-    "label_scheme": scheme.FILES,
-    "model_head": head.FILES,
-    "document_reader": reader.FILES,
-    "extension": extension.FILES,
-}
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 
 
@@ -36,12 +29,12 @@ def generate(name: str, kind: str, into: Path) -> Path:
         raise ConfigError(
             f"{name!r} is no name for a component; expected small letters, digits, and - or _ between them"
         )
-    words = _words(name, kind)
+    words = _words(name, KINDS[kind])
     _refuse_taken(name, kind, words["distribution"])
     folder = into / words["distribution"]
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another name, or another folder with --into")
-    for path, content in {**common.FILES, **_FILES[kind]}.items():
+    for path, content in {**common.FILES, **KINDS[kind].template_files()}.items():
         file = folder / Template(path).substitute(words)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(Template(content).substitute(words), encoding="utf-8")
@@ -53,11 +46,11 @@ def _refuse_taken(name: str, kind: str, distribution: str) -> None:
     if others:
         sources = " and ".join(found.source for found in others)
         raise ConfigError(
-            f"{KEYS[kind]}={name} is given by {sources} already, and two of one name clash; choose another name"
+            f"{KINDS[kind].key}={name} is given by {sources} already, and two of one name clash; choose another name"
         )
 
 
-def _words(name: str, kind: str) -> dict[str, str]:
+def _words(name: str, kind: Kind) -> dict[str, str]:
     stem = name.replace("-", "_")
     version = importlib.metadata.version("papermage_core")
     return {
@@ -65,9 +58,9 @@ def _words(name: str, kind: str) -> dict[str, str]:
         "distribution": f"papermage-{name.replace('_', '-')}",
         "module": f"papermage_{stem}",
         "class_name": "".join(part.capitalize() for part in stem.split("_")),
-        "kind": kind.replace("_", " "),
-        "group": GROUPS[kind],
-        "key": KEYS[kind],
+        "kind": kind.label,
+        "group": kind.group,
+        "key": kind.key,
         "core_version": ".".join(version.split(".")[:2]),
         "api_version": str(API_VERSION),
     }

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from papermage_core.plugin import Context, Decoded, hookimpl
+from papermage_core.plugin import Context, HeadOutput, hookimpl
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -50,17 +50,17 @@ def papermage_evaluated(split: str, results: Mapping[str, Any]) -> None:
 
 
 @hookimpl
-def papermage_adjust_predictions(context: Context, decoded: Decoded) -> Decoded | None:
+def papermage_adjust_predictions(context: Context, output: HeadOutput) -> HeadOutput | None:
     """Veto entities that are nothing but punctuation."""
-    kept = [s for s in decoded.spans if any(c.isalnum() for word in context.words[s.start : s.stop] for c in word)]
-    return None if len(kept) == len(decoded.spans) else attrs.evolve(decoded, spans=kept)
+    kept = [s for s in output.spans if any(c.isalnum() for word in context.words[s.start : s.stop] for c in word)]
+    return None if len(kept) == len(output.spans) else attrs.evolve(output, spans=kept)
 '''
 
 _TEST = '''\
 """The extension keeps to what papermage_core asks of an extension."""
 
 import numpy as np
-from papermage_core.plugin import Context, Decoded, UnitSpan
+from papermage_core.plugin import Context, HeadOutput, UnitSpan
 from papermage_core.testing import ExtensionSuite
 
 from $module.plugin import papermage_adjust_predictions
@@ -72,9 +72,9 @@ class Test${class_name}Extension(ExtensionSuite):
 
 def test_entities_of_punctuation_are_vetoed():
     context = Context(words=["(", "ataxia"], space_before=np.array([True, False]))
-    spans = [UnitSpan(0, 1, "Disease"), UnitSpan(1, 2, "Disease")]
-    decoded = Decoded(spans, np.array([1, 1]), np.ones(2, np.float32), ("O", "B-Disease"))
-    assert papermage_adjust_predictions(context, decoded).spans == spans[1:]
+    spans = [UnitSpan.of("Disease", 0, 1), UnitSpan.of("Disease", 1, 2)]
+    output = HeadOutput(spans, np.array([1, 1]), np.ones(2, np.float32), ("O", "B-Disease"))
+    assert papermage_adjust_predictions(context, output).spans == spans[1:]
 '''
 
 FILES = {

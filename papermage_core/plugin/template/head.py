@@ -41,7 +41,7 @@ _CODE = '''\
 from __future__ import annotations
 
 import torch
-from papermage_core.plugin import Decoded, LabelScheme
+from papermage_core.plugin import HeadOutput, LabelScheme
 from torch import nn
 
 
@@ -61,11 +61,11 @@ class ${class_name}Head(nn.Module):
         scores = self.score(vectors[known]).float()  # shape: (units, K)
         return nn.functional.cross_entropy(scores, targets[known], reduction="sum")
 
-    def decode(self, vectors: torch.Tensor, mask: torch.Tensor) -> list[Decoded]:
+    def decode(self, vectors: torch.Tensor, mask: torch.Tensor) -> list[HeadOutput]:
         """Return the likeliest tag of each unit, with its probability."""
         scores, tags = self.score(vectors).float().softmax(-1).max(-1)  # shapes: (B, U)
         return [
-            Decoded.from_tags(tags[i, real].cpu().numpy(), scores[i, real].cpu().numpy(), self.scheme)
+            HeadOutput.from_tags(tags[i, real].cpu().numpy(), scores[i, real].cpu().numpy(), self.scheme)
             for i, real in enumerate(mask)
         ]
 '''

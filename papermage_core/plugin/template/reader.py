@@ -17,11 +17,12 @@ from typing import ClassVar
 import attrs
 from papermage_core import Document, Entity, Metadata, Span
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReader, DocumentReaderConfig, hookimpl, option
+from papermage_core.files import open_bytes
+from papermage_core.plugin import DocumentReader, DocumentReaderConfig, LocatedDocument, hookimpl, option
 
 papermage_api_version = $api_version
 
-_TOKEN = re.compile(r"\\\\w+|[^\\\\w\\\\s]")
+_TOKEN = re.compile(r"\\w+|[^\\w\\s]")
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +30,7 @@ class ${class_name}ReaderConfig(DocumentReaderConfig):
     """Plain text: a file is a document, form feeds end its pages."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".$module",)
+    compressed: ClassVar[bool] = True
 
     encoding: str = option("utf-8", help="encoding of the files")
 
@@ -43,19 +45,21 @@ class ${class_name}Reader:
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding
 
-    def read(self, path: Path) -> Iterator[Document]:
+    def read(self, path: Path) -> Iterator[LocatedDocument]:
         """Yield the document of a file. Raises DataError for a file without text, or of another encoding."""
+        with open_bytes(path) as file:
+            data = file.read()
         try:
-            text = Path(path).read_text(encoding=self.encoding)
+            text = data.decode(self.encoding)
         except UnicodeDecodeError as exc:
-            line = exc.object[: exc.start].count(b"\\\\n") + 1
+            line = data[: exc.start].count(b"\\n") + 1
             raise DataError(f"not {self.encoding} text: {exc.reason}", path=path, line=line) from exc
         if not text.strip():
             raise DataError("this file holds no text", path=path)
-        document = Document(text, metadata=Metadata(doc_id=Path(path).stem))
+        document = Document(text, metadata=Metadata(doc_id=path.stem))
         document.annotate_layer("tokens", [Entity(spans=[Span(*m.span())]) for m in _TOKEN.finditer(text)])
-        document.annotate_layer("pages", [Entity(spans=[Span(*m.span())]) for m in re.finditer(r"[^\\\\f]+", text)])
-        yield document
+        document.annotate_layer("pages", [Entity(spans=[Span(*m.span())]) for m in re.finditer(r"[^\\f]+", text)])
+        yield LocatedDocument(document, path, line=1, byte=0)
 
 
 @hookimpl

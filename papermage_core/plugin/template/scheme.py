@@ -41,7 +41,7 @@ class ${class_name}Scheme(LabelScheme):
         for span in spans:
             if span.label not in self.labels:
                 raise ValueError(f"{span}: unknown label; expected one of {', '.join(self.labels)}")
-            if not 0 <= span.start < span.stop <= n_units:
+            if span.start < 0 or span.stop > n_units:
                 raise ValueError(f"{span}: outside a context of {n_units} units")
             if tags[span.start : span.stop].any():
                 raise ValueError(f"{span}: overlaps another entity")
@@ -58,9 +58,9 @@ class ${class_name}Scheme(LabelScheme):
                 continue
             label = self.labels[(tag - 1) // 2]
             if tag % 2 == 0 and spans and spans[-1].stop == i and spans[-1].label == label:
-                spans[-1] = attrs.evolve(spans[-1], stop=i + 1)
+                spans[-1] = UnitSpan.of(label, spans[-1].start, i + 1)
             else:
-                spans.append(UnitSpan(i, i + 1, label))
+                spans.append(UnitSpan.of(label, i, i + 1))
         return spans
 
 

@@ -1,4 +1,7 @@
-"""The loops over units, compiled by numba where the extra ``fast`` is installed: the same results, sooner."""
+"""The loops over units, compiled by numba where the extra ``fast`` is installed: the same results, sooner.
+
+Most inner loops run along rows, without sums into one number, so that they become vector instructions.
+"""
 
 from __future__ import annotations
 
@@ -17,30 +20,33 @@ if TYPE_CHECKING:
 
 __all__ = ["Kernels", "kernels"]
 
+_FEW_TAGS = 16
+"""Up to this number, sums into one number are faster than vector instructions."""
+
 
 @attrs.frozen
 class Kernels:
     """Compiled loops."""
 
-    sum_paths: Callable[..., bool]
-    """`_sum_paths`."""
+    forward_backward: Callable[..., bool]
+    """`_forward_backward`."""
     best_paths: Callable[..., None]
     """`_best_paths`."""
-    take_paths: Callable[..., float]
-    """`_take_paths`."""
+    subtract_paths: Callable[..., float]
+    """`_subtract_paths`."""
     entity_probabilities: Callable[..., None]
     """`_entity_probabilities`."""
 
 
 @cache
 def kernels() -> Kernels | None:
-    """Return the compiled loops; None where they cannot be had."""
-    loops: list[Callable[..., Any]] = [_sum_paths, _best_paths, _take_paths, _entity_probabilities]
+    """Return the compiled loops; None without numba."""
+    loops: list[Callable[..., Any]] = [_forward_backward, _best_paths, _subtract_paths, _entity_probabilities]
     made = [loop for loop in map(compiled, loops) if loop is not None]
     return Kernels(*made) if made else None
 
 
-def _sum_paths(
+def _forward_backward(
     x: NDArray[np.floating[Any]],
     lengths: NDArray[np.int64],
     matrix: NDArray[np.float64],
@@ -49,20 +55,19 @@ def _sum_paths(
     most: float,
     log_z: NDArray[np.float64],
     marginals: NDArray[np.float64],
-    log_ahead: NDArray[np.float64],
-    log_onward: NDArray[np.float64],
-    pairs: NDArray[np.float64],
+    log_beta: NDArray[np.float64],
+    expected: NDArray[np.float64],
 ) -> bool:
-    """Fill the last five, which are zero, with what `Sums` has for emissions (B, T, K) and exponentials of scores.
+    """Fill the last four, which are zero, with what `ForwardBackward` has for emissions (B, U, K).
 
-    ``pairs`` lacks the factor ``matrix`` of the expected transitions. ``log_ahead`` and ``log_onward`` are left alone
-    if they are empty. Returns false, with the rest undefined, if emissions of one unit lie further apart than ``most``,
-    or nothing is left of a sum.
+    ``matrix``, ``start`` and ``end`` are exponentials of scores; ``expected`` lacks the factor ``matrix``. What is
+    empty of ``log_beta`` and ``expected`` is left out. Returns false, with the rest undefined, if emissions of one unit
+    lie further apart than ``most``, or nothing is left of a sum.
     """
     longest, n_tags = x.shape[1:]
-    emitted, forward = np.empty((longest, n_tags)), np.empty((longest, n_tags))
-    beta, onward = np.empty(n_tags), np.empty(n_tags)
-    ahead = log_ahead.size > 0
+    transposed = matrix.T.copy()
+    emitted, alpha, tops = np.empty((longest, n_tags)), np.empty((longest, n_tags)), np.empty(longest)
+    beta, emitted_beta = np.empty(n_tags), np.empty(n_tags)
     for c in range(len(x)):
         n = lengths[c]
         if n == 0:
@@ -76,109 +81,123 @@ def _sum_paths(
                     low = min(low, x[c, t, j])
             if not top - low <= most:
                 return False
+            tops[t] = top
+            if t == 0:
+                alpha[0] = start
+            else:
+                alpha[t] = 0.0
+                for i in range(n_tags):
+                    before = alpha[t - 1, i]
+                    for j in range(n_tags):
+                        alpha[t, j] += before * matrix[i, j]
             for j in range(n_tags):
-                arriving = start[j]
-                if t > 0:
-                    arriving = 0.0
-                    for i in range(n_tags):
-                        arriving += forward[t - 1, i] * matrix[i, j]
                 emitted[t, j] = math.exp(x[c, t, j] - top)
-                forward[t, j] = arriving * emitted[t, j]
-                mass += forward[t, j]
+                alpha[t, j] *= emitted[t, j]
+                mass += alpha[t, j]
             if not mass > 0.0:
                 return False
+            scale = 1.0 / mass
             for j in range(n_tags):
-                forward[t, j] /= mass
+                alpha[t, j] *= scale
             total += math.log(mass) + top
-        final = 0.0
+        mass = 0.0
         for j in range(n_tags):
             beta[j] = end[j]
-            final += forward[n - 1, j] * end[j]
-        if not final > 0.0:
+            mass += alpha[n - 1, j] * end[j]
+        if not mass > 0.0:
             return False
-        log_z[c] = total + math.log(final)
+        log_z[c] = total + math.log(mass)
+        log_divided = 0.0
         for t in range(n - 1, -1, -1):
+            if log_beta.size > 0:
+                for j in range(n_tags):
+                    log_beta[c, t, j] = math.log(beta[j]) + log_divided if beta[j] > 0.0 else -np.inf
             norm = 0.0
             for j in range(n_tags):
-                norm += forward[t, j] * beta[j]
-            mass = 0.0
+                norm += alpha[t, j] * beta[j]
             if not norm > 0.0:
                 return False
+            scale = 1.0 / norm
             for i in range(n_tags):
-                left = forward[t, i] / norm
+                left = alpha[t, i] * scale
                 marginals[c, t, i] = left * beta[i]
-                if t < n - 1:
+                if t < n - 1 and expected.size > 0:
                     for j in range(n_tags):
-                        pairs[i, j] += left * onward[j]
+                        expected[i, j] += left * emitted_beta[j]
+            mass = 0.0
             for j in range(n_tags):
-                onward[j] = emitted[t, j] * beta[j]
-                mass += onward[j]
+                emitted_beta[j] = emitted[t, j] * beta[j]
+                mass += emitted_beta[j]
             if not mass > 0.0:
                 return False
+            log_divided += math.log(mass) + tops[t]
+            scale = 1.0 / mass
             for j in range(n_tags):
-                onward[j] /= mass
-                if ahead:
-                    log_ahead[c, t, j] = math.log(beta[j]) if beta[j] > 0.0 else -np.inf
-                    log_onward[c, t, j] = math.log(onward[j]) if onward[j] > 0.0 else -np.inf
-            for i in range(n_tags):
-                beta[i] = 0.0
-                for j in range(n_tags):
-                    beta[i] += matrix[i, j] * onward[j]
+                emitted_beta[j] *= scale
+                beta[j] = 0.0
+            for j in range(n_tags):
+                after = emitted_beta[j]
+                for i in range(n_tags):
+                    beta[i] += transposed[j, i] * after
     return True
 
 
 def _best_paths(
     x: NDArray[np.float64],
     lengths: NDArray[np.int64],
+    transitions: NDArray[np.float64],
     arriving: NDArray[np.float64],
     start: NDArray[np.float64],
     end: NDArray[np.float64],
     paths: NDArray[np.int64],
 ) -> None:
-    """Fill ``paths`` (B, T) with the best tags for emissions (B, T, K); ``arriving`` are transitions, [to, from]."""
+    """Fill ``paths`` (B, U) with the best tags for emissions (B, U, K); ``arriving`` is ``transitions`` transposed."""
     longest, n_tags = x.shape[1:]
-    best, new = np.empty(n_tags), np.empty(n_tags)
-    come_from = np.empty((longest, n_tags), np.int32)
+    best = np.empty((longest, n_tags))
     for c in range(len(x)):
         n = lengths[c]
         if n == 0:
             continue
-        for j in range(n_tags):
-            best[j] = start[j] + x[c, 0, j]
-        for t in range(1, n):
+        for t in range(n):
+            if t == 0:
+                best[0] = start
+            elif n_tags <= _FEW_TAGS:
+                for j in range(n_tags):
+                    best[t, j] = best[t - 1, 0] + arriving[j, 0]
+                    for i in range(1, n_tags):
+                        value = best[t - 1, i] + arriving[j, i]
+                        best[t, j] = value if value > best[t, j] else best[t, j]
+            else:
+                best[t] = -np.inf
+                for i in range(n_tags):
+                    for j in range(n_tags):
+                        value = best[t - 1, i] + transitions[i, j]
+                        best[t, j] = value if value > best[t, j] else best[t, j]
             for j in range(n_tags):
-                chosen, value = 0, best[0] + arriving[j, 0]
-                for i in range(1, n_tags):
-                    other = best[i] + arriving[j, i]
-                    if other > value:
-                        chosen, value = i, other
-                come_from[t, j] = chosen
-                new[j] = value + x[c, t, j]
-            for j in range(n_tags):
-                best[j] = new[j]
-        tag = 0
-        for j in range(n_tags):
-            if best[j] + end[j] > best[tag] + end[tag]:
-                tag = j
+                best[t, j] += x[c, t, j]
+        onward = end
         for t in range(n - 1, -1, -1):
+            tag, value = 0, best[t, 0] + onward[0]
+            for i in range(1, n_tags):
+                if best[t, i] + onward[i] > value:
+                    tag, value = i, best[t, i] + onward[i]
             paths[c, t] = tag
-            if t > 0:
-                tag = come_from[t, tag]
+            onward = arriving[tag]
 
 
-def _take_paths(
+def _subtract_paths(
     x: NDArray[np.floating[Any]],
     lengths: NDArray[np.int64],
     paths: NDArray[np.int64],
     transitions: NDArray[np.float64],
     start: NDArray[np.float64],
     end: NDArray[np.float64],
-    difference: NDArray[np.float64],
-    edges: NDArray[np.float64],
+    marginals: NDArray[np.float64],
+    expected: NDArray[np.float64],
     at_start: NDArray[np.float64],
     at_end: NDArray[np.float64],
 ) -> float:
-    """Take given paths (B, T) out of the expectations of tags (B, T, K) and of transitions (K, K).
+    """Subtract given paths (B, U) from the marginals (B, U, K) and the expected transitions (K, K).
 
     Fills ``at_start`` and ``at_end``, which are zero, with the sums of what is left at first and last units. Returns
     the summed score of the paths; not a number, and nothing changed, if a tag is not one of the K.
@@ -195,39 +214,37 @@ def _take_paths(
         for t in range(n):
             tag = paths[c, t]
             total += x[c, t, tag]
-            difference[c, t, tag] -= 1.0
+            marginals[c, t, tag] -= 1.0
             if t > 0:
                 total += transitions[paths[c, t - 1], tag]
-                edges[paths[c, t - 1], tag] -= 1.0
+                expected[paths[c, t - 1], tag] -= 1.0
         total += start[paths[c, 0]] + end[paths[c, n - 1]]
         for j in range(len(start)):
-            at_start[j] += difference[c, 0, j]
-            at_end[j] += difference[c, n - 1, j]
+            at_start[j] += marginals[c, 0, j]
+            at_end[j] += marginals[c, n - 1, j]
     return total
 
 
 def _entity_probabilities(
+    x: NDArray[np.float64],
     marginals: NDArray[np.float64],
-    log_ahead: NDArray[np.float64],
-    log_onward: NDArray[np.float64],
-    transitions: NDArray[np.float64],
+    log_beta: NDArray[np.float64],
     lengths: NDArray[np.int64],
     tags: NDArray[np.int64],
-    real: NDArray[np.bool_],
-    goes_on: NDArray[np.bool_],
+    steps: NDArray[np.float64],
     entities: NDArray[np.int64],
     found: NDArray[np.float64],
 ) -> None:
     """Fill ``found`` (E,) with the probabilities of ``entities`` (E, 4): context, start, stop and label.
 
-    ``tags``, ``real`` and ``goes_on`` are those of `EntityScorer`, whose formula this is.
+    ``tags`` and ``steps`` are those of `entity_probabilities`, whose formula this is.
     """
     width = tags.shape[1]
     state, new = np.empty(width), np.empty(width)
     for e in range(len(entities)):
         c, start, stop, label = entities[e]
         for j in range(width):
-            state[j] = marginals[c, start, tags[label, j]] if real[label, j] else 0.0
+            state[j] = marginals[c, start, tags[label, j]] if tags[label, j] >= 0 else 0.0
         for unit in range(start, stop + 1):
             if unit == 0 or unit == lengths[c]:
                 continue
@@ -236,13 +253,15 @@ def _entity_probabilities(
                 new[j] = 0.0
             for i in range(width):
                 before = marginals[c, unit - 1, tags[label, i]] if unit == start else state[i]
-                ahead = log_ahead[c, unit - 1, tags[label, i]]
-                if before == 0.0 or ahead == -math.inf:
+                divisor = log_beta[c, unit - 1, tags[label, i]]
+                if before == 0.0 or divisor == -math.inf:
                     continue
                 for j in range(width):
-                    if goes_on[label, i, j]:
-                        step = transitions[tags[label, i], tags[label, j]] + log_onward[c, unit, tags[label, j]]
-                        new[j] += before * math.exp(step - ahead)
+                    if steps[label, i, j] > -math.inf:
+                        tag = tags[label, j]
+                        new[j] += before * math.exp(
+                            steps[label, i, j] + x[c, unit, tag] + log_beta[c, unit, tag] - divisor
+                        )
             for j in range(width):
                 if unit == start:
                     state[j] -= new[j]

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from papermage_heads.chain.all_paths import sum_paths
-from papermage_heads.chain.compiled import Kernels, kernels
+from papermage_heads.chain.compiled import kernels
+from papermage_heads.chain.forward_backward import forward_backward
 from papermage_heads.chain.scores import ChainScores
-from papermage_heads.chain.sums import Sums
 
 __all__ = ["negative_log_likelihood"]
 
@@ -27,12 +26,16 @@ def negative_log_likelihood(
     Fields Using Incomplete Annotations"). The gradient is that of the formula, the difference of two expectations, so
     no graph is built in the loop. With ``focal_gamma`` the gradient at the emissions of a unit is multiplied by
     :math:`(1 - p)^\gamma`, p being the marginal probability of its target (Lin et al. 2017, held constant).
+    NaN and infinity, in emissions or scores, give NaN.
     """
+    expected, shape = tuple(emissions.shape[:2]), tuple(targets.shape)
+    if shape != expected or targets.dtype != torch.int64:
+        raise ValueError(f"targets: expected int64 of shape {expected}, got {targets.dtype} of shape {shape}")
     if not emissions.numel():
         # No units, no loss; still a part of the graph, so that backward() goes through.
-        return emissions.sum() + sum(kind.masked_fill(kind.isinf(), 0.0).sum() * 0.0 for kind in scores.kinds)
+        return emissions.sum() + sum(tensor.masked_fill(tensor.isinf(), 0.0).sum() * 0.0 for tensor in scores.tensors)
     loss: Tensor = _NegativeLogLikelihood.apply(  # type: ignore[no-untyped-call]
-        emissions, *scores.kinds, targets, mask, focal_gamma
+        emissions, *scores.tensors, targets, mask, focal_gamma
     )
     return loss
 
@@ -49,9 +52,8 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         mask: Tensor,
         focal_gamma: float,
     ) -> Tensor:
-        scores = ChainScores(transitions, start, end)
-        value, gradients = _value_and_gradients(emissions, mask, targets, scores, focal_gamma)
-        inputs = (emissions, *scores.kinds)
+        inputs = (emissions, transitions, start, end)
+        value, gradients = _value_and_gradients(emissions, mask, targets, ChainScores(*inputs[1:]), focal_gamma)
         ctx.save_for_backward(*(part.to(given.dtype) for part, given in zip(gradients, inputs, strict=True)))
         return value.to(emissions.dtype)
 
@@ -65,67 +67,47 @@ def _value_and_gradients(
     emissions: Tensor, mask: Tensor, targets: Tensor, scores: ChainScores, focal_gamma: float
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return the loss and its gradients for emissions (B, U, K), transitions (K, K), start (K,) and end (K,)."""
-    sums = sum_paths(emissions, mask, scores)
-    if emissions.device.type == "cpu" and not focal_gamma and (loops := kernels()):
-        found = _by_compiled_loop(loops, emissions, mask, targets, scores, sums)
-        if found is not None:
-            return found
-    known = targets >= 0
-    whole = (known | ~mask).all(1)
+    emissions, scores = emissions.detach(), scores.detach(torch.float64)
+    free = forward_backward(emissions, mask, scores)
+    difference, expected = free.marginals, free.expected_transitions  # from here on, less those of the targets
     lengths = mask.sum(1)
+    if emissions.device.type == "cpu" and not focal_gamma and (loops := kernels()):
+        at_ends = torch.zeros_like(scores.start), torch.zeros_like(scores.end)
+        x = emissions if emissions.dtype == torch.float64 else emissions.float()
+        given = (x.contiguous(), lengths, targets.contiguous(), *scores.tensors, difference, expected, *at_ends)
+        score = loops.subtract_paths(*(tensor.numpy() for tensor in given))
+        if not math.isnan(score):
+            return free.log_z.sum() - score, (difference, expected, *at_ends)
+    targets = targets.masked_fill(~mask, -1)
+    if int(targets.max()) >= len(scores.start):
+        raise IndexError(f"targets: {int(targets.max())} is out of bounds for {len(scores.start)} tags")
+    known = targets >= 0
+    partly = (known != mask).any(1)  # (B,)
+    tags, whole = targets.clamp_min(0), mask & ~partly[:, None]
+    right = difference.gather(2, tags[..., None]).masked_fill(~known[..., None], 0.0)  # (B, U, 1)
+    difference.scatter_add_(2, tags[..., None], -whole[..., None].to(difference.dtype))
+    value = free.log_z.sum() - _score_of_paths(emissions, whole, tags, scores, expected)
+    if bool(partly.any()):
+        other = torch.arange(emissions.shape[2], device=emissions.device) != tags[partly][..., None]
+        held = emissions[partly].masked_fill(other & known[partly][..., None], -torch.inf)
+        agreeing = forward_backward(held, mask[partly], scores)
+        value -= agreeing.log_z.sum()
+        expected -= agreeing.expected_transitions
+        difference[partly] -= agreeing.marginals
     last = (lengths - 1).clamp_min(0)
-    tags = targets.clamp_min(0)
-    marginals = sums.marginals
-    wanted = torch.zeros_like(marginals).scatter_(2, tags[..., None], mask[..., None].to(marginals.dtype))
-    if bool(whole.all()):
-        log_z, edges = _of_paths(emissions, mask, tags, scores, last)
-    else:
-        rows = (~whole).nonzero().squeeze(1)
-        log_z, edges = _of_paths(emissions, mask & whole[:, None], tags, scores, last)
-        other = torch.arange(emissions.shape[2], device=emissions.device) != tags[rows, :, None]
-        held = emissions[rows].masked_fill(other & known[rows, :, None], -torch.inf)
-        some = sum_paths(held, mask[rows], scores)
-        log_z = log_z.index_copy(0, rows, some.log_z)
-        edges = edges + some.edges
-        wanted[rows] = some.marginals
-    value = (sums.log_z - log_z).sum()
-    batch = torch.arange(len(lengths), device=lengths.device)
-    at_ends = [(marginals[batch, at] - wanted[batch, at]).sum(0) for at in (torch.zeros_like(last), last)]
-    difference = marginals - wanted
+    at_ends = difference[:, 0].sum(0), difference[torch.arange(len(last), device=last.device), last].sum(0)
     if focal_gamma:
-        probability = torch.where(known, (marginals * wanted).sum(2), 0.0)
-        difference *= (1.0 - probability)[..., None] ** focal_gamma
-    return value, (difference, sums.edges - edges, *at_ends)
+        difference *= (1.0 - right).clamp_min(0.0) ** focal_gamma
+    return value, (difference, expected, *at_ends)
 
 
-def _by_compiled_loop(
-    loops: Kernels, emissions: Tensor, mask: Tensor, targets: Tensor, scores: ChainScores, sums: Sums
-) -> tuple[Tensor, tuple[Tensor, ...]] | None:
-    """Return loss and gradients; None where some target is unknown, or no tag."""
-    at_ends = [torch.zeros_like(kind, dtype=torch.float64) for kind in scores.kinds[1:]]
-    kinds = scores.detach(torch.float64).kinds
-    emissions = emissions.detach() if emissions.dtype == torch.float64 else emissions.detach().float()
-    given = (emissions.contiguous(), mask.sum(1), targets.contiguous(), *kinds, sums.marginals, sums.edges, *at_ends)
-    total = loops.take_paths(*(part.numpy() for part in given))
-    real = torch.where(mask, targets, 0)
-    if math.isnan(total) and not bool(((real >= 0) & (real < emissions.shape[2])).all()):
-        return None
-    return sums.log_z.sum() - total, (sums.marginals, sums.edges, *at_ends)
-
-
-def _of_paths(
-    emissions: Tensor, mask: Tensor, tags: Tensor, scores: ChainScores, last: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the score of one path a context (B,), zero where the mask is, and its transitions counted (K, K)."""
+def _score_of_paths(emissions: Tensor, mask: Tensor, tags: Tensor, scores: ChainScores, expected: Tensor) -> Tensor:
+    """Return the summed score of paths (B, U) where the mask is, and subtract their transitions from ``expected``."""
     n_tags = emissions.shape[2]
-    scores = scores.detach(torch.float64)
-    emitted = emissions.detach().gather(2, tags[..., None]).squeeze(2).to(torch.float64)
-    pairs = tags[:, :-1] * n_tags + tags[:, 1:]
-    follows = mask[:, 1:]
-    score = emitted.masked_fill(~mask, 0.0).sum(1)
-    score += scores.transitions.flatten()[pairs].masked_fill(~follows, 0.0).sum(1)
-    edge = scores.start[tags[:, 0]] + scores.end[tags.gather(1, last[:, None]).squeeze(1)]
-    score += edge.masked_fill(~mask.any(1), 0.0)
-    counts = torch.zeros(n_tags * n_tags, dtype=torch.float64, device=emissions.device)
-    counts.index_add_(0, pairs.flatten(), follows.flatten().to(torch.float64))
-    return score, counts.view(n_tags, n_tags)
+    emitted = emissions.gather(2, tags[..., None]).squeeze(2).to(torch.float64).masked_fill(~mask, 0.0)
+    pairs = (tags[:, :-1] * n_tags + tags[:, 1:])[mask[:, 1:]]  # (N,)
+    expected.view(-1).index_add_(0, pairs, expected.new_full((), -1.0).expand(len(pairs)))
+    some = mask.any(1)
+    last = (mask.sum(1) - 1).clamp_min(0)[:, None]
+    ends = (scores.start[tags[:, 0]] + scores.end[tags.gather(1, last).squeeze(1)]).masked_fill(~some, 0.0)
+    return emitted.sum() + scores.transitions.flatten()[pairs].sum() + ends.sum()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from papermage_core.plugin import Decoded, LabelScheme, UnitSpan
-from papermage_heads.chain.all_paths import sum_paths
-from papermage_heads.chain.best import best_paths
-from papermage_heads.chain.entities import EntityScorer
-from papermage_heads.chain.rules import EntityRules
+from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
+from papermage_heads.chain.entities import EntityRules, entity_probabilities
+from papermage_heads.chain.forward_backward import forward_backward
+from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.scores import ChainScores
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from papermage_heads.chain.viterbi import best_paths
+from papermage_heads.scoring import check_finite
 
 __all__ = ["ChainTagger"]
+
+_BLOCK = 8_000_000
+"""Most scores (B, U, K) that are decoded at once, but for those of one context: 64 MB in float64."""
 
 
 class ChainTagger:
@@ -26,10 +25,10 @@ class ChainTagger:
 
     def __init__(self, scheme: LabelScheme) -> None:
         self.scheme = scheme
-        self.rules = EntityRules.of(scheme)
-        self.score_entities = EntityScorer.of(self.rules)
+        self.legal = LegalChain.of(scheme)
+        self.rules = EntityRules.of(scheme, self.legal)
 
-    def __call__(self, emissions: Tensor, mask: Tensor, scores: ChainScores) -> list[Decoded]:
+    def __call__(self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain) -> list[HeadOutput]:
         """Return what is said of each of B contexts, for emissions (B, U, K) and a mask (B, U), padding at the end.
 
         Runs on the CPU, whatever the device: a step of the loop costs less there than a launch elsewhere, and one copy
@@ -37,37 +36,33 @@ class ChainTagger:
         """
         if not emissions.numel():
             return [self._empty() for _ in range(len(emissions))]
-        emissions, mask = emissions.detach().to("cpu", torch.float64), mask.cpu()
-        scores = ChainScores(*(kind.detach().to("cpu", torch.float64) for kind in scores.kinds))
-        lengths = mask.sum(1).numpy()
-        tags = best_paths(emissions.numpy(), lengths, *(kind.numpy() for kind in scores.kinds))
-        sums = sum_paths(emissions, mask, scores, ahead=True)
-        n_units, batch = tags.shape[1], np.arange(len(tags))
-        sure = sums.marginals.numpy()[batch[:, None], np.arange(n_units), tags].astype(np.float32)
-        contexts, starts, stops, labels = self._entities(tags, mask.numpy())
-        entity_scores = self.score_entities(sums, scores.transitions.numpy(), lengths, contexts, starts, stops, labels)
+        if isinstance(scores, ChainScores):
+            scores = scores.detach(torch.float64, torch.device("cpu"))
+        size = max(1, _BLOCK // emissions[0].numel())
+        blocks = zip(torch.split(emissions.detach(), size), torch.split(mask.cpu(), size), strict=True)
+        return [output for block in blocks for output in self._decode(*block, scores)]
+
+    def _decode(self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain) -> list[HeadOutput]:
+        emissions = emissions.to("cpu", torch.float64).contiguous()
+        x, lengths = emissions.numpy(), mask.sum(1).numpy()
+        result = forward_backward(emissions, mask, scores, log_beta=True)
+        check_finite(result.log_z)
+        tags = best_paths(x, lengths, scores)
+        sure = np.take_along_axis(result.marginals.numpy(), tags[..., None], 2)[..., 0].astype(np.float32)
+        contexts, starts, stops, labels = self.rules.find(tags, mask.numpy())
+        entities = np.stack([contexts, starts, stops, labels], 1)
+        entity_scores = entity_probabilities(self.rules, x, result, scores, lengths, entities)
         names = self.scheme.labels
         spans: list[list[UnitSpan]] = [[] for _ in range(len(tags))]
         for context, start, stop, label, score in zip(
             *(array.tolist() for array in (contexts, starts, stops, labels, entity_scores)), strict=True
         ):
-            spans[context].append(UnitSpan(start, stop, names[label], (), score))
+            spans[context].append(UnitSpan(names[label], ((start, stop),), score))
         tag_names = self.scheme.tags
         return [
-            Decoded(found, row[:n], score[:n], tag_names)
+            HeadOutput(found, row[:n], score[:n], tag_names)
             for found, row, score, n in zip(spans, tags, sure, lengths.tolist(), strict=True)
         ]
 
-    def _entities(self, tags: NDArray[np.int64], mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], ...]:
-        """Return context, start, stop and label of the entities of legal sequences (B, U), in order."""
-        inside = (self.rules.label[tags] >= 0) & mask
-        joined = self.rules.continues[tags[:, :-1], tags[:, 1:]] & mask[:, 1:]
-        first, last = inside.copy(), inside
-        first[:, 1:] &= ~joined
-        last[:, :-1] &= ~joined
-        contexts, starts = np.nonzero(first)
-        stops = np.nonzero(last)[1] + 1
-        return contexts, starts, stops, self.rules.label[tags[contexts, starts]]
-
-    def _empty(self) -> Decoded:
-        return Decoded([], np.zeros(0, np.int64), np.zeros(0, np.float32), self.scheme.tags)
+    def _empty(self) -> HeadOutput:
+        return HeadOutput([], np.zeros(0, np.int64), np.zeros(0, np.float32), self.scheme.tags)

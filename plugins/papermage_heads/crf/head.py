@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from papermage_core.plugin import Decoded, LabelScheme, UnitSpan
-from papermage_heads.chain.all_paths import sum_paths
+from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
+from papermage_heads.chain.forward_backward import forward_backward
 from papermage_heads.chain.loss import negative_log_likelihood
-from papermage_heads.chain.n_best import n_best_paths
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
+from papermage_heads.chain.viterbi import n_best_paths
 from papermage_heads.scoring import TagScorer
 
 __all__ = ["CrfHead"]
@@ -55,7 +55,7 @@ class CrfHead(nn.Module):
     @property
     def chain(self) -> ChainScores:
         """The learned scores of starts, ends and transitions, minus infinity where the scheme forbids."""
-        legal = self.legal.to(self.transitions.device)
+        legal = self.legal.detach(torch.float32, self.transitions.device)
         return ChainScores(self.transitions + legal.transitions, self.start + legal.start, self.end + legal.end)
 
     def loss(self, vectors: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
@@ -65,17 +65,16 @@ class CrfHead(nn.Module):
             emissions = emissions - self.log_weights
         return negative_log_likelihood(emissions, mask, targets, self.chain, focal_gamma=self.focal_gamma)
 
-    def decode(self, vectors: Tensor, mask: Tensor) -> list[Decoded]:
+    def decode(self, vectors: Tensor, mask: Tensor) -> list[HeadOutput]:
         """Return the best legal sequence of each context, with marginals."""
         return self.tagger(self.score(vectors, mask), mask, self.chain)
 
     @torch.no_grad()
     def n_best(self, vectors: Tensor, mask: Tensor, n: int) -> list[list[tuple[list[UnitSpan], float]]]:
         """Return for each context the entities of its ``n`` best sequences and their probabilities, best first."""
-        emissions, chain = self.score(vectors, mask).cpu(), self.chain.to(torch.device("cpu"))
-        log_z = sum_paths(emissions, mask.cpu(), chain).log_z.tolist()
-        kinds = (kind.numpy() for kind in chain.kinds)
-        ranked = n_best_paths(emissions.numpy(), mask.sum(1).cpu().numpy(), *kinds, n=n)
+        emissions, chain = self.score(vectors, mask).cpu(), self.chain.detach(torch.float64, torch.device("cpu"))
+        log_z = forward_backward(emissions, mask.cpu(), chain).log_z.tolist()
+        ranked = n_best_paths(emissions.numpy(), mask.sum(1).cpu().numpy(), chain, n=n)
         return [
             [(self.tagger.scheme.decode(path), math.exp(score - total)) for path, score in paths]
             for paths, total in zip(ranked, log_z, strict=True)

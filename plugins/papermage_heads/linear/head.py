@@ -9,12 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from papermage_core.plugin import Decoded, LabelScheme
+from papermage_core.plugin import HeadOutput, LabelScheme
+from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
-from papermage_heads.scoring import TagScorer
+from papermage_heads.scoring import TagScorer, check_finite
 
 __all__ = ["LinearHead"]
+
+_DENSE_TAGS = 128
+"""Up to this number of tags a table of all transitions is faster than the lists of those that are legal."""
 
 
 class LinearHead(nn.Module):
@@ -49,7 +53,9 @@ class LinearHead(nn.Module):
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
         self.tagger = ChainTagger(scheme) if constrained else None
-        self.legal = ChainScores.of_scheme(scheme)
+        if self.tagger is not None:
+            dense = len(scheme.tags) <= _DENSE_TAGS
+            self.legal: ChainScores | LegalChain = ChainScores.of_scheme(scheme) if dense else self.tagger.legal
 
     def loss(self, vectors: Tensor, mask: Tensor, targets: Tensor) -> Tensor:
         """Return the summed loss of the units with a known target."""
@@ -63,15 +69,16 @@ class LinearHead(nn.Module):
             losses = losses * (1.0 - right).clamp_min(0.0) ** self.focal_gamma
         return losses.sum()
 
-    def decode(self, vectors: Tensor, mask: Tensor) -> list[Decoded]:
+    def decode(self, vectors: Tensor, mask: Tensor) -> list[HeadOutput]:
         """Return the best sequence of each context."""
         scores = self.score(vectors, mask)
         if self.tagger is not None:
             return self.tagger(scores, mask, self.legal)
+        check_finite(scores)
         top = scores.detach().softmax(2).max(2)
         sure, tags = top.values.cpu().numpy(), top.indices.cpu().numpy()
         lengths = mask.sum(1).tolist()
         return [
-            Decoded.from_tags(row[:n].astype(np.int64), score[:n], self.scheme)
+            HeadOutput.from_tags(row[:n].astype(np.int64), score[:n], self.scheme)
             for row, score, n in zip(tags, sure, lengths, strict=True)
         ]

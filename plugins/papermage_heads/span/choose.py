@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from papermage_core.plugin import UnitSpan
-from papermage_heads.span.stretches import Overlap, clash, stretches
+from papermage_heads.span.segments import Overlap, clash
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,16 +20,19 @@ __all__ = ["choose", "unit_tags"]
 def choose(spans: Sequence[UnitSpan], overlap: Overlap) -> list[UnitSpan]:
     """Return the entities that stay, by start, then stop: the surest first, each if it clashes with none before it.
 
-    >>> sure, unsure = UnitSpan(0, 3, "A", score=0.9), UnitSpan(2, 4, "A", score=0.6)
+    >>> sure, unsure = UnitSpan.of("A", 0, 3, 0.9), UnitSpan.of("A", 2, 4, 0.6)
     >>> choose([unsure, sure], "none") == [sure], choose([unsure, sure], "any") == [sure, unsure]
     (True, True)
     """
+    in_order = sorted(spans, key=attrgetter("place"))
+    if overlap == "any":
+        return in_order
     kept: list[UnitSpan] = []
-    for span in sorted(spans, key=lambda span: (-_score(span), *_place(span))):
+    for span in sorted(in_order, key=_score, reverse=True):  # stable: the earlier first where scores are equal
         near = (other for other in kept if other.start < span.stop and span.start < other.stop)
-        if overlap == "any" or not any(clash(span, other, overlap) for other in near):
+        if not any(clash(span, other, overlap) for other in near):
             kept.append(span)
-    return sorted(kept, key=_place)
+    return sorted(kept)
 
 
 def unit_tags(
@@ -41,7 +45,7 @@ def unit_tags(
     tags = np.zeros(len(outside), np.int64)
     scores = np.asarray(outside, np.float32).copy()
     for span in sorted(spans, key=_score):
-        for start, stop in stretches(span):
+        for start, stop in span.segments:
             tags[start:stop] = 1 + index[span.label]
             scores[start:stop] = _score(span)
     return tags, scores
@@ -49,7 +53,3 @@ def unit_tags(
 
 def _score(span: UnitSpan) -> float:
     return 0.0 if span.score is None else span.score
-
-
-def _place(span: UnitSpan) -> tuple[int, int, str, tuple[tuple[int, int], ...]]:
-    return span.start, span.stop, span.label, span.fragments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from papermage_core.plugin import Decoded, LabelScheme, UnitSpan
+from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
+from papermage_heads.scoring import check_finite
 from papermage_heads.span.choose import choose, unit_tags
 from papermage_heads.span.links import LinkScorer, neighbours, walks
 from papermage_heads.span.scorer import Parts, SpanScorer
-from papermage_heads.span.stretches import Overlap, stretches
+from papermage_heads.span.segments import Overlap
 
 __all__ = ["SpanHead"]
 
@@ -22,11 +24,11 @@ _RARE = 4.0
 """Weight in the loss of what belongs to discontinuous entities, of which there are few even where there are any; the
 probability of a link is taken without it."""
 _PROPOSED = 0.02
-"""Probability, raised by this weight, from which on a stretch may be a part of one: low, the links decide."""
+"""Probability, raised by this weight, from which on a span may be a segment of one: low, the links decide."""
 
 
 class SpanHead(nn.Module):
-    """Every span of up to ``max_length`` units is scored for every label; parts found so are linked.
+    """Every span of up to ``max_length`` units is scored for every label; segments found so are linked.
 
     A span of one label is a yes or no of its own (a sigmoid), so that entities may overlap, nest and carry several
     labels, and the score is the probability of the whole entity.
@@ -40,7 +42,7 @@ class SpanHead(nn.Module):
     same reason: its cost grows with labels times width, here only a thin last layer does.
 
     Discontinuous entities follow Li et al. 2021, "A Span-Based Model for Joint Overlapped and Discontinuous Named
-    Entity Recognition": their stretches are spans of channels of their own, and a link says that one stretch follows
+    Entity Recognition": their segments are spans of channels of their own, and a link says that one segment follows
     another in an entity of a label. An entity is a longest walk along links; its score is the product of theirs. W2NER
     finds the same in one grid, at the square of the units; hypergraphs and transition systems (Muis and Lu 2016; Dai
     et al. 2020) are ambiguous, or cannot run as one batch. Where training data holds no discontinuous entity, none of
@@ -93,8 +95,8 @@ class SpanHead(nn.Module):
             positive = scores[unit, length - 1, channel]
             total = total + (F.softplus(scores).sum(2) * real).sum() - positive.sum()
             if self.links is not None:
-                parts_of = positive[channel >= len(self.labels)]
-                total = total + (_RARE - 1) * F.softplus(-parts_of).sum()
+                segments = positive[channel >= len(self.labels)]
+                total = total + (_RARE - 1) * F.softplus(-segments).sum()
             if self.links is not None:
                 proposed.append(self._proposed(scores.detach(), real, start))
         if self.links is not None:
@@ -102,7 +104,7 @@ class SpanHead(nn.Module):
         return total
 
     @torch.no_grad()
-    def decode(self, vectors: Tensor, mask: Tensor) -> list[Decoded]:
+    def decode(self, vectors: Tensor, mask: Tensor) -> list[HeadOutput]:
         """Return the entities whose probability reaches the threshold, less those that ``overlap`` forbids."""
         batch = _Batch.of(vectors, mask)
         parts = self.spans.parts(batch.vectors)
@@ -111,6 +113,7 @@ class SpanHead(nn.Module):
         proposed = []
         for start, stop in self.spans.blocks(len(batch.left)):
             scores = self.spans(parts, start, stop)
+            check_finite(scores)
             real = self._real(batch, start, stop)
             sure = scores[..., : len(self.labels)].sigmoid() * real[..., None]
             _cover(covered, sure.amax(2), start)
@@ -125,7 +128,7 @@ class SpanHead(nn.Module):
         for spans, first, n in zip(found, batch.first.tolist(), batch.lengths.tolist(), strict=True):
             kept = choose(spans, self.overlap)
             tags, scores = unit_tags(kept, outside[first : first + n], self._index)
-            results.append(Decoded(kept, tags, scores, tag_names))
+            results.append(HeadOutput(kept, tags, scores, tag_names))
         return results
 
     def _real(self, batch: _Batch, start: int, stop: int) -> Tensor:
@@ -139,22 +142,21 @@ class SpanHead(nn.Module):
         for spans, first in zip(targets, batch.first.tolist(), strict=True):
             for span in spans:
                 label = self._index[span.label]
-                if len(span.fragments) < 2:
-                    rows.add((first + span.start, span.stop - span.start, label))
-                elif self.links is not None:
-                    parts = stretches(span)
-                    rows |= {(first + start, stop - start, label + len(self.labels)) for start, stop in parts}
+                if span.is_discontinuous and self.links is None:
+                    continue
+                channel = label + len(self.labels) * span.is_discontinuous
+                rows |= {(first + start, stop - start, channel) for start, stop in span.segments}
         fitting = sorted(row for row in rows if row[1] <= self.max_length)
         return torch.tensor(fitting, dtype=torch.int64, device=batch.left.device).view(-1, 3)
 
     def _proposed(self, scores: Tensor, real: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """Return first unit and length, (F, 2), and score, (F,), of stretches that may be parts of an entity."""
+        """Return first unit and length, (F, 2), and score, (F,), of spans that may be segments of an entity."""
         sure = scores[..., len(self.labels) :].amax(2)
         unit, length = ((sure > math.log(_PROPOSED / (1 - _PROPOSED))) & real).nonzero().t()
         return torch.stack([unit + start, length + 1], 1), sure[unit, length]
 
     def _pairs(self, batch: _Batch, proposed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pairs of proposed stretches that a link may join, by index. Two tensors (P,)."""
+        """Return the pairs of proposed segments that a link may join, by index. Two tensors (P,)."""
         starts, lengths = proposed.t()
         return neighbours(starts.contiguous(), starts + lengths, batch.context[starts], self.max_gap)
 
@@ -162,26 +164,26 @@ class SpanHead(nn.Module):
         assert self.links is not None
         vectors = self.spans.vectors(parts, proposed[:, 0], proposed[:, 1])
         end, start = proposed[left].sum(1), proposed[right, 0]
-        between = parts.mean(end, start - end)
+        between = parts.mean(end, start - end).to(vectors.dtype)
         scores: Tensor = self.links(vectors[left], vectors[right], between, start - end)
         return scores
 
     def _link_loss(
         self, parts: Parts, batch: _Batch, targets: Sequence[Sequence[UnitSpan]], proposed: Tensor
     ) -> Tensor:
-        """Return the loss of the links between true stretches, and those that the spans' scores propose."""
+        """Return the loss of the links between true segments, and those that the spans' scores propose."""
         gold = {
             ((first + left[0], left[1] - left[0]), (first + right[0], right[1] - right[0]), self._index[span.label])
             for spans, first in zip(targets, batch.first.tolist(), strict=True)
             for span in spans
-            for left, right in zip(span.fragments, span.fragments[1:], strict=False)
+            for left, right in itertools.pairwise(span.segments)
         }
-        true = sorted({stretch for link in gold for stretch in link[:2] if stretch[1] <= self.max_length})
+        true = sorted({segment for link in gold for segment in link[:2] if segment[1] <= self.max_length})
         both = torch.cat([proposed.new_tensor(true).view(-1, 2), proposed])
         candidates: Tensor = torch.unique(both, dim=0)
         left, right = self._pairs(batch, candidates)
         scores = self._link_scores(parts, candidates, left, right)
-        place = {stretch: index for index, stretch in enumerate(map(tuple, candidates.tolist()))}
+        place = {segment: index for index, segment in enumerate(map(tuple, candidates.tolist()))}
         joined = {
             (place[first], place[second], label) for first, second, label in gold if first in place and second in place
         }
@@ -201,7 +203,7 @@ class SpanHead(nn.Module):
         for row, begin, size, index, score in zip(
             context.tolist(), begins, (length + 1).tolist(), label.tolist(), scores, strict=True
         ):
-            found[row].append(UnitSpan(begin, begin + size, self.labels[index], (), score))
+            found[row].append(UnitSpan(self.labels[index], ((begin, begin + size),), score))
 
     def _collect_linked(self, found: list[list[UnitSpan]], parts: Parts, batch: _Batch, proposed: Tensor) -> None:
         """Add the discontinuous entities to those found."""
@@ -222,8 +224,7 @@ class SpanHead(nn.Module):
         places = list(map(tuple, ends.tolist()))
         for (row, index), some in links.items():
             for walk, score in walks(some):
-                fragments = tuple(places[node] for node in walk)
-                found[row].append(UnitSpan(fragments[0][0], fragments[-1][1], self.labels[index], fragments, score))
+                found[row].append(UnitSpan(self.labels[index], tuple(places[node] for node in walk), score))
 
 
 @attrs.frozen(eq=False)
@@ -249,15 +250,15 @@ class _Batch:
 
 
 def _surest(proposed: Sequence[tuple[Tensor, Tensor]], batch: _Batch) -> Tensor:
-    """Return the surest stretches of each context, one for every four units, which bounds the pairs to be scored."""
-    stretch = torch.cat([batch.left.new_zeros(0, 2), *(part for part, _ in proposed)])
+    """Return the surest spans of each context, one for every four units, which bounds the pairs to be scored."""
+    spans = torch.cat([batch.left.new_zeros(0, 2), *(part for part, _ in proposed)])
     score = torch.cat([batch.left.new_zeros(0, dtype=torch.float32), *(part for _, part in proposed)])
     order = score.argsort(descending=True, stable=True)
-    context = batch.context[stretch[order, 0]]
+    context = batch.context[spans[order, 0]]
     order, context = order[context.argsort(stable=True)], context.sort().values
     counts = torch.bincount(context, minlength=len(batch.lengths))
     rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[context]
-    return stretch[order[rank < 4 + batch.lengths[context] // 4]]
+    return spans[order[rank < 4 + batch.lengths[context] // 4]]
 
 
 def _cover(covered: Tensor, sure: Tensor, start: int) -> None:

@@ -1,4 +1,4 @@
-"""Which parts belong to one discontinuous entity."""
+"""Which segments belong to one discontinuous entity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_WALKS = 64
 
 
 class LinkScorer(nn.Module):
-    """Scores whether one stretch is followed by another in a discontinuous entity, for each of L labels.
+    """Scores whether one segment is followed by another in a discontinuous entity, for each of L labels.
 
     From the vectors of both, what stands between them, and how much of it.
     """
@@ -41,7 +41,7 @@ class LinkScorer(nn.Module):
 
 
 def neighbours(starts: Tensor, stops: Tensor, context: Tensor, max_gap: int) -> tuple[Tensor, Tensor]:
-    """Return the pairs (left, right) of F stretches, by index, with 1 to ``max_gap`` units of one context between.
+    """Return the pairs (left, right) of F spans, by index, with 1 to ``max_gap`` units of one context between.
 
     ``starts`` and ``stops`` count through all contexts of a batch. Two tensors (P,).
     """

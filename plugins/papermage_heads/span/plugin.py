@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
 import attrs
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin import LabelScheme, ModelHead, ModelHeadConfig, UnitSpan, hookimpl, option
-from papermage_heads.span.stretches import gaps, stretches, widest_overlap
+from papermage_heads.span.segments import gaps, widest_overlap
 
 __all__ = ["SpanHeadConfig"]
 
@@ -31,7 +33,7 @@ class SpanHeadConfig(ModelHeadConfig):
     )
     max_gap: int | None = option(
         None,
-        help="most units between two parts of a discontinuous entity, 0 to predict none; if left out, as in training",
+        help="most units between segments of a discontinuous entity, 0 to predict none; if left out, as in training",
         ge=0,
     )
     overlap: Literal["auto", "any", "labels", "nested", "none"] = option(
@@ -42,17 +44,20 @@ class SpanHeadConfig(ModelHeadConfig):
     )
     threshold: float = option(0.5, help="probability from which on an entity is predicted", gt=0, lt=1)
     link_threshold: float = option(
-        0.35, help="probability from which on two parts are linked to a discontinuous entity", gt=0, lt=1
+        0.35, help="probability from which on two segments are linked to a discontinuous entity", gt=0, lt=1
     )
 
-    def settle(self, targets: Sequence[Sequence[UnitSpan]], scheme: LabelScheme) -> SpanHeadConfig:
+    def settle(self, targets: Iterable[Sequence[UnitSpan]], scheme: LabelScheme) -> SpanHeadConfig:
         """Return the config with what was left out taken from the training entities."""
-        parts = [part for spans in targets for span in spans for part in stretches(span)]
-        between = [gap for spans in targets for span in spans for gap in gaps(span)]
+        lengths: Counter[int] = Counter()
+        between: Counter[int] = Counter()
+        for span in itertools.chain.from_iterable(targets):
+            lengths.update(stop - start for start, stop in span.segments)
+            between.update(gaps(span))
         return attrs.evolve(
             self,
-            max_length=self.max_length or _covering([stop - start for start, stop in parts] or [1]),
-            max_gap=_covering(between or [0]) if self.max_gap is None else self.max_gap,
+            max_length=self.max_length or _covering(lengths) or 1,
+            max_gap=_covering(between) if self.max_gap is None else self.max_gap,
             overlap=widest_overlap(targets) if self.overlap == "auto" else self.overlap,
         )
 
@@ -78,10 +83,14 @@ class SpanHeadConfig(ModelHeadConfig):
         )
 
 
-def _covering(sizes: Sequence[int]) -> int:
-    """Return the smallest size that holds nearly all of them, within reason."""
-    index = math.ceil(_COVERED * len(sizes)) - 1
-    return min(sorted(sizes)[index], _LONGEST)
+def _covering(sizes: Counter[int]) -> int:
+    """Return the smallest size that holds nearly all of those counted, within reason; 0 where there are none."""
+    wanted, reached = math.ceil(_COVERED * sizes.total()), 0
+    for size, count in sorted(sizes.items()):
+        reached += count
+        if reached >= wanted:
+            return min(size, _LONGEST)
+    return 0
 
 
 @hookimpl

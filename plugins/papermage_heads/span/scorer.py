@@ -16,7 +16,7 @@ _PRIOR = 0.01
 """Probability that a new head gives to any span (Lin et al. 2017, section 4.1): else the many negatives of the first
 steps drown the rest."""
 _BLOCK = 4_000_000
-"""Numbers in the span vectors of a block: 16 MB in float32."""
+"""Numbers in the span vectors, or scores, of a block: 16 MB in float32."""
 
 
 @attrs.frozen(eq=False)
@@ -62,15 +62,18 @@ class SpanScorer(nn.Module):
         return Parts(self.start(vectors).float(), self.end(vectors).float(), inside)
 
     def vectors(self, parts: Parts, starts: Tensor, lengths: Tensor) -> Tensor:
-        """Return the vectors of spans, from their first units and lengths of one shape (...). Shape (..., H)."""
+        """Return the vectors of spans, from their first units and lengths of one shape (...). Shape (..., H).
+
+        Sums are taken in float32; the vectors have the type of the weights that they are given to.
+        """
         ends = parts.end[starts + lengths - 1]
         summed = parts.start[starts] + ends + parts.mean(starts, lengths) + self.length[lengths - 1]
         dropped: Tensor = self.dropout(F.gelu(summed))
-        return dropped
+        return dropped.to(self.length.dtype)
 
     def blocks(self, n_units: int) -> list[tuple[int, int]]:
-        """Return the stretches of N units whose spans are scored at once."""
-        size = max(1, _BLOCK // (self.max_length * self.output.in_features))
+        """Return the blocks of N units whose spans are scored at once."""
+        size = max(1, _BLOCK // (self.max_length * max(self.output.weight.shape)))
         return [(start, min(start + size, n_units)) for start in range(0, n_units, size)]
 
     def forward(self, parts: Parts, start: int, stop: int) -> Tensor:

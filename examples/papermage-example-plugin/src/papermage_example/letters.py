@@ -8,7 +8,7 @@ from typing import ClassVar
 import attrs
 from papermage_core.plugin import ContextEncoder, ContextEncoderConfig, hookimpl, option
 
-papermage_api_version = 1
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)

@@ -11,6 +11,8 @@ import torch
 from papermage_core.plugin import Context, Window
 from torch import nn
 
+from papermage_example.windows import cut
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -34,18 +36,13 @@ class LettersEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.size)
 
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
-        """Return stretches of at most ``window`` units, each beginning ``stride`` units before the last one ends."""
+        """Return windows of at most ``window`` units, each beginning ``stride`` units before the last one ends."""
         return [self._windows_of(context, stride) for context in contexts]
 
     def _windows_of(self, context: Context, stride: int) -> list[Window]:
         letters = spell(context.words, self.config.longest)
-        windows: list[Window] = []
-        start = stop = 0
-        while stop < len(letters):
-            start = max(start + 1, stop - stride) if windows else 0
-            stop = min(len(letters), start + self.config.window)
-            windows.append(Window(start, stop, {"letters": letters[start:stop]}, cost=stop - start))
-        return windows
+        places = cut(len(letters), self.config.window, stride)
+        return [Window(start, stop, {"letters": letters[start:stop]}, cost=stop - start) for start, stop in places]
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
         """Return the letters, shape (windows, units, letters), and which units are real, shape (windows, units)."""

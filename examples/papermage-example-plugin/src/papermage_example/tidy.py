@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from papermage_core.plugin import Context, Decoded, hookimpl
+from papermage_core.plugin import Context, HeadOutput, hookimpl
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
     from pytorch_lightning.loggers import Logger
 
-papermage_api_version = 1
+papermage_api_version = 2
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ def papermage_evaluated(split: str, results: Mapping[str, Any]) -> None:
 
 
 @hookimpl
-def papermage_adjust_predictions(context: Context, decoded: Decoded) -> Decoded | None:
+def papermage_adjust_predictions(context: Context, output: HeadOutput) -> HeadOutput | None:
     """Veto entities that hold no letter."""
-    kept = [span for span in decoded.spans if _has_letter(context.words[span.start : span.stop])]
-    return None if len(kept) == len(decoded.spans) else attrs.evolve(decoded, spans=kept)
+    kept = [span for span in output.spans if _has_letter(context.words[span.start : span.stop])]
+    return None if len(kept) == len(output.spans) else attrs.evolve(output, spans=kept)
 
 
 def _has_letter(words: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from papermage_core.plugin import LabelScheme, ModelHead, ModelHeadConfig, hookimpl, option
 
-papermage_api_version = 1
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,63 @@
+"""Whether the files and folders that a config names are there."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from papermage_core.errors import ConfigError, DataError
+from papermage_core.files import find_files
+
+__all__ = ["check_paths"]
+
+
+def check_paths(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+    """Raise DataError for documents that are not there, ConfigError for such a model or run: of each kind all at once.
+
+    ``values`` are those of a config by key, ``sources`` where they were given. Nothing is read.
+    """
+    errors = [
+        f"{key}={path} ({sources.get(key, 'default')}): no such file or folder"
+        for key in ("data_path", "val_data_path", "test_data_path")
+        for path in _missing(getattr(value, "path", value) for value in values[key])
+    ]
+    if errors:
+        raise DataError("\n".join(errors), expected="files, folders, globs or - for standard input")
+    errors = [f"{key}={value} ({sources.get(key, 'default')}): no such {what}" for key, value, what in _others(values)]
+    if errors:
+        raise ConfigError(*errors)
+
+
+def _missing(paths: Iterable[Path]) -> Iterator[Path]:
+    for path in paths:
+        found = str(path) == "-" or _is_there(path) or (glob.has_magic(str(path)) and find_files(str(path)))
+        if not found:
+            yield path
+
+
+def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Yield key, value and kind of what is missing beside documents; a hub's name is not looked up."""
+    resume, evaluates = values["resume"], values["mode"] == "eval"
+    for key in ("model_name_or_path", "encoder.model_name_or_path"):
+        model = values.get(key)
+        if not isinstance(model, str) or (_is_there(path := Path(model).expanduser()) and path.is_dir()):
+            continue
+        if _is_path(model) or (evaluates and key == "model_name_or_path"):
+            yield key, model, "folder"
+            break  # the first may have been put into the second
+    if isinstance(resume, Path) and not _is_there(resume):
+        yield "resume", resume, "file"
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
+
+
+def _is_path(model: str) -> bool:
+    """Whether a name can only be a folder's: a hub has ``name`` and ``owner/name``."""
+    return Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1

@@ -1,0 +1,78 @@
+"""Which processors documents go through after they are read, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from papermage_core.config.structure import nest, structure, unstructure
+from papermage_core.errors import ConfigError, nearest
+from papermage_core.plugin.kinds import KINDS
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import DocumentProcessorConfig
+
+__all__ = ["ProcessorChoice"]
+
+_KIND = KINDS["document_processor"]
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class ProcessorChoice:
+    """Processors by name, in order, each with its options. Can be sent to worker processes, and kept as JSON."""
+
+    names: tuple[str, ...] = ()
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    """``tokens.style``, dotted or nested: the name of a processor, then of its option."""
+    plugins_path: tuple[Path, ...] = attrs.field(default=(), eq=False)
+    sources: Mapping[str, str] = attrs.field(factory=dict, eq=False, repr=False)
+    """Where options were given, for messages."""
+
+    @cached_property
+    def configs(self) -> tuple[DocumentProcessorConfig, ...]:
+        """The configs, in order. Raises PluginError for a processor that cannot be used, ConfigError for options."""
+        plugins = Plugins(self.plugins_path)
+        if twice := {name for name in self.names if self.names.count(name) > 1}:
+            raise ConfigError(f"processors={','.join(self.names)}: {', '.join(sorted(twice))} is named twice")
+        options = nest(self.options)
+        if unknown := [name for name in options if name not in self.names]:
+            named = ", ".join(self.names) or "none"
+            raise ConfigError(
+                *(
+                    f"processors.{name}: no such processor is named{nearest(name, self.names)}: {named}"
+                    for name in unknown
+                )
+            )
+        return tuple(
+            structure(
+                plugins.config_class(_KIND.name, name),
+                options.get(name, {}),
+                key=f"{_KIND.key}.{name}",
+                name=name,
+                sources=self.sources,
+            )
+            for name in self.names
+        )
+
+    def recipe(self) -> list[dict[str, Any]]:
+        """Return the names, each with all its options, as a checkpoint keeps them."""
+        return [
+            {"name": name, "options": unstructure(config)}
+            for name, config in zip(self.names, self.configs, strict=True)
+        ]
+
+    @classmethod
+    def of_recipe(cls, recipe: Sequence[Mapping[str, Any]], plugins_path: Iterable[Path] = ()) -> ProcessorChoice:
+        """Return the choice that gave a recipe."""
+        options = {each["name"]: each["options"] for each in recipe}
+        return cls(
+            names=tuple(each["name"] for each in recipe),
+            options={name: own for name, own in options.items() if own},
+            plugins_path=tuple(plugins_path),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in attrs.fields(type(self))}

@@ -1,0 +1,64 @@
+"""Which writer writes which file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from papermage_core.config.readers import OF_STREAMS, shown_ending
+from papermage_core.config.structure import nest, structure
+from papermage_core.errors import ConfigError
+from papermage_core.files import compression
+from papermage_core.plugin.endings import Endings, has_ending
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import DocumentWriterConfig
+
+__all__ = ["writer_for"]
+
+_KIND = "document_writer"
+
+
+def writer_for(
+    path: Path,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    plugins: Plugins | None = None,
+    *,
+    option: str = "output_path",
+) -> DocumentWriterConfig:
+    """Return the config of the writer named, else of the one whose ending ``path`` has; JSON Lines without an ending.
+
+    ``option`` is what named the path, for messages. Raises ConfigError for a file that no writer has, and for wrong
+    options; PluginError for a writer that cannot be used.
+    """
+    plugins = plugins or Plugins()
+    config_class: type[DocumentWriterConfig]
+    if name is None:
+        name, config_class = _found(path, plugins, option)
+    else:
+        config_class = plugins.config_class(_KIND, name)
+    if (packed := compression(path)) and (config_class.target == "folder" or not config_class.compressed):
+        raise ConfigError(f"{option}={path}: writer={name} writes nothing compressed; take the {packed} off the name")
+    return structure(config_class, nest(options or {}), key="writer", name=name)
+
+
+def _found(path: Path, plugins: Plugins, option: str) -> tuple[str, type[DocumentWriterConfig]]:
+    ending = shown_ending(path)
+    if not ending:
+        return OF_STREAMS, plugins.config_class(_KIND, OF_STREAMS)
+    endings = Endings(plugins, _KIND)
+    claimants = endings.claimants(path)
+    owners = [each for each in claimants if has_ending(each[1], path)]
+    found = [each for each in owners if f".{each[0]}" == ending] or owners or claimants
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(f"writer={component}" for component, _ in found)
+        raise ConfigError(f"{option}={path}: several writers write files of this ending; type {names}")
+    reads = Endings(plugins, "document_reader").named(path)
+    only_read = f"; reader={reads[0]} only reads them" if reads else ""
+    raise ConfigError(
+        f"{option}={path}: no writer is known for files that end in {ending}{only_read}; known: {endings}; writer=NAME "
+        "writes a file whatever its ending"
+    )

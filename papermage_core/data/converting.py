@@ -1,0 +1,41 @@
+"""From a file of any format to one of any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.processors import processed
+from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.writers import Written, write_documents
+from papermage_core.plugin.spec import DocumentProcessorConfig, DocumentWriterConfig
+
+if TYPE_CHECKING:
+    from papermage_core.plugin.manager import Plugins
+
+__all__ = ["convert"]
+
+
+def convert(
+    data_path: str | Path | Sequence[str | Path],
+    output_path: str | Path,
+    *,
+    reader: AnyReader = None,
+    writer: str | DocumentWriterConfig | None = None,
+    writer_options: Mapping[str, Any] | None = None,
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
+    plugins: Plugins | None = None,
+    on_error: OnError | None = None,
+    overwrite: bool = False,
+) -> Written:
+    """Write the documents of files, folders and globs to one file or folder (see `write_documents`).
+
+    Reader and writer are those named, else those of the files' endings; processors add layers on the way (see
+    `processed`). Never writes to what it reads.
+    """
+    documents = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+    given = [data_path] if isinstance(data_path, (str, Path)) else data_path
+    inputs = [*expand_paths(data_path, reader=reader), *given]
+    return write_documents(documents, output_path, writer, plugins, overwrite, inputs=inputs, options=writer_options)

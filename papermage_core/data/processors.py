@@ -1,0 +1,88 @@
+"""Documents with further layers: what processors make of them, with the places where they were read."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from shlex import quote
+from typing import TYPE_CHECKING, TypeVar
+
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.errors import DataError, PluginError
+from papermage_core.plugin.spec import DocumentProcessorConfig, LocatedDocument
+
+if TYPE_CHECKING:
+    from papermage_core.document import Document
+    from papermage_core.plugin.manager import Plugins
+
+__all__ = ["processed"]
+
+Either = TypeVar("Either", "Document", LocatedDocument)
+
+
+def processed(
+    documents: Iterable[Either],
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig],
+    plugins: Plugins | None = None,
+) -> Iterator[Either]:
+    """Yield the documents, in order and lazily, each with the layers that processors add.
+
+    Processors are given by name, ``"tokens,sentences"``, or as configs. Documents that were read with their places
+    keep them, and errors of processors have them. Raises PluginError for a processor that cannot be used, or that
+    gives out other documents than it was given.
+
+    >>> from papermage_core import Document
+    >>> (document,) = processed([Document("It is rare. So is that.")], "tokens,sentences")
+    >>> len(document.tokens), len(document.sentences)
+    (8, 2)
+    """
+    given: deque[Either] = deque()
+
+    def alone() -> Iterator[Document]:
+        for each in documents:
+            given.append(each)
+            yield each.document if isinstance(each, LocatedDocument) else each
+
+    stream: Iterator[Document] = alone()
+    for config in _configs(processors, plugins):
+        stream = iter(_built(config, stream))
+    try:
+        for document in stream:
+            each = given.popleft() if given else None
+            if each is None or (each.document if isinstance(each, LocatedDocument) else each) is not document:
+                raise PluginError("a processor gave out other documents than it was given, or in another order")
+            yield each
+    except DataError as exc:
+        raise _with_place(exc, given) from exc
+    if given:
+        raise PluginError(f"a processor kept {len(given)} of the documents that it was given")
+
+
+def _configs(
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig], plugins: Plugins | None
+) -> list[DocumentProcessorConfig]:
+    if isinstance(processors, ProcessorChoice):
+        return list(processors.configs)
+    paths = plugins.paths if plugins is not None else ()
+    parts = [name.strip() for name in processors.split(",")] if isinstance(processors, str) else processors
+    found: list[DocumentProcessorConfig] = []
+    for part in parts:
+        found += ProcessorChoice(names=(part,), plugins_path=paths).configs if isinstance(part, str) else [part]
+    return found
+
+
+def _built(config: DocumentProcessorConfig, documents: Iterator[Document]) -> Iterable[Document]:
+    try:
+        return config.build().process(documents)
+    except ModuleNotFoundError as exc:
+        wanted = quote(config.requirement or exc.name or "")
+        raise PluginError(f"a processor needs {exc.name}; type: pip install {wanted}") from exc
+
+
+def _with_place(error: DataError, given: Iterable[Document | LocatedDocument]) -> DataError:
+    """Return the error with the place of the document that it names; of the one that is next, if it names none."""
+    if error.path is not None:
+        return error
+    located = [each for each in given if isinstance(each, LocatedDocument)]
+    named = [each for each in located if error.document in (None, each.document.id)]
+    return named[0].error(error) if named else error

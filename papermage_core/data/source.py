@@ -1,0 +1,119 @@
+"""Where a corpus comes from: files, how they are read, how often they count, and a hash of what is in them."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.processors import processed
+from papermage_core.data.readers import STDIN, AnyReader, companions_of, expand_paths, iter_documents, reader_config
+from papermage_core.errors import DataError
+from papermage_core.plugin.spec import ComponentConfig, LocatedDocument
+
+__all__ = ["DocumentSource", "digest_of_code"]
+
+_BLOCK = 16 << 20
+
+
+@attrs.frozen(eq=False, slots=False)
+class DocumentSource:
+    """Files, folders, globs or ``-`` for standard input, and the reader of their documents."""
+
+    paths: tuple[Path, ...]
+    reader: AnyReader = None
+    weights: tuple[float, ...] = ()
+    """How often the documents of each path are trained on in an epoch; 1 where there are none."""
+    processors: ProcessorChoice = attrs.field(factory=ProcessorChoice)
+    """What adds layers to the documents after they are read."""
+
+    @functools.cached_property
+    def files(self) -> dict[Path, float]:
+        """The files that the paths stand for, in order, with their weights. Raises DataError where there are none."""
+        weights = self.weights or (1.0,) * len(self.paths)
+        files: dict[Path, float] = {}
+        for path, weight in zip(self.paths, weights, strict=True):
+            for file in expand_paths(path, reader=self.reader):
+                files[file] = weight
+        return files
+
+    @property
+    def is_readable_twice(self) -> bool:
+        """Whether the files stay what they are: not so for standard input and pipes."""
+        return all(str(path) != STDIN and path.is_file() for path in self.files)
+
+    def documents(self, first: int = 0, every: int = 1) -> Iterator[LocatedDocument]:
+        """Yield the documents number ``first``, ``first + every`` …, lazily."""
+        found = iter_documents(list(self.files), reader=self.reader, first=first, every=every)
+        return processed(found, self.processors)
+
+    def size(self) -> int:
+        """Return how many bytes the files have; 0 for what is no regular file."""
+        return sum(path.stat().st_size for path in self.files if path.is_file())
+
+    @functools.cached_property
+    def content(self) -> str | None:
+        """A hash of the names and bytes of files, of those that belong to them, of the readers and the processors.
+
+        None where the files cannot be read twice.
+        """
+        if not self.is_readable_twice:
+            return None
+        digest = hashlib.sha256()
+        configs: dict[str, ComponentConfig] = {}
+        for path in self.files:
+            config = reader_config(path, self.reader)
+            configs.setdefault(repr(config), config)
+            for file in (path, *companions_of(path, config)):
+                digest.update(f"{file}\0".encode("utf-8", "surrogateescape") + _digest_of_file(file))
+        for each in [*configs.values(), *self.processors.configs]:
+            digest.update(f"{each!r}\0{digest_of_code([type(each)])}".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def _digest_of_file(path: Path) -> bytes:
+    """Return a hash of hashes of blocks, which several threads make."""
+    size = path.stat().st_size
+    try:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            with ThreadPoolExecutor(min(4, 1 + size // _BLOCK)) as threads:
+                blocks = threads.map(lambda at: _digest_of_block(handle, at), range(0, max(size, 1), _BLOCK))
+                return hashlib.blake2b(b"".join(blocks), digest_size=32).digest()
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise DataError(f"cannot read this file: {error.strerror or error}", path=path) from error
+
+
+def _digest_of_block(handle: int, at: int) -> bytes:
+    return hashlib.blake2b(os.pread(handle, _BLOCK, at), digest_size=32).digest()
+
+
+def digest_of_code(objects: Sequence[Any]) -> str:
+    """Return a hash of the code beside these classes and functions: all Python files of their modules' folders.
+
+    So what they made is made again when they change, also where no version tells of it.
+    """
+    import inspect
+
+    files: set[Path] = set()
+    for each in objects:
+        try:
+            path = Path(inspect.getfile(each))
+        except (TypeError, OSError):
+            continue
+        module = inspect.getmodule(each)
+        package = module is not None and "." in module.__name__
+        files |= set(path.parent.rglob("*.py")) if package else {path}
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""A document's text with its labels marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from papermage_core.data.checking import label_fields
+from papermage_core.data.readers import AnyReader, OnError, iter_documents
+from papermage_core.document import Document, Layer
+from papermage_core.errors import DataError, nearest
+from papermage_core.plugin.spec import LocatedDocument
+from papermage_core.terminal import printable
+
+__all__ = ["view"]
+
+_COLOURS = ("42;30", "43;30", "46;30", "45;30", "44;97", "41;97", "102;30", "103;30", "106;30", "105;30")
+_RESET = "\x1b[0m"
+_Mark = tuple[int, int, str]
+"""Start and end, half-open, in characters, and the label."""
+
+
+def view(
+    data_path: str | Path | Sequence[str | Path],
+    document: int | str = 0,
+    label_field: str | Sequence[str] = (),
+    *,
+    context: int | None = None,
+    entity_name: str = "tokens",
+    context_name: str = "pages",
+    label_attribute: str | None = None,
+    reader: AnyReader = None,
+    on_error: OnError | None = None,
+    colour: bool = False,
+) -> str:
+    """Return the text of one document, or of one of its contexts, with what the label fields mark.
+
+    ``document`` is its number, counted from 0, or its id. Without label fields, all layers are shown that are not of
+    the document's structure. In colour, a stretch has that of the innermost entity and a legend follows; else entities
+    stand in brackets: ``[date 1999]``. Control characters are shown as escapes.
+    """
+    located = _chosen(iter_documents(data_path, reader=reader, on_error=on_error), str(document))
+    try:
+        found = located.document
+        fields = label_fields(label_field) or _all_but_structure(found, (entity_name, context_name))
+        low, high = _bounds(found, context, context_name)
+        marks = [mark for mark in _marks(found, fields, label_attribute) if mark[0] < high and mark[1] > low]
+    except DataError as error:
+        raise located.error(error) from error
+    text = found.symbols or ""
+    if not colour:
+        return _bracketed(text, marks, low, high)
+    labels = list(dict.fromkeys(label for _, _, label in marks))
+    colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(labels)}
+    legend = "  ".join(f"\x1b[{colours[label]}m{printable(label)}{_RESET}" for label in labels)
+    return f"{_coloured(text, marks, low, high, colours)}\n\n{legend}"
+
+
+def _chosen(documents: Iterable[LocatedDocument], wanted: str) -> LocatedDocument:
+    number = int(wanted) if wanted.isdecimal() else None
+    count = 0
+    for located in documents:
+        if located.document.id == wanted or count == number:
+            return located
+        count += 1
+    raise DataError(f"there is no document {wanted!r} among {count}: expected a number from 0, or an id")
+
+
+def _all_but_structure(document: Document, structure: Sequence[str]) -> list[str]:
+    known = {*structure, "tokens", "words", "rows", "blocks", "sentences", "pages"}
+    return [name for name in document.layer_names if name not in known]
+
+
+def _bounds(document: Document, context: int | None, context_name: str) -> tuple[int, int]:
+    length = len(document.symbols or "")
+    if context is None:
+        return 0, length
+    contexts = _layer(document, context_name, "context_name")
+    if context >= len(contexts):
+        raise DataError(f"there is no context {context}: the layer has {len(contexts)}", layer=context_name)
+    spans = contexts[context].spans
+    if not spans:
+        raise DataError("this context has no text", layer=context_name, entity=context)
+    return min(span.start for span in spans), min(max(span.end for span in spans), length)
+
+
+def _layer(document: Document, name: str, option: str) -> Layer:
+    known = document.layer_names
+    if name not in known:
+        raise DataError(
+            f"no layer {name!r}, which {option} names.{nearest(name, known)} Layers here: {', '.join(known)}"
+        )
+    return document.get_layer(name)
+
+
+def _marks(document: Document, fields: Sequence[str], attribute: str | None) -> Iterator[_Mark]:
+    for field in fields:
+        for entity in _layer(document, field, "label_field"):
+            label = field if attribute is None else str(entity.metadata.get(attribute, field))
+            yield from ((span.start, span.end, label) for span in entity.spans)
+
+
+def _bracketed(text: str, marks: Sequence[_Mark], low: int, high: int) -> str:
+    """Return the text with brackets; at one place entities close before others open, and longer ones open first."""
+    cuts = sorted({low, high, *(edge for start, end, _ in marks for edge in (start, end) if low < edge < high)})
+    parts = []
+    for at, after in zip(cuts, [*cuts[1:], high], strict=True):
+        parts += ["]" for start, end, _ in marks if end == at and start < end]
+        opening = sorted((mark for mark in marks if max(mark[0], low) == at < mark[1]), key=lambda mark: -mark[1])
+        parts += [f"[{printable(label)} " for _, _, label in opening]
+        parts.append(printable(text[at:after]))
+    parts += ["]" for _, end, _ in marks if end > high]
+    return "".join(parts)
+
+
+def _coloured(text: str, marks: Sequence[_Mark], low: int, high: int, colours: dict[str, str]) -> str:
+    cuts = sorted({low, high, *(edge for start, end, _ in marks for edge in (start, end) if low < edge < high)})
+    parts = []
+    for at, after in pairwise(cuts):
+        over = [mark for mark in marks if mark[0] <= at and after <= mark[1]]
+        shown = printable(text[at:after])
+        if over:
+            inner = min(over, key=lambda mark: mark[1] - mark[0])
+            # a colour over a line's end would run to the edge of the terminal
+            shown = "\n".join(f"\x1b[{colours[inner[2]]}m{line}{_RESET}" if line else "" for line in shown.split("\n"))
+        parts.append(shown)
+    return "".join(parts)

@@ -1,0 +1,97 @@
+"""Documents in, files or folders out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from papermage_core.config.writers import writer_for
+from papermage_core.errors import PluginError
+from papermage_core.files import check_output, open_output, whole_folder
+from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
+
+if TYPE_CHECKING:
+    from papermage_core.document import Document
+    from papermage_core.plugin.manager import Plugins
+
+__all__ = ["Written", "write_documents"]
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Written:
+    """What came of writing documents."""
+
+    documents: int
+    losses: Mapping[str, int]
+    """What the format could not hold: kind → how much. Empty where nothing was lost."""
+
+    def __str__(self) -> str:
+        """Return a line: ``12 documents; the format cannot hold 3 boxes``."""
+        count = f"{self.documents} documents"
+        return f"{count}; the format cannot hold {listed(self.losses)}" if self.losses else count
+
+
+def listed(losses: Mapping[str, int]) -> str:
+    """Return what was lost in words.
+
+    >>> listed({"boxes": 12, "overlapping entities": 3})
+    '12 boxes, 3 overlapping entities'
+    """
+    return ", ".join(f"{count} {kind}" for kind, count in losses.items())
+
+
+def write_documents(
+    documents: Iterable[Document | LocatedDocument],
+    path: str | Path,
+    writer: str | DocumentWriterConfig | None = None,
+    plugins: Plugins | None = None,
+    overwrite: bool = False,
+    *,
+    inputs: Sequence[str | Path] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Written:
+    """Write documents to a file or folder, which appears whole or not at all, and return how many, and what was lost.
+
+    The writer is the one named, with its ``options``, or that of the path's ending; ``-`` is standard output.
+    Documents are written as they come, none is kept. What the format cannot hold is logged, too. Raises ConfigError for
+    a place where nothing is written, such as one of the ``inputs``, and DataError for what is there already, unless it
+    may be overwritten.
+
+    >>> from papermage_core import Document
+    >>> write_documents([Document("A text.")], getfixture("tmp_path") / "a.jsonl")
+    Written(documents=1, losses={})
+    """
+    config = writer if isinstance(writer, DocumentWriterConfig) else writer_for(Path(path), writer, options, plugins)
+    folder = config.target == "folder"
+    check_output(path, inputs=inputs, overwrite=overwrite, folder=folder)
+    counted = _Counted(documents)
+    target: AbstractContextManager[Any] = whole_folder(path) if folder else open_output(path)
+    try:
+        with target as place:
+            losses = {kind: count for kind, count in config.build().write(iter(counted), place).items() if count}
+    except ModuleNotFoundError as exc:
+        raise PluginError(
+            f"{path}: writing it needs {exc.name}; type: pip install {quote(config.requirement or exc.name or '')}"
+        ) from exc
+    if losses:
+        _log.warning("%s: the format cannot hold %s", path, listed(losses))
+    return Written(counted.count, losses)
+
+
+class _Counted:
+    def __init__(self, documents: Iterable[Document | LocatedDocument]) -> None:
+        self._documents = documents
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Document]:
+        for each in self._documents:
+            self.count += 1
+            yield each.document if isinstance(each, LocatedDocument) else each

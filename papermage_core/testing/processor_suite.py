@@ -1,0 +1,153 @@
+"""The conformance suite of document processors."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from papermage_core.document import Document, Entity, Metadata, Span
+from papermage_core.errors import DataError
+from papermage_core.testing.checks import fail, require
+from papermage_core.testing.component import ComponentSuite
+from papermage_core.testing.documents import make_documents
+from papermage_core.testing.writer_suite import odd_documents
+
+__all__ = ["DocumentProcessorSuite"]
+
+_MANY = 1024
+
+
+class DocumentProcessorSuite(ComponentSuite):
+    """Subclass as ``class TestMine(DocumentProcessorSuite): component = "mine"``; override `documents` if need be."""
+
+    kind: ClassVar[str] = "document_processor"
+
+    def documents(self) -> Sequence[Document]:
+        """Return new documents to process: those of the kit, and odd ones. They should have what it ``reads``."""
+        return [*make_documents(3), *odd_documents()]
+
+    def test_the_layers_it_reads_and_makes_are_named(self) -> None:
+        """``reads`` and ``makes`` are tuples of names, so that a chain of processors can be checked before it runs."""
+        for config in self.configs():
+            for what in ("reads", "makes"):
+                names = getattr(config, what)
+                fine = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
+                require(fine, f"{what} is {names!r}", 'make it a tuple of names: ("tokens",)')
+            require(config.makes, "makes names no layer", "name the layers that are added")
+
+    def test_every_document_comes_back_in_order(self) -> None:
+        """The same objects, each with the layers of ``makes``."""
+        for config in self.configs():
+            given = self._bare(config)
+            found = list(self._process(config, given))
+            same = len(found) == len(given) and all(map(lambda a, b: a is b, found, given))
+            require(same, "other documents came back, or in another order", "yield each document given")
+            for document in found:
+                missing = [name for name in config.makes if not document.has_layer(name)]
+                require(not missing, f"document {document.id!r} has no layer {missing}", "add every layer of makes")
+
+    def test_offsets_are_those_of_the_text(self) -> None:
+        """The layers are sound: they can be written and read strictly, their spans lie in the text and hold words."""
+        for config in self.configs():
+            for document in self._process(config, self._bare(config)):
+                try:
+                    copy = Document.from_bytes(document.to_bytes(with_images=True), lenient=False)
+                except DataError as exc:
+                    fail(f"document {document.id!r}: {exc}", "count offsets in code points of symbols, boxes in shares")
+                same = copy.to_json() == document.to_json()
+                require(same, f"document {document.id!r} differs after writing it", "make layers and spans sound")
+                for name in config.makes:
+                    spans = document.get_layer(name).span_arrays()
+                    full = bool((spans.start < spans.stop).all())
+                    require(full, f"layer {name!r} of {document.id!r} has an empty span", "leave empty spans out")
+
+    def test_a_layer_that_is_there_already_is_kept(self) -> None:
+        """A document's own layer is not replaced, and is no error."""
+        for config in self.configs():
+            for document in self._bare(config):
+                for name in config.makes:
+                    document.annotate_layer(name, [Entity(spans=[Span(0, 1)], metadata=Metadata(mine=True))])
+                before = document.to_json(with_images=True)
+                list(self._process(config, [document]))
+                same = document.to_json(with_images=True) == before
+                require(same, f"document {document.id!r} was changed", "add no layer that the document has")
+
+    def test_nothing_else_is_changed(self) -> None:
+        """Text, metadata and the other layers stay as they were."""
+        for config in self.configs():
+            documents = self._bare(config)
+            before = [document.to_json(with_images=True) for document in documents]
+            for was, document in zip(before, self._process(config, documents), strict=True):
+                now = document.to_json(with_images=True)
+                for name in config.makes:
+                    now["entities"].pop(name)
+                require(now == was, f"document {document.id!r} was changed", "add layers, and change nothing else")
+
+    def test_neighbours_and_repetition_change_nothing(self) -> None:
+        """The same document gets the same layers, alone or among others, the first or the second time."""
+        for config in self.configs():
+            processor = config.build()
+            together = [d.to_json() for d in processor.process(iter(self._bare(config)))]
+            backward = [d.to_json() for d in processor.process(iter(self._bare(config)[::-1]))][::-1]
+            alone = [d.to_json() for given in self._bare(config) for d in processor.process([given])]
+            same = together == backward == alone
+            require(same, "a document got other layers among other documents", "keep no state between documents")
+
+    def test_documents_are_processed_as_they_come(self) -> None:
+        """None is kept, and not many are asked for ahead: a corpus larger than memory can be processed."""
+        for config in self.configs():
+            alive: weakref.WeakSet[Document] = weakref.WeakSet()
+            asked = most = ahead = 0
+
+            def documents(config: Any = config, alive: weakref.WeakSet[Document] = alive) -> Iterator[Document]:
+                nonlocal asked, most
+                sample = [document.to_bytes(with_images=True) for document in self._bare(config)]
+                for number in range(_MANY):
+                    document = Document.from_bytes(sample[number % len(sample)])
+                    alive.add(document)
+                    asked += 1
+                    yield document
+                    del document
+                    if number % 128 == 127:
+                        gc.collect()
+                        most = max(most, len(alive))
+
+            found = self._process(config, documents())
+            require(isinstance(found, Iterator), f"process returned {type(found).__name__}", "yield the documents")
+            require(not asked, "process asked for documents before any was wanted", "make it a generator")
+            for given, _ in enumerate(found, 1):
+                ahead = max(ahead, asked - given)
+            few = most < _MANY // 2 and ahead < _MANY // 2
+            require(few, f"{max(most, ahead)} of {_MANY} documents were held at once", "give each out, and let it go")
+
+    def test_errors_while_documents_are_read_are_passed_on(self) -> None:
+        """What is raised where the documents come from is not swallowed."""
+        for config in self.configs():
+            error = DataError("half of it", path="a.file", line=3)
+
+            def documents(config: Any = config, error: DataError = error) -> Iterator[Document]:
+                yield from self._bare(config)
+                raise error
+
+            try:
+                list(self._process(config, documents()))
+            except DataError as exc:
+                require(exc is error, f"{exc!r} was raised in place of {error!r}", "catch nothing that is not yours")
+            else:
+                fail("an error of the documents was swallowed", "catch nothing that is not yours")
+
+    def _bare(self, config: Any) -> list[Document]:
+        """Return new documents without the layers that the processor makes."""
+        documents = list(self.documents())
+        for document in documents:
+            for name in config.makes:
+                document.remove_layer(name)
+        return documents
+
+    def _process(self, config: Any, documents: Any) -> Any:
+        processor = config.build()
+        remedy = "give it a process(documents)"
+        require(callable(getattr(processor, "process", None)), f"build returned {processor!r}", remedy)
+        return processor.process(iter(documents))

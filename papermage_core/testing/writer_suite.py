@@ -1,0 +1,220 @@
+"""The conformance suite of document writers."""
+
+from __future__ import annotations
+
+import gc
+import io
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from papermage_core.config.readers import ReaderChoice
+from papermage_core.data.readers import read_documents
+from papermage_core.document import Box, Document, Entity, Metadata, Span
+from papermage_core.errors import DataError, PapermageError
+from papermage_core.testing.checks import fail, require
+from papermage_core.testing.component import ComponentSuite, check_suffixes
+from papermage_core.testing.documents import make_documents
+
+__all__ = ["DocumentWriterSuite", "odd_documents"]
+
+_MANY = 256
+
+
+class DocumentWriterSuite(ComponentSuite):
+    """Subclass as ``class TestMine(DocumentWriterSuite): component = "mine"``; override `held` for what it can hold."""
+
+    kind: ClassVar[str] = "document_writer"
+    reader: ClassVar[str | None] = ""
+    """The reader that reads what was written; empty: the one of the writer's name, if there is one; None: none."""
+
+    def documents(self) -> Sequence[Document]:
+        """Return documents to write: overlapping, discontinuous, boxes, metadata, characters of all kinds."""
+        return [*make_documents(3), *odd_documents()]
+
+    def held(self, document: Document) -> Any:
+        """Return what of a document should come back from the file.
+
+        If you do not override this: all of it, for documents of which nothing was counted as lost.
+        """
+        return document.to_json(with_images=True)
+
+    def test_what_is_written_is_read_back(self) -> None:
+        """A reader gives the documents back, as far as the format can hold them: see `held`."""
+        partly = type(self).held is not DocumentWriterSuite.held
+        for config in self.configs():
+            for documents in self._samples():
+                back, losses = self._read_back(config, documents)
+                if back is None:
+                    return
+                require(
+                    len(back) == len(documents), f"{len(documents)} documents came back as {len(back)}", "write all"
+                )
+                for one, other in zip(documents, back, strict=True):
+                    same = self.held(one) == self.held(other) or (losses and not partly)
+                    seen = f"document {one.id!r} came back as {self.held(other)!r:.500}"
+                    require(same, seen, "write all that the format can hold, and count the rest")
+
+    def test_what_is_lost_is_counted(self) -> None:
+        """``write`` returns how much the format could not hold, by kind; nothing is left out in silence."""
+        for config in self.configs():
+            for documents in self._samples():
+                losses, _ = _write(config, documents)
+                fine = isinstance(losses, Mapping) and all(
+                    isinstance(kind, str) and type(count) is int and count >= 0 for kind, count in losses.items()
+                )
+                require(fine, f"write returned {losses!r}", 'return {"boxes": 12}, or {} if nothing was lost')
+                back, _ = self._read_back(config, documents)
+                if back is None or sum(losses.values()):
+                    continue
+                same = _whole(back) == _whole(documents)
+                require(same, "documents came back changed, and nothing was counted", "count what cannot be held")
+
+    def test_documents_are_written_as_they_come(self) -> None:
+        """None is kept: a corpus larger than memory can be written."""
+        for config in self.configs():
+            alive: weakref.WeakSet[Document] = weakref.WeakSet()
+            most = 0
+
+            def documents(alive: weakref.WeakSet[Document] = alive) -> Iterator[Document]:
+                nonlocal most
+                for number in range(_MANY):
+                    document = Document(f"Text {number}", metadata=Metadata(doc_id=str(number)))
+                    document.annotate_layer("tokens", [Entity(spans=[Span(0, 4)])])
+                    alive.add(document)
+                    yield document
+                    del document
+                    if number % 64 == 63:
+                        gc.collect()
+                        most = max(most, len(alive))
+
+            _write(config, documents())
+            require(most < _MANY // 2, f"{most} of {_MANY} documents were held at once", "write each, and let it go")
+
+    def test_documents_are_left_as_they_were(self) -> None:
+        """The documents given are not changed."""
+        for config in self.configs():
+            documents = self.documents()
+            before = _whole(documents)
+            _write(config, documents)
+            require(
+                before == _whole(documents), "documents were changed by writing them", "write without changing them"
+            )
+
+    def test_the_same_documents_make_the_same_file(self) -> None:
+        """No time, no chance, no state from one file to the next."""
+        for config in self.configs():
+            writer = config.build()
+            first, second = (_write(config, self.documents(), writer)[1] for _ in range(2))
+            require(first == second, "the same documents made another file", "write no time and nothing random")
+
+    def test_errors_while_documents_are_read_are_passed_on(self) -> None:
+        """What is raised where the documents come from ends the writing: half a file is not a file."""
+        for config in self.configs():
+            error = DataError("half of it", path="a.file", line=3)
+
+            def documents(error: DataError = error) -> Iterator[Document]:
+                yield from self.documents()
+                raise error
+
+            try:
+                _write(config, documents())
+            except DataError as exc:
+                require(exc is error, f"{exc!r} was raised in place of {error!r}", "catch nothing that is not yours")
+            except Exception as exc:
+                fail(f"{exc!r} was raised in place of {error!r}", "catch nothing that is not yours")
+            else:
+                fail("an error of the documents was swallowed", "catch nothing that is not yours")
+
+    def test_the_file_stays_open(self) -> None:
+        """Whoever opened the file closes it; it may be standard output."""
+        for config in self.configs():
+            if config.target == "file":
+                file = _Pipe()
+                config.build().write(iter(self.documents()), file)
+                require(not file.closed, "the file was closed", "leave closing it to the caller")
+
+    def test_the_file_endings_begin_with_a_dot(self) -> None:
+        """``suffixes`` says which files the writer writes; they are found in the source."""
+        check_suffixes(self, ("suffixes", "shared_suffixes"))
+        target = self.found_class().target
+        require(target in ("file", "folder"), f"target is {target!r}", 'set it to "file" or "folder"')
+
+    def _samples(self) -> Iterator[list[Document]]:
+        """Yield each document alone, then all."""
+        documents = list(self.documents())
+        yield from ([document] for document in documents)
+        yield documents
+
+    def _read_back(self, config: Any, documents: Sequence[Document]) -> tuple[list[Document] | None, Any]:
+        """Return what the reader finds in the file, None without a reader; and what was counted as lost."""
+        name = self.component if self.reader == "" else self.reader
+        if not name or (self.reader == "" and not self.plugins.named("document_reader", name.rpartition(":")[2])):
+            return None, {}
+        with _target(config) as target:
+            losses, _ = _write(config, documents, place=target)
+            choice = ReaderChoice(name=name.rpartition(":")[2], plugins_path=self.plugins.paths)
+            try:
+                return list(read_documents(target, choice)), losses
+            except PapermageError as exc:
+                fail(f"reader={name} cannot read it: {exc}", "write what it reads, or set reader = None")
+
+
+def odd_documents() -> list[Document]:
+    """Return documents that not every format can hold, the same in every call."""
+    text = 'α\U0001f9ec e\u0301 = 1\r\n<b>&lt;=SUM(A1)\u2028\tx\u00a0y,"z"; the end\n'
+    odd = Document(text, metadata=Metadata(doc_id="odd/1", title='a "title"', nested={"list": [1, None, 2.5]}))
+    words = [(0, 2), (3, 5), (6, 7), (8, 9), (11, 14), (14, 18), (18, 26), (28, 31), (32, 34), (36, 39), (40, 43)]
+    odd.annotate_layer(
+        "tokens", [Entity(spans=[Span(a, b)], metadata=Metadata(font="Ünï", size=n)) for n, (a, b) in enumerate(words)]
+    )
+    odd.annotate_layer("pages", [Entity(spans=[Span(0, len(text))], boxes=[Box(0, 0, 1, 1, 0)])])
+    odd.annotate_layer(
+        "nested", [Entity(spans=[Span(0, 9)], metadata=Metadata(label="outer")), Entity(spans=[Span(3, 5)])]
+    )
+    odd.annotate_layer("apart", [Entity(spans=[Span(0, 2), Span(8, 9)], boxes=[Box(0.1, 0.2, 0.3, 0.01, 0)])])
+    odd.annotate_layer("nothing", [])
+    bare = Document("x")
+    placed = Document("Fig. 1", metadata=Metadata(doc_id="placed"))
+    placed.annotate_layer("figures", [Entity(boxes=[Box(0.1, 0.1, 0.5, 0.5, 0)])])
+    return [odd, bare, placed]
+
+
+def _whole(documents: Sequence[Document]) -> list[Any]:
+    return [document.to_json(with_images=True) for document in documents]
+
+
+def _write(config: Any, documents: Any, writer: Any = None, place: Path | None = None) -> tuple[Any, dict[str, bytes]]:
+    """Return what ``write`` returned, and the bytes of the file, or of the files in the folder, by name."""
+    writer = writer or config.build()
+    require(
+        callable(getattr(writer, "write", None)), f"build returned {writer!r}", "give it a write(documents, target)"
+    )
+    with _target(config) as new:
+        place = place or new
+        if config.target == "folder":
+            place.mkdir(exist_ok=True)
+            losses = writer.write(iter(documents), place)
+            return losses, {str(f.relative_to(place)): f.read_bytes() for f in sorted(place.rglob("*")) if f.is_file()}
+        with place.open("wb") as file:
+            losses = writer.write(iter(documents), file)
+        return losses, {"": place.read_bytes()}
+
+
+@contextmanager
+def _target(config: Any) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / f"written{next(iter(config.suffixes), '')}"
+
+
+class _Pipe(io.RawIOBase):
+    """Takes what is written, and cannot seek, as standard output."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return len(bytes(data))

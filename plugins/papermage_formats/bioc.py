@@ -1,0 +1,425 @@
+"""The reader and the writer ``bioc``: collections of documents with passages."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, ClassVar
+from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
+
+import attrs
+import msgspec
+
+from papermage_core.document import Document, Layer
+from papermage_core.errors import DataError
+from papermage_core.files import open_bytes
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.json_items import decode_item, json_items
+from papermage_formats.labelled import (
+    LABEL_LAYER,
+    LAYERS,
+    Labelled,
+    add_labelled,
+    check_place,
+    labelled_entities,
+    losses,
+    make_document,
+)
+from papermage_formats.records import read_records
+
+__all__ = ["BiocReader", "BiocReaderConfig", "BiocWriter", "BiocXmlWriterConfig"]
+
+_CHUNK = 1 << 16
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@attrs.frozen(kw_only=True)
+class BiocReaderConfig(DocumentReaderConfig):
+    """Options of the reader ``bioc``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".bioc", ".bioc.xml", ".bioc.json", ".bioc.jsonl")
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".xml", ".json", ".jsonl")
+    compressed: ClassVar[bool] = True
+
+    label_layer: str = option("", help=LABEL_LAYER)
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether there are a collection's elements or a document's keys."""
+        return b"<collection" in head or b'"passages"' in head
+
+    def build(self) -> BiocReader:
+        """Return a new reader."""
+        return BiocReader(self)
+
+
+class BiocReader:
+    """Reads XML and JSON, also a document a line. Layers: ``passages``, ``sentences``, and a layer for each type.
+
+    Offsets are those of the file less that of the first passage, which is kept as the document's ``offset``; passages
+    that do not stand where their offsets say are put one after the other. An annotation's metadata has its ``id`` and,
+    as ``infons``, what the file says but the type; relations are the document's ``relations``.
+    """
+
+    def __init__(self, config: BiocReaderConfig) -> None:
+        self.config = config
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Raises DataError with path and line."""
+        with open_bytes(path) as file:
+            begin = file.read(_CHUNK)
+        if begin.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<") or begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return read_records(_xml_documents(path), self._document, path, on_error, first, every)
+        items = json_items(path, "documents")
+        return read_records(items, lambda data: self._document(decode_item(data)), path, on_error, first, every)
+
+    def _document(self, found: Any) -> Document:
+        if not isinstance(found, dict) or not isinstance(found.get("passages"), list):
+            raise DataError("has no passages", value=found, expected="a document of BioC")
+        name = None if found.get("id") is None else str(found["id"])
+        try:
+            return _assembled(found, name, self.config.label_layer)
+        except DataError as exc:
+            raise exc.replace(document=name) from exc
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise DataError(f"cannot be read as BioC: {exc!r}", document=name, expected="a document of BioC") from exc
+
+
+@attrs.frozen
+class _Passage:
+    offset: int
+    """Where it is by the file."""
+    start: int
+    """Where it is in the text."""
+    text: str
+    metadata: dict[str, Any]
+    sentences: list[tuple[int, int, dict[str, Any]]]
+
+
+def _assembled(found: dict[str, Any], name: str | None, label_layer: str) -> Document:
+    base, passages = None, list[_Passage]()
+    pieces, at = list[str](), 0
+    located: list[tuple[dict[str, Any], int]] = []  # an annotation, and what to take from its offsets
+    relations = list(found.get("relations") or ())
+    for passage in found["passages"]:
+        offset = int(passage["offset"])
+        base = offset if base is None else base
+        start = offset - base if offset - base >= at else at + 1
+        text, sentences = _text_of(passage, offset)
+        if not text:
+            start = at
+        pieces += ["" if start == at else " " * (start - at - 1) + "\n", text]
+        at = start + len(text)
+        said = {"infons": passage["infons"]} if passage.get("infons") else {}
+        passages.append(_Passage(offset, start, text, said, [(a + start, b + start, m) for a, b, m in sentences]))
+        for holder in (passage, *(passage.get("sentences") or ())):
+            located += [(annotation, offset - start) for annotation in holder.get("annotations") or ()]
+            relations += holder.get("relations") or ()
+    for annotation in found.get("annotations") or ():
+        first = min(int(place["offset"]) for place in annotation["locations"])
+        holders = [passage for passage in passages if passage.offset <= first < passage.offset + len(passage.text)]
+        located.append((annotation, holders[0].offset - holders[0].start if holders else base or 0))
+    metadata: dict[str, Any] = {} if name is None else {"doc_id": name}
+    metadata |= {"offset": base} if base else {}
+    metadata |= {"infons": found["infons"]} if found.get("infons") else {}
+    metadata |= {"relations": [_relation(relation) for relation in relations]} if relations else {}
+    document = make_document("".join(pieces), metadata)
+    full = [passage for passage in passages if passage.text]
+    spans = [(passage.start, passage.start + len(passage.text), passage.metadata) for passage in full]
+    _annotate(document, "passages", spans)
+    _annotate(document, "sentences", [each for passage in passages for each in passage.sentences])
+    entities = [_entity(annotation, less, at) for annotation, less in located]
+    add_labelled(document, sorted(entities, key=lambda entity: entity.start), label_layer)
+    return document
+
+
+def _annotate(document: Document, layer: str, spans: list[tuple[int, int, dict[str, Any]]]) -> None:
+    if spans:
+        starts, stops, metadata = zip(*spans, strict=True)
+        document.annotate_layer(layer, Layer.of_spans(starts, stops, list(metadata)))
+
+
+def _text_of(passage: dict[str, Any], offset: int) -> tuple[str, list[tuple[int, int, dict[str, Any]]]]:
+    """Return a passage's text, and where in it each sentence is."""
+    text, sentences = passage.get("text") or "", []
+    built, whole = "", bool(text)
+    for sentence in passage.get("sentences") or ():
+        own, start = sentence.get("text") or "", int(sentence["offset"]) - offset
+        if not whole:
+            if start < len(built):
+                raise DataError(
+                    f"the sentence at {start + offset} begins before the end of the one before it", value=start
+                )
+            built += " " * (start - len(built)) + own
+        infons = {"infons": sentence["infons"]} if sentence.get("infons") else {}
+        if own:
+            check_place("a sentence", [(start, start + len(own))], len(text if whole else built))
+            sentences.append((start, start + len(own), infons))
+    return text or built, sentences
+
+
+def _entity(annotation: dict[str, Any], less: int, length: int) -> Labelled:
+    infons = dict(annotation.get("infons") or {})
+    places = [(int(place["offset"]) - less, int(place["length"])) for place in annotation["locations"]]
+    metadata = {} if annotation.get("id") is None else {"id": annotation["id"]}
+    label = infons.pop("type", None)
+    segments = [(start, start + size) for start, size in places]
+    if not segments:
+        raise DataError(f"annotation {annotation.get('id')!r} has no location", expected="a location")
+    check_place(f"annotation {annotation.get('id')!r}", segments, length)
+    return Labelled("" if label is None else str(label), segments, metadata | ({"infons": infons} if infons else {}))
+
+
+def _relation(relation: dict[str, Any]) -> dict[str, Any]:
+    infons = dict(relation.get("infons") or {})
+    label = infons.pop("type", None)
+    arguments = [[node.get("role") or "", node["refid"]] for node in relation.get("nodes") or ()]
+    found = {"id": relation.get("id"), "label": label, "arguments": arguments}
+    return found | ({"infons": infons} if infons else {})
+
+
+# XML -----------------------------------------------------------------------------------------------------------------
+
+
+def _xml_documents(path: Path) -> Iterator[tuple[int, int | None, dict[str, Any]]]:
+    """Yield each document of a collection as soon as it is read, with its line. Raises DataError."""
+    parser, found = expat.ParserCreate(), list[tuple[int, int | None, dict[str, Any]]]()
+    builder: list[ET.TreeBuilder] = []
+    lines: list[int] = []
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        if tag == "document" and not builder:
+            builder.append(ET.TreeBuilder())
+            lines.append(parser.CurrentLineNumber)
+        if builder:
+            builder[0].start(tag, attributes)
+
+    def end(tag: str) -> None:
+        if builder:
+            element = builder[0].end(tag)
+            if tag == "document":
+                builder.clear()
+                found.append((lines[-1], None, _document_of(element)))
+
+    def refuse(*_: Any) -> None:
+        raise DataError("declares an entity, which is not read", line=parser.CurrentLineNumber, expected="plain XML")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = lambda data: builder[0].data(data) if builder else None
+    parser.EntityDeclHandler = refuse
+    parser.buffer_text = True
+    seen = 0
+    with open_bytes(path) as file:
+        for chunk in chain(iter(lambda: file.read(_CHUNK), b""), [None]):
+            try:
+                parser.Parse(chunk or b"", chunk is None)
+            except expat.ExpatError as exc:
+                yield from found
+                raise DataError(f"is not XML: {expat.ErrorString(exc.code)}", line=exc.lineno, expected="XML") from exc
+            seen += len(found)
+            yield from found
+            found.clear()
+    if not seen:
+        raise DataError("this file holds no document", expected="a collection of BioC")
+
+
+def _document_of(element: ET.Element) -> dict[str, Any]:
+    found = _holder(element)
+    return found | {
+        "id": element.findtext("id"),
+        "passages": [_passage_of(each) for each in element.findall("passage")],
+    }
+
+
+def _passage_of(element: ET.Element) -> dict[str, Any]:
+    sentences = [_placed(sentence) for sentence in element.findall("sentence")]
+    return _placed(element) | {"sentences": sentences}
+
+
+def _placed(element: ET.Element) -> dict[str, Any]:
+    return _holder(element) | {"offset": element.findtext("offset") or "", "text": element.findtext("text")}
+
+
+def _holder(element: ET.Element) -> dict[str, Any]:
+    return {
+        "infons": _infons(element),
+        "annotations": [
+            {
+                "id": each.get("id"),
+                "infons": _infons(each),
+                "locations": [dict(p.items()) for p in each.findall("location")],
+            }
+            for each in element.findall("annotation")
+        ],
+        "relations": [
+            {
+                "id": each.get("id"),
+                "infons": _infons(each),
+                "nodes": [dict(node.items()) for node in each.findall("node")],
+            }
+            for each in element.findall("relation")
+        ],
+    }
+
+
+def _infons(element: ET.Element) -> dict[str, str]:
+    return {infon.get("key", ""): infon.text or "" for infon in element.findall("infon")}
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class BiocXmlWriterConfig(DocumentWriterConfig):
+    """Options of the writer ``bioc``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".bioc", ".bioc.xml")
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".xml",)
+
+    layers: tuple[str, ...] = option((), help=LAYERS)
+
+    def build(self) -> BiocWriter:
+        """Return a new writer."""
+        return BiocWriter(self.layers, as_json=False)
+
+
+class BiocWriter:
+    """Writes a collection. Annotations stand in the passage that they begin in, beside its sentences."""
+
+    def __init__(self, layers: tuple[str, ...] = (), *, as_json: bool = False) -> None:
+        self.layers = layers
+        self.as_json = as_json
+
+    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+        """Write the documents; return what the format does not hold."""
+        lost: Counter[str] = Counter()
+        if self.as_json:
+            target.write(b'{"source": "papermage", "date": "", "key": "", "infons": {}, "documents": [')
+        else:
+            target.write(b'<?xml version="1.0" encoding="UTF-8"?>\n<collection><source>papermage</source>')
+            target.write(b"<date></date><key></key>\n")
+        border = b"\n"
+        for document in documents:
+            found = _bioc_of(document, self.layers, lost)
+            if self.as_json:
+                target.write(border + msgspec.json.encode(found))
+                border = b",\n"
+            else:
+                target.write("".join(_xml(found, lost)).encode())
+        target.write(b"\n]}\n" if self.as_json else b"</collection>\n")
+        return losses(lost)
+
+
+def _bioc_of(document: Document, layers: tuple[str, ...], lost: Counter[str]) -> dict[str, Any]:
+    symbols, base = document.symbols or "", document.metadata.get("offset", 0)
+    base = base if isinstance(base, int) else 0
+    passages = _passages(document)
+    made: list[dict[str, Any]] = [
+        {"offset": start + base, "infons": infons, "text": symbols[start:stop]}
+        | {"sentences": [], "annotations": [], "relations": []}
+        for start, stop, infons in passages
+    ]
+    starts = [start for start, _, _ in passages]
+    if document.has_layer("passages") and len(document.get_layer("passages")) != len(passages):
+        lost["passages"] += len(document.get_layer("passages"))
+    for sentence in document.get_layer("sentences") if document.has_layer("sentences") else ():
+        holder = max(bisect_right(starts, sentence.start) - 1, 0)
+        if not sentence.spans or sentence.end > passages[holder][1]:
+            lost["sentences"] += 1
+            continue
+        text = symbols[int(sentence.start) : int(sentence.end)]
+        found = {
+            "offset": int(sentence.start) + base,
+            "infons": sentence.metadata.get("infons", None) or {},
+            "text": text,
+        }
+        made[holder]["sentences"].append(found | {"annotations": [], "relations": []})
+    for number, entity in enumerate(labelled_entities(document, layers, lost, kept=("passages", "sentences")), 1):
+        infons = dict(entity.metadata.get("infons", {})) | (
+            {} if entity.label == "entities" else {"type": entity.label}
+        )
+        for key, value in entity.metadata.items():
+            if key not in ("id", "infons"):
+                infons[key] = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        holder = max(bisect_right(starts, entity.start) - 1, 0)
+        made[holder]["annotations"].append(
+            {
+                "id": str(entity.metadata.get("id", number)),
+                "infons": {str(key): str(value) for key, value in infons.items()},
+                "text": " ".join(symbols[start:stop] for start, stop in entity.segments),
+                "locations": [{"offset": start + base, "length": stop - start} for start, stop in entity.segments],
+            }
+        )
+    relations = []
+    for number, relation in enumerate(document.metadata.get("relations", None) or (), 1):
+        infons = dict(relation.get("infons", {})) | ({"type": relation["label"]} if relation.get("label") else {})
+        lost["metadata of relations"] += bool(set(relation) - {"id", "label", "arguments", "infons"})
+        nodes = [{"refid": str(of), "role": role} for role, of in relation["arguments"]]
+        relations.append({"id": str(relation.get("id") or f"R{number}"), "infons": infons, "nodes": nodes})
+    lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "offset", "infons", "relations"})
+    found = {"id": document.id or "", "infons": document.metadata.get("infons", None) or {}, "passages": made}
+    return found | {"annotations": [], "relations": relations}
+
+
+def _passages(document: Document) -> list[tuple[int, int, dict[str, Any]]]:
+    """Return the passages of a document, or all of it where they leave out some of the text."""
+    symbols = document.symbols or ""
+    found: list[tuple[int, int, dict[str, Any]]] = []
+    at = 0
+    for passage in document.get_layer("passages") if document.has_layer("passages") else ():
+        start, stop = int(passage.start), int(passage.end)
+        if (
+            start < at
+            or symbols[at:start] != (" " * (start - at - 1) + "\n" if start > at else "")
+            or (start and not found)
+        ):
+            break
+        found.append((start, stop, passage.metadata.get("infons", None) or {}))
+        at = stop
+    return found if found and at == len(symbols) else [(0, len(symbols), {})]
+
+
+def _xml(found: dict[str, Any], lost: Counter[str]) -> Iterator[str]:
+    def text(value: Any) -> str:
+        kept, changed = _NOT_XML.subn("\ufffd", str(value))
+        lost["characters that XML lacks"] += changed
+        return escape(kept, {"\r": "&#13;"})
+
+    def infons(holder: dict[str, Any]) -> str:
+        return "".join(f"<infon key={quoteattr(key)}>{text(value)}</infon>" for key, value in holder["infons"].items())
+
+    yield f"<document><id>{text(found['id'])}</id>{infons(found)}\n"
+    for passage in found["passages"]:
+        yield f"<passage>{infons(passage)}<offset>{passage['offset']}</offset><text>{text(passage['text'])}</text>\n"
+        for each in passage["annotations"]:
+            places = "".join(f'<location offset="{p["offset"]}" length="{p["length"]}"/>' for p in each["locations"])
+            yield f"<annotation id={quoteattr(each['id'])}>{infons(each)}{places}"
+            yield f"<text>{text(each['text'])}</text></annotation>\n"
+        for each in passage["sentences"]:
+            yield f"<sentence>{infons(each)}<offset>{each['offset']}</offset>"
+            yield f"<text>{text(each['text'])}</text></sentence>\n"
+        yield "</passage>\n"
+    for each in found["relations"]:
+        nodes = "".join(f"<node refid={quoteattr(n['refid'])} role={quoteattr(n['role'])}/>" for n in each["nodes"])
+        yield f"<relation id={quoteattr(each['id'])}>{infons(each)}{nodes}</relation>\n"
+    yield "</document>\n"
+
+
+@hookimpl
+def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
+    """Return the config class."""
+    return BiocReaderConfig
+
+
+@hookimpl
+def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
+    """Return the config class."""
+    return BiocXmlWriterConfig

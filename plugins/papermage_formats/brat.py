@@ -1,0 +1,247 @@
+"""The reader and the writer ``brat``: standoff annotation, ``a.ann`` beside ``a.txt``."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from urllib.parse import quote, unquote
+
+import attrs
+
+from papermage_core.document import Document
+from papermage_core.errors import DataError
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.labelled import (
+    LABEL_LAYER,
+    LAYERS,
+    Labelled,
+    add_labelled,
+    check_place,
+    decode_text,
+    labelled_entities,
+    lines_of,
+    losses,
+    make_document,
+    read_bytes,
+    unique_id,
+)
+from papermage_formats.records import read_records
+
+__all__ = ["BratReader", "BratReaderConfig", "BratWriter", "BratWriterConfig"]
+
+_OWN = frozenset({"id", "attributes", "normalizations", "notes"})
+_UNSAFE = re.compile(r"[\x00-\x1f/\\:*?\"<>|%]|^\.")
+
+
+@attrs.frozen(kw_only=True)
+class BratReaderConfig(DocumentReaderConfig):
+    """Options of the reader ``brat``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".ann",)
+    companions: ClassVar[tuple[str, ...]] = (".txt",)
+
+    label_layer: str = option("", help=LABEL_LAYER)
+    encoding: str = option("", help="the encoding of files without a byte order mark; default: UTF-8")
+
+    def build(self) -> BratReader:
+        """Return a new reader."""
+        return BratReader(self)
+
+
+class BratReader:
+    """Reads a text and its annotation as one document, whose ``doc_id`` is the name of the files.
+
+    Of an entity, the metadata has ``id``, ``attributes``, ``normalizations`` and ``notes``; of the document,
+    ``relations``, and as ``brat`` the lines for which there is no other place: events, equivalences and what is said of
+    them. Where the text in the file is not that at the offsets, the offsets count.
+    """
+
+    def __init__(self, config: BratReaderConfig) -> None:
+        self.config = config
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the one document of an ``.ann`` file. Raises DataError with path and line."""
+        return read_records(iter([(1, 0, path)]), self._document, path, on_error, first, every)
+
+    def _document(self, path: Path) -> Document:
+        text = path.with_suffix(".txt")
+        if not text.is_file():
+            raise DataError(f"there is no text: {text.name} should be beside it", expected="a text of the same name")
+        symbols = decode_text(read_bytes(text), self.config.encoding)
+        entities: dict[str, Labelled] = {}
+        about: list[tuple[int, str]] = []
+        for line, _, data in lines_of(path):
+            row = decode_text(data, self.config.encoding, line=line, byte=1).rstrip("\r\n")
+            if not row.startswith("T"):
+                about.append((line, row))
+                continue
+            name, entity = _entity(row, line, len(symbols))
+            if name in entities:
+                raise DataError(f"there are two entities {name}", line=line, value=name)
+            entities[name] = entity
+        relations, others = [], []
+        for line, row in about:
+            if row.startswith("R"):
+                relations.append(_relation(row, line))
+            elif not _noted(row, entities):
+                others.append(row)
+        metadata: dict[str, Any] = {"doc_id": unquote(path.stem)}
+        metadata |= {"relations": relations} if relations else {}
+        document = make_document(symbols, metadata | ({"brat": others} if others else {}))
+        add_labelled(document, entities.values(), self.config.label_layer)
+        return document
+
+
+def _entity(row: str, line: int, length: int) -> tuple[str, Labelled]:
+    name, _, rest = row.partition("\t")
+    label, _, places = rest.partition("\t")[0].partition(" ")
+    try:
+        segments = [(int(start), int(stop)) for start, stop in (piece.split() for piece in places.split(";"))]
+    except ValueError as exc:
+        raise DataError(
+            f"cannot be read as an entity: {row!r}", line=line, value=row, expected="T1, a tab, type and offsets"
+        ) from exc
+    check_place(f"{label} ({name})", segments, length, line=line)
+    return name, Labelled(label, segments, {"id": name})
+
+
+def _relation(row: str, line: int) -> dict[str, Any]:
+    name, _, rest = row.partition("\t")
+    label, *arguments = rest.split()
+    pairs = [list(argument.partition(":")[::2]) for argument in arguments]
+    if not all(reference for _, reference in pairs):
+        raise DataError(f"cannot be read as a relation: {row!r}", line=line, value=row, expected="Arg1:T1 Arg2:T2")
+    return {"id": name, "label": label, "arguments": pairs}
+
+
+def _noted(row: str, entities: dict[str, Labelled]) -> bool:
+    """Whether a line says something of an entity; it is noted there."""
+    pieces = row.split("\t", 2)
+    words = pieces[1].split(" ", 2) if len(pieces) > 1 else []
+    if len(words) < 2 or words[1] not in entities:
+        return False
+    metadata, value = entities[words[1]].metadata, " ".join(words[2:])
+    if row[0] in "AM" and len(pieces) == 2 and words[0] not in metadata.get("attributes", {}):
+        metadata.setdefault("attributes", {})[words[0]] = value or True
+    elif row[0] == "N" and value:
+        metadata.setdefault("normalizations", []).append([words[0], value, *pieces[2:]])
+    elif row[0] == "#" and not value:
+        metadata.setdefault("notes", []).append([words[0], *pieces[2:]])
+    else:
+        return False
+    return True
+
+
+@attrs.frozen(kw_only=True)
+class BratWriterConfig(DocumentWriterConfig):
+    """Options of the writer ``brat``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".ann",)
+    target: ClassVar[Literal["file", "folder"]] = "folder"
+    compressed: ClassVar[bool] = False
+
+    layers: tuple[str, ...] = option((), help=LAYERS)
+
+    def build(self) -> BratWriter:
+        """Return a new writer."""
+        return BratWriter(self)
+
+
+class BratWriter:
+    """Writes two files a document into a folder, named by ``doc_id``."""
+
+    def __init__(self, config: BratWriterConfig) -> None:
+        self.config = config
+
+    def write(self, documents: Iterable[Document], target: Path) -> dict[str, int]:
+        """Write the documents; return what standoff annotation does not hold."""
+        lost: Counter[str] = Counter()
+        taken: Counter[str] = Counter()
+        for number, document in enumerate(documents, 1):
+            wanted = document.id or f"document-{number}"
+            name = unique_id(wanted, taken)
+            lost["document ids"] += name != wanted
+            stem = _UNSAFE.sub(lambda found: "%2E" if found[0] == "." else quote(found[0], safe=""), name)
+            (target / f"{stem}.txt").write_bytes((document.symbols or "").encode())
+            (target / f"{stem}.ann").write_bytes(self._annotation(document, lost).encode())
+        return losses(lost)
+
+    def _annotation(self, document: Document, lost: Counter[str]) -> str:
+        symbols = document.symbols or ""
+        entities = list(labelled_entities(document, self.config.layers, lost))
+        names = _names([entity.metadata.get("id") for entity in entities], "T")
+        rows, about = [], []
+        for name, entity in zip(names, entities, strict=True):
+            places = ";".join(f"{start} {stop}" for start, stop in entity.segments)
+            text = " ".join(" ".join(symbols[start:stop].splitlines()) for start, stop in entity.segments)
+            rows.append(f"{name}\t{_word(entity.label, lost)} {places}\t{text}")
+            lost["metadata of entities"] += bool(set(entity.metadata) - _OWN)
+            about += [
+                ("A", f"{_word(key, lost)} {name}" + ("" if value is True else f" {value}"))
+                for key, value in entity.metadata.get("attributes", {}).items()
+            ]
+            about += [
+                ("N", "\t".join([f"{kind} {name} {value}", *text]))
+                for kind, value, *text in entity.metadata.get("normalizations", ())
+            ]
+            about += [("#", "\t".join([f"{kind} {name}", *text])) for kind, *text in entity.metadata.get("notes", ())]
+        known = {entity.metadata.get("id"): name for name, entity in zip(names, entities, strict=True)}
+        rows += _relations(document, known, lost)
+        others = [str(row) for row in document.metadata.get("brat", None) or ()]
+        taken = Counter(row.partition("\t")[0] for row in others)
+        for kind, row in about:
+            number = next(n for n in range(taken[kind] + 1, len(about) + len(others) + 2) if f"{kind}{n}" not in taken)
+            taken[kind] = number
+            rows.append(f"{kind}{number}\t" + " ".join(row.splitlines()))
+        lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations", "brat"})
+        return "".join(f"{row}\n" for row in [*rows, *others])
+
+
+def _relations(document: Document, known: dict[Any, str], lost: Counter[str]) -> list[str]:
+    relations = document.metadata.get("relations", None) or []
+    rows = []
+    for name, relation in zip(_names([relation.get("id") for relation in relations], "R"), relations, strict=True):
+        arguments = [(role, known.get(of)) for role, of in relation["arguments"]]
+        if any(of is None for _, of in arguments):
+            arguments = [(role, of) for role, of in relation["arguments"] if re.fullmatch(r"[TE]\d+", str(of))]
+        if len(arguments) < len(relation["arguments"]):
+            lost["relations"] += 1
+            continue
+        said = (
+            f"{re.sub(r'[^A-Za-z0-9_-]', '_', role) or f'Arg{i}'}:{of}" for i, (role, of) in enumerate(arguments, 1)
+        )
+        rows.append(f"{name}\t{_word(relation.get('label') or 'Relation', lost)} {' '.join(said)}")
+        lost["metadata of relations"] += bool(set(relation) - {"id", "label", "arguments"})
+    return rows
+
+
+def _names(given: list[Any], letter: str) -> list[str]:
+    """Return a name such as T1 for each: that given, if it is one and no other has it."""
+    counts = Counter(given)
+    fits = [isinstance(n, str) and counts[n] == 1 and bool(re.fullmatch(rf"{letter}\d+", n)) for n in given]
+    taken = {name for name, fit in zip(given, fits, strict=True) if fit}
+    free = (f"{letter}{i}" for i in range(1, 2 * len(given) + 2) if f"{letter}{i}" not in taken)
+    return [name if fit else next(free) for name, fit in zip(given, fits, strict=True)]
+
+
+def _word(label: str, lost: Counter[str]) -> str:
+    word = "_".join(label.split()) or "_"
+    lost["white space in labels"] += word != label
+    return word
+
+
+@hookimpl
+def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
+    """Return the config class."""
+    return BratReaderConfig
+
+
+@hookimpl
+def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
+    """Return the config class."""
+    return BratWriterConfig

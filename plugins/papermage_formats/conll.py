@@ -1,0 +1,620 @@
+"""The reader and the writer ``conll``: tables of a token a line, with tags, in all their dialects."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from typing import IO, Any, ClassVar, Literal
+
+import attrs
+import numpy as np
+
+from papermage_core.document import Document, Layer
+from papermage_core.errors import DataError
+from papermage_core.files import open_bytes
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.labelled import (
+    LABEL_LAYER,
+    LAYERS,
+    Labelled,
+    add_labelled,
+    decode_text,
+    labelled_entities,
+    make_document,
+    stem_of,
+)
+from papermage_formats.records import read_records
+from papermage_formats.tags import encode_tags, is_tag, tagged_stretches
+
+__all__ = ["ConllReader", "ConllReaderConfig", "ConllWriter", "ConllWriterConfig"]
+
+CONLLU = ("id", "token", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+_NAMES = {
+    "form": "token",
+    "word": "token",
+    "words": "token",
+    "text": "token",
+    "ner": "tag",
+    "tags": "tag",
+    "label": "tag",
+}
+_SPECIAL = frozenset({"id", "token", "tag", "start", "end", "space", "_"})
+_EMPTY = ("_", "")
+_BORDER = re.compile(rb"^(?:-DOCSTART-|#\s*newdoc\b|#\s*doc_id\b|#\s*begin document\b)", re.MULTILINE)
+_TOKEN = re.compile(rb"^(?!-DOCSTART-)(?:[^#\s]|#\S*[ \t]O\b)", re.MULTILINE)
+_BLANK = re.compile(rb"\n[ \t\r]*\n")
+_ID = re.compile(
+    r"#\s*(?:newdoc\s+id|newdoc_id|doc_id)\s*=\s*(.+)|-DOCSTART-\s+\((.+)\)|#\s*begin document\s+\(?([^\s;)]+)\)?.*"
+)
+_SPACED_CONLLU = re.compile(r"\d[\d.-]*(?: +\S+){8}[ \t]+\S+")
+_UNUSUAL = re.compile(r"\n[#\- \t]")
+"""Lines that may be something else than a token."""
+_CHUNK = 1 << 20
+
+
+@attrs.frozen(kw_only=True)
+class ConllReaderConfig(DocumentReaderConfig):
+    """Options of the reader ``conll``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (
+        ".conll",
+        ".conllu",
+        ".conllup",
+        ".conll2003",
+        ".bio",
+        ".iob",
+        ".iob2",
+        ".bioes",
+    )
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".tsv", ".train", ".dev", ".test", ".crf")
+    compressed: ClassVar[bool] = True
+
+    columns: tuple[str, ...] = option(
+        (), help="names of the columns, such as token,pos,chunk,tag, or conllu; default: guessed; _ passes one over"
+    )
+    header: bool = option(False, help="the first line names the columns and holds no token")
+    document: Literal["border", "sentence"] = option(
+        "border", help="what is a document: what -DOCSTART- and its like divide, or each sentence"
+    )
+    label_layer: str = option("", help=LABEL_LAYER)
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether the last column holds tags."""
+        rows = [row.split() for row in head.decode("utf-8", "replace").splitlines()[:-1][:50] if row.strip()]
+        tags = [row[-1] for row in rows if not row[0].startswith(("#", "-DOCSTART-"))]
+        return not head.startswith(b"#FORMAT") and bool(tags) and all(map(is_tag, tags)) and max(map(len, rows)) > 1
+
+    def build(self) -> ConllReader:
+        """Return a new reader."""
+        return ConllReader(self)
+
+
+@attrs.frozen
+class _Block:
+    """The lines of a document, not yet decoded."""
+
+    data: bytes
+    line: int
+    byte: int
+    doc_id: str
+
+
+class ConllReader:
+    """Reads a token a line; empty lines end sentences.
+
+    The text is put together: a space between tokens, a line end between sentences, unless the file says what was there
+    (columns start and end, ``SpaceAfter=No``, ``# text = …``). Layers: ``tokens``, with other columns as metadata,
+    ``sentences``, with comments as metadata, and what the tags say.
+    """
+
+    def __init__(self, config: ConllReaderConfig) -> None:
+        self.config = config
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Raises DataError with path and line."""
+        blocks = _blocks(path, by_sentence=self.config.document == "sentence")
+        header: list[tuple[str, ...]] = []
+        return read_records(blocks, lambda block: self._document(block, header), path, on_error, first, every)
+
+    def _document(self, block: _Block, header: list[tuple[str, ...]]) -> Document:
+        text = decode_text(block.data, line=block.line, byte=block.byte)
+        if text.startswith("#FORMAT=WebAnno"):
+            raise DataError("WebAnno TSV is not a table that this reader knows", expected="a token and its tags a line")
+        text = text.replace("\r\n", "\n")
+        header_line = self.config.header and block.byte == 0
+        table = (None if header_line else _Table.of_plain(text, block)) or _Table.of(text, block, header_line)
+        if block.byte == 0 or not header:
+            header[:] = [table.stated]
+        names = table.names(self.config.columns or header[0])
+        table = table.with_surface_tokens(names)
+        doc_id, comments = block.doc_id, [list[str]() for _ in table.starts]
+        for sentence, row in table.comments:
+            if found := _ID.match(row):
+                doc_id = next(filter(None, found.groups())).strip()
+            elif not row.startswith(("-DOCSTART-", "# end document", "#end document")):
+                comments[min(sentence, len(comments) - 1)].append(row.removeprefix("#").strip())
+        symbols, start = table.text(names, comments)
+        document = make_document(symbols, {"doc_id": doc_id})
+        stop = start + np.fromiter(map(len, table.column(names, "token")), np.int64, len(start))
+        document.annotate_layer("tokens", Layer.of_spans(start, stop, table.metadata(names)))
+        ends = [*table.starts[1:], len(start)]
+        metadata = [{"comments": found} if found else {} for found in comments]
+        lasts = np.asarray(ends) - 1
+        document.annotate_layer("sentences", Layer.of_spans(start[table.starts], stop[lasts], metadata))
+        stretches = [each for name, tags in zip(names, table.columns, strict=True) if name == "tag"
+                     for each in tagged_stretches(tags, table.starts)]  # fmt: skip
+        starts, stops = start.tolist(), stop.tolist()
+        entities = (Labelled(label, [(starts[first], stops[last - 1])], {}) for label, first, last in stretches)
+        add_labelled(document, entities, self.config.label_layer)
+        return document
+
+
+@attrs.frozen
+class _Table:
+    """Columns of a document's tokens."""
+
+    columns: list[list[str]]
+    line_of: Callable[[int], int]
+    """The line of a token."""
+    starts: list[int]
+    """The first token of each sentence."""
+    comments: list[tuple[int, str]]
+    """The sentence that each comes before, or in, and its line."""
+    stated: tuple[str, ...]
+    """The names of the columns, if a comment or a header line states them."""
+    extras: dict[int, dict[str, Any]] = attrs.field(factory=dict)
+    """Words and empty nodes of tokens of CoNLL-U."""
+
+    @classmethod
+    def of_plain(cls, text: str, block: _Block) -> _Table | None:
+        """Return the table in a text where all lines but the first are tokens or empty; None where some are not."""
+        comments = []
+        if text.startswith("-DOCSTART-"):
+            row, _, text = text.partition("\n")
+            comments.append((0, row))
+        text = text.strip("\n")
+        row = text[: text.find("\n")]
+        separator = "\t" if "\t" in row else " "
+        if not text or _UNUSUAL.search(text) or text[0] in "#- \t" or (separator == " " and "\t" in text):
+            return None
+        sentences = list(filter(None, text.split("\n\n")))
+        rows = "\n".join(sentences)
+        if "\n\n" in rows or rows.startswith("\n"):
+            return None
+        width = row.count(separator) + 1
+        signs = np.frombuffer(rows.encode() + b"\n", np.uint8)
+        marks = signs[(signs == ord("\n")) | (signs == ord(separator))]
+        if len(marks) % width or _piped(row):
+            return None
+        ends = (marks == ord("\n")).reshape(-1, width)
+        if ends[:, :-1].any() or not ends[:, -1].all():
+            return None
+        flat = rows.replace("\n", separator).split(separator)
+        if separator == " " and "" in flat:
+            return None
+        columns = [flat[i::width] for i in range(width)]
+        starts = np.cumsum([0, *(sentence.count("\n") + 1 for sentence in sentences[:-1])]).tolist()
+
+        def line_of(token: int) -> int:
+            lines = decode_text(block.data, byte=block.byte).replace("\r\n", "\n").split("\n")
+            return [i for i, line in enumerate(lines, block.line) if line and not line.startswith("-DOCSTART-")][token]
+
+        return cls(columns, line_of, starts, comments, ())
+
+    @classmethod
+    def of(cls, text: str, block: _Block, header: bool) -> _Table:
+        """Return the table in the text of a document. Raises DataError."""
+        rows = text.split("\n")
+        sample = [row for row in rows if row.strip(" \t") and not row.startswith(("#", "-DOCSTART-"))][:20]
+        if sample and (width := _piped(sample[0])):
+            rows = [piece for row in rows for piece in _unpiped(row, width)]
+            sample = [row for row in rows if row][:20]
+        tabs = any("\t" in row for row in sample) and not all(map(_SPACED_CONLLU.fullmatch, sample))
+        split: Callable[[str], list[str]] = (lambda row: row.split("\t")) if tabs else re.compile(r"[ \t]+").split
+        usual = Counter(len(split(row.rstrip(" "))) for row in sample).most_common(1)
+        width = usual[0][0] if usual else 0
+        kept, lines, starts, comments = list[str](), list[int](), list[int](), list[tuple[int, str]]()
+        stated: tuple[str, ...] = ()
+        begins = True
+        for line, row in enumerate(rows, block.line):
+            if not row or row[0] in "#- \t":
+                if not row.strip(" \t"):
+                    begins = True
+                    continue
+                if row.startswith("-DOCSTART-") or (row[0] == "#" and not _is_token(split(row), width)):
+                    comments.append((len(starts) - (not begins), row))
+                    if row.startswith("# global.columns"):
+                        stated = tuple(row.partition("=")[2].lower().split())
+                    continue
+            if header:
+                header, stated = False, tuple(name.lower() for name in split(row.strip()))
+                continue
+            if begins:
+                starts.append(len(kept))
+                begins = False
+            kept.append(row)
+            lines.append(line)
+        if not kept:
+            raise DataError("there is no token", line=block.line, expected="a token a line")
+        return cls(_columns(kept, lines, "\t" if tabs else " "), lines.__getitem__, starts, comments, stated)
+
+    def names(self, given: Sequence[str]) -> list[str]:
+        """Return the names of the columns: those given, or what they seem to be. Raises DataError."""
+        if tuple(given) == ("conllu",):
+            given = CONLLU
+        names = [_NAMES.get(name.lower(), name) for name in given] or self._guessed()
+        if len(names) != len(self.columns) or "token" not in names:
+            raise DataError(
+                f"has {len(self.columns)} columns; named were {len(names)}: {', '.join(names)}",
+                line=self.line_of(0),
+                expected="a name for each column, one of them token",
+            )
+        return names
+
+    def _guessed(self) -> list[str]:
+        width, columns = len(self.columns), self.columns
+        first = [column[: self.starts[1] if len(self.starts) > 1 else None] for column in columns]
+        numbered = width > 2 and re.fullmatch(r"[01]([-.]\d+)?", first[0][0]) and all(n[0].isdigit() for n in first[0])
+        if numbered and width == len(CONLLU):
+            return list(CONLLU)
+        before, after = ["id", "token"] if numbered else ["token"], list[str]()
+        if width - len(before) > 1 and set(columns[-1]) <= {"+", "-"}:
+            after = ["space"]
+        if width > len(before) + len(after) and _are_tags(columns[-1 - len(after)]):
+            after = ["tag", *after]
+        middle = width - len(before) - len(after)
+        inner = columns[len(before) : len(before) + middle]
+        if numbered and middle == 1 and after and all(map(is_tag, inner[0])):
+            return [*before, "tag", *after]
+        if middle == 2 and all(all(map(str.isdecimal, column)) for column in inner):
+            return [*before, "start", "end", *after]
+        names = (
+            [["pos"], ["pos", "chunk"]][middle - 1]
+            if 0 < middle < 3 and after
+            else [f"f{i + 1}" for i in range(middle)]
+        )
+        return [*before, *names, *after]
+
+    def column(self, names: Sequence[str], name: str) -> list[str]:
+        """Return a column by name."""
+        return self.columns[names.index(name)]
+
+    def with_surface_tokens(self, names: Sequence[str]) -> _Table:
+        """Return the table with a row for what is written: words of a contraction and empty nodes are beside it."""
+        numbers = self.column(names, "id") if "id" in names else []
+        if not any("-" in number or "." in number for number in numbers):
+            return self
+        keep, extras, last = list[int](), dict[int, dict[str, Any]](), 0
+        firsts = set(self.starts)
+        columns = [list(column) for column in self.columns]
+        for i, number in enumerate(numbers):
+            last = 0 if i in firsts else last
+            row = [column[i] for column in self.columns]
+            if "." in number and keep:
+                extras.setdefault(len(keep) - 1, {}).setdefault("empty_nodes", []).append(row)
+            elif number.isdigit() and int(number) <= last:
+                extras[len(keep) - 1].setdefault("words", []).append(row)
+                for column, value, name in zip(columns, row, names, strict=True):
+                    if name == "tag" and column[keep[-1]] in _EMPTY:
+                        column[keep[-1]] = value
+            elif "." not in number:
+                keep.append(i)
+                if "-" in number:
+                    last = int(number.partition("-")[2])
+                    extras[len(keep) - 1] = {}
+        starts = np.searchsorted(keep, self.starts).tolist()
+        columns = [[column[i] for i in keep] for column in columns]
+        return attrs.evolve(
+            self, columns=columns, line_of=lambda i: self.line_of(keep[i]), starts=sorted(set(starts)), extras=extras
+        )
+
+    def text(self, names: Sequence[str], comments: list[list[str]]) -> tuple[str, Any]:
+        """Return the text and where in it each token begins. Raises DataError."""
+        tokens = self.column(names, "token")
+        if "" in tokens:
+            raise DataError("the token is empty", line=self.line_of(tokens.index("")), expected="a token a line")
+        if "start" in names:
+            return self._placed(tokens, self.column(names, "start"))
+        if not {"space", "misc"} & set(names) and not any(comments):
+            bounds = zip(self.starts, [*self.starts[1:], len(tokens)], strict=True)
+            lengths = np.fromiter(map(len, tokens), np.int64, len(tokens)) + 1
+            return "\n".join([" ".join(tokens[first:end]) for first, end in bounds]), np.cumsum(lengths) - lengths
+        gaps = [" "] * len(tokens)
+        ends = [*self.starts[1:], len(tokens)]
+        for end in ends:
+            gaps[end - 1] = "\n"
+        gaps[-1] = ""
+        if "space" in names or "misc" in names:
+            column = self.column(names, "space" if "space" in names else "misc")
+            for i, value in enumerate(column):
+                if value in ("-", "SpaceAfter=No") or "SpaceAfter=No" in value.split("|"):
+                    gaps[i] = ""
+        for found, first, end in zip(comments, self.starts, ends, strict=True):
+            for comment in found:
+                if (
+                    comment.startswith("text =")
+                    and (inner := _between(comment[6:].strip(), tokens[first:end])) is not None
+                ):
+                    gaps[first : end - 1] = inner
+                    found.remove(comment)
+                    break
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens)) + np.fromiter(
+            map(len, gaps), np.int64, len(gaps)
+        )
+        return "".join(chain.from_iterable(zip(tokens, gaps, strict=True))), np.cumsum(lengths) - lengths
+
+    def _placed(self, tokens: list[str], starts: list[str]) -> tuple[str, Any]:
+        pieces, at, firsts = list[str](), 0, set(self.starts)
+        for i, (token, written) in enumerate(zip(tokens, starts, strict=True)):
+            start = int(written) if written.isdecimal() else -1
+            if start < at:
+                raise DataError(
+                    f"{token!r} begins at {written}, the token before it ends at {at}",
+                    line=self.line_of(i),
+                    value=written,
+                )
+            pieces += [
+                "\n" + " " * (start - at - 1) if i in firsts and start > at and at else " " * (start - at),
+                token,
+            ]
+            at = start + len(token)
+        return "".join(pieces), np.fromiter(map(int, starts), np.int64, len(starts))
+
+    def metadata(self, names: Sequence[str]) -> list[dict[str, Any]] | dict[str, Sequence[Any]]:
+        """Return what is known of each token."""
+        own = [i for i, name in enumerate(names) if name not in _SPECIAL and not set(self.columns[i]) <= set(_EMPTY)]
+        columns: dict[str, Sequence[Any]] = {names[i]: self.columns[i] for i in own}
+        for key, column in columns.items():
+            if "_" in column or "" in column:
+                columns[key] = [None if value in _EMPTY else value for value in column]
+        if not self.extras:
+            return columns
+        values = zip(*columns.values(), strict=True) if columns else repeat((), len(self.columns[0]))
+        found = [{key: v for key, v in zip(columns, row, strict=True) if v is not None} for row in values]
+        for i, more in self.extras.items():
+            found[i] |= more
+        return found
+
+
+def _columns(rows: list[str], lines: list[int], separator: str) -> list[list[str]]:
+    """Return the columns of rows that have as many each. Raises DataError for the first that differs."""
+    if separator == " ":
+        rows = [_respaced(row) if "  " in row or "\t" in row or " " in (row[0], row[-1]) else row for row in rows]
+    counts = list(map(str.count, rows, repeat(separator)))
+    if len(set(counts)) > 1:
+        respaced = list(map(_respaced, rows))
+        spaces = list(map(str.count, respaced, repeat(" ")))
+        if len(set(spaces)) > 1:
+            usual = Counter(counts).most_common(1)[0][0]
+            odd = next(i for i, count in enumerate(counts) if count != usual)
+            raise DataError(
+                f"has {counts[odd] + 1} column{'s' * (counts[odd] > 0)}, other lines have {usual + 1}",
+                line=lines[odd],
+                value=rows[odd],
+                expected=f"{usual + 1} columns",
+            )
+        rows, separator, counts = respaced, " ", spaces
+    flat = separator.join(rows).split(separator)
+    width = counts[0] + 1
+    return [flat[i::width] for i in range(width)]
+
+
+def _respaced(row: str) -> str:
+    return re.sub("[ \t]+", " ", row.strip(" \t"))
+
+
+def _is_token(row: list[str], width: int) -> bool:
+    """Whether a line that begins with # is a token, not a comment: it has as many columns, and a tag or features."""
+    return len(row) == width and (is_tag(row[-1]) or width > len(CONLLU))
+
+
+def _are_tags(column: list[str]) -> bool:
+    """Whether a column holds tags, or labels among which there is O."""
+    values = set(column)
+    return all(map(is_tag, values)) or ("O" in values and len(values) < 100)
+
+
+def _piped(row: str) -> int:
+    """Return how many bars each piece of a line has, if it is a sentence such as ``the|DT|O cat|NN|B-X``."""
+    counts = {piece.count("|") for piece in row.split(" ") if piece.strip("|")}
+    return counts.pop() if len(counts) == 1 and "\t" not in row and counts <= {1, 2} and row.count(" ") else 0
+
+
+def _unpiped(row: str, width: int) -> Iterator[str]:
+    for piece in row.split():
+        yield "\t".join(piece.rsplit("|", width))
+    yield ""
+
+
+def _between(text: str, tokens: list[str]) -> list[str] | None:
+    """Return the white space between tokens in a text that consists of them; None if it does not."""
+    at, gaps = 0, list[str]()
+    for i, token in enumerate(tokens):
+        start = text.find(token, at)
+        if start < 0 or text[at:start].strip() or (i == 0 and start):
+            return None
+        if i:
+            gaps.append(text[at:start])
+        at = start + len(token)
+    return None if text[at:].strip() else gaps
+
+
+def _blocks(path: Path, by_sentence: bool) -> Iterator[tuple[int, int, _Block]]:
+    """Yield the lines of each document, as they are read, with line and byte."""
+    line, byte, number, searched = 1, 0, 0, 0
+    data = b""
+    name = stem_of(path)
+    border = _BLANK if by_sentence else _BORDER
+
+    def block(part: bytes) -> tuple[int, int, _Block]:
+        return line, byte, _Block(part, line, byte, name if number == 1 else f"{name}-{number}")
+
+    with open_bytes(path) as file:
+        while more := file.read(_CHUNK):
+            data += more
+            if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                data += file.read()
+                break
+            while found := border.search(data, searched):
+                at = found.end() if by_sentence else found.start()
+                searched = found.end()
+                if _TOKEN.search(data, 3 * data.startswith(b"\xef\xbb\xbf"), at):
+                    number += 1
+                    yield block(data[:at])
+                    line, byte = line + data.count(b"\n", 0, at), byte + at
+                    data, searched = data[at:], searched - at
+            searched = max(searched, data.rfind(b"\n") - 1, 0) if by_sentence else max(searched, data.rfind(b"\n") + 1)
+    if not number or _TOKEN.search(data):
+        number += 1
+        yield block(data)
+
+
+@attrs.frozen(kw_only=True)
+class ConllWriterConfig(DocumentWriterConfig):
+    """Options of the writer ``conll``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".conll", ".conll2003", ".bio", ".iob", ".iob2", ".bioes")
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".tsv",)
+
+    columns: tuple[str, ...] = option(
+        ("token", "tag"), help="the columns: token, tag, start, end, id, or keys of the metadata of tokens, such as pos"
+    )
+    scheme: Literal["bio", "iob1", "bioes", "bilou", "io", "plain", "grobid"] = option(
+        "bio", help="how tags are written"
+    )
+    comments: bool = option(True, help="write comments and, where tokens are not divided by a space each, # text = …")
+    layers: tuple[str, ...] = option((), help=LAYERS)
+
+    def build(self) -> ConllWriter:
+        """Return a new writer."""
+        return ConllWriter(self)
+
+
+class ConllWriter:
+    """Writes a token a line. Of entities that overlap, the first of the longest is written."""
+
+    def __init__(self, config: ConllWriterConfig) -> None:
+        self.config = config
+
+    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+        """Write the documents; return what a table of tokens does not hold. Raises DataError for one without tokens."""
+        lost: Counter[str] = Counter()
+        for document in documents:
+            target.write(self._table(document, lost).encode())
+        return {kind: count for kind, count in lost.items() if count}
+
+    def _table(self, document: Document, lost: Counter[str]) -> str:
+        if not document.has_layer("tokens"):
+            raise DataError("has no tokens, which a table of tokens needs", document=document.id, layer="tokens")
+        tokens = document.get_layer("tokens")
+        places = [(int(token.start), int(token.end)) for token in tokens if token.spans]
+        symbols = document.symbols or ""
+        words = [re.sub(r"[\t\n\r]+", " ", symbols[start:stop]) or "_" for start, stop in places]
+        lost["white space in tokens"] += sum(symbols[a:b] != word for (a, b), word in zip(places, words, strict=True))
+        lost["tokens without text"] += len(tokens) - len(places)
+        entities = labelled_entities(document, self.config.layers, lost, kept=("tokens", "sentences"))
+        tags = encode_tags(_covered(entities, places, lost), len(places), self.config.scheme, lost)
+        borders, comments = _sentences(document, places, lost)
+        columns = [self._column(name, document, places, words, tags, borders) for name in self.config.columns]
+        shown = {"token", "tag", "start", "end", "id", *self.config.columns}
+        lost["metadata of tokens"] += sum(not set(token.metadata.keys()) <= shown for token in tokens)
+        lost["metadata of documents"] += len(set(document.metadata.keys()) - {"doc_id"})
+        rows = list(map("\t".join, zip(*columns, strict=True)))
+        doc_id = "" if document.id is None else " ".join(document.id.split())
+        pieces = [f"-DOCSTART-\t({doc_id})\n\n" if doc_id else "-DOCSTART-\n\n"]
+        for first, last, noted in zip(borders, [*borders[1:], len(rows)], comments, strict=True):
+            text = symbols[places[first][0] : places[last - 1][1]]
+            if " ".join(words[first:last]) != text and "start" not in self.config.columns:
+                if not self.config.comments or "\n" in text or "\r" in text or text.split() != text.strip().split():
+                    lost["white space between tokens"] += 1
+                else:
+                    noted = [f"text = {text}", *noted]
+            if self.config.comments:
+                pieces += [
+                    f"# {' '.join(comment.split())}\n" if "\n" in comment else f"# {comment}\n" for comment in noted
+                ]
+            else:
+                lost["comments"] += len(noted)
+            pieces += ["\n".join(rows[first:last]), "\n\n"]
+        return "".join(pieces)
+
+    def _column(
+        self,
+        name: str,
+        document: Document,
+        places: list[tuple[int, int]],
+        words: list[str],
+        tags: list[str],
+        borders: list[int],
+    ) -> list[str]:
+        if name in ("token", "tag"):
+            return words if name == "token" else tags
+        if name in ("start", "end"):
+            return [str(place[name == "end"]) for place in places]
+        if name == "id":
+            return [str(i - borders[bisect_right(borders, i) - 1] + 1) for i in range(len(words))]
+        values = document.get_layer("tokens").metadata_column(name) or [None] * len(words)
+        return ["_" if value is None else " ".join(str(value).split()) or "_" for value in values]
+
+
+def _covered(
+    entities: Iterable[Labelled], places: list[tuple[int, int]], lost: Counter[str]
+) -> list[tuple[str, int, int]]:
+    """Return label, first token and end of each entity: of all tokens that it touches."""
+    starts, stops = (np.array([place[i] for place in places], np.int64) for i in (0, 1))
+    found = []
+    for entity in entities:
+        if len(entity.segments) > 1:
+            lost["discontinuous entities"] += 1
+            continue
+        first = int(np.searchsorted(stops, entity.start, "right"))
+        last = int(np.searchsorted(starts, entity.stop, "left"))
+        if first >= last:
+            lost["entities without tokens"] += 1
+            continue
+        lost["entities that end inside a token"] += (entity.start, entity.stop) != (starts[first], stops[last - 1])
+        lost["metadata of entities"] += bool(entity.metadata)
+        found.append((entity.label, first, last))
+    return found
+
+
+def _sentences(
+    document: Document, places: list[tuple[int, int]], lost: Counter[str]
+) -> tuple[list[int], list[list[str]]]:
+    """Return the first token of each sentence, and the comments of each."""
+    layer = document.get_layer("sentences").entities if document.has_layer("sentences") else []
+    comments: dict[int, list[str]] = {0: []}
+    starts = [place[0] for place in places]
+    for sentence in layer:
+        if sentence.spans:
+            first = int(np.searchsorted(starts, sentence.start))
+            last = int(np.searchsorted(starts, sentence.end))
+            if first < last:
+                comments[first] = list(sentence.metadata.get("comments", None) or ())
+                if last < len(places):
+                    comments.setdefault(last, [])
+    lost["documents without sentences"] += not len(layer)
+    borders = sorted(comments) if places else []
+    text = document.symbols or ""
+    gaps = (text[places[border - 1][1] : places[border][0]] for border in borders[1:])
+    lost["white space between sentences"] += sum(gap != "\n" for gap in gaps)
+    return borders, [comments[border] for border in borders]
+
+
+@hookimpl
+def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
+    """Return the config class."""
+    return ConllReaderConfig
+
+
+@hookimpl
+def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
+    """Return the config class."""
+    return ConllWriterConfig

@@ -1,0 +1,208 @@
+"""The reader and the writer ``doccano``: a JSON object a line, with offsets of labels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import attrs
+import msgspec
+
+from papermage_core.document import Document
+from papermage_core.errors import DataError
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.json_items import decode_item, json_items
+from papermage_formats.labelled import (
+    LABEL_LAYER,
+    LAYERS,
+    Labelled,
+    add_labelled,
+    labelled_entities,
+    losses,
+    make_document,
+    stem_of,
+)
+from papermage_formats.records import read_records
+
+__all__ = ["DoccanoReader", "DoccanoReaderConfig", "DoccanoWriter", "DoccanoWriterConfig"]
+
+_TEXTS = ("text", "data")
+_ENTITIES = ("label", "labels", "entities", "annotations")
+_OFFSETS = (("start_offset", "end_offset"), ("start", "end"))
+_KEY = re.compile(rb'"(?:label|labels|entities|annotations)"\s*:\s*\[\s*(?:\]|\[|\{\s*"(?:id|label|start_offset)")')
+
+
+@attrs.frozen(kw_only=True)
+class DoccanoReaderConfig(DocumentReaderConfig):
+    """Options of the reader ``doccano``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".doccano",)
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".json")
+    compressed: ClassVar[bool] = True
+
+    text_key: str = option("", help="the key of the text; default: text or data")
+    label_key: str = option("", help="the key of the entities; default: label, labels, entities or annotations")
+    label_layer: str = option("", help=LABEL_LAYER)
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether the first record has a text and a list of labels."""
+        others = (b'"symbols"', b'"passages"', b'"result"', b'"annotator"')
+        texts = b'"text"' in head or b'"data"' in head
+        return texts and bool(_KEY.search(head)) and not any(key in head for key in others)
+
+    def build(self) -> DoccanoReader:
+        """Return a new reader."""
+        return DoccanoReader(self)
+
+
+class DoccanoReader:
+    """Reads one record a document; also records over several lines, and lists of them.
+
+    Entities are ``[start, end, label]`` or objects; their other keys are metadata, and relations that of the document,
+    where other keys of the record are under ``doccano``.
+    """
+
+    def __init__(self, config: DoccanoReaderConfig) -> None:
+        self.config = config
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Raises DataError with path and line."""
+        numbered = ((line, byte, (i, data)) for i, (line, byte, data) in enumerate(json_items(path), 1))
+        stem = stem_of(path)
+        return read_records(numbered, lambda item: self._document(*item, stem), path, on_error, first, every)
+
+    def _document(self, number: int, data: bytes, stem: str) -> Document:
+        record = decode_item(data)
+        if not isinstance(record, dict):
+            raise DataError("is no record", value=record, expected="an object")
+        text = self._key(record, self.config.text_key, _TEXTS)
+        labels = self._key(record, self.config.label_key, _ENTITIES)
+        if text is None or not isinstance(record[text], str):
+            raise DataError(
+                "has no text", value=list(record), expected=f"a text under {self.config.text_key or 'text'}"
+            )
+        found = record[labels] if labels else []
+        if not isinstance(found, list):
+            raise DataError(f"{labels!r} is no list", value=found, expected="a list of entities")
+        metadata: dict[str, Any] = {"doc_id": str(record.get("id", f"{stem}-{number}"))}
+        relations = record.get("relations") or []
+        if relations:
+            metadata["relations"] = [_relation(relation) for relation in relations]
+        others = {key: value for key, value in record.items() if key not in (text, labels, "id", "relations")}
+        document = make_document(record[text], metadata | ({"doccano": others} if others else {}))
+        add_labelled(document, map(_entity, found), self.config.label_layer)
+        return document
+
+    def _key(self, record: dict[str, Any], given: str, usual: Iterable[str]) -> str | None:
+        """Return the first of the keys that a record has."""
+        return next((key for key in ([given] if given else usual) if key in record), None)
+
+
+def _entity(found: Any) -> Labelled:
+    try:
+        if isinstance(found, dict):
+            start, stop = next((a, b) for a, b in _OFFSETS if a in found)
+            others = {key: value for key, value in found.items() if key not in (start, stop, "label")}
+            metadata = others if all(key.isidentifier() for key in others) else {"doccano": others}
+            found = [found[start], found[stop], found["label"]]
+        else:
+            metadata = {}
+        start, stop, label = found
+        if type(start) is not int or type(stop) is not int:
+            raise TypeError
+    except (KeyError, TypeError, ValueError, StopIteration) as exc:
+        raise DataError(f"cannot be read as an entity: {found!r}", value=found, expected="[start, end, label]") from exc
+    return Labelled(str(label), [(start, stop)], metadata)
+
+
+def _relation(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict) or not {"from_id", "to_id"} <= set(found):
+        raise DataError(f"cannot be read as a relation: {found!r}", value=found, expected="from_id and to_id")
+    others = {key: value for key, value in found.items() if key not in ("from_id", "to_id", "type")}
+    return {"label": found.get("type"), "arguments": [["from", found["from_id"]], ["to", found["to_id"]]]} | others
+
+
+@attrs.frozen(kw_only=True)
+class DoccanoWriterConfig(DocumentWriterConfig):
+    """Options of the writer ``doccano``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".doccano",)
+
+    layers: tuple[str, ...] = option((), help=LAYERS)
+
+    def build(self) -> DoccanoWriter:
+        """Return a new writer."""
+        return DoccanoWriter(self)
+
+
+class DoccanoWriter:
+    """Writes one record a line: ``text`` and ``label``; or with ids or relations, ``entities`` and ``relations``."""
+
+    def __init__(self, config: DoccanoWriterConfig) -> None:
+        self.config = config
+
+    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+        """Write the documents; return what the format does not hold."""
+        lost: Counter[str] = Counter()
+        for document in documents:
+            target.write(msgspec.json.encode(self._record(document, lost)) + b"\n")
+        return losses(lost)
+
+    def _record(self, document: Document, lost: Counter[str]) -> dict[str, Any]:
+        record: dict[str, Any] = {} if document.id is None else {"id": _number(document.id)}
+        record["text"] = document.symbols or ""
+        entities = []
+        for entity in labelled_entities(document, self.config.layers, lost):
+            if len(entity.segments) > 1:
+                lost["discontinuous entities"] += 1
+            else:
+                entities.append(entity)
+        relations = document.metadata.get("relations", None) or []
+        if relations or any(entity.metadata for entity in entities):
+            record["entities"] = [
+                {"label": entity.label, "start_offset": entity.start, "end_offset": entity.stop}
+                | _unpacked(entity.metadata)
+                for entity in entities
+            ]
+        else:
+            record["label"] = [[entity.start, entity.stop, entity.label] for entity in entities]
+        for relation in relations:
+            others = {key: value for key, value in relation.items() if key not in ("label", "arguments")}
+            if len(relation["arguments"]) != 2:
+                lost["relations"] += 1
+                continue
+            (_, first), (_, second) = relation["arguments"]
+            found = {"from_id": first, "to_id": second, "type": relation.get("label")}
+            record.setdefault("relations", []).append(found | others)
+        others = document.metadata.get("doccano", None) or {}
+        lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations", "doccano"})
+        return others | record
+
+
+def _number(name: str) -> int | str:
+    return int(name) if name.isdecimal() and str(int(name)) == name else name
+
+
+def _unpacked(metadata: dict[str, Any]) -> dict[str, Any]:
+    others = metadata.get("doccano")
+    if not isinstance(others, dict):
+        return metadata
+    return others | {key: value for key, value in metadata.items() if key != "doccano"}
+
+
+@hookimpl
+def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
+    """Return the config class."""
+    return DoccanoReaderConfig
+
+
+@hookimpl
+def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
+    """Return the config class."""
+    return DoccanoWriterConfig

@@ -1,0 +1,110 @@
+"""Records in JSON: one a line, in a list, under a key, or one after the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from papermage_core.errors import DataError
+from papermage_core.files import open_bytes
+from papermage_formats.labelled import decode_text
+
+__all__ = ["decode_item", "json_items"]
+
+_MARK = b"\xef\xbb\xbf"
+_Item = tuple[int, int, bytes]
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_is_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+def json_items(path: Path, key: str = "") -> Iterator[_Item]:
+    """Yield line, byte and JSON of each record: a line each, if the first line is JSON; else those in the whole file.
+
+    The records of a list are in it, those of an object with ``key`` under the key. Raises DataError.
+    """
+    with open_bytes(path) as file:
+        byte = 0
+        for line, data in enumerate(file, 1):
+            mark = len(_MARK) if line == 1 and data.startswith(_MARK) else 0
+            if data[mark:].strip():
+                break
+            byte += len(data)
+        else:
+            raise DataError("this file holds no document", expected="JSON")
+        begin = (line, byte + mark, data[mark:])
+        if _sound(begin[2]):
+            yield from _items(*begin, key)
+            yield from chain.from_iterable(_items(*each, key) for each in _lines(file, line + 1, byte + len(data)))
+            return
+        rest = file.read()
+    whole = begin[2] + rest
+    if _sound(whole):
+        yield from _items(line, begin[1], whole, key)
+    elif any(each.startswith(b"{") and _sound(each) for each in rest.splitlines()[:100]):  # only some lines are broken
+        yield from chain.from_iterable(_items(*each, key) for each in _lines(whole.splitlines(True), line, begin[1]))
+    else:
+        yield from _one_after_the_other(line, begin[1], whole)
+
+
+def decode_item(data: bytes) -> Any:
+    """Return the value of a record. Raises DataError, with the line within it if it has several."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise DataError(f"is not JSON: {exc}", expected="JSON") from exc
+
+
+def _lines(lines: Any, first: int, byte: int) -> Iterator[_Item]:
+    for number, line in enumerate(lines, first):
+        if not line.isspace():
+            yield number, byte, line
+        byte += len(line)
+
+
+def _sound(data: bytes) -> bool:
+    try:
+        _is_json(data)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return data.strip()[:1] in (b"{", b"[")
+
+
+def _items(line: int, byte: int, data: bytes, key: str) -> Iterator[_Item]:
+    try:
+        pieces = _decode_list(data) if data.lstrip()[:1] == b"[" else _decode_list(_decode_keys(data)[key])
+    except (msgspec.DecodeError, KeyError):
+        yield line, byte, data
+        return
+    at = 0
+    for piece in pieces:
+        raw = bytes(memoryview(piece))
+        found = data.find(raw, at)
+        line, at = line + data.count(b"\n", at, found), found
+        yield line, byte + found, raw
+        line, at = line + raw.count(b"\n"), at + len(raw)
+
+
+def _one_after_the_other(line: int, byte: int, data: bytes) -> Iterator[_Item]:
+    """Yield objects, each over several lines, that are not in a list."""
+    at = 0
+    for found in re.finditer(rb"^\}[ \t\r]*(?:\n|$)", data, re.MULTILINE):
+        raw = data[at : found.end()]
+        if not _sound(raw):
+            break
+        yield line, byte + at, raw
+        line, at = line + raw.count(b"\n"), found.end()
+    if data[at:].strip():
+        decode_text(data[at:], line=line, byte=byte + at)
+        try:
+            msgspec.json.decode(data[at:])
+        except (msgspec.DecodeError, RecursionError) as exc:
+            place = re.search(r"byte (\d+)", str(exc))
+            more = data.count(b"\n", at, at + int(place[1])) if place else 0
+            raise DataError(f"is not JSON: {exc}", line=line + more, expected="JSON") from exc
+        raise DataError("is no object and no list", line=line, expected="JSON objects")

@@ -1,0 +1,262 @@
+"""The reader and the writer ``label_studio``: exports of text tasks, as JSON and as JSON-MIN."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import IO, Any, ClassVar, Literal
+
+import attrs
+import msgspec
+
+from papermage_core.document import Document
+from papermage_core.errors import DataError
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.json_items import decode_item, json_items
+from papermage_formats.labelled import (
+    LABEL_LAYER,
+    LAYERS,
+    Labelled,
+    add_labelled,
+    check_place,
+    labelled_entities,
+    losses,
+    make_document,
+    stem_of,
+)
+from papermage_formats.records import read_records
+
+__all__ = ["LabelStudioReader", "LabelStudioReaderConfig", "LabelStudioWriter", "LabelStudioWriterConfig"]
+
+
+@attrs.frozen(kw_only=True)
+class LabelStudioReaderConfig(DocumentReaderConfig):
+    """Options of the reader ``label_studio``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".json", ".jsonl")
+    compressed: ClassVar[bool] = True
+
+    text_key: str = option(
+        "", help="the key of the text in the data of a task; default: that of the only text, or text"
+    )
+    take: Literal["annotations", "predictions"] = option(
+        "annotations", help="whether to read what people labelled, or what a model proposed"
+    )
+    annotator: int = option(0, help="which annotation of a task to read, from 0; cancelled ones do not count")
+    label_layer: str = option("", help=LABEL_LAYER)
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether the first task has results, or is one of JSON-MIN."""
+        results = b'"result"' in head and (
+            b'"annotations"' in head or b'"predictions"' in head or b'"completions"' in head
+        )
+        return results or (b'"annotation_id"' in head and b'"annotator"' in head)
+
+    def build(self) -> LabelStudioReader:
+        """Return a new reader."""
+        return LabelStudioReader(self)
+
+
+class LabelStudioReader:
+    """Reads one task a document. Offsets are code points, or UTF-16 units where the text says so.
+
+    Of an entity, the metadata has ``id`` and the score; of the document, ``relations``, and as ``label_studio`` the
+    other keys of the data and results that are no entities. A region of several labels is an entity of each; one
+    without a label is in the layer ``entities``.
+    """
+
+    def __init__(self, config: LabelStudioReaderConfig) -> None:
+        self.config = config
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Raises DataError with path and line."""
+        numbered = ((line, byte, (i, data)) for i, (line, byte, data) in enumerate(json_items(path), 1))
+        stem = stem_of(path)
+        return read_records(numbered, lambda item: self._document(*item, stem), path, on_error, first, every)
+
+    def _document(self, number: int, data: bytes, stem: str) -> Document:
+        task = decode_item(data)
+        if not isinstance(task, dict):
+            raise DataError("is no task", value=task, expected="an object")
+        values = task["data"] if isinstance(task.get("data"), dict) else task
+        name = str(values.get("doc_id", task.get("id", f"{stem}-{number}")))
+        try:
+            key = self._text_key(values)
+            results = self._results(task, values)
+            symbols = values[key]
+            entities = [entity for result in results if _is_region(result) for entity in _entities(result, symbols)]
+            relations = [_relation(result) for result in results if result.get("type") == "relation"]
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            if isinstance(exc, DataError):
+                raise exc.replace(document=name) from exc
+            raise DataError(f"cannot be read as a task: {exc!r}", document=name, expected="an export of text") from exc
+        others = [result for result in results if not _is_region(result) and result.get("type") != "relation"]
+        kept = {k: v for k, v in values.items() if k not in (key, "doc_id")} if values is not task else {}
+        kept |= {"results": others} if others else {}
+        metadata: dict[str, Any] = {"doc_id": name} | ({"relations": relations} if relations else {})
+        document = make_document(symbols, metadata | ({"label_studio": kept} if kept else {}))
+        add_labelled(document, entities, self.config.label_layer)
+        return document
+
+    def _text_key(self, values: dict[str, Any]) -> str:
+        texts = [
+            k for k, value in values.items() if isinstance(value, str) and k != "doc_id" and not _is_address(value)
+        ]
+        wanted = self.config.text_key or ("text" if "text" in texts or len(texts) != 1 else texts[0])
+        if wanted not in texts:
+            raise DataError("the task has no text", value=list(values), expected=f"a text under {wanted}")
+        return wanted
+
+    def _results(self, task: dict[str, Any], values: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return what was labelled in a task."""
+        if values is task:  # JSON-MIN
+            return [
+                {"type": "labels", "value": region}
+                for value in task.values()
+                if isinstance(value, list)
+                for region in value
+                if isinstance(region, dict) and "start" in region
+            ]
+        if self.config.take == "predictions":
+            made = task.get("predictions") or []
+        else:
+            made = task.get("annotations") or task.get("completions") or []
+        made = [each for each in made if not each.get("was_cancelled")]
+        if len(made) <= self.config.annotator:
+            return []
+        chosen = made[self.config.annotator]
+        found: list[dict[str, Any]] = chosen.get("result") or []
+        return found
+
+
+def _is_address(value: str) -> bool:
+    return value.startswith(("http://", "https://", "s3://", "gs://", "/data/"))
+
+
+def _is_region(result: dict[str, Any]) -> bool:
+    return result.get("type") == "labels" and "start" in result["value"]
+
+
+def _entities(result: dict[str, Any], symbols: str) -> Iterable[Labelled]:
+    value = result["value"]
+    start, stop = int(value["start"]), int(value["end"])
+    said = value.get("text")
+    if isinstance(said, str) and symbols[start:stop] != said:
+        units = symbols.encode("utf-16-le")
+        if units[2 * start : 2 * stop].decode("utf-16-le", "replace") == said:
+            start = len(units[: 2 * start].decode("utf-16-le"))
+            stop = start + len(said)
+    check_place("a region", [(start, stop)], len(symbols))
+    metadata = {"id": result["id"]} if "id" in result else {}
+    metadata |= {"score": result["score"]} if result.get("score") is not None else {}
+    for label in value.get("labels") or [""]:
+        yield Labelled(label, [(start, stop)], dict(metadata))
+
+
+def _relation(result: dict[str, Any]) -> dict[str, Any]:
+    found = {
+        "label": (result.get("labels") or [None])[0],
+        "arguments": [["from", result["from_id"]], ["to", result["to_id"]]],
+    }
+    return found | ({"direction": result["direction"]} if "direction" in result else {})
+
+
+@attrs.frozen(kw_only=True)
+class LabelStudioWriterConfig(DocumentWriterConfig):
+    """Options of the writer ``label_studio``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".json",)
+
+    give: Literal["annotations", "predictions"] = option(
+        "predictions", help="whether entities are proposals to correct, or what somebody has labelled"
+    )
+    from_name: str = option("label", help="the name of the Labels tag in the project's setup")
+    to_name: str = option("text", help="the name of the Text tag in the project's setup")
+    text_key: str = option("text", help="the key of the text in the data of a task")
+    model_version: str = option("papermage", help="the name under which proposals are shown")
+    layers: tuple[str, ...] = option((), help=LAYERS)
+
+    def build(self) -> LabelStudioWriter:
+        """Return a new writer."""
+        return LabelStudioWriter(self)
+
+
+class LabelStudioWriter:
+    """Writes tasks to import: proposals that people correct, or annotations."""
+
+    def __init__(self, config: LabelStudioWriterConfig) -> None:
+        self.config = config
+
+    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+        """Write the documents; return what the format does not hold."""
+        lost: Counter[str] = Counter()
+        opening = b"[\n"
+        for document in documents:
+            target.write(opening + msgspec.json.encode(self._task(document, lost)))
+            opening = b",\n"
+        target.write(b"[]\n" if opening == b"[\n" else b"\n]\n")
+        return losses(lost)
+
+    def _task(self, document: Document, lost: Counter[str]) -> dict[str, Any]:
+        config, symbols = self.config, document.symbols or ""
+        others = dict(document.metadata.get("label_studio", None) or {})
+        results: list[dict[str, Any]] = []
+        scores = []
+        for number, entity in enumerate(labelled_entities(document, config.layers, lost), 1):
+            if len(entity.segments) > 1:
+                lost["discontinuous entities"] += 1
+                continue
+            start, stop = entity.segments[0]
+            labels = [] if entity.label == "entities" else [entity.label]
+            result: dict[str, Any] = {
+                "id": str(entity.metadata.get("id", f"e{number}")),
+                "from_name": config.from_name,
+                "to_name": config.to_name,
+                "type": "labels",
+                "value": {"start": start, "end": stop, "text": symbols[start:stop], "labels": labels},
+            }
+            if isinstance(score := entity.metadata.get("score"), (int, float)):
+                result["score"] = score
+                scores.append(score)
+            lost["metadata of entities"] += bool(set(entity.metadata) - {"id", "score"})
+            results.append(result)
+        for relation in document.metadata.get("relations", None) or ():
+            if len(relation["arguments"]) != 2:
+                lost["relations"] += 1
+                continue
+            (_, first), (_, second) = relation["arguments"]
+            labels = [relation["label"]] if relation.get("label") else []
+            results.append(
+                {"type": "relation", "from_id": str(first), "to_id": str(second), "labels": labels}
+                | {"direction": relation.get("direction", "right")}
+            )
+            lost["metadata of relations"] += bool(set(relation) - {"label", "arguments", "direction"})
+        results += others.pop("results", [])
+        task: dict[str, Any] = {"id": int(document.id)} if document.id and document.id.isdecimal() else {}
+        if not task and document.id is not None:
+            others = {"doc_id": document.id} | others
+        task["data"] = others | {config.text_key: symbols}
+        made: dict[str, Any] = {"result": results}
+        if config.give == "predictions":
+            made |= {"model_version": config.model_version} | ({"score": sum(scores) / len(scores)} if scores else {})
+        task[config.give] = [made]
+        lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations", "label_studio"})
+        return task
+
+
+@hookimpl
+def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
+    """Return the config class."""
+    return LabelStudioReaderConfig
+
+
+@hookimpl
+def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
+    """Return the config class."""
+    return LabelStudioWriterConfig

@@ -1,0 +1,207 @@
+"""What the formats of annotation tools share: labels and layers, losses, text.
+
+In a file an entity has a label; in a document it is in a layer. By default each label is a layer of its own.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from papermage_core.document import Document, Layer, Metadata
+from papermage_core.errors import DataError
+from papermage_core.files import compression, open_bytes
+
+__all__ = [
+    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "Labelled", "add_labelled", "check_place", "decode_text",
+    "labelled_entities", "lines_of", "losses", "make_document", "read_bytes", "stem_of", "unique_id",
+]  # fmt: skip
+
+LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
+LAYERS = "the layers to write; default: all but those that cut up the text, such as tokens and pages"
+TEXT_LAYERS = frozenset(
+    {"tokens", "words", "rows", "blocks", "sentences", "paragraphs", "pages", "passages", "lines", "nodes"}
+)
+"""Layers that cut up the text: written only where they are asked for, or where the format has a place for them."""
+UNLABELLED = "entities"
+"""The layer of entities for which a file gives no label."""
+
+
+class Labelled(NamedTuple):
+    """An entity with its label, as annotation formats have it."""
+
+    label: str
+    segments: Sequence[tuple[int, int]]
+    """Half-open, in characters, as they stand in the file."""
+    metadata: dict[str, Any]
+
+    @property
+    def start(self) -> int:
+        """The first character."""
+        return min(start for start, _ in self.segments)
+
+    @property
+    def stop(self) -> int:
+        """The end of the last character."""
+        return max(stop for _, stop in self.segments)
+
+
+def make_document(symbols: str, metadata: dict[str, Any]) -> Document:
+    """Return a document. Raises DataError for one without text."""
+    if not symbols:
+        raise DataError("there is no text", expected="text")
+    return Document(symbols, metadata=Metadata.from_json(metadata))
+
+
+def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: str = "") -> None:
+    """Add entities as layers: one for each label, in the order in which labels come, or all as ``label_layer``.
+
+    Raises DataError for a place that is not in the text.
+    """
+    layers: dict[str, list[Labelled]] = {}
+    names: dict[str, str] = {}
+    length = len(document.symbols or "")
+    for entity in entities:
+        check_place(entity.label, entity.segments, length)
+        label = entity.label
+        if label not in names:
+            names[label] = label_layer or _layer_name(document, label or UNLABELLED)
+        if label and names[label] != label:
+            entity.metadata["label"] = label
+        layers.setdefault(names[label], []).append(entity)
+    for name, found in layers.items():
+        segments = [segment for entity in found for segment in entity.segments]
+        owner = [i for i, entity in enumerate(found) for _ in entity.segments]
+        layer = Layer.of_spans(
+            [start for start, _ in segments],
+            [stop for _, stop in segments],
+            [entity.metadata for entity in found],
+            entity=owner,
+        )
+        document.annotate_layer(name, layer)
+
+
+def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *, line: int | None = None) -> None:
+    """Raise DataError for a place that is not in a text of ``length`` characters."""
+    for start, stop in segments:
+        if not 0 <= start < stop <= length:
+            raise DataError(
+                f"{label or 'an entity'} is at {start} to {stop}; the text has {length} characters",
+                line=line,
+                value=[start, stop],
+                expected="0 <= start < stop <= length of the text",
+            )
+
+
+def _layer_name(document: Document, label: str) -> str:
+    try:
+        document.validate_layer_name_availability(label)
+    except AssertionError:
+        return f"{label}_"
+    return f"{label}_" if label in TEXT_LAYERS else label
+
+
+def labelled_entities(
+    document: Document, layers: Sequence[str], lost: Counter[str], kept: Collection[str] = (), boxes: bool = False
+) -> Iterator[Labelled]:
+    """Yield the entities to write, layer by layer. Their metadata is a copy, without the label.
+
+    Counts what no format of text has a place for: other layers, those in ``kept`` excepted, images, boxes (unless
+    ``boxes`` are written), and entities without text.
+    """
+    chosen = layers or [name for name in document.layer_names if name not in TEXT_LAYERS]
+    lost.update({name: len(document.get_layer(name)) for name in document.layer_names if name not in (*chosen, *kept)})
+    lost.update({"images": len(document.images or ())})
+    for name in chosen:
+        if not document.has_layer(name):
+            continue
+        for entity in document.get_layer(name):
+            if not boxes:
+                lost["boxes"] += len(entity.boxes)
+            segments = [(span.start, span.end) for span in entity.spans if span.start < span.end]
+            if not segments:
+                lost["entities without text"] += 1
+                continue
+            metadata = dict(entity.metadata.items())
+            yield Labelled(str(metadata.pop("label", None) or name), segments, metadata)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file, decompressed. Raises DataError."""
+    try:
+        with open_bytes(path) as file:
+            return file.read()
+    except OSError as exc:
+        raise DataError(f"cannot read this file: {exc.strerror or exc}", path=path) from exc
+
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as that of UTF-16 does
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0) -> str:
+    """Return text without its byte order mark; ``encoding`` counts where there is no mark, and is UTF-8 by default.
+
+    ``line`` and ``byte`` are where ``data`` begins in its file. Raises DataError with the line.
+    """
+    for mark, name in _MARKS:
+        if byte == 0 and data.startswith(mark):
+            data, encoding, byte = data[len(mark) :], name, len(mark)
+            break
+    try:
+        return data.decode(encoding or "utf-8")
+    except LookupError as exc:
+        raise DataError(f"there is no encoding {encoding!r}", expected="the name of an encoding") from exc
+    except UnicodeDecodeError as exc:
+        before = data[: exc.start].decode(encoding or "utf-8", "replace")
+        raise DataError(
+            f"is not {exc.encoding.upper()}: {exc.reason} at byte {byte + exc.start} (0x{data[exc.start]:02x})",
+            line=line + before.count("\n"),
+            expected="text in the encoding stated; encoding=NAME reads another",
+        ) from exc
+
+
+def losses(lost: Counter[str]) -> dict[str, int]:
+    """Return what was lost, without what was not."""
+    return {kind: count for kind, count in lost.items() if count}
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the lines that hold something, with number, from 1, and byte; a byte order mark is taken away."""
+    byte = 0
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, 1):
+            mark = len(codecs.BOM_UTF8) if number == 1 and line.startswith(codecs.BOM_UTF8) else 0
+            if not line[mark:].isspace() and len(line) > mark:
+                yield number, byte + mark, line[mark:]
+            byte += len(line)
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without its ending.
+
+    >>> stem_of(Path("PMC1.tei.xml.gz")), stem_of(Path("v1.2 draft.txt"))
+    ('PMC1.tei', 'v1.2 draft')
+    """
+    return Path(path.name.removesuffix(path.suffix)).stem if compression(path) else path.stem
+
+
+def unique_id(name: str, taken: Counter[str]) -> str:
+    """Return ``name``, or with a number where it was returned before, and note it in ``taken``.
+
+    >>> taken = Counter()
+    >>> unique_id("a", taken), unique_id("a", taken), unique_id("b", taken)
+    ('a', 'a-2', 'b')
+    """
+    taken[name] += 1
+    if taken[name] == 1:
+        return name
+    return unique_id(f"{name}-{taken[name]}", taken)

@@ -1,0 +1,272 @@
+"""A PDF file → a document, one page at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import pypdfium2 as pdfium
+
+from papermage_core.document import Document, Image, Layer, Metadata, SpanArrays
+from papermage_core.errors import DataError
+from papermage_core.files import compression, open_bytes
+from papermage_formats.pdf_pages import PageTokens, page_tokens
+from papermage_processors.boxed import box_arrays
+from papermage_processors.layout import begin_blocks, begin_rows, unions
+from papermage_processors.tokenizing import Style
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["read_pdf"]
+
+_log = logging.getLogger(__name__)
+_alone = threading.RLock()
+"""PDFium may be called by one thread at a time."""
+_MOST_PIXELS = 50e6
+_PAGES = 32
+"""Pages whose arrays are joined at a time: numpy is slow on small ones, and 1,000 pages are to fit in memory."""
+
+_Font = tuple["str | None", float, bool, bool, bool]
+"""Name, size, whether bold, italic, and invisible."""
+
+
+def read_pdf(path: Path, style: Style, password: str | None, dots: int | None) -> Document:
+    """Return the document of a file, with pictures of ``dots`` an inch if they are asked for. Raises DataError."""
+    with _alone:
+        pdf = _open(path, password)
+        try:
+            return _document(path, pdf, style, dots)
+        finally:
+            pdf.close()
+
+
+def _open(path: Path, password: str | None) -> pdfium.PdfDocument:
+    plain = str(path) != "-" and not compression(path)
+    with open_bytes(path) as file:
+        head = file.read(1024)
+        data = b"" if plain else head + file.read()
+    if b"%PDF-" not in head:
+        raise DataError("is no PDF: it does not begin with %PDF-", path=path, expected="a PDF file")
+    try:
+        return pdfium.PdfDocument(path if plain else data, password=password)
+    except pdfium.PdfiumError as exc:
+        if "password" in str(exc).lower():
+            said = "another password" if password else "a password: type reader.password=..."
+            raise DataError(f"is encrypted and needs {said}", path=path, expected="its password") from exc
+        raise DataError(f"is damaged, and cannot be repaired: {exc}", path=path, expected="a PDF file") from exc
+
+
+def _document(path: Path, pdf: pdfium.PdfDocument, style: Style, dots: int | None) -> Document:
+    parts: list[_Part] = []
+    waiting: list[tuple[int, PageTokens]] = []
+    fonts: dict[_Font, int] = {}
+    images: list[Image] = []
+    unread: list[int] = []
+    count = len(pdf)
+    for number in range(count):
+        try:
+            tokens, image = _read_page(pdf, number, style, dots)
+        except (pdfium.PdfiumError, ValueError, OSError) as exc:
+            _log.warning("%s: page %d cannot be read and is left out: %s", path, number, exc)
+            unread.append(number)
+        else:
+            waiting.append((number, tokens))
+            images += [image] if image else []
+        if waiting and (len(waiting) == _PAGES or number == count - 1):
+            parts.append(_joined(waiting, parts[-1].end if parts else 0, fonts))
+            waiting = []
+    bare = [number for part in parts for number, start, stop in part.pages if start == stop]
+    if len(unread) + len(bare) == count and not images:
+        raise DataError(f"holds no text on {count} pages; a scan needs OCR first", path=path, expected="text")
+    if bare:
+        shown = ", ".join(map(str, bare[:10])) + (", ..." if len(bare) > 10 else "")
+        _log.warning("%s: %d pages hold no text: %s", path, len(bare), shown)
+    if outside := sum(part.outside for part in parts):
+        _log.info("%s: %d tokens are outside the pages and are left out", path, outside)
+    metadata = {
+        "doc_id": path.name.partition(".")[0] if compression(path) else path.stem,
+        "pdf": _information(pdf),
+        "pages_unread": unread,
+        "pages_without_text": bare,
+    }
+    known = Metadata(**{key: value for key, value in metadata.items() if value})
+    document = Document("".join(part.symbols for part in parts), images or None, known)
+    for name, layer in _layers(parts, list(fonts)).items():
+        document.annotate_layer(name, layer)
+    return document
+
+
+def _read_page(pdf: pdfium.PdfDocument, number: int, style: Style, dots: int | None) -> tuple[PageTokens, Image | None]:
+    page = pdf[number]
+    try:
+        return page_tokens(page, style), _picture(page, dots) if dots else None
+    finally:
+        page.close()
+
+
+def _picture(page: pdfium.PdfPage, dots: int) -> Image:
+    width, height = page.get_size()
+    image = Image()
+    image.pilimage = page.render(scale=min(dots / 72, (_MOST_PIXELS / (width * height)) ** 0.5)).to_pil()
+    return image
+
+
+def _information(pdf: pdfium.PdfDocument) -> dict[str, str]:
+    found: dict[str, str] = pdf.get_metadata_dict(skip_empty=True)
+    return {key: value.encode("utf-8", "replace").decode() for key, value in found.items()}
+
+
+@attrs.frozen(eq=False)
+class _Part:
+    """The tokens of some pages, as they stand in the document."""
+
+    symbols: str
+    end: int
+    pages: list[tuple[int, int, int]]
+    """Number, start and stop of each page; start is stop for one without text."""
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    """Left, top, right, bottom as shares of the page, NaN for unknown. Shape (n, 4)."""
+    page: NDArray[np.int64]
+    row: NDArray[np.bool_]
+    block: NDArray[np.bool_]
+    """Whether each token begins a row, and a block. Shapes (n,)."""
+    font: NDArray[np.int64]
+    outside: int
+    """How many tokens were left out since they are not on the page."""
+
+
+def _joined(given: Sequence[tuple[int, PageTokens]], offset: int, fonts: dict[_Font, int]) -> _Part:
+    """Return the tokens of pages, whose text begins at ``offset``. New fonts are added to ``fonts``."""
+    pages = [page for _, page in given]
+    of_page = np.repeat(np.arange(len(pages)), [len(page.starts) for page in pages])
+    base = np.cumsum([0, *(len(page.codes) for page in pages)])[of_page]
+    runs = np.cumsum([0, *(len(page.faces) for page in pages)])[of_page]
+    codes = np.concatenate([page.codes for page in pages])
+    starts = np.concatenate([page.starts for page in pages]) + base
+    stops = np.concatenate([page.stops for page in pages]) + base
+    run = np.concatenate([page.run for page in pages]) + runs
+    boxes = _shares(pages)
+    off = (boxes[:, 2] <= 0) | (boxes[:, 0] >= 1) | (boxes[:, 3] <= 0) | (boxes[:, 1] >= 1)
+    apart = np.ones(len(starts), bool)
+    apart[1:] = starts[1:] > stops[:-1]
+    outside = int(np.count_nonzero(off))
+    if outside:
+        of_page, starts, stops, run, apart = (each[~off] for each in (of_page, starts, stops, run, apart))
+        boxes = boxes[~off]
+    boxes = np.clip(boxes, 0, 1)
+    number = np.array([number for number, _ in given])[of_page]
+    turn = np.concatenate([page.turns for page in pages])[run]
+    row, block, below = _layout(boxes * np.array([page.view.size * 2 for page in pages])[of_page], number, turn)
+    between = np.where(row, 1, apart)
+    between[block & below] = 2
+    between[:1] = 2 if offset else 0
+    symbols, start, stop = _text(codes, starts, stops, between, row)
+    found = [
+        fonts.setdefault((name, size, bold, italic, invisible), len(fonts))
+        for page in pages
+        for (name, bold, italic), size, invisible in zip(
+            page.faces, np.round(page.sizes, 2).tolist(), page.invisible.tolist(), strict=True
+        )
+    ]
+    first = np.searchsorted(number, [number for number, _ in given])
+    after = np.searchsorted(number, [number for number, _ in given], side="right")
+    borders = [
+        (offset + start[a], offset + stop[b - 1]) if a < b else (0, 0) for a, b in zip(first, after, strict=True)
+    ]
+    return _Part(
+        symbols,
+        offset + len(symbols),
+        [(number, int(a), int(b)) for (number, _), (a, b) in zip(given, borders, strict=True)],
+        offset + start,
+        offset + stop,
+        boxes,
+        number,
+        row,
+        block,
+        np.array(found, np.int64)[run],
+        outside,
+    )
+
+
+def _shares(pages: Sequence[PageTokens]) -> NDArray[np.float64]:
+    if len({page.view for page in pages}) == 1:
+        return pages[0].view.shares(np.concatenate([page.boxes for page in pages]))
+    return np.concatenate([page.view.shares(page.boxes) for page in pages])
+
+
+def _layout(
+    boxes: NDArray[np.float64], page: NDArray[np.int64], turn: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which tokens begin a row, which a block, and which something below what comes before, or a page."""
+    row = begin_rows(boxes, page, turn)
+    at = np.flatnonzero(row)
+    if not len(at):
+        return row, row, row
+    around = unions(boxes, row)
+    sizes = np.where(turn % 2 == 1, boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    height = np.add.reduceat(np.nan_to_num(sizes), at) / np.diff(np.append(at, len(boxes)))
+    block, below = np.zeros(len(boxes), bool), np.ones(len(boxes), bool)
+    block[at] = begin_blocks(around, height, page[at], turn[at])
+    below[at[1:]] = (around[1:, 1] >= around[:-1, 1]) | (page[at[1:]] != page[at[:-1]])
+    return row, block, below
+
+
+def _text(
+    codes: NDArray[np.uint32],
+    starts: NDArray[np.int64],
+    stops: NDArray[np.int64],
+    between: NDArray[np.int64],
+    row: NDArray[np.bool_],
+) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the text of tokens, with so many blanks or, before rows, line ends before each; and where they stand."""
+    lengths = stops - starts
+    stop = np.cumsum(between + lengths)
+    start = stop - lengths
+    written = np.full(int(stop[-1]) if len(stop) else 0, ord(" "), np.uint32)
+    written[start[row & (between > 0)] - 1] = ord("\n")
+    written[start[between > 1] - 2] = ord("\n")
+    place = np.arange(lengths.sum()) + np.repeat(start - np.cumsum(lengths) + lengths, lengths)
+    written[place] = codes[place + np.repeat(starts - start, lengths)]
+    return written.tobytes().decode("utf-32-le"), start, stop
+
+
+def _layers(parts: Sequence[_Part], fonts: Sequence[_Font]) -> dict[str, Layer]:
+    """Return the layers of the document."""
+    numbers, starts, stops = np.array([page for part in parts for page in part.pages], np.int64).reshape(-1, 3).T
+    full = np.flatnonzero(stops > starts)
+    spans = SpanArrays(starts[full], stops[full], full)
+    pages = Layer.from_arrays(spans, box_arrays(np.tile([0.0, 0.0, 1.0, 1.0], (len(numbers), 1)), numbers))
+    if not len(full):
+        return {"pages": pages}
+    start, stop, boxes, page, row, block, font = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("start", "stop", "boxes", "page", "row", "block", "font")
+    )
+    layers = {
+        "tokens": Layer.from_arrays(SpanArrays.one_each(start, stop), box_arrays(boxes, page), _columns(fonts, font)),
+        "pages": pages,
+    }
+    for name, first in (("rows", row), ("blocks", block)):
+        at = np.flatnonzero(first)
+        ends = stop[np.append(at[1:], len(stop)) - 1]
+        around = box_arrays(unions(boxes, first), page[at])
+        layers[name] = Layer.from_arrays(SpanArrays.one_each(start[at], ends), around)
+    return layers
+
+
+def _columns(fonts: Sequence[_Font], numbers: NDArray[np.int64]) -> dict[str, list[Any]]:
+    """Return columns of metadata; flags that are not set are left out."""
+    columns: dict[str, list[Any]] = {}
+    for key, values in zip(("fontname", "size", "bold", "italic", "invisible"), zip(*fonts, strict=True), strict=True):
+        known = [None if value is False else value for value in values]
+        if any(value is not None for value in known):
+            columns[key] = np.array(known, object)[numbers].tolist()
+    return columns

@@ -1,0 +1,217 @@
+"""The reader and the writer ``pubtator``: titles and abstracts with the offsets of their entities."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import attrs
+
+from papermage_core.document import Document, Layer
+from papermage_core.errors import DataError
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.labelled import (
+    LABEL_LAYER,
+    LAYERS,
+    Labelled,
+    add_labelled,
+    check_place,
+    decode_text,
+    labelled_entities,
+    lines_of,
+    losses,
+    make_document,
+)
+from papermage_formats.records import read_records
+
+__all__ = ["PubtatorReader", "PubtatorReaderConfig", "PubtatorWriter", "PubtatorWriterConfig"]
+
+_PASSAGE = re.compile(r"([^|\t]+)\|([a-z])\|(.*)", re.DOTALL)
+_BEGINNING = re.compile(rb"\s*[^|\t\n]+\|[ta]\|")
+_KINDS = {"t": "title", "a": "abstract"}
+_Rows = list[tuple[int, str]]
+
+
+@attrs.frozen(kw_only=True)
+class PubtatorReaderConfig(DocumentReaderConfig):
+    """Options of the reader ``pubtator``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".pubtator",)
+    shared_suffixes: ClassVar[tuple[str, ...]] = (".txt",)
+    compressed: ClassVar[bool] = True
+
+    label_layer: str = option("", help=LABEL_LAYER)
+
+    @classmethod
+    def recognises(cls, path: Path, head: bytes) -> bool:
+        """Whether the file begins with a title."""
+        return bool(_BEGINNING.match(head.removeprefix(b"\xef\xbb\xbf")))
+
+    def build(self) -> PubtatorReader:
+        """Return a new reader."""
+        return PubtatorReader(self)
+
+
+class PubtatorReader:
+    """Reads documents of a title and an abstract, a line end between them. Layers: ``passages`` and the entities.
+
+    An entity's concept is its metadata ``identifier``; further columns are ``more``. Rows without offsets are
+    ``relations`` of the document's metadata. Columns may also have the order of the variant with ``T1`` in front.
+    """
+
+    def __init__(self, config: PubtatorReaderConfig) -> None:
+        self.config = config
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Raises DataError with path and line."""
+        return read_records(_blocks(path), self._document, path, on_error, first, every)
+
+    def _document(self, lines: list[tuple[int, int, bytes]]) -> Document:
+        rows = [(line, decode_text(data, line=line, byte=byte or 1).rstrip("\r\n")) for line, byte, data in lines]
+        passages = [(found[2], found[3]) for _, row in rows if (found := _PASSAGE.fullmatch(row))]
+        if not passages:
+            raise DataError("has no title and no abstract", line=rows[0][0], value=rows[0][1], expected="ID|t|title")
+        name = re.split(r"[|\t]", rows[0][1])[0]
+        texts = [text for _, text in passages]
+        symbols = "\n".join(texts).rstrip("\n")
+        entities, relations = [], []
+        for line, row in rows:
+            if _PASSAGE.fullmatch(row):
+                continue
+            columns = row.split("\t")
+            if columns[0] != name or len(columns) < 3:
+                raise DataError(
+                    f"cannot be read: {row!r}", line=line, document=name, value=row, expected=f"{name}, a tab, columns"
+                )
+            entity = _entity(columns, line, name)
+            if entity is None:
+                arguments = [["", column] for column in columns[2:]]
+                relations.append({"label": columns[1], "arguments": arguments})
+            else:
+                check_place(entity.label, entity.segments, len(symbols), line=line)
+                entities.append(entity)
+        document = make_document(symbols, {"doc_id": name} | ({"relations": relations} if relations else {}))
+        starts = [sum(map(len, texts[:i])) + i for i in range(len(texts))]
+        full = [i for i, text in enumerate(texts) if text]
+        document.annotate_layer(
+            "passages",
+            Layer.of_spans(
+                [starts[i] for i in full],
+                [starts[i] + len(texts[i]) for i in full],
+                [{"type": _KINDS.get(passages[i][0], passages[i][0])} for i in full],
+            ),
+        )
+        add_labelled(document, entities, self.config.label_layer)
+        return document
+
+
+def _entity(columns: list[str], line: int, name: str) -> Labelled | None:
+    if re.fullmatch(r"T\d+", columns[1]) and len(columns) > 4:
+        own, label, start, stop, *more = columns[1:]
+        metadata: dict[str, Any] = {"id": own} | ({"identifier": more[1]} if len(more) > 1 else {})
+    elif re.fullmatch(r"-?\d+", columns[1]):
+        if len(columns) < 5:
+            raise DataError(
+                f"the row has {len(columns)} columns", line=line, document=name, expected="ID, start, end, text, type"
+            )
+        start, stop, _, label, *more = columns[1:]
+        metadata = ({"identifier": more[0]} if more else {}) | ({"more": more[1:]} if more[1:] else {})
+    else:
+        return None
+    try:
+        return Labelled(label, [(int(start), int(stop))], metadata)
+    except ValueError as exc:
+        raise DataError(f"{start} to {stop} is no place", line=line, document=name, expected="two numbers") from exc
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
+    """Yield the lines of each document."""
+    block: list[tuple[int, int, bytes]] = []
+    name = b""
+    for line, byte, data in lines_of(path):
+        own = re.split(rb"[|\t]", data.rstrip(b"\r\n"))[0]
+        if block and (own != name or data.startswith(own + b"|t|")):
+            yield *block[0][:2], block
+            block = []
+        name = own
+        block.append((line, byte, data))
+    if not block:
+        raise DataError("this file holds no document", expected="ID|t|title")
+    yield *block[0][:2], block
+
+
+@attrs.frozen(kw_only=True)
+class PubtatorWriterConfig(DocumentWriterConfig):
+    """Options of the writer ``pubtator``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".pubtator",)
+
+    layers: tuple[str, ...] = option((), help=LAYERS)
+
+    def build(self) -> PubtatorWriter:
+        """Return a new writer."""
+        return PubtatorWriter(self)
+
+
+class PubtatorWriter:
+    """Writes the first line of a text as title, the others as abstract. Discontinuous entities are left out."""
+
+    def __init__(self, config: PubtatorWriterConfig) -> None:
+        self.config = config
+
+    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+        """Write the documents; return what the format does not hold."""
+        lost: Counter[str] = Counter()
+        for number, document in enumerate(documents, 1):
+            target.write(self._rows(document, document.id or str(number), lost).encode())
+        return losses(lost)
+
+    def _rows(self, document: Document, wanted: str, lost: Counter[str]) -> str:
+        symbols = document.symbols or ""
+        name = re.sub(r"[|\s]", "_", wanted)
+        lost["document ids"] += name != wanted
+        title, _, abstract = symbols.partition("\n")
+        flat = re.sub(r"[\r\n]", " ", abstract)
+        kept = re.sub(r"\r", " ", title) + ("\n" + flat if flat else "")
+        lost["line ends"] += sum(a != b for a, b in zip(symbols, kept, strict=False)) + len(symbols) - len(kept)
+        rows = [f"{name}|t|" + title.replace("\r", " "), f"{name}|a|{flat}"]
+        for entity in labelled_entities(document, self.config.layers, lost, kept=("passages",)):
+            if len(entity.segments) > 1:
+                lost["discontinuous entities"] += 1
+                continue
+            start, stop = entity.segments[0]
+            text = re.sub(r"[\t\r\n]", " ", symbols[start:stop])
+            metadata = entity.metadata
+            columns = [name, str(start), str(stop), text, _field(entity.label)]
+            columns += [_field(metadata["identifier"])] if "identifier" in metadata else []
+            more = metadata.get("more", ()) if "identifier" in metadata else ()
+            lost["metadata of entities"] += bool(set(metadata) - {"identifier", "more"})
+            rows.append("\t".join([*columns, *map(_field, more)]))
+        for relation in document.metadata.get("relations", None) or ():
+            fields = [_field(of) for _, of in relation["arguments"]]
+            lost["roles of relations"] += any(role for role, _ in relation["arguments"])
+            lost["metadata of relations"] += bool(set(relation) - {"label", "arguments"})
+            rows.append("\t".join([name, _field(relation.get("label") or "relation"), *fields]))
+        lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations"})
+        return "".join(f"{row}\n" for row in rows) + "\n"
+
+
+def _field(value: Any) -> str:
+    return re.sub(r"[\t\r\n]", " ", str(value))
+
+
+@hookimpl
+def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
+    """Return the config class."""
+    return PubtatorReaderConfig
+
+
+@hookimpl
+def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
+    """Return the config class."""
+    return PubtatorWriterConfig

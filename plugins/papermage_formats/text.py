@@ -1,0 +1,87 @@
+"""The reader and the writer ``text``: plain text, one document a file, without layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import IO, ClassVar
+
+import attrs
+
+from papermage_core.document import Document
+from papermage_core.errors import DataError
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.labelled import decode_text, make_document, read_bytes, stem_of
+from papermage_formats.records import read_records
+
+__all__ = ["TextReader", "TextReaderConfig", "TextWriter", "TextWriterConfig"]
+
+
+@attrs.frozen(kw_only=True)
+class TextReaderConfig(DocumentReaderConfig):
+    """Options of the reader ``text``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text")
+    compressed: ClassVar[bool] = True
+
+    encoding: str = option("", help="the encoding of files without a byte order mark; default: UTF-8")
+
+    def build(self) -> TextReader:
+        """Return a new reader."""
+        return TextReader(encoding=self.encoding)
+
+
+class TextReader:
+    """Reads a file as one document; line ends stay as they are. The document's ``doc_id`` is the file's name."""
+
+    def __init__(self, *, encoding: str = "") -> None:
+        self.encoding = encoding
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the one document of a file. Raises DataError with path, and line where the encoding is another."""
+        return read_records(iter([(1, 0, path)]), self._document, path, on_error, first, every)
+
+    def _document(self, path: Path) -> Document:
+        return make_document(decode_text(read_bytes(path), self.encoding), {"doc_id": stem_of(path)})
+
+
+@attrs.frozen(kw_only=True)
+class TextWriterConfig(DocumentWriterConfig):
+    """Options of the writer ``text``."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text")
+
+    def build(self) -> TextWriter:
+        """Return a new writer."""
+        return TextWriter()
+
+
+class TextWriter:
+    """Writes the text of documents, one after the other."""
+
+    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+        """Write the text; return how many entities of each layer, images and borders between documents were left."""
+        lost: Counter[str] = Counter()
+        border = b""
+        for number, document in enumerate(documents):
+            symbols = document.symbols or ""
+            target.write(border + symbols.encode())
+            border = b"" if symbols.endswith("\n") else b"\n"
+            lost.update({name: len(document.get_layer(name)) for name in document.layer_names})
+            lost.update({"images": len(document.images or ()), "borders between documents": number > 0})
+        return {kind: count for kind, count in lost.items() if count}
+
+
+@hookimpl
+def papermage_document_reader(name: str) -> type[DocumentReaderConfig]:
+    """Return the config class."""
+    return TextReaderConfig
+
+
+@hookimpl
+def papermage_document_writer(name: str) -> type[DocumentWriterConfig]:
+    """Return the config class."""
+    return TextWriterConfig

@@ -1,0 +1,156 @@
+"""Processors in a row: places are kept, errors have them, and the config says which there are."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import attrs
+import pytest
+
+from papermage_core import Document, Metadata
+from papermage_core.cli.data import main
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.config.train import EntityClassificationTrainConfig
+from papermage_core.data import processed, read_documents
+from papermage_core.errors import ConfigError, DataError, PluginError
+from papermage_core.plugin import DocumentProcessorConfig, LocatedDocument
+
+
+def located(count: int) -> list[LocatedDocument]:
+    documents = [Document(f"Text {n}. It ends.", metadata=Metadata(doc_id=str(n))) for n in range(count)]
+    return [LocatedDocument(document, Path("a.file"), n + 1) for n, document in enumerate(documents)]
+
+
+def config_of(process) -> DocumentProcessorConfig:
+    @attrs.frozen(kw_only=True)
+    class Config(DocumentProcessorConfig):
+        makes = ("none",)
+
+        def build(self):
+            return type("Processor", (), {"process": lambda self, documents: process(documents)})()
+
+    return Config()
+
+
+def test_places_stay_with_their_documents_even_if_processors_work_on_batches():
+    def by_threes(documents):
+        batch = []
+        for document in documents:
+            batch.append(document)
+            if len(batch) == 3:
+                yield from batch
+                batch = []
+        yield from batch
+
+    given = located(8)
+    found = list(processed(iter(given), ["tokens", config_of(by_threes), "sentences"]))
+    assert all(one is other for one, other in zip(found, given, strict=True))
+    assert [(len(each.document.tokens), len(each.document.sentences)) for each in found] == [(6, 2)] * 8
+
+
+def test_an_error_of_a_processor_has_the_place_of_its_document():
+    def picky(documents):
+        for document in list(documents):
+            if document.id == "2":
+                raise DataError("has no rows", document=document.id)
+            yield document
+
+    stream = processed(located(4), [config_of(picky)])
+    assert [next(stream).line, next(stream).line] == [1, 2]
+    with pytest.raises(DataError, match=r"^a\.file, line 3, document '2': has no rows$"):
+        next(stream)
+
+
+def test_an_error_of_the_reader_is_passed_on_as_it_is():
+    error = DataError("broken", path="b.file", line=7)
+
+    def documents():
+        yield from located(1)
+        raise error
+
+    with pytest.raises(DataError) as raised:
+        list(processed(documents(), "tokens"))
+    assert str(raised.value) == str(error)
+
+
+@pytest.mark.parametrize(
+    "process",
+    [
+        lambda documents: (Document(document.symbols) for document in documents),
+        lambda documents: reversed(list(documents)),
+        lambda documents: (document for document in documents if document.id == "0"),
+        lambda documents: (twice for document in documents for twice in (document, document)),
+    ],
+)
+def test_a_processor_that_mixes_documents_up_is_stopped(process):
+    with pytest.raises(PluginError):
+        list(processed(located(3), [config_of(process)]))
+
+
+def test_a_choice_is_kept_in_a_recipe_and_sent_to_other_processes():
+    choice = ProcessorChoice(names=("tokens", "sentences"), options={"tokens.style": "words"})
+    assert choice.recipe() == [
+        {"name": "tokens", "options": {"style": "words"}},
+        {"name": "sentences", "options": {}},
+    ]
+    for copy in (ProcessorChoice.of_recipe(choice.recipe()), pickle.loads(pickle.dumps(choice))):
+        assert copy.configs == choice.configs
+        (document,) = processed([Document("IL-2 rose.")], copy)
+        assert [token.text for token in document.tokens] == ["IL-2", "rose", "."]
+
+
+def test_errors_name_the_processor_and_what_there_is():
+    for names, options, message in (
+        (("tokens", "tokens"), {}, "tokens is named twice"),
+        (("tokens",), {"token.style": "words"}, "processors.token: no such processor is named.*tokens"),
+        (("tokens",), {"tokens.stile": "words"}, "stile"),
+        (("tokens",), {"tokens.style": "word"}, "words"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            _ = ProcessorChoice(names=names, options=options).configs
+    with pytest.raises(PluginError, match="tokens"):
+        _ = ProcessorChoice(names=("tokenz",)).configs
+
+
+def test_a_training_config_takes_processors_with_options_and_writes_them_down(tmp_path):
+    from papermage_core.config.load import load_config
+
+    config = EntityClassificationTrainConfig(
+        data_path="a.txt", label_field="x", processors="tokens,sentences", **{"processors.tokens.style": "grobid"}
+    )
+    chain = config.components().processors
+    assert [type(each).__name__ for each in chain.configs] == ["TokensConfig", "SentencesConfig"]
+    assert chain.configs[0].style == "grobid"
+    assert config.replace(processors="sentences").options == {}
+    file = tmp_path / "config.yaml"
+    for annotated in (False, True):
+        file.write_text(config.to_yaml(annotated=annotated))
+        assert load_config([file]).components().processors.configs == chain.configs
+    with pytest.raises(ConfigError, match="rows"):
+        config.replace(**{"processors.rows.x": 1}).components()
+    assert EntityClassificationTrainConfig(data_path="a", label_field="x").components().processors.configs == ()
+
+
+def test_convert_adds_layers_on_the_way(tmp_path, capsys):
+    given, written = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    given.write_bytes(Document("IL-2 rose. It fell.").to_bytes())
+    assert (
+        main(["convert", str(given), str(written), "processors=tokens,sentences", "processors.tokens.style=words"]) == 0
+    )
+    (document,) = read_documents(written)
+    assert [token.text for token in document.tokens] == ["IL-2", "rose", ".", "It", "fell", "."]
+    assert len(document.sentences) == 2
+    assert main(["convert", str(given), str(tmp_path / "c.jsonl"), "processors=tokenz"]) == 4
+    assert "tokens" in capsys.readouterr().err
+
+
+def test_a_corpus_is_read_through_its_processors_and_its_hash_knows_them(tmp_path):
+    from papermage_core.data.source import DocumentSource
+
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(Document("IL-2 rose.").to_bytes())
+    chains = [ProcessorChoice(names=("tokens",), options={"tokens.style": style}) for style in ("words", "grobid")]
+    sources = [DocumentSource((file,), processors=chain) for chain in chains]
+    assert [[len(each.document.tokens) for each in source.documents()] for source in sources] == [[3], [5]]
+    assert len({source.content for source in [*sources, DocumentSource((file,))]}) == 3

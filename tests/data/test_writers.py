@@ -1,0 +1,93 @@
+"""Documents in, files and folders out: whole or not at all, whatever the writer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import attrs
+import pytest
+from hypothesis import given, settings
+
+from papermage_core import Document
+from papermage_core.data import iter_documents, read_documents, write_documents
+from papermage_core.errors import ConfigError, DataError, PluginError
+from papermage_core.plugin import DocumentWriterConfig
+from papermage_core.testing import documents, make_documents, odd_documents
+
+
+class FolderWriter:
+    """A file a document; lets tokens fall."""
+
+    def write(self, documents, target: Path) -> dict[str, int]:
+        lost = 0
+        for number, document in enumerate(documents):
+            (target / f"{number}.txt").write_text(document.symbols, encoding="utf-8")
+            lost += len(document.get_layer("tokens"))
+        return {"tokens": lost, "boxes": 0}
+
+
+@attrs.frozen(kw_only=True)
+class FolderConfig(DocumentWriterConfig):
+    target: ClassVar = "folder"
+
+    def build(self) -> FolderWriter:
+        return FolderWriter()
+
+
+def halfway() -> Iterator[Document]:
+    yield from make_documents(2)
+    raise DataError("half of it", path="a.file", line=3)
+
+
+def test_a_folder_appears_whole_and_what_it_cannot_hold_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = tmp_path / "out"
+    with pytest.raises(DataError, match=r"a\.file, line 3: half of it"):
+        write_documents(halfway(), target, FolderConfig())
+    assert list(tmp_path.iterdir()) == []
+    made = make_documents(3)
+    written = write_documents(iter(made), target, FolderConfig())
+    tokens = sum(len(document.tokens) for document in made)
+    assert (written.documents, written.losses) == (3, {"tokens": tokens})
+    assert str(written) == f"3 documents; the format cannot hold {tokens} tokens"
+    assert f"out: the format cannot hold {tokens} tokens" in caplog.text
+    assert sorted(path.name for path in target.iterdir()) == ["0.txt", "1.txt", "2.txt"]
+    with pytest.raises(DataError, match="overwrite=true"):
+        write_documents(made[:1], target, FolderConfig())
+    with pytest.raises(ConfigError, match="nothing compressed"):
+        write_documents(made, tmp_path / "a.parquet.gz", "parquet")
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".jsonl.gz", ".jsonl.xz", ".jsonl.bz2", ".parquet", ""])
+def test_any_documents_come_back_from_every_kind_of_file(ending: str) -> None:
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow")
+
+    @settings(max_examples=20, deadline=None)
+    @given(documents())
+    def check(document: Document) -> None:
+        given = [document, *odd_documents()]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"a{ending}"
+            assert write_documents(given, path).losses == {}
+            assert [each.to_json() for each in read_documents(path)] == [each.to_json() for each in given]
+            again = Path(folder) / f"b{ending}"
+            write_documents(iter_documents(path), again)
+            assert again.read_bytes() == path.read_bytes()
+
+    check()
+
+
+def test_a_writer_that_is_not_there_is_named_before_anything_is_read(tmp_path: Path) -> None:
+    def never() -> Iterator[Document]:
+        raise AssertionError
+        yield
+
+    with pytest.raises(PluginError, match=r"writer=jsnl: unknown document writer; known: jsonl.*Did you mean 'jsonl'"):
+        write_documents(never(), tmp_path / "a.jsonl", "jsnl")
+    with pytest.raises(ConfigError, match=r"a\.docx: no writer is known for files that end in \.docx"):
+        write_documents(never(), tmp_path / "a.docx")

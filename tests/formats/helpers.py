@@ -1,0 +1,58 @@
+"""What tests of formats share."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from papermage_core import Document
+
+CHARACTERS = st.sampled_from("ab é𝛼\u0301\u2028\u00a0<&\"'#-_|/;🧬O")
+
+
+def expected(corpora: Path, folder: str) -> dict[str, dict[str, Any]]:
+    """Return what other tools found in the files of a folder, by path."""
+    files = json.loads((corpora / "formats" / "expected.json").read_bytes())["files"]
+    return {name: each["found"] for name, each in files.items() if name.startswith(f"{folder}/")}
+
+
+def labels(documents: list[Document], without: tuple[str, ...] = ("tokens", "sentences", "passages")) -> dict[str, int]:
+    """Return how many entities each layer has."""
+    counts: Counter[str] = Counter()
+    for document in documents:
+        counts.update({name: len(document.get_layer(name)) for name in document.layer_names if name not in without})
+    return dict(counts)
+
+
+def plain(documents: list[Document]) -> list[dict[str, Any]]:
+    return [document.to_json() for document in documents]
+
+
+def written(writer: Any, documents: list[Document]) -> tuple[bytes, dict[str, int]]:
+    target = io.BytesIO()
+    lost = writer.write(iter(documents), target)
+    return target.getvalue(), dict(lost)
+
+
+@st.composite
+def labelled_documents(draw: st.DrawFn, discontinuous: bool = True) -> Document:
+    """Draw a document with entities of two labels, anywhere in its text."""
+    text = draw(st.text(CHARACTERS, min_size=1, max_size=30).filter(lambda text: not text.isspace()))
+    layers: dict[str, list[Any]] = {}
+    for label in draw(st.lists(st.sampled_from(["Gene", "a b"]), unique=True)):
+        places = draw(
+            st.lists(
+                st.lists(st.integers(0, len(text)), min_size=2, max_size=4 if discontinuous else 2, unique=True).map(
+                    sorted
+                ),
+                min_size=1,
+                max_size=3,
+            )
+        )
+        layers[label] = [{"spans": [p[i : i + 2] for i in range(0, len(p) - 1, 2)]} for p in places]
+    return Document.from_json({"symbols": text, "metadata": {"doc_id": "d"}, "entities": layers})

@@ -1,0 +1,115 @@
+"""brat: text and annotation become one document, and are written back."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+
+from papermage_core import Document
+from papermage_core.data import iter_documents, read_documents
+from papermage_core.errors import DataError
+from papermage_core.testing import DocumentReaderSuite
+from papermage_formats.brat import BratReaderConfig, BratWriterConfig
+from tests.formats.helpers import expected, labelled_documents, labels, plain
+
+TEXT = "💩 α-synuclein\r\nand pеptide.\n"
+ANN = (
+    "T1\tProtein 2 13\tα-synuclein\nT2\tProtein 2 3;19 26\tα pеptide\nE1\tBinding:T1 Theme:T2\n"
+    "A1\tNegation T1\nA2\tCertainty T2 L3\nA3\tNegation E1\nN1\tReference T1 UniProt:P37840\tAlpha-synuclein\n"
+    "#1\tAnnotatorNotes T1\tGreek: α\n#2\tAnnotatorNotes E1\tan event\nR1\tPart Arg1:T1 Arg2:T2\t\n*\tEquiv T1 T2\n"
+)
+
+
+class TestBrat(DocumentReaderSuite):
+    component = "brat"
+    options = ({}, {"label_layer": "entities"})
+    samples: ClassVar = {"a.ann": ANN, "a.txt": TEXT}
+    broken: ClassVar = {"alone.ann": ANN}
+
+    def _readings(self, files):  # type: ignore[no-untyped-def]
+        """A text is read with its annotation."""
+        return ((reader, path) for reader, path in super()._readings(files) if path.suffix == ".ann")
+
+
+def test_everything_said_of_an_entity_is_its_metadata(tmp_path: Path) -> None:
+    (tmp_path / "a.ann").write_bytes(ANN.encode())
+    (tmp_path / "a.txt").write_bytes(TEXT.encode())
+    (tmp_path / "annotation.conf").write_text("[entities]\nProtein\n")
+    (document,) = read_documents(tmp_path)
+    first, second = document.Protein
+    assert (document.id, document.symbols, first.text, second.text) == ("a", TEXT, "α-synuclein", "α pеptide")
+    assert first.metadata.to_json() == {
+        "id": "T1",
+        "attributes": {"Negation": True},
+        "normalizations": [["Reference", "UniProt:P37840", "Alpha-synuclein"]],
+        "notes": [["AnnotatorNotes", "Greek: α"]],
+    }
+    assert second.metadata.to_json() == {"id": "T2", "attributes": {"Certainty": "L3"}}
+    assert document.metadata.relations == [{"id": "R1", "label": "Part", "arguments": [["Arg1", "T1"], ["Arg2", "T2"]]}]
+    assert [row[0] for row in document.metadata.brat] == ["E", "A", "#", "*"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("T1\tX 0 99\tx", r"line 2: X \(T1\) is at 0 to 99; the text has 3 characters"),
+        ("T1\tX 1 1\t", "is at 1 to 1"),
+        ("T1\tX a b\tx", "line 2: cannot be read as an entity"),
+        ("T1\tX", "cannot be read as an entity"),
+        ("T0\tX 0 1\tx", "there are two entities T0"),
+        ("R1\tPart Arg1", "cannot be read as a relation"),
+    ],
+)
+def test_broken_rows_are_refused_by_their_line(tmp_path: Path, row: str, message: str) -> None:
+    (tmp_path / "a.txt").write_text("abc")
+    (tmp_path / "a.ann").write_text(f"T0\tX 0 1\ta\n{row}\n")
+    with pytest.raises(DataError, match=message):
+        list(read_documents(tmp_path / "a.ann"))
+
+
+def test_the_real_files_hold_what_other_tools_find_and_come_back_as_they_were(tmp_path: Path, corpora: Path) -> None:
+    seen = 0
+    for name, found in expected(corpora, "brat").items():
+        if not name.endswith(".ann"):
+            continue
+        before = list(read_documents(corpora / "formats" / name))
+        assert labels(before) == found.get("entities", {}), name
+        split = sum(len(entity.spans) > 1 for d in before for layer in d.layer_names for entity in d.get_layer(layer))
+        assert split == found.get("discontinuous", 0), name
+        folder = tmp_path / str(seen)
+        folder.mkdir()
+        assert BratWriterConfig().build().write(before, folder) == {}
+        assert plain(list(read_documents(folder))) == plain(before), name
+        written = next(folder.glob("*.ann")).read_text().splitlines()
+        lines = found.get("lines", {})
+        assert {kind: sum(row[0] == kind for row in written) for kind in lines} == lines, name
+        seen += 1
+    assert seen > 8
+
+
+@given(labelled_documents())
+def test_what_is_written_is_read_back(document: Document) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        lost = BratWriterConfig().build().write([document], Path(folder))
+        (found,) = (d.document for d in iter_documents(folder, reader=BratReaderConfig(label_layer="all")))
+        assert set(lost) <= {"white space in labels"}
+        entities = [entity for name in document.layer_names for entity in document.get_layer(name)]
+        again = found.get_layer("all") if entities else []
+        assert found.symbols == document.symbols
+        assert [entity.spans for entity in again] == [entity.spans for entity in entities]
+
+
+def test_names_of_files_and_what_is_lost(tmp_path: Path) -> None:
+    entity = {"spans": [[0, 1]], "boxes": [[0, 0, 1, 1, 0]], "metadata": {"score": 0.5, "id": 7}}
+    made = {"symbols": "a\nb", "metadata": {"doc_id": "../x 1%", "relations": [{"arguments": [["", 7], ["", 8]]}]},
+            "entities": {"tokens": [{"spans": [[0, 1]]}], "A b": [entity]}}  # fmt: skip
+    documents = [Document.from_json(made), Document.from_json(made)]
+    assert BratWriterConfig().build().write(documents, tmp_path) == {
+        "tokens": 2, "boxes": 2, "metadata of entities": 2, "white space in labels": 2, "relations": 2,
+        "document ids": 1,
+    }  # fmt: skip
+    assert [document.id for document in read_documents(tmp_path)] == ["../x 1%-2", "../x 1%"]

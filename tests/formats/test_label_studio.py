@@ -1,0 +1,125 @@
+"""Label Studio: what people labelled and what a model proposed, in either unit of offsets."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+
+from papermage_core import Document
+from papermage_core.data import iter_documents, read_documents
+from papermage_core.errors import DataError
+from papermage_core.testing import DocumentReaderSuite
+from papermage_formats.label_studio import LabelStudioReaderConfig, LabelStudioWriterConfig
+from tests.formats.helpers import expected, labelled_documents, labels, plain, written
+
+
+def region(start: int, stop: int, text: str, *names: str, **others: Any) -> dict[str, Any]:
+    value = {"start": start, "end": stop, "text": text, "labels": list(names)}
+    return {"id": f"r{start}", "from_name": "label", "to_name": "text", "type": "labels", "value": value} | others
+
+
+def task(*results: dict[str, Any], **others: Any) -> dict[str, Any]:
+    return {"id": 3, "data": {"text": "𝛼-syn binds"}, "annotations": [{"result": list(results)}]} | others
+
+
+TASKS = json.dumps([task(region(0, 5, "𝛼-syn", "Gene")), task(region(6, 11, "binds", "Verb", "Act"))], indent=1)
+
+
+class TestLabelStudio(DocumentReaderSuite):
+    component = "label_studio"
+    options = ({}, {"take": "predictions"}, {"label_layer": "entities"})
+    samples: ClassVar = {"a.json": TASKS, "b.jsonl": json.dumps(task())}
+    broken: ClassVar = {"cut.json": TASKS[:-9], "text.json": '[{"id": 1, "data": {"image": "https://a"}}]'}
+
+
+def read(path: Path, content: Any = None, **options: Any) -> list[Document]:
+    if content is not None:
+        path.write_text(json.dumps(content, indent=1))
+    return [each.document for each in iter_documents(path, reader=LabelStudioReaderConfig(**options))]
+
+
+def test_offsets_in_units_of_utf16_are_told_by_the_text(tmp_path: Path) -> None:
+    (document,) = read(tmp_path / "a.json", task(region(0, 6, "𝛼-syn", "Gene"), region(7, 12, "binds", "Verb", "Act")))
+    assert [(name, e.text, e.start) for name in document.layer_names for e in document.get_layer(name)] == [
+        ("Gene", "𝛼-syn", 0), ("Verb", "binds", 6), ("Act", "binds", 6),
+    ]  # fmt: skip
+
+
+def test_annotations_and_predictions_are_chosen_and_cancelled_ones_passed_over(tmp_path: Path) -> None:
+    made = [
+        {"was_cancelled": True, "result": [region(0, 1, "𝛼", "No")]},
+        {"result": [region(0, 1, "𝛼", "One")]},
+        {"result": [region(0, 1, "𝛼", "Two")]},
+    ]
+    proposed = [{"result": [region(0, 1, "𝛼", "Model", score=0.5)], "score": 0.5}]
+    content = [task(annotations=made, predictions=proposed)]
+    path = tmp_path / "a.json"
+    assert labels(read(path, content)) == {"One": 1}
+    assert labels(read(path, annotator=1)) == {"Two": 1}
+    assert labels(read(path, annotator=2)) == {}
+    (document,) = read(path, take="predictions")
+    assert document.get_layer("Model")[0].score == 0.5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (task(region(0, 99, "x", "X")), "line 1, document '3': a region is at 0 to 99"),
+        (task({"type": "labels", "value": {"start": "a", "end": 2}}), "document '3': cannot be read as a task"),
+        (task({"type": "relation"}), "document '3': cannot be read as a task"),
+        ({"id": 1, "data": {"image": "https://example.org/a.png"}}, "document '1': the task has no text"),
+    ],
+)
+def test_a_broken_task_is_refused_by_its_line(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "a.json", content)
+
+
+def test_the_real_files_hold_what_other_tools_find_and_come_back_as_they_were(tmp_path: Path, corpora: Path) -> None:
+    for name, found in expected(corpora, "label_studio").items():
+        path = corpora / "formats" / name
+        if name.endswith(("polygons.json", "doclang.json", "csv_test2.json")):
+            with pytest.raises(DataError, match="the task has no text"):
+                list(read_documents(path))
+            continue
+        errors: list[DataError] = []
+        before = [each.document for each in iter_documents(path, on_error=errors.append)]
+        assert len(before) + len(errors) == found["tasks"], name
+        assert [error.message for error in errors] == ["there is no text"] * ("two_annotators" in name), name
+        if "two_annotators" in name:
+            found["labels"] = {"Drug": 1, "Protein": 1, "entities": 1}
+        assert labels(before) == ({"Drug": 1} if name.endswith("/min.json") else found["labels"]), name
+        data, lost = written(LabelStudioWriterConfig(give="annotations").build(), before)
+        assert lost == {}, name
+        (tmp_path / "back.json").write_bytes(data)
+        again = read(tmp_path / "back.json")
+        if not name.endswith("/min.json"):  # its regions have no id
+            assert plain(again) == plain(before), name
+
+
+@given(labelled_documents(discontinuous=False))
+def test_what_is_written_is_read_back(document: Document) -> None:
+    data, lost = written(LabelStudioWriterConfig().build(), [document, document])
+    assert lost == {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        path.write_bytes(data)
+        for found in read(path, take="predictions"):
+            spans = {name: [entity.spans for entity in found.get_layer(name)] for name in found.layer_names}
+            assert spans == {name: [e.spans for e in document.get_layer(name)] for name in document.layer_names}
+            assert (found.id, found.symbols) == (document.id, document.symbols)
+
+
+def test_proposals_have_scores_and_what_is_lost_is_counted() -> None:
+    entities = [{"spans": [[0, 1]], "metadata": {"score": 0.25}}, {"spans": [[0, 1], [2, 3]]}]
+    document = Document.from_json({"symbols": "a b", "entities": {"X": entities, "rows": entities}})
+    data, lost = written(LabelStudioWriterConfig(model_version="m1").build(), [document])
+    (made,) = json.loads(data)[0]["predictions"]
+    assert (made["model_version"], made["score"], made["result"][0]["score"]) == ("m1", 0.25, 0.25)
+    assert lost == {"rows": 2, "discontinuous entities": 1}
+    assert written(LabelStudioWriterConfig().build(), [])[0] == b"[]\n"

@@ -1,0 +1,66 @@
+"""The writers of formats keep to what is asked of writers. What comes back is tested format by format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from papermage_core import Document
+from papermage_core.testing import DocumentWriterSuite
+
+
+class NamedDocuments(DocumentWriterSuite):
+    """Writes documents that have an id: formats that must have one give it to those without."""
+
+    component = ""
+
+    def documents(self) -> Sequence[Document]:
+        documents = super().documents()
+        for number, document in enumerate(documents):
+            if document.id is None:
+                document.metadata["doc_id"] = f"unnamed-{number}"
+        return documents
+
+
+class TestTextWriter(DocumentWriterSuite):
+    component = "text"
+    reader = None  # several documents in one file come back as one: see test_text
+
+
+class TestConllWriter(DocumentWriterSuite):
+    component = "conll"
+
+    def documents(self) -> Sequence[Document]:
+        """Tables are of tokens: return documents that have some."""
+        return [document for document in super().documents() if document.has_layer("tokens")]
+
+
+class TestBratWriter(NamedDocuments):
+    component = "brat"
+
+
+class TestPubtatorWriter(DocumentWriterSuite):
+    component = "pubtator"
+    reader = None  # what comes back has a layer of passages too: see test_pubtator
+
+
+class TestBiocWriter(DocumentWriterSuite):
+    component = "bioc"
+    reader = None  # what comes back has a layer of passages too: see test_bioc
+
+
+class TestBiocJsonWriter(DocumentWriterSuite):
+    component = "bioc_json"
+    reader = None
+
+
+class TestDoccanoWriter(NamedDocuments):
+    component = "doccano"
+
+
+class TestLabelStudioWriter(NamedDocuments):
+    component = "label_studio"
+
+
+class TestCsvWriter(DocumentWriterSuite):
+    component = "csv"
+    reader = None  # a table of entities is not read

@@ -1,0 +1,253 @@
+"""What a run finds in its folder, leaves there, and puts back of its process."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError
+from papermage_core.prediction import EntityClassificationPredictor
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+
+SMALL = {"encoder.width": 32, "encoder.rows": 500, "enable_progress_bar": False, "batch_size": 4, "max_epochs": 1}
+
+
+@pytest.fixture
+def config(train_file: Path, tmp_path: Path) -> Callable[..., EntityClassificationTrainConfig]:
+    def make(**values: Any) -> EntityClassificationTrainConfig:
+        given = {"data_path": train_file, "label_field": "names,amounts", "default_root_dir": tmp_path / "run"}
+        return EntityClassificationTrainConfig(**given | SMALL | values)
+
+    return make
+
+
+def train(config: EntityClassificationTrainConfig) -> Path:
+    return EntityClassificationTrainer(config).train().folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_finished_run_is_not_replaced_unasked(config: Callable[..., EntityClassificationTrainConfig]) -> None:
+    folder = train(config())
+    before = contents(folder)
+    with pytest.raises(ConfigError, match=r"holds a run that is done \(val F1 [\d.]+\): go on with resume=true"):
+        train(config(seed=3))
+    assert contents(folder) == before
+    assert train(config(seed=3, overwrite=True)) == folder
+    after = contents(folder)
+    assert all(after[name] != before[name] for name in ("report.html", "config.yaml", "checkpoints/model.safetensors"))
+
+
+def test_a_run_that_was_stopped_is_not_replaced_unasked(config: Callable[..., EntityClassificationTrainConfig]) -> None:
+    folder = train(config())
+    (folder / "results" / "results.json").unlink()
+    with pytest.raises(ConfigError, match="holds a run that was stopped before its end"):
+        train(config())
+
+
+def test_a_run_that_replaces_another_leaves_no_report_of_it_when_it_fails(
+    config: Callable[..., EntityClassificationTrainConfig],
+) -> None:
+    folder = train(config())
+    weights = (folder / "checkpoints" / "model.safetensors").read_bytes()
+    with pytest.raises(DivergedError):
+        train(config(overwrite=True, learning_rate=1e30, max_epochs=5))
+    assert not (folder / "report.html").exists()
+    assert not (folder / "results").exists()
+    assert (folder / "checkpoints" / "model.safetensors").read_bytes() == weights
+
+
+def test_one_run_at_a_time_has_a_folder(config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path) -> None:
+    from papermage_core.files import exclusive
+
+    (tmp_path / "run").mkdir()
+    with exclusive(tmp_path / "run"), pytest.raises(ConfigError, match="another run is writing there"):
+        train(config())
+    assert train(config()).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"data_path": "nowhere.jsonl"}, DataError),
+        ({"label_field": "nope"}, DataError),
+        ({"entity_name": "tokenz"}, DataError),
+        ({"resume": True}, ConfigError),
+    ],
+)
+def test_a_start_that_fails_leaves_no_folder(
+    config: Callable[..., EntityClassificationTrainConfig],
+    tmp_path: Path,
+    change: dict[str, Any],
+    error: type[Exception],
+) -> None:
+    with pytest.raises(error):
+        train(config(default_root_dir=tmp_path / "deep" / "run", **change))
+    assert not (tmp_path / "deep").exists()
+
+
+# Going on ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"learning_rate": 0.5}, "learning_rate is 0.5; the run began with None"),
+        ({"weight_decay": 0.5}, "weight_decay is 0.5; the run began with 0.01"),
+        ({"seed": 1}, "seed is 1; the run began with 470"),
+        ({"batch_size": 8}, "batch_size is 8; the run began with 4"),
+        ({"encoder.dropout": 0.1}, "encoder.dropout is 0.1; the run began with 0.4"),
+        ({"precision": "bf16-mixed"}, "precision is bf16-mixed; the run began with none"),
+        ({"context_name": "tokens"}, "context_name is tokens; the run began with pages"),
+        ({"head": "crf"}, "head is crf; the run began with linear"),
+    ],
+)
+def test_a_run_goes_on_only_with_the_options_that_it_began_with(
+    config: Callable[..., EntityClassificationTrainConfig], change: dict[str, Any], said: str
+) -> None:
+    folder = train(config())
+    before = contents(folder)
+    with pytest.raises(ConfigError) as caught:
+        train(config(resume=True, max_epochs=2, **change))
+    assert f"resume: {said}" in str(caught.value)
+    assert contents(folder) == before, "nothing is written before the checks"
+
+
+def test_a_run_does_not_go_on_with_other_validation_data(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path, train_file: Path
+) -> None:
+    folder = train(config(val_data_path=val_file))
+    before = contents(folder)
+    with pytest.raises(ConfigError, match="the validation data, or their labels, are not the data that the run began"):
+        train(config(val_data_path=train_file, resume=True, max_epochs=2))
+    assert contents(folder) == before
+
+
+def test_a_run_goes_on_for_more_epochs(config: Callable[..., EntityClassificationTrainConfig]) -> None:
+    folder = train(config())
+    train(config(resume=True, max_epochs=3, patience=5, num_workers=0))
+    assert len((folder / "metrics.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "text"])
+def test_a_damaged_last_checkpoint_is_named(
+    config: Callable[..., EntityClassificationTrainConfig], damage: str
+) -> None:
+    folder = train(config())
+    last = folder / "last.ckpt"
+    content = last.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :]
+    last.write_bytes({"cut": content[:-1000], "bit": flipped, "empty": b"", "text": b"hello" * 100}[damage])
+    with pytest.raises(CheckpointError, match=r"last\.ckpt .*overwrite=true") as caught:
+        train(config(resume=True, max_epochs=2))
+    assert "weights_only" not in str(caught.value)
+
+
+# Divergence ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", ["linear", "crf", "span"])
+def test_a_run_that_diverges_stops_and_says_where(
+    config: Callable[..., EntityClassificationTrainConfig], head: str
+) -> None:
+    scheme = {"label_scheme": "span"} if head == "span" else {}
+    with pytest.raises(DivergedError, match=r"training diverged .*Try a lower learning_rate \(now 1e\+30\)") as caught:
+        train(config(head=head, learning_rate=1e30, gradient_clip_val=0, max_epochs=5, **scheme))
+    assert "doc-" in str(caught.value) or "weights" in str(caught.value)
+
+
+# The process ---------------------------------------------------------------------------------------------------------
+
+
+def state_of_process() -> dict[str, Any]:
+    kind, keys, place, *_ = np.random.get_state()
+    return {
+        "environment": dict(os.environ),
+        "threads": torch.get_num_threads(),
+        "precision": torch.get_float32_matmul_precision(),
+        "dtype": torch.get_default_dtype(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "gradients": torch.is_grad_enabled(),
+        "signals": [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)],
+        "streams": (sys.stdout, sys.stderr),
+        "warnings": list(warnings.filters),
+        "folder": Path.cwd(),
+        "random": (random.getstate(), kind, keys.tolist(), place, torch.get_rng_state().tolist()),
+        "start": multiprocessing.get_start_method(allow_none=True),
+    }
+
+
+def test_training_and_predicting_leave_the_process_as_it_was(
+    config: Callable[..., EntityClassificationTrainConfig], train_file: Path
+) -> None:
+    from papermage_core import Document
+
+    train(config(default_root_dir=config().default_root_dir.with_name("first")))  # type: ignore[union-attr]  # imports
+    before = state_of_process()
+    folder = train(config(offline=True, num_threads=3, head="crf"))
+    predictor = EntityClassificationPredictor.from_pretrained(folder)
+    predictor.predict(Document.from_json(json.loads(train_file.read_text().splitlines()[0])))
+    after = state_of_process()
+    assert {name for name in before if before[name] != after[name]} == set()
+
+
+# Several processes ---------------------------------------------------------------------------------------------------
+
+_SCRIPT = """
+import sys
+from papermage_core.cli.train import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one_and_take_validation_data_of_few_batches(
+    config: Callable[..., EntityClassificationTrainConfig], train_file: Path, val_file: Path, tmp_path: Path
+) -> None:
+    def run(name: str, *more: str) -> dict[str, Any]:
+        script = tmp_path / "run.py"
+        script.write_text(_SCRIPT)
+        small = (SMALL | {"batch_size": 64}).items()
+        options = [f"{key}={value}" for key, value in small] + ["accelerator=cpu", "num_threads=1", *more]
+        data = [f"data_path={train_file}", f"val_data_path={val_file}", "label_field=names,amounts"]
+        done = subprocess.run(
+            [
+                sys.executable,
+                str(script),
+                "-q",
+                *data,
+                *options,
+                f"default_root_dir={tmp_path / name}",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads((tmp_path / name / "results" / "results.json").read_text()))
+
+    two = run("two", "devices=2", "strategy=ddp", "max_steps=1")
+    weights = load_file(tmp_path / "two" / "checkpoints" / "model.safetensors")
+    assert all(torch.isfinite(weight).all() for weight in weights.values())
+    found = EntityClassificationTrainer(
+        config(mode="eval", data_path=val_file, model_name_or_path=str(tmp_path / "two" / "checkpoints"))
+    ).evaluate()
+    assert two["splits"]["val"]["scores"] == found.scores.to_json()
