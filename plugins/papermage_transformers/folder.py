@@ -27,7 +27,7 @@ _LONGEST_FILE = 1 << 29
 _LARGEST_NUMBER = 1 << 24  # of a config: above every width, length and vocabulary there is
 _MOST_TENSORS = 30_000  # of a model whose file does not say
 _MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 40  # bytes
-_ATTENTIONS = (None, "eager", "sdpa")
+_ATTENTIONS = (None, False, True, "eager", "sdpa")  # transformers 4 writes whether it chose
 _UNUSED = frozenset({
     "_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype", "num_labels", "id2label",
     "label2id", "problem_type", "return_dict", "torchscript", "output_hidden_states", "output_attentions", "use_cache",

@@ -96,6 +96,7 @@ def _load(folder: ModelFolder, config: PretrainedConfig) -> nn.Module:
         logger.warning(
             "%s: %d weights are not in the files and start at random: %s", folder.path, len(missing), missing[:5]
         )
+    model.config.name_or_path = ""  # of this machine; transformers 4 would save it
     return model  # type: ignore[no-any-return]
 
 

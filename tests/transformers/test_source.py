@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from papermage_core.errors import ConfigError
 from papermage_transformers.plugin import TransformerEncoderConfig
@@ -191,6 +193,22 @@ def test_a_damaged_base_model_is_a_config_error_that_names_the_file(name, damage
     assert str(copied / name) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "trust_remote_code" not in str(caught.value)
+
+
+def test_weights_in_the_format_of_torch_are_read_and_named_when_they_are_damaged(copied):
+    from safetensors.torch import load_file
+
+    expected = build(copied).state_dict()
+    weights = copied / "pytorch_model.bin"
+    torch.save(load_file(copied / "model.safetensors"), weights)
+    (copied / "model.safetensors").unlink()
+    found = build(copied).state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    for damage in (truncate, lambda path: path.write_bytes(pickle.dumps(print))):
+        damage(weights)
+        with pytest.raises(ConfigError, match=r"pytorch_model\.bin cannot be used"):
+            build(copied)
 
 
 def test_a_shard_that_is_missing_or_lies_elsewhere_is_named(copied):
