@@ -170,7 +170,7 @@ def _relation(result: dict[str, Any]) -> dict[str, Any]:
 class LabelStudioWriterConfig(DocumentWriterConfig):
     """Options of the writer ``label_studio``."""
 
-    suffixes: ClassVar[tuple[str, ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = (".label_studio",)
 
     give: Literal["annotations", "predictions"] = option(
         "predictions", help="whether entities are proposals to correct, or what somebody has labelled"
