@@ -1,4 +1,4 @@
-"""From hashed features to vectors: of word types, of units, and of places on the page."""
+"""Hashed features → vectors: of word types, of units, and of positions on the page."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class WordEmbedding(nn.Module):
 
 
 class UnitEmbedding(nn.Module):
-    """Vectors of what is seen of units beside their words: place in the context, brackets, touching, repetition."""
+    """Vectors of the features of units other than their words."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class UnitEmbedding(nn.Module):
 
 
 class LayoutEmbedding(nn.Module):
-    """Vectors of places on the page: a sum over buckets, and a small network over the numbers themselves."""
+    """Vectors of layout features: a sum over buckets, and a small network over the numbers themselves."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

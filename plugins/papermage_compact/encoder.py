@@ -23,7 +23,7 @@ __all__ = ["CompactEncoder"]
 
 
 class CompactEncoder(nn.Module):
-    """Embeds each word type of a batch once, adds what is seen of the unit, and reads around it from near to far."""
+    """Embeds each word type of a batch once, adds features of the unit, and reads its context from near to far."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""What is seen of a unit's place on the page: its box, its font, its line, and the white space around it.
+"""Layout features of units: their boxes, fonts and lines, and the white space around them.
 
 A *line* is a run of units at one height of one page: a row of the layer ``rows`` where there is one, else what the
-boxes say. Everything is worked out for many contexts at once; medians are taken over a context's units on a page.
+boxes say. All is computed for many contexts at once; medians are taken over a context's units on a page.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def layout_of(contexts: Sequence[Context], lengths: Ints) -> Layout:
     sheet = np.cumsum(first | _is_first(_carried(pages[:, None], pages >= 0, owner)[:, 0])) - 1  # a page of a context
     starts_line = first | _breaks(boxes, sheet, row)
     line = np.cumsum(starts_line) - 1
-    unit = np.maximum(_median_by(height, sheet), 1e-4)  # the yardstick of all distances
+    unit = np.maximum(_median_by(height, sheet), 1e-4)  # distances are measured in it
 
     lines = _Lines.of(boxes, line, starts_line)
     sheet_of_line = sheet[starts_line]
@@ -211,7 +211,7 @@ class _Lines:
 
 @attrs.frozen(eq=False)
 class _Fonts:
-    """What the units' metadata says of their fonts."""
+    """Fonts, from the units' metadata."""
 
     code: NDArray[np.uint64]
     bucket: Ints
@@ -292,7 +292,7 @@ def _carried(x: NDArray[Any], seen: Bools, owner: Ints) -> NDArray[Any]:
         return x
     last = np.maximum.accumulate(np.where(seen, np.arange(count), -1))
     following = np.minimum.accumulate(np.where(seen, np.arange(count), count)[::-1])[::-1]
-    padded = np.concatenate([x, np.zeros_like(x[:1])])  # the last row, which is also row -1, is nobody's
+    padded = np.concatenate([x, np.zeros_like(x[:1])])  # the last row, which is also row -1, belongs to no unit
     owners = np.concatenate([owner, [-1]])
     source = np.where(owners[last] == owner, last, np.where(owners[following] == owner, following, count))
     carried: NDArray[Any] = padded[source]
@@ -311,7 +311,7 @@ def _breaks(boxes: Floats, sheet: Ints, row: Ints) -> Bools:
 
 
 def _jumps(boxes: Floats, unit: Floats, starts_line: Bools, starts_sheet: Bools) -> Ints:
-    """Return how the eye moves to a unit from the one before.
+    """Return how the reading position moves to a unit from the one before.
 
     0 from nowhere, 1 touching, 2 over a space, 3 over a wide space, 4 to the next line, 5 down over blank lines,
     6 up (to another column), 7 far aside.

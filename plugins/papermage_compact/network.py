@@ -10,7 +10,7 @@ __all__ = ["BlockDropout", "GatedConvolution", "LineReader", "Neighbours", "Repe
 
 
 class Neighbours:
-    """The units (or lines) around each of N in its window; made once a batch, asked by every layer.
+    """The units (or lines) around each of N in its window; made once a batch, used by every layer.
 
     ``before`` and ``after`` count the units before and after it in the same window. Shapes (N,).
     """
@@ -105,9 +105,9 @@ class LineReader(nn.Module):
 
 
 class RepetitionReader(nn.Module):
-    """Gives each unit the mean of what was read at the other units of its window that have the same word.
+    """Gives each unit the mean of the vectors of the other units of its window that have the same word.
 
-    A mention that is plain in one place helps to find it in another where it is not.
+    A mention that is clear in one sentence helps to find it in another.
     """
 
     def __init__(self, width: int, dropout: float) -> None:

@@ -38,7 +38,7 @@ class GatedRecurrence(nn.Module):
         self.inputs = nn.Linear(width, 6 * width)
         self.linear = nn.Linear(2 * width, width)
         self.dropout = BlockDropout(dropout)
-        nn.init.constant_(self.inputs.bias[: 2 * width], 1.0)  # to remember is the habit, to forget is learnt
+        nn.init.constant_(self.inputs.bias[: 2 * width], 1.0)  # starts by keeping most of the state
 
     def forward(self, x: torch.Tensor, neighbours: Neighbours) -> torch.Tensor:
         """Return new vectors of the units. Shapes (N, D)."""

@@ -1,4 +1,4 @@
-"""Features of the words met so far, so that a running text costs one dictionary look-up a word."""
+"""A cache of word features: text costs one dictionary look-up a word."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _columns(made: WordFeatures) -> dict[str, NDArray[Any]]:
 
 
 class _Growing:
-    """An array that more rows can be put behind without moving it each time."""
+    """An array that rows are appended to without copying it each time."""
 
     def __init__(self, like: NDArray[Any]) -> None:
         self._room = np.empty((1024, *like.shape[1:]), like.dtype)

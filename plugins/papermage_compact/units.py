@@ -1,4 +1,4 @@
-"""What is seen of a unit beside its word: place in the context, brackets, touching units, repetition."""
+"""Features of units other than their words: position in the context, brackets, touching units, repetition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Word vectors made elsewhere: the embedding matrix of a Hugging Face model, or a text file; compressed to be carried.
+"""Given word vectors: the embedding matrix of a Hugging Face model, or a text file, compressed for the checkpoint.
 
 Vectors are centred, turned to their principal axes, cut to the first few, scaled to unit variance, and rounded to eight
 bits a value with one scale a row. Training sees what was rounded, so a checkpoint predicts with the same vectors.

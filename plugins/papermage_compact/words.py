@@ -1,4 +1,4 @@
-"""What is seen of a word by itself: hashed identity, affixes, shapes, kind, and character n-grams."""
+"""Features of a word by itself: hashed identity, affixes, shapes, kind, and character n-grams."""
 
 from __future__ import annotations
 

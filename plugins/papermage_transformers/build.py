@@ -34,7 +34,7 @@ _USUAL_LENGTH = 512
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 _DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "dropout_rate", "embedding_dropout", "mlp_dropout")
 _PROBE = ["a", "b", "The", "protein", "BRCA1", "12", "(", "é", "本", "∆", "\ue000", "\ue001", "", "", "\n", " "]
-"""Words known and unknown, even ones after a space and odd ones without, that a tokenizer must bear."""
+"""Words known and unknown, with and without a space before, that a tokenizer must handle."""
 
 
 def build_encoder(

@@ -115,7 +115,7 @@ def _set_matmul_precision(value: str) -> None:
         torch.set_float32_matmul_precision(value)
 
 
-_may_tune = False  # whether a command said that the process is ours
+_may_tune = False  # whether a command has allowed it
 
 
 def tune_process(*, allocator: bool) -> None:

@@ -69,7 +69,7 @@ class ModelFolder:
         """Turn whatever a library raises over a file of the folder into an error that names it."""
         try:
             yield
-        except PapermageError:
+        except (PapermageError, MemoryError):
             raise
         except BaseException as error:
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of Rust, in tokenizers
@@ -111,20 +111,22 @@ class ModelFolder:
     def read_config(self) -> dict[str, Any]:
         """Return what the model's config says of its architecture."""
         found = self.read_object(CONFIG)
-        with self.using(CONFIG):  # deep nesting
-            self.refuse_code(CONFIG, found)
-            for path, key, value in _items(found):
+        self.refuse_code(CONFIG, found)
+        for path, key, value in _items(found):
+            with self.using(CONFIG):  # numbers that are no floats
                 self._check_item(path, key, value)
         return {key: value for key, value in found.items() if key not in _UNUSED}
 
     def refuse_code(self, name: str, found: dict[str, Any]) -> None:
         """Raise where a config names code to be run with the model."""
-        for path, key, value in _items(found):
-            if key == "auto_map" and value:
-                raise self.error(
-                    name, f"names code that comes with the model ({path}), which is never run: expected a model whose "
-                    "kind transformers knows itself, without auto_map"
-                )  # fmt: skip
+        with self.using(name):  # deep nesting
+            path = next((path for path, key, value in _items(found) if key == "auto_map" and value), None)
+        if path is not None:
+            raise self.error(
+                name,
+                f"names code that comes with the model ({path}), which is never run: expected a model whose kind "
+                "transformers knows itself, without auto_map",
+            )
 
     def _check_item(self, path: str, key: str, value: Any) -> None:
         if ("attn_implementation" in key or "experts_implementation" in key) and value not in _ATTENTIONS:
