@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 import numpy as np
 
-from papermage_core.errors import CheckpointError, ConfigError
+from papermage_core.errors import ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
 
 if TYPE_CHECKING:
@@ -84,8 +83,7 @@ class CompactConfig(ContextEncoderConfig):
             vectors = load_vectors(self.vectors, self.vectors_size, self.vectors_rows)
         elif self.vectors is not None and folder is not None:
             vectors = restore_vectors(folder)
-        make = partial(
-            CompactEncoder,
+        return CompactEncoder(
             width=self.width,
             depth=self.depth,
             dropout=self.dropout,
@@ -96,21 +94,6 @@ class CompactConfig(ContextEncoderConfig):
             tune_vectors=self.tune_vectors,
             max_length=self.max_length,
         )
-        if folder is not None:
-            _check_size(make, folder)
-        return make()
-
-
-def _check_size(make: Callable[[], CompactEncoder], folder: Path) -> None:
-    """Raise CheckpointError where the options describe a network far larger than the weights of its checkpoint."""
-    from papermage_transformers.folder import ModelFolder
-    from papermage_transformers.size import check_size
-
-    limits = ModelFolder(folder, is_checkpoint=True).limits()
-    try:
-        check_size(make, limits)
-    except (RuntimeError, ValueError) as error:  # torch counts no more than 2 ** 63 numbers
-        raise CheckpointError(f"{folder}: the options of the checkpoint's encoder are damaged: {error}") from error
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from papermage_compact.layout import layout_of
 from papermage_compact.table import WordTable
 from papermage_compact.units import unit_rows
 from papermage_core.plugin import Context, Window
+from papermage_transformers.once import WarnOnce
 
 __all__ = ["Windower", "bounds"]
 
@@ -45,7 +46,7 @@ class Windower:
         self._table = table
         self._longest = longest
         self._with_layout = with_layout
-        self._warned: set[str] = set()
+        self._warn_of_stride, self._warn_of_boxes = WarnOnce(logger), WarnOnce(logger)
 
     def windows(self, contexts: Sequence[Context], stride: int) -> list[list[Window]]:
         """Return the windows of each context, overlapping by ``stride`` units where there are several."""
@@ -54,19 +55,17 @@ class Windower:
 
     def _warn(self, contexts: Sequence[Context], stride: int) -> None:
         """Say, once for each encoder, what of the data or of ``stride`` the windows cannot do justice to."""
-        if stride > self._longest // 2 and "stride" not in self._warned:
-            self._warned.add("stride")
-            logger.warning(
+        if stride > self._longest // 2:
+            self._warn_of_stride(
                 "stride=%d is too much for windows of %d units (encoder.max_length): neighbouring windows share %d",
                 stride,
                 self._longest,
                 self._longest // 2,
             )
-        if self._with_layout and "boxes" not in self._warned:
+        if self._with_layout and not self._warn_of_boxes.done:
             bare = next((c for c in contexts if len(c) and (c.boxes is None or np.isnan(c.boxes[:, 0]).all())), None)
             if bare is not None:
-                self._warned.add("boxes")
-                logger.warning(
+                self._warn_of_boxes(
                     "The units of some contexts have no boxes, which the encoder reads with the text "
                     "(encoder.layout=on). First: %r",
                     " ".join(bare.words[:8]),

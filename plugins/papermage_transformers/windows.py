@@ -12,6 +12,7 @@ import numpy as np
 
 from papermage_core.plugin import Context, Window
 from papermage_transformers.layout import BoxStyle
+from papermage_transformers.once import WarnOnce
 from papermage_transformers.wordpieces import WordpieceTable, ragged_positions
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class WindowMaker:
     indicator: int = 0
     """Wordpiece put where the unit's group in `indicator_layer` is not that of the unit before."""
     box_style: BoxStyle | None = None
-    _warned: set[str] = attrs.field(factory=set, init=False, repr=False)
+    _warn_of_stride: WarnOnce = attrs.field(factory=lambda: WarnOnce(logger), init=False, repr=False)
+    _warn_of_boxes: WarnOnce = attrs.field(factory=lambda: WarnOnce(logger), init=False, repr=False)
 
     def windows(self, contexts: Sequence[Context], stride: int) -> list[list[Window]]:
         """Return the windows of each context; all contexts are tokenized at once."""
@@ -70,9 +72,8 @@ class WindowMaker:
     def _warn(self, contexts: Sequence[Context], stride: int) -> None:
         """Say, once for each encoder, what of the data or of ``stride`` the windows cannot do justice to."""
         most = _overlap(self.capacity, stride)
-        if most < stride and "stride" not in self._warned:
-            self._warned.add("stride")
-            logger.warning(
+        if most < stride:
+            self._warn_of_stride(
                 "stride=%d is too much for windows of %d wordpieces (encoder.max_length=%d, special ones included): "
                 "neighbouring windows share %d units at most",
                 stride,
@@ -80,11 +81,10 @@ class WindowMaker:
                 self.capacity + self.specials,
                 most,
             )
-        if self.box_style and "boxes" not in self._warned:
+        if self.box_style and not self._warn_of_boxes.done:
             bare = next((c for c in contexts if c.boxes is None or np.isnan(c.boxes[:, 0]).all()), None)
             if bare is not None:
-                self._warned.add("boxes")
-                logger.warning(
+                self._warn_of_boxes(
                     "The units of some contexts have no boxes; the layout model reads them as if they all lay at the "
                     "corner of the page. First: %r",
                     " ".join(bare.words[:8]),

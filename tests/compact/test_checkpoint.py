@@ -43,23 +43,6 @@ def test_vectors_come_from_the_folder_or_not_at_all(config, folder, source, vect
             named.build(folder)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"width": 10**9},
-        {"width": 10**12},
-        {"width": 5000},
-        {"depth": 10**9},
-        {"depth": 2000},
-        {"width": 2048, "rows": 65_535},
-    ],
-    ids=str,
-)
-def test_a_network_larger_than_its_weights_is_refused_before_it_is_made(config, folder, changes):
-    with pytest.raises(CheckpointError, match="the options of the checkpoint's encoder are damaged: "):
-        attrs.evolve(config, **changes).build(folder)
-
-
 def edit(path: Path, **changes: torch.Tensor | None) -> None:
     tensors = {**load_file(path), **changes}
     save_file({name: value for name, value in tensors.items() if value is not None}, path)
