@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -67,11 +64,8 @@ def test_without_boxes_rows_are_lines_and_blocks_paragraphs():
     assert [text[s.start : s.end] for s in spans] == ["A title", "First line\nsecond line.", "The end"]
 
 
-def test_rows_of_real_pages_are_those_of_its_file():
-    corpora = os.environ.get("PAPERMAGE_CORPORA")
-    if not corpora:
-        pytest.skip("needs PAPERMAGE_CORPORA")
-    (document,) = read_documents(Path(corpora) / "papermage_docs" / "2304.02623v1.json")
+def test_rows_of_real_pages_are_those_of_its_file(corpora):
+    (document,) = read_documents(corpora / "papermage_docs" / "2304.02623v1.json")
     gold = {*document.rows.span_arrays().stop.tolist()}
     document.remove_layer("rows")
     ours = {*(entity.spans[0].end for entity in made(RowsConfig(), document))}

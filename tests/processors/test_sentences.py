@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -55,12 +53,9 @@ def test_sentences_hold_all_of_the_text_but_white_space_in_order(text):
 
 
 @pytest.mark.parametrize(("file", "flat"), [("craft/dev.jsonl", False), ("ncbi_disease/dev.jsonl", True)])
-def test_sentences_end_where_people_ended_them(file, flat):
-    corpora = os.environ.get("PAPERMAGE_CORPORA")
-    if not corpora:
-        pytest.skip("needs PAPERMAGE_CORPORA")
+def test_sentences_end_where_people_ended_them(file, flat, corpora):
     right = found = wanted = 0
-    for document in read_documents(Path(corpora) / file):
+    for document in read_documents(corpora / file):
         gold = {*document.sentences.span_arrays().stop.tolist()}
         text = document.symbols.replace("\n", " ") if flat else document.symbols  # there, a line is a sentence
         ours = {stop for _, stop in sentence_spans(text)}

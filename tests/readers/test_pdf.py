@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -252,10 +253,14 @@ EXPECTED = json.loads((FOLDER / "expected.json").read_text())["files"] if CORPOR
 FILES = sorted(name for name in EXPECTED if name.startswith("pdf/"))
 
 
-def real(name: str, **options: object) -> Document:
-    if not CORPORA:
-        pytest.skip("needs PAPERMAGE_CORPORA")
-    return read(FOLDER / "pdf" / name, **options)
+@pytest.fixture
+def real(corpora: Path) -> Callable[..., Document]:
+    """Return a function that reads a sample file by its name."""
+
+    def read_sample(name: str, **options: object) -> Document:
+        return read(corpora / "formats" / "pdf" / name, **options)
+
+    return read_sample
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -280,7 +285,7 @@ def test_all_text_that_the_library_finds_on_the_page_is_read(name):
     assert (boxes.height > 0).all()
 
 
-def test_a_password_is_asked_for_and_taken():
+def test_a_password_is_asked_for_and_taken(real):
     with pytest.raises(DataError, match=r"needs a password: type reader.password="):
         real("issue6010_1.pdf")
     with pytest.raises(DataError, match="needs another password"):
@@ -288,14 +293,14 @@ def test_a_password_is_asked_for_and_taken():
     assert len("".join(real("issue6010_1.pdf", password="abc").symbols.split())) == 9
 
 
-def test_ligatures_are_spelled_out_and_emoji_whole():
+def test_ligatures_are_spelled_out_and_emoji_whole(real):
     assert real("copy_paste_ligatures.pdf").symbols == "abcdeffffiflffiffl\u017ftstghijklmno"
     emoji = real("bug1820909.1.pdf")
     assert emoji.symbols.startswith("\U0001f334\U0001f422")
     assert all(len(token.boxes) == 1 for token in emoji.tokens)
 
 
-def test_right_to_left_text_is_in_logical_order_and_its_rows_are_whole():
+def test_right_to_left_text_is_in_logical_order_and_its_rows_are_whole(real):
     document = real("right_to_left_01.pdf")
     assert document.rows[0].text.startswith("\u062a\u062d\u0633\u064a\u0646 ")
     assert document.tokens[0].boxes[0].l > document.tokens[1].boxes[0].l
