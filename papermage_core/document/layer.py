@@ -6,8 +6,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-
 from papermage_core.document.arrays import BoxArrays, SpanArrays
 from papermage_core.document.box import Box
 from papermage_core.document.columns import Columns
@@ -17,8 +15,6 @@ from papermage_core.document.rows import ColumnRows, PlainRows
 from papermage_core.document.span import Span
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from papermage_core.document.document import Document
     from papermage_core.document.rows import Rows
 
@@ -69,11 +65,13 @@ class Layer:
         cls,
         spans: SpanArrays,
         boxes: BoxArrays | None = None,
-        metadata: Mapping[str, Sequence[Any]] | None = None,
+        metadata: list[dict[str, Any]] | Mapping[str, Sequence[Any]] | None = None,
     ) -> Layer:
-        """Return a layer of spans, boxes, and columns of metadata (None: no value), which are taken as they are.
+        """Return a layer of spans, boxes and metadata, which are taken as they are.
 
-        Entities are made when asked for, so a layer of a million tokens costs little more than its arrays.
+        ``metadata`` is a dict of its own for each entity, or for each key a column of values, of which None stands for
+        no value. Entities are made when asked for, so a layer of a million tokens costs little more than its arrays.
+        Raises ValueError for metadata of another number of entities than spans and boxes are of.
 
         >>> layer = Layer.from_arrays(SpanArrays.one_each([0, 6], [5, 8]), metadata={"bold": [True, None]})
         >>> [(token.spans, token.metadata.to_json()) for token in layer]
@@ -81,35 +79,11 @@ class Layer:
         """
         boxes = BoxArrays.none() if boxes is None else boxes
         entities = 1 + max((int(part.entity[-1]) for part in (spans, boxes) if len(part)), default=-1)
-        return cls._of_columns(Columns(entities, spans, boxes, spans), ColumnRows(entities, metadata or {}))
-
-    @classmethod
-    def of_spans(
-        cls,
-        start: ArrayLike,
-        stop: ArrayLike,
-        metadata: list[dict[str, Any]] | Mapping[str, Sequence[Any]] | None = None,
-        *,
-        entity: ArrayLike | None = None,
-    ) -> Layer:
-        """Return a layer of spans, taken as they are; an `Entity` is made when it is asked for.
-
-        One span an entity, unless ``entity`` says which entity each span is of: numbers from 0 that never fall and
-        leave none out. ``metadata`` is a dict of its own for each entity, or for each key a column of values, of which
-        None stands for no value.
-
-        >>> Layer.of_spans([0, 6], [5, 15], {"pos": [None, "NN"]})[1].to_json()
-        {'spans': [[6, 15]], 'metadata': {'pos': 'NN'}}
-        """
-        starts, stops = np.asarray(start, np.int64), np.asarray(stop, np.int64)
-        owner = np.arange(len(starts)) if entity is None else np.asarray(entity, np.int64)
-        count = int(owner[-1]) + 1 if len(owner) else 0
         known = [metadata] if isinstance(metadata, list) else list((metadata or {}).values())
-        if not len(starts) == len(stops) == len(owner) or any(len(column) != count for column in known):
-            raise ValueError(f"{len(starts)} starts, {len(stops)} stops and metadata of {count} entities do not fit")
-        spans = SpanArrays(starts, stops, owner)
-        rows = PlainRows(metadata, None) if isinstance(metadata, list) else ColumnRows(count, metadata or {})
-        return cls._of_columns(Columns(count, spans, BoxArrays.none(), spans), rows)
+        if any(len(column) != entities for column in known):
+            raise ValueError(f"expected metadata of {entities} entities, got {', '.join(str(len(c)) for c in known)}")
+        rows = PlainRows(metadata, None) if isinstance(metadata, list) else ColumnRows(entities, metadata or {})
+        return cls._of_columns(Columns(entities, spans, boxes, spans), rows)
 
     # As a sequence
 

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 import attrs
 import msgspec
 
-from papermage_core.document import Document, Layer
+from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
@@ -144,7 +144,7 @@ def _assembled(found: dict[str, Any], name: str | None, label_layer: str) -> Doc
 def _annotate(document: Document, layer: str, spans: list[tuple[int, int, dict[str, Any]]]) -> None:
     if spans:
         starts, stops, metadata = zip(*spans, strict=True)
-        document.annotate_layer(layer, Layer.of_spans(starts, stops, list(metadata)))
+        document.annotate_layer(layer, Layer.from_arrays(SpanArrays.one_each(starts, stops), metadata=list(metadata)))
 
 
 def _text_of(passage: dict[str, Any], offset: int) -> tuple[str, list[tuple[int, int, dict[str, Any]]]]:

@@ -13,7 +13,7 @@ from typing import IO, Any, ClassVar, Literal
 import attrs
 import numpy as np
 
-from papermage_core.document import Document, Layer
+from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
@@ -143,11 +143,13 @@ class ConllReader:
         symbols, start = table.text(names, comments)
         document = make_document(symbols, {"doc_id": doc_id})
         stop = start + np.fromiter(map(len, table.column(names, "token")), np.int64, len(start))
-        document.annotate_layer("tokens", Layer.of_spans(start, stop, table.metadata(names)))
+        spans = SpanArrays.one_each(start, stop)
+        document.annotate_layer("tokens", Layer.from_arrays(spans, metadata=table.metadata(names)))
         ends = [*table.starts[1:], len(start)]
         metadata = [{"comments": found} if found else {} for found in comments]
         lasts = np.asarray(ends) - 1
-        document.annotate_layer("sentences", Layer.of_spans(start[table.starts], stop[lasts], metadata))
+        spans = SpanArrays.one_each(start[table.starts], stop[lasts])
+        document.annotate_layer("sentences", Layer.from_arrays(spans, metadata=metadata))
         stretches = [each for name, tags in zip(names, table.columns, strict=True) if name == "tag"
                      for each in tagged_stretches(tags, table.starts)]  # fmt: skip
         starts, stops = start.tolist(), stop.tolist()

@@ -11,7 +11,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from papermage_core.document import Document, Layer, Metadata
+import numpy as np
+
+from papermage_core.document import Document, Layer, Metadata, SpanArrays
 from papermage_core.errors import DataError
 from papermage_core.files import compression, open_bytes
 
@@ -73,15 +75,9 @@ def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: 
             entity.metadata["label"] = label
         layers.setdefault(names[label], []).append(entity)
     for name, found in layers.items():
-        segments = [segment for entity in found for segment in entity.segments]
-        owner = [i for i, entity in enumerate(found) for _ in entity.segments]
-        layer = Layer.of_spans(
-            [start for start, _ in segments],
-            [stop for _, stop in segments],
-            [entity.metadata for entity in found],
-            entity=owner,
-        )
-        document.annotate_layer(name, layer)
+        rows = [(start, stop, i) for i, entity in enumerate(found) for start, stop in entity.segments]
+        spans = SpanArrays(*np.array(rows, np.int64).T)
+        document.annotate_layer(name, Layer.from_arrays(spans, metadata=[entity.metadata for entity in found]))
 
 
 def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *, line: int | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import IO, Any, ClassVar
 
 import attrs
 
-from papermage_core.document import Document, Layer
+from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.labelled import (
@@ -100,10 +100,9 @@ class PubtatorReader:
         full = [i for i, text in enumerate(texts) if text]
         document.annotate_layer(
             "passages",
-            Layer.of_spans(
-                [starts[i] for i in full],
-                [starts[i] + len(texts[i]) for i in full],
-                [{"type": _KINDS.get(passages[i][0], passages[i][0])} for i in full],
+            Layer.from_arrays(
+                SpanArrays.one_each([starts[i] for i in full], [starts[i] + len(texts[i]) for i in full]),
+                metadata=[{"type": _KINDS.get(passages[i][0], passages[i][0])} for i in full],
             ),
         )
         add_labelled(document, entities, self.config.label_layer)
