@@ -24,7 +24,7 @@ from papermage_core.data.packing import pack_document, unpack_document
 from papermage_core.data.parallel import forked, processes_for
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.spans import SpanTable
-from papermage_core.data.store import DiskRecords, RecordWriter, finish_folder, new_folder, open_folder
+from papermage_core.data.store import DiskRecords, LazyFolder, RecordWriter, finish_folder, open_folder
 from papermage_core.data.units import ParsedDocument, Parser, digest_of
 from papermage_core.errors import DataError
 from papermage_core.plugin.spec import Context, ContextNeeds, LocatedDocument, UnitSpan
@@ -285,13 +285,8 @@ def read_corpus(
         assert target is not None
         _log.info("documents taken from the cache, %s", target)
         return _opened(target, *found, **given)
-    start = time.perf_counter()
-    folders: list[Path] = []
-
-    def folder() -> Path:
-        if not folders:
-            folders.append(new_folder(spool if target is None else target.parent))
-        return folders[0]
+    start, stamp = time.perf_counter(), source.stamp()
+    folder = LazyFolder(spool if target is None else target.parent)
 
     def read(first: int, every: int, in_memory: int) -> _Table:
         table = _Table()
@@ -322,6 +317,8 @@ def read_corpus(
     if isinstance(tables[0].kept, list):
         return _corpus(tables[0].kept, arrays, facts, **given)
     facts["made_of"] = [str(path) for path in source.paths]
+    if source.stamp() != stamp:  # what was read is not what the cache's name says
+        target = None
     where, is_kept = finish_folder(folder(), target, arrays, facts)
     return _opened(where, arrays, facts, is_kept, **given)
 

@@ -24,7 +24,7 @@ from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import OverlapPolicy, Task
 from papermage_core.data.packing import pack_integers, pack_text, unpack_integers, unpack_text
 from papermage_core.data.parallel import forked, processes_for
-from papermage_core.data.store import DiskRecords, RecordWriter, finish_folder, new_folder, open_folder
+from papermage_core.data.store import DiskRecords, LazyFolder, RecordWriter, finish_folder, open_folder
 from papermage_core.data.units import ParsedDocument
 from papermage_core.plugin.spec import ContextEncoder, UnitSpan, Window
 
@@ -260,12 +260,7 @@ def build_examples(
         _log.info("examples taken from the cache, %s", target)
         return found
     start = time.perf_counter()
-    folders: list[Path] = []
-
-    def folder() -> Path:
-        if not folders:
-            folders.append(new_folder(spool if target is None else target.parent))
-        return folders[0]
+    folder = LazyFolder(spool if target is None else target.parent)
 
     def make(first: int, every: int, in_memory: int) -> _Made:
         packer, issues = ExamplePacker(), Issues()

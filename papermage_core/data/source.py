@@ -15,6 +15,7 @@ import attrs
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
 from papermage_core.data.readers import STDIN, AnyReader, companions_of, expand_paths, iter_documents, reader_config
+from papermage_core.data.store import read_at
 from papermage_core.errors import DataError
 from papermage_core.plugin.spec import ComponentConfig, LocatedDocument
 
@@ -54,6 +55,11 @@ class DocumentSource:
         found = iter_documents(list(self.files), reader=self.reader, first=first, every=every)
         return processed(found, self.processors)
 
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """Return size and time of change of each regular file: another one where a file was changed meanwhile."""
+        found = (path.stat() for path in self.files if path.is_file())
+        return tuple((each.st_size, each.st_mtime_ns) for each in found)
+
     def size(self) -> int:
         """Return how many bytes the files have; 0 for what is no regular file."""
         return sum(path.stat().st_size for path in self.files if path.is_file())
@@ -82,7 +88,7 @@ def _digest_of_file(path: Path) -> bytes:
     """Return a hash of hashes of blocks, which several threads make."""
     size = path.stat().st_size
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         try:
             with ThreadPoolExecutor(min(4, 1 + size // _BLOCK)) as threads:
                 blocks = threads.map(lambda at: _digest_of_block(handle, at), range(0, max(size, 1), _BLOCK))
@@ -94,7 +100,7 @@ def _digest_of_file(path: Path) -> bytes:
 
 
 def _digest_of_block(handle: int, at: int) -> bytes:
-    return hashlib.blake2b(os.pread(handle, _BLOCK, at), digest_size=32).digest()
+    return hashlib.blake2b(read_at(handle, _BLOCK, at), digest_size=32).digest()
 
 
 def digest_of_code(objects: Sequence[Any]) -> str:

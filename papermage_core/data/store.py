@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,9 +31,10 @@ from numpy.typing import NDArray
 
 from papermage_core.errors import DataError
 
-__all__ = ["FORMAT", "DiskRecords", "RecordWriter", "finish_folder", "new_folder", "open_folder"]
+__all__ = ["FORMAT", "DiskRecords", "LazyFolder", "RecordWriter", "finish_folder", "open_folder", "read_at"]
 
 T = TypeVar("T")
+_ONE_READER = threading.Lock()
 FORMAT = 2
 """Version of the layout above and of the records in it."""
 
@@ -65,7 +67,7 @@ class DiskRecords(Sequence[T]):
         if isinstance(key, slice):
             return [self[i] for i in range(*key.indices(len(self)))]
         number, first, size = self._index[key].tolist()
-        found = os.pread(self._file(number), size, first)
+        found = read_at(self._file(number), size, first)
         if len(found) != size:
             raise DataError("this file of the cache was cut short; delete it and run again", path=self._path(number))
         return self._decode(found)
@@ -78,7 +80,7 @@ class DiskRecords(Sequence[T]):
 
     def _file(self, number: int) -> int:
         if number not in self._files:
-            handle = os.open(self._path(number), os.O_RDONLY)
+            handle = os.open(self._path(number), os.O_RDONLY | getattr(os, "O_BINARY", 0))
             self._files[number] = handle
             weakref.finalize(self, os.close, handle)
         return self._files[number]
@@ -136,6 +138,29 @@ class RecordWriter(Generic[T]):
         content = self.encode(record)
         self._file.write(content)
         self._sizes.append(len(content))
+
+
+def read_at(handle: int, size: int, first: int) -> bytes:
+    """Return ``size`` bytes of an open file from byte ``first``; safe from several threads and processes."""
+    if hasattr(os, "pread"):
+        return os.pread(handle, size, first)
+    with _ONE_READER:  # Windows
+        os.lseek(handle, first, os.SEEK_SET)
+        return os.read(handle, size)
+
+
+@attrs.define(eq=False)
+class LazyFolder:
+    """A new folder in ``parent`` (see `new_folder`), made when it is first asked for."""
+
+    parent: Path
+    _made: Path | None = None
+
+    def __call__(self) -> Path:
+        """Return the folder."""
+        if self._made is None:
+            self._made = new_folder(self.parent)
+        return self._made
 
 
 def new_folder(parent: Path) -> Path:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from papermage_core.data.issues import Issues
 from papermage_core.document import Document, Layer
+from papermage_core.document.characters import white_space
 from papermage_core.document.queries import context_of_units, reading_order
 from papermage_core.errors import DataError, nearest
 from papermage_core.plugin.spec import Context, ContextNeeds
@@ -26,8 +27,6 @@ __all__ = ["ParsedDocument", "Parser", "text_digest"]
 
 _MISSPELT = 0.8
 """Likeness (see `difflib`) above which a layer that is not there is a layer that is, misspelt."""
-_IS_SPACE = np.array([chr(c).isspace() for c in range(0x3001)] + [False])
-"""Code point → whether it is white space; all beyond the last one that is share the last place."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -269,9 +268,7 @@ def _space_before(symbols: str, layer: Layer) -> NDArray[np.bool_]:
     first[1:] = spans.entity[1:] != spans.entity[:-1]
     entity, start = spans.entity[first], spans.start[first]
     inside = (start > 0) & (start <= len(symbols))
-    code_points = np.frombuffer(symbols.encode("utf-32-le", "surrogatepass"), np.uint32)
-    before = np.minimum(code_points[start[inside] - 1], len(_IS_SPACE) - 1)
-    result[entity[inside]] = _IS_SPACE[before]
+    result[entity[inside]] = white_space(symbols)[start[inside] - 1]
     return result
 
 
