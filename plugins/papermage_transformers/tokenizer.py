@@ -15,6 +15,7 @@ from papermage_transformers.folder import CONFIG, TOKENIZER, TOKENIZER_CONFIG, M
 __all__ = ["FastTokenizer"]
 
 _KINDS = ("cls", "eos", "mask", "pad", "sep", "unk")
+_LONGEST_PIECE = 1_000
 _UNLIMITED = 1_000_000_000  # transformers writes 1e30 where it knows no limit
 
 
@@ -45,6 +46,8 @@ class FastTokenizer:
         folder.refuse_code(TOKENIZER_CONFIG, settings)
         text = folder.read(TOKENIZER)
         with folder.using(TOKENIZER):
+            if longest := _longest_piece(json.loads(text)):
+                raise ValueError(f"it has a wordpiece of {longest:,} characters: expected {_LONGEST_PIECE:,} at most")
             backend = Tokenizer.from_str(text)
         special = {kind: _text_of(settings.get(f"{kind}_token")) for kind in _KINDS}
         limit = settings.get("model_max_length")
@@ -75,6 +78,20 @@ class FastTokenizer:
             raise folder.error(
                 TOKENIZER, f"has wordpieces up to {largest:,}, and {CONFIG} a table of {rows:,}: they are of two models"
             )
+
+
+def _longest_piece(settings: Any) -> int:
+    """Return the length of the longest wordpiece if it is beyond any, else 0: tokenizers crashes on such a one.
+
+    Its tries are freed by recursion, a level a character.
+    """
+    model = settings.get("model") if isinstance(settings, dict) else None
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    pieces = [entry[0] if isinstance(entry, list) and entry else entry for entry in vocab or ()]
+    added = settings.get("added_tokens") if isinstance(settings, dict) else None
+    pieces += [token.get("content") for token in added or () if isinstance(token, dict)]
+    longest = max((len(piece) for piece in pieces if isinstance(piece, str)), default=0)
+    return longest if longest > _LONGEST_PIECE else 0
 
 
 def _text_of(token: Any) -> str | None:

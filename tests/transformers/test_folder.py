@@ -359,6 +359,21 @@ def test_a_tokenizer_of_another_model_is_refused(copied, model_folder):
         CONFIG.build(copied)
 
 
+@pytest.mark.parametrize("place", ["vocab", "added token"])
+def test_a_wordpiece_as_long_as_a_book_is_refused_before_it_is_built(copied, place):
+    """The library dies of one of a million characters, which no exception tells."""
+    path = copied / "tokenizer.json"
+    found = json.loads(path.read_text())
+    if place == "vocab":
+        found["model"] = {"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0], ["x" * 1_000_000, -1.0]]}
+    else:
+        found["added_tokens"][0]["content"] = "x" * 1_000_000
+    path.write_text(json.dumps(found))
+    encoder, message = built(copied)
+    assert encoder is None
+    assert "a wordpiece of 1,000,000 characters" in message
+
+
 def test_damaged_weights_beside_the_folder_are_named(copied):
     weights = copied.parent / "model.safetensors"
     os.truncate(weights, weights.stat().st_size // 2)
