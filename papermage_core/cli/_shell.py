@@ -34,6 +34,11 @@ from papermage_core.terminal import printable
 __all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
 
 INTERRUPTED = 130
+_OURS = (
+    *("papermage_core", "papermage_compact", "papermage_formats", "papermage_heads"),
+    *("papermage_processors", "papermage_schemes", "papermage_transformers"),
+)
+"""The packages whose messages are shown from INFO on; of others, warnings are."""
 
 _HINTS = {
     errno.ENOSPC: "The disk is full: free some space, or name a folder on another disk.",
@@ -203,8 +208,9 @@ def _set_up_logging(*, debug: bool, quiet: bool) -> None:
     level = logging.DEBUG if debug else logging.ERROR if quiet else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("papermage_core").setLevel(level)
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING))
+    for package in _OURS:
+        logging.getLogger(package).setLevel(level)
 
 
 class _Formatter(logging.Formatter):

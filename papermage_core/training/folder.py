@@ -99,6 +99,8 @@ def config_texts(config: EntityClassificationTrainConfig, components: ComponentC
     values: dict[str, Any] = {name: getattr(config, name) for name in own_options()} | dict(config.lightning)
     for key, component in components.by_key().items():
         values |= dict(_flat(unstructure(component), f"{key}."))
+    for processor in components.processors.recipe():
+        values |= dict(_flat(processor["options"], f"processors.{processor['name']}."))
     skipped = FREE_ON_RESUME | _COMPARED_BY_CONTENT
     return {
         key: value if isinstance(value, str) else repr(value)

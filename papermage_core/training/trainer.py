@@ -95,6 +95,7 @@ class EntityClassificationTrainer:
         Raises ConfigError where the folder holds a run already and neither ``resume`` nor ``overwrite`` is set, and
         DivergedError where the loss is no longer a number. What it changes of the process is put back at the end.
         """
+        self.config.check_paths()
         if not self.is_first_process:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
             with self._process():
