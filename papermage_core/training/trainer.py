@@ -331,11 +331,12 @@ class EntityClassificationTrainer:
 def _weighted(corpus: Corpus, document: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:
     """Return the examples of an epoch, each as often as its document's weight says; None for each once.
 
-    The part of a weight below 1 is the share of the examples that stand once more, chosen by the seed.
+    The part of a weight below 1 is the share of the documents that stand once more, chosen by the seed. ``document`` is
+    the document of each example.
     """
-    weight = corpus.weight[document]
+    weight = corpus.weight
     if (weight == 1).all():
         return None
     times = np.floor(weight).astype(np.int64)
     times += np.random.default_rng((seed, 1)).random(len(weight)) < weight - times
-    return np.repeat(np.arange(len(weight)), times)
+    return np.repeat(np.arange(len(document)), times[document])

@@ -289,3 +289,30 @@ def test_gradients_are_clipped_as_torch_does(scale: float) -> None:
     for mine, other in zip(ours[:2], theirs[:2], strict=True):
         torch.testing.assert_close(mine.grad, other.grad, equal_nan=True)
     assert ours[2].grad is None
+
+
+def test_files_are_trained_on_as_often_as_their_weights_say(
+    config: Callable[..., EntityClassificationTrainConfig],
+    write_corpus: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from papermage_core.training.module import EntityModule
+
+    a, b, c = (write_corpus(tmp_path / f"{name}.jsonl", n=8, seed=i) for i, name in enumerate("abc"))
+    seen: list[str] = []
+    step = EntityModule.training_step
+
+    def remember(self: EntityModule, batch: Any, batch_idx: int) -> Any:
+        seen.extend(self._corpus[int(self._train.document[i])].name for i in batch.index)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(EntityModule, "training_step", remember)
+    result = EntityClassificationTrainer(config(data_path=f"{a}*2,{b},{c}*0.5", max_epochs=1, val_split=0)).train()
+    times = {name: seen.count(name) // 2 for name in seen}  # each has two pages
+    assert all(times[f"doc-{i}"] == 2 for i in range(8))
+    assert all(times[f"doc-{1000 + i}"] == 1 for i in range(8))
+    half = [times.get(f"doc-{2000 + i}", 0) for i in range(8)]
+    assert set(half) == {0, 1}
+    sources = json.loads((result.folder / "results" / "results.json").read_text())["sources"]
+    assert sources == {str(path): {"documents": 8, "weight": weight} for path, weight in ((a, 2.0), (b, 1.0), (c, 0.5))}
