@@ -98,6 +98,7 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
     A body that returns None is done: 0. See `papermage_core.errors` for the other codes.
     """
     prog = prog or os.path.basename(sys.argv[0]) or "papermage"  # noqa: PTH119 - argv[0] is not always a path
+    levels = {logger: logger.level for logger in map(logging.getLogger, _OURS)}
     _set_up_logging(debug=debug, quiet=quiet)
     former = keeping.set(_off_stdout)
     try:
@@ -118,6 +119,8 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         return exc.exit_code if isinstance(exc, PapermageError) else 1
     finally:
         keeping.reset(former)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager

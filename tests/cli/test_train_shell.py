@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import signal
@@ -386,6 +387,17 @@ run(body, prog="x", {flags})
 )
 def test_flags_decide_what_is_logged(flags: str, shown: list[str]) -> None:
     assert in_process(LOGGING.format(flags=flags)).stderr.split() == shown
+
+
+def test_a_command_that_is_over_leaves_the_levels_of_loggers_alone() -> None:
+    packages = ["papermage_core", "papermage_transformers"]
+    before = [logging.getLogger(name).level for name in packages]
+    during: list[int] = []
+
+    _shell.run(lambda: during.extend(logging.getLogger(name).level for name in packages), prog="x", quiet=True)
+
+    assert during == [logging.ERROR, logging.ERROR]
+    assert [logging.getLogger(name).level for name in packages] == before != during
 
 
 SAY = "import sys\nfrom papermage_core.cli._shell import run, say\nsys.exit(run(lambda: {body}, prog='x'))"
