@@ -20,7 +20,7 @@ from papermage_core.data.garbage import collection_disabled
 from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
-from papermage_core.data.packing import pack_document, unpack_document
+from papermage_core.data.packing import pack_document, unpack_contexts, unpack_document
 from papermage_core.data.parallel import forked, processes_for
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.spans import SpanTable
@@ -195,8 +195,10 @@ class ContextStream:
         return int(self._corpus.n_contexts[self._corpus.row].sum())
 
     def __iter__(self) -> Iterator[Context]:
-        for parsed in self._corpus:
-            yield from parsed.contexts
+        records = self._corpus.records
+        for row in self._corpus.row.tolist():
+            on_disk = isinstance(records, DiskRecords)
+            yield from unpack_contexts(records.content(row)) if on_disk else records[row].contexts
 
 
 def parse_located(located: LocatedDocument, parser: Parser, *, keep: bool = False) -> ParsedDocument | None:
@@ -254,7 +256,8 @@ class _Table:
     def add(self, number: int, parsed: ParsedDocument, file: int) -> None:
         digest = digest_of(parsed.symbols)
         content = hashlib.blake2b(digest, digest_size=16)
-        content.update(repr((parsed.gold, parsed.unreachable)).encode("utf-8", "surrogatepass"))
+        gold = [None if found is None else [(g.label, g.segments) for g in found] for found in parsed.gold]
+        content.update(repr((gold, parsed.unreachable)).encode("utf-8", "surrogatepass"))
         found = Counter((task, each.label, True) for task, gold in enumerate(parsed.gold) for each in gold or ())
         found.update((task, label, False) for task, label in parsed.unreachable)
         for key, count in found.items():

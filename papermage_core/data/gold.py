@@ -150,9 +150,8 @@ def training_spans(
     context, place = parsed.places()
     for entity in gold:
         cut = _by_context(entity, context, place)
-        where = f"{entity.label} at units " + " and ".join(f"{start}:{stop}" for start, stop in entity.segments)
         if len(cut) > 1:
-            issues.add("gold_crosses_contexts", parsed.name, where)
+            issues.add("gold_crosses_contexts", parsed.name, _place_of(entity))
         split = False
         for number, span in cut.items():
             if not span.is_discontinuous or scheme.allows_discontinuous:
@@ -161,7 +160,7 @@ def training_spans(
                 split = True
                 spans[number].extend(UnitSpan(span.label, (segment,)) for segment in span.segments)
         if split:
-            issues.add("gold_discontinuous", parsed.name, where)
+            issues.add("gold_discontinuous", parsed.name, _place_of(entity))
     if not scheme.allows_overlap:
         spans = [_without_overlap(found, policy, issues, parsed.name) for found in spans]
     return [sorted(set(found), key=_place) for found in spans]
@@ -169,6 +168,10 @@ def training_spans(
 
 def _place(span: UnitSpan) -> Any:
     return span.place
+
+
+def _place_of(entity: UnitSpan) -> str:
+    return f"{entity.label} at units " + " and ".join(f"{start}:{stop}" for start, stop in entity.segments)
 
 
 def _by_context(entity: UnitSpan, context: NDArray[np.int64], place: NDArray[np.int64]) -> dict[int, UnitSpan]:
@@ -182,7 +185,10 @@ def _by_context(entity: UnitSpan, context: NDArray[np.int64], place: NDArray[np.
         else:
             for number, at in zip(context[start:stop].tolist(), place[start:stop].tolist(), strict=True):
                 pieces.setdefault(number, []).append((at, at + 1))
-    return {number: UnitSpan.joining(entity.label, found) for number, found in pieces.items()}
+    return {
+        number: UnitSpan(entity.label, (found[0],)) if len(found) == 1 else UnitSpan.joining(entity.label, found)
+        for number, found in pieces.items()
+    }
 
 
 def _without_overlap(spans: list[UnitSpan], policy: OverlapPolicy, issues: Issues, name: str) -> list[UnitSpan]:

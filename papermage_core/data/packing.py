@@ -14,7 +14,17 @@ from papermage_core.data.gold import Gold
 from papermage_core.data.units import ParsedDocument
 from papermage_core.plugin.spec import Context
 
-__all__ = ["pack_document", "pack_integers", "pack_text", "unpack_document", "unpack_integers", "unpack_text"]
+__all__ = [
+    "pack_document",
+    "pack_integers",
+    "pack_text",
+    "unpack_contexts",
+    "unpack_document",
+    "unpack_integers",
+    "unpack_text",
+]
+
+_decode_gold = msgspec.msgpack.Decoder(list[tuple[int, int, int, tuple[tuple[int, int], ...]]]).decode
 
 
 # Parsed documents ----------------------------------------------------------------------------------------------------
@@ -26,12 +36,12 @@ def pack_document(parsed: ParsedDocument) -> bytes:
         (
             pack_text(parsed.name),
             pack_text(parsed.symbols),
-            [_pack_context(context) for context in parsed.contexts],
+            msgspec.msgpack.encode([_pack_context(context) for context in parsed.contexts]),
             [_pack_range(units) for units in parsed.units],
             pack_integers(parsed.starts),
             pack_integers(parsed.stops),
             None if parsed.order is None else pack_integers(parsed.order),
-            [None if gold is None else [_pack_gold(each) for each in gold] for gold in parsed.gold],
+            [None if gold is None else _pack_gold(gold) for gold in parsed.gold],
             [(task, pack_text(label)) for task, label in parsed.unreachable],
         )
     )
@@ -43,22 +53,40 @@ def unpack_document(content: bytes) -> ParsedDocument:
     return ParsedDocument(
         name=unpack_text(name),
         symbols=unpack_text(symbols),
-        contexts=[_unpack_context(context) for context in contexts],
+        contexts=_unpack_contexts(contexts),
         units=[_unpack_range(found) for found in units],
         starts=unpack_integers(starts),
         stops=unpack_integers(stops),
         order=None if order is None else unpack_integers(order),
-        gold=tuple(None if found is None else tuple(_gold(*each) for each in found) for found in gold),
+        gold=tuple(None if found is None else _unpack_gold(*found) for found in gold),
         unreachable=tuple((task, unpack_text(label)) for task, label in unreachable),
     )
 
 
-def _pack_gold(gold: Gold) -> Any:
-    return pack_text(gold.label), gold.segments, pack_text(gold.field), gold.index
+def unpack_contexts(content: bytes) -> list[Context]:
+    """Return the contexts of a parsed document that ``pack_document`` packed, and decode nothing else."""
+    return _unpack_contexts(msgspec.msgpack.decode(content)[2])
 
 
-def _gold(label: bytes, segments: Sequence[Sequence[int]], field: bytes, index: int) -> Gold:
-    return Gold(unpack_text(label), tuple((a, b) for a, b in segments), field=unpack_text(field), index=index)
+def _unpack_contexts(packed: bytes) -> list[Context]:
+    return [_unpack_context(context) for context in msgspec.msgpack.decode(packed)]
+
+
+def _pack_gold(gold: Sequence[Gold]) -> Any:
+    names: dict[str, int] = {}
+    rows = [
+        (names.setdefault(g.label, len(names)), names.setdefault(g.field, len(names)), g.index, g.segments)
+        for g in gold
+    ]
+    return [pack_text(name) for name in names], msgspec.msgpack.encode(rows)
+
+
+def _unpack_gold(packed: Sequence[bytes], rows: bytes) -> tuple[Gold, ...]:
+    names = [unpack_text(name) for name in packed]
+    return tuple(
+        Gold(names[label], segments, field=names[field], index=index)
+        for label, field, index, segments in _decode_gold(rows)
+    )
 
 
 def _pack_context(context: Context) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import attrs
 
 from papermage_core.config.readers import ReaderChoice, stems
+from papermage_core.data.garbage import collecting
 from papermage_core.errors import DataError, PluginError
 from papermage_core.files import find_files, open_bytes
 from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
@@ -54,7 +55,11 @@ def iter_documents(
     choice = _choice(reader)
     files = expand_paths(paths, reader=choice)
     choice.check(files)
-    return _documents(files, choice, on_error, first, every)
+    return collecting(_documents(files, choice, on_error, first, every), _n_characters)
+
+
+def _n_characters(located: LocatedDocument) -> int:
+    return len(located.document.symbols or "")
 
 
 def read_documents(

@@ -92,7 +92,7 @@ def _digest_of_file(path: Path) -> bytes:
         try:
             with ThreadPoolExecutor(min(4, 1 + size // _BLOCK)) as threads:
                 blocks = threads.map(lambda at: _digest_of_block(handle, at), range(0, max(size, 1), _BLOCK))
-                return hashlib.blake2b(b"".join(blocks), digest_size=32).digest()
+                return hashlib.sha256(b"".join(blocks)).digest()
         finally:
             os.close(handle)
     except OSError as error:
@@ -100,7 +100,7 @@ def _digest_of_file(path: Path) -> bytes:
 
 
 def _digest_of_block(handle: int, at: int) -> bytes:
-    return hashlib.blake2b(read_at(handle, _BLOCK, at), digest_size=32).digest()
+    return hashlib.sha256(read_at(handle, _BLOCK, at)).digest()
 
 
 def digest_of_code(objects: Sequence[Any]) -> str:

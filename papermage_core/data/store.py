@@ -35,7 +35,7 @@ __all__ = ["FORMAT", "DiskRecords", "LazyFolder", "RecordWriter", "finish_folder
 
 T = TypeVar("T")
 _ONE_READER = threading.Lock()
-FORMAT = 2
+FORMAT = 3
 """Version of the layout above and of the records in it."""
 
 
@@ -66,14 +66,18 @@ class DiskRecords(Sequence[T]):
     def __getitem__(self, key: int | slice) -> T | Sequence[T]:
         if isinstance(key, slice):
             return [self[i] for i in range(*key.indices(len(self)))]
+        return self._decode(self.content(key))
+
+    def __iter__(self) -> Iterator[T]:
+        return (self[i] for i in range(len(self)))
+
+    def content(self, key: int) -> bytes:
+        """Return a record as it was encoded. Raises DataError where its file was cut short."""
         number, first, size = self._index[key].tolist()
         found = read_at(self._file(number), size, first)
         if len(found) != size:
             raise DataError("this file of the cache was cut short; delete it and run again", path=self._path(number))
-        return self._decode(found)
-
-    def __iter__(self) -> Iterator[T]:
-        return (self[i] for i in range(len(self)))
+        return found
 
     def _path(self, number: int) -> Path:
         return self.folder / f"records-{number}.bin"

@@ -151,8 +151,11 @@ class JsonRows:
 
     def may_mention(self, key: str) -> bool:
         """Say false only if the key does not stand in the layer's JSON."""
-        data = bytes(memoryview(self.source.layers[self.name]))
-        return f'"{key}"'.encode() in data or b"\\u" in data
+        return f'"{key}"'.encode() in bytes(memoryview(self.source.layers[self.name])) or self._has_escapes
+
+    @cached_property
+    def _has_escapes(self) -> bool:
+        return b"\\u" in bytes(memoryview(self.source.layers[self.name]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return JsonRows, (self.source, self.name, self.has_extras)

@@ -21,7 +21,7 @@ __all__ = ["KINDS", "ErrorLog", "ErrorRecord", "ErrorSummary", "UnitText", "docu
 
 Kind = Literal["missed", "spurious", "wrong label", "wrong boundary", "wrong label and boundary"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_IN_MEMORY = 16 << 20
+_IN_MEMORY = 4 << 20
 """Bytes of mistakes above which they are on disk."""
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from papermage_core.data.batches import BatchLimits, LengthSampler, collate
 from papermage_core.data.examples import Example, Examples, make_examples
+from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.gold import to_document
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError
@@ -18,7 +19,7 @@ from papermage_core.plugin.spec import HeadOutput, UnitSpan
 
 __all__ = ["decode_documents", "decode_examples", "document_spans", "pick_device"]
 
-_BATCHES_AT_ONCE = 32
+_BATCHES_AT_ONCE = 16
 """How many batches' worth of documents are read ahead, so that contexts of like length can run together."""
 
 
@@ -40,6 +41,7 @@ def decode_documents(
         batches += _batches(more, limits)
         if batches >= _BATCHES_AT_ONCE:
             yield from _decoded(model, waiting, examples, limits, device)
+            release_free_memory()
             waiting, examples, batches = [], [], 0.0
     yield from _decoded(model, waiting, examples, limits, device)
 

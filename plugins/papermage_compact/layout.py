@@ -226,7 +226,7 @@ class _Fonts:
         codes = hash_runs(*code_points(plain))
         styles = np.fromiter(map(_style, plain), np.int64, len(plain))
         kind = np.fromiter(map(kinds.__getitem__, names), np.int64, len(names))
-        size = np.fromiter(map(_number, _values(contexts, ("size",))), np.float64, len(names))
+        size = _sizes(_values(contexts, ("size",)))
         return cls(codes[kind], buckets(codes, _FONTS, 1)[kind], styles[kind], size)
 
 
@@ -248,8 +248,12 @@ def _style(name: str) -> int:
     return sum(1 << bit for bit, (_, pattern) in enumerate(_STYLES) if pattern.search(name))
 
 
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) and 0 < value < 1e4 else float("nan")
+def _sizes(values: Sequence[Any]) -> Floats:
+    """Return font sizes; NaN for what is none."""
+    if not set(map(type, values)) <= {float}:
+        values = [value if isinstance(value, (int, float)) and value < 1e4 else np.nan for value in values]
+    sizes = np.fromiter(values, np.float64, len(values))
+    return np.where((sizes > 0) & (sizes < 1e4), sizes, np.nan)
 
 
 def _boxes(context: Context) -> Floats:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 
-from papermage_core.data.garbage import collection_disabled
+from papermage_core.data import garbage
+from papermage_core.data.garbage import collecting, collection_disabled, release_free_memory
 
 
 @pytest.mark.parametrize("on", [True, False])
@@ -20,3 +22,31 @@ def test_the_collector_is_left_as_it_was(on: bool) -> None:
         assert gc.isenabled() is on
     finally:
         (gc.enable if was else gc.disable)()
+
+
+class Cycle:
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_cycles_that_weigh_much_go_however_few_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "_BETWEEN_COLLECTIONS", 30)
+    alive: list[weakref.ref[Cycle]] = []
+    most = 0
+    for item in collecting((Cycle() for _ in range(200)), lambda item: 10):
+        alive.append(weakref.ref(item))
+        most = max(most, sum(ref() is not None for ref in alive))
+
+    assert most <= 5
+
+
+def test_where_collection_is_disabled_nothing_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "_BETWEEN_COLLECTIONS", 1)
+    with collection_disabled():
+        alive = [weakref.ref(item) for item in collecting((Cycle() for _ in range(20)), lambda item: 10)]
+        assert all(ref() is not None for ref in alive)
+
+
+def test_free_memory_is_released_without_a_word() -> None:
+    release_free_memory()
+    release_free_memory()
