@@ -119,11 +119,14 @@ class EntityClassificationPredictor:
         merge: bool = True,
         min_score: float | None = None,
         on_error: Callable[[Document, DataError], None] | None = None,
+        *,
+        mixed: bool = False,
     ) -> Iterator[list[Entity]]:
         """Yield what ``predict`` gives for each document or text, in order, reading only a little ahead.
 
         With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is asked
-        for, and gives nothing.
+        for, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
+        stand among others that have it; that is an error otherwise.
         """
         if isinstance(docs, (str, Document)):
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
@@ -132,15 +135,21 @@ class EntityClassificationPredictor:
         parser = Parser(self.blueprint.labelling, self.blueprint.encoder.needs, self.issues)
         device = next(self.model.parameters()).device
         documents = processed(processed(map(_document, docs), self.processors), self.blueprint.processors)
-        parsed = self._parsed(documents, parser, on_error)
+        parsed = self._parsed(documents, parser, on_error, mixed)
         for document, outputs in decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device):
             adjusted = self._adjusted(document, outputs)
             yield self._merged(document, adjusted, min_score) if merge else self._units(document, adjusted)
 
     def _parsed(
-        self, docs: Iterable[Document], parser: Parser, on_error: Callable[[Document, DataError], None] | None
+        self,
+        docs: Iterable[Document],
+        parser: Parser,
+        on_error: Callable[[Document, DataError], None] | None,
+        mixed: bool,
     ) -> Iterator[ParsedDocument]:
         for doc in docs:
+            if mixed:
+                parser.reads_whole = None
             try:
                 parsed = parser.parse(doc, doc.id or "(unnamed)", keep=True)
             except DataError as error:

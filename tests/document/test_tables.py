@@ -62,9 +62,7 @@ def test_layers_are_chosen_and_one_that_no_document_has_is_named() -> None:
     assert [row["label"] for row in to_rows([other, doc], ("predictions", "X"))] == ["Z", "X", "Y"]
     assert to_rows(doc, "predictions")[0]["document"] == "1"
     assert to_rows(iter([]), ()) == []
-    with pytest.raises(
-        ValueError, match=r"no document has the layer 'prediction'\. .*predictions.*Layers: X, pages"
-    ):
+    with pytest.raises(ValueError, match=r"no document has the layer 'prediction'\. .*predictions.*Layers: X, pages"):
         to_rows([doc, other], "prediction")
     with pytest.raises(TypeError, match="expected documents, got str"):
         to_rows("text", "X")  # type: ignore[arg-type]
