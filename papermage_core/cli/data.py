@@ -23,6 +23,7 @@ from papermage_core.cli._options import (
     skipping,
 )
 from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say, say_in_colour
+from papermage_core.config.given import check_lists
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.spec import option
@@ -118,7 +119,13 @@ Options = TypeVar("Options", bound=Source)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 3 where documents cannot be read."""
     arguments = parse_words(_parser(), argv, "words")
-    return run(lambda: arguments.body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+    return run(lambda: _body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _body(arguments: argparse.Namespace) -> int | None:
+    check_lists(getattr(arguments, "words", ()))
+    code: int | None = arguments.body(arguments)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

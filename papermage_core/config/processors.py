@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,14 +40,8 @@ class ProcessorChoice:
         if twice := {name for name in self.names if self.names.count(name) > 1}:
             raise ConfigError(f"processors={','.join(self.names)}: {', '.join(sorted(twice))} is named twice")
         options = nest(self.options)
-        if unknown := [name for name in options if name not in self.names]:
-            named = ", ".join(self.names) or "none"
-            raise ConfigError(
-                *(
-                    f"processors.{name}: no such processor is named{nearest(name, self.names)}: {named}"
-                    for name in unknown
-                )
-            )
+        if errors := [*self._misplaced(options)]:
+            raise ConfigError(*errors)
         configs = [
             structure(
                 plugins.config_class(_KIND.name, name),
@@ -61,6 +55,21 @@ class ProcessorChoice:
         if self.folder is not None:
             configs = [config.load(self.folder / str(number)) for number, config in enumerate(configs)]
         return tuple(configs)
+
+    def _misplaced(self, options: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what is wrong with options that belong to no processor that is named."""
+        named = ",".join(self.names)
+        for name, own in options.items():
+            key = f"{_KIND.key}.{name}"
+            source = next((place for at, place in self.sources.items() if at.split(".")[:2] == key.split(".")), "")
+            where = f"{key} ({source})" if source else key
+            if not isinstance(own, Mapping):
+                right = f"{name}.OPTION" if name in self.names else f"NAME.{name}"
+                yield f"{where}: expected the name of a processor, then of its option: {_KIND.key}.{right}={own}"
+            elif name not in self.names:
+                all_names = ",".join(filter(None, (named, name)))
+                hint = nearest(name, self.names) or f" To use it, type {_KIND.key}={all_names}"
+                yield f"{where}: no processor of this name is used: {_KIND.key}={named or 'none'}.{hint}"
 
     def recipe(self) -> list[dict[str, Any]]:
         """Return the names, each with all its options."""

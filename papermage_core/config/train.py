@@ -285,7 +285,8 @@ def _unknown(given: Mapping[str, Given]) -> list[str]:
                 f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(sorted(OPTIONED))} have"
             )
         elif dot:
-            errors.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in sorted(OPTIONED)]))
+            known_dotted = [f"{kind}.{rest}" for kind in sorted(IN_CONFIG)]
+            errors.append(unknown(key, item.source, "unknown option", [*known_dotted, f"processors.{key}"]))
         else:
             errors.append(unknown(key, item.source, "unknown option", known))
     return errors

@@ -733,7 +733,7 @@ class DocumentProcessorConfig(ComponentConfig, ABC):
     def save(self: _Processor, folder: Path) -> _Processor:
         """Write to the existing ``folder`` what it reads beside its options; return the config that it keeps.
 
-        Called for a checkpoint, which holds all that its processors need. What is returned names no place on this machine.
+        Called for a checkpoint, which holds all that its processors need. What is returned names no path outside.
         """
         return self
 

@@ -85,7 +85,8 @@ class PredictorProcessor:
     def process(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Yield the same documents, in order, with the layer; those that lack it are gathered to batches."""
         for has_it, group in itertools.groupby(documents, lambda document: document.has_layer(self.layer_name)):
-            yield from group if has_it else self._annotated(group)
+            take = iter if has_it else self._annotated
+            yield from take(group)
         for line in self.predictor.issues.lines():
             _log.warning("%s", line)
 
