@@ -32,6 +32,7 @@ __all__ = ["main"]
 
 _PROG = "papermage-data"
 _PLACES = 5
+_PROCESSORS = "processors that add layers, in order; their options as processors.NAME.key=value"
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +62,7 @@ class Labelled(Source):
     entity_name: str = option("tokens", help="layer of the units that get a label")
     context_name: str = option("pages", help="layer of what the encoder looks at together")
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
+    processors: tuple[str, ...] = option((), help=_PROCESSORS)
 
 
 @attrs.frozen(kw_only=True)
@@ -98,9 +100,7 @@ class Convert(Reading):
     writer: str | None = option(
         None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
     )
-    processors: tuple[str, ...] = option(
-        (), help="processors that add layers, in order; their options as processors.NAME.key=value"
-    )
+    processors: tuple[str, ...] = option((), help=_PROCESSORS)
     overwrite: bool = option(False, help="replace what is there already")
 
 
@@ -200,11 +200,11 @@ def _check(arguments: argparse.Namespace) -> int:
     from papermage_core.data.checking import check
     from papermage_core.plugin.manager import Plugins
 
-    options, reader, _ = _read(Check, arguments)
+    options, reader, options_of = _read(Check, arguments)
     everything = arguments.all or arguments.json
     found = check(
         options.data_path,
-        **_labelling(options),
+        **_labelling(options, options_of),
         label_scheme=options.label_scheme,
         reader=reader,
         plugins=Plugins(options.plugins_path),
@@ -213,15 +213,17 @@ def _check(arguments: argparse.Namespace) -> int:
     say(_as_json(found.to_json()) if arguments.json else str(found))
     if found.is_shortened:
         _log.info("--all shows every place")
+    if not options.label_field:
+        _log.info("label_field=NAME,NAME looks at labels, too; papermage-data stats lists the layers")
     return DataError.exit_code if found.error_count else 0
 
 
 def _stats(arguments: argparse.Namespace) -> None:
     from papermage_core.data.statistics import stats
 
-    options, reader, _ = _read(Stats, arguments)
+    options, reader, options_of = _read(Stats, arguments)
     with skipping(options.on_error) as on_error:
-        found = stats(options.data_path, **_labelling(options), reader=reader, on_error=on_error)
+        found = stats(options.data_path, **_labelling(options, options_of), reader=reader, on_error=on_error)
     say(_as_json(found.to_json()) if arguments.json else str(found))
 
 
@@ -323,12 +325,12 @@ def _size(count: int) -> str:
 def _view(arguments: argparse.Namespace) -> None:
     from papermage_core.data.viewing import view
 
-    options, reader, _ = _read(View, arguments)
+    options, reader, options_of = _read(View, arguments)
     with skipping(options.on_error) as on_error:
         shown = view(
             options.data_path,
             options.document,
-            **_labelling(options),
+            **_labelling(options, options_of),
             context=options.context,
             reader=reader,
             on_error=on_error,
@@ -343,12 +345,13 @@ def _in_colour(choice: str) -> bool:
     return choice == "always"
 
 
-def _labelling(options: Labelled) -> dict[str, Any]:
+def _labelling(options: Labelled, options_of: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     return {
         "label_field": options.label_field,
         "entity_name": options.entity_name,
         "context_name": options.context_name,
         "label_attribute": options.label_attribute,
+        "processors": processor_choice(options, options_of),
     }
 
 

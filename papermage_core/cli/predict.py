@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 
@@ -21,7 +23,11 @@ from papermage_core.cli._shell import command_parser, run
 from papermage_core.config.writers import writer_for
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import option
+from papermage_core.plugin.spec import DocumentWriterConfig, option
+from papermage_core.terminal import printable
+
+if TYPE_CHECKING:
+    from papermage_core.document import Document
 
 __all__ = ["main"]
 
@@ -34,7 +40,11 @@ class Options:
 
     model_name_or_path: str = option(help="the checkpoint folder")
     data_path: tuple[str, ...] = option(("-",), help="documents: files, folders, globs, or - for standard input")
-    output_path: str = option("-", help="file to write, compressed as its name says; - for standard output")
+    output_path: str | None = option(
+        None,
+        help="file to write, compressed as its name says; - for standard output; none: on a terminal the entities "
+        "found, else standard output",
+    )
     layer_name: str = option("predictions", help="layer to put the entities in")
     layer_per_label: bool = option(False, help="put each label's entities in a layer of its name instead")
     overwrite: bool = option(False, help="replace the file, and layers of these names, that are there already")
@@ -76,13 +86,20 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
     plugins = Plugins(options.plugins_path)
-    writer = writer_for(Path(options.output_path), options.writer, options_of("writer"), plugins)
+    if options.data_path == ("-",) and not any(each.startswith("data_path=") for each in overrides):
+        _check_input()
+    output_path = options.output_path or "-"
+    writer: DocumentWriterConfig
+    if options.output_path is None and options.writer is None and sys.stdout.isatty():
+        writer = EntityListConfig()
+    else:
+        writer = writer_for(Path(output_path), options.writer, options_of("writer"), plugins)
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.prediction.files import Layers, annotate_files, check_output_path
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
     check_output_path(
-        options.output_path,
+        output_path,
         options.data_path,
         options.model_name_or_path,
         reader=reader,
@@ -113,7 +130,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         annotate_files(
             predictor,
             options.data_path,
-            options.output_path,
+            output_path,
             reader=reader,
             processors=processors,
             writer=writer,
@@ -122,6 +139,43 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             every=every,
             on_error=on_error,
         )
+
+
+def _check_input() -> None:
+    """Raise ConfigError where standard input would be waited for that nobody types."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        raise ConfigError("data_path is missing: type data_path=FILE, or data_path=- for standard input")
+
+
+@attrs.frozen(kw_only=True)
+class EntityListConfig(DocumentWriterConfig):
+    """What was found, for people to read."""
+
+    def build(self) -> EntityList:
+        """Return a new writer."""
+        return EntityList()
+
+
+class EntityList:
+    """Writes each document's name, then a line for each entity that has a score."""
+
+    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+        """Write the list, as documents come."""
+        from papermage_core.document import entity_rows
+
+        for number, document in enumerate(documents, 1):
+            rows = [row for row in entity_rows(document, document.layer_names, number) if row["score"] is not None]
+            width = max((len(row["label"]) for row in rows), default=0)
+            lines = [_line(row, width) for row in rows] or ["  nothing found"]
+            name = document.id or str(number)
+            target.write("".join(f"{printable(line)}\n" for line in (name, *lines)).encode())
+            target.flush()
+        return {}
+
+
+def _line(row: Mapping[str, Any], width: int) -> str:
+    page = "" if row["page"] is None else f"  (page {int(str(row['page']).partition(';')[0]) + 1})"
+    return f"  {row['score']:4.2f}  {row['label']:{width}}  {' '.join(row['text'].split())}{page}"
 
 
 def _shard(text: str) -> tuple[int, int]:

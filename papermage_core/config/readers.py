@@ -133,6 +133,8 @@ class ReaderChoice:
     def advice(self, path: Path) -> str:
         """Return what to say first of a file that cannot be read, if its ending is that of other readers."""
         named = self.named
+        if named is None and not shown_ending(path):
+            return f"what has no ending is read as {OF_STREAMS}, unless reader=NAME says otherwise: "
         if named is None or has_ending(named, path) or has_ending(named, path, shared=True):
             return ""
         names = " or ".join(f"reader={name}" for name in self._endings.named(path))

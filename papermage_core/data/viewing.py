@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.checking import label_fields
+from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, iter_documents
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
-from papermage_core.plugin.spec import LocatedDocument
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import DocumentProcessorConfig, LocatedDocument
 from papermage_core.terminal import printable
 
 __all__ = ["view"]
@@ -31,6 +34,8 @@ def view(
     context_name: str = "pages",
     label_attribute: str | None = None,
     reader: AnyReader = None,
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
+    plugins: Plugins | None = None,
     on_error: OnError | None = None,
     colour: bool = False,
 ) -> str:
@@ -40,7 +45,8 @@ def view(
     the document's structure. In colour, a stretch has that of the innermost entity and a legend follows; else entities
     stand in brackets: ``[date 1999]``. Control characters are shown as escapes.
     """
-    located = _chosen(iter_documents(data_path, reader=reader, on_error=on_error), str(document))
+    documents = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+    located = _chosen(documents, str(document))
     try:
         found = located.document
         fields = label_fields(label_field) or _all_but_structure(found, (entity_name, context_name))

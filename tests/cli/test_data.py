@@ -538,3 +538,36 @@ def test_the_cache_is_listed_and_cleared(
     assert not entry.exists()
     with pytest.raises(SystemExit, match="2"):
         main(["cache", "burn"])
+
+
+# processors
+
+
+def test_labels_in_plain_text_are_looked_at_through_processors(tmp_path: Path, run: Run) -> None:
+    text = "Solon saw it. So did she."
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(Document.from_text(text, "d", {"author": [(0, 3), (21, 24)]}).to_bytes())
+    code, out, _ = run("check", path, "label_field=author")
+    assert code == 3
+    assert "processors=tokens makes it" in out
+    chain = ["processors=tokens,sentences", "context_name=sentences"]
+    code, out, _ = run("check", path, "label_field=author", *chain)
+    assert (code, out.splitlines()[0]) == (0, "1 documents read, 0 errors, 0 repairs, 1 issues")
+    assert "'Sol' in 'Solon'" in out
+    _, out, _ = run("stats", path, "label_field=author", *chain, "--json")
+    assert [json.loads(out)[key] for key in ("units", "contexts")] == [8, 2]
+    assert run("view", path, *chain, "context=1")[1] == "So did [author she].\n"
+    assert run("check", path, "processors=tokenz")[0] == 4
+
+
+def test_standard_input_without_a_reader_says_how_it_was_read(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+    import sys
+
+    for given, words in ((b"Some text.", ["reader=text"]), (b'{"symbols": 1}', [])):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        code, out, _ = run("check", "-", *words)
+        assert (code == 0) == bool(words)
+        assert ("read as jsonl, unless reader=NAME says otherwise" in out) != bool(words)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -404,3 +405,29 @@ def test_predictions_are_written_by_the_writer_named(
     assert len(list(read_documents(tmp_path / "a.xyz", "jsonl"))) == len(documents)
     assert main([*common, f"output_path={tmp_path / 'b.xyz'}"]) == 2
     assert main([*common, f"output_path={tmp_path / 'c.jsonl'}", "writer.imges=no"]) == 2
+
+
+def test_on_a_terminal_the_entities_are_listed(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from papermage_core.cli.predict import main
+
+    empty = Document.from_json({"symbols": "a", "metadata": {}, "entities": {"tokens": [], "pages": []}})
+    source = tmp_path / "two.jsonl"
+    source.write_bytes(b"\n".join(doc.to_bytes() for doc in (documents[0], empty)))
+    common = [f"model_name_or_path={checkpoint}", f"data_path={source}"]
+    assert main(common) == 0
+    assert capsys.readouterr().out.startswith('{"symbols":')
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(common) == 0
+    name, *lines = capsys.readouterr().out.splitlines()
+    assert (name, lines[-2:]) == (documents[0].id, ["2", "  nothing found"])
+    found = Predictor.from_pretrained(checkpoint).predict(documents[0])
+    assert [line.split()[:2] for line in lines[:-2]] == [[f"{e.score:.2f}", e.label] for e in found]
+    assert all(f"  {e.text}  (page " in line for e, line in zip(found, lines[:-2], strict=True))
+    assert main([*common, "output_path=-"]) == 0
+    assert capsys.readouterr().out.startswith('{"symbols":')
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    assert main(common[:1]) == 2
+    assert "data_path is missing" in capsys.readouterr().err
