@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import glob
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -213,7 +214,7 @@ def _check(arguments: argparse.Namespace) -> int:
     say(_as_json(found.to_json()) if arguments.json else str(found))
     if found.is_shortened:
         _log.info("--all shows every place")
-    if not options.label_field:
+    if not options.label_field and not found.error_count:
         _log.info("label_field=NAME,NAME looks at labels, too; papermage-data stats lists the layers")
     return DataError.exit_code if found.error_count else 0
 
@@ -254,7 +255,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 
     arguments.words = _with_output_path(arguments.words)
     options, reader, options_of = _read(Convert, arguments)
-    with skipping(options.on_error) as on_error:
+    with skipping(options.on_error) as on_error, _said_here("papermage_core.data.writers"):
         written = convert(
             options.data_path,
             options.output_path,
@@ -272,6 +273,18 @@ def _convert(arguments: argparse.Namespace) -> None:
         say(json.dumps({"output_path": options.output_path, **attrs.asdict(written)}, ensure_ascii=False))
     else:
         say(f"{options.output_path}: {written}")
+
+
+@contextlib.contextmanager
+def _said_here(name: str) -> Iterator[None]:
+    """Keep silent a logger whose warnings are part of the result that is printed."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _with_output_path(words: Sequence[str]) -> list[str]:

@@ -69,6 +69,8 @@ class ReaderChoice:
         claimants = self._claimants(path)
         owner = claimants[0] if len(claimants) == 1 else self._endings.owner(path, partial(head, path))
         if owner is None:
+            if path.is_file() and not path.stat().st_size:
+                raise DataError("this file is empty", path=path)
             names = " or ".join(f"reader={component}" for component, _ in claimants)
             raise DataError(f"several readers have this ending, and none knows this file: type {names}", path=path)
         return owner

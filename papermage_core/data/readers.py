@@ -223,7 +223,9 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
     if files := _documents_in(folder, choice):
         return files
     endings = ", ".join(choice.endings())
-    raise DataError(f"no file in this folder ends in {endings}", path=folder, expected=endings)
+    inner = any(path.is_dir() for path in folder.iterdir())
+    hint = f"; type {folder / '**'} to read what is in the folders below" if inner else ""
+    raise DataError(f"no file in this folder ends in {endings}{hint}", path=folder, expected=endings)
 
 
 def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:

@@ -571,3 +571,17 @@ def test_standard_input_without_a_reader_says_how_it_was_read(
         code, out, _ = run("check", "-", *words)
         assert (code == 0) == bool(words)
         assert ("read as jsonl, unless reader=NAME says otherwise" in out) != bool(words)
+
+
+def test_what_a_newcomer_mistypes_is_told_apart(tmp_path: Path, run: Run) -> None:
+    folder, empty = tmp_path / "folder", tmp_path / "empty.json"
+    (folder / "inner").mkdir(parents=True)
+    write(folder / "inner" / "a.jsonl", document())
+    empty.write_bytes(b"")
+    assert f"type {folder / '**'} to read what is in the folders below" in run("check", folder)[2]
+    assert run("stats", folder / "**", "--json")[0] == 0
+    assert run("check", empty)[2].endswith("empty.json: this file is empty\n")
+    assert "unknown option. Did you mean 'output_path'?" in run("convert", folder, "output=b")[2]
+    write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
+    out = run("check", tmp_path / "a.jsonl", "label_field=author,authors")[1]
+    assert "no layer 'authors'. Did you mean 'author'?" in out
