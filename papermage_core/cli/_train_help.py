@@ -100,8 +100,7 @@ def _options_of(kind: Kind, name: str, plugins: Plugins) -> list[str]:
 def _help_on_component(kind: Kind, name: str, plugins: Plugins) -> str:
     cls = plugins.config_class(kind.name, name)
     component = plugins.find(kind.name, name)
-    prefix = f"{kind.key}.{name}" if kind.key == "processors" else kind.key
-    options = [attrs.evolve(option, name=f"{prefix}.{option.name}") for option in describe_options(cls)]
+    options = [attrs.evolve(option, name=f"{kind.prefix(name)}{option.name}") for option in describe_options(cls)]
     doc = (cls.__doc__ or "").strip().partition("\n")[0]
     title = f"{kind.key}={name} of {component.source}" + (f": {doc}" if doc and "Method generated" not in doc else "")
     return "\n".join([title, *(_table(options) if options else ["  It has no options."])])

@@ -167,3 +167,35 @@ def test_it_is_typed_as_other_processors_are(run, tmp_path, capsys):
     assert "processors.predictor.model_name_or_path is missing" in capsys.readouterr().err
     assert train_main([f"data_path={out}", "label_field=x", "processors=predictor", f"{option}=gone"]) == 2
     assert f"{option}=gone (command line): no such folder" in capsys.readouterr().err
+
+
+def test_a_layer_that_processors_of_the_checkpoint_make_is_not_overwritten(cascade, tmp_path, capsys):
+    from papermage_core.cli.predict import main
+
+    file = tmp_path / "a.txt"
+    file.write_text("It was ataxia 3.")
+    common = [f"model_name_or_path={cascade}", f"data_path={file}"]
+    assert main([*common, "layer_name=d", "context_name=pages"]) == 2
+    assert "layer_name=d: processors of the checkpoint make this layer" in capsys.readouterr().err
+    assert main([*common, f"output_path={tmp_path / 'b.jsonl'}"]) == 0
+    (document,) = read_documents(tmp_path / "b.jsonl")
+    assert {"d", "predictions"} <= {*document.layer_names}
+
+
+def test_the_config_of_a_run_names_the_predictor_from_any_folder(run, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    own = {"processors.predictor.model_name_or_path": run.name}
+    config = EntityClassificationTrainConfig(data_path="a", label_field="x", processors="predictor", **own)
+    assert f"model_name_or_path: {run.absolute()}" in config.anchored().to_yaml()
+    config.components()
+
+
+def test_its_options_are_shown_and_typed_with_its_name(run, capsys):
+    from papermage_core.cli.plugins import main
+
+    assert main(["info", "predictor"]) == 0
+    assert "    processors.predictor.layer_name  (str; " in capsys.readouterr().out
+    assert main(["check", "predictor"]) == 2
+    assert "add processors.predictor.model_name_or_path=..." in capsys.readouterr().err
+    assert main(["check", "tokens", "processors.style=words"]) == 2
+    assert "expected an option of the component, processors.tokens.NAME" in capsys.readouterr().err
