@@ -60,7 +60,11 @@ def iter_documents(
 def read_documents(
     paths: str | Path | Sequence[str | Path], reader: AnyReader = None, *, on_error: OnError | None = None
 ) -> Iterator[Document]:
-    """Yield the documents of files, folders and globs, lazily: `iter_documents` without the places."""
+    """Yield the documents of files, folders and globs, such as ``"papers/*.pdf"``, lazily.
+
+    This is `iter_documents` without the places; it raises what that raises: DataError for what is not there or cannot
+    be read, PluginError where a library is missing.
+    """
     return (located.document for located in iter_documents(paths, reader=reader, on_error=on_error))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
-from papermage_core import Document, Entity, Metadata, Span, to_rows, write_documents
+from papermage_core import Document, Entity, Metadata, Span, read_documents, to_rows, write_documents
 from papermage_core.document import ROW_COLUMNS
 from papermage_core.errors import DataError
 
@@ -66,3 +67,14 @@ def test_layers_are_chosen_and_one_that_no_document_has_is_named() -> None:
         to_rows([doc, other], "prediction")
     with pytest.raises(TypeError, match="expected documents, got str"):
         to_rows("text", "X")  # type: ignore[arg-type]
+
+
+def test_papers_become_a_table_by_the_names_of_the_front_door(tmp_path) -> None:
+    pytest.importorskip("pypdfium2", reason="papers are PDFs")
+    folder = Path(__file__).parents[2] / "examples" / "data" / "tutorial"
+    (paper,) = read_documents(f"{folder}/*.pdf")
+    rows = to_rows(paper, "rows")
+    assert [rows[0][key] for key in ("document", "page", "label", "start")] == ["paper", 0, "rows", 0]
+    assert rows[0]["text"].startswith("Vancolimus in patients with lupus nephritis")
+    assert write_documents([paper], tmp_path / "paper.csv", options={"layers": ["rows"]}).documents == 1
+    assert len((tmp_path / "paper.csv").read_text().splitlines()) == 1 + len(rows)

@@ -358,8 +358,10 @@ def test_a_device_that_is_not_there_is_told_so(checkpoint: Path, device: str) ->
 
 
 def test_what_is_no_document_is_refused(predictor: Predictor, documents: list[Document]) -> None:
-    with pytest.raises(TypeError, match="expected a Document, got str"):
-        predictor.predict("text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected a Document or a text, got bytes"):
+        predictor.predict(b"text")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no layer 'tokens'"):  # a text has no layers, and this checkpoint makes none
+        predictor.predict("text")
     with pytest.raises(ValueError, match="from 0 to 1, got 3"):
         predictor.predict(documents[0], min_score=3)
 
