@@ -143,7 +143,8 @@ _BODY = """<body>
 <details id="about"><summary>Metadata of this document</summary><pre id="metadata"></pre></details>
 <details id="help"><summary>Keys</summary>
 <p><kbd>n</kbd> <kbd>p</kbd> next and previous entity, or place found · <kbd>j</kbd> <kbd>k</kbd> next and previous
-page · <kbd>/</kbd> search · <kbd>t</kbd> pages or text · <kbd>b</kbd> boxes of tokens · <kbd>+</kbd> <kbd>-</kbd> size ·
+page · <kbd>/</kbd> search · <kbd>t</kbd> pages or text · <kbd>b</kbd> boxes of tokens · <kbd>+</kbd> <kbd>-</kbd>
+size ·
 <kbd>d</kbd> light or dark · <kbd>l</kbd> layers</p></details>
 </aside>
 <main id="documents" tabindex="-1"></main>
