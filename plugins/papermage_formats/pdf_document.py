@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pypdfium2 as pdfium
 
 from papermage_core.document import Document, Image, Layer, Metadata, SpanArrays
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, PluginError
 from papermage_core.files import compression, open_bytes
 from papermage_formats.pdf_pages import PageTokens, page_tokens
 from papermage_processors.boxed import box_arrays
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 _alone = threading.RLock()
 """PDFium may be called by one thread at a time."""
 _MOST_PIXELS = 50e6
+_BLANK = 60, 80
 _PAGES = 32
 """Pages whose arrays are joined at a time: numpy is slow on small ones, and 1,000 pages are to fit in memory."""
 
@@ -37,7 +39,12 @@ _Font = tuple["str | None", float, bool, bool, bool]
 
 
 def read_pdf(path: Path, style: Style, password: str | None, dots: int | None) -> Document:
-    """Return the document of a file, with pictures of ``dots`` an inch if they are asked for. Raises DataError."""
+    """Return the document of a file, with pictures of ``dots`` an inch if they are asked for.
+
+    Raises DataError, and PluginError for pictures where Pillow is not installed.
+    """
+    if dots and find_spec("PIL") is None:
+        raise PluginError(f"{path}: pictures of pages need Pillow; type: pip install 'papermage_core[images]'")
     with _alone:
         pdf = _open(path, password)
         try:
@@ -75,25 +82,29 @@ def _document(path: Path, pdf: pdfium.PdfDocument, style: Style, dots: int | Non
         except (pdfium.PdfiumError, ValueError, OSError) as exc:
             _log.warning("%s: page %d cannot be read and is left out: %s", path, number, exc)
             unread.append(number)
+            image = Image.create_rgb_all_white(*_BLANK) if dots else None  # the others keep their numbers
         else:
             waiting.append((number, tokens))
-            images += [image] if image else []
+        images += [image] if image else []
         if waiting and (len(waiting) == _PAGES or number == count - 1):
             parts.append(_joined(waiting, parts[-1].end if parts else 0, fonts))
             waiting = []
     bare = [number for part in parts for number, start, stop in part.pages if start == stop]
-    if len(unread) + len(bare) == count and not images:
+    if len(unread) + len(bare) == count and (not dots or not bare):
         raise DataError(f"holds no text on {count} pages; a scan needs OCR first", path=path, expected="text")
     if bare:
         shown = ", ".join(map(str, bare[:10])) + (", ..." if len(bare) > 10 else "")
         _log.warning("%s: %d pages hold no text: %s", path, len(bare), shown)
     if outside := sum(part.outside for part in parts):
-        _log.info("%s: %d tokens are outside the pages and are left out", path, outside)
+        _log.warning(
+            "%s: %d tokens are beside the pages, which show no more than their crop box: left out", path, outside
+        )
     metadata = {
         "doc_id": path.name.partition(".")[0] if compression(path) else path.stem,
         "pdf": _information(pdf),
         "pages_unread": unread,
         "pages_without_text": bare,
+        "tokens_outside": outside,
     }
     known = Metadata(**{key: value for key, value in metadata.items() if value})
     document = Document("".join(part.symbols for part in parts), images or None, known)
@@ -130,6 +141,8 @@ class _Part:
     end: int
     pages: list[tuple[int, int, int]]
     """Number, start and stop of each page; start is stop for one without text."""
+    sizes: list[tuple[float, float]]
+    """Width and height of each page in points, as it is seen."""
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
     boxes: NDArray[np.float64]
@@ -185,6 +198,7 @@ def _joined(given: Sequence[tuple[int, PageTokens]], offset: int, fonts: dict[_F
         symbols,
         offset + len(symbols),
         [(number, int(a), int(b)) for (number, _), (a, b) in zip(given, borders, strict=True)],
+        [page.view.size for page in pages],
         offset + start,
         offset + stop,
         boxes,
@@ -243,7 +257,9 @@ def _layers(parts: Sequence[_Part], fonts: Sequence[_Font]) -> dict[str, Layer]:
     numbers, starts, stops = np.array([page for part in parts for page in part.pages], np.int64).reshape(-1, 3).T
     full = np.flatnonzero(stops > starts)
     spans = SpanArrays(starts[full], stops[full], full)
-    pages = Layer.from_arrays(spans, box_arrays(np.tile([0.0, 0.0, 1.0, 1.0], (len(numbers), 1)), numbers))
+    whole = np.tile([0.0, 0.0, 1.0, 1.0], (len(numbers), 1))
+    sizes = np.round([size for part in parts for size in part.sizes], 2).reshape(-1, 2).T.tolist()
+    pages = Layer.from_arrays(spans, box_arrays(whole, numbers), dict(zip(("width", "height"), sizes, strict=True)))
     if not len(full):
         return {"pages": pages}
     start, stop, boxes, page, row, block, font = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import math
@@ -16,7 +17,7 @@ import pytest
 
 from papermage_core import Document
 from papermage_core.data.readers import iter_documents, read_documents
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, PluginError
 from papermage_core.testing import DocumentReaderSuite
 from papermage_formats.pdf import PdfReaderConfig
 
@@ -165,9 +166,12 @@ def test_boxes_are_where_the_page_shows_the_text(tmp_path, turn):
     assert (right - left > bottom - top) is (turn in (0, 180))
 
 
-def test_boxes_are_shares_of_the_crop_box_and_what_is_outside_is_not_on_the_page(tmp_path):
-    operators = text((150, 650, "inside"), (20, 780, "outside"))
-    document = read(tmp_path, pdf(operators, more="/CropBox [100 200 500 700]"))
+def test_boxes_are_shares_of_the_crop_box_and_what_is_outside_is_counted_and_left_out(tmp_path, caplog):
+    operators = text((150, 650, "inside"), (20, 780, "quite outside"))
+    with caplog.at_level(logging.WARNING):
+        document = read(tmp_path, pdf(operators, more="/CropBox [100 200 500 700]"))
+    assert "2 tokens are beside the pages" in caplog.text
+    assert document.metadata.tokens_outside == 2
     assert [token.text for token in document.tokens] == ["inside"]
     left, top, _, bottom, _ = box_of(document, "inside")
     assert left == pytest.approx(50 / 400, abs=1e-3)
@@ -238,6 +242,29 @@ def test_pictures_of_pages_are_of_the_size_asked_for(tmp_path):
     (tmp_path / "scan.pdf").write_bytes(pdf(""))
     (scan,) = read_documents(tmp_path / "scan.pdf", PdfReaderConfig(images=36))
     assert (scan.symbols, len(scan.images)) == (None, 1)
+
+
+def test_pictures_have_the_numbers_of_their_pages_where_one_cannot_be_read(tmp_path):
+    pytest.importorskip("PIL")
+    data = pdf(text((50, 700, "first")), text((50, 700, "lost")), text((50, 700, "last")))
+    document = read(tmp_path, data.replace(b"9 0 obj\n<< /Type /Page ", b"9 0 obj\n[< /Type /Page "), images=36)
+    assert document.metadata.pages_unread == [1]
+    assert [image.pilimage.size == (300, 400) for image in document.images] == [True, False, True]
+
+
+def test_pictures_without_pillow_name_what_to_install(tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("papermage_formats.pdf_document.find_spec", lambda name: None if name == "PIL" else found(name))
+    with pytest.raises(PluginError, match=r"pip install 'papermage_core\[images\]'"):
+        read(tmp_path, pdf(text((50, 700, "word"))), images=36)
+
+
+@pytest.mark.parametrize(
+    ("more", "size"), [("", (600, 800)), ("/Rotate 90", (800, 600)), ("/CropBox [0 0 90 50]", (90, 50))]
+)
+def test_pages_have_their_size_as_they_are_seen(tmp_path, more, size):
+    (page,) = read(tmp_path, pdf(text((5, 20, "word")), more=more)).pages
+    assert (page.metadata.width, page.metadata.height) == size
 
 
 def test_the_library_is_imported_with_the_first_file_only():

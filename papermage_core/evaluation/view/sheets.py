@@ -28,6 +28,7 @@ _STRETCH = 4000
 """Characters, about, that are drawn at once of a text without pages."""
 _RATIO = 1.294
 """Height of a page over its width where nothing tells: between A4 and Letter."""
+_PICTURES = {b"\x89PNG": "png", b"\xff\xd8": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 FONT = ("fontname", "font", "size", "bold", "italic", "invisible")
 """What is shown of the metadata of tokens."""
 
@@ -163,11 +164,12 @@ def _picture(image: Image) -> tuple[str, float] | None:
     try:
         data = image.to_base64()
         head = base64.b64decode(data[:64], validate=True)
-        if head.startswith(b"\x89PNG"):
-            kind, width, height = "png", int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+        kind = next(kind for mark, kind in _PICTURES.items() if head.startswith(mark))
+        if kind == "png":  # as documents hold them: Pillow is not needed
+            width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
         else:
-            kind, (width, height) = str(image.pilimage.format).lower(), image.pilimage.size
-    except (ValueError, OSError):
+            width, height = image.pilimage.size
+    except (ValueError, OSError, StopIteration):
         return None
     return f"image/{kind};base64,{data}", round(height / max(width, 1), 4) or 1
 
