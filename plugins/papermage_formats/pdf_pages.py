@@ -172,13 +172,14 @@ def _notes(
 ) -> NDArray[np.int64]:
     """Return where figures in smaller print begin that follow a word without a blank, such as those of footnotes."""
     figures = (codes >= ord("0")) & (codes <= ord("9"))
-    last = stops[figures[stops - 1] & ~figures[starts]] - 1
+    last: NDArray[np.int64] = stops[figures[stops - 1] & ~figures[starts]] - 1
     if not len(last):
         return last
     cuts = np.maximum.accumulate(np.where(figures, 0, np.arange(len(codes))))[last] + 1
     top, bottom = _char_boxes(handle, *[index[np.concatenate([cuts - 1, cuts])]] * 2).T[[1, 3]]
     word, figure = np.abs(top - bottom).reshape(2, -1)
-    return cuts[figure < _SMALLER * word]
+    smaller: NDArray[np.int64] = cuts[figure < _SMALLER * word]
+    return smaller
 
 
 def _char_boxes(handle: Any, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -208,12 +209,12 @@ class _Rows:
         """Return what a function tells of each character, NaN where it tells nothing. Shape (chars, columns)."""
         if len(chars) > len(self._values):
             self._values = np.zeros((2 * len(chars), self._values.shape[1]), np.float32)
-            first, step = ctypes.c_char.from_buffer(self._values), self._values.strides[0]
+            first, step = ctypes.c_char.from_address(self._values.ctypes.data), self._values.strides[0]
             self._addresses = [ctypes.byref(first, step * i) for i in range(len(self._values))]
-        found = self._values[: len(chars)]
+        found: NDArray[np.float32] = self._values[: len(chars)]
         found[:] = np.nan
         deque(map(function, repeat(handle), chars, self._addresses), maxlen=0)
-        return found.copy()
+        return np.array(found)
 
 
 _boxes, _matrices = _Rows(4), _Rows(6)

@@ -305,7 +305,7 @@
   function tell(d, s, entity) {
     const sheet = sheetOf(d, s);
     $("chosen").replaceChildren();
-    row([["label", entity.label], ["layer", entity.layer], ["text", textOf(sheet, entity)], ["score", entity.score],
+    row([["label", entity.label], ["layer", entity.layer], ["text", textOf(sheet, entity)], ["score", entity.score && Number(entity.score.toFixed(4))],
       ["compared", entity.agrees === null ? null : entity.agrees ? "the same on both sides" : "only on this side"],
       ["document", nameOf(d)], ["page", sheet.page === null ? null : sheet.page + 1], ["number", entity.id], ["metadata", entity.more && JSON.stringify(entity.more)]]);
   }
