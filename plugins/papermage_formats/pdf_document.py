@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,9 @@ import pypdfium2 as pdfium
 from papermage_core.document import Document, Image, Layer, Metadata, SpanArrays
 from papermage_core.errors import DataError, PluginError
 from papermage_core.files import compression, open_bytes
+from papermage_formats.pdf_file import FAILURES, PdfFile
 from papermage_formats.pdf_pages import PageTokens, page_tokens
+from papermage_formats.pdf_second import SecondReader, second_reader
 from papermage_processors.boxed import box_arrays
 from papermage_processors.layout import begin_blocks, begin_rows, unions
 from papermage_processors.tokenizing import Style
@@ -38,30 +41,33 @@ _Font = tuple["str | None", float, bool, bool, bool]
 """Name, size, whether bold, italic, and invisible."""
 
 
-def read_pdf(path: Path, style: Style, password: str | None, dots: int | None) -> Document:
+def read_pdf(path: Path, style: Style, password: str | None, dots: int | None, processes: int = 1) -> Document:
     """Return the document of a file, with pictures of ``dots`` an inch if they are asked for.
 
     Raises DataError, and PluginError for pictures where Pillow is not installed.
     """
     if dots and find_spec("PIL") is None:
         raise PluginError(f"{path}: pictures of pages need Pillow; type: pip install 'papermage_core[images]'")
-    with _alone:
-        pdf = _open(path, password)
-        try:
-            return _document(path, pdf, style, dots)
-        finally:
-            pdf.close()
+    with _alone, closing(_open(path, password)) as file:
+        second = second_reader(len(file)) if processes > 1 and _is_plain(path) and not dots else None
+        with closing(_Ahead(second, path, password, style, len(file))) as ahead:
+            return _document(path, file, ahead, style, dots)
 
 
-def _open(path: Path, password: str | None) -> pdfium.PdfDocument:
-    plain = str(path) != "-" and not compression(path)
+def _is_plain(path: Path) -> bool:
+    """Whether PDFium can read the file by itself."""
+    return str(path) != "-" and not compression(path)
+
+
+def _open(path: Path, password: str | None) -> PdfFile:
+    plain = _is_plain(path)
     with open_bytes(path) as file:
         head = file.read(1024)
         data = b"" if plain else head + file.read()
     if b"%PDF-" not in head:
         raise DataError("is no PDF: it does not begin with %PDF-", path=path, expected="a PDF file")
     try:
-        return pdfium.PdfDocument(path if plain else data, password=password)
+        return PdfFile(path if plain else data, password)
     except pdfium.PdfiumError as exc:
         if "password" in str(exc).lower():
             said = "another password" if password else "a password: type reader.password=..."
@@ -69,17 +75,46 @@ def _open(path: Path, password: str | None) -> pdfium.PdfDocument:
         raise DataError(f"is damaged, and cannot be repaired: {exc}", path=path, expected="a PDF file") from exc
 
 
-def _document(path: Path, pdf: pdfium.PdfDocument, style: Style, dots: int | None) -> Document:
+class _Ahead:
+    """What a second process reads: the pages of the second half, or none."""
+
+    def __init__(self, second: SecondReader | None, path: Path, password: str | None, style: Style, pages: int) -> None:
+        self._numbers = range(pages // 2, pages)
+        self._second = second if second and second.ask(path, password, style, self._numbers) else None
+        self._found: list[PageTokens | str] | None = None
+
+    def read(self, number: int) -> PageTokens | None:
+        """Return the tokens of a page; None for one that is to be read here. Raises ValueError as reading it did."""
+        if number not in self._numbers:
+            return None
+        if self._second is not None:
+            self._found, self._second = self._second.answer(), None
+        if self._found is None:
+            return None
+        tokens = self._found[number - self._numbers.start]
+        if isinstance(tokens, str):
+            raise ValueError(tokens)
+        return tokens
+
+    def close(self) -> None:
+        """Take back what was asked and not answered yet."""
+        if self._second is not None:
+            self._second.stop()
+
+
+def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int | None) -> Document:
     parts: list[_Part] = []
     waiting: list[tuple[int, PageTokens]] = []
     fonts: dict[_Font, int] = {}
     images: list[Image] = []
     unread: list[int] = []
-    count = len(pdf)
+    count = len(file)
     for number in range(count):
         try:
-            tokens, image = _read_page(pdf, number, style, dots)
-        except (pdfium.PdfiumError, ValueError, OSError) as exc:
+            tokens, image = ahead.read(number), None
+            if tokens is None:
+                tokens, image = _read_page(file, number, style, dots)
+        except FAILURES as exc:
             _log.warning("%s: page %d cannot be read and is left out: %s", path, number, exc)
             unread.append(number)
             image = Image.create_rgb_all_white(*_BLANK) if dots else None  # the others keep their numbers
@@ -101,7 +136,7 @@ def _document(path: Path, pdf: pdfium.PdfDocument, style: Style, dots: int | Non
         )
     metadata = {
         "doc_id": path.name.partition(".")[0] if compression(path) else path.stem,
-        "pdf": _information(pdf),
+        "pdf": _information(file.pdf),
         "pages_unread": unread,
         "pages_without_text": bare,
         "tokens_outside": outside,
@@ -113,12 +148,9 @@ def _document(path: Path, pdf: pdfium.PdfDocument, style: Style, dots: int | Non
     return document
 
 
-def _read_page(pdf: pdfium.PdfDocument, number: int, style: Style, dots: int | None) -> tuple[PageTokens, Image | None]:
-    page = pdf[number]
-    try:
+def _read_page(file: PdfFile, number: int, style: Style, dots: int | None) -> tuple[PageTokens, Image | None]:
+    with file.page(number) as page:
         return page_tokens(page, style), _picture(page, dots) if dots else None
-    finally:
-        page.close()
 
 
 def _picture(page: pdfium.PdfPage, dots: int) -> Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import logging
@@ -9,9 +10,9 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -267,6 +268,58 @@ def test_pages_have_their_size_as_they_are_seen(tmp_path, more, size):
     assert (page.metadata.width, page.metadata.height) == size
 
 
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Have a second process read half of the pages of any document."""
+    from papermage_formats import pdf_second
+
+    monkeypatch.setattr(pdf_second, "_MANY", 0)
+    monkeypatch.setattr(pdf_second, "_FEW", 1)
+    monkeypatch.setattr(pdf_second, "_cores", lambda: 2)
+    yield pdf_second
+    if pdf_second._second is not None:
+        pdf_second._second.stop()
+
+
+def test_two_processes_read_the_same(corpora, second, monkeypatch):
+    answers = []
+    answer = second.SecondReader.answer
+    monkeypatch.setattr(second.SecondReader, "answer", lambda self: answers.append(answer(self)) or answers[-1])
+    paths = [corpora / "papermage_docs/papermage.pdf", *(corpora / "formats" / name for name in FILES)]
+    for path in paths:
+        found = EXPECTED.get(f"pdf/{path.name}", {}).get("found", {})
+        if EXPECTED and (path.name == "papermage.pdf" or found["pypdfium2"].get("characters")):
+            readers = (PdfReaderConfig(password=found.get("password"), processes=number) for number in (1, 2))
+            one, two = (next(read_documents(path, reader)).to_bytes() for reader in readers)
+            assert one == two
+    assert len(answers) > 10
+    assert None not in answers
+
+
+def test_a_bad_page_and_a_second_process_that_dies_cost_nothing(tmp_path, second, caplog):
+    data = pdf(text((50, 700, "first")), text((50, 700, "lost")), text((50, 700, "last")))
+    broken = data.replace(b"9 0 obj\n<< /Type /Page ", b"9 0 obj\n[< /Type /Page ")
+    assert read(tmp_path, broken).symbols == "first\n\nlast"
+    assert "page 1 cannot be read" in caplog.text
+    second._second._process.kill()
+    assert read(tmp_path, broken).symbols == "first\n\nlast"
+    assert read(tmp_path, data).symbols == "first\n\nlost\n\nlast"
+    assert second._second is not None
+    with pytest.raises(DataError, match="no text"):
+        read(tmp_path, pdf("", ""))
+    (tmp_path / "a.pdf.gz").write_bytes(gzip.compress(data))
+    (packed,) = read_documents(tmp_path / "a.pdf.gz")
+    assert packed.symbols == "first\n\nlost\n\nlast"
+
+
+def test_the_second_process_ends_with_the_first(tmp_path, second):
+    assert read(tmp_path, pdf(text((50, 700, "one")), text((50, 700, "two")))).symbols == "one\n\ntwo"
+    process = second._second._process
+    assert process.poll() is None
+    process.stdin.close()  # as when the first is killed
+    assert process.wait(20) == 0
+
+
 def test_the_library_is_imported_with_the_first_file_only():
     code = "import sys, papermage_formats.pdf as p; p.PdfReaderConfig().build(); assert 'pypdfium2' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -331,3 +384,15 @@ def test_right_to_left_text_is_in_logical_order_and_its_rows_are_whole(real):
     document = real("right_to_left_01.pdf")
     assert document.rows[0].text.startswith("\u062a\u062d\u0633\u064a\u0646 ")
     assert document.tokens[0].boxes[0].l > document.tokens[1].boxes[0].l
+
+
+def test_a_file_of_many_pages_is_opened_anew_now_and_then(tmp_path, monkeypatch):
+    from papermage_formats import pdf_file
+
+    opened = []
+    document = pdf_file.pdfium.PdfDocument
+    monkeypatch.setattr(pdf_file.pdfium, "PdfDocument", lambda *a, **k: opened.append(a) or document(*a, **k))
+    monkeypatch.setattr(pdf_file, "_AT_ONCE", 2)
+    data = pdf(*(text((50, 700, f"page {i}")) for i in range(5)))
+    assert read(tmp_path, data, processes=1).symbols == "\n\n".join(f"page {i}" for i in range(5))
+    assert len(opened) == 3
