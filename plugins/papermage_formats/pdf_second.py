@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def second_reader(pages: int) -> SecondReader | None:
     """Return the second process for a document of so many pages; None if it is not worth it, or there is one core."""
     global _second, _pages_read
     _pages_read += pages
-    if pages < _FEW or _pages_read < _MANY or not sys.executable or _cores() < 2:
+    alone = parent_process() is None  # a process that another one has started is one of several that read
+    if pages < _FEW or _pages_read < _MANY or not (alone and sys.executable) or _cores() < 2:
         return None
     if _second is None:
         try:
