@@ -120,7 +120,7 @@
   function drawToken(svg, text, l, t, r, b, font) {
     add(svg, "rect", { class: "outline", x: l, y: t, width: Math.max(r - l, 0), height: Math.max(b - t, 0) });
     const [size, bold, italic, invisible] = index.fonts[font].slice(1);
-    const aside = b - t > 1.6 * (r - l) && text.length > 1, long = aside ? b - t : r - l, high = aside ? r - l : b - t;
+    const aside = b - t > 1.3 * (r - l) && text.length > 2, long = aside ? b - t : r - l, high = aside ? r - l : b - t;
     if (!(long > 0 && high > 0)) return;
     const given = { class: invisible ? "token invisible" : "token", "font-size": (high * 0.8).toFixed(2), textLength: long.toFixed(2), lengthAdjust: "spacingAndGlyphs" };
     if (aside) Object.assign(given, { transform: `translate(${r - high * 0.2} ${b}) rotate(-90)` });
