@@ -149,6 +149,17 @@ def test_a_place_is_found_by_its_words_and_by_its_address(browser: Browser, tmp_
     assert len(texts(browser, "svg")) < 8  # pages are drawn when they are seen
 
 
+@pytest.mark.parametrize("words", [r"a.b*(c)[d]{e}|^$\/-+?", "two words", "\U0001f9ec", "é", "-", "__proto__"])
+def test_what_is_looked_for_is_no_pattern(browser: Browser, tmp_path: Path, words: str) -> None:
+    text = f"\U0001f9ec before {words} after\n".replace("two words", "Two\nWORDS")
+    browser.open(written(tmp_path, Document(text.replace("\U0001f9ec before", "before"))))
+    browser.run(f"(({{ value }}) => {{}})(Object.assign(document.getElementById('query'), {{ value: {words!r} }}))")
+    browser.run("document.getElementById('query').dispatchEvent(new Event('input'))")
+    browser.run("new Promise((done) => setTimeout(done, 300))")
+    assert [" ".join(found.split()).lower() for found in texts(browser, "mark.current")] == [words.lower()]
+    assert browser.errors == []
+
+
 def test_a_click_says_what_stands_there(browser: Browser, tmp_path: Path) -> None:
     browser.open(written(tmp_path, paper(), layers=("heading",)))
     where = (

@@ -70,7 +70,8 @@ def sheets(
         for number, image in enumerate(document.images or ()):
             sheet = found.of_page[number]
             if picture := _picture(image):
-                sheet.picture, sheet.ratio = picture
+                sheet.picture = picture[0]
+                sheet.ratio = picture[1] or sheet.ratio
             else:
                 lost["unreadable images"] += 1
     else:
@@ -160,7 +161,7 @@ def _stretches(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _picture(image: Image) -> tuple[str, float] | None:
-    """Return the content of an address of a picture, and its ratio; None for what is no picture."""
+    """Return the content of an address of a picture, and its ratio, 0 for unknown; None for what is no picture."""
     try:
         data = image.to_base64()
         head = base64.b64decode(data[:64], validate=True)
@@ -171,7 +172,9 @@ def _picture(image: Image) -> tuple[str, float] | None:
             width, height = image.pilimage.size
     except (ValueError, OSError, StopIteration):
         return None
-    return f"image/{kind};base64,{data}", round(height / max(width, 1), 4) or 1
+    except ImportError:  # a picture as no document of ours has it, and no Pillow
+        width = height = 0
+    return f"image/{kind};base64,{data}", round(height / width, 4) if width else 0
 
 
 # Tokens --------------------------------------------------------------------------------------------------------------
