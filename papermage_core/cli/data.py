@@ -340,7 +340,7 @@ def _view(arguments: argparse.Namespace) -> None:
                 on_error=on_error,
                 overwrite=options.overwrite,
             )
-        return say(f"{options.output_path}: {written}")
+        return None if str(options.output_path) == "-" else say(f"{options.output_path}: {written}")
     with skipping(options.on_error) as on_error:
         shown = view(
             options.data_path,

@@ -25,6 +25,8 @@ _FEW = 8
 """Pages of a document that are not worth dividing."""
 _MANY = 200
 """Pages after which a second process, which takes as long to start as 50 pages to read, is worth it."""
+_STARTS = 3
+"""How often it is started: what stops it once may stop it always."""
 _START = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -79,22 +81,25 @@ class SecondReader:
 
 
 _second: SecondReader | None = None
-_pages_read = 0
+_pages_read = _started = 0
 
 
 def second_reader(pages: int) -> SecondReader | None:
     """Return the second process for a document of so many pages; None if it is not worth it, or there is one core."""
-    global _second, _pages_read
+    global _second, _pages_read, _started
     _pages_read += pages
     alone = parent_process() is None  # a process that another one has started is one of several that read
-    if pages < _FEW or _pages_read < _MANY or not (alone and sys.executable) or _cores() < 2:
+    python = sys.executable and not getattr(sys, "frozen", False)
+    if pages < _FEW or _pages_read < _MANY or not (alone and python) or _cores() < 2:
         return None
-    if _second is None:
+    if _second is None and _started < _STARTS:
+        _started += 1
         try:
             _second = SecondReader()
         except OSError:
             return None
-    return _second if _second.owner == os.getpid() else None  # that of a process that was forked is its parent's
+    # that of a process that was forked is its parent's
+    return _second if _second is not None and _second.owner == os.getpid() else None
 
 
 def _cores() -> int:

@@ -502,6 +502,7 @@ def test_view_writes_a_page_of_one_document_or_of_all(tmp_path: Path, run: Run) 
     assert run("view", path, f"output_path={page}")[0] == 3
     told = run("view", path, f"output_path={page}", "document=two", "label_field=author", "overwrite=true")
     assert told[:2] == (0, f"{page}: 1 documents\n")
+    assert run("view", path, "output_path=-", "document=two", "label_field=author")[1].endswith("</html>\n")
     assert '"id":"two"' in page.read_text(encoding="utf-8")
     assert '"id":"one"' not in page.read_text(encoding="utf-8")
     code, _, err = run("view", path, f"output_path={page}", "label_field=autor", "overwrite=true")

@@ -275,6 +275,7 @@ def second(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     monkeypatch.setattr(pdf_second, "_MANY", 0)
     monkeypatch.setattr(pdf_second, "_FEW", 1)
+    monkeypatch.setattr(pdf_second, "_started", 0)
     monkeypatch.setattr(pdf_second, "_cores", lambda: 2)
     yield pdf_second
     if pdf_second._second is not None:
@@ -307,6 +308,11 @@ def test_a_bad_page_and_a_second_process_that_dies_cost_nothing(tmp_path, second
     assert second._second is not None
     with pytest.raises(DataError, match="no text"):
         read(tmp_path, pdf("", ""))
+    for _ in range(5):  # where it cannot be kept alive, it is let be
+        if second._second is not None:
+            second._second._process.kill()
+        assert read(tmp_path, data).symbols == "first\n\nlost\n\nlast"
+    assert second._second is None
     (tmp_path / "a.pdf.gz").write_bytes(gzip.compress(data))
     (packed,) = read_documents(tmp_path / "a.pdf.gz")
     assert packed.symbols == "first\n\nlost\n\nlast"
