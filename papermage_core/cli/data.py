@@ -109,9 +109,14 @@ class Convert(Reading):
 class View(Labelled, Reading):
     """Options of ``view``."""
 
-    document: str = option("0", help="its number, counted from 0, or its id")
+    document: str | None = option(None, help="its number, counted from 0, or its id; none: the first, or all on a page")
     context: int | None = option(None, help="show this context only, counted from 0; none: the whole document", ge=0)
     colour: str = option("auto", help="auto: on a terminal", choices=("auto", "always", "never"))
+    compare: tuple[str, ...] = option((), help="layers of predictions, to be held against the others")
+    output_path: Path | None = option(
+        None, help="write a page of HTML, which opens in any browser, in place of the text of one document"
+    )
+    overwrite: bool = option(False, help="replace the page if it is there already")
 
 
 Options = TypeVar("Options", bound=Source)
@@ -137,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         ("stats", Stats, _stats, "count documents, units, contexts, labels and lengths"),
         ("split", Split, _split, "deal whole documents out to files, by a seed"),
         ("convert", Convert, _convert, "write what any reader reads as any writer writes it"),
-        ("view", View, _view, "show the text of a document with its labels marked"),
+        ("view", View, _view, "show documents with their labels marked, on the terminal or on a page of HTML"),
     ):
         _add_command(commands, name, options, body, text)
     _add_cache(commands)
@@ -336,20 +341,41 @@ def _size(count: int) -> str:
 
 
 def _view(arguments: argparse.Namespace) -> None:
-    from papermage_core.data.viewing import view
+    from papermage_core.data.viewing import view, view_page
+    from papermage_core.plugin.manager import Plugins
 
     options, reader, options_of = _read(View, arguments)
+    if options.output_path is not None:
+        if options.context is not None:
+            raise ConfigError("context= is for the terminal: a page shows whole documents")
+        with skipping(options.on_error) as on_error:
+            written = view_page(
+                options.data_path,
+                options.output_path,
+                options.document,
+                options.label_field,
+                compare=options.compare,
+                entity_name=options.entity_name,
+                label_attribute=options.label_attribute,
+                reader=reader,
+                processors=processor_choice(options, options_of),
+                plugins=Plugins(options.plugins_path),
+                on_error=on_error,
+                overwrite=options.overwrite,
+            )
+        return None if str(options.output_path) == "-" else say(f"{options.output_path}: {written}")
     with skipping(options.on_error) as on_error:
         shown = view(
             options.data_path,
-            options.document,
+            options.document or "0",
             **_labelling(options, options_of),
+            compare=options.compare,
             context=options.context,
             reader=reader,
             on_error=on_error,
             colour=_in_colour(options.colour),
         )
-    say_in_colour(shown)
+    return say_in_colour(shown)
 
 
 def _in_colour(choice: str) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 
@@ -20,18 +20,16 @@ from papermage_core.cli._options import (
     skipping,
 )
 from papermage_core.cli._shell import command_parser, run
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentWriterConfig, option
-from papermage_core.terminal import printable
-
-if TYPE_CHECKING:
-    from papermage_core.document import Document
 
 __all__ = ["main"]
 
 _PROG = "papermage-predict"
+_log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,8 +40,8 @@ class Options:
     data_path: tuple[str, ...] = option(("-",), help="documents: files, folders, globs, or - for standard input")
     output_path: str | None = option(
         None,
-        help="file to write, compressed as its name says; - for standard output; none: on a terminal the entities "
-        "found, else standard output",
+        help="file to write, compressed as its name says; - for JSON Lines on standard output; none: those, or on a "
+        "terminal and for files of other kinds a line for each entity",
     )
     layer_name: str = option("predictions", help="layer to put the entities in")
     layer_per_label: bool = option(False, help="put each label's entities in a layer of its name instead")
@@ -89,13 +87,10 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if options.data_path == ("-",) and not any(each.startswith("data_path=") for each in overrides):
         _check_input()
     output_path = options.output_path or "-"
-    writer: DocumentWriterConfig
-    if options.output_path is None and options.writer is None and sys.stdout.isatty():
-        writer = EntityListConfig()
-    else:
-        writer = writer_for(Path(output_path), options.writer, options_of("writer"), plugins)
+    writer: DocumentWriterConfig = writer_for(Path(output_path), options.writer, options_of("writer"), plugins)
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.prediction.files import Layers, annotate_files, check_output_path
+    from papermage_core.prediction.listing import Listing
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
     check_output_path(
@@ -126,6 +121,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         merge=options.merge,
         min_score=options.min_score,
     )
+    if listed := options.output_path is None and options.writer is None and _for_a_person(options.data_path, reader):
+        writer = Listing(layers=layers.names(predictor))
     with skipping(options.on_error) as on_error:
         annotate_files(
             predictor,
@@ -139,6 +136,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             every=every,
             on_error=on_error,
         )
+    if listed:
+        _log.info("output_path=found.html shows them in their documents; .csv, .jsonl and other files hold them")
 
 
 def _check_input() -> None:
@@ -147,35 +146,12 @@ def _check_input() -> None:
         raise ConfigError("data_path is missing: type data_path=FILE, or data_path=- for standard input")
 
 
-@attrs.frozen(kw_only=True)
-class EntityListConfig(DocumentWriterConfig):
-    """What was found, for people to read."""
+def _for_a_person(data_path: Sequence[str], reader: ReaderChoice) -> bool:
+    """Whether lines for a person are wanted where no output is named: JSON in a pipe is for the next program."""
+    from papermage_core.data.readers import expand_paths
+    from papermage_core.prediction.listing import is_own
 
-    def build(self) -> EntityList:
-        """Return a new writer."""
-        return EntityList()
-
-
-class EntityList:
-    """Writes each document's name, then a line for each entity that has a score."""
-
-    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
-        """Write the list, as documents come."""
-        from papermage_core.document import entity_rows
-
-        for number, document in enumerate(documents, 1):
-            rows = [row for row in entity_rows(document, document.layer_names, number) if row["score"] is not None]
-            width = max((len(row["label"]) for row in rows), default=0)
-            lines = [_line(row, width) for row in rows] or ["  nothing found"]
-            name = document.id or str(number)
-            target.write("".join(f"{printable(line)}\n" for line in (name, *lines)).encode())
-            target.flush()
-        return {}
-
-
-def _line(row: Mapping[str, Any], width: int) -> str:
-    page = "" if row["page"] is None else f"  (page {int(str(row['page']).partition(';')[0]) + 1})"
-    return f"  {row['score']:4.2f}  {row['label']:{width}}  {' '.join(row['text'].split())}{page}"
+    return sys.stdout.isatty() or not all(map(is_own, expand_paths(data_path, reader=reader)))
 
 
 def _shard(text: str) -> tuple[int, int]:

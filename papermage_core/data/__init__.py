@@ -13,6 +13,7 @@ _HOMES = {
     "split": "splitting",
     "stats": "statistics",
     "view": "viewing",
+    "view_page": "viewing",
     "write_documents": "writers",
 }
 
@@ -25,6 +26,7 @@ __all__ = [
     "split",
     "stats",
     "view",
+    "view_page",
     "write_documents",
 ]
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from papermage_core.data.readers import iter_documents, read_documents
     from papermage_core.data.splitting import split
     from papermage_core.data.statistics import stats
-    from papermage_core.data.viewing import view
+    from papermage_core.data.viewing import view, view_page
     from papermage_core.data.writers import write_documents
 else:
 

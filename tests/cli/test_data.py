@@ -413,7 +413,7 @@ def papermage_document_reader(): return ReadOnlyConfig
         ("b.lines", 0, "b.lines: 2 documents; the format cannot hold 26 tokens"),
         ("b.folder", 4, "writing it needs no_such_module; type: pip install 'acme[folder]'"),
         ("b.seen", 2, "no writer is known for files that end in .seen; reader=read_only only reads them"),
-        ("b.docx", 2, "folder or lines (.lines, .folder), jsonl (.jsonl"),
+        ("b.docx", 2, "folder or lines (.lines, .folder), html (.html, .htm), jsonl (.jsonl"),
         ("b.docx", 2, "no writer is known for files that end in .docx; known: "),
         ("b.parquet.gz", 2, "no writer is known for files that end in .parquet.gz"),
     ],
@@ -484,6 +484,31 @@ def test_view_never_lets_a_document_speak_to_the_terminal(tmp_path: Path, run: R
     hostile = "\x1b[2J\u202e" + "x" * 58
     _, out, _ = run("view", write(tmp_path / "a.jsonl", document(text=hostile)))
     assert out.startswith("\\x1b[2J\\u202ex")
+
+
+def test_view_shows_the_label_that_entities_have_else_the_name_of_their_layer(tmp_path: Path, run: Run) -> None:
+    found = document(date=[(11, 15)])
+    found["entities"]["predictions"] = [{"spans": [[0, 5]], "metadata": {"label": "surname", "kind": "other"}}]
+    path = write(tmp_path / "a.jsonl", found)
+    assert run("view", path)[1].startswith("[surname Solon], G. ([date 1999])")
+    assert run("view", path, "label_attribute=kind")[1].startswith("[other Solon], G. ([date 1999])")
+    assert run("view", path, "compare=predictions")[1].startswith("[predictions:surname Solon], G. ([date 1999])")
+
+
+def test_view_writes_a_page_of_one_document_or_of_all(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document("one", author=[(0, 9)]), document("two", author=[(0, 9)]))
+    page = tmp_path / "view.html"
+    assert run("view", path, f"output_path={page}")[:2] == (0, f"{page}: 2 documents\n")
+    assert run("view", path, f"output_path={page}")[0] == 3
+    told = run("view", path, f"output_path={page}", "document=two", "label_field=author", "overwrite=true")
+    assert told[:2] == (0, f"{page}: 1 documents\n")
+    assert run("view", path, "output_path=-", "document=two", "label_field=author")[1].endswith("</html>\n")
+    assert '"id":"two"' in page.read_text(encoding="utf-8")
+    assert '"id":"one"' not in page.read_text(encoding="utf-8")
+    code, _, err = run("view", path, f"output_path={page}", "label_field=autor", "overwrite=true")
+    assert (code, "'author'" in err) == (3, True)
+    assert run("view", path, f"output_path={page}", "context=1", "overwrite=true")[0] == 2
+    assert run("view", path, f"output_path={path}", "overwrite=true")[0] == 2
 
 
 # wrong usage

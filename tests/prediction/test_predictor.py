@@ -415,21 +415,46 @@ def test_on_a_terminal_the_entities_are_listed(
 ) -> None:  # fmt: skip
     from papermage_core.cli.predict import main
 
-    empty = Document.from_json({"symbols": "a", "metadata": {}, "entities": {"tokens": [], "pages": []}})
-    source = tmp_path / "two.jsonl"
-    source.write_bytes(b"\n".join(doc.to_bytes() for doc in (documents[0], empty)))
-    common = [f"model_name_or_path={checkpoint}", f"data_path={source}"]
+    common = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}"]
     assert main(common) == 0
     assert capsys.readouterr().out.startswith('{"symbols":')
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert main(common) == 0
-    name, *lines = capsys.readouterr().out.splitlines()
-    assert (name, lines[-2:]) == (documents[0].id, ["2", "  nothing found"])
-    found = Predictor.from_pretrained(checkpoint).predict(documents[0])
-    assert [line.split()[:2] for line in lines[:-2]] == [[f"{e.score:.2f}", e.label] for e in found]
-    assert all(f"  {e.text}  (page " in line for e, line in zip(found, lines[:-2], strict=True))
+    assert capsys.readouterr().out.startswith(f"{documents[0].id}: ")
     assert main([*common, "output_path=-"]) == 0
     assert capsys.readouterr().out.startswith('{"symbols":')
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     assert main(common[:1]) == 2
     assert "data_path is missing" in capsys.readouterr().err
+
+
+def test_what_is_found_in_files_of_other_kinds_is_printed_to_read(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """JSON stays JSON, for the next program in a pipe."""
+    from papermage_core.cli.predict import main
+
+    (tmp_path / "new.other").write_bytes((tmp_path / "new.jsonl").read_bytes())
+    common = [f"model_name_or_path={checkpoint}", "reader=jsonl"]
+    assert main([*common, f"data_path={tmp_path / 'new.jsonl'}"]) == 0
+    as_json = capfdbinary.readouterr().out
+    back = [Document.from_bytes(line) for line in as_json.splitlines()]
+    assert main([*common, f"data_path={tmp_path / 'new.other'}"]) == 0
+    printed = " ".join(capfdbinary.readouterr().out.decode().split())
+    entities = [entity for document in back for entity in document.predictions]
+    assert entities
+    for entity in entities:
+        assert f"{entity.metadata.label} {entity.metadata.score:.2f} {entity.text}" in printed
+    assert main([*common, f"data_path={tmp_path / 'new.other'}", "output_path=-"]) == 0
+    assert capfdbinary.readouterr().out == as_json
+
+
+def test_predictions_are_shown_on_a_page(checkpoint: Path, tmp_path: Path, documents: list[Document]) -> None:
+    from papermage_core.cli.predict import main
+
+    page = tmp_path / "found.html"
+    common = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}", f"output_path={page}"]
+    assert main([*common, "writer.compare=predictions"]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert '{"name":"predictions","on":true,"compared":true' in text
+    assert '["predictions","' in text
