@@ -12,6 +12,7 @@ _HOMES = {
     "read_documents": "readers",
     "split": "splitting",
     "stats": "statistics",
+    "to_rows": "papermage_core.document",
     "view": "viewing",
     "view_page": "viewing",
     "write_documents": "writers",
@@ -25,6 +26,7 @@ __all__ = [
     "read_documents",
     "split",
     "stats",
+    "to_rows",
     "view",
     "view_page",
     "write_documents",
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from papermage_core.data.statistics import stats
     from papermage_core.data.viewing import view, view_page
     from papermage_core.data.writers import write_documents
+    from papermage_core.document import to_rows
 else:
 
     def __getattr__(name: str) -> object:
@@ -47,7 +50,8 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        globals()[name] = found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        home = _HOMES[name] if "." in _HOMES[name] else f"{__name__}.{_HOMES[name]}"
+        globals()[name] = found = getattr(import_module(home), name)
         return found
 
     def __dir__() -> list[str]:
