@@ -21,7 +21,7 @@ from papermage_core.data import read_documents
 from papermage_formats.pdf import PdfReaderConfig
 
 _FILES = ("papermage_docs/papermage.pdf", "formats/pdf/2202.00535.pdf", "formats/pdf/pdkids.pdf")
-_PAGES = 1000
+_PAGES, _BEFORE = 1000, 200
 _PEERS = ("pypdfium2", "pdfplumber", "numpy")
 
 
@@ -37,25 +37,33 @@ def run() -> list[Record]:
     records = []
     for name in _FILES:
         path = Path(corpora) / name
-        times = interleaved({"ours": lambda path=path: _ours(path), "plain": lambda path=path: _plain(path)}, repeats=7)
-        records.append(
+        functions = {
+            "ours": lambda path=path: _ours(path),
+            "one": lambda path=path: _ours(path, 1),
+            "plain": lambda path=path: _plain(path),
+        }
+        for _ in range(_BEFORE // 10):
+            _ours(path)  # the second process starts once there were many pages
+        times = interleaved(functions, repeats=15)
+        records += [
             record(
-                f"PDF to Document, speed, {path.name}",
-                1 / times["ours"],
+                f"PDF to Document, speed{said}, {path.name}",
+                1 / times[name],
                 "files/s",
                 reference="pypdfium2's own text",
                 reference_value=1 / times["plain"],
                 target=">= 0.7",
                 peers=_PEERS,
             )
-        )
+            for name, said in (("ours", ""), ("one", " of one process"))
+        ]
         if pdfplumber is not None:
             records += _against_pdfplumber(path, pdfplumber, times["ours"])
     return [*records, _memory(Path(corpora) / _FILES[0])]
 
 
-def _ours(path: Path) -> Document:
-    (document,) = read_documents(path, PdfReaderConfig())
+def _ours(path: Path, processes: int = 2) -> Document:
+    (document,) = read_documents(path, PdfReaderConfig(processes=processes))
     return document
 
 
@@ -95,9 +103,7 @@ def _against_pdfplumber(path: Path, pdfplumber: Any, ours: float) -> list[Record
             peers=_PEERS,
         ),
         record(f"text of words found, {path.name}", recall, "", target=">= 0.99", **common),
-        record(
-            f"IoU of boxes of equal words, {path.name}", overlap, "", reference_value=1.0, target=">= 0.7", **common
-        ),
+        record(f"IoU of boxes of equal words, {path.name}", overlap, "", target=">= 0.7", **common),
     ]
 
 
@@ -142,8 +148,8 @@ def _memory(path: Path) -> Record:
                 many.import_pages(few)
             many.save(large)
         code = (
-            "import sys, pypdfium2, benchmarks.pdf as b; from pathlib import Path; b._ours(Path(sys.argv[2]));"
-            "start = b._peak(); d = b._ours(Path(sys.argv[1])); print(b._peak() - start, len(d.pages))"
+            "import sys, pypdfium2, benchmarks.pdf as b; from pathlib import Path; b._ours(Path(sys.argv[2]), 1);"
+            "start = b._peak(); d = b._ours(Path(sys.argv[1]), 1); print(b._peak() - start, len(d.pages))"
         )
         done = subprocess.run(
             [sys.executable, "-c", code, str(large), str(path)], capture_output=True, text=True, check=True
@@ -162,4 +168,8 @@ def _memory(path: Path) -> Record:
 
 def _peak() -> int:
     gc.collect()
+    status = Path("/proc/self/status")
+    if status.exists():  # what rusage tells of a new process begins with the size of the one that started it
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import sample_abstracts
 import sample_pages
 import sample_references
 from sample_references import LABELS, ONLY_IN_DEV, STYLES, Piece
@@ -18,16 +19,31 @@ from sample_words import words_for
 
 REFERENCES = {"train": 42, "dev": 12}
 PAGES = {"train": 24, "dev": 7}
+ABSTRACTS = 30
 TOKEN = re.compile(r"\w+|[^\w\s]")
 Span = tuple[int, int]
 
 
 def main(folder: Path) -> None:
-    """Write ``references`` and ``pages``, train and dev, below ``folder``."""
+    """Write ``references`` and ``pages``, train and dev, and the files of the first tutorial, below ``folder``."""
     for split, count in REFERENCES.items():
         _write(folder / "references" / f"{split}.jsonl", (_bibliography(split, i) for i in range(count)))
     for split, count in PAGES.items():
         _write(folder / "pages" / f"{split}.jsonl", (sample_pages.paper(split, i) for i in range(count)))
+    _write_tutorial(folder / "tutorial")
+
+
+def _write_tutorial(folder: Path) -> None:
+    """Write abstracts that were labelled in brat, a new text, what a person makes of it there, and a PDF."""
+    texts = {f"abstracts/{i + 1:02}": sample_abstracts.abstract(i) for i in range(ABSTRACTS)}
+    texts["corrected/new"] = text, _ = sample_abstracts.new_text()
+    files = {"new.txt": text.encode(), "paper.pdf": sample_abstracts.paper()}
+    for name, (text, found) in texts.items():
+        files[f"{name}.txt"] = text.encode()
+        files[f"{name}.ann"] = sample_abstracts.standoff(text, found).encode()
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 def _write(path: Path, documents: Iterable[dict[str, Any]]) -> None:

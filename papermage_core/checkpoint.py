@@ -7,6 +7,7 @@
       model.safetensors   the weights
       encoder/            what the encoder saved
       learned.json        what encoder and heads learned from the training data, where they learn
+      processors/         what processors read beside their options: the checkpoint of a predictor
       README.md           the model card
 
 The folder is written beside its place and swapped in when it is whole: whoever looks sees the old one or the new one.
@@ -47,11 +48,13 @@ if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
     from papermage_core.model.weights import TensorInfo
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load", "read_blueprint", "read_json", "save", "update"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "copy", "digest", "load", "read_blueprint", "read_json", "save", "update"]
 
 FORMAT_VERSION = 1
 _JSON, _WEIGHTS, _LEARNED, _CARD = "papermage.json", "model.safetensors", "learned.json", "README.md"
+_PROCESSORS = "processors"
 _MOST_JSON = 64 << 20
+_DEEPEST = 8  # checkpoints of processors within each other
 _FEW = 100  # unknown options, or labels, that nothing has to account for
 
 
@@ -138,7 +141,8 @@ def save(
         _write_learned(new, blueprint)
         save_file(to_keep(model.state_dict()), new / _WEIGHTS)
         _write(new / _CARD, card)
-        content = {"format_version": FORMAT_VERSION, **_describe(blueprint), "calibration": calibration, **facts}
+        described = _describe(blueprint, new / _PROCESSORS)
+        content = {"format_version": FORMAT_VERSION, **described, "calibration": calibration, **facts}
         checksums = {path.relative_to(new).as_posix(): _sha256(path) for path in _files(new)}
         _write_json(new, {**content, "checksums": checksums})
 
@@ -183,7 +187,25 @@ def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None
 
 def read_blueprint(folder: str | Path, plugins: Plugins | None = None) -> Blueprint:
     """Return what a checkpoint builds, without building it. Raises what `load` raises."""
-    return _restore(_read(_located(Path(folder).expanduser()))[1], plugins or Plugins())
+    place = _located(Path(folder).expanduser())
+    return _restore(place, _read(place)[1], plugins or Plugins())
+
+
+def copy(folder: str | Path, target: Path) -> None:
+    """Copy a checkpoint, and no other file of its folder, into an existing folder. Raises what `load` raises."""
+    place = _located(Path(folder).expanduser())
+    checksums = _read(place)[1].checksums
+    _check_files(place, checksums)
+    for name in (_JSON, *checksums):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        _link(os.path.realpath(place / name), str(target / name))
+
+
+def digest(folder: str | Path) -> str:
+    """Return a hash of all that a checkpoint holds. Raises CheckpointError where there is none that can be read."""
+    place = _located(Path(folder).expanduser())
+    _read(place)
+    return _sha256(place / _JSON)
 
 
 def read_json(folder: Path) -> dict[str, Any]:
@@ -207,7 +229,7 @@ def _load(folder: Path, device: Any, plugins: Plugins) -> Checkpoint:
     with _damage(folder / _JSON):
         for value in (content.calibration or {}).values():
             Calibration.from_json(value)
-    blueprint = _with_learned(folder, content, _restore(content, plugins))
+    blueprint = _with_learned(folder, content, _restore(folder, content, plugins))
     model = _build(folder, content, blueprint, header)
     with _damage(folder / _WEIGHTS):
         model.load_state_dict(load_file(folder / _WEIGHTS, device=str(device)), strict=False)
@@ -288,6 +310,8 @@ def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or str(path) != name or "\0" in name or name == _JSON:
             raise CheckpointError(f"{folder / _JSON} is damaged: checksums name {name!r:.80}")
+        if path.parts.count(_PROCESSORS) > _DEEPEST:
+            raise CheckpointError(f"{folder} holds checkpoints in checkpoints more than {_DEEPEST} deep")
         if not os.path.lexists(folder / name):
             raise CheckpointError(f"{folder} lacks the file {name}; copy the whole folder again")
         _regular(folder, name)
@@ -299,7 +323,8 @@ def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
     if _WEIGHTS not in checksums:
         raise CheckpointError(f"{folder / _JSON} is damaged: it records no {_WEIGHTS}")
     with _damage(folder):
-        for place, folders, files in os.walk(folder / "encoder"):
+        inner = [walk for name in ("encoder", _PROCESSORS) for walk in os.walk(folder / name)]
+        for place, folders, files in inner:
             for found in (Path(place, name) for name in [*folders, *files]):
                 known = found.relative_to(folder).as_posix() in checksums
                 if not known and (found.is_symlink() or not found.is_dir()):
@@ -368,7 +393,7 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
 # The blueprint -------------------------------------------------------------------------------------------------------
 
 
-def _describe(blueprint: Blueprint) -> dict[str, Any]:
+def _describe(blueprint: Blueprint, processors: Path) -> dict[str, Any]:
     def component(kind: str, config: Any) -> dict[str, Any]:
         return {**blueprint.sources.get(BY_WORD[kind].name, {}), "options": unstructure(config)}
 
@@ -381,11 +406,11 @@ def _describe(blueprint: Blueprint) -> dict[str, Any]:
         ],
         "labelling": blueprint.labelling.to_json(),
         "stride": blueprint.stride,
-        **({"processors": blueprint.processors.recipe()} if blueprint.processors.names else {}),
+        **({"processors": blueprint.processors.save(processors)} if blueprint.processors.names else {}),
     }
 
 
-def _restore(content: _Content, plugins: Plugins) -> Blueprint:
+def _restore(folder: Path, content: _Content, plugins: Plugins) -> Blueprint:
     sources: dict[str, Mapping[str, Any]] = {}
 
     def component(kind: str, recorded: _Component) -> Any:
@@ -398,7 +423,9 @@ def _restore(content: _Content, plugins: Plugins) -> Blueprint:
         _check_options(config_class, recorded.options)
         return structure(config_class, recorded.options, key=kind, name=found.name)
 
-    processors = ProcessorChoice.of_recipe([msgspec.to_builtins(each) for each in content.processors], plugins.paths)
+    processors = ProcessorChoice.of_recipe(
+        [msgspec.to_builtins(each) for each in content.processors], plugins.paths, folder / _PROCESSORS
+    )
     with _damage(Path(_JSON), "does not fit the components that are installed", _advice(content)):
         _ = processors.configs
         return Blueprint(

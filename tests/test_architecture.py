@@ -107,6 +107,7 @@ def test_plugins_import_only_public_names_of_the_core() -> None:
     [
         "import papermage_core",
         "from papermage_core import Document, Entity, Span, Box, Layer, Metadata, Image, Prediction",
+        "from papermage_core import read_documents, to_rows, write_documents",
         "import papermage_core.plugin, papermage_core.config, papermage_core.evaluation",
         "from papermage_core.plugin.manager import Plugins; assert Plugins().components()",
         "from papermage_core.cli import train; train.main(['--help'])",
@@ -129,12 +130,12 @@ def test_it_answers_without_numpy(code: str) -> None:
     assert_not_imported({"numpy", *HEAVY}, code)
 
 
-def test_the_names_of_the_front_door_are_those_of_document() -> None:
+def test_the_names_of_the_front_door_are_those_of_document_and_data() -> None:
     import papermage_core
-    from papermage_core import document
+    from papermage_core import data, document
 
     for name in papermage_core.__all__:
-        assert getattr(papermage_core, name) is getattr(document, name)
+        assert getattr(papermage_core, name) is getattr(data if name in data.__all__ else document, name)
     with pytest.raises(AttributeError, match="has no attribute 'Documnet'"):
         papermage_core.Documnet  # noqa: B018
 

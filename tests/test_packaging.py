@@ -79,7 +79,7 @@ def test_the_wheel_holds_every_module_and_type_marker(tmp_path: Path) -> None:
     wanted = {
         file.relative_to("plugins") if file.parts[0] == "plugins" else file
         for file in files
-        if file.parts[0] in ("papermage_core", "plugins") and file.suffix in (".py", ".typed")
+        if file.parts[0] in ("papermage_core", "plugins") and file.suffix in (".py", ".typed", ".css", ".js")
     }
     assert {file.as_posix() for file in wanted} <= packed
     assert not any(name.startswith(("tests", "examples", "benchmarks")) for name in packed)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from papermage_core.cli._train_help import as_typed
 from papermage_core.config.errors import read_given, unknown
-from papermage_core.config.given import from_overrides
+from papermage_core.config.given import COMMAND_LINE, from_overrides
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
@@ -36,7 +36,7 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
     given = {item.key: item for item in from_overrides(overrides)}
     of_components = {key: item.value for key, item in given.items() if _component(key) in _COMPONENTS & options.keys()}
     strange = [
-        unknown(key, item.source, "unknown option", options)
+        unknown(key, item.source, "unknown option", [*options, *([f"processors.{key}"] if "." in key else [])])
         for key, item in given.items()
         if key not in options and key not in of_components
     ]
@@ -53,18 +53,26 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
 
 def reader_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ReaderChoice:
     """Return the readers that a command's options choose. Raises PluginError and ConfigError for one named wrongly."""
-    choice = ReaderChoice(name=options.reader, options=options_of("reader"), plugins_path=options.plugins_path)
+    own = options_of("reader")
+    choice = ReaderChoice(
+        name=options.reader, options=own, plugins_path=options.plugins_path, sources=_typed("reader", own)
+    )
     _ = choice.named
     return choice
 
 
 def processor_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ProcessorChoice:
     """Return the processors that a command's options choose. Raises PluginError and ConfigError for wrong ones."""
+    own = options_of("processors")
     choice = ProcessorChoice(
-        names=options.processors, options=options_of("processors"), plugins_path=options.plugins_path
+        names=options.processors, options=own, plugins_path=options.plugins_path, sources=_typed("processors", own)
     )
     _ = choice.configs
     return choice
+
+
+def _typed(component: str, own: Iterable[str]) -> dict[str, str]:
+    return {f"{component}.{key}": COMMAND_LINE for key in own}
 
 
 @contextmanager
@@ -101,4 +109,6 @@ def options_help(cls: type[Any]) -> str:
     for found in describe_options(cls):
         default = "" if found.required else f"={as_typed(found.default)}"
         lines.append(f"  {found.name + default:34} {found.help}")
+    kinds = ", ".join(f"{key}=NAME" for key in sorted(_COMPONENTS & {option.name for option in describe_options(cls)}))
+    lines += [f"papermage-train --help {kinds} lists the options of one"] if kinds else []
     return "\n".join(["options, each typed as key=value:", *lines])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import glob
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from papermage_core.cli._options import (
     skipping,
 )
 from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say, say_in_colour
+from papermage_core.config.given import check_lists
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.spec import option
@@ -31,6 +33,7 @@ __all__ = ["main"]
 
 _PROG = "papermage-data"
 _PLACES = 5
+_PROCESSORS = "processors that add layers, in order; their options as processors.NAME.key=value"
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +63,7 @@ class Labelled(Source):
     entity_name: str = option("tokens", help="layer of the units that get a label")
     context_name: str = option("pages", help="layer of what the encoder looks at together")
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
+    processors: tuple[str, ...] = option((), help=_PROCESSORS)
 
 
 @attrs.frozen(kw_only=True)
@@ -97,9 +101,7 @@ class Convert(Reading):
     writer: str | None = option(
         None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
     )
-    processors: tuple[str, ...] = option(
-        (), help="processors that add layers, in order; their options as processors.NAME.key=value"
-    )
+    processors: tuple[str, ...] = option((), help=_PROCESSORS)
     overwrite: bool = option(False, help="replace what is there already")
 
 
@@ -107,9 +109,14 @@ class Convert(Reading):
 class View(Labelled, Reading):
     """Options of ``view``."""
 
-    document: str = option("0", help="its number, counted from 0, or its id")
+    document: str | None = option(None, help="its number, counted from 0, or its id; none: the first, or all on a page")
     context: int | None = option(None, help="show this context only, counted from 0; none: the whole document", ge=0)
     colour: str = option("auto", help="auto: on a terminal", choices=("auto", "always", "never"))
+    compare: tuple[str, ...] = option((), help="layers of predictions, to be held against the others")
+    output_path: Path | None = option(
+        None, help="write a page of HTML, which opens in any browser, in place of the text of one document"
+    )
+    overwrite: bool = option(False, help="replace the page if it is there already")
 
 
 Options = TypeVar("Options", bound=Source)
@@ -118,7 +125,13 @@ Options = TypeVar("Options", bound=Source)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 3 where documents cannot be read."""
     arguments = parse_words(_parser(), argv, "words")
-    return run(lambda: arguments.body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+    return run(lambda: _body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _body(arguments: argparse.Namespace) -> int | None:
+    check_lists(getattr(arguments, "words", ()))
+    code: int | None = arguments.body(arguments)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         ("stats", Stats, _stats, "count documents, units, contexts, labels and lengths"),
         ("split", Split, _split, "deal whole documents out to files, by a seed"),
         ("convert", Convert, _convert, "write what any reader reads as any writer writes it"),
-        ("view", View, _view, "show the text of a document with its labels marked"),
+        ("view", View, _view, "show documents with their labels marked, on the terminal or on a page of HTML"),
     ):
         _add_command(commands, name, options, body, text)
     _add_cache(commands)
@@ -193,11 +206,11 @@ def _check(arguments: argparse.Namespace) -> int:
     from papermage_core.data.checking import check
     from papermage_core.plugin.manager import Plugins
 
-    options, reader, _ = _read(Check, arguments)
+    options, reader, options_of = _read(Check, arguments)
     everything = arguments.all or arguments.json
     found = check(
         options.data_path,
-        **_labelling(options),
+        **_labelling(options, options_of),
         label_scheme=options.label_scheme,
         reader=reader,
         plugins=Plugins(options.plugins_path),
@@ -206,15 +219,17 @@ def _check(arguments: argparse.Namespace) -> int:
     say(_as_json(found.to_json()) if arguments.json else str(found))
     if found.is_shortened:
         _log.info("--all shows every place")
+    if not options.label_field and not found.error_count:
+        _log.info("label_field=NAME,NAME looks at labels, too; papermage-data stats lists the layers")
     return DataError.exit_code if found.error_count else 0
 
 
 def _stats(arguments: argparse.Namespace) -> None:
     from papermage_core.data.statistics import stats
 
-    options, reader, _ = _read(Stats, arguments)
+    options, reader, options_of = _read(Stats, arguments)
     with skipping(options.on_error) as on_error:
-        found = stats(options.data_path, **_labelling(options), reader=reader, on_error=on_error)
+        found = stats(options.data_path, **_labelling(options, options_of), reader=reader, on_error=on_error)
     say(_as_json(found.to_json()) if arguments.json else str(found))
 
 
@@ -245,7 +260,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 
     arguments.words = _with_output_path(arguments.words)
     options, reader, options_of = _read(Convert, arguments)
-    with skipping(options.on_error) as on_error:
+    with skipping(options.on_error) as on_error, _said_here("papermage_core.data.writers"):
         written = convert(
             options.data_path,
             options.output_path,
@@ -263,6 +278,18 @@ def _convert(arguments: argparse.Namespace) -> None:
         say(json.dumps({"output_path": options.output_path, **attrs.asdict(written)}, ensure_ascii=False))
     else:
         say(f"{options.output_path}: {written}")
+
+
+@contextlib.contextmanager
+def _said_here(name: str) -> Iterator[None]:
+    """Keep silent a logger whose warnings are part of the result that is printed."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _with_output_path(words: Sequence[str]) -> list[str]:
@@ -314,20 +341,41 @@ def _size(count: int) -> str:
 
 
 def _view(arguments: argparse.Namespace) -> None:
-    from papermage_core.data.viewing import view
+    from papermage_core.data.viewing import view, view_page
+    from papermage_core.plugin.manager import Plugins
 
-    options, reader, _ = _read(View, arguments)
+    options, reader, options_of = _read(View, arguments)
+    if options.output_path is not None:
+        if options.context is not None:
+            raise ConfigError("context= is for the terminal: a page shows whole documents")
+        with skipping(options.on_error) as on_error:
+            written = view_page(
+                options.data_path,
+                options.output_path,
+                options.document,
+                options.label_field,
+                compare=options.compare,
+                entity_name=options.entity_name,
+                label_attribute=options.label_attribute,
+                reader=reader,
+                processors=processor_choice(options, options_of),
+                plugins=Plugins(options.plugins_path),
+                on_error=on_error,
+                overwrite=options.overwrite,
+            )
+        return None if str(options.output_path) == "-" else say(f"{options.output_path}: {written}")
     with skipping(options.on_error) as on_error:
         shown = view(
             options.data_path,
-            options.document,
-            **_labelling(options),
+            options.document or "0",
+            **_labelling(options, options_of),
+            compare=options.compare,
             context=options.context,
             reader=reader,
             on_error=on_error,
             colour=_in_colour(options.colour),
         )
-    say_in_colour(shown)
+    return say_in_colour(shown)
 
 
 def _in_colour(choice: str) -> bool:
@@ -336,12 +384,13 @@ def _in_colour(choice: str) -> bool:
     return choice == "always"
 
 
-def _labelling(options: Labelled) -> dict[str, Any]:
+def _labelling(options: Labelled, options_of: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     return {
         "label_field": options.label_field,
         "entity_name": options.entity_name,
         "context_name": options.context_name,
         "label_attribute": options.label_attribute,
+        "processors": processor_choice(options, options_of),
     }
 
 

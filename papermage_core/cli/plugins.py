@@ -195,7 +195,8 @@ def _check_required(plugins: Plugins, component: ComponentInfo, options: dict[st
     described = describe_options(plugins.config_class(component.kind, component.qualified))
     missing = [option for option in described if option.required and option.name.partition(".")[0] not in options]
     if missing:
-        wanted = " ".join(f"{KINDS[component.kind].key}.{option.name}=..." for option in missing)
+        prefix = KINDS[component.kind].prefix(component.name)
+        wanted = " ".join(f"{prefix}{option.name}=..." for option in missing)
         raise ConfigError(f"{component.name!r} cannot be checked without options that it requires; add {wanted}")
 
 
@@ -207,9 +208,10 @@ def _options(component: ComponentInfo, overrides: Sequence[str]) -> dict[str, An
     from papermage_core.config.given import from_overrides
     from papermage_core.config.structure import nest
 
-    prefix = f"{KINDS[component.kind].key}."
+    prefix = KINDS[component.kind].prefix(component.name)
     given = {item.key: item.value for item in from_overrides(overrides)}
-    known = tuple(f"{KINDS[kind].key}." for kind in (_FORMAT if component.kind in _FORMAT else {component.kind}))
+    kinds = _FORMAT if component.kind in _FORMAT else {component.kind}
+    known = tuple(KINDS[kind].prefix(component.name) for kind in kinds)
     strange = [
         f"{key}: expected an option of the component, {prefix}NAME" for key in given if not key.startswith(known)
     ]

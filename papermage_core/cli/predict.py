@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,14 +20,16 @@ from papermage_core.cli._options import (
     skipping,
 )
 from papermage_core.cli._shell import command_parser, run
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import option
+from papermage_core.plugin.spec import DocumentWriterConfig, option
 
 __all__ = ["main"]
 
 _PROG = "papermage-predict"
+_log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +38,11 @@ class Options:
 
     model_name_or_path: str = option(help="the checkpoint folder")
     data_path: tuple[str, ...] = option(("-",), help="documents: files, folders, globs, or - for standard input")
-    output_path: str = option("-", help="file to write, compressed as its name says; - for standard output")
+    output_path: str | None = option(
+        None,
+        help="file to write, compressed as its name says; - for JSON Lines on standard output; none: those, or on a "
+        "terminal and for files of other kinds a line for each entity",
+    )
     layer_name: str = option("predictions", help="layer to put the entities in")
     layer_per_label: bool = option(False, help="put each label's entities in a layer of its name instead")
     overwrite: bool = option(False, help="replace the file, and layers of these names, that are there already")
@@ -76,13 +84,17 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
     plugins = Plugins(options.plugins_path)
-    writer = writer_for(Path(options.output_path), options.writer, options_of("writer"), plugins)
+    if options.data_path == ("-",) and not any(each.startswith("data_path=") for each in overrides):
+        _check_input()
+    output_path = options.output_path or "-"
+    writer: DocumentWriterConfig = writer_for(Path(output_path), options.writer, options_of("writer"), plugins)
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.prediction.files import Layers, annotate_files, check_output_path
+    from papermage_core.prediction.listing import Listing
     from papermage_core.prediction.predictor import EntityClassificationPredictor
 
     check_output_path(
-        options.output_path,
+        output_path,
         options.data_path,
         options.model_name_or_path,
         reader=reader,
@@ -109,11 +121,13 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         merge=options.merge,
         min_score=options.min_score,
     )
+    if listed := options.output_path is None and options.writer is None and _for_a_person(options.data_path, reader):
+        writer = Listing(layers=layers.names(predictor))
     with skipping(options.on_error) as on_error:
         annotate_files(
             predictor,
             options.data_path,
-            options.output_path,
+            output_path,
             reader=reader,
             processors=processors,
             writer=writer,
@@ -122,6 +136,22 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             every=every,
             on_error=on_error,
         )
+    if listed:
+        _log.info("output_path=found.html shows them in their documents; .csv, .jsonl and other files hold them")
+
+
+def _check_input() -> None:
+    """Raise ConfigError where standard input would be waited for that nobody types."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        raise ConfigError("data_path is missing: type data_path=FILE, or data_path=- for standard input")
+
+
+def _for_a_person(data_path: Sequence[str], reader: ReaderChoice) -> bool:
+    """Whether lines for a person are wanted where no output is named: JSON in a pipe is for the next program."""
+    from papermage_core.data.readers import expand_paths
+    from papermage_core.prediction.listing import is_own
+
+    return sys.stdout.isatty() or not all(map(is_own, expand_paths(data_path, reader=reader)))
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from papermage_core.config.values import Text
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import OPTIONED
 
-__all__ = ["COMMAND_LINE", "PYTHON", "Given", "from_file", "from_mapping", "from_overrides"]
+__all__ = ["COMMAND_LINE", "PYTHON", "Given", "check_lists", "from_file", "from_mapping", "from_overrides"]
 
 COMMAND_LINE = "command line"
 PYTHON = "Python"
@@ -37,11 +38,19 @@ class Given:
 
 def from_overrides(overrides: Sequence[str]) -> list[Given]:
     """Return what ``key=value`` arguments say. Raises ConfigError for arguments of another form, all at once."""
+    check_lists(overrides)
     bad = [(argument, after) for argument, after in _with_next(overrides) if not _is_override(argument)]
     if bad:
         raise ConfigError(*_bad_overrides(bad))
     pairs = (argument.split("=", 1) for argument in overrides)
     return _each_once(Given(_full(key.strip()), Text(value), COMMAND_LINE) for key, value in pairs)
+
+
+def check_lists(words: Sequence[str]) -> None:
+    """Raise ConfigError for a list that a space cuts in two: ``processors=tokens, sentences``."""
+    for word, after in _with_next(words):
+        if "=" in word and word.endswith(",") and after and "=" not in after and not after.startswith("-"):
+            raise ConfigError(f"{word} {after}: there must be no space in a list; type {word}{after}")
 
 
 def from_mapping(values: Mapping[str, Any], source: str = PYTHON) -> list[Given]:
@@ -134,7 +143,7 @@ def _bad_overrides(bad: Sequence[tuple[str, str]]) -> Iterator[str]:
             yield f"{argument}: the name before '=' is missing; there must be no space around '='"
         elif argument.endswith((".yaml", ".yml")):
             yield f"{argument}: expected key=value; for a config file type -c {argument}"
-        elif argument.endswith((".jsonl", ".json", ".parquet")):
+        elif argument.endswith((".jsonl", ".json", ".parquet")) or os.path.lexists(argument):
             yield f"{argument}: expected key=value; for the documents type data_path={argument}"
         else:
             yield f"{argument}: expected key=value"

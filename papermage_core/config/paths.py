@@ -47,6 +47,11 @@ def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         if _is_path(model) or (evaluates and key == "model_name_or_path"):
             yield key, model, "folder"
             break  # the first may have been put into the second
+    for key, model in values.items():
+        if key.startswith("processors.") and key.endswith(".model_name_or_path"):
+            path = Path(model).expanduser()
+            if not (_is_there(path) and path.is_dir()):
+                yield key, model, "folder"
     if isinstance(resume, Path) and not _is_there(resume):
         yield "resume", resume, "file"
 

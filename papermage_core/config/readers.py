@@ -69,6 +69,8 @@ class ReaderChoice:
         claimants = self._claimants(path)
         owner = claimants[0] if len(claimants) == 1 else self._endings.owner(path, partial(head, path))
         if owner is None:
+            if path.is_file() and not path.stat().st_size:
+                raise DataError("this file is empty", path=path)
             names = " or ".join(f"reader={component}" for component, _ in claimants)
             raise DataError(f"several readers have this ending, and none knows this file: type {names}", path=path)
         return owner
@@ -133,6 +135,8 @@ class ReaderChoice:
     def advice(self, path: Path) -> str:
         """Return what to say first of a file that cannot be read, if its ending is that of other readers."""
         named = self.named
+        if named is None and not shown_ending(path):
+            return f"what has no ending is read as {OF_STREAMS}, unless reader=NAME says otherwise: "
         if named is None or has_ending(named, path) or has_ending(named, path, shared=True):
             return ""
         names = " or ".join(f"reader={name}" for name in self._endings.named(path))

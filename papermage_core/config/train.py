@@ -27,7 +27,7 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import IN_CONFIG, OPTIONED
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
-from papermage_core.plugin.spec import option
+from papermage_core.plugin.spec import DocumentProcessorConfig, option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
@@ -265,12 +265,15 @@ def _component_of(key: str) -> str | None:
 
 
 def _by_name(processors: ProcessorChoice) -> dict[str, Any]:
-    """Return name → options of the processors that have any."""
-    return {
-        name: unstructure(config)
-        for name, config in zip(processors.names, processors.configs, strict=True)
-        if unstructure(config)
-    }
+    """Return name → options of the processors that have any, with paths that hold in another folder, too."""
+    named = zip(processors.names, processors.configs, strict=True)
+    return {name: unstructure(_with_absolute_paths(config)) for name, config in named if unstructure(config)}
+
+
+def _with_absolute_paths(config: DocumentProcessorConfig) -> DocumentProcessorConfig:
+    values = attrs.asdict(config, recurse=False)
+    paths = {name: value.absolute() for name, value in values.items() if isinstance(value, Path)}
+    return attrs.evolve(config, **paths)
 
 
 def _unknown(given: Mapping[str, Given]) -> list[str]:
@@ -285,7 +288,8 @@ def _unknown(given: Mapping[str, Given]) -> list[str]:
                 f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(sorted(OPTIONED))} have"
             )
         elif dot:
-            errors.append(unknown(key, item.source, "unknown option", [f"{kind}.{rest}" for kind in sorted(OPTIONED)]))
+            known_dotted = [f"{kind}.{rest}" for kind in sorted(IN_CONFIG)]
+            errors.append(unknown(key, item.source, "unknown option", [*known_dotted, f"processors.{key}"]))
         else:
             errors.append(unknown(key, item.source, "unknown option", known))
     return errors

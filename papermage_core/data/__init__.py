@@ -12,7 +12,9 @@ _HOMES = {
     "read_documents": "readers",
     "split": "splitting",
     "stats": "statistics",
+    "to_rows": "papermage_core.document",
     "view": "viewing",
+    "view_page": "viewing",
     "write_documents": "writers",
 }
 
@@ -24,7 +26,9 @@ __all__ = [
     "read_documents",
     "split",
     "stats",
+    "to_rows",
     "view",
+    "view_page",
     "write_documents",
 ]
 
@@ -35,8 +39,9 @@ if TYPE_CHECKING:
     from papermage_core.data.readers import iter_documents, read_documents
     from papermage_core.data.splitting import split
     from papermage_core.data.statistics import stats
-    from papermage_core.data.viewing import view
+    from papermage_core.data.viewing import view, view_page
     from papermage_core.data.writers import write_documents
+    from papermage_core.document import to_rows
 else:
 
     def __getattr__(name: str) -> object:
@@ -45,7 +50,8 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        globals()[name] = found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        home = _HOMES[name] if "." in _HOMES[name] else f"{__name__}.{_HOMES[name]}"
+        globals()[name] = found = getattr(import_module(home), name)
         return found
 
     def __dir__() -> list[str]:

@@ -10,15 +10,17 @@ from typing import Any
 
 import attrs
 
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import structure
 from papermage_core.data.gold import encode_gold, label_document
 from papermage_core.data.issues import KINDS, Issues
 from papermage_core.data.labelling import Labelling, Task
+from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, iter_documents
 from papermage_core.data.units import Parser, text_digest
 from papermage_core.errors import DataError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ContextNeeds, LabelScheme, LocatedDocument
+from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, LabelScheme, LocatedDocument
 
 __all__ = ["Findings", "check"]
 
@@ -136,13 +138,15 @@ def check(
     label_attribute: str | None = None,
     label_scheme: str = "bio",
     reader: AnyReader = None,
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
     plugins: Plugins | None = None,
     keep: int | None = None,
 ) -> Findings:
     """Return all that is wrong or odd in documents, reading on after each error.
 
     Labels are looked at where ``label_field`` names their layers; what the ``label_scheme`` cannot hold counts as odd.
-    ``keep`` bounds the places that are kept of each kind. Raises DataError for a path that is not there.
+    ``processors`` add layers before labels are looked at. ``keep`` bounds the places that are kept of each kind. Raises
+    DataError for a path that is not there.
 
     >>> from papermage_core.testing import make_documents, write_jsonl
     >>> print(check(write_jsonl(make_documents(2), getfixture("tmp_path") / "a.jsonl"), "Disease"))
@@ -158,7 +162,8 @@ def check(
     found = Findings(keep, issues=Issues(keep))
     parser = Parser(labelling, ContextNeeds(), found.issues)
     seen: dict[bytes, str] = {}
-    for located in iter_documents(data_path, reader=reader, on_error=found.add_error):
+    documents = iter_documents(data_path, reader=reader, on_error=found.add_error)
+    for located in processed(documents, processors, plugins):
         found.documents += 1
         place = place_of(located)
         for repair in located.document.repairs:

@@ -53,6 +53,11 @@ def label_document(
     return attrs.evolve(parsed, gold=tuple(gold), unreachable=tuple(unreachable))
 
 
+def _hints(missing: Sequence[str], known: Sequence[str]) -> str:
+    found = "".join(nearest(field, known) for field in missing)
+    return found and f".{found}"
+
+
 def _present(document: Document, fields: Sequence[str], name: str, issues: Issues) -> list[str] | None:
     """Return the label fields that a document has, None where it has none: nobody labelled it."""
     known = document.layer_names
@@ -64,7 +69,7 @@ def _present(document: Document, fields: Sequence[str], name: str, issues: Issue
         issues.add("layer_missing", name, detail)
         return None
     if missing:
-        issues.add("some_layers_missing", name, f"no layer {', '.join(map(repr, missing))}")
+        issues.add("some_layers_missing", name, f"no layer {', '.join(map(repr, missing))}{_hints(missing, known)}")
     return present
 
 

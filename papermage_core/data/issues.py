@@ -10,7 +10,7 @@ import attrs
 __all__ = ["KINDS", "Issue", "Issues"]
 
 KINDS = {
-    "no_context_layer": "documents without the layer that context_name names, which none of them has; read whole",
+    "no_context_layer": "layer of contexts, which context_name names, that no document has; documents are read whole",
     "units_out_of_order": "documents whose units are not in the order of the text; read in the order of the text",
     "unit_in_no_context": "units that lie in no context; read in a context of their own",
     "unit_in_several_contexts": "units that lie in several contexts; read in the one that holds most of them",

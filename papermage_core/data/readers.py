@@ -65,7 +65,11 @@ def _n_characters(located: LocatedDocument) -> int:
 def read_documents(
     paths: str | Path | Sequence[str | Path], reader: AnyReader = None, *, on_error: OnError | None = None
 ) -> Iterator[Document]:
-    """Yield the documents of files, folders and globs, lazily: `iter_documents` without the places."""
+    """Yield the documents of files, folders and globs, such as ``"papers/*.pdf"``, lazily.
+
+    This is `iter_documents` without the places; it raises what that raises: DataError for what is not there or cannot
+    be read, PluginError where a library is missing.
+    """
     return (located.document for located in iter_documents(paths, reader=reader, on_error=on_error))
 
 
@@ -228,7 +232,9 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
     if files := _documents_in(folder, choice):
         return files
     endings = ", ".join(choice.endings())
-    raise DataError(f"no file in this folder ends in {endings}", path=folder, expected=endings)
+    inner = any(path.is_dir() for path in folder.iterdir())
+    hint = f"; type {folder / '**'} to read what is in the folders below" if inner else ""
+    raise DataError(f"no file in this folder ends in {endings}{hint}", path=folder, expected=endings)
 
 
 def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:

@@ -79,6 +79,7 @@ class DocumentSource:
             configs.setdefault(repr(config), config)
             for file in (path, *companions_of(path, config)):
                 digest.update(f"{file}\0".encode("utf-8", "surrogateescape") + _digest_of_file(file))
+        digest.update("".join(each.fingerprint for each in self.processors.configs).encode())
         for each in [*configs.values(), *self.processors.configs]:
             digest.update(f"{each!r}\0{digest_of_code([type(each)])}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()

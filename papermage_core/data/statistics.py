@@ -11,15 +11,18 @@ from typing import Any
 import attrs
 import numpy as np
 
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.checking import label_fields
 from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
+from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, iter_documents
 from papermage_core.data.units import Parser
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin.spec import ContextNeeds, UnitSpan
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, UnitSpan
 
 __all__ = ["LabelStats", "Stats", "stats"]
 
@@ -106,9 +109,13 @@ def stats(
     context_name: str = "pages",
     label_attribute: str | None = None,
     reader: AnyReader = None,
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
+    plugins: Plugins | None = None,
     on_error: OnError | None = None,
 ) -> Stats:
     """Return how much there is of everything; units, contexts and labels only where their layers are.
+
+    ``processors`` add layers first.
 
     >>> from papermage_core.testing import make_documents, write_jsonl
     >>> stats(write_jsonl(make_documents(2), getfixture("tmp_path") / "a.jsonl"), "Disease").labels["Disease"].entities
@@ -121,7 +128,8 @@ def stats(
         context_name=context_name,
         label_attribute=label_attribute,
     )
-    for located in iter_documents(data_path, reader=reader, on_error=on_error):
+    documents = iter_documents(data_path, reader=reader, on_error=on_error)
+    for located in processed(documents, processors, plugins):
         document = located.document
         found.documents += 1
         found.characters += len(document.symbols or "")

@@ -1,4 +1,4 @@
-"""A document's text with its labels marked."""
+"""Documents with their labels marked: one as text, or many on a page of HTML."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.checking import label_fields
-from papermage_core.data.readers import AnyReader, OnError, iter_documents
+from papermage_core.data.processors import processed
+from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
-from papermage_core.plugin.spec import LocatedDocument
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import DocumentProcessorConfig, LocatedDocument
 from papermage_core.terminal import printable
 
-__all__ = ["view"]
+__all__ = ["view", "view_page"]
 
 _COLOURS = ("42;30", "43;30", "46;30", "45;30", "44;97", "41;97", "102;30", "103;30", "106;30", "105;30")
 _RESET = "\x1b[0m"
@@ -26,26 +30,35 @@ def view(
     document: int | str = 0,
     label_field: str | Sequence[str] = (),
     *,
+    compare: str | Sequence[str] = (),
     context: int | None = None,
     entity_name: str = "tokens",
     context_name: str = "pages",
     label_attribute: str | None = None,
     reader: AnyReader = None,
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
+    plugins: Plugins | None = None,
     on_error: OnError | None = None,
     colour: bool = False,
 ) -> str:
     """Return the text of one document, or of one of its contexts, with what the label fields mark.
 
     ``document`` is its number, counted from 0, or its id. Without label fields, all layers are shown that are not of
-    the document's structure. In colour, a stretch has that of the innermost entity and a legend follows; else entities
-    stand in brackets: ``[date 1999]``. Control characters are shown as escapes.
+    the document's structure. A label is what the entity's metadata have as ``label_attribute``, by default ``label``,
+    else the name of the layer; those of the layers of ``compare`` have that name before them.
+
+    In colour, a stretch has that of the innermost entity and a legend follows; else entities stand in brackets:
+    ``[date 1999]``. Control characters are shown as escapes.
     """
-    located = _chosen(iter_documents(data_path, reader=reader, on_error=on_error), str(document))
+    documents = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+    located = _chosen(documents, str(document))
     try:
         found = located.document
-        fields = label_fields(label_field) or _all_but_structure(found, (entity_name, context_name))
+        compared = label_fields(compare)
+        fields = label_fields(label_field) or _all_but_structure(found, (entity_name, context_name, *compared))
         low, high = _bounds(found, context, context_name)
-        marks = [mark for mark in _marks(found, fields, label_attribute) if mark[0] < high and mark[1] > low]
+        marks = [*_marks(found, fields, label_attribute), *_marks(found, compared, label_attribute, named=True)]
+        marks = [mark for mark in marks if mark[0] < high and mark[1] > low]
     except DataError as error:
         raise located.error(error) from error
     text = found.symbols or ""
@@ -55,6 +68,45 @@ def view(
     colours = {label: _COLOURS[i % len(_COLOURS)] for i, label in enumerate(labels)}
     legend = "  ".join(f"\x1b[{colours[label]}m{printable(label)}{_RESET}" for label in labels)
     return f"{_coloured(text, marks, low, high, colours)}\n\n{legend}"
+
+
+def view_page(
+    data_path: str | Path | Sequence[str | Path],
+    output_path: str | Path,
+    document: int | str | None = None,
+    label_field: str | Sequence[str] = (),
+    *,
+    compare: str | Sequence[str] = (),
+    entity_name: str = "tokens",
+    label_attribute: str | None = None,
+    reader: AnyReader = None,
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
+    plugins: Plugins | None = None,
+    on_error: OnError | None = None,
+    overwrite: bool = False,
+) -> Written:
+    """Write one document, or all, to a page of HTML that shows text and pages with the entities of the label fields.
+
+    Without label fields all layers are there, those of the document's structure switched off. The layers of ``compare``
+    are held against the others. ``entity_name`` is the layer whose boxes place the text on the page.
+    """
+    found = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+    given = [data_path] if isinstance(data_path, (str, Path)) else data_path
+    options = {
+        "layers": label_fields(label_field),
+        "compare": label_fields(compare),
+        "label_attribute": label_attribute,
+        "tokens": entity_name,
+    }
+    return write_documents(
+        found if document is None else [_chosen(found, str(document))],
+        output_path,
+        "html",
+        plugins,
+        overwrite,
+        inputs=[*expand_paths(data_path, reader=reader), *given],
+        options=options,
+    )
 
 
 def _chosen(documents: Iterable[LocatedDocument], wanted: str) -> LocatedDocument:
@@ -94,10 +146,11 @@ def _layer(document: Document, name: str, option: str) -> Layer:
     return document.get_layer(name)
 
 
-def _marks(document: Document, fields: Sequence[str], attribute: str | None) -> Iterator[_Mark]:
+def _marks(document: Document, fields: Sequence[str], attribute: str | None, named: bool = False) -> Iterator[_Mark]:
     for field in fields:
-        for entity in _layer(document, field, "label_field"):
-            label = field if attribute is None else str(entity.metadata.get(attribute, field))
+        for entity in _layer(document, field, "compare" if named else "label_field"):
+            label = str(entity.metadata.get(attribute or "label", field))
+            label = f"{field}:{label}" if named and label != field else label
             yield from ((span.start, span.end, label) for span in entity.spans)
 
 

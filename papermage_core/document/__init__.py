@@ -41,8 +41,10 @@ from papermage_core.document.names import (
 )
 from papermage_core.document.prediction import Prediction
 from papermage_core.document.span import Span
+from papermage_core.document.tables import ROW_COLUMNS, entity_rows, to_rows
 
 __all__ = [
+    "ROW_COLUMNS",
     "AbstractsFieldName",
     "AlgorithmsFieldName",
     "AuthorsFieldName",
@@ -84,4 +86,6 @@ __all__ = [
     "TitlesFieldName",
     "TokensFieldName",
     "WordsFieldName",
+    "entity_rows",
+    "to_rows",
 ]

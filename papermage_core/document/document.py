@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,7 @@ from papermage_core.document.metadata import Metadata
 from papermage_core.document.names import ImagesFieldName, MetadataFieldName, SymbolsFieldName
 from papermage_core.document.prediction import Prediction
 from papermage_core.document.span import Span
-from papermage_core.errors import nearest
+from papermage_core.errors import DataError, nearest
 
 if TYPE_CHECKING:
     from papermage_core.document.json.decode import Decoded
@@ -68,6 +68,28 @@ class Document:
         self._layers: dict[str, Layer] = {}
         self.extras: dict[str, Any] = {}
         self.repairs: list[Repair] = []
+
+    @classmethod
+    def from_text(
+        cls, text: str, doc_id: str | None = None, layers: Mapping[str, Iterable[tuple[int, int]]] | None = None
+    ) -> Document:
+        """Return a document of a text, which stays as it is; ``layers`` are half-open places of entities by name.
+
+        Raises TypeError for what is no text, ValueError for an empty one, and DataError, a ValueError too, for a place
+        that is not in it.
+
+        >>> doc = Document.from_text("BRCA1 mutations", doc_id="a1", layers={"gene": [(0, 5)]})
+        >>> doc.id, doc.gene[0].text
+        ('a1', 'BRCA1')
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"expected a text, got {type(text).__name__}")
+        if not text:
+            raise ValueError("a document must have text, and this is empty")
+        doc = cls(text, metadata=Metadata() if doc_id is None else Metadata(doc_id=doc_id))
+        for name, places in (layers or {}).items():
+            doc.annotate_layer(name, [Entity(spans=[_place(name, place, len(text))]) for place in places])
+        return doc
 
     # Layers
 
@@ -248,3 +270,15 @@ class Document:
 
     def __repr__(self) -> str:
         return f"Document with {len(self.layers)} layers: {self.layers}"
+
+
+def _place(name: str, place: tuple[int, int], length: int) -> Span:
+    start, end = place
+    if not 0 <= start < end <= length:
+        raise DataError(
+            f"layer {name!r}: an entity is at {start} to {end}; the text has {length} characters",
+            layer=name,
+            value=[start, end],
+            expected="0 <= start < end <= length of the text",
+        )
+    return Span(start, end)

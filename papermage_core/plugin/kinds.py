@@ -60,6 +60,10 @@ class Kind:
         """The name as one word: ``"head"``, ``"scheme"``."""
         return self.name.rpartition("_")[2]
 
+    def prefix(self, name: str) -> str:
+        """Return what the options of a component begin with: ``"head."``, ``"processors.tokens."``."""
+        return f"{self.key}.{name}." if self.key in OPTIONED and not self.in_config else f"{self.key}."
+
     def suite_class(self) -> type[Any]:
         """Return the conformance suite. Imports torch."""
         found: type[Any] = pkgutil.resolve_name(self.suite)

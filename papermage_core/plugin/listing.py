@@ -107,18 +107,18 @@ def describe(known: Mapping[str, Any]) -> str:
         lines.append(f"  hooks: {', '.join(known['hooks'])}")
     if "options" in known:
         lines.append("  options:" if known["options"] else "  no options")
-        lines += [_option_line(kind.key, option) for option in known["options"]]
+        lines += [_option_line(kind.prefix(known["name"]), option) for option in known["options"]]
     if known.get("learned"):
         fields = (f"{field['name']} ({field['type']}; {field['help']})" for field in known["learned"])
         lines.append(f"  learned from the training data: {', '.join(fields)}")
     return "\n".join(lines)
 
 
-def _option_line(key: str, option: Mapping[str, Any]) -> str:
+def _option_line(prefix: str, option: Mapping[str, Any]) -> str:
     default = "required" if option["required"] else f"default {json.dumps(option['default'], ensure_ascii=False)}"
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     limits = [f"{sign} {option[limit]}" for limit, sign in signs.items() if limit in option]
     if "choices" in option:
         limits.append(f"one of {', '.join(map(str, option['choices']))}")
     notes = "; ".join([option["type"], default, *limits])
-    return f"    {key}.{option['name']}  ({notes})  {option['help']}".rstrip()
+    return f"    {prefix}{option['name']}  ({notes})  {option['help']}".rstrip()

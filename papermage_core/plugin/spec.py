@@ -145,6 +145,7 @@ Targets = Literal["tags", "spans"]
 Self = TypeVar("Self", bound="ComponentConfig")
 _Encoder = TypeVar("_Encoder", bound="ContextEncoderConfig")
 _Head = TypeVar("_Head", bound="ModelHeadConfig")
+_Processor = TypeVar("_Processor", bound="DocumentProcessorConfig")
 
 
 # Options -------------------------------------------------------------------------------------------------------------
@@ -723,6 +724,25 @@ class DocumentProcessorConfig(ComponentConfig, ABC):
     @abstractmethod
     def makes(self) -> tuple[str, ...]:
         """The layers that it adds."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what it reads beside its options, such as a model's files: another one, other layers."""
+        return ""
+
+    def save(self: _Processor, folder: Path) -> _Processor:
+        """Write to the existing ``folder`` what it reads beside its options; return the config that it keeps.
+
+        Called for a checkpoint, which holds all that its processors need. What is returned names no path outside.
+        """
+        return self
+
+    def load(self: _Processor, folder: Path) -> _Processor:
+        """Return the config that a checkpoint kept, to read from ``folder`` alone what `save` wrote there.
+
+        ``folder`` is not there if that was nothing. Whatever path stands among the options is not to be trusted.
+        """
+        return self
 
     @abstractmethod
     def build(self) -> DocumentProcessor:

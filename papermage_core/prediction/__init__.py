@@ -1,5 +1,7 @@
 """Run a trained predictor over one document, or many."""
 
+from papermage_core.checkpoint import copy as copy_checkpoint
+from papermage_core.checkpoint import digest as checkpoint_digest
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 
-__all__ = ["EntityClassificationPredictor"]
+__all__ = ["EntityClassificationPredictor", "checkpoint_digest", "copy_checkpoint"]

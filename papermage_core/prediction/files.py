@@ -49,6 +49,8 @@ class Layers:
                 raise ConfigError(f"layer_name={name}: a layer cannot have this name")
             if name in (predictor.entity_name, predictor.context_name):
                 raise ConfigError(f"layer_name={name}: this is the layer that is read; choose another name")
+            if any(name in config.makes for config in predictor.blueprint.processors.configs):
+                raise ConfigError(f"layer_name={name}: processors of the checkpoint make this layer; choose another")
 
     def annotate(self, document: Document, entities: list[Entity], predictor: EntityClassificationPredictor) -> None:
         """Put the entities in their layers, an empty one where there are none."""

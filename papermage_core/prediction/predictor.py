@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from papermage_core import checkpoint
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.issues import Issues
 from papermage_core.data.processors import processed
@@ -21,7 +22,7 @@ from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import HeadOutput
+from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput
 from papermage_core.prediction.entities import best_tags, merged_entities, unit_entity
 
 __all__ = ["EntityClassificationPredictor"]
@@ -42,9 +43,11 @@ class EntityClassificationPredictor:
         calibration: Mapping[str, Calibration] | None = None,
         batch_size: int | None = None,
         extensions: Extensions | None = None,
+        processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
     ) -> None:
         self.blueprint = blueprint
         self.model = model
+        self.processors = processors
         self.issues = Issues()
         self._calibration = calibration or {}
         device = next(model.parameters()).device
@@ -62,12 +65,14 @@ class EntityClassificationPredictor:
         *,
         plugins_path: Sequence[str | Path] = (),
         extensions: Sequence[str] = (),
+        processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
     ) -> EntityClassificationPredictor:
         """Return the predictor that a checkpoint folder holds.
 
         ``entity_name`` and ``context_name`` default to those it was trained with; ``device`` to the GPU where there is
-        one. Raises CheckpointError where the folder cannot be read, PluginError where a plugin it needs is missing,
-        ConfigError for a device that is not there.
+        one. ``processors``, such as ``"tokens,sentences"``, add layers before those of the checkpoint do. Raises
+        CheckpointError where the folder cannot be read, PluginError where a plugin it needs is missing, ConfigError for
+        a device that is not there.
         """
         plugins = Plugins([Path(path) for path in plugins_path])
         loaded = checkpoint.load(model_name_or_path, pick_device(device or "auto"), plugins)
@@ -80,6 +85,7 @@ class EntityClassificationPredictor:
             calibration=calibration,
             batch_size=batch_size,
             extensions=plugins.extensions(extensions),
+            processors=processors,
         )
 
     @property
@@ -97,42 +103,53 @@ class EntityClassificationPredictor:
         """The labels it can give."""
         return self.blueprint.labels
 
-    def predict(self, doc: Document, merge: bool = True, min_score: float | None = None) -> list[Entity]:
-        """Return the entities found in a document, by their place; with ``merge=False`` one entity for each unit.
+    def predict(self, doc: Document | str, merge: bool = True, min_score: float | None = None) -> list[Entity]:
+        """Return the entities found in a document or a text, by their place; with ``merge=False`` one for each unit.
 
-        Units are labelled with tags such as ``B-bibs``. Entities scored below ``min_score`` are left out; units never
-        are. The document is not changed. Raises DataError where it lacks a layer, TypeError for what is no document,
-        ValueError for a ``min_score`` outside 0 to 1.
+        They know their ``text``, ``label`` and ``score``. Units are labelled with tags such as ``B-bibs``. Entities
+        scored below ``min_score`` are left out; units never are. The document is not changed, but for the layers that
+        it lacks and the checkpoint's processors add. Raises DataError where it lacks a layer, TypeError for what is
+        neither document nor text, ValueError for a ``min_score`` outside 0 to 1.
         """
         return next(self.predict_many([doc], merge=merge, min_score=min_score))
 
     def predict_many(
         self,
-        docs: Iterable[Document],
+        docs: Iterable[Document | str],
         merge: bool = True,
         min_score: float | None = None,
         on_error: Callable[[Document, DataError], None] | None = None,
+        *,
+        mixed: bool = False,
     ) -> Iterator[list[Entity]]:
-        """Yield what ``predict`` gives for each document, in order, reading only a little ahead.
+        """Yield what ``predict`` gives for each document or text, in order, reading only a little ahead.
 
         With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is asked
-        for, and gives nothing.
+        for, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
+        stand among others that have it; that is an error otherwise.
         """
+        if isinstance(docs, (str, Document)):
+            raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
         parser = Parser(self.blueprint.labelling, self.blueprint.encoder.needs, self.issues)
         device = next(self.model.parameters()).device
-        parsed = self._parsed(processed(docs, self.blueprint.processors), parser, on_error)
+        documents = processed(processed(map(_document, docs), self.processors), self.blueprint.processors)
+        parsed = self._parsed(documents, parser, on_error, mixed)
         for document, outputs in decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device):
             adjusted = self._adjusted(document, outputs)
             yield self._merged(document, adjusted, min_score) if merge else self._units(document, adjusted)
 
     def _parsed(
-        self, docs: Iterable[Document], parser: Parser, on_error: Callable[[Document, DataError], None] | None
+        self,
+        docs: Iterable[Document],
+        parser: Parser,
+        on_error: Callable[[Document, DataError], None] | None,
+        mixed: bool,
     ) -> Iterator[ParsedDocument]:
         for doc in docs:
-            if not isinstance(doc, Document):
-                raise TypeError(f"expected a Document, got {type(doc).__name__}")
+            if mixed:
+                parser.reads_whole = None
             try:
                 parsed = parser.parse(doc, doc.id or "(unnamed)", keep=True)
             except DataError as error:
@@ -190,3 +207,12 @@ class EntityClassificationPredictor:
         found = self._calibration.get(what)
         result: list[float] = (values if found is None else found.apply(values)).tolist()
         return result
+
+
+def _document(given: Document | str) -> Document:
+    if isinstance(given, str):
+        return Document.from_text(given or " ")  # a document has text; in white space nothing is found
+    if not isinstance(given, Document):
+        hint = "; papermage_core.read_documents reads files" if isinstance(given, Path) else ""
+        raise TypeError(f"expected a Document or a text, got {type(given).__name__}{hint}")
+    return given

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from papermage_core.document import Document, Entity, Metadata, Span
 from papermage_core.errors import DataError
 from papermage_core.testing.checks import fail, require
-from papermage_core.testing.component import ComponentSuite
+from papermage_core.testing.component import ComponentSuite, kept
 from papermage_core.testing.documents import make_documents
 from papermage_core.testing.writer_suite import odd_documents
 
@@ -84,6 +86,20 @@ class DocumentProcessorSuite(ComponentSuite):
                 for name in config.makes:
                     now["entities"].pop(name)
                 require(now == was, f"document {document.id!r} was changed", "add layers, and change nothing else")
+
+    def test_a_checkpoint_keeps_what_it_needs(self) -> None:
+        """The config that ``save`` returns, written, read and given to ``load``, makes the same layers."""
+        for config in self.configs():
+            with tempfile.TemporaryDirectory() as folder:
+                recorded = config.save(Path(folder))
+                require(type(recorded) is type(config), f"save returned {recorded!r}", "return attrs.evolve(self, ...)")
+                again = kept(recorded).load(Path(folder))
+                before, after = (
+                    [document.to_json() for document in self._process(each, self._bare(config))]
+                    for each in (config, again)
+                )
+            remedy = "save all that build reads beside the options, and have load name it"
+            require(before == after, "other layers are made after save and load", remedy)
 
     def test_neighbours_and_repetition_change_nothing(self) -> None:
         """The same document gets the same layers, alone or among others, the first or the second time."""

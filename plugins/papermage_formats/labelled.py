@@ -182,11 +182,13 @@ def lines_of(path: Path) -> Iterator[tuple[int, int, bytes]]:
 
 
 def stem_of(path: Path) -> str:
-    """Return the name of a file without its ending.
+    """Return the name of a file without its ending; that of standard input is ``stdin``.
 
     >>> stem_of(Path("PMC1.tei.xml.gz")), stem_of(Path("v1.2 draft.txt"))
     ('PMC1.tei', 'v1.2 draft')
     """
+    if str(path) == "-":
+        return "stdin"
     return Path(path.name.removesuffix(path.suffix)).stem if compression(path) else path.stem
 
 

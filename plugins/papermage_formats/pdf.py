@@ -30,6 +30,9 @@ class PdfReaderConfig(DocumentReaderConfig):
 
     style: Style = option("punctuation", help="how text is cut into tokens: see processors=tokens", choices=STYLES)
     password: str | None = option(None, help="password of encrypted files; none: the empty one")
+    processes: int = option(
+        2, help="processes that read, once there are many pages and if there are two cores: 1 or 2", ge=1, le=2
+    )
     images: int | None = option(None, help="add pictures of the pages of so many dots an inch", ge=1, le=600)
 
     def build(self) -> PdfReader:
@@ -52,7 +55,8 @@ class PdfReader:
     def _document(self, path: Path) -> Document:
         from papermage_formats.pdf_document import read_pdf
 
-        return read_pdf(path, self.config.style, self.config.password, self.config.images)
+        config = self.config
+        return read_pdf(path, config.style, config.password, config.images, config.processes)
 
 
 @hookimpl

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,11 @@ import numpy as np
 import pypdfium2 as pdfium
 
 from papermage_core.document import Document, Image, Layer, Metadata, SpanArrays
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, PluginError
 from papermage_core.files import compression, open_bytes
+from papermage_formats.pdf_file import FAILURES, PdfFile
 from papermage_formats.pdf_pages import PageTokens, page_tokens
+from papermage_formats.pdf_second import SecondReader, second_reader
 from papermage_processors.boxed import box_arrays
 from papermage_processors.layout import begin_blocks, begin_rows, unions
 from papermage_processors.tokenizing import Style
@@ -29,6 +33,7 @@ _log = logging.getLogger(__name__)
 _alone = threading.RLock()
 """PDFium may be called by one thread at a time."""
 _MOST_PIXELS = 50e6
+_BLANK = 60, 80
 _PAGES = 32
 """Pages whose arrays are joined at a time: numpy is slow on small ones, and 1,000 pages are to fit in memory."""
 
@@ -36,25 +41,33 @@ _Font = tuple["str | None", float, bool, bool, bool]
 """Name, size, whether bold, italic, and invisible."""
 
 
-def read_pdf(path: Path, style: Style, password: str | None, dots: int | None) -> Document:
-    """Return the document of a file, with pictures of ``dots`` an inch if they are asked for. Raises DataError."""
-    with _alone:
-        pdf = _open(path, password)
-        try:
-            return _document(path, pdf, style, dots)
-        finally:
-            pdf.close()
+def read_pdf(path: Path, style: Style, password: str | None, dots: int | None, processes: int = 1) -> Document:
+    """Return the document of a file, with pictures of ``dots`` an inch if they are asked for.
+
+    Raises DataError, and PluginError for pictures where Pillow is not installed.
+    """
+    if dots and find_spec("PIL") is None:
+        raise PluginError(f"{path}: pictures of pages need Pillow; type: pip install 'papermage_core[images]'")
+    with _alone, closing(_open(path, password)) as file:
+        second = second_reader(len(file)) if processes > 1 and _is_plain(path) and not dots else None
+        with closing(_Ahead(second, path, password, style, len(file))) as ahead:
+            return _document(path, file, ahead, style, dots)
 
 
-def _open(path: Path, password: str | None) -> pdfium.PdfDocument:
-    plain = str(path) != "-" and not compression(path)
+def _is_plain(path: Path) -> bool:
+    """Whether PDFium can read the file by itself."""
+    return str(path) != "-" and not compression(path)
+
+
+def _open(path: Path, password: str | None) -> PdfFile:
+    plain = _is_plain(path)
     with open_bytes(path) as file:
         head = file.read(1024)
         data = b"" if plain else head + file.read()
     if b"%PDF-" not in head:
         raise DataError("is no PDF: it does not begin with %PDF-", path=path, expected="a PDF file")
     try:
-        return pdfium.PdfDocument(path if plain else data, password=password)
+        return PdfFile(path if plain else data, password)
     except pdfium.PdfiumError as exc:
         if "password" in str(exc).lower():
             said = "another password" if password else "a password: type reader.password=..."
@@ -62,38 +75,71 @@ def _open(path: Path, password: str | None) -> pdfium.PdfDocument:
         raise DataError(f"is damaged, and cannot be repaired: {exc}", path=path, expected="a PDF file") from exc
 
 
-def _document(path: Path, pdf: pdfium.PdfDocument, style: Style, dots: int | None) -> Document:
+class _Ahead:
+    """What a second process reads: the pages of the second half, or none."""
+
+    def __init__(self, second: SecondReader | None, path: Path, password: str | None, style: Style, pages: int) -> None:
+        self._numbers = range(pages // 2, pages)
+        self._second = second if second and second.ask(path, password, style, self._numbers) else None
+        self._found: list[PageTokens | str] | None = None
+
+    def read(self, number: int) -> PageTokens | None:
+        """Return the tokens of a page; None for one that is to be read here. Raises ValueError as reading it did."""
+        if number not in self._numbers:
+            return None
+        if self._second is not None:
+            self._found, self._second = self._second.answer(), None
+        if self._found is None:
+            return None
+        tokens = self._found[number - self._numbers.start]
+        if isinstance(tokens, str):
+            raise ValueError(tokens)
+        return tokens
+
+    def close(self) -> None:
+        """Take back what was asked and not answered yet."""
+        if self._second is not None:
+            self._second.stop()
+
+
+def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int | None) -> Document:
     parts: list[_Part] = []
     waiting: list[tuple[int, PageTokens]] = []
     fonts: dict[_Font, int] = {}
     images: list[Image] = []
     unread: list[int] = []
-    count = len(pdf)
+    count = len(file)
     for number in range(count):
         try:
-            tokens, image = _read_page(pdf, number, style, dots)
-        except (pdfium.PdfiumError, ValueError, OSError) as exc:
+            tokens, image = ahead.read(number), None
+            if tokens is None:
+                tokens, image = _read_page(file, number, style, dots)
+        except FAILURES as exc:
             _log.warning("%s: page %d cannot be read and is left out: %s", path, number, exc)
             unread.append(number)
+            image = Image.create_rgb_all_white(*_BLANK) if dots else None  # the others keep their numbers
         else:
             waiting.append((number, tokens))
-            images += [image] if image else []
+        images += [image] if image else []
         if waiting and (len(waiting) == _PAGES or number == count - 1):
             parts.append(_joined(waiting, parts[-1].end if parts else 0, fonts))
             waiting = []
     bare = [number for part in parts for number, start, stop in part.pages if start == stop]
-    if len(unread) + len(bare) == count and not images:
+    if len(unread) + len(bare) == count and (not dots or not bare):
         raise DataError(f"holds no text on {count} pages; a scan needs OCR first", path=path, expected="text")
     if bare:
         shown = ", ".join(map(str, bare[:10])) + (", ..." if len(bare) > 10 else "")
         _log.warning("%s: %d pages hold no text: %s", path, len(bare), shown)
     if outside := sum(part.outside for part in parts):
-        _log.info("%s: %d tokens are outside the pages and are left out", path, outside)
+        _log.warning(
+            "%s: %d tokens are beside the pages, which show no more than their crop box: left out", path, outside
+        )
     metadata = {
         "doc_id": path.name.partition(".")[0] if compression(path) else path.stem,
-        "pdf": _information(pdf),
+        "pdf": _information(file.pdf),
         "pages_unread": unread,
         "pages_without_text": bare,
+        "tokens_outside": outside,
     }
     known = Metadata(**{key: value for key, value in metadata.items() if value})
     document = Document("".join(part.symbols for part in parts), images or None, known)
@@ -102,12 +148,9 @@ def _document(path: Path, pdf: pdfium.PdfDocument, style: Style, dots: int | Non
     return document
 
 
-def _read_page(pdf: pdfium.PdfDocument, number: int, style: Style, dots: int | None) -> tuple[PageTokens, Image | None]:
-    page = pdf[number]
-    try:
+def _read_page(file: PdfFile, number: int, style: Style, dots: int | None) -> tuple[PageTokens, Image | None]:
+    with file.page(number) as page:
         return page_tokens(page, style), _picture(page, dots) if dots else None
-    finally:
-        page.close()
 
 
 def _picture(page: pdfium.PdfPage, dots: int) -> Image:
@@ -130,6 +173,8 @@ class _Part:
     end: int
     pages: list[tuple[int, int, int]]
     """Number, start and stop of each page; start is stop for one without text."""
+    sizes: list[tuple[float, float]]
+    """Width and height of each page in points, as it is seen."""
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
     boxes: NDArray[np.float64]
@@ -185,6 +230,7 @@ def _joined(given: Sequence[tuple[int, PageTokens]], offset: int, fonts: dict[_F
         symbols,
         offset + len(symbols),
         [(number, int(a), int(b)) for (number, _), (a, b) in zip(given, borders, strict=True)],
+        [page.view.size for page in pages],
         offset + start,
         offset + stop,
         boxes,
@@ -243,7 +289,9 @@ def _layers(parts: Sequence[_Part], fonts: Sequence[_Font]) -> dict[str, Layer]:
     numbers, starts, stops = np.array([page for part in parts for page in part.pages], np.int64).reshape(-1, 3).T
     full = np.flatnonzero(stops > starts)
     spans = SpanArrays(starts[full], stops[full], full)
-    pages = Layer.from_arrays(spans, box_arrays(np.tile([0.0, 0.0, 1.0, 1.0], (len(numbers), 1)), numbers))
+    whole = np.tile([0.0, 0.0, 1.0, 1.0], (len(numbers), 1))
+    sizes = np.round([size for part in parts for size in part.sizes], 2).reshape(-1, 2).T.tolist()
+    pages = Layer.from_arrays(spans, box_arrays(whole, numbers), dict(zip(("width", "height"), sizes, strict=True)))
     if not len(full):
         return {"pages": pages}
     start, stop, boxes, page, row, block, font = (

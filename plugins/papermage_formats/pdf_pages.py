@@ -33,17 +33,21 @@ _ITALIC_FLAG, _BOLD_FLAG, _BOLD_WEIGHT, _INVISIBLE = 1 << 6, 1 << 18, 600, 3
 
 
 def _direct(function: Any, result: Any, *arguments: Any) -> Any:
-    """Return a function of the library that takes addresses: called a thousand times a page, conversions would show."""
+    """Return a function of the library that takes addresses.
+
+    Called a thousand times a page, conversions show: without types of arguments, nothing is converted. Then it takes
+    int for a C int, and for an address what `byref` returns, or a ``c_void_p``.
+    """
     return ctypes.PYFUNCTYPE(result, *arguments)(ctypes.cast(function, _POINTER).value or 0)
 
 
-_loose_box = _direct(raw.FPDFText_GetLooseCharBox, _INT, _POINTER, _INT, _SIZE)
-_unicode = _direct(raw.FPDFText_GetUnicode, ctypes.c_uint, _POINTER, _INT)
-_text_object = _direct(raw.FPDFText_GetTextObject, _SIZE, _POINTER, _INT)
-_matrix = _direct(raw.FPDFText_GetMatrix, _INT, _POINTER, _INT, _SIZE)
-_font_size = _direct(raw.FPDFText_GetFontSize, ctypes.c_double, _POINTER, _INT)
-_render_mode = _direct(raw.FPDFTextObj_GetTextRenderMode, _INT, _SIZE)
-_font_of = _direct(raw.FPDFTextObj_GetFont, _SIZE, _SIZE)
+_loose_box = _direct(raw.FPDFText_GetLooseCharBox, _INT)
+_unicode = _direct(raw.FPDFText_GetUnicode, ctypes.c_uint)
+_text_object = _direct(raw.FPDFText_GetTextObject, _SIZE)
+_matrix = _direct(raw.FPDFText_GetMatrix, _INT)
+_font_size = _direct(raw.FPDFText_GetFontSize, ctypes.c_double)
+_render_mode = _direct(raw.FPDFTextObj_GetTextRenderMode, _INT)
+_font_of = _direct(raw.FPDFTextObj_GetFont, _SIZE)
 _name = _direct(raw.FPDFFont_GetBaseFontName, _SIZE, _SIZE, _POINTER, _SIZE)
 _flags = _direct(raw.FPDFFont_GetFlags, _INT, _SIZE)
 _weight = _direct(raw.FPDFFont_GetWeight, _INT, _SIZE)
@@ -112,10 +116,10 @@ def page_tokens(page: pdfium.PdfPage, style: Style) -> PageTokens:
     if not text_page:
         raise pdfium.PdfiumError("its text cannot be loaded")
     try:
-        handle = ctypes.cast(text_page, _POINTER).value
+        handle = ctypes.byref(text_page.contents)
         codes, index = _code_points(text_page, handle)
         starts, stops = bounds(codes, style)
-        if cuts := _notes(handle, codes, index, starts, stops):
+        if len(cuts := _notes(handle, codes, index, starts, stops)):
             starts, stops = np.sort(np.append(starts, cuts)), np.sort(np.append(stops, cuts))
         first = index[starts]
         boxes = _char_boxes(handle, first, index[stops - 1])
@@ -165,26 +169,23 @@ def _notes(
     index: NDArray[np.int64],
     starts: NDArray[np.int64],
     stops: NDArray[np.int64],
-) -> list[int]:
+) -> NDArray[np.int64]:
     """Return where figures in smaller print begin that follow a word without a blank, such as those of footnotes."""
-    cuts = []
     figures = (codes >= ord("0")) & (codes <= ord("9"))
-    for k in np.flatnonzero(figures[stops - 1] & ~figures[starts]).tolist():
-        cut = int(stops[k]) - 1
-        while figures[cut - 1]:
-            cut -= 1
-        word, figure = _char_boxes(handle, index[[cut - 1, cut]], index[[cut - 1, cut]]).tolist()
-        if abs(figure[1] - figure[3]) < _SMALLER * abs(word[1] - word[3]):
-            cuts.append(cut)
-    return cuts
+    last: NDArray[np.int64] = stops[figures[stops - 1] & ~figures[starts]] - 1
+    if not len(last):
+        return last
+    cuts = np.maximum.accumulate(np.where(figures, 0, np.arange(len(codes))))[last] + 1
+    top, bottom = _char_boxes(handle, *[index[np.concatenate([cuts - 1, cuts])]] * 2).T[[1, 3]]
+    word, figure = np.abs(top - bottom).reshape(2, -1)
+    smaller: NDArray[np.int64] = cuts[figure < _SMALLER * word]
+    return smaller
 
 
 def _char_boxes(handle: Any, first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the boxes around the first and the last character of each token."""
     other = np.flatnonzero(last != first)
-    asked = np.concatenate([first, last[other]])
-    found = np.full((len(asked), 4), np.nan, np.float32)  # FS_RECTF: left, top, right, bottom
-    _fill(_loose_box, handle, asked.tolist(), found)
+    found = _boxes.asked(_loose_box, handle, np.concatenate([first, last[other]]).tolist())
     boxes, ends = found[: len(first)], found[len(first) :]
     boxes[other] = np.column_stack(
         [
@@ -197,11 +198,27 @@ def _char_boxes(handle: Any, first: NDArray[np.int64], last: NDArray[np.int64]) 
     return boxes
 
 
-def _fill(function: Any, handle: Any, chars: list[int], rows: NDArray[np.float32]) -> None:
-    """Have a function of PDFium write what it knows of each character to a row."""
-    step = rows.itemsize * rows.shape[1]
-    address = rows.ctypes.data
-    deque(map(function, repeat(handle), chars, range(address, address + step * len(chars), step)), maxlen=0)
+class _Rows:
+    """Rows of floats for functions of PDFium to write to, with their addresses: made once, since that takes time."""
+
+    def __init__(self, columns: int) -> None:
+        self._values = np.zeros((0, columns), np.float32)
+        self._addresses: list[Any] = []
+
+    def asked(self, function: Any, handle: Any, chars: list[int]) -> NDArray[np.float32]:
+        """Return what a function tells of each character, NaN where it tells nothing. Shape (chars, columns)."""
+        if len(chars) > len(self._values):
+            self._values = np.zeros((2 * len(chars), self._values.shape[1]), np.float32)
+            first, step = ctypes.c_char.from_address(self._values.ctypes.data), self._values.strides[0]
+            self._addresses = [ctypes.byref(first, step * i) for i in range(len(self._values))]
+        found: NDArray[np.float32] = self._values[: len(chars)]
+        found[:] = np.nan
+        deque(map(function, repeat(handle), chars, self._addresses), maxlen=0)
+        return np.array(found)
+
+
+_boxes, _matrices = _Rows(4), _Rows(6)
+"""FS_RECTF: left, top, right, bottom; FS_MATRIX: a, b, c, d, e, f. One thread at a time may call PDFium anyway."""
 
 
 def _runs(handle: Any, first: NDArray[np.int64], quarters: int) -> tuple[Any, ...]:
@@ -209,16 +226,14 @@ def _runs(handle: Any, first: NDArray[np.int64], quarters: int) -> tuple[Any, ..
     objects = np.fromiter(map(_text_object, repeat(handle), first.tolist()), np.uint64, len(first))
     begins = np.ones(len(first), bool)
     begins[1:] = objects[1:] != objects[:-1]
-    chars, found = first[begins].tolist(), objects[begins].tolist()
-    matrices = np.zeros((len(chars), 6), np.float32)  # FS_MATRIX: a, b, c, d, e, f
-    _fill(_matrix, handle, chars, matrices)
-    a, b, c, d = matrices[:, :4].T
+    chars, found = first[begins].tolist(), list(map(_POINTER, objects[begins].tolist()))
+    a, b, c, d = np.nan_to_num(_matrices.asked(_matrix, handle, chars)[:, :4]).T
     scale = np.hypot(c, d)
     scale[scale == 0] = 1
     sizes = np.fromiter(map(_font_size, repeat(handle), chars), np.float64, len(chars)) * scale
     turns = (np.rint(np.arctan2(-b, a) / (np.pi / 2)).astype(np.int64) + quarters) % 4
-    invisible = np.fromiter((each != 0 and _render_mode(each) == _INVISIBLE for each in found), bool, len(found))
-    fonts = [_font_of(each) if each else 0 for each in found]
+    invisible = np.fromiter(map(_render_mode, found), np.int64, len(found)) == _INVISIBLE
+    fonts = list(map(_font_of, found))
     known = {font: _face(font) for font in set(fonts)}
     return np.cumsum(begins) - 1, [known[font] for font in fonts], sizes, turns, invisible
 

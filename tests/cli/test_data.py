@@ -413,7 +413,7 @@ def papermage_document_reader(): return ReadOnlyConfig
         ("b.lines", 0, "b.lines: 2 documents; the format cannot hold 26 tokens"),
         ("b.folder", 4, "writing it needs no_such_module; type: pip install 'acme[folder]'"),
         ("b.seen", 2, "no writer is known for files that end in .seen; reader=read_only only reads them"),
-        ("b.docx", 2, "folder or lines (.lines, .folder), jsonl (.jsonl"),
+        ("b.docx", 2, "folder or lines (.lines, .folder), html (.html, .htm), jsonl (.jsonl"),
         ("b.docx", 2, "no writer is known for files that end in .docx; known: "),
         ("b.parquet.gz", 2, "no writer is known for files that end in .parquet.gz"),
     ],
@@ -486,6 +486,31 @@ def test_view_never_lets_a_document_speak_to_the_terminal(tmp_path: Path, run: R
     assert out.startswith("\\x1b[2J\\u202ex")
 
 
+def test_view_shows_the_label_that_entities_have_else_the_name_of_their_layer(tmp_path: Path, run: Run) -> None:
+    found = document(date=[(11, 15)])
+    found["entities"]["predictions"] = [{"spans": [[0, 5]], "metadata": {"label": "surname", "kind": "other"}}]
+    path = write(tmp_path / "a.jsonl", found)
+    assert run("view", path)[1].startswith("[surname Solon], G. ([date 1999])")
+    assert run("view", path, "label_attribute=kind")[1].startswith("[other Solon], G. ([date 1999])")
+    assert run("view", path, "compare=predictions")[1].startswith("[predictions:surname Solon], G. ([date 1999])")
+
+
+def test_view_writes_a_page_of_one_document_or_of_all(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document("one", author=[(0, 9)]), document("two", author=[(0, 9)]))
+    page = tmp_path / "view.html"
+    assert run("view", path, f"output_path={page}")[:2] == (0, f"{page}: 2 documents\n")
+    assert run("view", path, f"output_path={page}")[0] == 3
+    told = run("view", path, f"output_path={page}", "document=two", "label_field=author", "overwrite=true")
+    assert told[:2] == (0, f"{page}: 1 documents\n")
+    assert run("view", path, "output_path=-", "document=two", "label_field=author")[1].endswith("</html>\n")
+    assert '"id":"two"' in page.read_text(encoding="utf-8")
+    assert '"id":"one"' not in page.read_text(encoding="utf-8")
+    code, _, err = run("view", path, f"output_path={page}", "label_field=autor", "overwrite=true")
+    assert (code, "'author'" in err) == (3, True)
+    assert run("view", path, f"output_path={page}", "context=1", "overwrite=true")[0] == 2
+    assert run("view", path, f"output_path={path}", "overwrite=true")[0] == 2
+
+
 # wrong usage
 
 
@@ -538,3 +563,50 @@ def test_the_cache_is_listed_and_cleared(
     assert not entry.exists()
     with pytest.raises(SystemExit, match="2"):
         main(["cache", "burn"])
+
+
+# processors
+
+
+def test_labels_in_plain_text_are_looked_at_through_processors(tmp_path: Path, run: Run) -> None:
+    text = "Solon saw it. So did she."
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(Document.from_text(text, "d", {"author": [(0, 3), (21, 24)]}).to_bytes())
+    code, out, _ = run("check", path, "label_field=author")
+    assert code == 3
+    assert "processors=tokens makes it" in out
+    chain = ["processors=tokens,sentences", "context_name=sentences"]
+    code, out, _ = run("check", path, "label_field=author", *chain)
+    assert (code, out.splitlines()[0]) == (0, "1 documents read, 0 errors, 0 repairs, 1 issues")
+    assert "'Sol' in 'Solon'" in out
+    _, out, _ = run("stats", path, "label_field=author", *chain, "--json")
+    assert [json.loads(out)[key] for key in ("units", "contexts")] == [8, 2]
+    assert run("view", path, *chain, "context=1")[1] == "So did [author she].\n"
+    assert run("check", path, "processors=tokenz")[0] == 4
+
+
+def test_standard_input_without_a_reader_says_how_it_was_read(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+    import sys
+
+    for given, words in ((b"Some text.", ["reader=text"]), (b'{"symbols": 1}', [])):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        code, out, _ = run("check", "-", *words)
+        assert (code == 0) == bool(words)
+        assert ("read as jsonl, unless reader=NAME says otherwise" in out) != bool(words)
+
+
+def test_what_a_newcomer_mistypes_is_told_apart(tmp_path: Path, run: Run) -> None:
+    folder, empty = tmp_path / "folder", tmp_path / "empty.json"
+    (folder / "inner").mkdir(parents=True)
+    write(folder / "inner" / "a.jsonl", document())
+    empty.write_bytes(b"")
+    assert f"type {folder / '**'} to read what is in the folders below" in run("check", folder)[2]
+    assert run("stats", folder / "**", "--json")[0] == 0
+    assert run("check", empty)[2].endswith("empty.json: this file is empty\n")
+    assert "unknown option. Did you mean 'output_path'?" in run("convert", folder, "output=b")[2]
+    write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
+    out = run("check", tmp_path / "a.jsonl", "label_field=author,authors")[1]
+    assert "no layer 'authors'. Did you mean 'author'?" in out

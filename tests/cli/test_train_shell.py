@@ -75,6 +75,17 @@ def test_help_on_a_component_lists_its_options_with_type_and_default(capsys: pyt
         ("span", "head=span of distribution 'papermage_core'"),
         ("scheme=span", "label_scheme=span of distribution 'papermage_core'"),
         ("model_head=crf", "head=crf of distribution 'papermage_core'"),
+        ("processors=tokens,rows", "  processors.tokens.style=punctuation"),
+        ("processors=tokens,rows", "processors=rows of distribution 'papermage_core'"),
+        ("processors.tokens.style", "  processors.tokens.style=punctuation"),
+        ("processors", "papermage-train --help processors=NAME lists the options of one"),
+        ("reader", "label_studio"),
+        ("reader=conll", "  reader.columns="),
+        ("reader.columns", "reader=conll of distribution 'papermage_core'"),
+        ("writer", "  writer=          bioc"),
+        ("writer=csv", "  writer.safe=yes"),
+        ("predictor", "processors.predictor.model_name_or_path=..."),
+        ("brat", "writer=brat of distribution 'papermage_core'"),
     ],
 )
 def test_help_on_one_thing(capsys: pytest.CaptureFixture[str], topic: str, part: str) -> None:
@@ -89,9 +100,39 @@ def test_help_on_an_unknown_thing_names_the_nearest(capsys: pytest.CaptureFixtur
         2,
         "papermage-train: sed (command line): unknown option. Did you mean 'seed'?\n",
     )
-    code, _, err = outcome(capsys, "--help", "head=crff")
-    assert code == 4
-    assert "Did you mean 'crf'?" in err
+    for topic, name in (("head=crff", "crf"), ("processors=tokens,row", "rows"), ("writer=cvs", "csv")):
+        code, _, err = outcome(capsys, "--help", topic)
+        assert code == 4
+        assert f"Did you mean {name!r}?" in err
+    assert outcome(capsys, "--help", "writer.no")[::2] == (
+        2,
+        "papermage-train: writer.no (command line): no document writer has this option\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["processors=tokens,", "rows"], "no space in a list; type processors=tokens,rows"),
+        (["processors=tokens,tokens"], "tokens is named twice"),
+        (["processors=tokens", "tokens.style=words"], "Did you mean 'processors.tokens.style'?"),
+        (["processors.tokens.style=words"], "processors.tokens (command line): no processor of this name is used"),
+        (["processors=tokens", "processors.tokens.style=w"], "='w' (command line): expected 'words', 'punctuation'"),
+    ],
+)
+def test_processors_and_their_options_in_the_wrong_place_are_refused_by_every_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], part: str
+) -> None:
+    from papermage_core.cli import data
+
+    code, _, err = outcome(capsys, "--dry-run", *BASE, *words)
+    assert (code, part in err) == (2, True), err
+    file = tmp_path / "a.txt"
+    file.write_text("a")
+    assert data.main(["convert", str(file), str(tmp_path / "b.jsonl"), *words]) == 2
+    err = capsys.readouterr().err
+    assert part in err
+    assert not (tmp_path / "b.jsonl").exists()
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,7 +103,10 @@ def test_a_choice_is_kept_in_a_recipe_and_sent_to_other_processes():
 def test_errors_name_the_processor_and_what_there_is():
     for names, options, message in (
         (("tokens", "tokens"), {}, "tokens is named twice"),
-        (("tokens",), {"token.style": "words"}, "processors.token: no such processor is named.*tokens"),
+        (("tokens",), {"token.style": "words"}, "processors.token: no processor of this name.* Did you mean 'tokens'"),
+        (("tokens",), {"rows.x": "words"}, "To use it, type processors=tokens,rows$"),
+        ((), {"style": "words"}, "name of a processor, then of its option: processors.NAME.style=words$"),
+        (("tokens",), {"tokens": "words"}, r"then of its option: processors.tokens.OPTION=words$"),
         (("tokens",), {"tokens.stile": "words"}, "stile"),
         (("tokens",), {"tokens.style": "word"}, "words"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -67,3 +68,8 @@ def test_the_real_files_have_the_characters_that_python_counts(corpora: Path) ->
         assert document.symbols is not None
         assert len(document.symbols) == found["characters"], name
         assert document.symbols.count("\r\n") == found["crlf"], name
+
+
+def test_a_text_from_standard_input_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"A text.")))
+    assert [document.id for document in read_documents("-", "text")] == ["stdin"]

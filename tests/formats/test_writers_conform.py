@@ -64,3 +64,8 @@ class TestLabelStudioWriter(NamedDocuments):
 class TestCsvWriter(DocumentWriterSuite):
     component = "csv"
     reader = None  # a table of entities is not read
+
+
+class TestHtmlWriter(DocumentWriterSuite):
+    component = "html"
+    reader = None  # a page to look at is not read

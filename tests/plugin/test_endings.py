@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from papermage_core import Document, Entity, Metadata, Span
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.data.readers import AnyReader, expand_paths, iter_documents
 from papermage_core.errors import ConfigError, DataError, PluginError
@@ -230,3 +231,20 @@ def test_a_folder_is_expanded_without_reading_what_has_an_owner(
         (tmp_path / name).touch()
     monkeypatch.setattr("papermage_core.data.readers.open_bytes", None)
     assert [path.name for path in expand_paths(tmp_path)] == ["a.conll", "b.parquet"]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json"])
+def test_documents_of_papermage_are_nobody_elses_whatever_their_layers_are_called(tmp_path: Path, ending: str) -> None:
+    names = [
+        *("passages", "predictions", "annotations", "completions", "result", "labels", "label", "entities", "text"),
+        *("data", "form", "words", "box", "ner_tags", "tags", "sentences", "pages", "relations", "spans", "annotator"),
+        *("annotation_id", "documents", "paragraphs", "meta", "infons", "page", "bbox", "sents", "name", "type"),
+    ]
+    for number, chosen in enumerate([*([name] for name in names), names]):
+        document = Document.from_text("Some text.", layers={"tokens": [(0, 4)], **{name: [(5, 9)] for name in chosen}})
+        document.annotate_layer("found", [Entity(spans=[Span(0, 4)], metadata=Metadata(label="X", text="y", data=[1]))])
+        path = tmp_path / f"{number}{ending}"
+        path.write_bytes(document.to_bytes() + b"\n")
+        (found,) = iter_documents(path)
+        assert found.document.to_json() == document.to_json()
+    assert len(list(iter_documents(tmp_path))) == len(names) + 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -357,8 +358,10 @@ def test_a_device_that_is_not_there_is_told_so(checkpoint: Path, device: str) ->
 
 
 def test_what_is_no_document_is_refused(predictor: Predictor, documents: list[Document]) -> None:
-    with pytest.raises(TypeError, match="expected a Document, got str"):
-        predictor.predict("text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected a Document or a text, got bytes"):
+        predictor.predict(b"text")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no layer 'tokens'"):  # a text has no layers, and this checkpoint makes none
+        predictor.predict("text")
     with pytest.raises(ValueError, match="from 0 to 1, got 3"):
         predictor.predict(documents[0], min_score=3)
 
@@ -404,3 +407,54 @@ def test_predictions_are_written_by_the_writer_named(
     assert len(list(read_documents(tmp_path / "a.xyz", "jsonl"))) == len(documents)
     assert main([*common, f"output_path={tmp_path / 'b.xyz'}"]) == 2
     assert main([*common, f"output_path={tmp_path / 'c.jsonl'}", "writer.imges=no"]) == 2
+
+
+def test_on_a_terminal_the_entities_are_listed(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from papermage_core.cli.predict import main
+
+    common = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}"]
+    assert main(common) == 0
+    assert capsys.readouterr().out.startswith('{"symbols":')
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(common) == 0
+    assert capsys.readouterr().out.startswith(f"{documents[0].id}: ")
+    assert main([*common, "output_path=-"]) == 0
+    assert capsys.readouterr().out.startswith('{"symbols":')
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    assert main(common[:1]) == 2
+    assert "data_path is missing" in capsys.readouterr().err
+
+
+def test_what_is_found_in_files_of_other_kinds_is_printed_to_read(
+    checkpoint: Path, tmp_path: Path, documents: list[Document], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """JSON stays JSON, for the next program in a pipe."""
+    from papermage_core.cli.predict import main
+
+    (tmp_path / "new.other").write_bytes((tmp_path / "new.jsonl").read_bytes())
+    common = [f"model_name_or_path={checkpoint}", "reader=jsonl"]
+    assert main([*common, f"data_path={tmp_path / 'new.jsonl'}"]) == 0
+    as_json = capfdbinary.readouterr().out
+    back = [Document.from_bytes(line) for line in as_json.splitlines()]
+    assert main([*common, f"data_path={tmp_path / 'new.other'}"]) == 0
+    printed = " ".join(capfdbinary.readouterr().out.decode().split())
+    entities = [entity for document in back for entity in document.predictions]
+    assert entities
+    for entity in entities:
+        assert f"{entity.metadata.label} {entity.metadata.score:.2f} {entity.text}" in printed
+    assert main([*common, f"data_path={tmp_path / 'new.other'}", "output_path=-"]) == 0
+    assert capfdbinary.readouterr().out == as_json
+
+
+def test_predictions_are_shown_on_a_page(checkpoint: Path, tmp_path: Path, documents: list[Document]) -> None:
+    from papermage_core.cli.predict import main
+
+    page = tmp_path / "found.html"
+    common = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}", f"output_path={page}"]
+    assert main([*common, "writer.compare=predictions"]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert '{"name":"predictions","on":true,"compared":true' in text
+    assert '["predictions","' in text

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from papermage_core import Document, Entity, Span
+from papermage_core.errors import DataError
 from papermage_core.prediction import EntityClassificationPredictor
-from papermage_core.testing import write_jsonl
+from papermage_core.testing import make_documents, write_jsonl
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 
 
@@ -34,3 +37,49 @@ def test_prediction_from_raw_text_does_what_training_did(tmp_path):
     assert [unit.text for unit in units] == ["She", "had", "IL-2", ".", "He", "had", "none", "."]
     assert [len(raw.tokens), len(raw.sentences)] == [8, 2]
     assert [choice["name"] for choice in predictor.blueprint.processors.recipe()] == ["tokens", "sentences"]
+
+
+def test_texts_are_predicted_as_documents_are(tmp_path):
+    documents = [Document.from_text(f"It was ataxia {n}.", layers={"Disease": [(7, 13)]}) for n in range(12)]
+    config = EntityClassificationTrainConfig(
+        data_path=write_jsonl(documents, tmp_path / "a.jsonl"),
+        label_field="Disease",
+        processors="tokens",
+        default_root_dir=tmp_path / "run",
+        max_epochs=20,
+        accelerator="cpu",
+        learning_rate=1e-2,
+        enable_progress_bar=False,
+        **{"encoder.width": 8, "encoder.rows": 64},
+    )
+    EntityClassificationTrainer(config).train()
+    predictor = EntityClassificationPredictor.from_pretrained(tmp_path / "run")
+    (found,) = predictor.predict("It was ataxia 3.")
+    assert (found.text, found.label, 0 < found.score <= 1) == ("ataxia", "Disease", True)
+    several = list(predictor.predict_many(["", "It was ataxia 3.", Document.from_text("It was ataxia 3."), " \n"]))
+    assert [[entity.text for entity in entities] for entities in several] == [[], ["ataxia"], ["ataxia"], []]
+    for wrong, message in (
+        (lambda: predictor.predict(tmp_path / "a.pdf"), "read_documents reads files"),
+        (lambda: predictor.predict(None), "expected a Document or a text, got NoneType"),
+        (lambda: next(predictor.predict_many("one text")), "call predict"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            wrong()
+
+
+def test_processors_are_given_where_a_checkpoint_has_none(tmp_path):
+    documents = make_documents(6)
+    config = EntityClassificationTrainConfig(
+        data_path=write_jsonl(documents, tmp_path / "a.jsonl"),
+        label_field="Disease",
+        default_root_dir=tmp_path / "run",
+        max_steps=1,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        **{"encoder.width": 8, "encoder.rows": 64},
+    )
+    EntityClassificationTrainer(config).train()
+    with pytest.raises(DataError, match="processors=tokens makes it"):
+        EntityClassificationPredictor.from_pretrained(tmp_path / "run").predict("Some text.")
+    predictor = EntityClassificationPredictor.from_pretrained(tmp_path / "run", processors="tokens")
+    assert len(predictor.predict("Some text.", merge=False)) == 3

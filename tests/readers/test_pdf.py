@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
 import json
 import logging
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
 from papermage_core import Document
 from papermage_core.data.readers import iter_documents, read_documents
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, PluginError
 from papermage_core.testing import DocumentReaderSuite
 from papermage_formats.pdf import PdfReaderConfig
 
@@ -165,9 +167,12 @@ def test_boxes_are_where_the_page_shows_the_text(tmp_path, turn):
     assert (right - left > bottom - top) is (turn in (0, 180))
 
 
-def test_boxes_are_shares_of_the_crop_box_and_what_is_outside_is_not_on_the_page(tmp_path):
-    operators = text((150, 650, "inside"), (20, 780, "outside"))
-    document = read(tmp_path, pdf(operators, more="/CropBox [100 200 500 700]"))
+def test_boxes_are_shares_of_the_crop_box_and_what_is_outside_is_counted_and_left_out(tmp_path, caplog):
+    operators = text((150, 650, "inside"), (20, 780, "quite outside"))
+    with caplog.at_level(logging.WARNING):
+        document = read(tmp_path, pdf(operators, more="/CropBox [100 200 500 700]"))
+    assert "2 tokens are beside the pages" in caplog.text
+    assert document.metadata.tokens_outside == 2
     assert [token.text for token in document.tokens] == ["inside"]
     left, top, _, bottom, _ = box_of(document, "inside")
     assert left == pytest.approx(50 / 400, abs=1e-3)
@@ -240,6 +245,87 @@ def test_pictures_of_pages_are_of_the_size_asked_for(tmp_path):
     assert (scan.symbols, len(scan.images)) == (None, 1)
 
 
+def test_pictures_have_the_numbers_of_their_pages_where_one_cannot_be_read(tmp_path):
+    pytest.importorskip("PIL")
+    data = pdf(text((50, 700, "first")), text((50, 700, "lost")), text((50, 700, "last")))
+    document = read(tmp_path, data.replace(b"9 0 obj\n<< /Type /Page ", b"9 0 obj\n[< /Type /Page "), images=36)
+    assert document.metadata.pages_unread == [1]
+    assert [image.pilimage.size == (300, 400) for image in document.images] == [True, False, True]
+
+
+def test_pictures_without_pillow_name_what_to_install(tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("papermage_formats.pdf_document.find_spec", lambda name: None if name == "PIL" else found(name))
+    with pytest.raises(PluginError, match=r"pip install 'papermage_core\[images\]'"):
+        read(tmp_path, pdf(text((50, 700, "word"))), images=36)
+
+
+@pytest.mark.parametrize(
+    ("more", "size"), [("", (600, 800)), ("/Rotate 90", (800, 600)), ("/CropBox [0 0 90 50]", (90, 50))]
+)
+def test_pages_have_their_size_as_they_are_seen(tmp_path, more, size):
+    (page,) = read(tmp_path, pdf(text((5, 20, "word")), more=more)).pages
+    assert (page.metadata.width, page.metadata.height) == size
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Have a second process read half of the pages of any document."""
+    from papermage_formats import pdf_second
+
+    monkeypatch.setattr(pdf_second, "_MANY", 0)
+    monkeypatch.setattr(pdf_second, "_FEW", 1)
+    monkeypatch.setattr(pdf_second, "_started", 0)
+    monkeypatch.setattr(pdf_second, "_cores", lambda: 2)
+    yield pdf_second
+    if pdf_second._second is not None:
+        pdf_second._second.stop()
+
+
+def test_two_processes_read_the_same(corpora, second, monkeypatch):
+    answers = []
+    answer = second.SecondReader.answer
+    monkeypatch.setattr(second.SecondReader, "answer", lambda self: answers.append(answer(self)) or answers[-1])
+    paths = [corpora / "papermage_docs/papermage.pdf", *(corpora / "formats" / name for name in FILES)]
+    for path in paths:
+        found = EXPECTED.get(f"pdf/{path.name}", {}).get("found", {})
+        if EXPECTED and (path.name == "papermage.pdf" or found["pypdfium2"].get("characters")):
+            readers = (PdfReaderConfig(password=found.get("password"), processes=number) for number in (1, 2))
+            one, two = (next(read_documents(path, reader)).to_bytes() for reader in readers)
+            assert one == two
+    assert len(answers) > 10
+    assert None not in answers
+
+
+def test_a_bad_page_and_a_second_process_that_dies_cost_nothing(tmp_path, second, caplog):
+    data = pdf(text((50, 700, "first")), text((50, 700, "lost")), text((50, 700, "last")))
+    broken = data.replace(b"9 0 obj\n<< /Type /Page ", b"9 0 obj\n[< /Type /Page ")
+    assert read(tmp_path, broken).symbols == "first\n\nlast"
+    assert "page 1 cannot be read" in caplog.text
+    second._second._process.kill()
+    assert read(tmp_path, broken).symbols == "first\n\nlast"
+    assert read(tmp_path, data).symbols == "first\n\nlost\n\nlast"
+    assert second._second is not None
+    with pytest.raises(DataError, match="no text"):
+        read(tmp_path, pdf("", ""))
+    for _ in range(5):  # where it cannot be kept alive, it is let be
+        if second._second is not None:
+            second._second._process.kill()
+        assert read(tmp_path, data).symbols == "first\n\nlost\n\nlast"
+    assert second._second is None
+    (tmp_path / "a.pdf.gz").write_bytes(gzip.compress(data))
+    (packed,) = read_documents(tmp_path / "a.pdf.gz")
+    assert packed.symbols == "first\n\nlost\n\nlast"
+
+
+def test_the_second_process_ends_with_the_first(tmp_path, second):
+    assert read(tmp_path, pdf(text((50, 700, "one")), text((50, 700, "two")))).symbols == "one\n\ntwo"
+    process = second._second._process
+    assert process.poll() is None
+    process.stdin.close()  # as when the first is killed
+    assert process.wait(20) == 0
+
+
 def test_the_library_is_imported_with_the_first_file_only():
     code = "import sys, papermage_formats.pdf as p; p.PdfReaderConfig().build(); assert 'pypdfium2' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -304,3 +390,15 @@ def test_right_to_left_text_is_in_logical_order_and_its_rows_are_whole(real):
     document = real("right_to_left_01.pdf")
     assert document.rows[0].text.startswith("\u062a\u062d\u0633\u064a\u0646 ")
     assert document.tokens[0].boxes[0].l > document.tokens[1].boxes[0].l
+
+
+def test_a_file_of_many_pages_is_opened_anew_now_and_then(tmp_path, monkeypatch):
+    from papermage_formats import pdf_file
+
+    opened = []
+    document = pdf_file.pdfium.PdfDocument
+    monkeypatch.setattr(pdf_file.pdfium, "PdfDocument", lambda *a, **k: opened.append(a) or document(*a, **k))
+    monkeypatch.setattr(pdf_file, "_AT_ONCE", 2)
+    data = pdf(*(text((50, 700, f"page {i}")) for i in range(5)))
+    assert read(tmp_path, data, processes=1).symbols == "\n\n".join(f"page {i}" for i in range(5))
+    assert len(opened) == 3
