@@ -413,7 +413,7 @@ def papermage_document_reader(): return ReadOnlyConfig
         ("b.lines", 0, "b.lines: 2 documents; the format cannot hold 26 tokens"),
         ("b.folder", 4, "writing it needs no_such_module; type: pip install 'acme[folder]'"),
         ("b.seen", 2, "no writer is known for files that end in .seen; reader=read_only only reads them"),
-        ("b.docx", 2, "folder or lines (.lines, .folder), html (.html, .htm), jsonl (.jsonl"),
+        ("b.docx", 2, "folder or lines (.lines, .folder), "),
         ("b.docx", 2, "no writer is known for files that end in .docx; known: "),
         ("b.parquet.gz", 2, "no writer is known for files that end in .parquet.gz"),
     ],
