@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import LocatedDocument
 
-__all__ = ["chosen", "read_records"]
+__all__ = ["RecordReader", "chosen", "read_records"]
 
 T = TypeVar("T")
+Config = TypeVar("Config")
+
+
+class RecordReader(ABC, Generic[Config]):
+    """A reader of files of records, by its config: what they are, and the document that each makes."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Raises DataError with path and line."""
+        return read_records(self._records(path), self._document, path, on_error, first, every)
+
+    @abstractmethod
+    def _records(self, path: Path) -> Iterator[tuple[int | None, int | None, Any]]:
+        """Yield line, byte and data of each record, as they are read."""
+
+    @abstractmethod
+    def _document(self, data: Any) -> Document:
+        """Return the document of a record. Raises DataError."""
 
 
 def read_records(

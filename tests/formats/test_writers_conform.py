@@ -26,12 +26,22 @@ class TestTextWriter(DocumentWriterSuite):
     reader = None  # several documents in one file come back as one: see test_text
 
 
-class TestConllWriter(DocumentWriterSuite):
-    component = "conll"
+class TokenizedDocuments(DocumentWriterSuite):
+    """Writes documents that have tokens."""
+
+    component = ""
 
     def documents(self) -> Sequence[Document]:
-        """Tables are of tokens: return documents that have some."""
         return [document for document in super().documents() if document.has_layer("tokens")]
+
+
+class TestConllWriter(TokenizedDocuments):
+    component = "conll"
+
+
+class TestHfTableWriter(TokenizedDocuments):
+    component = "hf_table"
+    options = ({}, {"file": "parquet"})
 
 
 class TestBratWriter(NamedDocuments):
