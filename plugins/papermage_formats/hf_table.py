@@ -21,7 +21,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.files import compression, open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
-from papermage_formats.json_items import decode_item, json_items
+from papermage_formats.json_items import decode_item, json_items, json_value
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
@@ -35,7 +35,7 @@ from papermage_formats.labelled import (
 )
 from papermage_formats.records import chosen, read_records
 from papermage_formats.tags import encode_tags, tagged_stretches
-from papermage_formats.tokenized import annotate_spans, covered_tokens, of_tokens, places_of_tokens
+from papermage_formats.tokenized import annotate_spans, covered_tokens, of_tokens, placed_tokens
 
 __all__ = ["HfTableReader", "HfTableReaderConfig", "HfTableWriter", "HfTableWriterConfig"]
 
@@ -135,7 +135,7 @@ class HfTableReader:
             for key, value in others.items()
             if isinstance(value, list) and len(value) == len(tokens) and key.isidentifier()
         }
-        plain = {key: _plain(value) for key, value in others.items() if key not in columns}
+        plain = {key: json_value(value) for key, value in others.items() if key not in columns}
         document = make_document(" ".join(tokens), metadata | ({"columns": plain} if plain else {}))
         lengths = np.fromiter(map(len, tokens), np.int64, len(tokens)) + 1
         start = np.cumsum(lengths) - lengths
@@ -167,7 +167,7 @@ class HfTableReader:
         """Return values by their names, where they are numbers of classes. Raises DataError for tags without names."""
         known = (self.config.names if tags else ()) or names.get(column) or ()
         if not tags and not known:
-            return [_plain(value) for value in values]
+            return [json_value(value) for value in values]
         named: list[Any] = []
         for value in values:
             if isinstance(value, str) or value is None:
@@ -199,15 +199,6 @@ def _indexed(found: Mapping[str, Any], start: Any, stop: Any) -> Labelled:
         raise DataError(
             f"cannot be read as an entity: {found!r}", value=dict(found), expected="index, numbers of tokens, and type"
         ) from exc
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold."""
-    try:
-        msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError):
-        return str(value)
-    return value
 
 
 def _is_json(path: Path) -> bool:
@@ -382,23 +373,17 @@ class HfTableWriter:
         return losses(lost)
 
     def _row(self, document: Document, number: str, names: dict[str, int], lost: Counter[str]) -> dict[str, Any]:
-        symbols, places = document.symbols or "", places_of_tokens(document, lost)
+        symbols, tokens = document.symbols or "", placed_tokens(document, lost, held=self.config.columns)
+        words, places = tokens.words(symbols), tokens.places
         entities = labelled_entities(document, self.config.layers, lost, kept=("tokens",))
         stretches = [(each.label, first, last) for each, first, last in covered_tokens(entities, places, lost)]
         tags = encode_tags(stretches, len(places), self.config.scheme, lost)
-        words = [symbols[start:stop] for start, stop in places]
         lost["white space between tokens"] += " ".join(words) != symbols
         lost["document ids"] += document.id is None
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id"})
-        tokens = document.get_layer("tokens")
-        lost["metadata of tokens"] += sum(not set(token.metadata) <= set(self.config.columns) for token in tokens)
-        row: dict[str, Any] = {"id": document.id or number, "tokens": words}
-        row["ner_tags"] = [names.setdefault(tag, len(names)) for tag in tags]
-        for name in self.config.columns:
-            values = tokens.metadata_column(name) or [None] * len(tokens)
-            kept = [value for token, value in zip(tokens, values, strict=True) if token.spans]
-            row[name] = [None if value is None else str(value) for value in kept]
-        return row
+        row = {name: [None if v is None else str(v) for v in tokens.column(name)] for name in self.config.columns}
+        numbers = [names.setdefault(tag, len(names)) for tag in tags]
+        return row | {"id": document.id or number, "tokens": words, "ner_tags": numbers}
 
 
 def _features(columns: Sequence[str], names: list[str]) -> dict[str, Any]:

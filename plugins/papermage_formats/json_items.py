@@ -14,7 +14,7 @@ from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
 from papermage_formats.labelled import decode_text
 
-__all__ = ["decode_item", "json_items"]
+__all__ = ["decode_item", "json_items", "json_value"]
 
 _MARK = b"\xef\xbb\xbf"
 _Item = tuple[int, int, bytes]
@@ -58,6 +58,14 @@ def decode_item(data: bytes) -> Any:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise DataError(f"is not JSON: {exc}", expected="JSON") from exc
+
+
+def json_value(value: Any) -> Any:
+    """Return a value as JSON holds it: other keys and values than JSON has as text."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value, enc_hook=str))
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
 
 
 def _lines(lines: Any, first: int, byte: int) -> Iterator[_Item]:

@@ -18,7 +18,7 @@ from papermage_core.errors import DataError
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
-    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "Labelled", "add_labelled", "check_place", "decode_text",
+    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "Labelled", "add_labelled", "check_place", "decode_text", "free_name",
     "labelled_entities", "lines_of", "losses", "make_document", "read_bytes", "stem_of", "unique_id",
 ]  # fmt: skip
 
@@ -39,6 +39,8 @@ class Labelled(NamedTuple):
     segments: Sequence[tuple[int, int]]
     """Half-open, in characters, as they stand in the file."""
     metadata: dict[str, Any]
+    layer: str = ""
+    """The layer that it is in, of one to write."""
 
     @property
     def start(self) -> int:
@@ -70,7 +72,7 @@ def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: 
         check_place(entity.label, entity.segments, length)
         label = entity.label
         if label not in names:
-            names[label] = label_layer or _layer_name(document, label or UNLABELLED)
+            names[label] = label_layer or free_name(document, label or UNLABELLED)
         if label and names[label] != label:
             entity.metadata["label"] = label
         layers.setdefault(names[label], []).append(entity)
@@ -92,7 +94,8 @@ def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *,
             )
 
 
-def _layer_name(document: Document, label: str) -> str:
+def free_name(document: Document, label: str) -> str:
+    """Return the name of a layer for a label: another one where the label is no name, or that of other layers."""
     try:
         document.validate_layer_name_availability(label)
     except AssertionError:
@@ -106,11 +109,13 @@ def labelled_entities(
     """Yield the entities to write, layer by layer. Their metadata is a copy, without the label.
 
     Counts what no format of text has a place for: other layers, those in ``kept`` excepted, images, boxes (unless
-    ``boxes`` are written), and entities without text.
+    ``boxes`` are written) also of the layers in ``kept``, and entities without text.
     """
     chosen = layers or [name for name in document.layer_names if name not in TEXT_LAYERS]
     lost.update({name: len(document.get_layer(name)) for name in document.layer_names if name not in (*chosen, *kept)})
     lost.update({"images": len(document.images or ())})
+    if not boxes:
+        lost["boxes"] += sum(len(document.get_layer(name).box_arrays()) for name in kept if document.has_layer(name))
     for name in chosen:
         if not document.has_layer(name):
             continue
@@ -122,7 +127,7 @@ def labelled_entities(
                 lost["entities without text"] += 1
                 continue
             metadata = dict(entity.metadata.items())
-            yield Labelled(str(metadata.pop("label", None) or name), segments, metadata)
+            yield Labelled(str(metadata.pop("label", None) or name), segments, metadata, name)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 
 from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_formats.labelled import Labelled
 
-__all__ = ["annotate_spans", "covered_tokens", "of_tokens", "places_of_tokens"]
+__all__ = ["PlacedTokens", "annotate_spans", "covered_tokens", "of_tokens", "placed_tokens"]
 
 Places = list[tuple[int, int]]
 
 
-def places_of_tokens(document: Document, lost: Counter[str]) -> Places:
-    """Return start and end of each token that has text. Raises DataError for a document without tokens."""
+@attrs.frozen
+class PlacedTokens:
+    """The tokens of a document that have text, in order."""
+
+    places: Places
+    """Start and end of each."""
+    kept: list[int]
+    """Which tokens of the layer they are."""
+    layer: Layer
+
+    def words(self, symbols: str) -> list[str]:
+        """Return the text of each."""
+        return [symbols[start:stop] for start, stop in self.places]
+
+    def column(self, key: str) -> list[Any]:
+        """Return a value of the metadata of each, None where it has none."""
+        values = self.layer.metadata_column(key)
+        return [None if values is None else values[i] for i in self.kept]
+
+
+def placed_tokens(document: Document, lost: Counter[str], held: Collection[str] = ()) -> PlacedTokens:
+    """Return the tokens of a document. Raises DataError for one without tokens.
+
+    Counts those without text, those that overlap the one before, and metadata under other keys than ``held``.
+    """
     if not document.has_layer("tokens"):
         raise DataError(
             "has no tokens, which this format needs; processors=tokens makes some",
@@ -26,20 +50,24 @@ def places_of_tokens(document: Document, lost: Counter[str]) -> Places:
             layer="tokens",
             expected="a layer of tokens",
         )
-    tokens = document.get_layer("tokens")
-    spans = tokens.span_arrays()
-    single = len(spans) == len(tokens) and len(set(spans.entity.tolist())) == len(tokens)
-    places = (
-        list(zip(spans.start.tolist(), spans.stop.tolist(), strict=True))
-        if single
-        else [(int(token.start), int(token.end)) for token in tokens if token.spans]
-    )
-    lost["tokens without text"] += len(tokens) - len(places)
-    return places
+    layer = document.get_layer("tokens")
+    places, kept, at = list[tuple[int, int]](), list[int](), 0
+    for i, token in enumerate(layer):
+        lost["metadata of tokens"] += not set(token.metadata).issubset(held)
+        segments = [(int(span.start), int(span.end)) for span in token.spans if span.start < span.end]
+        if not segments:
+            lost["tokens without text"] += 1
+        elif segments[0][0] < at:
+            lost["overlapping tokens"] += 1
+        else:
+            at = segments[-1][1]
+            places.append((segments[0][0], at))
+            kept.append(i)
+    return PlacedTokens(places, kept, layer)
 
 
 def covered_tokens(
-    entities: Iterable[Labelled], places: Places, lost: Counter[str], held: frozenset[str] = frozenset()
+    entities: Iterable[Labelled], places: Places, lost: Counter[str], held: Collection[str] = ()
 ) -> list[tuple[Labelled, int, int]]:
     """Return the first token and the end of each entity: of all tokens that it touches.
 
@@ -57,7 +85,7 @@ def covered_tokens(
             lost["entities without tokens"] += 1
             continue
         lost["entities that end inside a token"] += (entity.start, entity.stop) != (starts[first], stops[last - 1])
-        lost["metadata of entities"] += bool(set(entity.metadata) - held)
+        lost["metadata of entities"] += bool(set(entity.metadata).difference(held))
         found.append((entity, first, last))
     return found
 

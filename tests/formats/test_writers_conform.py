@@ -44,6 +44,11 @@ class TestHfTableWriter(TokenizedDocuments):
     options = ({}, {"file": "parquet"})
 
 
+class TestSpacyWriter(TokenizedDocuments):
+    component = "spacy"
+    options = ({}, {"group": "sc"})
+
+
 class TestBratWriter(NamedDocuments):
     component = "brat"
 
