@@ -69,6 +69,12 @@ class ConllReaderConfig(DocumentReaderConfig):
         ".iob",
         ".iob2",
         ".bioes",
+        ".header",
+        ".segmentation",
+        ".referencesegmenter",
+        ".fulltext",
+        ".figure",
+        ".table",
     )
     shared_suffixes: ClassVar[tuple[str, ...]] = (".tsv", ".train", ".dev", ".test", ".crf")
     compressed: ClassVar[bool] = True

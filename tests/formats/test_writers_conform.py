@@ -68,6 +68,10 @@ class TestBiocJsonWriter(DocumentWriterSuite):
     reader = None
 
 
+class TestTeiWriter(NamedDocuments):
+    component = "tei"
+
+
 class TestDoccanoWriter(NamedDocuments):
     component = "doccano"
 
