@@ -33,7 +33,7 @@ from papermage_formats.labelled import (
     read_bytes,
     stem_of,
 )
-from papermage_formats.records import chosen, read_records
+from papermage_formats.records import chosen, read_files, read_records
 from papermage_formats.tags import encode_tags, tagged_stretches
 from papermage_formats.tokenized import annotate_spans, covered_tokens, of_tokens, placed_tokens
 
@@ -52,6 +52,7 @@ class HfTableReaderConfig(DocumentReaderConfig):
 
     suffixes: ClassVar[tuple[str, ...]] = (".arrow",)
     shared_suffixes: ClassVar[tuple[str, ...]] = (".parquet", ".jsonl", ".json")
+    companions: ClassVar[tuple[str, ...]] = ("dataset_info.json", "state.json", "*/*.arrow", "*/*.json")
     compressed: ClassVar[bool] = True
     requirement: ClassVar[str] = "papermage_core[parquet]"
 
@@ -109,15 +110,13 @@ class HfTableReader:
         self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file, or of all splits. Raises DataError with path and row, or line of JSON."""
-        count = 0
-        for split, file in _files_of(path):
-            ahead = first - count if count < first else (first - count) % every
-            rows = _json_rows(file) if _is_json(file) else _rows(file, ahead, every)
+
+        def read(split: str | None, file: Path, first: int, every: int) -> Generator[LocatedDocument, None, int]:
+            rows = _json_rows(file) if _is_json(file) else _rows(file, first, every)
             name = stem_of(file) if split is None else split
-            count += yield from read_records(
-                rows, lambda row, name=name: self._document(name, *row), file, on_error, ahead, every
-            )
-        return count
+            return read_records(rows, lambda row: self._document(name, *row), file, on_error, first, every)
+
+        return read_files(_files_of(path), read, path, on_error, first, every)
 
     def _document(self, name: str, number: int, row: Mapping[str, Any] | bytes, names: Mapping[str, Any]) -> Document:
         values = decode_item(row) if isinstance(row, bytes) else row
@@ -214,14 +213,14 @@ def _files_of(path: Path) -> Iterator[tuple[str | None, Path]]:
     splits = decode_item(read_bytes(path))
     splits = splits.get("splits") if isinstance(splits, dict) else None
     if not isinstance(splits, list) or not splits or not all(isinstance(each, str) for each in splits):
-        raise DataError("names no splits", path=path, value=splits, expected='{"splits": ["train"]}')
+        raise DataError("names no splits", value=splits, expected='{"splits": ["train"]}')
     for split in splits:
         folder = path.parent / split
         if Path(split).name != split or not folder.is_dir():
-            raise DataError(f"there is no split {split!r} beside it", path=path, value=split, expected="a folder")
+            raise DataError(f"there is no split {split!r} beside it", value=split, expected="a folder")
         files = [file for file in sorted(folder.glob("*.arrow")) if not _is_cache(file)]
         if not files:
-            raise DataError(f"the split {split!r} has no Arrow files", path=path, value=split, expected="Arrow files")
+            raise DataError(f"the split {split!r} has no Arrow files", value=split, expected="Arrow files")
         yield from ((split, file) for file in files)
 
 

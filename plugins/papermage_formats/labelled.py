@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from papermage_core.document import Document, Layer, Metadata, SpanArrays
+from papermage_core.document import Box, BoxArrays, Document, Layer, Metadata, SpanArrays
 from papermage_core.errors import DataError
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
     "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "Labelled", "add_labelled", "check_place", "decode_text", "free_name",
-    "labelled_entities", "lines_of", "losses", "make_document", "read_bytes", "stem_of", "unique_id",
+    "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "read_bytes", "stem_of", "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -41,6 +41,7 @@ class Labelled(NamedTuple):
     metadata: dict[str, Any]
     layer: str = ""
     """The layer that it is in, of one to write."""
+    boxes: Sequence[Box] = ()
 
     @property
     def start(self) -> int:
@@ -77,9 +78,19 @@ def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: 
             entity.metadata["label"] = label
         layers.setdefault(names[label], []).append(entity)
     for name, found in layers.items():
-        rows = [(start, stop, i) for i, entity in enumerate(found) for start, stop in entity.segments]
-        spans = SpanArrays(*np.array(rows, np.int64).T)
-        document.annotate_layer(name, Layer.from_arrays(spans, metadata=[entity.metadata for entity in found]))
+        document.annotate_layer(name, layer_of(found))
+
+
+def layer_of(entities: Sequence[Labelled]) -> Layer:
+    """Return the layer of entities that have a place each."""
+    spans = [(start, stop, i) for i, entity in enumerate(entities) for start, stop in entity.segments]
+    boxes = [(*box.to_json(), i) for i, entity in enumerate(entities) for box in entity.boxes]
+    places = np.array(boxes, np.float64).reshape(-1, 6).T
+    return Layer.from_arrays(
+        SpanArrays(*np.array(spans, np.int64).reshape(-1, 3).T),
+        BoxArrays(*places[:4], *places[4:].astype(np.int64)),
+        [entity.metadata for entity in entities],
+    )
 
 
 def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *, line: int | None = None) -> None:
@@ -123,11 +134,11 @@ def labelled_entities(
             if not boxes:
                 lost["boxes"] += len(entity.boxes)
             segments = [(span.start, span.end) for span in entity.spans if span.start < span.end]
-            if not segments:
+            if not segments and not (boxes and entity.boxes):
                 lost["entities without text"] += 1
                 continue
             metadata = dict(entity.metadata.items())
-            yield Labelled(str(metadata.pop("label", None) or name), segments, metadata, name)
+            yield Labelled(str(metadata.pop("label", None) or name), segments, metadata, name, entity.boxes)
 
 
 def read_bytes(path: Path) -> bytes:

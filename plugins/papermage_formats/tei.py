@@ -53,7 +53,7 @@ class TeiReaderConfig(DocumentReaderConfig):
     suffixes: ClassVar[tuple[str, ...]] = (".tei", ".tei.xml")
     shared_suffixes: ClassVar[tuple[str, ...]] = (".xml",)
     companions: ClassVar[tuple[str, ...]] = (
-        ".header", ".segmentation", ".referencesegmenter", ".fulltext", ".figure", ".table",
+        ".header", ".segmentation", ".referenceSegmenter", ".fulltext", ".figure", ".table",
     )  # fmt: skip
     compressed: ClassVar[bool] = True
 

@@ -68,6 +68,15 @@ class TestBiocJsonWriter(DocumentWriterSuite):
     reader = None
 
 
+class TestPawlsWriter(DocumentWriterSuite):
+    component = "pawls"
+
+    def documents(self) -> Sequence[Document]:
+        """Return documents that have boxes for their tokens."""
+        found = [document for document in super().documents() if document.has_layer("tokens")]
+        return [document for document in found if len(document.get_layer("tokens").box_arrays())]
+
+
 class TestTeiWriter(NamedDocuments):
     component = "tei"
 
