@@ -77,6 +77,10 @@ class TestPawlsWriter(DocumentWriterSuite):
         return [document for document in found if len(document.get_layer("tokens").box_arrays())]
 
 
+class TestFunsdWriter(TokenizedDocuments):
+    component = "funsd"
+
+
 class TestTeiWriter(NamedDocuments):
     component = "tei"
 
