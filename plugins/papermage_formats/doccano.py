@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -13,8 +13,8 @@ import msgspec
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
-from papermage_formats.json_items import decode_item, json_items
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
+from papermage_formats.json_items import decode_item, named_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
@@ -23,9 +23,8 @@ from papermage_formats.labelled import (
     labelled_entities,
     losses,
     make_document,
-    stem_of,
 )
-from papermage_formats.records import read_records
+from papermage_formats.records import RecordReader
 
 __all__ = ["DoccanoReader", "DoccanoReaderConfig", "DoccanoWriter", "DoccanoWriterConfig"]
 
@@ -59,25 +58,18 @@ class DoccanoReaderConfig(DocumentReaderConfig):
         return DoccanoReader(self)
 
 
-class DoccanoReader:
+class DoccanoReader(RecordReader[DoccanoReaderConfig]):
     """Reads one record a document; also records over several lines, and lists of them.
 
     Entities are ``[start, end, label]`` or objects; their other keys are metadata, and relations that of the document,
     where other keys of the record are under ``doccano``.
     """
 
-    def __init__(self, config: DoccanoReaderConfig) -> None:
-        self.config = config
+    def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, bytes]]]:
+        return named_items(path)
 
-    def read(
-        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
-    ) -> Generator[LocatedDocument, None, int]:
-        """Yield the documents of a file. Raises DataError with path and line."""
-        numbered = ((line, byte, (i, data)) for i, (line, byte, data) in enumerate(json_items(path), 1))
-        stem = stem_of(path)
-        return read_records(numbered, lambda item: self._document(*item, stem), path, on_error, first, every)
-
-    def _document(self, number: int, data: bytes, stem: str) -> Document:
+    def _document(self, item: tuple[str, bytes]) -> Document:
+        name, data = item
         record = decode_item(data)
         if not isinstance(record, dict):
             raise DataError("is no record", value=record, expected="an object")
@@ -90,7 +82,7 @@ class DoccanoReader:
         found = record[labels] if labels else []
         if not isinstance(found, list):
             raise DataError(f"{labels!r} is no list", value=found, expected="a list of entities")
-        metadata: dict[str, Any] = {"doc_id": str(record.get("id", f"{stem}-{number}"))}
+        metadata: dict[str, Any] = {"doc_id": str(record.get("id", name))}
         relations = record.get("relations") or []
         if relations:
             metadata["relations"] = [_relation(relation) for relation in relations]

@@ -35,7 +35,7 @@ from papermage_formats.labelled import (
 )
 from papermage_formats.records import chosen, read_files, read_records
 from papermage_formats.tags import encode_tags, tagged_stretches
-from papermage_formats.tokenized import annotate_spans, covered_tokens, of_tokens, placed_tokens
+from papermage_formats.tokenized import annotate_spans, annotate_stretches, covered_tokens, placed_tokens
 
 __all__ = ["HfTableReader", "HfTableReaderConfig", "HfTableWriter", "HfTableWriterConfig"]
 
@@ -122,13 +122,13 @@ class HfTableReader:
         values = decode_item(row) if isinstance(row, bytes) else row
         if not isinstance(values, Mapping):
             raise DataError("is no row of a table", value=values, expected="an object")
-        of_tokens_, of_tags = self._column(values, "tokens", _TOKENS), self._column(values, "tags", _TAGS)
-        tokens = values[of_tokens_]
+        column, of_tags = self._column(values, "tokens", _TOKENS), self._column(values, "tags", _TAGS)
+        tokens = values[column]
         if not isinstance(tokens, list) or not all(isinstance(token, str) and token for token in tokens):
-            raise DataError(f"{of_tokens_} holds what is no token", value=tokens, expected="a list of words")
+            raise DataError(f"{column} holds what is no token", value=tokens, expected="a list of words")
         doc_id = values.get("id")
         metadata: dict[str, Any] = {"doc_id": f"{name}-{number}" if doc_id in (None, "") else str(doc_id)}
-        others = {k: v for k, v in values.items() if k not in ("id", of_tokens_, of_tags) and v is not None}
+        others = {k: v for k, v in values.items() if k not in ("id", column, of_tags) and v is not None}
         columns = {
             key: self._named(key, value, names)
             for key, value in others.items()
@@ -142,13 +142,13 @@ class HfTableReader:
         annotate_spans(document, "tokens", start, stop, columns)
         found = values[of_tags]
         if found and isinstance(found, list) and isinstance(found[0], Mapping):
-            entities: Iterable[Labelled] = [_indexed(each, start, stop) for each in found]
+            add_labelled(document, [_indexed(each, start, stop) for each in found], self.config.label_layer)
         elif not isinstance(found, list) or len(found) != len(tokens):
             size = f"{len(found)} values" if isinstance(found, list) else f"{found!r}"
             raise DataError(f"{of_tags} holds {size} for {len(tokens)} tokens", value=found, expected="a tag a token")
         else:
-            entities = of_tokens(tagged_stretches(self._named(of_tags, found, names, tags=True)), start, stop)
-        add_labelled(document, entities, self.config.label_layer)
+            stretches = tagged_stretches(self._named(of_tags, found, names, tags=True))
+            annotate_stretches(document, stretches, start, stop, self.config.label_layer)
         return document
 
     def _column(self, values: Mapping[str, Any], option: str, usual: Sequence[str]) -> str:

@@ -12,9 +12,9 @@ import msgspec
 
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
-from papermage_formats.labelled import decode_text
+from papermage_formats.labelled import decode_text, stem_of
 
-__all__ = ["decode_item", "json_items", "json_value"]
+__all__ = ["decode_item", "json_items", "json_value", "named_items"]
 
 _MARK = b"\xef\xbb\xbf"
 _Item = tuple[int, int, bytes]
@@ -50,6 +50,13 @@ def json_items(path: Path, key: str = "") -> Iterator[_Item]:
         yield from chain.from_iterable(_items(*each, key) for each in _lines(whole.splitlines(True), line, begin[1]))
     else:
         yield from _one_after_the_other(line, begin[1], whole)
+
+
+def named_items(path: Path, key: str = "") -> Iterator[tuple[int, int, tuple[str, bytes]]]:
+    """Yield the same, with a name made of that of the file before the JSON of each record."""
+    stem = stem_of(path)
+    for number, (line, byte, data) in enumerate(json_items(path, key), 1):
+        yield line, byte, (f"{stem}-{number}", data)
 
 
 def decode_item(data: bytes) -> Any:

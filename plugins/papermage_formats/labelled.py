@@ -18,8 +18,9 @@ from papermage_core.errors import DataError
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
-    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "Labelled", "add_labelled", "check_place", "decode_text", "free_name",
-    "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "read_bytes", "stem_of", "unique_id",
+    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place", "decode_text",
+    "free_name", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "read_bytes", "stem_of",
+    "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"

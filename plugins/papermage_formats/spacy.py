@@ -15,7 +15,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.docbin import Group, Row, decode_docbin, encode_docbin
-from papermage_formats.json_items import decode_item, json_items, json_value
+from papermage_formats.json_items import decode_item, json_value, named_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
@@ -75,8 +75,7 @@ class SpacyReader(RecordReader[SpacyReaderConfig]):
     def _records(self, path: Path) -> Iterator[tuple[int | None, int | None, Any]]:
         data, stem = read_bytes(path), stem_of(path)
         if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
-            for number, (line, byte, item) in enumerate(json_items(path), 1):
-                yield line, byte, (f"{stem}-{number}", item)
+            yield from named_items(path)
             return
         size, rows = decode_docbin(data, self.config.max_mb << 20)
         if not size:

@@ -12,7 +12,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_formats.labelled import Labelled, add_labelled, make_document
 from papermage_formats.tags import tagged_stretches
-from papermage_formats.tokenized import annotate_spans, of_tokens
+from papermage_formats.tokenized import annotate_spans, annotate_stretches
 
 __all__ = ["is_spacy_json", "spacy_json_document"]
 
@@ -123,8 +123,9 @@ def _of_paragraphs(item: dict[str, Any], name: str, label_layer: str) -> Documen
     full = [(a, b) for a, b in paragraphs if a < b]
     annotate_spans(document, "paragraphs", *zip(*full, strict=True))
     tags = [tag if (tag := token.get("ner") or "O") != "-" else "O" for token in rows]
-    entities = entities or list(of_tokens(tagged_stretches(tags, sentences), start, stop))
     add_labelled(document, entities, label_layer)
+    if not entities:
+        annotate_stretches(document, tagged_stretches(tags, sentences), start, stop, label_layer)
     return document
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,9 +11,9 @@ import numpy as np
 
 from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
-from papermage_formats.labelled import Labelled
+from papermage_formats.labelled import UNLABELLED, Labelled, free_name
 
-__all__ = ["PlacedTokens", "annotate_spans", "covered_tokens", "of_tokens", "placed_tokens"]
+__all__ = ["PlacedTokens", "annotate_spans", "annotate_stretches", "covered_tokens", "placed_tokens"]
 
 Places = list[tuple[int, int]]
 
@@ -101,8 +101,17 @@ def annotate_spans(
     document.annotate_layer(layer, Layer.from_arrays(SpanArrays.one_each(start, stop), metadata=metadata))
 
 
-def of_tokens(stretches: Iterable[tuple[str, int, int]], start: Any, stop: Any) -> Iterator[Labelled]:
-    """Yield entities that are stretches of the tokens which stand at ``start`` to ``stop``."""
-    starts, stops = start.tolist(), stop.tolist()
-    for label, first, last in stretches:
-        yield Labelled(label, [(starts[first], stops[last - 1])], {})
+def annotate_stretches(
+    document: Document, stretches: Iterable[tuple[str, int, int]], start: Any, stop: Any, label_layer: str = ""
+) -> None:
+    """Add entities that are stretches of the tokens at ``start`` to ``stop``, as `add_labelled` does."""
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    for stretch in stretches:
+        found.setdefault(label_layer or stretch[0], []).append(stretch)
+    for wanted, own in found.items():
+        name = label_layer or free_name(document, wanted or UNLABELLED)
+        labels, firsts, ends = zip(*own, strict=True)
+        other = [None if label in ("", name) else label for label in labels]
+        annotate_spans(
+            document, name, start[list(firsts)], stop[np.array(ends) - 1], {"label": other} if any(other) else None
+        )

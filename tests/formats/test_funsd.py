@@ -173,7 +173,8 @@ def test_what_forms_do_not_hold_is_counted() -> None:
     assert lost == {
         "rows": 3, "boxes": 1, "boxes of other pages": 1, "discontinuous entities": 1, "tokens outside entities": 2,
         "entities that end inside a token": 1, "overlapping entities": 1, "metadata of tokens": 1, "relations": 2,
-        "metadata of entities": 1, "entities without tokens": 2, "metadata of relations": 1, "roles of relations": 1, "white space": 1,
+        "metadata of entities": 1, "entities without tokens": 2, "metadata of relations": 1,
+        "roles of relations": 1, "white space": 1,
         "documents without pages": 1, "metadata of documents": 1, "document ids": 1,
     }  # fmt: skip
     assert found.symbols == "ab"
