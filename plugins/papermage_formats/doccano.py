@@ -31,7 +31,11 @@ __all__ = ["DoccanoReader", "DoccanoReaderConfig", "DoccanoWriter", "DoccanoWrit
 _TEXTS = ("text", "data")
 _ENTITIES = ("label", "labels", "entities", "annotations")
 _OFFSETS = (("start_offset", "end_offset"), ("start", "end"))
-_KEY = re.compile(rb'"(?:label|labels|entities|annotations)"\s*:\s*\[\s*(?:\]|\[|\{\s*"(?:id|label|start_offset)")')
+_ENDS = (("from_id", "to_id", "type"), ("head", "tail", "label"))
+"""The keys of relations: of doccano, and of those who number entities from 0."""
+_KEY = re.compile(
+    rb'"(?:label|labels|entities|annotations)"\s*:\s*\[\s*(?:\]|\[|\{\s*"(?:id|label|start(?:_offset)?)")'
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +70,7 @@ class DoccanoReader(RecordReader[DoccanoReaderConfig]):
     """
 
     def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, bytes]]]:
-        return named_items(path)
+        return named_items(path, "data")
 
     def _document(self, item: tuple[str, bytes]) -> Document:
         name, data = item
@@ -83,12 +87,15 @@ class DoccanoReader(RecordReader[DoccanoReaderConfig]):
         if not isinstance(found, list):
             raise DataError(f"{labels!r} is no list", value=found, expected="a list of entities")
         metadata: dict[str, Any] = {"doc_id": str(record.get("id", name))}
-        relations = record.get("relations") or []
-        if relations:
-            metadata["relations"] = [_relation(relation) for relation in relations]
+        relations = [_relation(relation) for relation in record.get("relations") or ()]
+        metadata |= {"relations": relations} if relations else {}
         others = {key: value for key, value in record.items() if key not in (text, labels, "id", "relations")}
         document = make_document(record[text], metadata | ({"doccano": others} if others else {}))
-        add_labelled(document, map(_entity, found), self.config.label_layer)
+        entities = list(map(_entity, found))
+        if any("head" in relation for relation in record.get("relations") or ()):
+            for number, entity in enumerate(entities):
+                entity.metadata.setdefault("id", number)
+        add_labelled(document, entities, self.config.label_layer)
         return document
 
     def _key(self, record: dict[str, Any], given: str, usual: Iterable[str]) -> str | None:
@@ -114,10 +121,12 @@ def _entity(found: Any) -> Labelled:
 
 
 def _relation(found: Any) -> dict[str, Any]:
-    if not isinstance(found, dict) or not {"from_id", "to_id"} <= set(found):
+    ends = next((ends for ends in _ENDS if isinstance(found, dict) and set(ends[:2]) <= set(found)), None)
+    if ends is None:
         raise DataError(f"cannot be read as a relation: {found!r}", value=found, expected="from_id and to_id")
-    others = {key: value for key, value in found.items() if key not in ("from_id", "to_id", "type")}
-    return {"label": found.get("type"), "arguments": [["from", found["from_id"]], ["to", found["to_id"]]]} | others
+    first, second, label = ends
+    others = {key: value for key, value in found.items() if key not in ends}
+    return {"label": found.get(label), "arguments": [["from", found[first]], ["to", found[second]]]} | others
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from hypothesis import given
 
 from papermage_core import Document
 from papermage_core.data import iter_documents, read_documents, write_documents
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, PluginError
 from papermage_core.testing import DocumentReaderSuite
 from papermage_formats.hf_table import HfTableReaderConfig, HfTableWriterConfig
 from tests.formats.helpers import expected, labels, plain, read_back, tokenized_documents
@@ -238,3 +239,17 @@ def test_datasets_reads_what_is_written(tmp_path: Path, corpora: Path) -> None:
         assert tags == set(labels(before))
         found.save_to_disk(str(tmp_path / "again"))
         assert labels(list(read_documents(tmp_path / "again"))) == labels(before)
+
+
+def test_without_pyarrow_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.arrow").write_bytes(arrow())
+    (tmp_path / "a.parquet").write_bytes(parquet())
+    for name in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("a.arrow", "a.parquet"):
+        with pytest.raises(
+            PluginError, match=rf"{name}: reading it needs pyarrow.*pip install 'papermage_core\[parquet\]'"
+        ):
+            list(read_documents(tmp_path / name))
+    with pytest.raises(PluginError, match=r"a.hf: writing it needs pyarrow.*pip install 'papermage_core\[parquet\]'"):
+        write_documents([Document("a")], tmp_path / "a.hf")
