@@ -54,15 +54,16 @@ def of_bioc(collection: Any) -> Counter[Place]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_library_bioc_reads_what_is_written(corpora: Path, tmp_path: Path, name: str) -> None:
-    bioc = pytest.importorskip("bioc")
+    bioc, biocjson = pytest.importorskip("bioc"), pytest.importorskip("bioc.biocjson")
     document = gold(corpora, name)
     write_documents([document], tmp_path / "a.bioc.xml")
     write_documents([document], tmp_path / "a.bioc.json")
     with (tmp_path / "a.bioc.json").open(encoding="utf-8") as file:
-        theirs = (bioc.loads((tmp_path / "a.bioc.xml").read_text(encoding="utf-8")), bioc.biocjson.load(file))
+        theirs = (bioc.loads((tmp_path / "a.bioc.xml").read_text(encoding="utf-8")), biocjson.load(file))
     for collection in theirs:
         assert of_bioc(collection) == places(document)
-        assert "".join(p.text for p in collection.documents[0].passages) == (document.symbols or "").replace("\n", "")
+        texts = [passage.text for passage in collection.documents[0].passages]
+        assert "".join(texts).replace("\n", "") == (document.symbols or "").replace("\n", "")
     (tmp_path / "theirs.xml").write_text(bioc.dumps(theirs[0]), encoding="utf-8")
     (again,) = read_documents(tmp_path / "theirs.xml")
     assert places(again) == places(document)
@@ -79,7 +80,7 @@ def test_the_library_bioc_reads_brat_as_written(corpora: Path, tmp_path: Path, n
         theirs = brat.load(text, file)
     assert theirs.text == document.symbols
     found = Counter(
-        (entity.type, tuple((start, stop) for start, stop in sorted((r.begin, r.end) for r in entity.range)))
+        (entity.type, tuple(sorted((location.begin, location.end) for location in entity.locations)))
         for entity in theirs.entities
     )
     assert found == places(document)
@@ -97,34 +98,21 @@ def test_the_library_bioc_reads_pubtator_as_written(corpora: Path, tmp_path: Pat
         assert Counter((a.type, ((a.start, a.end),)) for a in other.annotations) == places(document)
 
 
-@pytest.mark.parametrize("kind", ["bioc_xml", "bioc_json", "pubtator", "brat", "conll"])
+@pytest.mark.parametrize("kind", ["bioc_xml", "bioc_json", "brat", "conll", "pubtator"])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_bconv_writes_is_read(corpora: Path, tmp_path: Path, kind: str, name: str) -> None:
     bconv = pytest.importorskip("bconv")
-    collection = bconv.load(str(corpora / "formats" / "bioc_xml" / f"{name}.xml"), fmt="bioc_xml")
-    document = gold(corpora, name)
-    wanted = places(document)
-    if kind == "brat":
-        bconv.dump(collection, str(tmp_path), fmt="brat", cue="type")
-        (ann,) = tmp_path.rglob("*.ann")
-        text = "".join(sentence.text for each in collection for sentence in each.get_sentences())
-        ann.with_suffix(".txt").write_text(text, encoding="utf-8")
-    options = {"conll": {"tagset": "IOB", "cue": "type", "include_offsets": True}}.get(kind, {})
-    if kind == "conll" and any(len(segments) > 1 for _, segments in wanted):
-        pytest.skip("a table holds no discontinuous entities")
-    if kind != "brat":
-        bconv.dump(collection, str(tmp_path), fmt=kind, **options)
-    (path,) = (
-        each
-        for each in tmp_path.rglob("*")
-        if (each.is_file() and each.suffix != ".txt") or (kind == "pubtator" and each.is_file())
-    )
-    (found,) = read_documents(path, {"pubtator": "pubtator", "conll": "conll"}.get(kind))
-    if kind == "pubtator":  # a fragment each
-        wanted = Counter((label, (segment,)) for label, segments in wanted for segment in segments)
-        assert set(places(found)) >= {place for place in wanted} or name == "elliptic-coordination"
-    else:
-        assert places(found) == wanted
+    (document,) = bconv.load(str(corpora / "formats" / "bioc_xml" / f"{name}.xml"), fmt="bioc_xml", byte_offsets=False)
+    wanted = places(gold(corpora, name))
+    if kind in ("conll", "pubtator") and (len(document) > 2 or any(len(segments) > 1 for _, segments in wanted)):
+        pytest.skip("it holds no discontinuous entities, and two passages at most")
+    options = {"bioc_xml": {"byte_offsets": False}, "bioc_json": {"byte_offsets": False}}.get(kind, {})
+    path = tmp_path / {"brat": "a.ann", "conll": "a.conll"}.get(kind, f"a.{kind.replace('_', '.')}")
+    with path.open("wb") if kind == "bioc_xml" else path.open("w", encoding="utf-8") as file:
+        bconv.dump(document, file, fmt=kind, **options)
+    (tmp_path / "a.txt").write_text(document.text, encoding="utf-8")
+    (found,) = read_documents(path)
+    assert places(found) == wanted
 
 
 def test_label_studio_exports_what_is_written(corpora: Path, tmp_path: Path) -> None:
