@@ -156,7 +156,7 @@ def _in_order(boxes: list[Any], path: Path) -> list[list[float]]:
     if turned := int(_turned(found).sum()):
         _log.warning("%s: corners of %d boxes were the wrong way round and are set right", path, turned)
         found = np.hstack([np.minimum(found[:, :2], found[:, 2:]), np.maximum(found[:, :2], found[:, 2:])])
-    return found.tolist()  # type: ignore[no-any-return]
+    return found.tolist()
 
 
 def _turned(boxes: Any) -> Any:

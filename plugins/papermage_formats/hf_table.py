@@ -365,8 +365,9 @@ class HfTableWriter:
                 if parquet:
                     table.add_key_value_metadata({"huggingface": msgspec.json.encode({"info": info}).decode()})
         if not parquet:
-            state = {"_data_files": [{"filename": path.name}], "_fingerprint": "papermage", "_format_columns": None}
-            state |= {"_format_kwargs": {}, "_format_type": None, "_output_all_columns": False, "_split": None}
+            state: dict[str, Any] = {"_data_files": [{"filename": path.name}], "_fingerprint": "papermage"}
+            state |= {"_format_type": None, "_format_columns": None, "_format_kwargs": {}}
+            state |= {"_output_all_columns": False, "_split": None}
             (target / "state.json").write_bytes(msgspec.json.encode(state))
             (target / "dataset_info.json").write_bytes(msgspec.json.encode(info))
         return losses(lost)

@@ -197,7 +197,7 @@ def _token(name: Any, page: Any, number: Any, pages: _Pages) -> int:
         raise DataError(
             f"annotation {name!r} names token {number!r} of page {page!r}, which is not there", value=[page, number]
         )
-    return pages[page][2][number]
+    return int(pages[page][2][number])
 
 
 def _relation(found: dict[str, Any]) -> dict[str, Any]:
@@ -298,17 +298,17 @@ class PawlsWriter:
             touched = [(spans[:, 0] < stop) & (start < spans[:, 1]) for start, stop in entity.segments]
             chosen = np.flatnonzero(np.any(touched, axis=0)).tolist() if touched else []
             lost["entities that end inside a token"] += _joined(known, chosen) != [*map(tuple, entity.segments)]
-            box = entity.boxes[0] if entity.boxes else None
+            drawn = entity.boxes[0] if entity.boxes else None
             lost["boxes"] += max(len(entity.boxes) - 1, 0)
-            if box is None:
+            if drawn is None:
                 lost["entities without boxes"] += 1
                 if not chosen:
                     lost["entities without tokens"] += 1
                     continue
-                box = Box.create_enclosing_box([boxes[i] for i in chosen if boxes[i].page == boxes[chosen[0]].page])
-            bounds = dict(zip(_SIDES, corners_of(box, *sizes[box.page]), strict=True))
+                drawn = Box.create_enclosing_box([boxes[i] for i in chosen if boxes[i].page == boxes[chosen[0]].page])
+            bounds = dict(zip(_SIDES, corners_of(drawn, *sizes[drawn.page]), strict=True))
             color = {"color": entity.metadata["color"]} if "color" in entity.metadata else {}
-            found = {"id": entity.metadata.get("id", f"e{number}"), "page": box.page, "bounds": bounds}
+            found = {"id": entity.metadata.get("id", f"e{number}"), "page": drawn.page, "bounds": bounds}
             found |= {"label": {"text": entity.label} | color, "tokens": [references[i] for i in chosen] or None}
             lost["metadata of entities"] += not {"id"} <= set(entity.metadata) <= {"id", "color"}
             annotations.append(found)

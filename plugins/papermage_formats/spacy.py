@@ -32,7 +32,7 @@ from papermage_formats.labelled import (
 from papermage_formats.records import RecordReader
 from papermage_formats.spacy_json import is_spacy_json, spacy_json_document
 from papermage_formats.spacy_symbols import SYMBOLS
-from papermage_formats.tokenized import PlacedTokens, annotate_spans, covered_tokens, placed_tokens
+from papermage_formats.tokenized import PlacedTokens, annotate_places, annotate_spans, covered_tokens, placed_tokens
 
 __all__ = ["SpacyReader", "SpacyReaderConfig", "SpacyWriter", "SpacyWriterConfig"]
 
@@ -134,7 +134,7 @@ def _annotate(document: Document, row: Row, fillers: set[int], one_sentence: boo
             for label, _, _, own, base, score in group.spans
         ]
         if places:
-            annotate_spans(document, name, *zip(*places, strict=True), known)
+            annotate_places(document, name, places, known)
         else:
             document.annotate_layer(name, [])
         document.metadata.span_groups.append(name)
@@ -238,7 +238,7 @@ class SpacyWriter:
             lost["document ids"] += 1
         elif user_data.get("id") != name:
             user_data["doc_id"] = document.id
-        own = ({"metadata": metadata} if metadata else {}) | ({"fillers": fillers} if fillers else {})
+        own: dict[str, Any] = ({"metadata": metadata} if metadata else {}) | ({"fillers": fillers} if fillers else {})
         own |= {"sentences": True} if document.has_layer("sentences") and len(words) == 1 else {}
         return Row(words, spaces, columns, groups, cats or {}, user_data | ({_OWN: own} if own else {}))
 

@@ -12,7 +12,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_formats.labelled import Labelled, add_labelled, make_document
 from papermage_formats.tags import tagged_stretches
-from papermage_formats.tokenized import annotate_spans, annotate_stretches
+from papermage_formats.tokenized import annotate_places, annotate_spans, annotate_stretches
 
 __all__ = ["is_spacy_json", "spacy_json_document"]
 
@@ -92,16 +92,11 @@ def _of_prodigy(task: dict[str, Any], name: str, label_layer: str) -> Document:
 
 
 def _of_paragraphs(item: dict[str, Any], name: str, label_layer: str) -> Document:
-    texts, places, rows, sentences, paragraphs = (
-        list[str](),
-        list[int](),
-        list[dict[str, Any]](),
-        list[int](),
-        list[Any](),
-    )
+    texts, rows, sentences = list[str](), list[dict[str, Any]](), list[int]()
+    places, paragraphs = list[tuple[int, int]](), list[tuple[int, int]]()
     entities, at = list[Labelled](), 0
     for paragraph in item["paragraphs"]:
-        own = [sentence["tokens"] for sentence in paragraph.get("sentences") or ()]
+        own = [sentence["tokens"] for sentence in paragraph.get("sentences") or () if sentence["tokens"]]
         words = [[token["orth"] for token in tokens] for tokens in own]
         text = paragraph.get("raw") or "\n".join(" ".join(each) for each in words)
         first = len(rows)
@@ -121,7 +116,7 @@ def _of_paragraphs(item: dict[str, Any], name: str, label_layer: str) -> Documen
         lasts = [after - 1 for after in [*sentences[1:], len(rows)]]
         annotate_spans(document, "sentences", start[sentences], stop[lasts])
     full = [(a, b) for a, b in paragraphs if a < b]
-    annotate_spans(document, "paragraphs", *zip(*full, strict=True))
+    annotate_places(document, "paragraphs", full)
     tags = [tag if (tag := token.get("ner") or "O") != "-" else "O" for token in rows]
     add_labelled(document, entities, label_layer)
     if not entities:

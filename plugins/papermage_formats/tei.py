@@ -27,7 +27,7 @@ from papermage_formats.labelled import (
     stem_of,
 )
 from papermage_formats.records import RecordReader
-from papermage_formats.tokenized import annotate_spans
+from papermage_formats.tokenized import annotate_places
 from papermage_formats.xml_events import read_xml, xml_text
 
 __all__ = ["TeiReader", "TeiReaderConfig", "TeiWriter", "TeiWriterConfig"]
@@ -225,7 +225,7 @@ def _add_features(document: Document, raw: Path) -> None:
         at += len(word)
     if places:
         columns = {f"f{i}": list(column) for i, column in enumerate(zip(*rows, strict=True), 1)}
-        annotate_spans(document, "tokens", *zip(*places, strict=True), columns)
+        annotate_places(document, "tokens", places, columns)
 
 
 # Writing -------------------------------------------------------------------------------------------------------------

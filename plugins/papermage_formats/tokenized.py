@@ -13,7 +13,7 @@ from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_formats.labelled import UNLABELLED, Labelled, free_name
 
-__all__ = ["PlacedTokens", "annotate_spans", "annotate_stretches", "covered_tokens", "placed_tokens"]
+__all__ = ["PlacedTokens", "annotate_places", "annotate_spans", "annotate_stretches", "covered_tokens", "placed_tokens"]
 
 Places = list[tuple[int, int]]
 
@@ -99,6 +99,12 @@ def annotate_spans(
 ) -> None:
     """Add a layer of entities of one span each."""
     document.annotate_layer(layer, Layer.from_arrays(SpanArrays.one_each(start, stop), metadata=metadata))
+
+
+def annotate_places(document: Document, layer: str, places: Places, metadata: Any = None) -> None:
+    """Add a layer of entities by start and stop of each, at least one."""
+    start, stop = np.array(places, np.int64).T
+    annotate_spans(document, layer, start, stop, metadata)
 
 
 def annotate_stretches(
