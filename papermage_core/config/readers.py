@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import DocumentReaderConfig
 
-__all__ = ["OF_STREAMS", "ReaderChoice", "shown_ending", "stems"]
+__all__ = ["OF_STREAMS", "ReaderChoice", "companions", "shown_ending"]
 
 _KIND = "document_reader"
 OF_STREAMS = "jsonl"
@@ -121,9 +121,7 @@ class ReaderChoice:
         else:
             owners = ((path, self._endings.owner(path, partial(head, path))) for path in files)
             found = [(path, owner[1]) for path, owner in owners if owner is not None]
-        belonging = {
-            path.with_name(stem + end) for path, cls in found for end in cls.companions for stem in stems(path)
-        }
+        belonging = {other for path, config in found for other in companions(path, config)}
         return [path for path, _ in found if path not in belonging]
 
     def endings(self) -> list[str]:
@@ -163,9 +161,12 @@ def _first(key: str) -> str:
     return key.partition(".")[0]
 
 
-def stems(path: Path) -> set[str]:
-    """Return the names of which a file's may be made: ``a.tei.xml`` is of ``a.tei`` and of ``a``."""
-    return {path.name[:at] for at, sign in enumerate(path.name) if sign == "."}
+def companions(path: Path, config: DocumentReaderConfig | type[DocumentReaderConfig]) -> Iterator[Path]:
+    """Yield the files that belong to a file: those that may be there, and those that match a pattern."""
+    stems = {path.name[:at] for at, sign in enumerate(path.name) if sign == "."}  # a.tei.xml is of a.tei and of a
+    for end in config.companions:
+        found = (path.with_name(stem + end) for stem in stems) if end.startswith(".") else path.parent.glob(end)
+        yield from (other for other in found if other != path)
 
 
 def shown_ending(path: Path) -> str:

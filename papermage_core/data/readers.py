@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import attrs
 
-from papermage_core.config.readers import ReaderChoice, stems
+from papermage_core.config.readers import ReaderChoice, companions
 from papermage_core.data.garbage import collecting
 from papermage_core.errors import DataError, PluginError
 from papermage_core.files import find_files, open_bytes
@@ -88,8 +88,7 @@ def reader_config(path: Path, reader: AnyReader) -> DocumentReaderConfig:
 
 def companions_of(path: Path, config: DocumentReaderConfig) -> list[Path]:
     """Return the files beside a file that its reader reads with it."""
-    names = (path.with_name(stem + ending) for stem in stems(path) for ending in config.companions)
-    return sorted({name for name in names if name != path and name.is_file()})
+    return sorted({other for other in companions(path, config) if other.is_file()})
 
 
 @attrs.frozen(kw_only=True)

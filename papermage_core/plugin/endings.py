@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,17 @@ def stated_endings(component: ComponentInfo) -> Sequence[str]:
     """
     path = component.path or module_source(component.value.partition(":")[0].strip())
     try:
-        found = list(_endings_in(ast.parse(path.read_bytes()), KINDS[component.kind].base)) if path else []
+        status = path.stat() if path else None
+        found = _stated_in(path, component.kind, status.st_size, status.st_mtime_ns) if path and status else ()
     except (OSError, SyntaxError, ValueError):
-        found = []
-    return list(dict.fromkeys(found)) or [f".{component.name}"]
+        found = ()
+    return list(found) or [f".{component.name}"]
+
+
+@lru_cache(maxsize=1024)
+def _stated_in(path: Path, kind: str, size: int, changed: int) -> tuple[str, ...]:
+    """Return the endings in a file, which is parsed again when it has changed."""
+    return tuple(dict.fromkeys(_endings_in(ast.parse(path.read_bytes()), KINDS[kind].base)))
 
 
 def _endings_in(tree: ast.Module, base: type[Any] | None) -> Iterator[str]:

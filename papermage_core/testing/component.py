@@ -193,7 +193,9 @@ def check_suffixes(suite: ComponentSuite, names: Sequence[str]) -> None:
     config_class = suite.found_class()
     for name in names:
         endings = getattr(config_class, name)
-        fine = isinstance(endings, tuple) and all(s.startswith(".") and s == s.lower() for s in endings)
+        fine = isinstance(endings, tuple) and (
+            name == "companions" or all(s.startswith(".") and s == s.lower() for s in endings)
+        )
         require(fine, f"{name} are {endings!r}", 'write them as (".xml",), in lower case')
     if suite.config_class is None:
         stated = set(stated_endings(suite.plugins.find(suite.kind, suite.component)))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ET
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any, ClassVar
-from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 import attrs
@@ -32,11 +29,11 @@ from papermage_formats.labelled import (
     make_document,
 )
 from papermage_formats.records import read_records
+from papermage_formats.xml_events import read_xml, xml_text
 
 __all__ = ["BiocReader", "BiocReaderConfig", "BiocWriter", "BiocXmlWriterConfig"]
 
 _CHUNK = 1 << 16
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @attrs.frozen(kw_only=True)
@@ -190,46 +187,41 @@ def _relation(relation: dict[str, Any]) -> dict[str, Any]:
 # XML -----------------------------------------------------------------------------------------------------------------
 
 
-def _xml_documents(path: Path) -> Iterator[tuple[int, int | None, dict[str, Any]]]:
+def _xml_documents(path: Path) -> Iterator[tuple[int, None, dict[str, Any]]]:
     """Yield each document of a collection as soon as it is read, with its line. Raises DataError."""
-    parser, found = expat.ParserCreate(), list[tuple[int, int | None, dict[str, Any]]]()
-    builder: list[ET.TreeBuilder] = []
-    lines: list[int] = []
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        if tag == "document" and not builder:
-            builder.append(ET.TreeBuilder())
-            lines.append(parser.CurrentLineNumber)
-        if builder:
-            builder[0].start(tag, attributes)
-
-    def end(tag: str) -> None:
-        if builder:
-            element = builder[0].end(tag)
-            if tag == "document":
-                builder.clear()
-                found.append((lines[-1], None, _document_of(element)))
-
-    def refuse(*_: Any) -> None:
-        raise DataError("declares an entity, which is not read", line=parser.CurrentLineNumber, expected="plain XML")
-
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler = lambda data: builder[0].data(data) if builder else None
-    parser.EntityDeclHandler = refuse
-    parser.buffer_text = True
-    seen = 0
-    with open_bytes(path) as file:
-        for chunk in chain(iter(lambda: file.read(_CHUNK), b""), [None]):
-            try:
-                parser.Parse(chunk or b"", chunk is None)
-            except expat.ExpatError as exc:
-                yield from found
-                raise DataError(f"is not XML: {expat.ErrorString(exc.code)}", line=exc.lineno, expected="XML") from exc
-            seen += len(found)
-            yield from found
-            found.clear()
-    if not seen:
+    found = False
+    for line, document in read_xml(path, _Handler()):
+        found = True
+        yield line, None, document
+    if not found:
         raise DataError("this file holds no document", expected="a collection of BioC")
+
+
+class _Handler:
+    """Puts documents together, one at a time."""
+
+    def __init__(self) -> None:
+        self._builder: ET.TreeBuilder | None = None
+        self._line = 0
+
+    def start(self, tag: str, attributes: dict[str, str], line: int) -> None:
+        if tag == "document" and self._builder is None:
+            self._builder, self._line = ET.TreeBuilder(), line
+        if self._builder is not None:
+            self._builder.start(tag, attributes)
+
+    def text(self, data: str) -> None:
+        if self._builder is not None:
+            self._builder.data(data)
+
+    def end(self, tag: str) -> tuple[int, dict[str, Any]] | None:
+        if self._builder is None:
+            return None
+        element = self._builder.end(tag)
+        if tag != "document":
+            return None
+        self._builder = None
+        return self._line, _document_of(element)
 
 
 def _document_of(element: ET.Element) -> dict[str, Any]:
@@ -390,9 +382,7 @@ def _passages(document: Document) -> list[tuple[int, int, dict[str, Any]]]:
 
 def _xml(found: dict[str, Any], lost: Counter[str]) -> Iterator[str]:
     def text(value: Any) -> str:
-        kept, changed = _NOT_XML.subn("\ufffd", str(value))
-        lost["characters that XML lacks"] += changed
-        return escape(kept, {"\r": "&#13;"})
+        return escape(xml_text(str(value), lost), {"\r": "&#13;"})
 
     def infons(holder: dict[str, Any]) -> str:
         return "".join(f"<infon key={quoteattr(key)}>{text(value)}</infon>" for key, value in holder["infons"].items())

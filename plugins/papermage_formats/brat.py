@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote, unquote
@@ -13,7 +13,7 @@ import attrs
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
@@ -28,7 +28,7 @@ from papermage_formats.labelled import (
     read_bytes,
     unique_id,
 )
-from papermage_formats.records import read_records
+from papermage_formats.records import RecordReader
 
 __all__ = ["BratReader", "BratReaderConfig", "BratWriter", "BratWriterConfig"]
 
@@ -51,7 +51,7 @@ class BratReaderConfig(DocumentReaderConfig):
         return BratReader(self)
 
 
-class BratReader:
+class BratReader(RecordReader[BratReaderConfig]):
     """Reads a text and its annotation as one document, whose ``doc_id`` is the name of the files.
 
     Of an entity, the metadata has ``id``, ``attributes``, ``normalizations`` and ``notes``; of the document,
@@ -59,14 +59,8 @@ class BratReader:
     them. Where the text in the file is not that at the offsets, the offsets count.
     """
 
-    def __init__(self, config: BratReaderConfig) -> None:
-        self.config = config
-
-    def read(
-        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
-    ) -> Generator[LocatedDocument, None, int]:
-        """Yield the one document of an ``.ann`` file. Raises DataError with path and line."""
-        return read_records(iter([(1, 0, path)]), self._document, path, on_error, first, every)
+    def _records(self, path: Path) -> Iterator[tuple[int, int, Path]]:
+        yield 1, 0, path
 
     def _document(self, path: Path) -> Document:
         text = path.with_suffix(".txt")

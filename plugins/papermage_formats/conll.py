@@ -6,29 +6,29 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain, repeat, zip_longest
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
 import attrs
 import numpy as np
 
-from papermage_core.document import Document, Layer, SpanArrays
+from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
-    Labelled,
-    add_labelled,
     decode_text,
     labelled_entities,
+    losses,
     make_document,
     stem_of,
 )
 from papermage_formats.records import read_records
 from papermage_formats.tags import encode_tags, is_tag, tagged_stretches
+from papermage_formats.tokenized import PlacedTokens, annotate_spans, annotate_stretches, covered_tokens, placed_tokens
 
 __all__ = ["ConllReader", "ConllReaderConfig", "ConllWriter", "ConllWriterConfig"]
 
@@ -44,15 +44,16 @@ _NAMES = {
 }
 _SPECIAL = frozenset({"id", "token", "tag", "start", "end", "space", "_"})
 _EMPTY = ("_", "")
-_BORDER = re.compile(rb"^(?:-DOCSTART-|#\s*newdoc\b|#\s*doc_id\b|#\s*begin document\b)", re.MULTILINE)
+_BORDERS = (re.compile(rb"-DOCSTART-"), re.compile(rb"#\s*(?:newdoc|doc_id|begin document)\b"))
+"""What begins a document at the beginning of a line. Apart and without ``^``: so they are found fastest."""
 _TOKEN = re.compile(rb"^(?!-DOCSTART-)(?:[^#\s]|#\S*[ \t]O\b)", re.MULTILINE)
 _BLANK = re.compile(rb"\n[ \t\r]*\n")
 _ID = re.compile(
     r"#\s*(?:newdoc\s+id|newdoc_id|doc_id)\s*=\s*(.+)|-DOCSTART-\s+\((.+)\)|#\s*begin document\s+\(?([^\s;)]+)\)?.*"
 )
 _SPACED_CONLLU = re.compile(r"\d[\d.-]*(?: +\S+){8}[ \t]+\S+")
-_UNUSUAL = re.compile(r"\n[#\- \t]")
-"""Lines that may be something else than a token."""
+_UNUSUAL = ("\n ", "\n\t", "\n-DOCSTART-", "\n# global.columns")
+"""Beginnings of lines that are neither empty nor comments nor tokens."""
 _CHUNK = 1 << 20
 
 
@@ -69,6 +70,12 @@ class ConllReaderConfig(DocumentReaderConfig):
         ".iob",
         ".iob2",
         ".bioes",
+        ".header",
+        ".segmentation",
+        ".referencesegmenter",
+        ".fulltext",
+        ".figure",
+        ".table",
     )
     shared_suffixes: ClassVar[tuple[str, ...]] = (".tsv", ".train", ".dev", ".test", ".crf")
     compressed: ClassVar[bool] = True
@@ -143,18 +150,13 @@ class ConllReader:
         symbols, start = table.text(names, comments)
         document = make_document(symbols, {"doc_id": doc_id})
         stop = start + np.fromiter(map(len, table.column(names, "token")), np.int64, len(start))
-        spans = SpanArrays.one_each(start, stop)
-        document.annotate_layer("tokens", Layer.from_arrays(spans, metadata=table.metadata(names)))
-        ends = [*table.starts[1:], len(start)]
-        metadata = [{"comments": found} if found else {} for found in comments]
-        lasts = np.asarray(ends) - 1
-        spans = SpanArrays.one_each(start[table.starts], stop[lasts])
-        document.annotate_layer("sentences", Layer.from_arrays(spans, metadata=metadata))
+        annotate_spans(document, "tokens", start, stop, table.metadata(names))
+        lasts = np.array([*table.starts[1:], len(start)]) - 1
+        metadata = [{"comments": found} if found else {} for found in comments] if any(comments) else None
+        annotate_spans(document, "sentences", start[table.starts], stop[lasts], metadata)
         stretches = [each for name, tags in zip(names, table.columns, strict=True) if name == "tag"
                      for each in tagged_stretches(tags, table.starts)]  # fmt: skip
-        starts, stops = start.tolist(), stop.tolist()
-        entities = (Labelled(label, [(starts[first], stops[last - 1])], {}) for label, first, last in stretches)
-        add_labelled(document, entities, self.config.label_layer)
+        annotate_stretches(document, stretches, start, stop, self.config.label_layer)
         return document
 
 
@@ -176,27 +178,34 @@ class _Table:
 
     @classmethod
     def of_plain(cls, text: str, block: _Block) -> _Table | None:
-        """Return the table in a text where all lines but the first are tokens or empty; None where some are not."""
+        """Return the table in a text of tokens, with comments only before sentences; None where it is not as plain."""
         comments = []
         if text.startswith("-DOCSTART-"):
             row, _, text = text.partition("\n")
             comments.append((0, row))
-        text = text.strip("\n")
-        row = text[: text.find("\n")]
-        separator = "\t" if "\t" in row else " "
-        if not text or _UNUSUAL.search(text) or text[0] in "#- \t" or (separator == " " and "\t" in text):
+        text = "\n" + text.strip("\n")
+        if len(text) == 1 or any(beginning in text for beginning in _UNUSUAL):
             return None
-        sentences = list(filter(None, text.split("\n\n")))
+        sentences = list(filter(None, text[1:].split("\n\n")))
+        if "\n#" in text:
+            before = comments
+            sentences, comments = _without_comments(sentences)
+            comments = before + comments
         rows = "\n".join(sentences)
-        if "\n\n" in rows or rows.startswith("\n"):
+        row = rows[: rows.find("\n")] if "\n" in rows else rows
+        separator = "\t" if "\t" in row else " "
+        if not rows or "\n\n" in rows or rows[0] == "\n" or "\n#" in rows or (separator == " " and "\t" in rows):
             return None
         width = row.count(separator) + 1
-        signs = np.frombuffer(rows.encode() + b"\n", np.uint8)
-        marks = signs[(signs == ord("\n")) | (signs == ord(separator))]
-        if len(marks) % width or _piped(row):
+        if _piped(row) or any(_is_token(each.split(separator), width) for _, each in comments):
             return None
-        ends = (marks == ord("\n")).reshape(-1, width)
-        if ends[:, :-1].any() or not ends[:, -1].all():
+        signs = np.frombuffer(rows.encode() + b"\n", np.uint8)
+        # of the signs below a tab only NUL could be there
+        marks = signs[signs <= ord("\n")] if separator == "\t" else signs[(signs == ord("\n")) | (signs == ord(" "))]
+        if len(marks) % width:
+            return None
+        lines = marks.reshape(-1, width)
+        if (lines[:, :-1] != ord(separator)).any() or (lines[:, -1] != ord("\n")).any():
             return None
         flat = rows.replace("\n", separator).split(separator)
         if separator == " " and "" in flat:
@@ -206,7 +215,9 @@ class _Table:
 
         def line_of(token: int) -> int:
             lines = decode_text(block.data, byte=block.byte).replace("\r\n", "\n").split("\n")
-            return [i for i, line in enumerate(lines, block.line) if line and not line.startswith("-DOCSTART-")][token]
+            return [i for i, line in enumerate(lines, block.line) if line and not line.startswith(("-DOCSTART-", "#"))][
+                token
+            ]
 
         return cls(columns, line_of, starts, comments, ())
 
@@ -324,33 +335,31 @@ class _Table:
             raise DataError("the token is empty", line=self.line_of(tokens.index("")), expected="a token a line")
         if "start" in names:
             return self._placed(tokens, self.column(names, "start"))
-        if not {"space", "misc"} & set(names) and not any(comments):
-            bounds = zip(self.starts, [*self.starts[1:], len(tokens)], strict=True)
-            lengths = np.fromiter(map(len, tokens), np.int64, len(tokens)) + 1
-            return "\n".join([" ".join(tokens[first:end]) for first, end in bounds]), np.cumsum(lengths) - lengths
-        gaps = [" "] * len(tokens)
-        ends = [*self.starts[1:], len(tokens)]
-        for end in ends:
-            gaps[end - 1] = "\n"
-        gaps[-1] = ""
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        after = np.ones_like(lengths)  # what follows each token: a space, or after sentences a line end
+        glued = set[int]()
         if "space" in names or "misc" in names:
             column = self.column(names, "space" if "space" in names else "misc")
-            for i, value in enumerate(column):
-                if value in ("-", "SpaceAfter=No") or "SpaceAfter=No" in value.split("|"):
-                    gaps[i] = ""
-        for found, first, end in zip(comments, self.starts, ends, strict=True):
+            glued = {i for i, value in enumerate(column) if value == "-" or "SpaceAfter=No" in value.split("|")}
+            after[list(glued)] = 0
+        pieces = list[str]()
+        for found, first, end in zip(comments, self.starts, [*self.starts[1:], len(tokens)], strict=True):
+            words = tokens[first:end]
             for comment in found:
-                if (
-                    comment.startswith("text =")
-                    and (inner := _between(comment[6:].strip(), tokens[first:end])) is not None
-                ):
-                    gaps[first : end - 1] = inner
+                text = comment[6:].strip() if comment.startswith("text =") else ""
+                if text and (gaps := _between(text, words)) is not None:
+                    after[first : end - 1] = gaps
+                    pieces.append(text)
                     found.remove(comment)
                     break
-        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens)) + np.fromiter(
-            map(len, gaps), np.int64, len(gaps)
-        )
-        return "".join(chain.from_iterable(zip(tokens, gaps, strict=True))), np.cumsum(lengths) - lengths
+            else:
+                inner = (("" if i in glued else " ") for i in range(first, end - 1)) if glued else ()
+                pieces.append(
+                    "".join(chain.from_iterable(zip_longest(words, inner, fillvalue=""))) if glued else " ".join(words)
+                )
+            pieces.append("\n" if after[end - 1] else "")
+        lengths += after
+        return "".join(pieces[:-1]), np.cumsum(lengths) - lengths
 
     def _placed(self, tokens: list[str], starts: list[str]) -> tuple[str, Any]:
         pieces, at, firsts = list[str](), 0, set(self.starts)
@@ -408,6 +417,18 @@ def _columns(rows: list[str], lines: list[int], separator: str) -> list[list[str
     return [flat[i::width] for i in range(width)]
 
 
+def _without_comments(sentences: Iterable[str]) -> tuple[list[str], list[tuple[int, str]]]:
+    """Return sentences without the comments before them, and these, each with the number of its sentence."""
+    kept, comments = list[str](), list[tuple[int, str]]()
+    for sentence in sentences:
+        while sentence.startswith("#"):
+            comment, _, sentence = sentence.partition("\n")
+            comments.append((len(kept), comment))
+        if sentence:
+            kept.append(sentence)
+    return kept, comments
+
+
 def _respaced(row: str) -> str:
     return re.sub("[ \t]+", " ", row.strip(" \t"))
 
@@ -435,44 +456,54 @@ def _unpiped(row: str, width: int) -> Iterator[str]:
     yield ""
 
 
-def _between(text: str, tokens: list[str]) -> list[str] | None:
-    """Return the white space between tokens in a text that consists of them; None if it does not."""
-    at, gaps = 0, list[str]()
-    for i, token in enumerate(tokens):
+def _between(text: str, tokens: list[str]) -> list[int] | None:
+    """Return how long the white space between tokens is in a text that consists of them; None if it does not."""
+    if text == " ".join(tokens):
+        return [1] * (len(tokens) - 1)
+    at, gaps = 0, list[int]()
+    for token in tokens:
         start = text.find(token, at)
-        if start < 0 or text[at:start].strip() or (i == 0 and start):
+        if start < 0 or text[at:start].strip():
             return None
-        if i:
-            gaps.append(text[at:start])
+        gaps.append(start - at)
         at = start + len(token)
-    return None if text[at:].strip() else gaps
+    return None if gaps[0] or text[at:].strip() else gaps[1:]
+
+
+def _borders(data: bytes, at: int, by_sentence: bool) -> list[int]:
+    """Return where documents begin, from a place on."""
+    if by_sentence:
+        return [found.end() for found in _BLANK.finditer(data, at)]
+    starts = (found.start() for border in _BORDERS for found in border.finditer(data, at))
+    return sorted(start for start in starts if start == 0 or data[start - 1] == ord("\n"))
 
 
 def _blocks(path: Path, by_sentence: bool) -> Iterator[tuple[int, int, _Block]]:
     """Yield the lines of each document, as they are read, with line and byte."""
-    line, byte, number, searched = 1, 0, 0, 0
-    data = b""
+    data, start, searched = b"", 0, 0
+    line, byte, number = 1, 0, 0
+    """Of the block that begins at ``start``: its line and byte, and how many there were before it."""
     name = stem_of(path)
-    border = _BLANK if by_sentence else _BORDER
 
     def block(part: bytes) -> tuple[int, int, _Block]:
         return line, byte, _Block(part, line, byte, name if number == 1 else f"{name}-{number}")
 
     with open_bytes(path) as file:
-        while more := file.read(_CHUNK):
-            data += more
+        while more := file.read(max(_CHUNK, len(data) - start)):  # so that joining takes linear time
+            data, start, searched = data[start:] + more, 0, searched - start
             if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
                 data += file.read()
                 break
-            while found := border.search(data, searched):
-                at = found.end() if by_sentence else found.start()
-                searched = found.end()
-                if _TOKEN.search(data, 3 * data.startswith(b"\xef\xbb\xbf"), at):
+            for at in _borders(data, searched, by_sentence):
+                searched = at + (not by_sentence)
+                if _TOKEN.search(data, start + 3 * data.startswith(b"\xef\xbb\xbf", start), at):
                     number += 1
-                    yield block(data[:at])
-                    line, byte = line + data.count(b"\n", 0, at), byte + at
-                    data, searched = data[at:], searched - at
-            searched = max(searched, data.rfind(b"\n") - 1, 0) if by_sentence else max(searched, data.rfind(b"\n") + 1)
+                    part = data[start:at]
+                    yield block(part)
+                    line, byte, start = line + part.count(b"\n"), byte + len(part), at
+            last = data.rfind(b"\n")
+            searched = max(searched, last - 1 if by_sentence else last + 1)
+    data = data[start:]
     if not number or _TOKEN.search(data):
         number += 1
         yield block(data)
@@ -510,23 +541,18 @@ class ConllWriter:
         lost: Counter[str] = Counter()
         for document in documents:
             target.write(self._table(document, lost).encode())
-        return {kind: count for kind, count in lost.items() if count}
+        return losses(lost)
 
     def _table(self, document: Document, lost: Counter[str]) -> str:
-        if not document.has_layer("tokens"):
-            raise DataError("has no tokens, which a table of tokens needs", document=document.id, layer="tokens")
-        tokens = document.get_layer("tokens")
-        places = [(int(token.start), int(token.end)) for token in tokens if token.spans]
-        symbols = document.symbols or ""
-        words = [re.sub(r"[\t\n\r]+", " ", symbols[start:stop]) or "_" for start, stop in places]
-        lost["white space in tokens"] += sum(symbols[a:b] != word for (a, b), word in zip(places, words, strict=True))
-        lost["tokens without text"] += len(tokens) - len(places)
+        symbols, tokens = document.symbols or "", placed_tokens(document, lost, held={*_SPECIAL, *self.config.columns})
+        places, texts = tokens.places, tokens.words(document.symbols or "")
+        words = [re.sub(r"[\t\n\r]+", " ", text) for text in texts]
+        lost["white space in tokens"] += sum(text != word for text, word in zip(texts, words, strict=True))
         entities = labelled_entities(document, self.config.layers, lost, kept=("tokens", "sentences"))
-        tags = encode_tags(_covered(entities, places, lost), len(places), self.config.scheme, lost)
+        stretches = [(each.label, first, last) for each, first, last in covered_tokens(entities, places, lost)]
+        tags = encode_tags(stretches, len(places), self.config.scheme, lost)
         borders, comments = _sentences(document, places, lost)
-        columns = [self._column(name, document, places, words, tags, borders) for name in self.config.columns]
-        shown = {"token", "tag", "start", "end", "id", *self.config.columns}
-        lost["metadata of tokens"] += sum(not set(token.metadata.keys()) <= shown for token in tokens)
+        columns = [self._column(name, tokens, words, tags, borders) for name in self.config.columns]
         lost["metadata of documents"] += len(set(document.metadata.keys()) - {"doc_id"})
         rows = list(map("\t".join, zip(*columns, strict=True)))
         doc_id = "" if document.id is None else " ".join(document.id.split())
@@ -548,43 +574,15 @@ class ConllWriter:
         return "".join(pieces)
 
     def _column(
-        self,
-        name: str,
-        document: Document,
-        places: list[tuple[int, int]],
-        words: list[str],
-        tags: list[str],
-        borders: list[int],
+        self, name: str, tokens: PlacedTokens, words: list[str], tags: list[str], borders: list[int]
     ) -> list[str]:
         if name in ("token", "tag"):
             return words if name == "token" else tags
         if name in ("start", "end"):
-            return [str(place[name == "end"]) for place in places]
+            return [str(place[name == "end"]) for place in tokens.places]
         if name == "id":
             return [str(i - borders[bisect_right(borders, i) - 1] + 1) for i in range(len(words))]
-        values = document.get_layer("tokens").metadata_column(name) or [None] * len(words)
-        return ["_" if value is None else " ".join(str(value).split()) or "_" for value in values]
-
-
-def _covered(
-    entities: Iterable[Labelled], places: list[tuple[int, int]], lost: Counter[str]
-) -> list[tuple[str, int, int]]:
-    """Return label, first token and end of each entity: of all tokens that it touches."""
-    starts, stops = (np.array([place[i] for place in places], np.int64) for i in (0, 1))
-    found = []
-    for entity in entities:
-        if len(entity.segments) > 1:
-            lost["discontinuous entities"] += 1
-            continue
-        first = int(np.searchsorted(stops, entity.start, "right"))
-        last = int(np.searchsorted(starts, entity.stop, "left"))
-        if first >= last:
-            lost["entities without tokens"] += 1
-            continue
-        lost["entities that end inside a token"] += (entity.start, entity.stop) != (starts[first], stops[last - 1])
-        lost["metadata of entities"] += bool(entity.metadata)
-        found.append((entity.label, first, last))
-    return found
+        return ["_" if value is None else " ".join(str(value).split()) or "_" for value in tokens.column(name)]
 
 
 def _sentences(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -13,8 +13,8 @@ import msgspec
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
-from papermage_formats.json_items import decode_item, json_items
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
+from papermage_formats.json_items import decode_item, named_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
@@ -23,16 +23,19 @@ from papermage_formats.labelled import (
     labelled_entities,
     losses,
     make_document,
-    stem_of,
 )
-from papermage_formats.records import read_records
+from papermage_formats.records import RecordReader
 
 __all__ = ["DoccanoReader", "DoccanoReaderConfig", "DoccanoWriter", "DoccanoWriterConfig"]
 
 _TEXTS = ("text", "data")
 _ENTITIES = ("label", "labels", "entities", "annotations")
 _OFFSETS = (("start_offset", "end_offset"), ("start", "end"))
-_KEY = re.compile(rb'"(?:label|labels|entities|annotations)"\s*:\s*\[\s*(?:\]|\[|\{\s*"(?:id|label|start_offset)")')
+_ENDS = (("from_id", "to_id", "type"), ("head", "tail", "label"))
+"""The keys of relations: of doccano, and of those who number entities from 0."""
+_KEY = re.compile(
+    rb'"(?:label|labels|entities|annotations)"\s*:\s*\[\s*(?:\]|\[|\{\s*"(?:id|label|start(?:_offset)?)")'
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +53,7 @@ class DoccanoReaderConfig(DocumentReaderConfig):
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
         """Whether the first record has a text and a list of labels."""
-        others = (b'"symbols"', b'"passages"', b'"result"', b'"annotator"')
+        others = (b'"symbols"', b'"passages"', b'"result"', b'"annotator"', b'"bounds"', b'"form"', b'"tokens"')
         texts = b'"text"' in head or b'"data"' in head
         return texts and bool(_KEY.search(head)) and not any(key in head for key in others)
 
@@ -59,25 +62,18 @@ class DoccanoReaderConfig(DocumentReaderConfig):
         return DoccanoReader(self)
 
 
-class DoccanoReader:
+class DoccanoReader(RecordReader[DoccanoReaderConfig]):
     """Reads one record a document; also records over several lines, and lists of them.
 
     Entities are ``[start, end, label]`` or objects; their other keys are metadata, and relations that of the document,
     where other keys of the record are under ``doccano``.
     """
 
-    def __init__(self, config: DoccanoReaderConfig) -> None:
-        self.config = config
+    def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, bytes]]]:
+        return named_items(path, "data")
 
-    def read(
-        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
-    ) -> Generator[LocatedDocument, None, int]:
-        """Yield the documents of a file. Raises DataError with path and line."""
-        numbered = ((line, byte, (i, data)) for i, (line, byte, data) in enumerate(json_items(path), 1))
-        stem = stem_of(path)
-        return read_records(numbered, lambda item: self._document(*item, stem), path, on_error, first, every)
-
-    def _document(self, number: int, data: bytes, stem: str) -> Document:
+    def _document(self, item: tuple[str, bytes]) -> Document:
+        name, data = item
         record = decode_item(data)
         if not isinstance(record, dict):
             raise DataError("is no record", value=record, expected="an object")
@@ -90,13 +86,16 @@ class DoccanoReader:
         found = record[labels] if labels else []
         if not isinstance(found, list):
             raise DataError(f"{labels!r} is no list", value=found, expected="a list of entities")
-        metadata: dict[str, Any] = {"doc_id": str(record.get("id", f"{stem}-{number}"))}
-        relations = record.get("relations") or []
-        if relations:
-            metadata["relations"] = [_relation(relation) for relation in relations]
+        metadata: dict[str, Any] = {"doc_id": str(record.get("id", name))}
+        relations = [_relation(relation) for relation in record.get("relations") or ()]
+        metadata |= {"relations": relations} if relations else {}
         others = {key: value for key, value in record.items() if key not in (text, labels, "id", "relations")}
         document = make_document(record[text], metadata | ({"doccano": others} if others else {}))
-        add_labelled(document, map(_entity, found), self.config.label_layer)
+        entities = list(map(_entity, found))
+        if any("head" in relation for relation in record.get("relations") or ()):
+            for number, entity in enumerate(entities):
+                entity.metadata.setdefault("id", number)
+        add_labelled(document, entities, self.config.label_layer)
         return document
 
     def _key(self, record: dict[str, Any], given: str, usual: Iterable[str]) -> str | None:
@@ -122,10 +121,12 @@ def _entity(found: Any) -> Labelled:
 
 
 def _relation(found: Any) -> dict[str, Any]:
-    if not isinstance(found, dict) or not {"from_id", "to_id"} <= set(found):
+    ends = next((ends for ends in _ENDS if isinstance(found, dict) and set(ends[:2]) <= set(found)), None)
+    if ends is None:
         raise DataError(f"cannot be read as a relation: {found!r}", value=found, expected="from_id and to_id")
-    others = {key: value for key, value in found.items() if key not in ("from_id", "to_id", "type")}
-    return {"label": found.get("type"), "arguments": [["from", found["from_id"]], ["to", found["to_id"]]]} | others
+    first, second, label = ends
+    others = {key: value for key, value in found.items() if key not in ends}
+    return {"label": found.get(label), "arguments": [["from", found[first]], ["to", found[second]]]} | others
 
 
 @attrs.frozen(kw_only=True)

@@ -12,9 +12,9 @@ import msgspec
 
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
-from papermage_formats.labelled import decode_text
+from papermage_formats.labelled import decode_text, stem_of
 
-__all__ = ["decode_item", "json_items"]
+__all__ = ["decode_item", "json_items", "json_value", "named_items"]
 
 _MARK = b"\xef\xbb\xbf"
 _Item = tuple[int, int, bytes]
@@ -52,12 +52,27 @@ def json_items(path: Path, key: str = "") -> Iterator[_Item]:
         yield from _one_after_the_other(line, begin[1], whole)
 
 
+def named_items(path: Path, key: str = "") -> Iterator[tuple[int, int, tuple[str, bytes]]]:
+    """Yield the same, with a name made of that of the file before the JSON of each record."""
+    stem = stem_of(path)
+    for number, (line, byte, data) in enumerate(json_items(path, key), 1):
+        yield line, byte, (f"{stem}-{number}", data)
+
+
 def decode_item(data: bytes) -> Any:
     """Return the value of a record. Raises DataError, with the line within it if it has several."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise DataError(f"is not JSON: {exc}", expected="JSON") from exc
+
+
+def json_value(value: Any) -> Any:
+    """Return a value as JSON holds it: other keys and values than JSON has as text."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(value, enc_hook=str))
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
 
 
 def _lines(lines: Any, first: int, byte: int) -> Iterator[_Item]:

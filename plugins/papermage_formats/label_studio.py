@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal
 
@@ -12,8 +12,8 @@ import msgspec
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
-from papermage_formats.json_items import decode_item, json_items
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
+from papermage_formats.json_items import decode_item, named_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
@@ -23,9 +23,8 @@ from papermage_formats.labelled import (
     labelled_entities,
     losses,
     make_document,
-    stem_of,
 )
-from papermage_formats.records import read_records
+from papermage_formats.records import RecordReader
 
 __all__ = ["LabelStudioReader", "LabelStudioReaderConfig", "LabelStudioWriter", "LabelStudioWriterConfig"]
 
@@ -62,7 +61,7 @@ class LabelStudioReaderConfig(DocumentReaderConfig):
         return LabelStudioReader(self)
 
 
-class LabelStudioReader:
+class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
     """Reads one task a document. Offsets are code points, or UTF-16 units where the text says so.
 
     Of an entity, the metadata has ``id`` and the score; of the document, ``relations``, and as ``label_studio`` the
@@ -70,23 +69,16 @@ class LabelStudioReader:
     without a label is in the layer ``entities``.
     """
 
-    def __init__(self, config: LabelStudioReaderConfig) -> None:
-        self.config = config
+    def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, bytes]]]:
+        return named_items(path)
 
-    def read(
-        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
-    ) -> Generator[LocatedDocument, None, int]:
-        """Yield the documents of a file. Raises DataError with path and line."""
-        numbered = ((line, byte, (i, data)) for i, (line, byte, data) in enumerate(json_items(path), 1))
-        stem = stem_of(path)
-        return read_records(numbered, lambda item: self._document(*item, stem), path, on_error, first, every)
-
-    def _document(self, number: int, data: bytes, stem: str) -> Document:
+    def _document(self, item: tuple[str, bytes]) -> Document:
+        name, data = item
         task = decode_item(data)
         if not isinstance(task, dict):
             raise DataError("is no task", value=task, expected="an object")
         values = task["data"] if isinstance(task.get("data"), dict) else task
-        name = str(values.get("doc_id", task.get("id", f"{stem}-{number}")))
+        name = str(values.get("doc_id", task.get("id", name)))
         try:
             key = self._text_key(values)
             results = self._results(task, values)

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from papermage_core.document import Document, Layer, Metadata, SpanArrays
+from papermage_core.document import Box, BoxArrays, Document, Layer, Metadata, SpanArrays
 from papermage_core.errors import DataError
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
-    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "Labelled", "add_labelled", "check_place", "decode_text",
-    "labelled_entities", "lines_of", "losses", "make_document", "read_bytes", "stem_of", "unique_id",
+    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place", "decode_text",
+    "free_name", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "read_bytes", "stem_of",
+    "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -39,6 +40,9 @@ class Labelled(NamedTuple):
     segments: Sequence[tuple[int, int]]
     """Half-open, in characters, as they stand in the file."""
     metadata: dict[str, Any]
+    layer: str = ""
+    """The layer that it is in, of one to write."""
+    boxes: Sequence[Box] = ()
 
     @property
     def start(self) -> int:
@@ -70,14 +74,24 @@ def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: 
         check_place(entity.label, entity.segments, length)
         label = entity.label
         if label not in names:
-            names[label] = label_layer or _layer_name(document, label or UNLABELLED)
+            names[label] = label_layer or free_name(document, label or UNLABELLED)
         if label and names[label] != label:
             entity.metadata["label"] = label
         layers.setdefault(names[label], []).append(entity)
     for name, found in layers.items():
-        rows = [(start, stop, i) for i, entity in enumerate(found) for start, stop in entity.segments]
-        spans = SpanArrays(*np.array(rows, np.int64).T)
-        document.annotate_layer(name, Layer.from_arrays(spans, metadata=[entity.metadata for entity in found]))
+        document.annotate_layer(name, layer_of(found))
+
+
+def layer_of(entities: Sequence[Labelled]) -> Layer:
+    """Return the layer of entities that have a place each."""
+    spans = [(start, stop, i) for i, entity in enumerate(entities) for start, stop in entity.segments]
+    boxes = [(*box.to_json(), i) for i, entity in enumerate(entities) for box in entity.boxes]
+    places = np.array(boxes, np.float64).reshape(-1, 6).T
+    return Layer.from_arrays(
+        SpanArrays(*np.array(spans, np.int64).reshape(-1, 3).T),
+        BoxArrays(*places[:4], *places[4:].astype(np.int64)),
+        [entity.metadata for entity in entities],
+    )
 
 
 def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *, line: int | None = None) -> None:
@@ -92,7 +106,8 @@ def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *,
             )
 
 
-def _layer_name(document: Document, label: str) -> str:
+def free_name(document: Document, label: str) -> str:
+    """Return the name of a layer for a label: another one where the label is no name, or that of other layers."""
     try:
         document.validate_layer_name_availability(label)
     except AssertionError:
@@ -106,11 +121,13 @@ def labelled_entities(
     """Yield the entities to write, layer by layer. Their metadata is a copy, without the label.
 
     Counts what no format of text has a place for: other layers, those in ``kept`` excepted, images, boxes (unless
-    ``boxes`` are written), and entities without text.
+    ``boxes`` are written) also of the layers in ``kept``, and entities without text.
     """
     chosen = layers or [name for name in document.layer_names if name not in TEXT_LAYERS]
     lost.update({name: len(document.get_layer(name)) for name in document.layer_names if name not in (*chosen, *kept)})
     lost.update({"images": len(document.images or ())})
+    if not boxes:
+        lost["boxes"] += sum(len(document.get_layer(name).box_arrays()) for name in kept if document.has_layer(name))
     for name in chosen:
         if not document.has_layer(name):
             continue
@@ -118,11 +135,11 @@ def labelled_entities(
             if not boxes:
                 lost["boxes"] += len(entity.boxes)
             segments = [(span.start, span.end) for span in entity.spans if span.start < span.end]
-            if not segments:
+            if not segments and not (boxes and entity.boxes):
                 lost["entities without text"] += 1
                 continue
             metadata = dict(entity.metadata.items())
-            yield Labelled(str(metadata.pop("label", None) or name), segments, metadata)
+            yield Labelled(str(metadata.pop("label", None) or name), segments, metadata, name, entity.boxes)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -12,7 +12,7 @@ import attrs
 
 from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
@@ -25,7 +25,7 @@ from papermage_formats.labelled import (
     losses,
     make_document,
 )
-from papermage_formats.records import read_records
+from papermage_formats.records import RecordReader
 
 __all__ = ["PubtatorReader", "PubtatorReaderConfig", "PubtatorWriter", "PubtatorWriterConfig"]
 
@@ -55,21 +55,15 @@ class PubtatorReaderConfig(DocumentReaderConfig):
         return PubtatorReader(self)
 
 
-class PubtatorReader:
+class PubtatorReader(RecordReader[PubtatorReaderConfig]):
     """Reads documents of a title and an abstract, a line end between them. Layers: ``passages`` and the entities.
 
     An entity's concept is its metadata ``identifier``; further columns are ``more``. Rows without offsets are
     ``relations`` of the document's metadata. Columns may also have the order of the variant with ``T1`` in front.
     """
 
-    def __init__(self, config: PubtatorReaderConfig) -> None:
-        self.config = config
-
-    def read(
-        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
-    ) -> Generator[LocatedDocument, None, int]:
-        """Yield the documents of a file. Raises DataError with path and line."""
-        return read_records(_blocks(path), self._document, path, on_error, first, every)
+    def _records(self, path: Path) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
+        return _blocks(path)
 
     def _document(self, lines: list[tuple[int, int, bytes]]) -> Document:
         rows = [(line, decode_text(data, line=line, byte=byte or 1).rstrip("\r\n")) for line, byte, data in lines]

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import LocatedDocument
 
-__all__ = ["chosen", "read_records"]
+__all__ = ["RecordReader", "chosen", "read_files", "read_records"]
 
 T = TypeVar("T")
+Config = TypeVar("Config")
+
+
+class RecordReader(ABC, Generic[Config]):
+    """A reader of files of records, by its config: what they are, and the document that each makes."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Raises DataError with path and line."""
+        return read_records(self._records(path), self._document, path, on_error, first, every)
+
+    @abstractmethod
+    def _records(self, path: Path) -> Iterator[tuple[int | None, int | None, Any]]:
+        """Yield line, byte and data of each record, as they are read."""
+
+    @abstractmethod
+    def _document(self, data: Any) -> Document:
+        """Return the document of a record. Raises DataError."""
 
 
 def read_records(
@@ -48,6 +71,34 @@ def read_records(
             if document is not None:
                 yield LocatedDocument(document, path, line, byte)
         count += 1
+
+
+def read_files(
+    files: Iterator[tuple[T, Path]],
+    read: Callable[[T, Path, int, int], Generator[LocatedDocument, None, int]],
+    path: Path,
+    on_error: Callable[[DataError], None] | None = None,
+    first: int = 0,
+    every: int = 1,
+) -> Generator[LocatedDocument, None, int]:
+    """Yield the documents of all files that one file, ``path``, stands for; return how many there are.
+
+    ``read`` is given what stands before each file, the file, and its first document and every how many to read.
+    """
+    count = 0
+    while True:
+        try:
+            given, file = next(files)
+        except StopIteration:
+            return count
+        except DataError as exc:
+            error = exc.replace(path=path)
+            if on_error is None:
+                raise error from exc
+            if chosen(count, first, every):
+                on_error(error)
+            return count + 1
+        count += yield from read(given, file, first - count if count < first else (first - count) % every, every)
 
 
 def chosen(number: int, first: int, every: int) -> bool:

@@ -47,10 +47,8 @@ def tagged_stretches(tags: Sequence[str], borders: Iterable[int] = ()) -> list[t
     firsts = set(borders)
     found: list[tuple[str, int, int]] = []
     label, start, stop = "", 0, -1  # what is open, if stop is not -1
-    for i, tag in enumerate(tags):
-        if tag not in known:
-            continue
-        prefix, own = known[tag]
+    for i in [i for i, tag in enumerate(tags) if tag in known]:
+        prefix, own = known[tags[i]]
         if stop != i or own != label or prefix in "BSU" or i in firsts:
             if stop >= 0:
                 found.append((label, start, stop))

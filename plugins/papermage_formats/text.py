@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, ClassVar
 
 import attrs
 
 from papermage_core.document import Document
-from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.labelled import decode_text, make_document, read_bytes, stem_of
-from papermage_formats.records import read_records
+from papermage_formats.records import RecordReader
 
 __all__ = ["TextReader", "TextReaderConfig", "TextWriter", "TextWriterConfig"]
 
@@ -29,23 +28,17 @@ class TextReaderConfig(DocumentReaderConfig):
 
     def build(self) -> TextReader:
         """Return a new reader."""
-        return TextReader(encoding=self.encoding)
+        return TextReader(self)
 
 
-class TextReader:
+class TextReader(RecordReader[TextReaderConfig]):
     """Reads a file as one document; line ends stay as they are. The document's ``doc_id`` is the file's name."""
 
-    def __init__(self, *, encoding: str = "") -> None:
-        self.encoding = encoding
-
-    def read(
-        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
-    ) -> Generator[LocatedDocument, None, int]:
-        """Yield the one document of a file. Raises DataError with path, and line where the encoding is another."""
-        return read_records(iter([(1, 0, path)]), self._document, path, on_error, first, every)
+    def _records(self, path: Path) -> Iterator[tuple[int, int, Path]]:
+        yield 1, 0, path
 
     def _document(self, path: Path) -> Document:
-        return make_document(decode_text(read_bytes(path), self.encoding), {"doc_id": stem_of(path)})
+        return make_document(decode_text(read_bytes(path), self.config.encoding), {"doc_id": stem_of(path)})
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,41 @@ def labelled_documents(draw: st.DrawFn, discontinuous: bool = True) -> Document:
         )
         layers[label] = [{"spans": [p[i : i + 2] for i in range(0, len(p) - 1, 2)]} for p in places]
     return Document.from_json({"symbols": text, "metadata": {"doc_id": "d"}, "entities": layers})
+
+
+@st.composite
+def tokenized_documents(draw: st.DrawFn, *gaps: str, touching: bool = False) -> Document:
+    """Draw a document of tokens with gaps between them, and entities of two labels that are stretches of tokens."""
+    words = draw(
+        st.lists(st.text(CHARACTERS.filter(lambda c: not c.isspace()), min_size=1, max_size=4), min_size=1, max_size=9)
+    )
+    text, places = "", []
+    for number, word in enumerate(words):
+        text += draw(st.sampled_from(gaps)) if number else ""
+        places.append([len(text), len(text) + len(word)])
+        text += word
+    layers: dict[str, Any] = {"tokens": [{"spans": [place]} for place in places]}
+    for label in draw(st.lists(st.sampled_from(["Gene", "Drug"]), unique=True)):
+        ends = st.lists(st.integers(0, len(words)), min_size=2, max_size=2, unique=True).map(sorted)
+        chosen = sorted(draw(st.lists(ends, min_size=1, max_size=3)))
+        layers[label] = [{"spans": [[places[first][0], places[last - 1][1]]]} for first, last in chosen]
+    return Document.from_json({"symbols": text, "metadata": {"doc_id": "d"}, "entities": layers})
+
+
+def read_back(
+    writer: Any, reader: Any, documents: list[Document], name: str = ""
+) -> tuple[list[Document], dict[str, int]]:
+    """Return the documents that a reader finds in what a writer wrote, and what was lost; both by their configs."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / (name or f"back{writer.suffixes[0]}")
+        if writer.target == "folder":
+            place.mkdir()
+            lost = dict(writer.build().write(iter(documents), place))
+            paths = sorted(
+                path for path in place.rglob("*") if path.name.endswith(reader.suffixes or reader.shared_suffixes[:2])
+            )
+        else:
+            data, lost = written(writer.build(), documents)
+            place.write_bytes(data)
+            paths = [place]
+        return [located.document for path in paths for located in reader.build().read(path)], lost

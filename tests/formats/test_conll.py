@@ -198,7 +198,7 @@ def test_what_a_table_does_not_hold_is_counted() -> None:
     assert data == b"-DOCSTART-\n\nab\tB-x\nc\tI-x\nd\tO\n\n"
     assert lost == {
         "rows": 3, "overlapping entities": 2, "discontinuous entities": 1, "entities that end inside a token": 1,
-        "entities without tokens": 1, "metadata of entities": 1, "documents without sentences": 1,
+        "entities without tokens": 1, "metadata of entities": 1, "documents without sentences": 1, "boxes": 1,
         "white space between tokens": 1,
     }  # fmt: skip
     with pytest.raises(DataError, match="has no tokens"):

@@ -105,3 +105,15 @@ def test_what_is_written_is_read_back(document: Document) -> None:
         path = Path(folder) / "a.doccano"
         path.write_bytes(data)
         assert plain(list(read_documents(path))) == plain([document])
+
+
+def test_relations_may_number_the_entities(tmp_path: Path, corpora: Path) -> None:
+    documents = list(read_documents(corpora / "formats" / "hf_table" / "pie_train.json"))
+    assert (len(documents), labels(documents)) == (7, {"PER": 7, "ORG": 9})
+    assert documents[1].metadata.relations == [{"label": "per:employee_of", "arguments": [["from", 0], ["to", 1]]}]
+    assert [entity.metadata.id for entity in (*documents[1].PER, *documents[1].ORG)] == [0, 1]
+    assert len(list(read_documents(corpora / "formats" / "hf_table" / "pie_test.json"))) == 2
+    data, lost = written(DoccanoWriterConfig().build(), documents)
+    assert lost == {}
+    (tmp_path / "back.doccano").write_bytes(data)
+    assert plain(list(read_documents(tmp_path / "back.doccano"))) == plain(documents)

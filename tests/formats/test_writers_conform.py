@@ -26,12 +26,27 @@ class TestTextWriter(DocumentWriterSuite):
     reader = None  # several documents in one file come back as one: see test_text
 
 
-class TestConllWriter(DocumentWriterSuite):
-    component = "conll"
+class TokenizedDocuments(DocumentWriterSuite):
+    """Writes documents that have tokens."""
+
+    component = ""
 
     def documents(self) -> Sequence[Document]:
-        """Tables are of tokens: return documents that have some."""
         return [document for document in super().documents() if document.has_layer("tokens")]
+
+
+class TestConllWriter(TokenizedDocuments):
+    component = "conll"
+
+
+class TestHfTableWriter(TokenizedDocuments):
+    component = "hf_table"
+    options = ({}, {"file": "parquet"})
+
+
+class TestSpacyWriter(TokenizedDocuments):
+    component = "spacy"
+    options = ({}, {"group": "sc"})
 
 
 class TestBratWriter(NamedDocuments):
@@ -51,6 +66,23 @@ class TestBiocWriter(DocumentWriterSuite):
 class TestBiocJsonWriter(DocumentWriterSuite):
     component = "bioc_json"
     reader = None
+
+
+class TestPawlsWriter(DocumentWriterSuite):
+    component = "pawls"
+
+    def documents(self) -> Sequence[Document]:
+        """Return documents that have boxes for their tokens."""
+        found = [document for document in super().documents() if document.has_layer("tokens")]
+        return [document for document in found if len(document.get_layer("tokens").box_arrays())]
+
+
+class TestFunsdWriter(TokenizedDocuments):
+    component = "funsd"
+
+
+class TestTeiWriter(NamedDocuments):
+    component = "tei"
 
 
 class TestDoccanoWriter(NamedDocuments):

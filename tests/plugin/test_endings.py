@@ -227,10 +227,10 @@ def test_the_endings_in_the_source_are_those_of_the_config_class() -> None:
 def test_a_folder_is_expanded_without_reading_what_has_an_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a.conll", "b.parquet"):
+    for name in ("a.conll", "b.pdf"):
         (tmp_path / name).touch()
     monkeypatch.setattr("papermage_core.data.readers.open_bytes", None)
-    assert [path.name for path in expand_paths(tmp_path)] == ["a.conll", "b.parquet"]
+    assert [path.name for path in expand_paths(tmp_path)] == ["a.conll", "b.pdf"]
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json"])

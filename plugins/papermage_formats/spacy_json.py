@@ -1,0 +1,137 @@
+"""JSON of spaCy 2 and of Prodigy: spans of a text, with tokens, or tokens of sentences with tags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from papermage_core.document import Document
+from papermage_core.errors import DataError
+from papermage_formats.labelled import Labelled, add_labelled, make_document
+from papermage_formats.tags import tagged_stretches
+from papermage_formats.tokenized import annotate_places, annotate_spans, annotate_stretches
+
+__all__ = ["is_spacy_json", "spacy_json_document"]
+
+_TUPLES = re.compile(rb'\s*(?:\[\s*)?\[\s*"(?:[^"\\]|\\.)*"\s*,\s*\{\s*"(?:entities|spans|cats)"')
+_PRODIGY = (b'"_input_hash"', b'"_task_hash"', b'"token_start"')
+_NEXT = re.compile(r"\S|$")
+_PENN = {"``": ('"',), "''": ('"',), "-LRB-": ("(",), "-RRB-": (")",), "-LSB-": ("[",), "-RSB-": ("]",)}
+"""How the Penn Treebank writes what stands in the text."""
+_KEYS = ("orth", "tag", "pos", "lemma", "dep", "head", "morph", "norm")
+
+
+def is_spacy_json(head: bytes) -> bool:
+    """Whether a file that begins so is one of these."""
+    if b'"paragraphs"' in head and b'"orth"' in head:
+        return True
+    return bool(_TUPLES.match(head)) or (b'"text"' in head and any(key in head for key in _PRODIGY))
+
+
+def spacy_json_document(value: Any, name: str, label_layer: str = "") -> Document:
+    """Return the document of an item. Raises DataError.
+
+    An item is ``{"text": ..., "spans": [...]}`` of Prodigy, ``[text, {"entities": ...}]``, or ``{"paragraphs": ...}``.
+    """
+    try:
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[1], Mapping):
+            return _of_pair(value[0], value[1], name, label_layer)
+        if isinstance(value, dict) and "paragraphs" in value:
+            return _of_paragraphs(value, name, label_layer)
+        if isinstance(value, dict) and isinstance(value.get("text"), str):
+            return _of_prodigy(value, name, label_layer)
+    except DataError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
+        raise DataError(f"cannot be read as JSON of spaCy or Prodigy: {exc!r}", expected="text and spans") from exc
+    raise DataError("is no JSON of spaCy or Prodigy", value=value, expected="an object with text and spans")
+
+
+def _of_pair(text: str, said: Mapping[str, Any], name: str, label_layer: str) -> Document:
+    cats = {"cats": said["cats"]} if said.get("cats") else {}
+    groups = said.get("spans") or {}
+    document = make_document(text, {"doc_id": name} | cats | ({"span_groups": list(groups)} if groups else {}))
+    for layer, spans in {label_layer: said.get("entities") or (), **groups}.items():
+        add_labelled(document, [Labelled(str(label), [(start, stop)], {}) for start, stop, label in spans], layer)
+    return document
+
+
+def _of_prodigy(task: dict[str, Any], name: str, label_layer: str) -> Document:
+    """Return the document of a task; of one that was not accepted, without its spans."""
+    answer = task.get("answer", "accept")
+    accepted = answer == "accept"
+    spans = sorted(task.get("spans") or () if accepted else (), key=lambda span: int(span["start"]))
+    relations = task.get("relations") or () if accepted else ()
+    names = {(span["start"], span["end"]): f"T{number}" for number, span in enumerate(spans, 1)} if relations else {}
+    metadata: dict[str, Any] = {"doc_id": name} | ({} if accepted else {"answer": answer})
+    metadata |= {"prodigy": task["meta"]} if task.get("meta") else {}
+    found = []
+    for relation in relations:
+        ends = [relation[key] for key in ("head_span", "child_span")]
+        arguments = [
+            [role, names.get((end["start"], end["end"]))] for role, end in zip(("head", "child"), ends, strict=True)
+        ]
+        found.append({"label": relation.get("label"), "arguments": arguments})
+    document = make_document(task["text"], metadata | ({"relations": found} if found else {}))
+    tokens = [token for token in task.get("tokens") or () if token["start"] < token["end"]]
+    if tokens:
+        annotate_spans(document, "tokens", [token["start"] for token in tokens], [token["end"] for token in tokens])
+    entities = [
+        Labelled(
+            str(span.get("label", "")),
+            [(int(span["start"]), int(span["end"]))],
+            {"id": names[span["start"], span["end"]]} if names else {},
+        )
+        for span in spans
+    ]
+    add_labelled(document, entities, label_layer)
+    return document
+
+
+def _of_paragraphs(item: dict[str, Any], name: str, label_layer: str) -> Document:
+    texts, rows, sentences = list[str](), list[dict[str, Any]](), list[int]()
+    places, paragraphs = list[tuple[int, int]](), list[tuple[int, int]]()
+    entities, at = list[Labelled](), 0
+    for paragraph in item["paragraphs"]:
+        own = [sentence["tokens"] for sentence in paragraph.get("sentences") or () if sentence["tokens"]]
+        words = [[token["orth"] for token in tokens] for tokens in own]
+        text = paragraph.get("raw") or "\n".join(" ".join(each) for each in words)
+        first = len(rows)
+        sentences += (first + np.cumsum([0, *map(len, words[:-1])])).tolist() if words else []
+        rows += [token for tokens in own for token in tokens]
+        places += [(at + a, at + b) for a, b in _found(text, [word for each in words for word in each])]
+        entities += [Labelled(str(label), [(at + a, at + b)], {}) for a, b, label in paragraph.get("entities") or ()]
+        paragraphs.append((at, at + len(text)))
+        texts.append(text)
+        at += len(text) + 1
+    doc_id = item.get("id")
+    document = make_document("\n".join(texts), {"doc_id": name if doc_id is None else str(doc_id)})
+    start, stop = np.array(places, np.int64).reshape(-1, 2).T
+    if rows:
+        present = [key for key in _KEYS[1:] if any(key in token for token in rows)]
+        annotate_spans(document, "tokens", start, stop, {key: [token.get(key) for token in rows] for key in present})
+        lasts = [after - 1 for after in [*sentences[1:], len(rows)]]
+        annotate_spans(document, "sentences", start[sentences], stop[lasts])
+    full = [(a, b) for a, b in paragraphs if a < b]
+    annotate_places(document, "paragraphs", full)
+    tags = [tag if (tag := token.get("ner") or "O") != "-" else "O" for token in rows]
+    add_labelled(document, entities, label_layer)
+    if not entities:
+        annotate_stretches(document, tagged_stretches(tags, sentences), start, stop, label_layer)
+    return document
+
+
+def _found(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
+    """Return where in a text its words stand, one after the other. Raises DataError."""
+    places, at = list[tuple[int, int]](), 0
+    for word in words:
+        start = found.start() if (found := _NEXT.search(text, at)) else len(text)
+        written = next((form for form in (word, *_PENN.get(word, ())) if form and text.startswith(form, start)), None)
+        if written is None:
+            raise DataError(f"the token {word!r} is not in the text at character {start}", value=word)
+        at = start + len(written)
+        places.append((start, at))
+    return places
