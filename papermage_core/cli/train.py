@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import command_parser, run, say
-from papermage_core.errors import ConfigError, nearest
+from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
+from papermage_core.errors import ConfigError, StoppedError, nearest
 from papermage_core.plugin.kinds import IN_CONFIG
 
 if TYPE_CHECKING:
     from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
     from papermage_core.plugin.manager import Plugins
+    from papermage_core.training import EntityClassificationTrainer
 
 __all__ = ["main"]
 
@@ -37,7 +40,9 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = _parser()
+    argv = sys.argv[1:] if argv is None else argv
     arguments, overrides = parser.parse_known_args(argv)
+    arguments.again = go_on_with(_PROG, argv)
     overrides = [override for override in overrides if override != "--"]
     return run(lambda: _body(parser, arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
@@ -88,20 +93,31 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.dry_run:
         say(_plan(config, components))
     else:
-        _train_or_evaluate(config, components)
+        _train_or_evaluate(config, components, arguments.again)
 
 
-def _train_or_evaluate(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> None:
-    from papermage_core.checkpoint import read_blueprint
-    from papermage_core.plugin.manager import Plugins
-    from papermage_core.training import EntityClassificationTrainer
+def _train_or_evaluate(config: EntityClassificationTrainConfig, components: ComponentConfigs, again: str) -> None:
+    trainers: list[EntityClassificationTrainer] = []
+    try:
+        with stopping_on_signals(lambda why: any(trainer.stop(why) for trainer in trainers)):
+            from papermage_core.checkpoint import read_blueprint
+            from papermage_core.plugin.manager import Plugins
+            from papermage_core.training import EntityClassificationTrainer
 
-    if config.mode == "train":
-        components.encoder.tune_process()
-    elif config.model_name_or_path is not None:
-        read_blueprint(config.model_name_or_path, Plugins(config.plugins_path)).encoder.tune_process()
-    trainer = EntityClassificationTrainer(config, components)
-    result = trainer.evaluate() if config.mode == "eval" else trainer.train()
+            if config.mode == "train":
+                components.encoder.tune_process()
+            elif config.model_name_or_path is not None:
+                read_blueprint(config.model_name_or_path, Plugins(config.plugins_path)).encoder.tune_process()
+            trainer = EntityClassificationTrainer(config, components)
+            trainers.append(trainer)
+            result = trainer.evaluate() if config.mode == "eval" else trainer.train()
+    except StoppedError as error:
+        if trainers and not trainers[0].is_first_process:
+            return  # with a code of its own, Lightning would kill the first
+        if config.mode == "eval":
+            raise
+        kind = CtrlCError if error.why == CTRL_C else StoppedError
+        raise kind(f"{error}\ngo on with:  {again}", error.why) from error
     if not trainer.is_first_process:
         return
     say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")

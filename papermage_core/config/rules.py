@@ -21,6 +21,7 @@ def rule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Map
         *_patience_errors(own, lightning),
         *_share_errors(lightning, given),
         *_mode_errors(own),
+        *_folder_errors(own),
     ]
 
 
@@ -88,3 +89,8 @@ def _share_errors(lightning: Mapping[str, Any], given: Mapping[str, Given]) -> I
 def _mode_errors(own: Mapping[str, Any]) -> Iterator[str]:
     if own.get("mode") == "eval" and own.get("model_name_or_path") is None and "model_name_or_path" in own:
         yield "mode=eval needs model_name_or_path, the folder of the checkpoint to evaluate"
+
+
+def _folder_errors(own: Mapping[str, Any]) -> Iterator[str]:
+    if own.get("resume") in (True, "auto") and own.get("overwrite"):
+        yield "resume goes on with the run that is there, and overwrite replaces it: give one of them"

@@ -13,6 +13,7 @@ import attrs
 from papermage_core.config.components import ComponentConfigs, build_components
 from papermage_core.config.dump import to_yaml
 from papermage_core.config.errors import read_given, unknown
+from papermage_core.config.every import Every
 from papermage_core.config.given import Given, from_mapping
 from papermage_core.config.labelling import Labelling
 from papermage_core.config.lightning import trainer_parameters
@@ -31,7 +32,7 @@ from papermage_core.plugin.spec import option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
-_WHERE = ("default_root_dir", "resume", "overwrite", "num_workers", "num_threads", "cache")
+_WHERE = ("default_root_dir", "resume", "overwrite", "num_workers", "num_threads", "cache", "checkpoint_every")
 """Options that say where a run is and how it gets there, not what it is."""
 _CARRIED = ("lightning", "options", "sources")
 
@@ -89,7 +90,13 @@ class EntityClassificationTrainConfig:
     )
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
     seed: int = option(470, help="random seed", ge=0, le=2**32 - 1)
-    resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
+    resume: bool | Literal["auto"] | Path = option(
+        False, help="go on with the run in default_root_dir, or with this last.ckpt; auto: where there is one"
+    )
+    checkpoint_every: Every | None = option(
+        Every(seconds=300.0),
+        help="steps (200) or time (10m) after which last.ckpt is saved inside an epoch too; none: after epochs only",
+    )
     overwrite: bool = option(False, help="replace the run that is in default_root_dir already")
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
     cache: bool = option(True, help="keep features on disk between runs")

@@ -80,7 +80,9 @@ def forked(count: int, work: Callable[[int], T]) -> list[T]:
 def _run(work: Callable[[int], Any], number: int, end: Connection) -> None:
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process takes Ctrl-C and ends this one
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):  # the first process takes them and ends this one
+        if callable(signal.getsignal(getattr(signal, name))):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)  # the threads of the first process are not here

@@ -48,10 +48,8 @@ def make_trainer(
     all_loggers = [*_loggers(given.pop("logger", None)), *loggers]
     if config.wandb:
         all_loggers.append(_wandb(config))
-    keeps = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in own)
     bare = bool(given.get("barebones"))  # Lightning refuses to log then, or to show a bar
     defaults: dict[str, Any] = {
-        "enable_checkpointing": keeps,
         "enable_model_summary": False,
         "enable_progress_bar": not bare and logging.getLogger("papermage_core").getEffectiveLevel() <= logging.INFO,
         "gradient_clip_val": 1.0,
@@ -67,11 +65,17 @@ def make_trainer(
         "plugins": plugins,
         "callbacks": [*callbacks[:-1], *own, callbacks[-1]],
         "default_root_dir": config.default_root_dir,
+        "enable_checkpointing": not bare,  # `SaveLastOfAll` is a checkpoint callback, so Lightning adds none of its own
         "logger": all_loggers or False,
         "max_epochs": config.max_epochs,
     }
     try:
-        return pl.Trainer(**defaults | given | fixed)
+        trainer = pl.Trainer(**defaults | given | fixed)
+        # Signals are the command's: Lightning's own handler would talk to other processes in the middle of a step.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        # With max_steps Lightning takes the end of an epoch for its middle, and ends a resumed one a second time.
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        return trainer
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise ConfigError(f"Lightning's Trainer: {error}") from error
 
@@ -132,12 +136,6 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     except SystemExit:
         if not trainer.interrupted:
             raise
-        _log.warning(
-            "stopped in epoch %d; the best model so far and last.ckpt, if an epoch was done, are in %s: "
-            "go on with resume=true",
-            trainer.current_epoch,
-            trainer.default_root_dir,
-        )
         raise KeyboardInterrupt from None
     finally:
         if handler is not None:

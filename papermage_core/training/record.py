@@ -14,15 +14,16 @@ from typing import Any
 
 import attrs
 
-from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.issues import Issues
+from papermage_core.data.source import DocumentSource, digest_of_file
 from papermage_core.evaluation import CalibrationSummary, RunSummary, model_card, write_report
 from papermage_core.files import whole_file, whole_text_file
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.training.scoring import Evaluation
 
-__all__ = ["RunRecord", "SplitCounts", "write_errors", "write_results"]
+__all__ = ["RunRecord", "SplitCounts", "files_of_run", "write_errors", "write_results"]
 
 _VERSIONS = ("papermage_core", "torch", "pytorch-lightning", "transformers", "numpy")
 
@@ -53,6 +54,8 @@ class RunRecord:
     """Split → what was odd in it."""
     sources: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     """File of training documents → how many there are, and how often they are trained on in an epoch."""
+    files: Mapping[str, str] = attrs.field(factory=dict)
+    """File of documents → hash of its bytes."""
     evaluations: Mapping[str, Evaluation]
     history: Sequence[Mapping[str, float]] = ()
     calibration: CalibrationSummary | None = None
@@ -138,13 +141,22 @@ def write_results(folder: Path, record: RunRecord) -> None:
         },
         "calibration": None if record.calibration is None else record.calibration.to_json(),
         "sources": record.sources,
+        "files": dict(record.files),
         "issues": {name: issues.counts for name, issues in record.issues.items()},
         "seconds": round(record.seconds, 3),
         "versions": record.versions,
     }
-    _write(results / "results.json", [json.dumps(content, indent=2, ensure_ascii=False)])
     write_errors(results / "errors.jsonl", record.evaluations[record.split])
     write_report(folder / "report.html", record.summary())
+    _write(results / "results.json", [json.dumps(content, indent=2, ensure_ascii=False)])  # tells that all is there
+
+
+def files_of_run(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> dict[str, str]:
+    """Return the files of a run's documents, each with a hash of its bytes; pipes have none."""
+    paths = (config.data_path, config.val_data_path, config.test_data_path)
+    sources = [DocumentSource(each, components.reader) for each in paths if each]
+    files = dict.fromkeys(file for source in sources for file in source.files)
+    return {str(file.absolute()): digest_of_file(file).hex() if file.is_file() else "" for file in files}
 
 
 def write_errors(path: Path, evaluation: Evaluation) -> None:

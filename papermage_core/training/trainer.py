@@ -23,20 +23,27 @@ from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Scores
-from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import pick_device
 from papermage_core.plugin.manager import Plugins
-from papermage_core.training.callbacks import History, KeepBest, SaveLast
+from papermage_core.training.callbacks import History, KeepBest, SaveLast, SaveLastOfAll
 from papermage_core.training.evaluate import evaluate_checkpoint, evaluate_model
-from papermage_core.training.folder import RunFolder, check_resumed, check_resumed_data, config_texts, read_last
+from papermage_core.training.folder import (
+    RunFolder,
+    check_model,
+    check_resumed,
+    check_resumed_data,
+    config_texts,
+    read_last,
+)
 from papermage_core.training.lightning import interruptible, make_trainer, quiet_lightning
 from papermage_core.training.module import EntityModule, Optimisation, Predictions, Validation
 from papermage_core.training.prepare import Preparation, Splits
 from papermage_core.training.process import process_of_run
-from papermage_core.training.record import RunRecord, SplitCounts, write_results
+from papermage_core.training.record import RunRecord, SplitCounts, files_of_run, write_results
 from papermage_core.training.scoring import Evaluation, adjusts, calibrate
+from papermage_core.training.state import RunState
 
 __all__ = ["EntityClassificationTrainer", "RunResult"]
 
@@ -72,6 +79,8 @@ class EntityClassificationTrainer:
         self._chose_folder = config.default_root_dir is not None
         self.config = config.replace(default_root_dir=config.run_folder().expanduser())
         self._folder = RunFolder(self.folder)
+        self._why_stop: str | None = None
+        self._fitting = False
 
     @property
     def folder(self) -> Path:
@@ -92,8 +101,10 @@ class EntityClassificationTrainer:
     def train(self) -> RunResult:
         """Train, keep the best model, score it, write the run's folder.
 
-        Raises ConfigError where the folder holds a run already and neither ``resume`` nor ``overwrite`` is set, and
-        DivergedError where the loss is no longer a number. What it changes of the process is put back at the end.
+        Raises ConfigError where the folder holds a run already and neither ``resume`` nor ``overwrite`` is set,
+        DivergedError where the loss is no longer a number, and StoppedError where `stop` was called. A run that is done
+        is not done again by ``resume="auto"``, nor in a folder that is named for its arguments: its result is returned.
+        What it changes of the process is put back at the end.
         """
         self.config.check_paths()
         if not self.is_first_process:
@@ -101,42 +112,56 @@ class EntityClassificationTrainer:
             with self._process():
                 return self._train()
         with self._process(), self._folder.taken():
-            if self.config.resume is False and not self.config.overwrite:
+            if self._is_done():
+                result = self._result()
+                _log.info("this run is done (%s); overwrite=true trains it again", self.folder)
+                return result
+            if not self._resumes and not self.config.overwrite:
                 self._folder.check_free()
             return self._train()
 
+    def stop(self, why: str) -> bool:
+        """Have `train` save its state and raise StoppedError after the step that it is at; safe in a signal handler.
+
+        Return whether it will: not where nothing is trained at the moment, and so nothing would be lost.
+        """
+        self._why_stop = why
+        return self._fitting
+
     def _train(self) -> RunResult:
         start = time.perf_counter()
-        state = self._resumed()
+        resumed = self._resumed()
         prepare = Preparation(config=self.config, components=self._components)
         splits = prepare.splits()
         contents = {name: corpus.content() for name, corpus in splits.items() if name != "test"}
-        if state is not None:
-            check_resumed_data(state, contents)
+        if resumed is not None:
+            check_resumed_data(resumed[1], contents)
         pl.seed_everything(self.config.seed, workers=True, verbose=False)
         blueprint = prepare.blueprint(splits)
         module = self._module(prepare, blueprint, splits, contents)
         for name, issues in splits.issues.items():
             for line in issues.lines():
                 _log.warning("%s: %s", name, line)
-        lightning, history, best = self._lightning()
-        self._fit(lightning, module, None if state is None else self._last)
+        state = RunState(time.perf_counter() - start)
+        lightning, history, best = self._lightning(state)
+        self._fit(lightning, module, None if resumed is None else resumed[0])
         if not best.saved:
             raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
         if not self.is_first_process:
             torch.distributed.barrier()  # until the first process has written everything
             return self._result()
+        self._folder.begin()  # else not yet done where a run goes on that was at its end
         evaluations = self._evaluate(splits)
-        seconds = time.perf_counter() - start
         record = RunRecord(
             config=self.config,
             blueprint=blueprint,
             counts={name: SplitCounts.of(corpus) for name, corpus in splits.items()},
             sources=splits.train.per_file(),
+            files=files_of_run(self.config, self._components),
             issues=splits.issues,
             evaluations=evaluations,
             history=history.rows,
-            seconds=seconds,
+            seconds=state.seconds,
         )
         self._write(record, contents["train"])
         if torch.distributed.is_initialized():
@@ -200,17 +225,35 @@ class EntityClassificationTrainer:
         return process_of_run(offline=self.config.offline, num_threads=self.config.num_threads)
 
     @property
-    def _last(self) -> Path:
-        """The file that a run goes on from."""
-        return Path(self.config.resume) if isinstance(self.config.resume, Path) else self._folder.last
+    def _resumes(self) -> bool:
+        """Whether the run goes on with one that was stopped."""
+        if self.config.resume == "auto":
+            return self._folder.can_go_on
+        if isinstance(self.config.resume, Path):
+            return self.config.resume.absolute().parent == self.folder.absolute()
+        return self.config.resume
 
-    def _resumed(self) -> dict[str, Any] | None:
-        """Return the state that the run goes on from, once it is known to be of a run with these options."""
-        if self.config.resume is False:
+    def _is_done(self) -> bool:
+        """Return whether the folder holds this very run, at its end, and it is not to be trained again."""
+        named_for_it = not self._chose_folder and self.config.resume is False and not self.config.overwrite
+        if not (named_for_it or self.config.resume == "auto"):
+            return False
+        return self._folder.holds(self._config_text(), files_of_run(self.config, self._components))
+
+    def _config_text(self) -> str:
+        """Return the config that repeats the run, whatever was done with what stood in its folder before."""
+        return self.config.anchored().replace(resume=False, overwrite=False).to_yaml(self._components)
+
+    def _resumed(self) -> tuple[Path, dict[str, Any]] | None:
+        """Return the file that the run goes on from and its state, once it is known to be of a run like this."""
+        if not self._resumes and not isinstance(self.config.resume, Path):
             return None
-        state = read_last(self._last)
+        chosen = self.config.resume
+        paths = [chosen] if isinstance(chosen, Path) else [self._folder.last, self._folder.previous]
+        path, state = read_last([path.absolute() for path in paths])
         check_resumed(state, config_texts(self.config, self._components))
-        return {"papermage_data": state["papermage_data"]}
+        check_model(state, path)
+        return path, {"papermage_data": state["papermage_data"]}
 
     def _module(
         self, prepare: Preparation, blueprint: Blueprint, splits: Splits, contents: dict[str, str]
@@ -261,32 +304,33 @@ class EntityClassificationTrainer:
             warmup_steps=self.config.warmup_steps,
         )
 
-    def _lightning(self) -> tuple[pl.Trainer, History, KeepBest]:
+    def _lightning(self, state: RunState) -> tuple[pl.Trainer, History, KeepBest]:
         """Return Lightning's trainer, with the callbacks that a run is asked about when it is over."""
-        best, history = KeepBest(self._save_best), History(self.folder / "metrics.csv")
-        callbacks: list[pl.Callback] = [best, history]
+        best, history = KeepBest(self._save_best), History(self._folder, state)
+        callbacks: list[pl.Callback] = [state, best, history]
         if self.config.patience is not None:
             patience = self.config.patience
             callbacks.append(pl.callbacks.EarlyStopping("val_f1", mode="max", patience=patience, strict=False))
         callbacks += self._extensions.papermage_callbacks(self.config)
-        callbacks.append(SaveLast(self._folder.last))  # the last, so that it keeps the others' new states
+        save_last = SaveLast if self.config.lightning.get("barebones") else SaveLastOfAll
+        callbacks.append(save_last(self._folder, self.config.checkpoint_every, lambda: self._why_stop))
         with quiet_lightning():
             return make_trainer(self.config, callbacks, self._extensions.papermage_loggers(self.config)), history, best
 
     def _save_best(self, module: pl.LightningModule, f1: float | None) -> None:
         assert isinstance(module, EntityModule)
+        self._folder.begin(keep_model=True)
         card = "The scores of this model stand here once its training is over.\n"
         checkpoint.save(self.checkpoint, module.blueprint, module.model, card=card, val_f1=f1)
 
-    def _fit(self, lightning: pl.Trainer, module: EntityModule, resume: Path | None) -> None:
-        if self.is_first_process:
-            if resume is None:
-                self._folder.clear()
-            text = self.config.anchored().to_yaml(self._components)
-            with whole_text_file(self.folder / "config.yaml") as file:
-                file.write(text)
+    def _fit(self, lightning: pl.Trainer, module: EntityModule, resumed: Path | None) -> None:
+        self._folder.expect(self._config_text(), resumed)
         with quiet_lightning(), interruptible(lightning):
-            lightning.fit(module, ckpt_path=resume, weights_only=resume is not None)
+            self._fitting = True
+            try:
+                lightning.fit(module, ckpt_path=resumed, weights_only=resumed is not None)
+            finally:
+                self._fitting = False
 
     def _evaluate(self, splits: Splits) -> dict[str, Evaluation]:
         """Return how the best model, as it was saved, does on what it did not see; else on what it saw."""
@@ -326,6 +370,7 @@ class EntityClassificationTrainer:
             versions=record.versions,
         )
         write_results(self.folder, record)
+        self._folder.finish()
 
 
 def _weighted(corpus: Corpus, document: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:

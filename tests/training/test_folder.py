@@ -61,16 +61,31 @@ def test_a_run_that_was_stopped_is_not_replaced_unasked(config: Callable[..., En
         train(config())
 
 
-def test_a_run_that_replaces_another_leaves_no_report_of_it_when_it_fails(
+def test_a_run_that_replaces_another_and_fails_before_it_has_a_model_leaves_it_whole(
     config: Callable[..., EntityClassificationTrainConfig],
 ) -> None:
     folder = train(config())
-    weights = (folder / "checkpoints" / "model.safetensors").read_bytes()
+    before = contents(folder)
     with pytest.raises(DivergedError):
         train(config(overwrite=True, learning_rate=1e30, max_epochs=5))
-    assert not (folder / "report.html").exists()
-    assert not (folder / "results").exists()
-    assert (folder / "checkpoints" / "model.safetensors").read_bytes() == weights
+    assert contents(folder) == before
+
+
+def test_a_run_that_replaces_another_and_fails_later_leaves_nothing_of_it(
+    config: Callable[..., EntityClassificationTrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from papermage_core.training import trainer
+
+    folder = train(config())
+    before = contents(folder)
+    monkeypatch.setattr(trainer, "evaluate_model", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(config(overwrite=True, seed=3))
+    after = contents(folder)
+    assert not [name for name in after if after[name] == before.get(name)]
+    assert not [name for name in after if name.startswith("results") or name == "report.html"]
+    with pytest.raises(ConfigError, match="holds a run that was stopped before its end"):
+        train(config())
 
 
 def test_one_run_at_a_time_has_a_folder(config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path) -> None:
