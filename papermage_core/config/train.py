@@ -83,7 +83,10 @@ class EntityClassificationTrainConfig:
     val_split: float = option(
         0.1, help="share of the training documents set aside to validate on without val_data_path", ge=0, lt=1
     )
-    patience: int | None = option(None, help="validations without a better F1 after which training stops", ge=1)
+    monitor: str = option("f1", help="best model by: f1, f1_macro, loss or LABEL.f1, of the validation data")
+    patience: int | None = option(
+        None, help="validations without a better value of monitor after which training stops", ge=1
+    )
     overlap_policy: Literal["longest", "first", "separate"] = option(
         "longest", help="gold entities that overlap: keep the longest, the first, or train each label field apart"
     )

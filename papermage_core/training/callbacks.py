@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from papermage_core.config.monitor import Monitor
 from papermage_core.errors import CheckpointError, DivergedError
 from papermage_core.files import checked_file, whole_text_file
 from papermage_core.training.module import EntityModule, advice
@@ -23,10 +24,10 @@ __all__ = ["CheckedFiles", "History", "KeepBest", "SaveLast"]
 
 
 class KeepBest(pl.Callback):
-    """Calls ``save`` whenever validation F1 is higher than ever before; at the end if there was no validation."""
+    """Calls ``save`` whenever a validation is better than all before; at the end if there was none."""
 
-    def __init__(self, save: Callable[[pl.LightningModule, float | None], None]) -> None:
-        self._save = save
+    def __init__(self, save: Callable[[pl.LightningModule, float | None], None], monitor: Monitor) -> None:
+        self._save, self._monitor = save, monitor
         self.best: float | None = None
         self.saved = False
 
@@ -41,11 +42,11 @@ class KeepBest(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the model if it is the best so far."""
         assert isinstance(pl_module, EntityModule)
-        f1 = pl_module.val_scores.get("val_f1")
-        if trainer.sanity_checking or f1 is None:
+        value = self._monitor.of({**trainer.callback_metrics, **pl_module.val_scores})
+        if trainer.sanity_checking or value is None:
             return
-        if self.best is None or f1 > self.best:
-            self.best = f1
+        if self._monitor.is_better(value, than=self.best):
+            self.best = value
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -61,7 +62,8 @@ class KeepBest(pl.Callback):
                 f"training diverged: weights are no numbers after step {trainer.global_step}. {advice(rate)}"
             )
         if trainer.is_global_zero:
-            self._save(pl_module, self.best)
+            assert isinstance(pl_module, EntityModule)
+            self._save(pl_module, pl_module.val_scores.get("val_f1"))
         self.saved = True
 
 
@@ -146,7 +148,10 @@ class History(pl.Callback):
         assert isinstance(pl_module, EntityModule)
         metrics = trainer.callback_metrics or pl_module.val_scores
         row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        for name in ("train_loss", "val_loss", "val_f1", "val_precision", "val_recall"):
+        names = dict.fromkeys(
+            ("train_loss", "val_loss", "val_f1", "val_precision", "val_recall", *pl_module.val_scores)
+        )
+        for name in names:
             if name in metrics:
                 row[name] = float(metrics[name])
         row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])

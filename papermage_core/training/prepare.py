@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
+from papermage_core.config.monitor import Monitor
 from papermage_core.config.naming import cache_folder
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
@@ -25,7 +26,7 @@ from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, Task
 from papermage_core.data.source import DocumentSource, digest_of_code
 from papermage_core.data.store import DiskRecords
-from papermage_core.errors import DataError
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
@@ -114,6 +115,9 @@ class Preparation:
                 raise DataError(
                     f"the label layer {', '.join(map(repr, fields))} marks nothing in the training documents"
                 )
+        labels_of_all = [label for labels in names for label in labels]
+        if (expectation := Monitor(config.monitor).error(labels_of_all)) is not None:
+            raise ConfigError(f"monitor={config.monitor}: expected {expectation}")
         tasks = [
             Task(fields, components.scheme.build(labels))
             for fields, labels in zip(train.labelling.task_fields, names, strict=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
+from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.errors import ConfigError, DataError
@@ -193,6 +194,10 @@ class EntityClassificationTrainer:
         return RunResult(folder=folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
 
     @property
+    def _monitor(self) -> Monitor:
+        return Monitor(self.config.monitor)
+
+    @property
     def _accelerator(self) -> str:
         return str(self.config.lightning.get("accelerator", "auto"))
 
@@ -223,7 +228,7 @@ class EntityClassificationTrainer:
         if splits.val is not None:
             examples = prepare.examples(splits.val, blueprint, model, splits.issues["val"])
             score = self._score(blueprint, model, splits.val)
-            val = Validation(corpus=splits.val, examples=examples, score=score)
+            val = Validation(corpus=splits.val, examples=examples, score=score, monitor=self._monitor)
         return EntityModule(
             blueprint,
             model,
@@ -263,11 +268,11 @@ class EntityClassificationTrainer:
 
     def _lightning(self) -> tuple[pl.Trainer, History, KeepBest]:
         """Return Lightning's trainer, with the callbacks that a run is asked about when it is over."""
-        best, history = KeepBest(self._save_best), History(self.folder / "metrics.csv")
+        best, history = KeepBest(self._save_best, self._monitor), History(self.folder / "metrics.csv")
         callbacks: list[pl.Callback] = [best, history]
         if self.config.patience is not None:
-            patience = self.config.patience
-            callbacks.append(pl.callbacks.EarlyStopping("val_f1", mode="max", patience=patience, strict=False))
+            metric, mode, patience = self._monitor.metric, self._monitor.mode, self.config.patience
+            callbacks.append(pl.callbacks.EarlyStopping(metric, mode=mode, patience=patience, strict=False))
         callbacks += self._extensions.papermage_callbacks(self.config)
         callbacks.append(SaveLast(self._folder.last))  # the last, so that it keeps the others' new states
         with quiet_lightning():
