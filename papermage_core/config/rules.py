@@ -8,6 +8,7 @@ from typing import Any
 from papermage_core.config.errors import invalid
 from papermage_core.config.given import Given
 from papermage_core.config.monitor import Monitor
+from papermage_core.config.several import several_errors
 from papermage_core.config.sources import has_weight
 
 __all__ = ["rule_errors"]
@@ -22,6 +23,7 @@ def rule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Map
         *_patience_errors(own, lightning),
         *_monitor_errors(own, lightning, given),
         *_share_errors(lightning, given),
+        *several_errors(own, lightning, given),
         *_mode_errors(own),
     ]
 

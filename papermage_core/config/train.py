@@ -91,7 +91,21 @@ class EntityClassificationTrainConfig:
         "longest", help="gold entities that overlap: keep the longest, the first, or train each label field apart"
     )
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
-    seed: int = option(470, help="random seed", ge=0, le=2**32 - 1)
+    folds: int | str | None = option(
+        None, help="folds to cross-validate in, or metadata:KEY, the key of documents' metadata that names their fold"
+    )
+    fold: str | None = option(None, help="train this one of the folds only; none: all, one after the other")
+    learning_curve: bool = option(False, help="train on 25, 50, 75 and 100 % of the documents, and forecast")
+    train_share: float = option(1.0, help="share of the training documents to train on", gt=0, le=1)
+    given_seed: int | tuple[int, ...] = attrs.field(
+        default=470,
+        alias="seed",
+        metadata={
+            "help": "random seed; with several, 1,2,3, a run for each",
+            "ge": 0,
+            "le": 2**32 - 1,
+        },
+    )
     resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
     overwrite: bool = option(False, help="replace the run that is in default_root_dir already")
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
@@ -182,6 +196,25 @@ class EntityClassificationTrainConfig:
     def weights(self) -> tuple[float, ...]:
         """How often the documents of each path of ``data_path`` are trained on in an epoch."""
         return tuple(source.weight for source in self.data_sources)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The random seeds that were given."""
+        return self.given_seed if isinstance(self.given_seed, tuple) else (self.given_seed,)
+
+    @property
+    def seed(self) -> int:
+        """The random seed, the first of several."""
+        return self.seeds[0]
+
+    @property
+    def several(self) -> Literal["learning_curve", "seeds", "folds"] | None:
+        """What makes several runs of this config, the outermost; None for one run."""
+        if self.learning_curve:
+            return "learning_curve"
+        if len(self.seeds) > 1:
+            return "seeds"
+        return "folds" if self.folds is not None and self.fold is None else None
 
     @property
     def labelling(self) -> Labelling:

@@ -95,7 +95,12 @@ class EntityClassificationTrainer:
 
         Raises ConfigError where the folder holds a run already and neither ``resume`` nor ``overwrite`` is set, and
         DivergedError where the loss is no longer a number. What it changes of the process is put back at the end.
+        Folds, several seeds and a learning curve give a `SeveralResult`.
         """
+        if self.config.several is not None:
+            from papermage_core.training.several import train_several
+
+            return train_several(self.config, self._components)
         self.config.check_paths()
         if not self.is_first_process:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
@@ -126,7 +131,7 @@ class EntityClassificationTrainer:
             raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
         if not self.is_first_process:
             torch.distributed.barrier()  # until the first process has written everything
-            return self._result()
+            return self.result()
         evaluations = self._evaluate(splits)
         seconds = time.perf_counter() - start
         record = RunRecord(
@@ -142,7 +147,7 @@ class EntityClassificationTrainer:
         self._write(record, contents["train"])
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
-        return self._result()
+        return self.result()
 
     def evaluate(self) -> RunResult:
         """Score a checkpoint on ``data_path``; write ``results/`` and ``report.html``.
@@ -311,7 +316,8 @@ class EntityClassificationTrainer:
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
         return found
 
-    def _result(self) -> RunResult:
+    def result(self) -> RunResult:
+        """Return what the run that is done in the folder gave."""
         scores = checkpoint.read_json(self.checkpoint)["scores"]
         split = next(name for name in ("test", "val", "train") if name in scores)
         return RunResult(
