@@ -74,8 +74,10 @@ class EntityClassificationTrainConfig:
     head_learning_rate: float | None = option(
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
     )
-    weight_decay: float = option(0.01, help="weight decay of matrices", ge=0)
-    warmup_steps: float = option(0.05, help="share of the steps that warm up; above 1: their number", ge=0)
+    weight_decay: float = option(0.01, help="weight decay of matrices", ge=0, search=(1e-3, 0.3, "log"))
+    warmup_steps: float = option(
+        0.05, help="share of the steps that warm up; above 1: their number", ge=0, search=(0.0, 0.3)
+    )
     max_epochs: int = option(5, help="most passes over the training data; -1: no limit", ge=-1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     batch_tokens: int | None = option(None, help="most units in a batch, padding counted; none: no such limit", ge=1)
