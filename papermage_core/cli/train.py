@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
     from papermage_core.plugin.manager import Plugins
     from papermage_core.training import EntityClassificationTrainer
+    from papermage_core.training.trainer import RunResult
 
 __all__ = ["main"]
 
@@ -120,8 +121,21 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, components: Comp
         raise kind(f"{error}\ngo on with:  {again}", error.why) from error
     if not trainer.is_first_process:
         return
+    if config.several is not None:
+        _say_several(result)
+        return
     say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")
     say(f"model   {result.checkpoint}\nreport  {result.folder / 'report.html'}\nfolder  {result.folder}")
+
+
+def _say_several(result: RunResult) -> None:
+    from papermage_core.training.several import SeveralResult
+
+    assert isinstance(result, SeveralResult)
+    say(f"{result.table()}\n")
+    for path in (result.folder / "results" / name for name in result.files):
+        say(f"{path.suffix[1:]:7} {path}")
+    say(f"folder  {result.folder}")
 
 
 def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> str:

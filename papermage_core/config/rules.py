@@ -7,6 +7,8 @@ from typing import Any
 
 from papermage_core.config.errors import invalid
 from papermage_core.config.given import Given
+from papermage_core.config.monitor import Monitor
+from papermage_core.config.several import several_errors
 from papermage_core.config.sources import has_weight
 
 __all__ = ["rule_errors"]
@@ -19,7 +21,9 @@ def rule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Map
         *_path_errors(own, given),
         *_schedule_errors(own, lightning, given),
         *_patience_errors(own, lightning),
+        *_monitor_errors(own, lightning, given),
         *_share_errors(lightning, given),
+        *several_errors(own, lightning, given),
         *_mode_errors(own),
         *_folder_errors(own),
     ]
@@ -77,6 +81,20 @@ def _patience_errors(own: Mapping[str, Any], lightning: Mapping[str, Any]) -> It
         yield f"patience needs a validation, and check_val_every_n_epoch={every} has none in max_epochs={last}"
     if lightning.get("barebones"):
         yield "patience needs the logged scores, and barebones=true logs nothing: give one of them"
+
+
+def _monitor_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
+    """Yield why no best model could be chosen. Labels that are taken from the data are known once it is read."""
+    if not {"monitor", "label_field"} <= own.keys() or own["monitor"] == "f1":  # the default suits any run
+        return
+    name, monitor = "monitor", Monitor(own["monitor"])
+    labels = own["label_field"] if own.get("label_attribute") is None else [monitor.label or ""]
+    if (expectation := monitor.error(labels)) is not None:
+        yield invalid(name, monitor.name, given[name].source, expectation)
+    if (own.get("val_split") == 0 and not own.get("val_data_path")) or lightning.get("limit_val_batches") == 0:
+        yield f"monitor={monitor.name} needs something to validate on: give val_data_path, or a val_split above 0"
+    if monitor.name == "loss" and lightning.get("barebones"):
+        yield "monitor=loss needs the logged loss, and barebones=true logs nothing: give one of them"
 
 
 def _share_errors(lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:

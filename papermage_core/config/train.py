@@ -75,8 +75,10 @@ class EntityClassificationTrainConfig:
     head_learning_rate: float | None = option(
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
     )
-    weight_decay: float = option(0.01, help="weight decay of matrices", ge=0)
-    warmup_steps: float = option(0.05, help="share of the steps that warm up; above 1: their number", ge=0)
+    weight_decay: float = option(0.01, help="weight decay of matrices", ge=0, search=(1e-3, 0.3, "log"))
+    warmup_steps: float = option(
+        0.05, help="share of the steps that warm up; above 1: their number", ge=0, search=(0.0, 0.3)
+    )
     max_epochs: int = option(5, help="most passes over the training data; -1: no limit", ge=-1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     batch_tokens: int | None = option(None, help="most units in a batch, padding counted; none: no such limit", ge=1)
@@ -84,12 +86,29 @@ class EntityClassificationTrainConfig:
     val_split: float = option(
         0.1, help="share of the training documents set aside to validate on without val_data_path", ge=0, lt=1
     )
-    patience: int | None = option(None, help="validations without a better F1 after which training stops", ge=1)
+    monitor: str = option("f1", help="best model by: f1, f1_macro, loss or LABEL.f1, of the validation data")
+    patience: int | None = option(
+        None, help="validations without a better value of monitor after which training stops", ge=1
+    )
     overlap_policy: Literal["longest", "first", "separate"] = option(
         "longest", help="gold entities that overlap: keep the longest, the first, or train each label field apart"
     )
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
-    seed: int = option(470, help="random seed", ge=0, le=2**32 - 1)
+    folds: int | str | None = option(
+        None, help="folds to cross-validate in, or metadata:KEY, the key of documents' metadata that names their fold"
+    )
+    fold: str | None = option(None, help="train this one of the folds only; none: all, one after the other")
+    learning_curve: bool = option(False, help="train on 25, 50, 75 and 100 % of the documents, and forecast")
+    train_share: float = option(1.0, help="share of the training documents to train on", gt=0, le=1)
+    given_seed: int | tuple[int, ...] = attrs.field(
+        default=470,
+        alias="seed",
+        metadata={
+            "help": "random seed; with several, 1,2,3, a run for each",
+            "ge": 0,
+            "le": 2**32 - 1,
+        },
+    )
     resume: bool | Literal["auto"] | Path = option(
         False, help="go on with the run in default_root_dir, or with this last.ckpt; auto: where there is one"
     )
@@ -186,6 +205,25 @@ class EntityClassificationTrainConfig:
     def weights(self) -> tuple[float, ...]:
         """How often the documents of each path of ``data_path`` are trained on in an epoch."""
         return tuple(source.weight for source in self.data_sources)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The random seeds that were given."""
+        return self.given_seed if isinstance(self.given_seed, tuple) else (self.given_seed,)
+
+    @property
+    def seed(self) -> int:
+        """The random seed, the first of several."""
+        return self.seeds[0]
+
+    @property
+    def several(self) -> Literal["learning_curve", "seeds", "folds"] | None:
+        """What makes several runs of this config, the outermost; None for one run."""
+        if self.learning_curve:
+            return "learning_curve"
+        if len(self.seeds) > 1:
+            return "seeds"
+        return "folds" if self.folds is not None and self.fold is None else None
 
     @property
     def labelling(self) -> Labelling:

@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from papermage_core.config.every import Every
+from papermage_core.config.monitor import Monitor
 from papermage_core.errors import CheckpointError, DivergedError, StoppedError
 from papermage_core.files import checked_file
 from papermage_core.training.folder import RunFolder
@@ -24,10 +25,10 @@ _DEAREST = 0.005
 
 
 class KeepBest(pl.Callback):
-    """Calls ``save`` whenever validation F1 is higher than ever before; at the end if there was no validation."""
+    """Calls ``save`` whenever a validation is better than all before; at the end if there was none."""
 
-    def __init__(self, save: Callable[[pl.LightningModule, float | None], None]) -> None:
-        self._save = save
+    def __init__(self, save: Callable[[pl.LightningModule, float | None], None], monitor: Monitor) -> None:
+        self._save, self._monitor = save, monitor
         self.best: float | None = None
         self.saved = False
 
@@ -42,11 +43,11 @@ class KeepBest(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the model if it is the best so far."""
         assert isinstance(pl_module, EntityModule)
-        f1 = pl_module.val_scores.get("val_f1")
-        if trainer.sanity_checking or f1 is None:
+        value = self._monitor.of({**trainer.callback_metrics, **pl_module.val_scores})
+        if trainer.sanity_checking or value is None:
             return
-        if self.best is None or f1 > self.best:
-            self.best = f1
+        if self._monitor.is_better(value, than=self.best):
+            self.best = value
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -62,7 +63,8 @@ class KeepBest(pl.Callback):
                 f"training diverged: weights are no numbers after step {trainer.global_step}. {advice(rate)}"
             )
         if trainer.is_global_zero:
-            self._save(pl_module, self.best)
+            assert isinstance(pl_module, EntityModule)
+            self._save(pl_module, pl_module.val_scores.get("val_f1"))
         self.saved = True
 
 

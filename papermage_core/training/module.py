@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import Batch, BatchLimits, ExampleBatches, LengthSampler, ListedBatches
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.examples import Examples
@@ -26,6 +27,7 @@ from papermage_core.evaluation import Scorer, Scores
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.plugin.spec import HeadOutput, UnitSpan
+from papermage_core.training.schedule import learning_rate_factor
 
 __all__ = ["EntityModule", "Optimisation", "Predictions", "Validation", "clip_gradients", "parameter_groups"]
 
@@ -105,6 +107,7 @@ class Validation:
     corpus: Corpus
     examples: Examples
     score: Callable[[Predictions], Scores]
+    monitor: Monitor
 
 
 def advice(learning_rate: float) -> str:
@@ -256,8 +259,8 @@ class EntityModule(pl.LightningModule):
         """Return AdamW and its schedule."""
         fused = not str(self.trainer.precision).endswith("mixed")  # there, Lightning refuses to clip its gradients
         optimizer = torch.optim.AdamW(parameter_groups(self.model, self.optimisation), fused=fused)
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.optimisation.factor(step, total))
+        factor = learning_rate_factor(self.trainer, self.optimisation)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # Validation
@@ -294,6 +297,7 @@ class EntityModule(pl.LightningModule):
             "val_f1": scores.f1,
             "val_precision": scores.precision,
             "val_recall": scores.recall,
+            **self._val.monitor.figures(scores),
         }
         for name, value in self.val_scores.items():
             self.log(name, value)

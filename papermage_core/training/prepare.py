@@ -14,21 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
+from papermage_core.config.monitor import Monitor
 from papermage_core.config.naming import cache_folder
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.data.cache import encoder_digest, key_of, locked
 from papermage_core.data.corpus import Corpus, read_corpus
+from papermage_core.data.dealing import deal
 from papermage_core.data.examples import Examples, build_examples
 from papermage_core.data.gold import encode_gold
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, Task
 from papermage_core.data.source import DocumentSource, digest_of_code
 from papermage_core.data.store import DiskRecords
-from papermage_core.errors import DataError
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
+from papermage_core.training.folds import choose_fold, share_of
 
 __all__ = ["Preparation", "Splits", "check_labelled"]
 
@@ -71,12 +74,25 @@ class Preparation:
 
     def splits(self) -> Splits:
         """Return the documents of the run, setting some aside to validate on where no file was given for that."""
+        return self.splits_of(self.documents())
+
+    def documents(self) -> Corpus:
+        """Return the documents of ``data_path``."""
+        return self._read(self.config.data_path, self.config.weights)
+
+    def splits_of(self, train: Corpus) -> Splits:
+        """Return the splits of a run whose documents have been read: those of its fold, and of its share."""
         config = self.config
-        train = self._read(config.data_path, config.weights)
+        held_out = None
+        if config.folds is not None and config.fold is not None:
+            train, held_out = choose_fold(train, config.folds, config.fold, config.seed)
         val = self._read(config.val_data_path) if config.val_data_path else None
-        test = self._read(config.test_data_path) if config.test_data_path else None
+        test = self._read(config.test_data_path) if config.test_data_path else held_out
         if val is None and config.val_split > 0:
             train, val = _set_aside(train, config.val_split, config.seed)
+        if config.train_share < 1:
+            train = share_of(train, config.train_share, config.seed)
+            check_labelled(train)
         issues = {name: Issues() for name in ("train", "val", "test")}
         splits = Splits(train=train, val=val, test=test, issues=issues)
         for name, corpus in splits.items():
@@ -114,6 +130,9 @@ class Preparation:
                 raise DataError(
                     f"the label layer {', '.join(map(repr, fields))} marks nothing in the training documents"
                 )
+        labels_of_all = [label for labels in names for label in labels]
+        if (expectation := Monitor(config.monitor).error(labels_of_all)) is not None:
+            raise ConfigError(f"monitor={config.monitor}: expected {expectation}")
         tasks = [
             Task(fields, components.scheme.build(labels))
             for fields, labels in zip(train.labelling.task_fields, names, strict=True)
@@ -260,12 +279,11 @@ def _set_aside(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus 
             len(corpus),
         )
         return corpus, None
-    chosen = np.zeros(len(corpus), np.bool_)
-    chosen[np.random.default_rng(seed).permutation(len(corpus))[:n]] = True
-    train, val = corpus.choose(np.flatnonzero(~chosen)), corpus.choose(np.flatnonzero(chosen))
-    if not train.entities:
+    part = deal(corpus, (len(corpus) - n, n), seed)
+    train, val = corpus.choose(np.flatnonzero(part == 0)), corpus.choose(np.flatnonzero(part == 1))
+    if not train.entities or not len(val):
         return corpus, None
-    _log.info("set %d of %d documents aside to validate on (val_split=%g)", n, len(corpus), share)
+    _log.info("set %d of %d documents aside to validate on (val_split=%g)", len(val), len(corpus), share)
     return train, val
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
+from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.errors import ConfigError, DataError
@@ -104,8 +105,13 @@ class EntityClassificationTrainer:
         Raises ConfigError where the folder holds a run already and neither ``resume`` nor ``overwrite`` is set,
         DivergedError where the loss is no longer a number, and StoppedError where `stop` was called. A run that is done
         is not done again by ``resume="auto"``, nor in a folder that is named for its arguments: its result is returned.
-        What it changes of the process is put back at the end.
+        What it changes of the process is put back at the end. Folds, several seeds and a learning curve give a
+        `SeveralResult`.
         """
+        if self.config.several is not None:
+            from papermage_core.training.several import train_several
+
+            return train_several(self.config, self._components)
         self.config.check_paths()
         if not self.is_first_process:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
@@ -113,7 +119,7 @@ class EntityClassificationTrainer:
                 return self._train()
         with self._process(), self._folder.taken():
             if self._is_done():
-                result = self._result()
+                result = self.result()
                 _log.info("this run is done (%s); overwrite=true trains it again", self.folder)
                 return result
             if not self._resumes and not self.config.overwrite:
@@ -149,7 +155,7 @@ class EntityClassificationTrainer:
             raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
         if not self.is_first_process:
             torch.distributed.barrier()  # until the first process has written everything
-            return self._result()
+            return self.result()
         self._folder.begin()  # else not yet done where a run goes on that was at its end
         evaluations = self._evaluate(splits)
         record = RunRecord(
@@ -166,7 +172,7 @@ class EntityClassificationTrainer:
         self._write(record, contents["train"])
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
-        return self._result()
+        return self.result()
 
     def evaluate(self) -> RunResult:
         """Score a checkpoint on ``data_path``; write ``results/`` and ``report.html``.
@@ -218,6 +224,10 @@ class EntityClassificationTrainer:
         return RunResult(folder=folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
 
     @property
+    def _monitor(self) -> Monitor:
+        return Monitor(self.config.monitor)
+
+    @property
     def _accelerator(self) -> str:
         return str(self.config.lightning.get("accelerator", "auto"))
 
@@ -266,7 +276,7 @@ class EntityClassificationTrainer:
         if splits.val is not None:
             examples = prepare.examples(splits.val, blueprint, model, splits.issues["val"])
             score = self._score(blueprint, model, splits.val)
-            val = Validation(corpus=splits.val, examples=examples, score=score)
+            val = Validation(corpus=splits.val, examples=examples, score=score, monitor=self._monitor)
         return EntityModule(
             blueprint,
             model,
@@ -306,11 +316,11 @@ class EntityClassificationTrainer:
 
     def _lightning(self, state: RunState) -> tuple[pl.Trainer, History, KeepBest]:
         """Return Lightning's trainer, with the callbacks that a run is asked about when it is over."""
-        best, history = KeepBest(self._save_best), History(self._folder, state)
+        best, history = KeepBest(self._save_best, self._monitor), History(self._folder, state)
         callbacks: list[pl.Callback] = [state, best, history]
         if self.config.patience is not None:
-            patience = self.config.patience
-            callbacks.append(pl.callbacks.EarlyStopping("val_f1", mode="max", patience=patience, strict=False))
+            metric, mode, patience = self._monitor.metric, self._monitor.mode, self.config.patience
+            callbacks.append(pl.callbacks.EarlyStopping(metric, mode=mode, patience=patience, strict=False))
         callbacks += self._extensions.papermage_callbacks(self.config)
         save_last = SaveLast if self.config.lightning.get("barebones") else SaveLastOfAll
         callbacks.append(save_last(self._folder, self.config.checkpoint_every, lambda: self._why_stop))
@@ -350,7 +360,8 @@ class EntityClassificationTrainer:
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
         return found
 
-    def _result(self) -> RunResult:
+    def result(self) -> RunResult:
+        """Return what the run that is done in the folder gave."""
         scores = checkpoint.read_json(self.checkpoint)["scores"]
         split = next(name for name in ("test", "val", "train") if name in scores)
         return RunResult(
