@@ -17,6 +17,7 @@ from papermage_core.files import checked_file
 from papermage_core.training.folder import RunFolder
 from papermage_core.training.module import EntityModule, advice
 from papermage_core.training.state import RunState
+from papermage_core.training.stopping import Stopping
 
 __all__ = ["CheckedFiles", "History", "KeepBest", "SaveLast", "SaveLastOfAll"]
 
@@ -31,6 +32,12 @@ class KeepBest(pl.Callback):
         self._save, self._monitor = save, monitor
         self.best: float | None = None
         self.saved = False
+
+    @property
+    def shown(self) -> str:
+        """The best value so far, for people: in percent, but for a loss."""
+        assert self.best is not None
+        return f"{self.best:.4f}" if self._monitor.mode == "min" else f"{100 * self.best:.1f}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run has to know."""
@@ -72,15 +79,15 @@ class SaveLast(pl.Callback):
     """Saves the whole state of a run: inside epochs as often as is wanted, after epochs, and when it is to stop.
 
     Must be the last callback, so that it keeps the others' new states. After an epoch it saves where that takes next to
-    nothing of the time since it last did, and after the last one. ``why_stop`` tells why the run is to stop, if it is.
+    nothing of the time since it last did, and after the last one.
 
     Inside an epoch a state can be taken up only where no gradients wait to be summed up and no validation is due; while
     one is running, what is saved has the whole of it still before it. Several processes agree before they save: about
     once a second, for that takes each of them a message.
     """
 
-    def __init__(self, folder: RunFolder, every: Every | None, why_stop: Callable[[], str | None]) -> None:
-        self._folder, self._every, self._why_stop = folder, every or Every(), why_stop
+    def __init__(self, folder: RunFolder, every: Every | None, stopping: Stopping) -> None:
+        self._folder, self._every, self._stopping = folder, every or Every(), stopping
         self._saved_at = self._voted_at = time.monotonic()
         self._cost: float | None = None  # seconds that saving took; None before the first time
         self._steps_to_vote = self._steps_between = 1
@@ -95,7 +102,7 @@ class SaveLast(pl.Callback):
     ) -> None:
         """Save if it is time, or the run is to stop, and the state can be taken up again."""
         due = self._is_due(trainer)
-        stop = self._why_stop() is not None
+        stop = self._stopping.why is not None
         if trainer.world_size > 1:
             due, stop = self._voted(trainer, due, stop)
         self._due |= due
@@ -106,7 +113,7 @@ class SaveLast(pl.Callback):
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Save and stop inside a validation, if the run is to; several processes go on to its end."""
-        if trainer.world_size == 1 and not trainer.sanity_checking and self._why_stop() is not None:
+        if trainer.world_size == 1 and not trainer.sanity_checking and self._stopping.why is not None:
             self._inside_validation = True
             self._save(trainer)
             self._stop(trainer)
@@ -125,7 +132,7 @@ class SaveLast(pl.Callback):
         since = time.monotonic() - self._saved_at
         cheap = self._cost is None or self._cost < _DEAREST * since
         due = self._due or cheap or _is_over(trainer) or self._is_due(trainer)
-        stop = self._why_stop() is not None
+        stop = self._stopping.why is not None
         if trainer.world_size > 1:
             self._steps_to_vote = 0
             due, stop = self._voted(trainer, due, stop)
@@ -172,7 +179,7 @@ class SaveLast(pl.Callback):
 
     def _stop(self, trainer: pl.Trainer) -> None:
         place = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
-        why = self._why_stop() or "a signal to another process"
+        why = self._stopping.why or "a signal to another process"
         raise StoppedError(f"stopped by {why} in {place}; saved in {self._folder.last}", why)
 
 

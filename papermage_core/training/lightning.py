@@ -45,13 +45,16 @@ def make_trainer(
     given = dict(config.lightning)
     own = given.pop("callbacks", None) or []
     own = list(own) if isinstance(own, (list, tuple)) else [own]
+    given.pop("enable_progress_bar", None)  # whoever has it on finds ours among the callbacks
+    if any(isinstance(callback, pl.callbacks.ProgressBar) for callback in own):
+        callbacks = [callback for callback in callbacks if not isinstance(callback, pl.callbacks.ProgressBar)]
+    all_callbacks = [*callbacks[:-1], *own, callbacks[-1]]
     all_loggers = [*_loggers(given.pop("logger", None)), *loggers]
     if config.wandb:
         all_loggers.append(_wandb(config))
     bare = bool(given.get("barebones"))  # Lightning refuses to log then, or to show a bar
     defaults: dict[str, Any] = {
         "enable_model_summary": False,
-        "enable_progress_bar": not bare and logging.getLogger("papermage_core").getEffectiveLevel() <= logging.INFO,
         "gradient_clip_val": 1.0,
         "log_every_n_steps": 0 if bare else 1,
         "num_sanity_val_steps": 0,
@@ -63,9 +66,10 @@ def make_trainer(
         plugins.append(CheckedFiles())
     fixed = {
         "plugins": plugins,
-        "callbacks": [*callbacks[:-1], *own, callbacks[-1]],
+        "callbacks": all_callbacks,
         "default_root_dir": config.default_root_dir,
         "enable_checkpointing": not bare,  # `SaveLastOfAll` is a checkpoint callback, so Lightning adds none of its own
+        "enable_progress_bar": any(isinstance(callback, pl.callbacks.ProgressBar) for callback in all_callbacks),
         "logger": all_loggers or False,
         "max_epochs": config.max_epochs,
     }

@@ -230,6 +230,10 @@ class EntityModule(pl.LightningModule):
             self.log("loss", loss.detach(), on_step=True, on_epoch=False, batch_size=1)
         return loss
 
+    def units_of(self, batch: Batch) -> int:
+        """Return how many units a batch of the training data holds."""
+        return int(self._train.units[list(batch.index)].sum())
+
     def _check(self, loss: Tensor, batch: Batch) -> None:
         """Raise DivergedError for a loss that is no number."""
         if torch.isfinite(loss):

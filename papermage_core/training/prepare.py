@@ -31,6 +31,7 @@ from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
+from papermage_core.training.display import Display
 from papermage_core.training.folds import choose_fold, share_of
 
 __all__ = ["Preparation", "Splits", "check_labelled"]
@@ -64,6 +65,7 @@ class Preparation:
 
     config: EntityClassificationTrainConfig
     components: ComponentConfigs
+    display: Display = attrs.field(factory=lambda: Display(shown=False))
 
     @property
     def spool(self) -> Path:
@@ -112,11 +114,20 @@ class Preparation:
             "needs": attrs.asdict(needs),
         }
         target = self._target("documents", key_of(source, **made_by) if self.config.cache else None)
-        with locked(target):
+        what = f"reading {', '.join(map(str, paths))} ({_size(source.size())})"
+        with locked(target), self.display.work(what, _documents_in(source), "documents", announced=True) as watch:
             corpus = read_corpus(
-                source, labelling, needs, target=target, spool=self.spool, num_workers=self.config.num_workers
+                source,
+                labelling,
+                needs,
+                target=target,
+                spool=self.spool,
+                num_workers=self.config.num_workers,
+                watch=watch,
             )
         check_labelled(corpus)
+        counts = corpus.counts()
+        self.display.line(f"  {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
         return corpus
 
     # Model
@@ -158,14 +169,14 @@ class Preparation:
         """Return the encoder's config as the training contexts settle it; kept beside the documents it was told by."""
         records = corpus.records
         if not isinstance(records, DiskRecords) or not records.is_kept:
-            return config.settle(corpus.contexts())  # type: ignore[attr-defined,no-any-return]
+            return self._settle(config, corpus)
         given = json.dumps([unstructure(config), digest_of_code([type(config)])], sort_keys=True, default=str)
         key = hashlib.sha256(given.encode("utf-8", "surrogatepass") + corpus.row.tobytes()).hexdigest()[:32]
         path = records.folder / f"settled-{key}.json"
         try:
             return _restored(type(config), path.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
-            settled = config.settle(corpus.contexts())  # type: ignore[attr-defined]
+            settled = self._settle(config, corpus)
         text = json.dumps({"options": unstructure(settled), "learned": learned_values(settled)})
         try:
             if _restored(type(config), text) == settled:
@@ -173,7 +184,11 @@ class Preparation:
                     file.write(text)
         except (OSError, ValueError) as error:
             _log.debug("what the encoder settled is not kept: %s", error)
-        return settled  # type: ignore[no-any-return]
+        return settled
+
+    def _settle(self, config: _Config, corpus: Corpus) -> _Config:
+        with self.display.work("looking through the training documents", len(corpus), "documents") as watch:
+            return config.settle(corpus.contexts(watch))  # type: ignore[attr-defined,no-any-return]
 
     # Examples
 
@@ -203,7 +218,7 @@ class Preparation:
             }
             key = key_of(None, **made_by, files=_key_of_files(corpus))
         target = self._target("examples", key)
-        with locked(target):
+        with locked(target), self.display.work("making examples", len(corpus), "documents") as watch:
             examples, found = build_examples(
                 corpus,
                 model.encoder,
@@ -214,12 +229,30 @@ class Preparation:
                 target=target,
                 spool=self.spool,
                 num_workers=self.config.num_workers,
+                watch=watch,
             )
         issues.merge([found])
         return examples
 
     def _target(self, kind: str, key: str | None) -> Path | None:
         return None if key is None else cache_folder() / kind / key
+
+
+def _documents_in(source: DocumentSource) -> int | None:
+    """Return how many documents files hold, where that is quickly told: those of a document a line."""
+    files = list(source.files)
+    if not files or any(path.suffix != ".jsonl" or not path.is_file() for path in files):
+        return None
+    return sum(_lines_in(path) for path in files)
+
+
+def _lines_in(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes else "of unknown size"
 
 
 def _restored(config_class: type[_Config], text: str) -> _Config:

@@ -29,6 +29,7 @@ from papermage_core.training.folder import RunFolder, config_texts
 from papermage_core.training.folds import folds_of
 from papermage_core.training.pooled import pool, write_predictions
 from papermage_core.training.prepare import Preparation
+from papermage_core.training.stopping import Stopping
 from papermage_core.training.trainer import EntityClassificationTrainer, RunResult
 
 __all__ = ["SeveralResult", "train_several"]
@@ -113,7 +114,9 @@ class SeveralResult(RunResult):
         return content
 
 
-def train_several(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> SeveralResult:
+def train_several(
+    config: EntityClassificationTrainConfig, components: ComponentConfigs, stopping: Stopping | None = None
+) -> SeveralResult:
     """Train each run that is not done yet; write ``results/folds.json``, ``seeds.json`` or ``learning_curve.json``.
 
     Folds also give ``results/out_of_fold.jsonl``: all documents, with what the model that did not see them finds.
@@ -132,7 +135,7 @@ def train_several(config: EntityClassificationTrainConfig, components: Component
         results: dict[str, RunResult] = {}
         for place, (name, run) in enumerate(runs.items(), start=1):
             _log.info("%s %s (%d of %d): %s", _TITLES[kind], name, place, len(runs), run.default_root_dir)
-            results[name] = _trained(run, components)
+            results[name] = _trained(run, components, stopping)
         result = _result(root, kind, results)
         (root / "results").mkdir(exist_ok=True)
         if kind == "folds":
@@ -185,7 +188,9 @@ def _is_done(config: EntityClassificationTrainConfig) -> bool:
     return config.several is None and not config.overwrite and done.is_file()
 
 
-def _trained(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> RunResult:
+def _trained(
+    config: EntityClassificationTrainConfig, components: ComponentConfigs, stopping: Stopping | None
+) -> RunResult:
     """Return what a run gave, training it if it is not done."""
     folder = config.run_folder()
     if _is_done(config):
@@ -195,7 +200,7 @@ def _trained(config: EntityClassificationTrainConfig, components: ComponentConfi
     if config.several is None and not config.overwrite:
         begun = any((folder / name).is_file() for name in ("last.ckpt", "previous.ckpt"))
         config = config.replace(resume=True) if begun else config.replace(overwrite=True)
-    return EntityClassificationTrainer(config, components).train()
+    return EntityClassificationTrainer(config, components, stopping=stopping).train()
 
 
 def _check_same(config: EntityClassificationTrainConfig, components: ComponentConfigs, corpus: Corpus) -> None:

@@ -26,6 +26,8 @@ class RunState(pl.Callback):
         self._start, self._before = time.perf_counter() - seconds, 0.0
         self._loss: Tensor | float = 0.0
         self._examples = 0
+        self.units = 0
+        """Units trained on since the run began, or went on."""
         self._to_restore: dict[str, Any] | None = None
         self.val_scores: dict[str, float] = {}
         """What the last validation of this epoch found; empty where there was none yet."""
@@ -78,6 +80,8 @@ class RunState(pl.Callback):
         loss = outputs["loss"]
         self._loss = self._loss + (loss.item() if loss.device.type == "cpu" else loss) * count
         self._examples += count
+        assert isinstance(pl_module, EntityModule)
+        self.units += pl_module.units_of(batch)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the random states back where the run goes on with a validation."""

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from papermage_core.config import ComponentConfigs, EntityClassificationTrainCon
 from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
+from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Scores
 from papermage_core.model.blueprint import Blueprint
@@ -29,6 +30,7 @@ from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import pick_device
 from papermage_core.plugin.manager import Plugins
 from papermage_core.training.callbacks import History, KeepBest, SaveLast, SaveLastOfAll
+from papermage_core.training.display import Display
 from papermage_core.training.evaluate import evaluate_checkpoint, evaluate_model
 from papermage_core.training.folder import (
     RunFolder,
@@ -44,7 +46,9 @@ from papermage_core.training.prepare import Preparation, Splits
 from papermage_core.training.process import process_of_run
 from papermage_core.training.record import RunRecord, SplitCounts, files_of_run, write_results
 from papermage_core.training.scoring import Evaluation, adjusts, calibrate
+from papermage_core.training.shown import EpochLines, RunBar
 from papermage_core.training.state import RunState
+from papermage_core.training.stopping import Stopping
 
 __all__ = ["EntityClassificationTrainer", "RunResult"]
 
@@ -73,15 +77,20 @@ class EntityClassificationTrainer:
     and PluginError there, DataError and CheckpointError in a run.
     """
 
-    def __init__(self, config: EntityClassificationTrainConfig, components: ComponentConfigs | None = None) -> None:
+    def __init__(
+        self,
+        config: EntityClassificationTrainConfig,
+        components: ComponentConfigs | None = None,
+        *,
+        stopping: Stopping | None = None,
+    ) -> None:
         self._plugins = Plugins(config.plugins_path)
         self._components = components if components is not None else config.components(self._plugins)
         self._extensions = self._plugins.extensions(config.extensions)
         self._chose_folder = config.default_root_dir is not None
         self.config = config.replace(default_root_dir=config.run_folder().expanduser())
         self._folder = RunFolder(self.folder)
-        self._why_stop: str | None = None
-        self._fitting = False
+        self._stopping = stopping or Stopping()
 
     @property
     def folder(self) -> Path:
@@ -111,12 +120,12 @@ class EntityClassificationTrainer:
         if self.config.several is not None:
             from papermage_core.training.several import train_several
 
-            return train_several(self.config, self._components)
+            return train_several(self.config, self._components, self._stopping)
         self.config.check_paths()
         if not self.is_first_process:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
             with self._process():
-                return self._train()
+                return self._train(Display(shown=False))
         with self._process(), self._folder.taken():
             if self._is_done():
                 result = self.result()
@@ -124,20 +133,20 @@ class EntityClassificationTrainer:
                 return result
             if not self._resumes and not self.config.overwrite:
                 self._folder.check_free()
-            return self._train()
+            with Display(bar=self.config.lightning.get("enable_progress_bar") is not False) as display:
+                return self._train(display)
 
     def stop(self, why: str) -> bool:
         """Have `train` save its state and raise StoppedError after the step that it is at; safe in a signal handler.
 
         Return whether it will: not where nothing is trained at the moment, and so nothing would be lost.
         """
-        self._why_stop = why
-        return self._fitting
+        return self._stopping.ask(why)
 
-    def _train(self) -> RunResult:
+    def _train(self, display: Display) -> RunResult:
         start = time.perf_counter()
         resumed = self._resumed()
-        prepare = Preparation(config=self.config, components=self._components)
+        prepare = Preparation(config=self.config, components=self._components, display=display)
         splits = prepare.splits()
         contents = {name: corpus.content() for name, corpus in splits.items() if name != "test"}
         if resumed is not None:
@@ -149,7 +158,8 @@ class EntityClassificationTrainer:
             for line in issues.lines():
                 _log.warning("%s: %s", name, line)
         state = RunState(time.perf_counter() - start)
-        lightning, history, best = self._lightning(state)
+        lightning, history, best = self._lightning(state, display)
+        display.line(_described(lightning, module, self.config))
         self._fit(lightning, module, None if resumed is None else resumed[0])
         if not best.saved:
             raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
@@ -157,7 +167,7 @@ class EntityClassificationTrainer:
             torch.distributed.barrier()  # until the first process has written everything
             return self.result()
         self._folder.begin()  # else not yet done where a run goes on that was at its end
-        evaluations = self._evaluate(splits)
+        evaluations = self._evaluate(splits, display)
         record = RunRecord(
             config=self.config,
             blueprint=blueprint,
@@ -314,16 +324,18 @@ class EntityClassificationTrainer:
             warmup_steps=self.config.warmup_steps,
         )
 
-    def _lightning(self, state: RunState) -> tuple[pl.Trainer, History, KeepBest]:
+    def _lightning(self, state: RunState, display: Display) -> tuple[pl.Trainer, History, KeepBest]:
         """Return Lightning's trainer, with the callbacks that a run is asked about when it is over."""
         best, history = KeepBest(self._save_best, self._monitor), History(self._folder, state)
-        callbacks: list[pl.Callback] = [state, best, history]
+        callbacks: list[pl.Callback] = [state, best, history, EpochLines(display, state, best)]
+        if display.has_bar and not self.config.lightning.get("barebones"):
+            callbacks.append(RunBar(display, state, best))
         if self.config.patience is not None:
             metric, mode, patience = self._monitor.metric, self._monitor.mode, self.config.patience
             callbacks.append(pl.callbacks.EarlyStopping(metric, mode=mode, patience=patience, strict=False))
         callbacks += self._extensions.papermage_callbacks(self.config)
         save_last = SaveLast if self.config.lightning.get("barebones") else SaveLastOfAll
-        callbacks.append(save_last(self._folder, self.config.checkpoint_every, lambda: self._why_stop))
+        callbacks.append(save_last(self._folder, self.config.checkpoint_every, self._stopping))
         with quiet_lightning():
             return make_trainer(self.config, callbacks, self._extensions.papermage_loggers(self.config)), history, best
 
@@ -336,13 +348,13 @@ class EntityClassificationTrainer:
     def _fit(self, lightning: pl.Trainer, module: EntityModule, resumed: Path | None) -> None:
         self._folder.expect(self._config_text(), resumed)
         with quiet_lightning(), interruptible(lightning):
-            self._fitting = True
+            self._stopping.is_fitting = True
             try:
                 lightning.fit(module, ckpt_path=resumed, weights_only=resumed is not None)
             finally:
-                self._fitting = False
+                self._stopping.is_fitting = False
 
-    def _evaluate(self, splits: Splits) -> dict[str, Evaluation]:
+    def _evaluate(self, splits: Splits, display: Display) -> dict[str, Evaluation]:
         """Return how the best model, as it was saved, does on what it did not see; else on what it saw."""
         loaded = checkpoint.load(self.checkpoint, pick_device(self._accelerator), self._plugins)
         chosen = {name: corpus for name, corpus in splits.items() if name != "train"}
@@ -351,10 +363,11 @@ class EntityClassificationTrainer:
             chosen = {"train": splits.train}
         found: dict[str, Evaluation] = {}
         for name, corpus in chosen.items():
-            documents = corpus.parsed(keep=adjusts(self._extensions))
-            found[name] = evaluate_model(
-                loaded.model, loaded.blueprint, documents, self.config.batch_size, self._extensions
-            )
+            with display.work(f"scoring {name}", len(corpus), "documents") as watch:
+                documents = _watched(corpus.parsed(keep=adjusts(self._extensions)), watch)
+                found[name] = evaluate_model(
+                    loaded.model, loaded.blueprint, documents, self.config.batch_size, self._extensions
+                )
             if name == "test":
                 splits.issues[name].merge([found[name].issues])
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
@@ -382,6 +395,21 @@ class EntityClassificationTrainer:
         )
         write_results(self.folder, record)
         self._folder.finish()
+
+
+def _described(lightning: pl.Trainer, module: EntityModule, config: EntityClassificationTrainConfig) -> str:
+    """Return what is about to be trained, in a line."""
+    weights = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
+    accelerator = type(lightning.accelerator).__name__.removesuffix("Accelerator").lower()
+    where = f"{lightning.world_size} × {accelerator}" if lightning.world_size > 1 else accelerator
+    threads = f" ({torch.get_num_threads()} threads)" if accelerator == "cpu" else ""
+    return f"training {config.encoder} + {config.head}: {weights:,} weights, on {where}{threads}"
+
+
+def _watched(documents: Iterable[ParsedDocument], watch: Callable[[int], None]) -> Iterator[ParsedDocument]:
+    for number, parsed in enumerate(documents):
+        watch(number)
+        yield parsed
 
 
 def _weighted(corpus: Corpus, document: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:
