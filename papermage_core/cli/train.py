@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,30 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, components: Comp
         _say_several(result)
         return
     say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")
-    say(f"model   {result.checkpoint}\nreport  {result.folder / 'report.html'}\nfolder  {result.folder}")
+    say("\n".join(_summary(config, result)))
+
+
+def _summary(config: EntityClassificationTrainConfig, result: RunResult) -> Iterator[str]:
+    """Yield what was trained on what, how well and how long, where it is, and how it is used."""
+    from papermage_core.training.display import duration
+
+    facts = json.loads((result.folder / "results" / "results.json").read_text(encoding="utf-8"))
+    seconds = duration(facts["seconds"])
+    if config.mode == "train":
+        counts = facts["counts"]["train"]
+        what = ", ".join(f"{counts[name]:,} {name}" for name in ("documents", "units", "entities"))
+        yield f"trained {config.encoder} + {config.head} on {what}: {', '.join(config.label_field)}"
+        yield f"best    epoch {facts['best_epoch']} of {facts['epochs']}, scored on {_SPLITS[result.split]}"
+    yield f"time    {seconds} on {facts['machine']['cores']} cores"
+    yield f"model   {result.checkpoint}"
+    yield f"report  {result.report}"
+    yield f"folder  {result.folder}"
+    if config.mode == "train":
+        yield ""
+        path = shlex.join([f"model_name_or_path={result.checkpoint}"])
+        yield "use it:"
+        yield f"  papermage-predict {path} data_path=FILE output_path=found.jsonl"
+        yield f"  EntityClassificationPredictor.from_pretrained({str(result.checkpoint)!r}).predict(doc)"
 
 
 def _say_several(result: RunResult) -> None:

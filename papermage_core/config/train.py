@@ -125,6 +125,8 @@ class EntityClassificationTrainConfig:
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
     offline: bool = option(False, help="use no network")
     wandb: bool = option(False, help="log to Weights & Biases")
+    tensorboard: bool = option(False, help="log to TensorBoard, in the folder tensorboard of the run")
+    mlflow: bool = option(False, help="log to MLflow: to $MLFLOW_TRACKING_URI, else to the folder mlruns of the run")
     notes: str = option("", help="notes on the run, part of its folder's name")
     data_notes: str = option("", help="notes on the data, part of the folder's name")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")

@@ -31,6 +31,8 @@ class KeepBest(pl.Callback):
     def __init__(self, save: Callable[[pl.LightningModule, float | None], None], monitor: Monitor) -> None:
         self._save, self._monitor = save, monitor
         self.best: float | None = None
+        self.epoch: int | None = None
+        """The epoch, counted from 1, whose model is kept."""
         self.saved = False
 
     @property
@@ -41,11 +43,11 @@ class KeepBest(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run has to know."""
-        return {"best": self.best, "saved": self.saved}
+        return {"best": self.best, "saved": self.saved, "epoch": self.epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what an earlier run knew."""
-        self.best, self.saved = state_dict["best"], state_dict["saved"]
+        self.best, self.saved, self.epoch = state_dict["best"], state_dict["saved"], state_dict["epoch"]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the model if it is the best so far."""
@@ -54,12 +56,13 @@ class KeepBest(pl.Callback):
         if trainer.sanity_checking or value is None:
             return
         if self._monitor.is_better(value, than=self.best):
-            self.best = value
+            self.best, self.epoch = value, trainer.current_epoch + 1
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the last model if none was validated."""
         if self.best is None:
+            self.epoch = trainer.current_epoch
             self._write(trainer, pl_module)
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

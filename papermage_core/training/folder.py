@@ -38,7 +38,16 @@ _log = logging.getLogger(__name__)
 FREE_ON_RESUME = frozenset(
     {
         *("max_epochs", "max_steps", "max_time", "patience", "num_workers", "num_threads", "cache", "offline"),
-        *("wandb", "logger", "log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"),
+        *(
+            "wandb",
+            "tensorboard",
+            "mlflow",
+            "logger",
+            "log_every_n_steps",
+            "enable_progress_bar",
+            "enable_model_summary",
+            "profiler",
+        ),
         *("notes", "data_notes", "callbacks", "accelerator", "test_data_path", "checkpoint_every"),
     }
 )

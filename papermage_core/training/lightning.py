@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from papermage_core.config import EntityClassificationTrainConfig
@@ -49,9 +50,7 @@ def make_trainer(
     if any(isinstance(callback, pl.callbacks.ProgressBar) for callback in own):
         callbacks = [callback for callback in callbacks if not isinstance(callback, pl.callbacks.ProgressBar)]
     all_callbacks = [*callbacks[:-1], *own, callbacks[-1]]
-    all_loggers = [*_loggers(given.pop("logger", None)), *loggers]
-    if config.wandb:
-        all_loggers.append(_wandb(config))
+    all_loggers = [*_loggers(given.pop("logger", None)), *loggers, *_services(config)]
     bare = bool(given.get("barebones"))  # Lightning refuses to log then, or to show a bar
     defaults: dict[str, Any] = {
         "enable_model_summary": False,
@@ -84,11 +83,26 @@ def make_trainer(
         raise ConfigError(f"Lightning's Trainer: {error}") from error
 
 
-def _wandb(config: EntityClassificationTrainConfig) -> Logger:
-    try:
-        return WandbLogger(name=config.run_name(), project="papermage", save_dir=str(config.default_root_dir))
-    except ModuleNotFoundError as error:
-        raise ConfigError("wandb=true needs wandb; type: pip install 'papermage_core[wandb]'") from error
+def _services(config: EntityClassificationTrainConfig) -> list[Logger]:
+    """Return the loggers of what is installed beside us and was asked for."""
+    folder = config.default_root_dir
+    makers: dict[str, Callable[[], Logger]] = {
+        "wandb": lambda: WandbLogger(name=config.run_name(), project="papermage", save_dir=str(folder)),
+        "tensorboard": lambda: TensorBoardLogger(str(folder), name="tensorboard", version=""),
+        "mlflow": lambda: MLFlowLogger(
+            "papermage",
+            config.run_name(),
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"file:{folder and folder.absolute()}/mlruns",
+        ),
+    }
+    found = []
+    for name, make in makers.items():
+        if getattr(config, name):
+            try:
+                found.append(make())
+            except ModuleNotFoundError as error:
+                raise ConfigError(f"{name}=true needs {name}; type: pip install 'papermage_core[{name}]'") from error
+    return found
 
 
 def _loggers(given: Any) -> list[Logger]:

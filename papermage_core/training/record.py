@@ -8,7 +8,6 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,9 @@ from papermage_core.evaluation import CalibrationSummary, RunSummary, model_card
 from papermage_core.files import whole_file, whole_text_file
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.training.scoring import Evaluation
+from papermage_core.training.surroundings import machine, peak_memory, versions
 
 __all__ = ["RunRecord", "SplitCounts", "files_of_run", "write_errors", "write_results"]
-
-_VERSIONS = ("papermage_core", "torch", "pytorch-lightning", "transformers", "numpy")
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -59,6 +57,12 @@ class RunRecord:
     evaluations: Mapping[str, Evaluation]
     history: Sequence[Mapping[str, float]] = ()
     calibration: CalibrationSummary | None = None
+    best_epoch: int | None = None
+    """The epoch, counted from 1, whose model it is."""
+    git: Mapping[str, Any] | None = None
+    """State of the repository of the working folder when the run began, if it was in one."""
+    fingerprint: str | None = None
+    """Hash of the texts and the gold of the training documents."""
     seconds: float = 0.0
 
     @property
@@ -68,14 +72,8 @@ class RunRecord:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Distribution → version, of what a result may depend on."""
-        found = {"python": platform.python_version()}
-        for name in _VERSIONS:
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                continue
-        return found
+        """Distribution → version, of what a result may depend on: those of the components are among them."""
+        return versions(source["distribution"] for source in self.blueprint.sources.values())
 
     def card(self) -> str:
         """Return the model card."""
@@ -144,7 +142,15 @@ def write_results(folder: Path, record: RunRecord) -> None:
         "files": dict(record.files),
         "documents": {name: found.counts["documents"] for name, found in record.counts.items()},
         "issues": {name: issues.counts for name, issues in record.issues.items()},
+        "counts": {name: found.counts for name, found in record.counts.items()},
+        "epochs": len(record.history),
+        "best_epoch": record.best_epoch,
         "seconds": round(record.seconds, 3),
+        "peak_memory_bytes": peak_memory(),
+        "machine": machine(),
+        "data_fingerprint": record.fingerprint,
+        "git": record.git,
+        "components": record.blueprint.sources,
         "versions": record.versions,
     }
     write_errors(results / "errors.jsonl", record.evaluations[record.split])

@@ -49,6 +49,7 @@ from papermage_core.training.scoring import Evaluation, adjusts, calibrate
 from papermage_core.training.shown import EpochLines, RunBar
 from papermage_core.training.state import RunState
 from papermage_core.training.stopping import Stopping
+from papermage_core.training.surroundings import git_state
 
 __all__ = ["EntityClassificationTrainer", "RunResult"]
 
@@ -60,13 +61,26 @@ _LONGEST = 4
 
 @attrs.frozen(kw_only=True)
 class RunResult:
-    """Where a run left its model, and how good it is."""
+    """Where a run left its model, and how good it is. Prints as three lines."""
 
     folder: Path
     checkpoint: Path
     split: str
     """What `scores` were counted on: ``test``, else ``val``, else ``train``; ``eval`` for mode=eval."""
     scores: Scores
+
+    @property
+    def report(self) -> Path:
+        """The page to open first."""
+        return self.folder / "report.html"
+
+    def __str__(self) -> str:
+        found = self.scores
+        precision, recall, f1 = (f"{100 * value:.1f}" for value in (found.precision, found.recall, found.f1))
+        return (
+            f"{self.split} F1 {f1} (P {precision}, R {recall}) on {found.micro.gold:,} entities of "
+            f"{found.documents:,} documents\nmodel   {self.checkpoint}\nreport  {self.report}"
+        )
 
 
 class EntityClassificationTrainer:
@@ -129,7 +143,7 @@ class EntityClassificationTrainer:
         with self._process(), self._folder.taken():
             if self._is_done():
                 result = self.result()
-                _log.info("this run is done (%s); overwrite=true trains it again", self.folder)
+                Display(bar=False).line(f"this run is done ({self.folder}); overwrite=true trains it again")
                 return result
             if not self._resumes and not self.config.overwrite:
                 self._folder.check_free()
@@ -144,7 +158,7 @@ class EntityClassificationTrainer:
         return self._stopping.ask(why)
 
     def _train(self, display: Display) -> RunResult:
-        start = time.perf_counter()
+        start, git = time.perf_counter(), git_state(Path.cwd())
         resumed = self._resumed()
         prepare = Preparation(config=self.config, components=self._components, display=display)
         splits = prepare.splits()
@@ -178,6 +192,9 @@ class EntityClassificationTrainer:
             evaluations=evaluations,
             history=history.rows,
             seconds=state.seconds,
+            best_epoch=best.epoch,
+            git=git,
+            fingerprint=contents["train"],
         )
         self._write(record, contents["train"])
         if torch.distributed.is_initialized():
@@ -229,6 +246,8 @@ class EntityClassificationTrainer:
             issues={"eval": found.issues},
             evaluations={"eval": found.evaluation},
             seconds=seconds,
+            files=files_of_run(self.config, self._components),
+            git=git_state(Path.cwd()),
         )
         write_results(folder, record)
         return RunResult(folder=folder, checkpoint=path, split="eval", scores=found.evaluation.scores)

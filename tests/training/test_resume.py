@@ -129,7 +129,7 @@ def test_the_state_before_a_damaged_one_is_gone_on_from_and_said(make: Make, cap
 def test_auto_starts_goes_on_and_leaves_what_is_done(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     first = make("run", resume="auto", max_epochs=1).train()
     before = {path: path.stat().st_mtime_ns for path in first.folder.rglob("*")}
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "papermage_core")
     again = make("run", resume="auto", max_epochs=1).train()
     assert "this run is done" in caplog.text
     assert again.scores.to_json() == first.scores.to_json()
@@ -146,7 +146,7 @@ def test_the_default_folder_knows_its_own_run(
     monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
     data = tmp_path / "data.jsonl"
     data.write_bytes(train_file.read_bytes())
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", "papermage_core")
     first = make("x", default_root_dir=None, data_path=data, max_epochs=1).train()
     again = make("x", default_root_dir=None, data_path=data, max_epochs=1, num_workers=0).train()
     assert again.folder == first.folder
