@@ -7,6 +7,7 @@
     ├── DataError           3: a document cannot be read, or does not hold what was asked for
     ├── PluginError         4: a component is missing, blocked, broken, or clashes with another
     ├── CheckpointError     1: a checkpoint is missing, damaged, or of another version
+    ├── BrokenRunError      1: one of several processes of a run ended
     ├── DivergedError       1: the loss of a run is no longer a number
     └── StoppedError       75: a run was asked to stop, by a signal say; it can go on
 
@@ -23,6 +24,7 @@ from typing import Any, ClassVar, TypeVar
 _Data = TypeVar("_Data", bound="DataError")
 
 __all__ = [
+    "BrokenRunError",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -122,6 +124,10 @@ class PluginError(PapermageError, ImportError):
 
 class CheckpointError(PapermageError):
     """A checkpoint folder that cannot be read or written."""
+
+
+class BrokenRunError(PapermageError):
+    """A run of several processes, one of which ended."""
 
 
 class DivergedError(PapermageError, ArithmeticError):

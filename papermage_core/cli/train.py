@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import command_parser, run, say
 from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
-from papermage_core.errors import ConfigError, StoppedError, nearest
+from papermage_core.errors import BrokenRunError, ConfigError, StoppedError, nearest
 from papermage_core.plugin.kinds import IN_CONFIG
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _train_or_evaluate(config: EntityClassificationTrainConfig, components: ComponentConfigs, again: str) -> None:
     trainers: list[EntityClassificationTrainer] = []
+    parent = os.getppid()
     try:
         with stopping_on_signals(lambda why: any(trainer.stop(why) for trainer in trainers)):
             from papermage_core.checkpoint import read_blueprint
@@ -113,6 +115,10 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, components: Comp
             trainer = EntityClassificationTrainer(config, components)
             trainers.append(trainer)
             result = trainer.evaluate() if config.mode == "eval" else trainer.train()
+    except BrokenRunError:
+        if not trainers[0].is_first_process and os.getppid() == parent:
+            return  # the first process, which started this one, tells of it
+        raise
     except StoppedError as error:
         if trainers and not trainers[0].is_first_process:
             return  # with a code of its own, Lightning would kill the first

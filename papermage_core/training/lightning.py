@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
+import subprocess
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +19,7 @@ from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from papermage_core.config import EntityClassificationTrainConfig
-from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.errors import BrokenRunError, ConfigError
 from papermage_core.training.callbacks import CheckedFiles
 
 __all__ = ["interruptible", "make_trainer", "quiet_lightning"]
@@ -32,6 +34,7 @@ _EXPECTED = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*GPU available but not used.*",
     r".*Total length of `list` across ranks is zero.*",  # a run without validation
+    r".*It is recommended to use `self\.log\(.*sync_dist=True\)`.*",  # what is logged is that of all processes already
     r".*trying to `self\.log\(\)` but `Trainer\(barebones=True\)` is configured.*",
 )
 
@@ -133,6 +136,19 @@ def quiet_lightning() -> Iterator[None]:
         watcher.setLevel(logging.NOTSET)
 
 
+def _who_died(trainer: pl.Trainer) -> str:
+    """Return which of several processes ended, and how; Lightning's watcher need not end this one any more."""
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            thread._run = lambda: True  # type: ignore[attr-defined]
+    for rank, process in enumerate(getattr(trainer.strategy.launcher, "procs", None) or [], start=1):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(timeout=1)
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            return f"process {rank} of {trainer.world_size} (PID {process.pid}) {how}"
+    return f"another of the {trainer.world_size} processes ended"
+
+
 @contextmanager
 def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     """Turn Lightning's exit on Ctrl-C back into KeyboardInterrupt, and give the signal its handler back.
@@ -148,8 +164,9 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     except RuntimeError as error:
         if trainer.world_size < 2 or not any(sign in str(error) for sign in _BROKEN_CONNECTION):
             raise
-        raise PapermageError(
-            f"another process of the run ended, so that this one cannot go on: {str(error).splitlines()[0]}"
+        raise BrokenRunError(
+            f"{_who_died(trainer)}, so that the run cannot go on. What it saved is in {trainer.default_root_dir}; "
+            "the same command with resume=auto goes on from there"
         ) from error
     except SystemExit:
         if not trainer.interrupted:

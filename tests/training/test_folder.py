@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError
 from papermage_core.prediction import EntityClassificationPredictor
@@ -221,48 +219,3 @@ def test_training_and_predicting_leave_the_process_as_it_was(
     predictor.predict(Document.from_json(json.loads(train_file.read_text().splitlines()[0])))
     after = state_of_process()
     assert {name for name in before if before[name] != after[name]} == set()
-
-
-# Several processes ---------------------------------------------------------------------------------------------------
-
-_SCRIPT = """
-import sys
-from papermage_core.cli.train import main
-raise SystemExit(main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_score_as_one_and_take_validation_data_of_few_batches(
-    config: Callable[..., EntityClassificationTrainConfig], train_file: Path, val_file: Path, tmp_path: Path
-) -> None:
-    def run(name: str, *more: str) -> dict[str, Any]:
-        script = tmp_path / "run.py"
-        script.write_text(_SCRIPT)
-        small = (SMALL | {"batch_size": 64}).items()
-        options = [f"{key}={value}" for key, value in small] + ["accelerator=cpu", "num_threads=1", *more]
-        data = [f"data_path={train_file}", f"val_data_path={val_file}", "label_field=names,amounts"]
-        done = subprocess.run(
-            [
-                sys.executable,
-                str(script),
-                "-q",
-                *data,
-                *options,
-                f"default_root_dir={tmp_path / name}",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return dict(json.loads((tmp_path / name / "results" / "results.json").read_text()))
-
-    two = run("two", "devices=2", "strategy=ddp", "max_steps=1")
-    weights = load_file(tmp_path / "two" / "checkpoints" / "model.safetensors")
-    assert all(torch.isfinite(weight).all() for weight in weights.values())
-    found = EntityClassificationTrainer(
-        config(mode="eval", data_path=val_file, model_name_or_path=str(tmp_path / "two" / "checkpoints"))
-    ).evaluate()
-    assert two["splits"]["val"]["scores"] == found.scores.to_json()
