@@ -135,7 +135,7 @@ def train_several(
         results: dict[str, RunResult] = {}
         for place, (name, run) in enumerate(runs.items(), start=1):
             _log.info("%s %s (%d of %d): %s", _TITLES[kind], name, place, len(runs), run.default_root_dir)
-            results[name] = _trained(run, components, stopping)
+            results[name] = EntityClassificationTrainer(_going_on(run), components, stopping=stopping).train()
         result = _result(root, kind, results)
         (root / "results").mkdir(exist_ok=True)
         if kind == "folds":
@@ -184,23 +184,15 @@ def _is_safe(name: str) -> bool:
 
 def _is_done(config: EntityClassificationTrainConfig) -> bool:
     """Whether there is one run that came to its end, and may stay."""
-    done = config.run_folder() / "results" / "results.json"
-    return config.several is None and not config.overwrite and done.is_file()
+    return config.several is None and not config.overwrite and RunFolder(config.run_folder()).is_done
 
 
-def _trained(
-    config: EntityClassificationTrainConfig, components: ComponentConfigs, stopping: Stopping | None
-) -> RunResult:
-    """Return what a run gave, training it if it is not done."""
-    folder = config.run_folder()
-    if _is_done(config):
-        result = EntityClassificationTrainer(config, components).result()
-        _log.info("%s is done: %s F1 %.1f", folder, result.split, 100 * result.scores.f1)
-        return result
-    if config.several is None and not config.overwrite:
-        begun = any((folder / name).is_file() for name in ("last.ckpt", "previous.ckpt"))
-        config = config.replace(resume=True) if begun else config.replace(overwrite=True)
-    return EntityClassificationTrainer(config, components, stopping=stopping).train()
+def _going_on(config: EntityClassificationTrainConfig) -> EntityClassificationTrainConfig:
+    """Return the config of a run that goes on where it was stopped; what was stopped before it saved is begun again."""
+    if config.several is not None or config.overwrite:
+        return config
+    folder = RunFolder(config.run_folder())
+    return config.replace(resume="auto") if folder.is_done or folder.can_go_on else config.replace(overwrite=True)
 
 
 def _check_same(config: EntityClassificationTrainConfig, components: ComponentConfigs, corpus: Corpus) -> None:
