@@ -143,7 +143,7 @@ class _Search:
         arguments = {"connect_args": {"timeout": 120}} if self.url.startswith("sqlite:") else {}
         try:
             storage = self.optuna.storages.RDBStorage(self.url, engine_kwargs=arguments)
-            study = self.optuna.create_study(
+            study: optuna.Study = self.optuna.create_study(
                 storage=storage,
                 study_name=_STUDY,
                 direction="minimize" if self.monitor.mode == "min" else "maximize",
@@ -157,7 +157,7 @@ class _Search:
 
     def _check_same(self, study: optuna.Study) -> None:
         """Raise ConfigError where the study is of another config or space."""
-        described = {
+        described: dict[str, dict[str, Any]] = {
             "options": {item.key: str(item.value) for item in self.config.anchored().given() if item.key not in _FREE},
             "space": {dimension.key: dimension.to_json() for dimension in self.space},
         }
