@@ -55,6 +55,19 @@ class SeveralResult(RunResult):
     """Of a learning curve: what more documents may give."""
 
     @property
+    def report(self) -> Path:
+        """The page to open first: of a learning curve its chart, else the report of the best run."""
+        chart = self.folder / "results" / "learning_curve.html"
+        return chart if self.kind == "learning_curve" else self.checkpoint.parent / "report.html"
+
+    def __str__(self) -> str:
+        mean, spread = 100 * self.mean(), 100 * self.spread()
+        told = f"{self.split} F1 {mean:.1f} ± {spread:.1f} over {len(self.runs)} {self.kind}"
+        if self.kind == "learning_curve":
+            told = "; ".join(each.shown(max(self.documents.values())) for each in self.forecasts)
+        return f"{told}\nmodel   {self.checkpoint}\nreport  {self.report}"
+
+    @property
     def files(self) -> tuple[str, ...]:
         """What is in ``results/`` of the folder."""
         more = {"folds": ("out_of_fold.jsonl",), "learning_curve": ("learning_curve.html",)}
@@ -236,7 +249,11 @@ def _documents(run: RunResult) -> int:
     """Return how many documents a run was trained on, on average where it is several."""
     if isinstance(run, SeveralResult):
         return round(statistics.fmean(run.documents.values()))
-    return int(json.loads((run.folder / "results" / "results.json").read_text(encoding="utf-8"))["documents"]["train"])
+    return int(
+        json.loads((run.folder / "results" / "results.json").read_text(encoding="utf-8"))["counts"]["train"][
+            "documents"
+        ]
+    )
 
 
 def _pool(
