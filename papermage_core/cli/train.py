@@ -179,6 +179,8 @@ def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs)
         ("label_field", ", ".join(config.label_field)),
         ("folder", str(config.run_folder())),
     ]
+    if config.several is not None:
+        lines.append(("runs", f"several, for {config.several.replace('_', ' ')}, each in a folder below"))
     what = "evaluate" if config.mode == "eval" else "train"
     plan = "\n".join(f"  {name:13} {value}" for name, value in lines)
     return f"The config is in order, and its paths are there; no data was read. This would {what}:\n{plan}"

@@ -59,6 +59,7 @@ _OF_NO_ACCOUNT = (FREE_ON_RESUME | _COMPARED_BY_CONTENT) - {
     *("max_epochs", "max_steps", "max_time", "patience", "test_data_path", "data_path", "val_data_path"),
 }
 """What does not matter where a run is done already."""
+_OF_SEVERAL = ("results/folds.json", "results/seeds.json", "results/learning_curve.json", "trials.json")
 _RESULTS = ("results", "report.html")
 _OUTPUTS = (*_RESULTS, "metrics.csv", "last.ckpt", "previous.ckpt", "config.yaml")
 
@@ -136,6 +137,12 @@ class RunFolder:
 
     def check_free(self) -> None:
         """Raise ConfigError where the folder holds a run already: its model and report are not replaced unasked."""
+        for name in _OF_SEVERAL:
+            if (self.path / name).is_file():
+                raise ConfigError(
+                    f"{self.path} holds several runs ({name}): choose another default_root_dir, or replace what they "
+                    "gave with overwrite=true"
+                )
         if self.is_done:
             raise ConfigError(
                 f"{self.path} holds a run that is done{self._scores()}: go on with resume=true and more max_epochs, "

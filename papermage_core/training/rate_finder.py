@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import pytorch_lightning as pl
-from pytorch_lightning.tuner import Tuner
+from pytorch_lightning.tuner.tuning import Tuner
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.errors import PapermageError

@@ -112,8 +112,19 @@ class _Search:
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.optuna = _optuna()
         self.url = options.storage or f"sqlite:///{(folder / 'trials.db').absolute()}"
-        with self._alone():
-            self.study = self._study()
+        try:
+            with self._alone():
+                self.study = self._study()
+        except ConfigError:
+            self._leave()
+            raise
+
+    def _leave(self) -> None:
+        """Remove what was made of a folder in which nothing begins."""
+        (self.folder / "locks" / "search").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what holds something stays
+            (self.folder / "locks").rmdir()
+            self.folder.rmdir()
 
     # Locks
 

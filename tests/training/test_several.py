@@ -150,6 +150,12 @@ def test_a_folder_that_holds_one_run_gets_no_folds(
     assert "holds a run of its own, not several" in capsys.readouterr().err
 
 
+def test_a_folder_that_holds_folds_gets_no_run_of_its_own(folds: SeveralResult, train_file: Path) -> None:
+    config = EntityClassificationTrainConfig(data_path=train_file, label_field="names", default_root_dir=folds.folder)
+    with pytest.raises(ConfigError, match=r"holds several runs \(results/folds\.json\)"):
+        EntityClassificationTrainer(config).train()
+
+
 def test_more_folds_than_documents_are_an_error(train_file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="folds=13: there are only 12 documents"):
         train(data_path=train_file, folds=13, default_root_dir=tmp_path / "run")

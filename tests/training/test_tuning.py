@@ -111,7 +111,7 @@ def test_a_trial_that_a_process_left_is_gone_on_with(
     assert [trial.value for trial in undisturbed.trials] == [trial.value for trial in result.trials]
 
 
-def test_a_killed_process_loses_and_repeats_nothing(words: list[str], tmp_path: Path) -> None:
+def test_a_killed_process_loses_and_repeats_nothing_and_two_go_on_together(words: list[str], tmp_path: Path) -> None:
     search = ["search=learning_rate,head.dropout", "n_trials=4", "pruning=false"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "papermage_core.cli.tune", *words, *search]
@@ -122,7 +122,9 @@ def test_a_killed_process_loses_and_repeats_nothing(words: list[str], tmp_path: 
     time.sleep(random.random() / 2)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     assert main([*words, *search, "-q"]) == 0
+    assert process.wait() == 0
     record = json.loads((tmp_path / "search" / "trials.json").read_text())["trials"]
     assert [each["state"] for each in record] == ["complete"] * 4
     assert sorted(path.name for path in trials.iterdir()) == ["0000", "0001", "0002", "0003"]
@@ -149,17 +151,6 @@ def test_trials_worse_than_most_end_early_and_failures_are_told(
             assert trial.epochs < 4
 
 
-def test_two_processes_may_search_together(words: list[str], tmp_path: Path) -> None:
-    search = ["search=learning_rate", "n_trials=4", "pruning=false"]
-    command = [sys.executable, "-m", "papermage_core.cli.tune", *words, *search]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    assert main([*words, *search, "-q"]) == 0
-    assert process.wait() == 0
-    record = json.loads((tmp_path / "search" / "trials.json").read_text())["trials"]
-    assert [each["state"] for each in record] == ["complete"] * 4
-
-
 def test_another_search_is_not_gone_on_with(
     config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
 ) -> None:
@@ -173,6 +164,14 @@ def test_another_search_is_not_gone_on_with(
             (Dimension(key="learning_rate", kind="float", low=1e-3, high=1e-2),),
             tmp_path / "search",
         )
+
+
+def test_a_search_that_cannot_be_recorded_leaves_no_folder(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="storage=nowhere: "):
+        tune(config(), SPACE, tmp_path / "search", TuneOptions(storage="nowhere"))
+    assert not (tmp_path / "search").exists()
 
 
 @pytest.mark.parametrize(
