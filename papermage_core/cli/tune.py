@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from papermage_core.cli._shell import command_parser, run, say
-from papermage_core.errors import ConfigError
+from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
+from papermage_core.errors import ConfigError, StoppedError
 from papermage_core.plugin.spec import option
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.usage = f"{_PROG} [flags] [-c FILE]... key=value..."
     parser.add_argument("-c", "--config", action="append", type=Path, default=[], metavar="FILE", help="YAML file")
     parser.add_argument("--dry-run", action="store_true", help="check the options, say what would be varied")
+    argv = sys.argv[1:] if argv is None else argv
     arguments, overrides = parser.parse_known_args(argv)
+    arguments.again = go_on_with(_PROG, argv)
     return run(lambda: _body(arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
 
@@ -70,12 +74,19 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         lines = [f"  {dimension.key:24} {dimension}" for dimension in space]
         say("\n".join(["The options are in order. This would vary:", *lines, f"in {folder}"]))
         return
+    from papermage_core.training.stopping import Stopping
     from papermage_core.training.tuning import TuneOptions, check_tunable, tune
 
     check_tunable(config, space)
     config.components().encoder.tune_process()
     settings = TuneOptions(n_trials=options.n_trials, pruning=options.pruning, storage=options.storage)
-    result = tune(config, space, folder, settings)
+    stopping = Stopping()
+    try:
+        with stopping_on_signals(stopping.ask):
+            result = tune(config, space, folder, settings, stopping)
+    except StoppedError as error:
+        kind = CtrlCError if error.why == CTRL_C else StoppedError
+        raise kind(f"{error}\ngo on with:  {arguments.again}", error.why) from error
     say(f"{result.table()}\n")
     if result.best is not None:
         say(f"model   {folder / 'best' / 'checkpoints'}\nconfig  {folder / 'best.yaml'}")

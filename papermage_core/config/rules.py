@@ -21,6 +21,7 @@ def rule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Map
         *_path_errors(own, given),
         *_schedule_errors(own, lightning, given),
         *_patience_errors(own, lightning),
+        *_rate_errors(own, lightning),
         *_monitor_errors(own, lightning, given),
         *_share_errors(lightning, given),
         *several_errors(own, lightning, given),
@@ -81,6 +82,17 @@ def _patience_errors(own: Mapping[str, Any], lightning: Mapping[str, Any]) -> It
         yield f"patience needs a validation, and check_val_every_n_epoch={every} has none in max_epochs={last}"
     if lightning.get("barebones"):
         yield "patience needs the logged scores, and barebones=true logs nothing: give one of them"
+
+
+def _rate_errors(own: Mapping[str, Any], lightning: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what does not go with a search for the learning rate."""
+    if not own.get("find_learning_rate"):
+        return
+    given = [name for name in ("learning_rate", "head_learning_rate") if own.get(name) is not None]
+    if given:
+        yield f"find_learning_rate=true and {given[0]}={own[given[0]]:g}: give one of the two"
+    if str(lightning.get("devices", 1)) not in ("1", "auto") or lightning.get("num_nodes", 1) != 1:
+        yield "find_learning_rate=true looks for it in one process: find it with devices=1, then give learning_rate"
 
 
 def _monitor_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:

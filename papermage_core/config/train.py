@@ -75,6 +75,9 @@ class EntityClassificationTrainConfig:
     head_learning_rate: float | None = option(
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
     )
+    find_learning_rate: bool = option(
+        False, help="try 100 steps first to find the learning rate, and say what was found"
+    )
     weight_decay: float = option(0.01, help="weight decay of matrices", ge=0, search=(1e-3, 0.3, "log"))
     warmup_steps: float = option(
         0.05, help="share of the steps that warm up; above 1: their number", ge=0, search=(0.0, 0.3)

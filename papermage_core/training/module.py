@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -175,6 +176,7 @@ class EntityModule(pl.LightningModule):
         self._corpus, self._resumable = corpus, resumable
         self._position: dict[str, int] | None = None
         self._predictions: Predictions | None = None
+        self._may_diverge = False
         self._val_loss = torch.zeros(2)  # the sum over examples, and their number
         self.val_scores: dict[str, float] = {}
         """What the last validation logged, kept here as well: with ``barebones=true`` Lightning logs nothing."""
@@ -234,9 +236,18 @@ class EntityModule(pl.LightningModule):
         """Return how many units a batch of the training data holds."""
         return int(self._train.units[list(batch.index)].sum())
 
+    @contextlib.contextmanager
+    def diverging(self) -> Iterator[None]:
+        """Let the loss be no number while the block runs: a learning rate is looked for."""
+        self._may_diverge = True
+        try:
+            yield
+        finally:
+            self._may_diverge = False
+
     def _check(self, loss: Tensor, batch: Batch) -> None:
         """Raise DivergedError for a loss that is no number."""
-        if torch.isfinite(loss):
+        if self._may_diverge or torch.isfinite(loss):
             return
         numbers = dict.fromkeys(int(self._train.document[i]) for i in batch.index)
         names = [self._corpus[number].name for number in list(numbers)[:3]]

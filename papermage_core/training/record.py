@@ -140,7 +140,6 @@ def write_results(folder: Path, record: RunRecord) -> None:
         "calibration": None if record.calibration is None else record.calibration.to_json(),
         "sources": record.sources,
         "files": dict(record.files),
-        "documents": {name: found.counts["documents"] for name, found in record.counts.items()},
         "issues": {name: issues.counts for name, issues in record.issues.items()},
         "counts": {name: found.counts for name, found in record.counts.items()},
         "epochs": len(record.history),

@@ -55,6 +55,19 @@ class SeveralResult(RunResult):
     """Of a learning curve: what more documents may give."""
 
     @property
+    def report(self) -> Path:
+        """The page to open first: of a learning curve its chart, else the report of the best run."""
+        chart = self.folder / "results" / "learning_curve.html"
+        return chart if self.kind == "learning_curve" else self.checkpoint.parent / "report.html"
+
+    def __str__(self) -> str:
+        mean, spread = 100 * self.mean(), 100 * self.spread()
+        told = f"{self.split} F1 {mean:.1f} ± {spread:.1f} over {len(self.runs)} {self.kind}"
+        if self.kind == "learning_curve":
+            told = "; ".join(each.shown(max(self.documents.values())) for each in self.forecasts)
+        return f"{told}\nmodel   {self.checkpoint}\nreport  {self.report}"
+
+    @property
     def files(self) -> tuple[str, ...]:
         """What is in ``results/`` of the folder."""
         more = {"folds": ("out_of_fold.jsonl",), "learning_curve": ("learning_curve.html",)}
@@ -135,7 +148,7 @@ def train_several(
         results: dict[str, RunResult] = {}
         for place, (name, run) in enumerate(runs.items(), start=1):
             _log.info("%s %s (%d of %d): %s", _TITLES[kind], name, place, len(runs), run.default_root_dir)
-            results[name] = _trained(run, components, stopping)
+            results[name] = EntityClassificationTrainer(_going_on(run), components, stopping=stopping).train()
         result = _result(root, kind, results)
         (root / "results").mkdir(exist_ok=True)
         if kind == "folds":
@@ -184,23 +197,15 @@ def _is_safe(name: str) -> bool:
 
 def _is_done(config: EntityClassificationTrainConfig) -> bool:
     """Whether there is one run that came to its end, and may stay."""
-    done = config.run_folder() / "results" / "results.json"
-    return config.several is None and not config.overwrite and done.is_file()
+    return config.several is None and not config.overwrite and RunFolder(config.run_folder()).is_done
 
 
-def _trained(
-    config: EntityClassificationTrainConfig, components: ComponentConfigs, stopping: Stopping | None
-) -> RunResult:
-    """Return what a run gave, training it if it is not done."""
-    folder = config.run_folder()
-    if _is_done(config):
-        result = EntityClassificationTrainer(config, components).result()
-        _log.info("%s is done: %s F1 %.1f", folder, result.split, 100 * result.scores.f1)
-        return result
-    if config.several is None and not config.overwrite:
-        begun = any((folder / name).is_file() for name in ("last.ckpt", "previous.ckpt"))
-        config = config.replace(resume=True) if begun else config.replace(overwrite=True)
-    return EntityClassificationTrainer(config, components, stopping=stopping).train()
+def _going_on(config: EntityClassificationTrainConfig) -> EntityClassificationTrainConfig:
+    """Return the config of a run that goes on where it was stopped; what was stopped before it saved is begun again."""
+    if config.several is not None or config.overwrite:
+        return config
+    folder = RunFolder(config.run_folder())
+    return config.replace(resume="auto") if folder.is_done or folder.can_go_on else config.replace(overwrite=True)
 
 
 def _check_same(config: EntityClassificationTrainConfig, components: ComponentConfigs, corpus: Corpus) -> None:
@@ -244,7 +249,11 @@ def _documents(run: RunResult) -> int:
     """Return how many documents a run was trained on, on average where it is several."""
     if isinstance(run, SeveralResult):
         return round(statistics.fmean(run.documents.values()))
-    return int(json.loads((run.folder / "results" / "results.json").read_text(encoding="utf-8"))["documents"]["train"])
+    return int(
+        json.loads((run.folder / "results" / "results.json").read_text(encoding="utf-8"))["counts"]["train"][
+            "documents"
+        ]
+    )
 
 
 def _pool(

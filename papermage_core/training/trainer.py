@@ -44,6 +44,7 @@ from papermage_core.training.lightning import interruptible, make_trainer, quiet
 from papermage_core.training.module import EntityModule, Optimisation, Predictions, Validation
 from papermage_core.training.prepare import Preparation, Splits
 from papermage_core.training.process import process_of_run
+from papermage_core.training.rate_finder import find_learning_rate
 from papermage_core.training.record import RunRecord, SplitCounts, files_of_run, write_results
 from papermage_core.training.scoring import Evaluation, adjusts, calibrate
 from papermage_core.training.shown import EpochLines, RunBar
@@ -171,6 +172,8 @@ class EntityClassificationTrainer:
         for name, issues in splits.issues.items():
             for line in issues.lines():
                 _log.warning("%s: %s", name, line)
+        if self.config.find_learning_rate and resumed is None:  # a run that goes on has its rates in its state
+            find_learning_rate(module, self.config)
         state = RunState(time.perf_counter() - start)
         lightning, history, best = self._lightning(state, display)
         display.line(_described(lightning, module, self.config))

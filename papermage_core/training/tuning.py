@@ -25,6 +25,8 @@ from papermage_core.config.monitor import Monitor
 from papermage_core.config.space import Dimension, Space, check_space, has_option
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, PapermageError
 from papermage_core.files import exclusive
+from papermage_core.training.folder import RunFolder
+from papermage_core.training.stopping import Stopping
 from papermage_core.training.trainer import EntityClassificationTrainer
 from papermage_core.training.tuning_report import Trial, TuneResult, write_tuning
 
@@ -55,7 +57,11 @@ class _PrunedError(PapermageError):
 
 
 def tune(
-    config: EntityClassificationTrainConfig, space: Space, folder: Path, options: TuneOptions | None = None
+    config: EntityClassificationTrainConfig,
+    space: Space,
+    folder: Path,
+    options: TuneOptions | None = None,
+    stopping: Stopping | None = None,
 ) -> TuneResult:
     """Run trials until there are as many as wanted, those of other processes and of earlier calls counted in.
 
@@ -66,7 +72,7 @@ def tune(
     options = options or TuneOptions()
     check_tunable(config, space)
     config.check_paths()
-    search = _Search(config, space, folder, options)
+    search = _Search(config, space, folder, options, stopping)
     while (taken := search.next()) is not None:
         with taken as trial:
             search.run(trial)
@@ -80,7 +86,7 @@ def check_tunable(config: EntityClassificationTrainConfig, space: Space) -> None
         errors.append("papermage-tune scores single runs: leave out folds, fold, learning_curve and several seeds")
     if config.mode == "eval":
         errors.append("papermage-tune trains: leave out mode=eval")
-    if config.resume is not False or config.overwrite:
+    if config.resume not in (False, "auto") or config.overwrite:
         errors.append(
             "papermage-tune goes on with the search in its folder by itself: leave out resume and overwrite; for "
             "another search choose another default_root_dir"
@@ -94,9 +100,14 @@ def check_tunable(config: EntityClassificationTrainConfig, space: Space) -> None
 
 class _Search:
     def __init__(
-        self, config: EntityClassificationTrainConfig, space: Space, folder: Path, options: TuneOptions
+        self,
+        config: EntityClassificationTrainConfig,
+        space: Space,
+        folder: Path,
+        options: TuneOptions,
+        stopping: Stopping | None,
     ) -> None:
-        self.config, self.space, self.folder, self.options = config, space, folder, options
+        self.config, self.space, self.folder, self.options, self.stopping = config, space, folder, options, stopping
         self.monitor = Monitor(config.monitor)
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.optuna = _optuna()
@@ -132,7 +143,7 @@ class _Search:
         arguments = {"connect_args": {"timeout": 120}} if self.url.startswith("sqlite:") else {}
         try:
             storage = self.optuna.storages.RDBStorage(self.url, engine_kwargs=arguments)
-            study = self.optuna.create_study(
+            study: optuna.Study = self.optuna.create_study(
                 storage=storage,
                 study_name=_STUDY,
                 direction="minimize" if self.monitor.mode == "min" else "maximize",
@@ -146,7 +157,7 @@ class _Search:
 
     def _check_same(self, study: optuna.Study) -> None:
         """Raise ConfigError where the study is of another config or space."""
-        described = {
+        described: dict[str, dict[str, Any]] = {
             "options": {item.key: str(item.value) for item in self.config.anchored().given() if item.key not in _FREE},
             "space": {dimension.key: dimension.to_json() for dimension in self.space},
         }
@@ -246,15 +257,14 @@ class _Search:
         return values
 
     def _train(self, trial: optuna.trial.Trial, config: EntityClassificationTrainConfig) -> None:
-        folder = config.run_folder()
-        if (folder / "results" / "results.json").is_file():
+        folder = RunFolder(config.run_folder())
+        if folder.is_done:
             return  # it was stopped between its end and our hearing of it
-        begun = any((folder / name).is_file() for name in ("last.ckpt", "previous.ckpt"))
         callbacks = list(config.lightning.get("callbacks") or [])
         if self.options.pruning:
             callbacks.append(_Prune(trial, self.monitor))
-        config = config.replace(callbacks=callbacks, **({"resume": True} if begun else {"overwrite": True}))
-        EntityClassificationTrainer(config).train()
+        config = config.replace(callbacks=callbacks, **({"resume": True} if folder.can_go_on else {"overwrite": True}))
+        EntityClassificationTrainer(config, stopping=self.stopping).train()
 
     # What is told
 
