@@ -7,7 +7,9 @@
     ├── DataError           3: a document cannot be read, or does not hold what was asked for
     ├── PluginError         4: a component is missing, blocked, broken, or clashes with another
     ├── CheckpointError     1: a checkpoint is missing, damaged, or of another version
-    └── DivergedError       1: the loss of a run is no longer a number
+    ├── BrokenRunError      1: one of several processes of a run ended
+    ├── DivergedError       1: the loss of a run is no longer a number
+    └── StoppedError       75: a run was asked to stop, by a signal say; it can go on
 
 Commands print the message and leave with the exit code; a traceback needs ``--debug``.
 """
@@ -21,7 +23,17 @@ from typing import Any, ClassVar, TypeVar
 
 _Data = TypeVar("_Data", bound="DataError")
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "DivergedError", "PapermageError", "PluginError", "nearest"]
+__all__ = [
+    "BrokenRunError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DivergedError",
+    "PapermageError",
+    "PluginError",
+    "StoppedError",
+    "nearest",
+]
 
 
 class PapermageError(Exception):
@@ -114,8 +126,22 @@ class CheckpointError(PapermageError):
     """A checkpoint folder that cannot be read or written."""
 
 
+class BrokenRunError(PapermageError):
+    """A run of several processes, one of which ended."""
+
+
 class DivergedError(PapermageError, ArithmeticError):
     """Training whose loss is no longer a number; the best model so far stays."""
+
+
+class StoppedError(PapermageError):
+    """A run that was asked to stop before its end, and can go on from what it saved."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: a failure for now, to be tried again
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

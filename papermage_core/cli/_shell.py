@@ -24,7 +24,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from papermage_core.errors import ConfigError, PapermageError
 from papermage_core.plugin.distributions import malformed_entry_points
@@ -209,11 +209,24 @@ def _abandon_stdout() -> None:
 
 def _set_up_logging(*, debug: bool, quiet: bool) -> None:
     level = logging.DEBUG if debug else logging.ERROR if quiet else logging.INFO
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler()
     handler.setFormatter(_Formatter("%(message)s"))
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING))
     for package in _OURS:
         logging.getLogger(package).setLevel(level)
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Writes to what the standard error is at the time: while a bar is shown, that is above the bar."""
+
+    @property
+    def stream(self) -> Any:
+        """Return the standard error."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: Any) -> None:
+        """Take none other."""
 
 
 class _Formatter(logging.Formatter):

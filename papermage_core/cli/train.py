@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import command_parser, run, say
-from papermage_core.errors import ConfigError, nearest
+from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
+from papermage_core.errors import BrokenRunError, ConfigError, StoppedError, nearest
 from papermage_core.plugin.kinds import IN_CONFIG
 
 if TYPE_CHECKING:
     from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
     from papermage_core.plugin.manager import Plugins
+    from papermage_core.training import EntityClassificationTrainer
+    from papermage_core.training.trainer import RunResult
 
 __all__ = ["main"]
 
@@ -37,7 +43,9 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = _parser()
+    argv = sys.argv[1:] if argv is None else argv
     arguments, overrides = parser.parse_known_args(argv)
+    arguments.again = go_on_with(_PROG, argv)
     overrides = [override for override in overrides if override != "--"]
     return run(lambda: _body(parser, arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
@@ -88,24 +96,76 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.dry_run:
         say(_plan(config, components))
     else:
-        _train_or_evaluate(config, components)
+        _train_or_evaluate(config, components, arguments.again)
 
 
-def _train_or_evaluate(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> None:
-    from papermage_core.checkpoint import read_blueprint
-    from papermage_core.plugin.manager import Plugins
-    from papermage_core.training import EntityClassificationTrainer
+def _train_or_evaluate(config: EntityClassificationTrainConfig, components: ComponentConfigs, again: str) -> None:
+    trainers: list[EntityClassificationTrainer] = []
+    parent = os.getppid()
+    try:
+        with stopping_on_signals(lambda why: any(trainer.stop(why) for trainer in trainers)):
+            from papermage_core.checkpoint import read_blueprint
+            from papermage_core.plugin.manager import Plugins
+            from papermage_core.training import EntityClassificationTrainer
 
-    if config.mode == "train":
-        components.encoder.tune_process()
-    elif config.model_name_or_path is not None:
-        read_blueprint(config.model_name_or_path, Plugins(config.plugins_path)).encoder.tune_process()
-    trainer = EntityClassificationTrainer(config, components)
-    result = trainer.evaluate() if config.mode == "eval" else trainer.train()
+            if config.mode == "train":
+                components.encoder.tune_process()
+            elif config.model_name_or_path is not None:
+                read_blueprint(config.model_name_or_path, Plugins(config.plugins_path)).encoder.tune_process()
+            trainer = EntityClassificationTrainer(config, components)
+            trainers.append(trainer)
+            result = trainer.evaluate() if config.mode == "eval" else trainer.train()
+    except BrokenRunError:
+        if not trainers[0].is_first_process and os.getppid() == parent:
+            return  # the first process, which started this one, tells of it
+        raise
+    except StoppedError as error:
+        if trainers and not trainers[0].is_first_process:
+            return  # with a code of its own, Lightning would kill the first
+        if config.mode == "eval":
+            raise
+        kind = CtrlCError if error.why == CTRL_C else StoppedError
+        raise kind(f"{error}\ngo on with:  {again}", error.why) from error
     if not trainer.is_first_process:
         return
+    if config.several is not None:
+        _say_several(result)
+        return
     say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")
-    say(f"model   {result.checkpoint}\nreport  {result.folder / 'report.html'}\nfolder  {result.folder}")
+    say("\n".join(_summary(config, result)))
+
+
+def _summary(config: EntityClassificationTrainConfig, result: RunResult) -> Iterator[str]:
+    """Yield what was trained on what, how well and how long, where it is, and how it is used."""
+    from papermage_core.training.display import duration
+
+    facts = json.loads((result.folder / "results" / "results.json").read_text(encoding="utf-8"))
+    seconds = duration(facts["seconds"])
+    if config.mode == "train":
+        counts = facts["counts"]["train"]
+        what = ", ".join(f"{counts[name]:,} {name}" for name in ("documents", "units", "entities"))
+        yield f"trained {config.encoder} + {config.head} on {what}: {', '.join(config.label_field)}"
+        yield f"best    epoch {facts['best_epoch']} of {facts['epochs']}, scored on {_SPLITS[result.split]}"
+    yield f"time    {seconds} on {facts['machine']['cores']} cores"
+    yield f"model   {result.checkpoint}"
+    yield f"report  {result.report}"
+    yield f"folder  {result.folder}"
+    if config.mode == "train":
+        yield ""
+        path = shlex.join([f"model_name_or_path={result.checkpoint}"])
+        yield "use it:"
+        yield f"  papermage-predict {path} data_path=FILE output_path=found.jsonl"
+        yield f"  EntityClassificationPredictor.from_pretrained({str(result.checkpoint)!r}).predict(doc)"
+
+
+def _say_several(result: RunResult) -> None:
+    from papermage_core.training.several import SeveralResult
+
+    assert isinstance(result, SeveralResult)
+    say(f"{result.table()}\n")
+    for path in (result.folder / "results" / name for name in result.files):
+        say(f"{path.suffix[1:]:7} {path}")
+    say(f"folder  {result.folder}")
 
 
 def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> str:
@@ -119,6 +179,8 @@ def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs)
         ("label_field", ", ".join(config.label_field)),
         ("folder", str(config.run_folder())),
     ]
+    if config.several is not None:
+        lines.append(("runs", f"several, for {config.several.replace('_', ' ')}, each in a folder below"))
     what = "evaluate" if config.mode == "eval" else "train"
     plan = "\n".join(f"  {name:13} {value}" for name, value in lines)
     return f"The config is in order, and its paths are there; no data was read. This would {what}:\n{plan}"

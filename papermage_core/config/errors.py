@@ -64,13 +64,14 @@ def unknown(key: str, source: str, what: str, known: Iterable[str]) -> str:
 
 def _within(value: Any, limits: Mapping[str, Any]) -> bool:
     choices = limits.get("choices")
-    values = value if isinstance(value, tuple) and choices is not None and value not in choices else (value,)
-    return (
-        (limits.get("ge") is None or value >= limits["ge"])
-        and (limits.get("gt") is None or value > limits["gt"])
-        and (limits.get("le") is None or value <= limits["le"])
-        and (limits.get("lt") is None or value < limits["lt"])
-        and (choices is None or all(item in choices for item in values))
+    values = value if isinstance(value, tuple) and (choices is None or value not in choices) else (value,)
+    return all(
+        (limits.get("ge") is None or item >= limits["ge"])
+        and (limits.get("gt") is None or item > limits["gt"])
+        and (limits.get("le") is None or item <= limits["le"])
+        and (limits.get("lt") is None or item < limits["lt"])
+        and (choices is None or item in choices)
+        for item in values
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from papermage_core.config.errors import invalid
 from papermage_core.config.given import Given
+from papermage_core.config.monitor import Monitor
+from papermage_core.config.several import several_errors
 from papermage_core.config.sources import has_weight
 
 __all__ = ["rule_errors"]
@@ -19,8 +21,12 @@ def rule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Map
         *_path_errors(own, given),
         *_schedule_errors(own, lightning, given),
         *_patience_errors(own, lightning),
+        *_rate_errors(own, lightning),
+        *_monitor_errors(own, lightning, given),
         *_share_errors(lightning, given),
+        *several_errors(own, lightning, given),
         *_mode_errors(own),
+        *_folder_errors(own),
     ]
 
 
@@ -78,6 +84,31 @@ def _patience_errors(own: Mapping[str, Any], lightning: Mapping[str, Any]) -> It
         yield "patience needs the logged scores, and barebones=true logs nothing: give one of them"
 
 
+def _rate_errors(own: Mapping[str, Any], lightning: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what does not go with a search for the learning rate."""
+    if not own.get("find_learning_rate"):
+        return
+    given = [name for name in ("learning_rate", "head_learning_rate") if own.get(name) is not None]
+    if given:
+        yield f"find_learning_rate=true and {given[0]}={own[given[0]]:g}: give one of the two"
+    if str(lightning.get("devices", 1)) not in ("1", "auto") or lightning.get("num_nodes", 1) != 1:
+        yield "find_learning_rate=true looks for it in one process: find it with devices=1, then give learning_rate"
+
+
+def _monitor_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
+    """Yield why no best model could be chosen. Labels that are taken from the data are known once it is read."""
+    if not {"monitor", "label_field"} <= own.keys() or own["monitor"] == "f1":  # the default suits any run
+        return
+    name, monitor = "monitor", Monitor(own["monitor"])
+    labels = own["label_field"] if own.get("label_attribute") is None else [monitor.label or ""]
+    if (expectation := monitor.error(labels)) is not None:
+        yield invalid(name, monitor.name, given[name].source, expectation)
+    if (own.get("val_split") == 0 and not own.get("val_data_path")) or lightning.get("limit_val_batches") == 0:
+        yield f"monitor={monitor.name} needs something to validate on: give val_data_path, or a val_split above 0"
+    if monitor.name == "loss" and lightning.get("barebones"):
+        yield "monitor=loss needs the logged loss, and barebones=true logs nothing: give one of them"
+
+
 def _share_errors(lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
     if lightning.get("limit_train_batches") == 0:
         item = given["limit_train_batches"]
@@ -88,3 +119,8 @@ def _share_errors(lightning: Mapping[str, Any], given: Mapping[str, Given]) -> I
 def _mode_errors(own: Mapping[str, Any]) -> Iterator[str]:
     if own.get("mode") == "eval" and own.get("model_name_or_path") is None and "model_name_or_path" in own:
         yield "mode=eval needs model_name_or_path, the folder of the checkpoint to evaluate"
+
+
+def _folder_errors(own: Mapping[str, Any]) -> Iterator[str]:
+    if own.get("resume") in (True, "auto") and own.get("overwrite"):
+        yield "resume goes on with the run that is there, and overwrite replaces it: give one of them"

@@ -108,10 +108,7 @@ def _nested(options: Iterable[OptionDescription]) -> dict[str, Any]:
 def _option(option: OptionDescription) -> dict[str, Any]:
     schema = dict(_type(option_type(option.type)) or {})
     bounds = {_LIMITS[name]: value for name, value in option.limits.items() if name in _LIMITS}
-    if bounds and "anyOf" in schema:
-        schema["anyOf"] = [{**part, **bounds} if _is_number(part) else part for part in schema["anyOf"]]
-    else:
-        schema |= bounds
+    schema = _bounded(schema, bounds)
     if "choices" in option.limits:
         schema = {"enum": [_plain(choice) for choice in option.limits["choices"]]}
     if option.help:
@@ -121,8 +118,13 @@ def _option(option: OptionDescription) -> dict[str, Any]:
     return schema
 
 
-def _is_number(schema: Mapping[str, Any]) -> bool:
-    return schema.get("type") in ("integer", "number")
+def _bounded(schema: dict[str, Any], bounds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema with the bounds at its numbers, those in lists included."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_bounded(part, bounds) for part in schema["anyOf"]]}
+    if schema.get("type") == "array":
+        return {**schema, "items": _bounded(schema["items"], bounds)}
+    return {**schema, **bounds} if schema.get("type") in ("integer", "number") else schema
 
 
 def _type(wanted: OptionType) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import attrs
 from papermage_core.config.components import ComponentConfigs, build_components
 from papermage_core.config.dump import to_yaml
 from papermage_core.config.errors import read_given, unknown
+from papermage_core.config.every import Every
 from papermage_core.config.given import Given, from_mapping
 from papermage_core.config.labelling import Labelling
 from papermage_core.config.lightning import trainer_parameters
@@ -31,7 +32,7 @@ from papermage_core.plugin.spec import DocumentProcessorConfig, option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
-_WHERE = ("default_root_dir", "resume", "overwrite", "num_workers", "num_threads", "cache")
+_WHERE = ("default_root_dir", "resume", "overwrite", "num_workers", "num_threads", "cache", "checkpoint_every")
 """Options that say where a run is and how it gets there, not what it is."""
 _CARRIED = ("lightning", "options", "sources")
 
@@ -74,8 +75,13 @@ class EntityClassificationTrainConfig:
     head_learning_rate: float | None = option(
         None, help="learning rate of the head; none: learning_rate if given, else 0.001 or more", gt=0
     )
-    weight_decay: float = option(0.01, help="weight decay of matrices", ge=0)
-    warmup_steps: float = option(0.05, help="share of the steps that warm up; above 1: their number", ge=0)
+    find_learning_rate: bool = option(
+        False, help="try 100 steps first to find the learning rate, and say what was found"
+    )
+    weight_decay: float = option(0.01, help="weight decay of matrices", ge=0, search=(1e-3, 0.3, "log"))
+    warmup_steps: float = option(
+        0.05, help="share of the steps that warm up; above 1: their number", ge=0, search=(0.0, 0.3)
+    )
     max_epochs: int = option(5, help="most passes over the training data; -1: no limit", ge=-1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     batch_tokens: int | None = option(None, help="most units in a batch, padding counted; none: no such limit", ge=1)
@@ -83,13 +89,36 @@ class EntityClassificationTrainConfig:
     val_split: float = option(
         0.1, help="share of the training documents set aside to validate on without val_data_path", ge=0, lt=1
     )
-    patience: int | None = option(None, help="validations without a better F1 after which training stops", ge=1)
+    monitor: str = option("f1", help="best model by: f1, f1_macro, loss or LABEL.f1, of the validation data")
+    patience: int | None = option(
+        None, help="validations without a better value of monitor after which training stops", ge=1
+    )
     overlap_policy: Literal["longest", "first", "separate"] = option(
         "longest", help="gold entities that overlap: keep the longest, the first, or train each label field apart"
     )
     label_attribute: str | None = option(None, help="take labels from this key of the entities' metadata")
-    seed: int = option(470, help="random seed", ge=0, le=2**32 - 1)
-    resume: bool | Path = option(False, help="go on with the run in default_root_dir, or with this last.ckpt")
+    folds: int | str | None = option(
+        None, help="folds to cross-validate in, or metadata:KEY, the key of documents' metadata that names their fold"
+    )
+    fold: str | None = option(None, help="train this one of the folds only; none: all, one after the other")
+    learning_curve: bool = option(False, help="train on 25, 50, 75 and 100 % of the documents, and forecast")
+    train_share: float = option(1.0, help="share of the training documents to train on", gt=0, le=1)
+    given_seed: int | tuple[int, ...] = attrs.field(
+        default=470,
+        alias="seed",
+        metadata={
+            "help": "random seed; with several, 1,2,3, a run for each",
+            "ge": 0,
+            "le": 2**32 - 1,
+        },
+    )
+    resume: bool | Literal["auto"] | Path = option(
+        False, help="go on with the run in default_root_dir, or with this last.ckpt; auto: where there is one"
+    )
+    checkpoint_every: Every | None = option(
+        Every(seconds=300.0),
+        help="steps (200) or time (10m) after which last.ckpt is saved inside an epoch too; none: after epochs only",
+    )
     overwrite: bool = option(False, help="replace the run that is in default_root_dir already")
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
     cache: bool = option(True, help="keep features on disk between runs")
@@ -99,6 +128,8 @@ class EntityClassificationTrainConfig:
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
     offline: bool = option(False, help="use no network")
     wandb: bool = option(False, help="log to Weights & Biases")
+    tensorboard: bool = option(False, help="log to TensorBoard, in the folder tensorboard of the run")
+    mlflow: bool = option(False, help="log to MLflow: to $MLFLOW_TRACKING_URI, else to the folder mlruns of the run")
     notes: str = option("", help="notes on the run, part of its folder's name")
     data_notes: str = option("", help="notes on the data, part of the folder's name")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
@@ -179,6 +210,25 @@ class EntityClassificationTrainConfig:
     def weights(self) -> tuple[float, ...]:
         """How often the documents of each path of ``data_path`` are trained on in an epoch."""
         return tuple(source.weight for source in self.data_sources)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The random seeds that were given."""
+        return self.given_seed if isinstance(self.given_seed, tuple) else (self.given_seed,)
+
+    @property
+    def seed(self) -> int:
+        """The random seed, the first of several."""
+        return self.seeds[0]
+
+    @property
+    def several(self) -> Literal["learning_curve", "seeds", "folds"] | None:
+        """What makes several runs of this config, the outermost; None for one run."""
+        if self.learning_curve:
+            return "learning_curve"
+        if len(self.seeds) > 1:
+            return "seeds"
+        return "folds" if self.folds is not None and self.fold is None else None
 
     @property
     def labelling(self) -> Labelling:

@@ -220,6 +220,8 @@ class LengthSampler(Sampler[list[int]]):
         self._bounds = plan(examples, self._chosen[self._by_cost], limits)
         self._shuffle, self._seed, self._epoch = shuffle, seed, epoch
         self._rank, self._world_size = rank, world_size
+        self.skip = 0
+        """How many batches the next pass leaves out at its start."""
         if not shuffle and world_size > 1 and len(self._bounds) - 1 < world_size:
             if len(self._chosen) < world_size:
                 raise ConfigError(
@@ -242,8 +244,9 @@ class LengthSampler(Sampler[list[int]]):
             order = chance.permutation(len(self._costs))
             order = order[np.argsort((self._costs * noise)[order], kind="stable")]
             batches = np.resize(chance.permutation(batches), len(self) * self._world_size)
-        chosen = self._chosen[order]
-        for number in batches[self._rank :: self._world_size].tolist():
+        chosen, own = self._chosen[order], batches[self._rank :: self._world_size]
+        skip, self.skip = self.skip, 0
+        for number in own[skip:].tolist():
             yield chosen[self._bounds[number] : self._bounds[number + 1]].tolist()
 
 

@@ -21,7 +21,7 @@ from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.packing import pack_document, unpack_contexts, unpack_document
-from papermage_core.data.parallel import forked, processes_for
+from papermage_core.data.parallel import Watch, forked, processes_for, watching
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.spans import SpanTable
 from papermage_core.data.store import DiskRecords, LazyFolder, RecordWriter, finish_folder, open_folder
@@ -168,9 +168,9 @@ class Corpus(Sequence[ParsedDocument]):
             detail = f"the same text as {self[int(before[number])].name}"
             issues.add("same_document", self[number].name, detail, 1 + others)
 
-    def contexts(self) -> ContextStream:
+    def contexts(self, watch: Watch | None = None) -> ContextStream:
         """Return the contexts of all documents, as a stream that may be gone through more than once."""
-        return ContextStream(self)
+        return ContextStream(self, watch)
 
     def parsed(self, *, keep: bool = False) -> Iterator[ParsedDocument]:
         """Yield all documents; with ``keep`` with the `Document` itself, which is read again for that."""
@@ -188,15 +188,17 @@ class Corpus(Sequence[ParsedDocument]):
 class ContextStream:
     """The contexts of a corpus, one after the other; may be gone through more than once."""
 
-    def __init__(self, corpus: Corpus) -> None:
-        self._corpus = corpus
+    def __init__(self, corpus: Corpus, watch: Watch | None = None) -> None:
+        self._corpus, self._watch = corpus, watch
 
     def __len__(self) -> int:
         return int(self._corpus.n_contexts[self._corpus.row].sum())
 
     def __iter__(self) -> Iterator[Context]:
         records = self._corpus.records
-        for row in self._corpus.row.tolist():
+        for number, row in enumerate(self._corpus.row.tolist()):
+            if self._watch is not None:
+                self._watch(number)
             on_disk = isinstance(records, DiskRecords)
             yield from unpack_contexts(records.content(row)) if on_disk else records[row].contexts
 
@@ -275,12 +277,14 @@ def read_corpus(
     target: Path | None = None,
     spool: Path,
     num_workers: int | None = None,
+    watch: Watch | None = None,
 ) -> Corpus:
     """Return the labelled documents of files; those that nobody labelled are counted and left out.
 
     ``target`` is the folder of the cache where they are looked for, and kept if reading them took long; ``spool`` the
     folder for those that need not be kept and do not fit in memory. Raises DataError, with path and line, for a
-    document that cannot be read, and for one that lacks a layer that every document must have.
+    document that cannot be read, and for one that lacks a layer that every document must have. ``watch`` is told how
+    many documents are read.
     """
     given: dict[str, Any] = {"source": source, "labelling": labelling, "needs": needs}
     found = open_folder(target, [*_COLUMNS, *_GOLD, "label_counts", "index"]) if target is not None else None
@@ -302,6 +306,7 @@ def read_corpus(
                 if parsed is not None:
                     writer.append(parsed)
                     table.add(first + count * every, parsed, places.get(located.path, 0))
+                tell(first, count + 1)
                 if count % _DOCUMENTS_A_COLLECTION == 0:
                     gc.collect(0)  # a document refers to its layers, and they to it
         if in_memory == 0 or (target is not None and time.perf_counter() - start > _WORTH_KEEPING):
@@ -312,7 +317,9 @@ def read_corpus(
     processes = processes_for(num_workers, source.size()) if source.is_readable_twice else 1
     if processes > 1:
         folder()
-        tables = forked(processes, lambda number: read(number, processes, 0))
+    tell, tick = watching(watch, processes)
+    if processes > 1:
+        tables = forked(processes, lambda number: read(number, processes, 0), tick)
     else:
         tables = [read(0, 1, _IN_MEMORY)]
     _check_agreement(tables, labelling)

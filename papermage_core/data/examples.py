@@ -23,7 +23,7 @@ from papermage_core.data.gold import encode_gold
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import OverlapPolicy, Task
 from papermage_core.data.packing import pack_integers, pack_text, unpack_integers, unpack_text
-from papermage_core.data.parallel import forked, processes_for
+from papermage_core.data.parallel import Watch, forked, processes_for, watching
 from papermage_core.data.store import DiskRecords, LazyFolder, RecordWriter, finish_folder, open_folder
 from papermage_core.data.units import ParsedDocument
 from papermage_core.plugin.spec import ContextEncoder, UnitSpan, Window
@@ -249,11 +249,13 @@ def build_examples(
     target: Path | None = None,
     spool: Path,
     num_workers: int | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Examples, Issues]:
     """Return the examples of a corpus, and what was odd in its gold for these tasks.
 
     With ``max_cost`` examples are cut (see `cut`). ``target`` is the folder of the cache where they are looked for, and
     kept if they took long to make; ``spool`` the folder for those that need not be kept and do not fit in memory.
+    ``watch`` is told of how many documents they are made.
     """
     found = _load(target) if target is not None else None
     if found is not None:
@@ -266,7 +268,7 @@ def build_examples(
         packer, issues = ExamplePacker(), Issues()
         writer = RecordWriter(folder, packer.pack, lambda example: example.n_bytes, in_memory, first)
         facts: list[tuple[int, ...]] = []
-        documents = ((i, corpus[i]) for i in range(first, len(corpus), every))
+        documents = watched((i, corpus[i]) for i in range(first, len(corpus), every))
         for example in make_examples(
             encoder, documents, stride, lambda parsed: encode_gold(parsed, tasks, issues, overlap_policy)
         ):
@@ -279,9 +281,16 @@ def build_examples(
         return _Made(kept=writer.finish(), known=_known(facts), features=packer.features, issues=issues)
 
     processes = processes_for(num_workers, corpus.n_bytes)
+    tell, tick = watching(watch, processes)
+
+    def watched(documents: Iterable[tuple[int, ParsedDocument]]) -> Iterator[tuple[int, ParsedDocument]]:
+        for count, (number, parsed) in enumerate(documents):
+            tell(number % processes, count)
+            yield number, parsed
+
     if processes > 1:
         folder()
-        made = forked(processes, lambda number: make(number, processes, 0))
+        made = forked(processes, lambda number: make(number, processes, 0), tick)
     else:
         made = [make(0, 1, _IN_MEMORY)]
     issues = Issues()

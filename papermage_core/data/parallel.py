@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import multiprocessing
 import os
 import sys
@@ -11,11 +12,15 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
+import numpy as np
+
 from papermage_core.errors import PapermageError
 
-__all__ = ["forked", "processes_for"]
+__all__ = ["Watch", "forked", "processes_for", "watching"]
 
 T = TypeVar("T")
+Watch = Callable[[int], None]
+"""Is told, now and then, how much is done."""
 _log = logging.getLogger(__name__)
 _WORTH_FORKING = 32 << 20
 """Bytes of input above which several processes are worth their start."""
@@ -34,10 +39,24 @@ def processes_for(num_workers: int | None, size: int) -> int:
     return min(cores, 8) if size > _WORTH_FORKING else 1
 
 
-def forked(count: int, work: Callable[[int], T]) -> list[T]:
+def watching(watch: Watch | None, processes: int) -> tuple[Callable[[int, int], None], Callable[[], None] | None]:
+    """Return what each process calls with its number and how much it has done, and what tells ``watch`` of all."""
+    if watch is None:
+        return lambda number, done: None, None
+    if processes == 1:
+        return lambda number, done: watch(done), None
+    counts = np.frombuffer(mmap.mmap(-1, 8 * processes), np.int64)  # shared with forks
+
+    def tell(number: int, done: int) -> None:
+        counts[number] = done
+
+    return tell, lambda: watch(int(counts.sum()))
+
+
+def forked(count: int, work: Callable[[int], T], tick: Callable[[], None] | None = None) -> list[T]:
     """Return ``work(i)`` for i below ``count``, each made in a process of its own; a result must pickle.
 
-    An exception in one of them ends the others and is raised here.
+    An exception in one of them ends the others and is raised here. ``tick`` is called a few times a second meanwhile.
     """
     context = multiprocessing.get_context("fork")
     results: dict[int, T] = {}
@@ -54,7 +73,9 @@ def forked(count: int, work: Callable[[int], T]) -> list[T]:
             processes.append(process)
             ends[here] = number
         while ends:
-            for end in wait(list(ends)):
+            if tick is not None:
+                tick()
+            for end in wait(list(ends), timeout=None if tick is None else 0.25):
                 assert isinstance(end, Connection)
                 number = ends.pop(end)
                 try:
@@ -80,7 +101,9 @@ def forked(count: int, work: Callable[[int], T]) -> list[T]:
 def _run(work: Callable[[int], Any], number: int, end: Connection) -> None:
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process takes Ctrl-C and ends this one
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):  # the first process takes them and ends this one
+        if callable(signal.getsignal(getattr(signal, name))):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)  # the threads of the first process are not here

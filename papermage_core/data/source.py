@@ -19,7 +19,7 @@ from papermage_core.data.store import read_at
 from papermage_core.errors import DataError
 from papermage_core.plugin.spec import ComponentConfig, LocatedDocument
 
-__all__ = ["DocumentSource", "digest_of_code"]
+__all__ = ["DocumentSource", "digest_of_code", "digest_of_file"]
 
 _BLOCK = 16 << 20
 
@@ -78,15 +78,15 @@ class DocumentSource:
             config = reader_config(path, self.reader)
             configs.setdefault(repr(config), config)
             for file in (path, *companions_of(path, config)):
-                digest.update(f"{file}\0".encode("utf-8", "surrogateescape") + _digest_of_file(file))
+                digest.update(f"{file}\0".encode("utf-8", "surrogateescape") + digest_of_file(file))
         digest.update("".join(each.fingerprint for each in self.processors.configs).encode())
         for each in [*configs.values(), *self.processors.configs]:
             digest.update(f"{each!r}\0{digest_of_code([type(each)])}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 
-def _digest_of_file(path: Path) -> bytes:
-    """Return a hash of hashes of blocks, which several threads make."""
+def digest_of_file(path: Path) -> bytes:
+    """Return a hash of a file: of hashes of its blocks, which several threads make."""
     size = path.stat().st_size
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))

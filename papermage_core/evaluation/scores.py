@@ -125,6 +125,22 @@ class Scores:
         names = ("precision", "recall", "f1")
         return {name: sum(getattr(c, name) for c in seen) / len(seen) if seen else 0.0 for name in names}
 
+    def __add__(self, other: Scores) -> Scores:
+        """Return the scores of the documents of both."""
+
+        def joined(name: str) -> dict[str, Counts]:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            return {key: mine.get(key, NOTHING) + theirs.get(key, NOTHING) for key in dict.fromkeys([*mine, *theirs])}
+
+        return Scores(
+            micro=self.micro + other.micro,
+            per_label=joined("per_label"),
+            lenient=joined("lenient"),
+            subsets=joined("subsets"),
+            gold_unreachable=dict(Counter(self.gold_unreachable) + Counter(other.gold_unreachable)),
+            documents=self.documents + other.documents,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain dicts, lists and numbers."""
         return {

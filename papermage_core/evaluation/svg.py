@@ -14,14 +14,16 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = 52, 12, 10, 34
 Point = tuple[float, float]
 
 
-def line_chart(title: str, series: Mapping[str, Sequence[Point]], *, width: int = 460, height: int = 220) -> str:
-    """Return a chart of named lines; points with a value that is not finite leave a gap. Empty for no points."""
+def line_chart(
+    title: str, series: Mapping[str, Sequence[Point]], *, width: int = 460, height: int = 220, joined: bool = True
+) -> str:
+    """Return a chart of named lines, or points alone; a value that is not finite leaves a gap. Empty for no points."""
     points = [point for line in series.values() for point in line if _finite(point)]
     if not points:
         return ""
     frame = _Frame(points, width, height)
     lines = [
-        f'<g stroke="{colour}" fill="{colour}">{frame.path(line)}{frame.dots(line)}</g>'
+        f'<g stroke="{colour}" fill="{colour}">{frame.path(line) if joined else ""}{frame.dots(line)}</g>'
         for line, colour in zip(series.values(), _cycled(len(series)), strict=True)
     ]
     return _svg(title, width, height, frame.axes() + "".join(lines) + _legend(list(series), height))

@@ -40,6 +40,8 @@ class Readable(ABC):
 
     plural: ClassVar[str]
     """What they are called, for messages: ``"paths"``."""
+    singular: ClassVar[str] = ""
+    """What one is called: ``"a path"``; empty for its class."""
     json_schema: ClassVar[Mapping[str, Any]]
 
     @classmethod
@@ -160,6 +162,8 @@ def _in_words(wanted: OptionType) -> str:
         return f"a comma-separated list of {plural}"
     if wanted.shape == "mapping":
         return "a mapping"
+    if wanted.shape == "readable" and wanted.declared.singular:
+        return str(wanted.declared.singular)
     return _WORDS.get(wanted.declared, _with_article(getattr(wanted.declared, "__name__", str(wanted.declared))))
 
 

@@ -31,6 +31,8 @@ class OptionDescription:
     help: str = ""
     limits: Mapping[str, Any] = attrs.field(factory=dict)
     """``ge``, ``gt``, ``le``, ``lt`` and ``choices``, those that are set."""
+    search: tuple[Any, ...] | None = None
+    """Where good values lie: the least, the greatest, and ``"log"`` where factors count."""
 
     @property
     def required(self) -> bool:
@@ -84,6 +86,7 @@ def _describe(config_class: type[Any], prefix: str, given: Any = attrs.NOTHING) 
                 default=default,
                 help=field.metadata.get("help", ""),
                 limits={k: field.metadata[k] for k in _LIMITS if field.metadata.get(k) is not None},
+                search=field.metadata.get("search"),
             )
 
 

@@ -160,10 +160,12 @@ def option(
     le: float | None = None,
     lt: float | None = None,
     choices: Sequence[Any] | None = None,
+    search: tuple[float, float] | tuple[float, float, Literal["log"]] | None = None,
 ) -> Any:
     """Return an attrs field with a one-line help and a range; a shorthand, plain attrs fields work as well.
 
-    ``None`` passes every range, so that an ``int | None`` option can be left out.
+    ``None`` passes every range, so that an ``int | None`` option can be left out. ``search`` is where good values of a
+    number lie, ``(0.1, 0.6)`` or ``(64, 256, "log")``: what ``papermage-tune`` tries without a space of the user's.
 
     >>> import attrs
     >>> @attrs.frozen(kw_only=True)
@@ -178,7 +180,7 @@ def option(
         validators.append(attrs.validators.in_(tuple(choices)))
     validator = attrs.validators.optional(attrs.validators.and_(*validators)) if validators else None
     metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices is not None else None}
-    metadata |= {name: bound for name, bound in limits.items() if bound is not None}
+    metadata |= {name: bound for name, bound in {**limits, "search": search}.items() if bound is not None}
     return attrs.field(default=default, validator=validator, metadata=metadata)
 
 

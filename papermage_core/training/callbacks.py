@@ -2,55 +2,67 @@
 
 from __future__ import annotations
 
-import csv
-import math
-import random
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from papermage_core.errors import CheckpointError, DivergedError
-from papermage_core.files import checked_file, whole_text_file
+from papermage_core.config.every import Every
+from papermage_core.config.monitor import Monitor
+from papermage_core.errors import CheckpointError, DivergedError, StoppedError
+from papermage_core.files import checked_file
+from papermage_core.training.folder import RunFolder
 from papermage_core.training.module import EntityModule, advice
+from papermage_core.training.state import RunState
+from papermage_core.training.stopping import Stopping
 
-__all__ = ["CheckedFiles", "History", "KeepBest", "SaveLast"]
+__all__ = ["CheckedFiles", "History", "KeepBest", "SaveLast", "SaveLastOfAll"]
+
+_DEAREST = 0.005
+"""Share of the time that saving after epochs may take; more than that waits for a later epoch."""
 
 
 class KeepBest(pl.Callback):
-    """Calls ``save`` whenever validation F1 is higher than ever before; at the end if there was no validation."""
+    """Calls ``save`` whenever a validation is better than all before; at the end if there was none."""
 
-    def __init__(self, save: Callable[[pl.LightningModule, float | None], None]) -> None:
-        self._save = save
+    def __init__(self, save: Callable[[pl.LightningModule, float | None], None], monitor: Monitor) -> None:
+        self._save, self._monitor = save, monitor
         self.best: float | None = None
+        self.epoch: int | None = None
+        """The epoch, counted from 1, whose model is kept."""
         self.saved = False
+
+    @property
+    def shown(self) -> str:
+        """The best value so far, for people: in percent, but for a loss."""
+        assert self.best is not None
+        return f"{self.best:.4f}" if self._monitor.mode == "min" else f"{100 * self.best:.1f}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run has to know."""
-        return {"best": self.best, "saved": self.saved}
+        return {"best": self.best, "saved": self.saved, "epoch": self.epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up what an earlier run knew."""
-        self.best, self.saved = state_dict["best"], state_dict["saved"]
+        self.best, self.saved, self.epoch = state_dict["best"], state_dict["saved"], state_dict["epoch"]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the model if it is the best so far."""
         assert isinstance(pl_module, EntityModule)
-        f1 = pl_module.val_scores.get("val_f1")
-        if trainer.sanity_checking or f1 is None:
+        value = self._monitor.of({**trainer.callback_metrics, **pl_module.val_scores})
+        if trainer.sanity_checking or value is None:
             return
-        if self.best is None or f1 > self.best:
-            self.best = f1
+        if self._monitor.is_better(value, than=self.best):
+            self.best, self.epoch = value, trainer.current_epoch + 1
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the last model if none was validated."""
         if self.best is None:
+            self.epoch = trainer.current_epoch
             self._write(trainer, pl_module)
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -61,53 +73,136 @@ class KeepBest(pl.Callback):
                 f"training diverged: weights are no numbers after step {trainer.global_step}. {advice(rate)}"
             )
         if trainer.is_global_zero:
-            self._save(pl_module, self.best)
+            assert isinstance(pl_module, EntityModule)
+            self._save(pl_module, pl_module.val_scores.get("val_f1"))
         self.saved = True
 
 
 class SaveLast(pl.Callback):
-    """Writes ``last.ckpt`` after each epoch: weights, optimizer, schedule, random states, position in the data."""
+    """Saves the whole state of a run: inside epochs as often as is wanted, after epochs, and when it is to stop.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._states: dict[str, Any] | None = None
+    Must be the last callback, so that it keeps the others' new states. After an epoch it saves where that takes next to
+    nothing of the time since it last did, and after the last one.
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the states of all random generators."""
-        kind, keys, position, has_gauss, gauss = np.random.get_state()
-        return {
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "numpy": (kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
-            "python": random.getstate(),
-        }
+    Inside an epoch a state can be taken up only where no gradients wait to be summed up and no validation is due; while
+    one is running, what is saved has the whole of it still before it. Several processes agree before they save: about
+    once a second, for that takes each of them a message.
+    """
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states until training starts again."""
-        self._states = state_dict
+    def __init__(self, folder: RunFolder, every: Every | None, stopping: Stopping) -> None:
+        self._folder, self._every, self._stopping = folder, every or Every(), stopping
+        self._saved_at = self._voted_at = time.monotonic()
+        self._cost: float | None = None  # seconds that saving took; None before the first time
+        self._steps_to_vote = self._steps_between = 1
+        self._due = self._inside_validation = False
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the random generators where the resumed run had left them."""
-        if self._states is None:
-            return
-        torch.set_rng_state(self._states["torch"].cpu())
-        if torch.cuda.is_available() and len(self._states["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([state.cpu() for state in self._states["cuda"]])
-        kind, keys, position, has_gauss, gauss = self._states["numpy"]
-        np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
-        version, internal, gauss_next = self._states["python"]
-        random.setstate((version, tuple(internal), gauss_next))
-        self._states = None
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._saved_at = self._voted_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time, or the run is to stop, and the state can be taken up again."""
+        due = self._is_due(trainer)
+        stop = self._stopping.why is not None
+        if trainer.world_size > 1:
+            due, stop = self._voted(trainer, due, stop)
+        self._due |= due
+        if (self._due or stop) and _can_save(trainer):
+            self._save(trainer)
+            if stop:
+                self._stop(trainer)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Save and stop inside a validation, if the run is to; several processes go on to its end."""
+        if trainer.world_size == 1 and not trainer.sanity_checking and self._stopping.why is not None:
+            self._inside_validation = True
+            self._save(trainer)
+            self._stop(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Tell Lightning, whose counters would go on behind the batches validated, to validate from the start."""
+        if self._inside_validation:
+            begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            progress.update(total=dict(begun), current=dict(begun), is_last_batch=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the file, whole or not at all."""
+        """Save if it is cheap, or the last epoch, or the run is to stop."""
+        since = time.monotonic() - self._saved_at
+        cheap = self._cost is None or self._cost < _DEAREST * since
+        due = self._due or cheap or _is_over(trainer) or self._is_due(trainer)
+        stop = self._stopping.why is not None
+        if trainer.world_size > 1:
+            self._steps_to_vote = 0
+            due, stop = self._voted(trainer, due, stop)
+        if due or stop:
+            self._save(trainer)
+        if stop and not _is_over(trainer):
+            self._stop(trainer)
+
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        if self._every.steps:
+            return trainer.global_step % self._every.steps == 0
+        return bool(self._every.seconds) and time.monotonic() - self._saved_at >= self._every.seconds
+
+    def _voted(self, trainer: pl.Trainer, due: bool, stop: bool) -> tuple[bool, bool]:
+        """Return what any of several processes says; all of them get the same, after the same number of steps."""
+        if self._every.steps == 0 or not due:
+            self._steps_to_vote -= 1
+            if self._steps_to_vote > 0:
+                return False, False
+        now = time.monotonic()
+        rate = self._steps_between / max(now - self._voted_at, 1e-3)
+        flags = torch.tensor([due, stop, max(1, min(1000, round(rate)))], device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
+        self._steps_to_vote = self._steps_between = int(flags[2])
+        self._voted_at = now
+        return bool(flags[0]), bool(flags[1])
+
+    def _save(self, trainer: pl.Trainer) -> None:
         if getattr(trainer, "fast_dev_run", False):
             return
+        start = time.monotonic()
         try:
-            trainer.save_checkpoint(self._path)
+            if trainer.is_global_zero:
+                self._folder.begin()
+                self._folder.keep_last()
+            trainer.save_checkpoint(self._folder.last)
         except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
-            kept = self._path.parent / "checkpoints"
-            raise CheckpointError(f"cannot write {self._path}: {error}. The best model so far is in {kept}") from error
+            kept = self._folder.path / "checkpoints"
+            raise CheckpointError(
+                f"cannot write {self._folder.last}: {error}. The best model so far is in {kept}"
+            ) from error
+        self._saved_at, self._due = time.monotonic(), False
+        self._cost = self._saved_at - start
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        place = f"epoch {trainer.current_epoch + 1}, step {trainer.global_step}"
+        why = self._stopping.why or "a signal to another process"
+        raise StoppedError(f"stopped by {why} in {place}; saved in {self._folder.last}", why)
+
+
+class SaveLastOfAll(SaveLast, pl.callbacks.Checkpoint):
+    """Comes behind callbacks that Lightning calls behind others: those that stop a run by what was logged."""
+
+
+def _can_save(trainer: pl.Trainer) -> bool:
+    """Return whether a run could go on behind the batch that was just trained on."""
+    loop = trainer.fit_loop.epoch_loop
+    pending = loop._should_accumulate() or loop._num_ready_batches_reached() or trainer.should_stop
+    fetcher = trainer.fit_loop._data_fetcher
+    return not pending and fetcher is not None and not loop._should_check_val_fx(fetcher)
+
+
+def _is_over(trainer: pl.Trainer) -> bool:
+    """Return whether the epoch that just ended is the last."""
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    done = trainer.current_epoch + 1
+    return trainer.should_stop or (epochs is not None and 0 <= epochs <= done) or 0 <= steps <= trainer.global_step
 
 
 class CheckedFiles(TorchCheckpointIO):
@@ -122,11 +217,9 @@ class CheckedFiles(TorchCheckpointIO):
 class History(pl.Callback):
     """Writes ``metrics.csv``, a row an epoch: whole at every time."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: RunFolder, state: RunState) -> None:
+        self._folder, self._state = folder, state
         self.rows: list[dict[str, float]] = []
-        self._start = time.perf_counter()
-        self._before = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows so far."""
@@ -135,29 +228,18 @@ class History(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows of an earlier run."""
         self.rows = list(state_dict["rows"])
-        self._before = self.rows[-1]["seconds"] if self.rows else 0.0
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self._start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's row."""
-        assert isinstance(pl_module, EntityModule)
-        metrics = trainer.callback_metrics or pl_module.val_scores
-        row: dict[str, float] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        for name in ("train_loss", "val_loss", "val_f1", "val_precision", "val_recall"):
-            if name in metrics:
-                row[name] = float(metrics[name])
-        row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
-        row["seconds"] = round(self._before + time.perf_counter() - self._start, 3)
-        self.rows.append(row)
+        self.rows.append(
+            {
+                "epoch": trainer.current_epoch,
+                "step": trainer.global_step,
+                "train_loss": self._state.train_loss,
+                **self._state.val_scores,
+                "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+                "seconds": round(self._state.seconds, 3),
+            }
+        )
         if trainer.is_global_zero:
-            self._write()
-
-    def _write(self) -> None:
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        with whole_text_file(self._path) as file:
-            writer = csv.DictWriter(file, names, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([{k: "" if math.isnan(v) else v for k, v in row.items()} for row in self.rows])
+            self._folder.write_history(self.rows)

@@ -3,47 +3,93 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import itertools
 import json
+import logging
+import math
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
 from papermage_core.config.structure import unstructure
 from papermage_core.config.train import own_options
 from papermage_core.errors import CheckpointError, ConfigError
-from papermage_core.files import check_file, exclusive, recover
+from papermage_core.files import check_file, exclusive, recover, whole_folder, whole_text_file
 
-__all__ = ["FREE_ON_RESUME", "RunFolder", "check_resumed", "check_resumed_data", "config_texts", "read_last"]
+__all__ = [
+    "FREE_ON_RESUME",
+    "RunFolder",
+    "check_model",
+    "check_resumed",
+    "check_resumed_data",
+    "config_texts",
+    "read_last",
+]
 
+_log = logging.getLogger(__name__)
 FREE_ON_RESUME = frozenset(
     {
         *("max_epochs", "max_steps", "max_time", "patience", "num_workers", "num_threads", "cache", "offline"),
-        *("wandb", "logger", "log_every_n_steps", "enable_progress_bar", "enable_model_summary", "profiler"),
-        *("notes", "data_notes", "callbacks", "accelerator", "test_data_path"),
+        *(
+            "wandb",
+            "tensorboard",
+            "mlflow",
+            "logger",
+            "log_every_n_steps",
+            "enable_progress_bar",
+            "enable_model_summary",
+            "profiler",
+        ),
+        *("notes", "data_notes", "callbacks", "accelerator", "test_data_path", "checkpoint_every"),
     }
 )
 """What may be another when a run goes on: how long it runs, what it shows, where and how fast it computes."""
 _COMPARED_BY_CONTENT = frozenset(
     {"data_path", "val_data_path", "reader", "default_root_dir", "resume", "overwrite", "plugins_path"}
 )
-_OUTPUTS = ("results", "report.html", "metrics.csv", "last.ckpt", "config.yaml")
+_OF_NO_ACCOUNT = (FREE_ON_RESUME | _COMPARED_BY_CONTENT) - {
+    *("max_epochs", "max_steps", "max_time", "patience", "test_data_path", "data_path", "val_data_path"),
+}
+"""What does not matter where a run is done already."""
+_OF_SEVERAL = ("results/folds.json", "results/seeds.json", "results/learning_curve.json", "trials.json")
+_RESULTS = ("results", "report.html")
+_OUTPUTS = (*_RESULTS, "metrics.csv", "last.ckpt", "previous.ckpt", "config.yaml")
 
 
 class RunFolder:
-    """A run's folder, which one run at a time has."""
+    """A run's folder, which one run at a time has; what is written in it, beside the model, is written here.
+
+    Nothing in it changes before a run has something of its own to leave there (`begin`), and what tells that a run is
+    done is written last.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._config: str | None = None
+        self._from: Path | None = None
 
     @property
     def last(self) -> Path:
         """The file to go on from."""
         return self.path / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The file that `last` took the place of, while the run lasts."""
+        return self.path / "previous.ckpt"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the best model."""
+        return self.path / "checkpoints"
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
@@ -68,30 +114,114 @@ class RunFolder:
                 for path in missing:  # from the innermost; one that holds something stays
                     path.rmdir()
 
+    # What is there
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the folder holds a run that came to its end."""
+        return (self.path / "results" / "results.json").is_file()
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether there is something to go on from."""
+        return self.last.is_file() or self.previous.is_file()
+
+    def holds(self, config: str, files: Mapping[str, str]) -> bool:
+        """Return whether a run of this config, on files of these hashes, came to its end here."""
+        try:
+            results = json.loads((self.path / "results" / "results.json").read_text(encoding="utf-8"))
+            before = (self.path / "config.yaml").read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return False
+        return bool(results.get("files") == files and _decisive(before) == _decisive(config))
+
     def check_free(self) -> None:
         """Raise ConfigError where the folder holds a run already: its model and report are not replaced unasked."""
-        ways = "go on with resume=true, replace it with overwrite=true, or choose another default_root_dir"
-        if (self.path / "results" / "results.json").is_file():
-            raise ConfigError(f"{self.path} holds a run that is done{self._scores()}: {ways}")
-        if self.last.is_file() or (self.path / "checkpoints" / "papermage.json").is_file():
-            raise ConfigError(f"{self.path} holds a run that was stopped before its end: {ways}")
+        for name in _OF_SEVERAL:
+            if (self.path / name).is_file():
+                raise ConfigError(
+                    f"{self.path} holds several runs ({name}): choose another default_root_dir, or replace what they "
+                    "gave with overwrite=true"
+                )
+        if self.is_done:
+            raise ConfigError(
+                f"{self.path} holds a run that is done{self._scores()}: go on with resume=true and more max_epochs, "
+                "replace it with overwrite=true, or choose another default_root_dir"
+            )
+        if self.can_go_on or (self.checkpoint / "papermage.json").is_file():
+            raise ConfigError(
+                f"{self.path} holds a run that was stopped before its end: go on with resume=true, replace it with "
+                "overwrite=true, or choose another default_root_dir"
+            )
 
     def _scores(self) -> str:
         try:
-            scores = checkpoint.read_json(self.path / "checkpoints")["scores"]
+            scores = checkpoint.read_json(self.checkpoint)["scores"]
             split = next(name for name in ("test", "val", "train") if name in scores)
             return f" ({split} F1 {100 * scores[split]['micro']['f1']:.1f})"
         except (CheckpointError, KeyError, TypeError, StopIteration):
             return ""
 
-    def clear(self) -> None:
-        """Remove what an earlier run left beside its model, which stays until there is a new one."""
-        for name in _OUTPUTS:
+    # What is written
+
+    def expect(self, config: str, resumed: Path | None) -> None:
+        """Say what run will be written: its config, and the file that it goes on from."""
+        self._config, self._from = config, resumed
+
+    def begin(self, *, keep_model: bool = False) -> None:
+        """Make the folder this run's, once: what an earlier one left is removed, and the config written.
+
+        A run that goes on takes away what told that it was done. With ``keep_model`` the model of an earlier run stays
+        until there is a new one.
+        """
+        if self._config is None:
+            return
+        config, self._config = self._config, None
+        if self._from is not None and self._from.parent == self.path:
+            gone = [*_RESULTS, *([self.last.name] if self._from == self.previous else [])]  # that one is damaged
+        else:
+            gone = [*_OUTPUTS, *([] if keep_model else [self.checkpoint.name])]
+        for name in gone:
             path = self.path / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+        if self._from is not None and self._from.parent != self.path and not keep_model:
+            model = self._from.parent / self.checkpoint.name
+            if model.is_dir():
+                with whole_folder(self.checkpoint) as new:
+                    shutil.copytree(model, new, dirs_exist_ok=True)
+        with whole_text_file(self.path / "config.yaml") as file:
+            file.write(config)
+
+    def keep_last(self) -> None:
+        """Have `previous` be what `last` is, which is then to be replaced."""
+        if not self.last.is_file():
+            return
+        self.previous.unlink(missing_ok=True)
+        try:
+            os.link(self.last, self.previous)
+        except OSError:  # no links here
+            self.last.replace(self.previous)
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write ``metrics.csv``, a row an epoch."""
+        self.begin()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        with whole_text_file(self.path / "metrics.csv") as file:
+            writer = csv.DictWriter(file, names, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([{k: "" if math.isnan(v) else v for k, v in row.items()} for row in rows])
+
+    def finish(self) -> None:
+        """Remove what only a run that lasts needs."""
+        self.previous.unlink(missing_ok=True)
+
+
+def _decisive(config: str) -> dict[str, Any]:
+    """Return what of a config file decides what comes out of a run."""
+    return {key: value for key, value in yaml.safe_load(config).items() if key not in _OF_NO_ACCOUNT}
 
 
 def config_texts(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> dict[str, str]:
@@ -117,13 +247,26 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def read_last(path: Path) -> dict[str, Any]:
-    """Return the state that a run goes on from.
+def read_last(paths: Sequence[Path]) -> tuple[Path, dict[str, Any]]:
+    """Return the first of these files that a run can go on from, and its state; those passed over are told.
 
-    Raises ConfigError where there is none, and CheckpointError for one that is damaged.
+    Raises ConfigError where there is none, and CheckpointError where all are damaged.
     """
-    if not path.is_file():
-        raise ConfigError(f"resume: there is no {path}; a run can be resumed once its first epoch is done")
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        raise ConfigError(f"resume: there is no {paths[0]}; a run can be resumed once it was saved")
+    for path, other in itertools.zip_longest(found, found[1:]):
+        try:
+            return path, _read_state(path)
+        except CheckpointError as error:
+            if other is None:
+                raise
+            _log.warning("%s", str(error).partition(" Copy it")[0])
+            _log.warning("going on from the one before it, %s", other)
+    raise AssertionError("unreachable")
+
+
+def _read_state(path: Path) -> dict[str, Any]:
     advice = (
         "Copy it again if it was copied; else start over with overwrite=true. The best model so far is in "
         f"{path.parent / 'checkpoints'}"
@@ -138,6 +281,13 @@ def read_last(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "papermage_config" not in state:
         raise CheckpointError(f"{path} is not the last.ckpt of a run of this version. {advice}")
     return state
+
+
+def check_model(state: Mapping[str, Any], path: Path) -> None:
+    """Raise ConfigError where the best model of a run that goes on is no longer beside what it goes on from."""
+    model = path.parent / "checkpoints"
+    if state["callbacks"].get("KeepBest", {}).get("saved") and not (model / "papermage.json").is_file():
+        raise ConfigError(f"resume: {path} goes with the folder {model}, the best model so far, which is not there")
 
 
 def check_resumed(state: Mapping[str, Any], texts: Mapping[str, str]) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import signal
+import subprocess
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from papermage_core.config import EntityClassificationTrainConfig
-from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.errors import BrokenRunError, ConfigError
 from papermage_core.training.callbacks import CheckedFiles
 
 __all__ = ["interruptible", "make_trainer", "quiet_lightning"]
@@ -31,6 +34,7 @@ _EXPECTED = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*GPU available but not used.*",
     r".*Total length of `list` across ranks is zero.*",  # a run without validation
+    r".*It is recommended to use `self\.log\(.*sync_dist=True\)`.*",  # what is logged is that of all processes already
     r".*trying to `self\.log\(\)` but `Trainer\(barebones=True\)` is configured.*",
 )
 
@@ -45,15 +49,14 @@ def make_trainer(
     given = dict(config.lightning)
     own = given.pop("callbacks", None) or []
     own = list(own) if isinstance(own, (list, tuple)) else [own]
-    all_loggers = [*_loggers(given.pop("logger", None)), *loggers]
-    if config.wandb:
-        all_loggers.append(_wandb(config))
-    keeps = any(isinstance(callback, pl.callbacks.Checkpoint) for callback in own)
+    given.pop("enable_progress_bar", None)  # whoever has it on finds ours among the callbacks
+    if any(isinstance(callback, pl.callbacks.ProgressBar) for callback in own):
+        callbacks = [callback for callback in callbacks if not isinstance(callback, pl.callbacks.ProgressBar)]
+    all_callbacks = [*callbacks[:-1], *own, callbacks[-1]]
+    all_loggers = [*_loggers(given.pop("logger", None)), *loggers, *_services(config)]
     bare = bool(given.get("barebones"))  # Lightning refuses to log then, or to show a bar
     defaults: dict[str, Any] = {
-        "enable_checkpointing": keeps,
         "enable_model_summary": False,
-        "enable_progress_bar": not bare and logging.getLogger("papermage_core").getEffectiveLevel() <= logging.INFO,
         "gradient_clip_val": 1.0,
         "log_every_n_steps": 0 if bare else 1,
         "num_sanity_val_steps": 0,
@@ -65,22 +68,44 @@ def make_trainer(
         plugins.append(CheckedFiles())
     fixed = {
         "plugins": plugins,
-        "callbacks": [*callbacks[:-1], *own, callbacks[-1]],
+        "callbacks": all_callbacks,
         "default_root_dir": config.default_root_dir,
+        "enable_checkpointing": not bare,  # `SaveLastOfAll` is a checkpoint callback, so Lightning adds none of its own
+        "enable_progress_bar": any(isinstance(callback, pl.callbacks.ProgressBar) for callback in all_callbacks),
         "logger": all_loggers or False,
         "max_epochs": config.max_epochs,
     }
     try:
-        return pl.Trainer(**defaults | given | fixed)
+        trainer = pl.Trainer(**defaults | given | fixed)
+        # Signals are the command's: Lightning's own handler would talk to other processes in the middle of a step.
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+        # With max_steps Lightning takes the end of an epoch for its middle, and ends a resumed one a second time.
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        return trainer
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise ConfigError(f"Lightning's Trainer: {error}") from error
 
 
-def _wandb(config: EntityClassificationTrainConfig) -> Logger:
-    try:
-        return WandbLogger(name=config.run_name(), project="papermage", save_dir=str(config.default_root_dir))
-    except ModuleNotFoundError as error:
-        raise ConfigError("wandb=true needs wandb; type: pip install 'papermage_core[wandb]'") from error
+def _services(config: EntityClassificationTrainConfig) -> list[Logger]:
+    """Return the loggers of what is installed beside us and was asked for."""
+    folder = config.default_root_dir
+    makers: dict[str, Callable[[], Logger]] = {
+        "wandb": lambda: WandbLogger(name=config.run_name(), project="papermage", save_dir=str(folder)),
+        "tensorboard": lambda: TensorBoardLogger(str(folder), name="tensorboard", version=""),
+        "mlflow": lambda: MLFlowLogger(
+            "papermage",
+            config.run_name(),
+            tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"file:{folder and folder.absolute()}/mlruns",
+        ),
+    }
+    found = []
+    for name, make in makers.items():
+        if getattr(config, name):
+            try:
+                found.append(make())
+            except ModuleNotFoundError as error:
+                raise ConfigError(f"{name}=true needs {name}; type: pip install 'papermage_core[{name}]'") from error
+    return found
 
 
 def _loggers(given: Any) -> list[Logger]:
@@ -111,6 +136,19 @@ def quiet_lightning() -> Iterator[None]:
         watcher.setLevel(logging.NOTSET)
 
 
+def _who_died(trainer: pl.Trainer) -> str:
+    """Return which of several processes ended, and how; Lightning's watcher need not end this one any more."""
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            thread._run = lambda: True  # type: ignore[attr-defined]
+    for rank, process in enumerate(getattr(trainer.strategy.launcher, "procs", None) or [], start=1):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(timeout=1)
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            return f"process {rank} of {trainer.world_size} (PID {process.pid}) {how}"
+    return f"another of the {trainer.world_size} processes ended"
+
+
 @contextmanager
 def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     """Turn Lightning's exit on Ctrl-C back into KeyboardInterrupt, and give the signal its handler back.
@@ -126,18 +164,13 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     except RuntimeError as error:
         if trainer.world_size < 2 or not any(sign in str(error) for sign in _BROKEN_CONNECTION):
             raise
-        raise PapermageError(
-            f"another process of the run ended, so that this one cannot go on: {str(error).splitlines()[0]}"
+        raise BrokenRunError(
+            f"{_who_died(trainer)}, so that the run cannot go on. What it saved is in {trainer.default_root_dir}; "
+            "the same command with resume=auto goes on from there"
         ) from error
     except SystemExit:
         if not trainer.interrupted:
             raise
-        _log.warning(
-            "stopped in epoch %d; the best model so far and last.ckpt, if an epoch was done, are in %s: "
-            "go on with resume=true",
-            trainer.current_epoch,
-            trainer.default_root_dir,
-        )
         raise KeyboardInterrupt from None
     finally:
         if handler is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import Batch, BatchLimits, ExampleBatches, LengthSampler, ListedBatches
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.examples import Examples
@@ -27,6 +29,7 @@ from papermage_core.evaluation import Scorer, Scores
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.plugin.spec import HeadOutput, UnitSpan
+from papermage_core.training.schedule import learning_rate_factor
 
 __all__ = ["EntityModule", "Optimisation", "Predictions", "Validation", "clip_gradients", "parameter_groups"]
 
@@ -108,6 +111,7 @@ class Validation:
     corpus: Corpus
     examples: Examples
     score: Callable[[Predictions], Scores]
+    monitor: Monitor
 
 
 def advice(learning_rate: float) -> str:
@@ -173,7 +177,10 @@ class EntityModule(pl.LightningModule):
         self._train, self._chosen, self._val = train, chosen, val
         self._limits, self.optimisation, self._seed = limits, optimisation, seed
         self._corpus, self._resumable = corpus, resumable
+        self._position: dict[str, int] | None = None
         self._predictions: Predictions | None = None
+        self._may_diverge = False
+        self._val_loss = torch.zeros(2)  # the sum over examples, and their number
         self.val_scores: dict[str, float] = {}
         """What the last validation logged, kept here as well: with ``barebones=true`` Lightning logs nothing."""
 
@@ -181,7 +188,11 @@ class EntityModule(pl.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the training batches, shuffled anew each epoch."""
-        return self._loader(self._train, self._chosen, shuffle=True)
+        loader = self._loader(self._train, self._chosen, shuffle=True)
+        if self._position is not None:
+            loader.load_state_dict(self._position)  # type: ignore[attr-defined]
+            self._position = None
+        return loader
 
     def val_dataloader(self) -> list[DataLoader[Batch]] | DataLoader[Batch]:
         """Return the validation batches, each example once."""
@@ -200,10 +211,14 @@ class EntityModule(pl.LightningModule):
         )
         max_cost = None if shuffle else self._limits.cost
         dataset = ExampleBatches(examples, self.model.encoder.collate, max_cost)
+        given: dict[str, Any] = {"dataset": dataset, "sampler": sampler}
         if getattr(self.trainer, "overfit_batches", 0):  # Lightning wants a sampler in sequence then, and ours is none
-            return DataLoader(ListedBatches(dataset, list(sampler)), batch_size=None, collate_fn=_same)
+            given = {"dataset": ListedBatches(dataset, list(sampler))}
         own = torch.Generator()  # else each pass draws from the global one, at times that a resumed run does not repeat
-        return DataLoader(dataset, sampler=sampler, batch_size=None, collate_fn=_same, generator=own)
+        loader = (ResumableLoader if shuffle else DataLoader)(**given, batch_size=None, collate_fn=_same, generator=own)
+        if isinstance(loader, ResumableLoader):
+            loader.batches = lambda: self.trainer.num_training_batches
+        return loader
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch, which Lightning does not know how to."""
@@ -216,14 +231,26 @@ class EntityModule(pl.LightningModule):
         loss = self.model.loss(batch)
         if loss.device.type == "cpu" or self.global_step % _STEPS_A_LOOK == 0:
             self._check(loss, batch)
-        self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, batch_size=1)
-        count, several = len(batch.index), self.trainer.world_size > 1
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=count, sync_dist=several)
+        if self.trainer.loggers:  # a twentieth of a small model's step; `RunState` keeps the mean of the epoch
+            self.log("loss", loss.detach(), on_step=True, on_epoch=False, batch_size=1)
         return loss
+
+    def units_of(self, batch: Batch) -> int:
+        """Return how many units a batch of the training data holds."""
+        return int(self._train.units[list(batch.index)].sum())
+
+    @contextlib.contextmanager
+    def diverging(self) -> Iterator[None]:
+        """Let the loss be no number while the block runs: a learning rate is looked for."""
+        self._may_diverge = True
+        try:
+            yield
+        finally:
+            self._may_diverge = False
 
     def _check(self, loss: Tensor, batch: Batch) -> None:
         """Raise DivergedError for a loss that is no number."""
-        if torch.isfinite(loss):
+        if self._may_diverge or torch.isfinite(loss):
             return
         numbers = dict.fromkeys(int(self._train.document[i]) for i in batch.index)
         names = [self._corpus[number].name for number in list(numbers)[:3]]
@@ -250,8 +277,8 @@ class EntityModule(pl.LightningModule):
         """Return AdamW and its schedule."""
         fused = not str(self.trainer.precision).endswith("mixed")  # there, Lightning refuses to clip its gradients
         optimizer = torch.optim.AdamW(parameter_groups(self.model, self.optimisation), fused=fused)
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.optimisation.factor(step, total))
+        factor = learning_rate_factor(self.trainer, self.optimisation)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # Validation
@@ -260,13 +287,14 @@ class EntityModule(pl.LightningModule):
         """Forget the last validation."""
         assert self._val is not None
         self._predictions = Predictions(self._val.corpus, self._val.examples)
+        self._val_loss = torch.zeros(2, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep what the heads say of a batch; log the loss."""
+        """Keep what the heads say of a batch, and its loss."""
         assert self._predictions is not None
         vectors = self.model(batch)
         loss = self.model.loss_of(vectors, batch)
-        self.log("val_loss", loss, on_epoch=True, batch_size=len(batch.index), sync_dist=self.trainer.world_size > 1)
+        self._val_loss += torch.stack([loss * len(batch.index), loss.new_tensor(len(batch.index))])
         of_tasks = self.model.decode_of(vectors, batch)
         for row, index in enumerate(batch.index):
             known = (_is_labelled(targets, row) for targets in batch.targets)
@@ -281,17 +309,54 @@ class EntityModule(pl.LightningModule):
         assert self._predictions is not None
         if self.trainer.world_size > 1:
             self._predictions.gather()
+            torch.distributed.all_reduce(self._val_loss)
         scores = self._val.score(self._predictions)
         self._predictions = None
-        self.val_scores = {"val_f1": scores.f1, "val_precision": scores.precision, "val_recall": scores.recall}
+        self.val_scores = {
+            "val_loss": float(self._val_loss[0] / self._val_loss[1]),
+            "val_f1": scores.f1,
+            "val_precision": scores.precision,
+            "val_recall": scores.recall,
+            **self._val.monitor.figures(scores),
+        }
         for name, value in self.val_scores.items():
-            self.log(name, value, prog_bar=name == "val_f1")
+            self.log(name, value)
 
     # Resuming
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what a run that goes on is held against: its options, and hashes of its data."""
         checkpoint.update(self._resumable)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the position in the data: Lightning forgets it, for the schedule asks for the data before."""
+        self._position = next(iter(checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])), None)
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """Knows how many batches of a pass it gave, and goes on behind them."""
+
+    batches: Callable[[], float] = float
+    """How many batches are taken of a pass."""
+    _given = _skipped = 0
+
+    def __iter__(self) -> Any:
+        """Yield the batches of a pass, or those that are left of the one that a run goes on with."""
+        self._given, self._skipped = self._skipped, 0
+        skipped = self._given
+        if isinstance(self.sampler, LengthSampler):
+            self.sampler.skip, skipped = skipped, 0
+        for batch in itertools.islice(super().__iter__(), skipped, None):
+            self._given += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return where in a pass this is: at its start where one is over."""
+        return {"given": self._given if self._given < self.batches() else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Have the next pass begin there."""
+        self._skipped = state_dict["given"]
 
 
 def _same(batch: Any) -> Any:

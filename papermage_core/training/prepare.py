@@ -14,21 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
+from papermage_core.config.monitor import Monitor
 from papermage_core.config.naming import cache_folder
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.data.cache import encoder_digest, key_of, locked
 from papermage_core.data.corpus import Corpus, read_corpus
+from papermage_core.data.dealing import deal
 from papermage_core.data.examples import Examples, build_examples
 from papermage_core.data.gold import encode_gold
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, Task
 from papermage_core.data.source import DocumentSource, digest_of_code
 from papermage_core.data.store import DiskRecords
-from papermage_core.errors import DataError
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
+from papermage_core.training.display import Display
+from papermage_core.training.folds import choose_fold, share_of
 
 __all__ = ["Preparation", "Splits", "check_labelled"]
 
@@ -61,6 +65,7 @@ class Preparation:
 
     config: EntityClassificationTrainConfig
     components: ComponentConfigs
+    display: Display = attrs.field(factory=lambda: Display(shown=False))
 
     @property
     def spool(self) -> Path:
@@ -71,12 +76,25 @@ class Preparation:
 
     def splits(self) -> Splits:
         """Return the documents of the run, setting some aside to validate on where no file was given for that."""
+        return self.splits_of(self.documents())
+
+    def documents(self) -> Corpus:
+        """Return the documents of ``data_path``."""
+        return self._read(self.config.data_path, self.config.weights)
+
+    def splits_of(self, train: Corpus) -> Splits:
+        """Return the splits of a run whose documents have been read: those of its fold, and of its share."""
         config = self.config
-        train = self._read(config.data_path, config.weights)
+        held_out = None
+        if config.folds is not None and config.fold is not None:
+            train, held_out = choose_fold(train, config.folds, config.fold, config.seed)
         val = self._read(config.val_data_path) if config.val_data_path else None
-        test = self._read(config.test_data_path) if config.test_data_path else None
+        test = self._read(config.test_data_path) if config.test_data_path else held_out
         if val is None and config.val_split > 0:
             train, val = _set_aside(train, config.val_split, config.seed)
+        if config.train_share < 1:
+            train = share_of(train, config.train_share, config.seed)
+            check_labelled(train)
         issues = {name: Issues() for name in ("train", "val", "test")}
         splits = Splits(train=train, val=val, test=test, issues=issues)
         for name, corpus in splits.items():
@@ -96,11 +114,20 @@ class Preparation:
             "needs": attrs.asdict(needs),
         }
         target = self._target("documents", key_of(source, **made_by) if self.config.cache else None)
-        with locked(target):
+        what = f"reading {', '.join(map(str, paths))} ({_size(source.size())})"
+        with locked(target), self.display.work(what, _documents_in(source), "documents", announced=True) as watch:
             corpus = read_corpus(
-                source, labelling, needs, target=target, spool=self.spool, num_workers=self.config.num_workers
+                source,
+                labelling,
+                needs,
+                target=target,
+                spool=self.spool,
+                num_workers=self.config.num_workers,
+                watch=watch,
             )
         check_labelled(corpus)
+        counts = corpus.counts()
+        self.display.line(f"  {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
         return corpus
 
     # Model
@@ -114,6 +141,9 @@ class Preparation:
                 raise DataError(
                     f"the label layer {', '.join(map(repr, fields))} marks nothing in the training documents"
                 )
+        labels_of_all = [label for labels in names for label in labels]
+        if (expectation := Monitor(config.monitor).error(labels_of_all)) is not None:
+            raise ConfigError(f"monitor={config.monitor}: expected {expectation}")
         tasks = [
             Task(fields, components.scheme.build(labels))
             for fields, labels in zip(train.labelling.task_fields, names, strict=True)
@@ -139,14 +169,14 @@ class Preparation:
         """Return the encoder's config as the training contexts settle it; kept beside the documents it was told by."""
         records = corpus.records
         if not isinstance(records, DiskRecords) or not records.is_kept:
-            return config.settle(corpus.contexts())  # type: ignore[attr-defined,no-any-return]
+            return self._settle(config, corpus)
         given = json.dumps([unstructure(config), digest_of_code([type(config)])], sort_keys=True, default=str)
         key = hashlib.sha256(given.encode("utf-8", "surrogatepass") + corpus.row.tobytes()).hexdigest()[:32]
         path = records.folder / f"settled-{key}.json"
         try:
             return _restored(type(config), path.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
-            settled = config.settle(corpus.contexts())  # type: ignore[attr-defined]
+            settled = self._settle(config, corpus)
         text = json.dumps({"options": unstructure(settled), "learned": learned_values(settled)})
         try:
             if _restored(type(config), text) == settled:
@@ -154,7 +184,11 @@ class Preparation:
                     file.write(text)
         except (OSError, ValueError) as error:
             _log.debug("what the encoder settled is not kept: %s", error)
-        return settled  # type: ignore[no-any-return]
+        return settled
+
+    def _settle(self, config: _Config, corpus: Corpus) -> _Config:
+        with self.display.work("looking through the training documents", len(corpus), "documents") as watch:
+            return config.settle(corpus.contexts(watch))  # type: ignore[attr-defined,no-any-return]
 
     # Examples
 
@@ -184,7 +218,7 @@ class Preparation:
             }
             key = key_of(None, **made_by, files=_key_of_files(corpus))
         target = self._target("examples", key)
-        with locked(target):
+        with locked(target), self.display.work("making examples", len(corpus), "documents") as watch:
             examples, found = build_examples(
                 corpus,
                 model.encoder,
@@ -195,12 +229,30 @@ class Preparation:
                 target=target,
                 spool=self.spool,
                 num_workers=self.config.num_workers,
+                watch=watch,
             )
         issues.merge([found])
         return examples
 
     def _target(self, kind: str, key: str | None) -> Path | None:
         return None if key is None else cache_folder() / kind / key
+
+
+def _documents_in(source: DocumentSource) -> int | None:
+    """Return how many documents files hold, where that is quickly told: those of a document a line."""
+    files = list(source.files)
+    if not files or any(path.suffix != ".jsonl" or not path.is_file() for path in files):
+        return None
+    return sum(_lines_in(path) for path in files)
+
+
+def _lines_in(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes else "of unknown size"
 
 
 def _restored(config_class: type[_Config], text: str) -> _Config:
@@ -260,12 +312,11 @@ def _set_aside(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus 
             len(corpus),
         )
         return corpus, None
-    chosen = np.zeros(len(corpus), np.bool_)
-    chosen[np.random.default_rng(seed).permutation(len(corpus))[:n]] = True
-    train, val = corpus.choose(np.flatnonzero(~chosen)), corpus.choose(np.flatnonzero(chosen))
-    if not train.entities:
+    part = deal(corpus, (len(corpus) - n, n), seed)
+    train, val = corpus.choose(np.flatnonzero(part == 0)), corpus.choose(np.flatnonzero(part == 1))
+    if not train.entities or not len(val):
         return corpus, None
-    _log.info("set %d of %d documents aside to validate on (val_split=%g)", n, len(corpus), share)
+    _log.info("set %d of %d documents aside to validate on (val_split=%g)", len(val), len(corpus), share)
     return train, val
 
 

@@ -8,23 +8,22 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.issues import Issues
+from papermage_core.data.source import DocumentSource, digest_of_file
 from papermage_core.evaluation import CalibrationSummary, RunSummary, model_card, write_report
 from papermage_core.files import whole_file, whole_text_file
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.training.scoring import Evaluation
+from papermage_core.training.surroundings import machine, peak_memory, versions
 
-__all__ = ["RunRecord", "SplitCounts", "write_errors", "write_results"]
-
-_VERSIONS = ("papermage_core", "torch", "pytorch-lightning", "transformers", "numpy")
+__all__ = ["RunRecord", "SplitCounts", "files_of_run", "write_errors", "write_results"]
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -53,9 +52,17 @@ class RunRecord:
     """Split → what was odd in it."""
     sources: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict)
     """File of training documents → how many there are, and how often they are trained on in an epoch."""
+    files: Mapping[str, str] = attrs.field(factory=dict)
+    """File of documents → hash of its bytes."""
     evaluations: Mapping[str, Evaluation]
     history: Sequence[Mapping[str, float]] = ()
     calibration: CalibrationSummary | None = None
+    best_epoch: int | None = None
+    """The epoch, counted from 1, whose model it is."""
+    git: Mapping[str, Any] | None = None
+    """State of the repository of the working folder when the run began, if it was in one."""
+    fingerprint: str | None = None
+    """Hash of the texts and the gold of the training documents."""
     seconds: float = 0.0
 
     @property
@@ -65,14 +72,8 @@ class RunRecord:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Distribution → version, of what a result may depend on."""
-        found = {"python": platform.python_version()}
-        for name in _VERSIONS:
-            try:
-                found[name] = version(name)
-            except PackageNotFoundError:
-                continue
-        return found
+        """Distribution → version, of what a result may depend on: those of the components are among them."""
+        return versions(source["distribution"] for source in self.blueprint.sources.values())
 
     def card(self) -> str:
         """Return the model card."""
@@ -138,13 +139,30 @@ def write_results(folder: Path, record: RunRecord) -> None:
         },
         "calibration": None if record.calibration is None else record.calibration.to_json(),
         "sources": record.sources,
+        "files": dict(record.files),
         "issues": {name: issues.counts for name, issues in record.issues.items()},
+        "counts": {name: found.counts for name, found in record.counts.items()},
+        "epochs": len(record.history),
+        "best_epoch": record.best_epoch,
         "seconds": round(record.seconds, 3),
+        "peak_memory_bytes": peak_memory(),
+        "machine": machine(),
+        "data_fingerprint": record.fingerprint,
+        "git": record.git,
+        "components": record.blueprint.sources,
         "versions": record.versions,
     }
-    _write(results / "results.json", [json.dumps(content, indent=2, ensure_ascii=False)])
     write_errors(results / "errors.jsonl", record.evaluations[record.split])
     write_report(folder / "report.html", record.summary())
+    _write(results / "results.json", [json.dumps(content, indent=2, ensure_ascii=False)])  # tells that all is there
+
+
+def files_of_run(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> dict[str, str]:
+    """Return the files of a run's documents, each with a hash of its bytes; pipes have none."""
+    paths = (config.data_path, config.val_data_path, config.test_data_path)
+    sources = [DocumentSource(each, components.reader) for each in paths if each]
+    files = dict.fromkeys(file for source in sources for file in source.files)
+    return {str(file.absolute()): digest_of_file(file).hex() if file.is_file() else "" for file in files}
 
 
 def write_errors(path: Path, evaluation: Evaluation) -> None:

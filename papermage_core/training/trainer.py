@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,38 @@ from numpy.typing import NDArray
 
 from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
+from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
+from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Scores
-from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import pick_device
 from papermage_core.plugin.manager import Plugins
-from papermage_core.training.callbacks import History, KeepBest, SaveLast
+from papermage_core.training.callbacks import History, KeepBest, SaveLast, SaveLastOfAll
+from papermage_core.training.display import Display
 from papermage_core.training.evaluate import evaluate_checkpoint, evaluate_model
-from papermage_core.training.folder import RunFolder, check_resumed, check_resumed_data, config_texts, read_last
+from papermage_core.training.folder import (
+    RunFolder,
+    check_model,
+    check_resumed,
+    check_resumed_data,
+    config_texts,
+    read_last,
+)
 from papermage_core.training.lightning import interruptible, make_trainer, quiet_lightning
 from papermage_core.training.module import EntityModule, Optimisation, Predictions, Validation
 from papermage_core.training.prepare import Preparation, Splits
 from papermage_core.training.process import process_of_run
-from papermage_core.training.record import RunRecord, SplitCounts, write_results
+from papermage_core.training.rate_finder import find_learning_rate
+from papermage_core.training.record import RunRecord, SplitCounts, files_of_run, write_results
 from papermage_core.training.scoring import Evaluation, adjusts, calibrate
+from papermage_core.training.shown import EpochLines, RunBar
+from papermage_core.training.state import RunState
+from papermage_core.training.stopping import Stopping
+from papermage_core.training.surroundings import git_state
 
 __all__ = ["EntityClassificationTrainer", "RunResult"]
 
@@ -48,13 +62,26 @@ _LONGEST = 4
 
 @attrs.frozen(kw_only=True)
 class RunResult:
-    """Where a run left its model, and how good it is."""
+    """Where a run left its model, and how good it is. Prints as three lines."""
 
     folder: Path
     checkpoint: Path
     split: str
     """What `scores` were counted on: ``test``, else ``val``, else ``train``; ``eval`` for mode=eval."""
     scores: Scores
+
+    @property
+    def report(self) -> Path:
+        """The page to open first."""
+        return self.folder / "report.html"
+
+    def __str__(self) -> str:
+        found = self.scores
+        precision, recall, f1 = (f"{100 * value:.1f}" for value in (found.precision, found.recall, found.f1))
+        return (
+            f"{self.split} F1 {f1} (P {precision}, R {recall}) on {found.micro.gold:,} entities of "
+            f"{found.documents:,} documents\nmodel   {self.checkpoint}\nreport  {self.report}"
+        )
 
 
 class EntityClassificationTrainer:
@@ -65,13 +92,20 @@ class EntityClassificationTrainer:
     and PluginError there, DataError and CheckpointError in a run.
     """
 
-    def __init__(self, config: EntityClassificationTrainConfig, components: ComponentConfigs | None = None) -> None:
+    def __init__(
+        self,
+        config: EntityClassificationTrainConfig,
+        components: ComponentConfigs | None = None,
+        *,
+        stopping: Stopping | None = None,
+    ) -> None:
         self._plugins = Plugins(config.plugins_path)
         self._components = components if components is not None else config.components(self._plugins)
         self._extensions = self._plugins.extensions(config.extensions)
         self._chose_folder = config.default_root_dir is not None
         self.config = config.replace(default_root_dir=config.run_folder().expanduser())
         self._folder = RunFolder(self.folder)
+        self._stopping = stopping or Stopping()
 
     @property
     def folder(self) -> Path:
@@ -92,56 +126,83 @@ class EntityClassificationTrainer:
     def train(self) -> RunResult:
         """Train, keep the best model, score it, write the run's folder.
 
-        Raises ConfigError where the folder holds a run already and neither ``resume`` nor ``overwrite`` is set, and
-        DivergedError where the loss is no longer a number. What it changes of the process is put back at the end.
+        Raises ConfigError where the folder holds a run already and neither ``resume`` nor ``overwrite`` is set,
+        DivergedError where the loss is no longer a number, and StoppedError where `stop` was called. A run that is done
+        is not done again by ``resume="auto"``, nor in a folder that is named for its arguments: its result is returned.
+        What it changes of the process is put back at the end. Folds, several seeds and a learning curve give a
+        `SeveralResult`.
         """
+        if self.config.several is not None:
+            from papermage_core.training.several import train_several
+
+            return train_several(self.config, self._components, self._stopping)
         self.config.check_paths()
         if not self.is_first_process:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
             with self._process():
-                return self._train()
+                return self._train(Display(shown=False))
         with self._process(), self._folder.taken():
-            if self.config.resume is False and not self.config.overwrite:
+            if self._is_done():
+                result = self.result()
+                Display(bar=False).line(f"this run is done ({self.folder}); overwrite=true trains it again")
+                return result
+            if not self._resumes and not self.config.overwrite:
                 self._folder.check_free()
-            return self._train()
+            with Display(bar=self.config.lightning.get("enable_progress_bar") is not False) as display:
+                return self._train(display)
 
-    def _train(self) -> RunResult:
-        start = time.perf_counter()
-        state = self._resumed()
-        prepare = Preparation(config=self.config, components=self._components)
+    def stop(self, why: str) -> bool:
+        """Have `train` save its state and raise StoppedError after the step that it is at; safe in a signal handler.
+
+        Return whether it will: not where nothing is trained at the moment, and so nothing would be lost.
+        """
+        return self._stopping.ask(why)
+
+    def _train(self, display: Display) -> RunResult:
+        start, git = time.perf_counter(), git_state(Path.cwd())
+        resumed = self._resumed()
+        prepare = Preparation(config=self.config, components=self._components, display=display)
         splits = prepare.splits()
         contents = {name: corpus.content() for name, corpus in splits.items() if name != "test"}
-        if state is not None:
-            check_resumed_data(state, contents)
+        if resumed is not None:
+            check_resumed_data(resumed[1], contents)
         pl.seed_everything(self.config.seed, workers=True, verbose=False)
         blueprint = prepare.blueprint(splits)
         module = self._module(prepare, blueprint, splits, contents)
         for name, issues in splits.issues.items():
             for line in issues.lines():
                 _log.warning("%s: %s", name, line)
-        lightning, history, best = self._lightning()
-        self._fit(lightning, module, None if state is None else self._last)
+        if self.config.find_learning_rate and resumed is None:  # a run that goes on has its rates in its state
+            find_learning_rate(module, self.config)
+        state = RunState(time.perf_counter() - start)
+        lightning, history, best = self._lightning(state, display)
+        display.line(_described(lightning, module, self.config))
+        self._fit(lightning, module, None if resumed is None else resumed[0])
         if not best.saved:
             raise DataError("training made no step, so nothing was saved: check max_epochs, max_steps and max_time")
         if not self.is_first_process:
             torch.distributed.barrier()  # until the first process has written everything
-            return self._result()
-        evaluations = self._evaluate(splits)
-        seconds = time.perf_counter() - start
+            return self.result()
+        self._folder.begin()  # else not yet done where a run goes on that was at its end
+        evaluations = self._evaluate(splits, display)
         record = RunRecord(
             config=self.config,
             blueprint=blueprint,
             counts={name: SplitCounts.of(corpus) for name, corpus in splits.items()},
             sources=splits.train.per_file(),
+            files=files_of_run(self.config, self._components),
             issues=splits.issues,
             evaluations=evaluations,
             history=history.rows,
-            seconds=seconds,
+            seconds=state.seconds,
+            best_epoch=best.epoch,
+            git=git,
+            fingerprint=contents["train"],
         )
         self._write(record, contents["train"])
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
-        return self._result()
+        return self.result()
 
     def evaluate(self) -> RunResult:
         """Score a checkpoint on ``data_path``; write ``results/`` and ``report.html``.
@@ -188,9 +249,15 @@ class EntityClassificationTrainer:
             issues={"eval": found.issues},
             evaluations={"eval": found.evaluation},
             seconds=seconds,
+            files=files_of_run(self.config, self._components),
+            git=git_state(Path.cwd()),
         )
         write_results(folder, record)
         return RunResult(folder=folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
+
+    @property
+    def _monitor(self) -> Monitor:
+        return Monitor(self.config.monitor)
 
     @property
     def _accelerator(self) -> str:
@@ -200,17 +267,35 @@ class EntityClassificationTrainer:
         return process_of_run(offline=self.config.offline, num_threads=self.config.num_threads)
 
     @property
-    def _last(self) -> Path:
-        """The file that a run goes on from."""
-        return Path(self.config.resume) if isinstance(self.config.resume, Path) else self._folder.last
+    def _resumes(self) -> bool:
+        """Whether the run goes on with one that was stopped."""
+        if self.config.resume == "auto":
+            return self._folder.can_go_on
+        if isinstance(self.config.resume, Path):
+            return self.config.resume.absolute().parent == self.folder.absolute()
+        return self.config.resume
 
-    def _resumed(self) -> dict[str, Any] | None:
-        """Return the state that the run goes on from, once it is known to be of a run with these options."""
-        if self.config.resume is False:
+    def _is_done(self) -> bool:
+        """Return whether the folder holds this very run, at its end, and it is not to be trained again."""
+        named_for_it = not self._chose_folder and self.config.resume is False and not self.config.overwrite
+        if not (named_for_it or self.config.resume == "auto"):
+            return False
+        return self._folder.holds(self._config_text(), files_of_run(self.config, self._components))
+
+    def _config_text(self) -> str:
+        """Return the config that repeats the run, whatever was done with what stood in its folder before."""
+        return self.config.anchored().replace(resume=False, overwrite=False).to_yaml(self._components)
+
+    def _resumed(self) -> tuple[Path, dict[str, Any]] | None:
+        """Return the file that the run goes on from and its state, once it is known to be of a run like this."""
+        if not self._resumes and not isinstance(self.config.resume, Path):
             return None
-        state = read_last(self._last)
+        chosen = self.config.resume
+        paths = [chosen] if isinstance(chosen, Path) else [self._folder.last, self._folder.previous]
+        path, state = read_last([path.absolute() for path in paths])
         check_resumed(state, config_texts(self.config, self._components))
-        return {"papermage_data": state["papermage_data"]}
+        check_model(state, path)
+        return path, {"papermage_data": state["papermage_data"]}
 
     def _module(
         self, prepare: Preparation, blueprint: Blueprint, splits: Splits, contents: dict[str, str]
@@ -223,7 +308,7 @@ class EntityClassificationTrainer:
         if splits.val is not None:
             examples = prepare.examples(splits.val, blueprint, model, splits.issues["val"])
             score = self._score(blueprint, model, splits.val)
-            val = Validation(corpus=splits.val, examples=examples, score=score)
+            val = Validation(corpus=splits.val, examples=examples, score=score, monitor=self._monitor)
         return EntityModule(
             blueprint,
             model,
@@ -261,34 +346,37 @@ class EntityClassificationTrainer:
             warmup_steps=self.config.warmup_steps,
         )
 
-    def _lightning(self) -> tuple[pl.Trainer, History, KeepBest]:
+    def _lightning(self, state: RunState, display: Display) -> tuple[pl.Trainer, History, KeepBest]:
         """Return Lightning's trainer, with the callbacks that a run is asked about when it is over."""
-        best, history = KeepBest(self._save_best), History(self.folder / "metrics.csv")
-        callbacks: list[pl.Callback] = [best, history]
+        best, history = KeepBest(self._save_best, self._monitor), History(self._folder, state)
+        callbacks: list[pl.Callback] = [state, best, history, EpochLines(display, state, best)]
+        if display.has_bar and not self.config.lightning.get("barebones"):
+            callbacks.append(RunBar(display, state, best))
         if self.config.patience is not None:
-            patience = self.config.patience
-            callbacks.append(pl.callbacks.EarlyStopping("val_f1", mode="max", patience=patience, strict=False))
+            metric, mode, patience = self._monitor.metric, self._monitor.mode, self.config.patience
+            callbacks.append(pl.callbacks.EarlyStopping(metric, mode=mode, patience=patience, strict=False))
         callbacks += self._extensions.papermage_callbacks(self.config)
-        callbacks.append(SaveLast(self._folder.last))  # the last, so that it keeps the others' new states
+        save_last = SaveLast if self.config.lightning.get("barebones") else SaveLastOfAll
+        callbacks.append(save_last(self._folder, self.config.checkpoint_every, self._stopping))
         with quiet_lightning():
             return make_trainer(self.config, callbacks, self._extensions.papermage_loggers(self.config)), history, best
 
     def _save_best(self, module: pl.LightningModule, f1: float | None) -> None:
         assert isinstance(module, EntityModule)
+        self._folder.begin(keep_model=True)
         card = "The scores of this model stand here once its training is over.\n"
         checkpoint.save(self.checkpoint, module.blueprint, module.model, card=card, val_f1=f1)
 
-    def _fit(self, lightning: pl.Trainer, module: EntityModule, resume: Path | None) -> None:
-        if self.is_first_process:
-            if resume is None:
-                self._folder.clear()
-            text = self.config.anchored().to_yaml(self._components)
-            with whole_text_file(self.folder / "config.yaml") as file:
-                file.write(text)
+    def _fit(self, lightning: pl.Trainer, module: EntityModule, resumed: Path | None) -> None:
+        self._folder.expect(self._config_text(), resumed)
         with quiet_lightning(), interruptible(lightning):
-            lightning.fit(module, ckpt_path=resume, weights_only=resume is not None)
+            self._stopping.is_fitting = True
+            try:
+                lightning.fit(module, ckpt_path=resumed, weights_only=resumed is not None)
+            finally:
+                self._stopping.is_fitting = False
 
-    def _evaluate(self, splits: Splits) -> dict[str, Evaluation]:
+    def _evaluate(self, splits: Splits, display: Display) -> dict[str, Evaluation]:
         """Return how the best model, as it was saved, does on what it did not see; else on what it saw."""
         loaded = checkpoint.load(self.checkpoint, pick_device(self._accelerator), self._plugins)
         chosen = {name: corpus for name, corpus in splits.items() if name != "train"}
@@ -297,16 +385,18 @@ class EntityClassificationTrainer:
             chosen = {"train": splits.train}
         found: dict[str, Evaluation] = {}
         for name, corpus in chosen.items():
-            documents = corpus.parsed(keep=adjusts(self._extensions))
-            found[name] = evaluate_model(
-                loaded.model, loaded.blueprint, documents, self.config.batch_size, self._extensions
-            )
+            with display.work(f"scoring {name}", len(corpus), "documents") as watch:
+                documents = _watched(corpus.parsed(keep=adjusts(self._extensions)), watch)
+                found[name] = evaluate_model(
+                    loaded.model, loaded.blueprint, documents, self.config.batch_size, self._extensions
+                )
             if name == "test":
                 splits.issues[name].merge([found[name].issues])
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
         return found
 
-    def _result(self) -> RunResult:
+    def result(self) -> RunResult:
+        """Return what the run that is done in the folder gave."""
         scores = checkpoint.read_json(self.checkpoint)["scores"]
         split = next(name for name in ("test", "val", "train") if name in scores)
         return RunResult(
@@ -326,6 +416,22 @@ class EntityClassificationTrainer:
             versions=record.versions,
         )
         write_results(self.folder, record)
+        self._folder.finish()
+
+
+def _described(lightning: pl.Trainer, module: EntityModule, config: EntityClassificationTrainConfig) -> str:
+    """Return what is about to be trained, in a line."""
+    weights = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
+    accelerator = type(lightning.accelerator).__name__.removesuffix("Accelerator").lower()
+    where = f"{lightning.world_size} × {accelerator}" if lightning.world_size > 1 else accelerator
+    threads = f" ({torch.get_num_threads()} threads)" if accelerator == "cpu" else ""
+    return f"training {config.encoder} + {config.head}: {weights:,} weights, on {where}{threads}"
+
+
+def _watched(documents: Iterable[ParsedDocument], watch: Callable[[int], None]) -> Iterator[ParsedDocument]:
+    for number, parsed in enumerate(documents):
+        watch(number)
+        yield parsed
 
 
 def _weighted(corpus: Corpus, document: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:

@@ -24,10 +24,12 @@ papermage_api_version = 2
 class CompactConfig(ContextEncoderConfig):
     """A small network over hashed word features, trained from scratch; needs no download and no GPU."""
 
-    width: int = option(128, help="size of a unit's vector inside the network", ge=8)
+    width: int = option(128, help="size of a unit's vector inside the network", ge=8, search=(64, 256, "log"))
     depth: int = option(1, help="recurrent layers, each with a convolution before and after", ge=1)
-    dropout: float = option(0.4, help="share of hidden values set to zero in training", ge=0, lt=1)
-    word_dropout: float = option(0.25, help="share of word types whose identity is hidden in training", ge=0, lt=1)
+    dropout: float = option(0.4, help="share of hidden values set to zero in training", ge=0, lt=1, search=(0.1, 0.6))
+    word_dropout: float = option(
+        0.25, help="share of word types whose identity is hidden in training", ge=0, lt=1, search=(0.0, 0.5)
+    )
     rows: int = option(12_000, help="rows of the hashed word table; other tables grow with it", ge=64, le=65_535)
     layout: Literal["auto", "on", "off"] = option(
         "auto", help="use boxes, fonts and rows; auto: if training units have boxes", choices=("auto", "on", "off")

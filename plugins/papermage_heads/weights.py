@@ -18,7 +18,9 @@ __all__ = ["TagHeadConfig"]
 class TagHeadConfig(ModelHeadConfig):
     """Options of a head that gives tags."""
 
-    dropout: float = option(0.1, help="share of each unit vector set to zero in training", ge=0, lt=1)
+    dropout: float = option(
+        0.1, help="share of each unit vector set to zero in training", ge=0, lt=1, search=(0.0, 0.4)
+    )
     class_weights: Literal["none", "balanced", "explicit"] = option(
         "none",
         help="weight of each tag in the loss: none, balanced (rare ones count more), or explicit (head.weights)",

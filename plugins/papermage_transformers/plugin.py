@@ -52,7 +52,9 @@ class TransformerEncoderConfig(ContextEncoderConfig):
     freeze_layers: int = option(
         0, help="embeddings and this many layers are not trained; -1: nothing of the model", ge=-1
     )
-    layer_decay: float = option(1.0, help="each layer's learning rate, as a share of the one above", gt=0, le=1)
+    layer_decay: float = option(
+        1.0, help="each layer's learning rate, as a share of the one above", gt=0, le=1, search=(0.7, 1.0)
+    )
     gradient_checkpointing: bool = option(False, help="compute activations twice to save memory in training")
     dropout: float | None = option(None, help="dropout outside the attention; default the model's own", ge=0, lt=1)
     attention_dropout: float | None = option(

@@ -29,8 +29,10 @@ def test_every_option_and_every_parameter_that_can_be_written_is_there(schema: d
 def test_types_ranges_and_defaults_are_those_of_the_config(schema: dict[str, Any]) -> None:
     properties = schema["properties"]
 
-    assert properties["seed"]["minimum"] == 0
-    assert (properties["seed"]["type"], properties["seed"]["default"]) == ("integer", 470)
+    seed = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
+    assert properties["seed"]["anyOf"][:2] == [seed, {"anyOf": [{"type": "array", "items": seed}, {"type": "string"}]}]
+    assert properties["seed"]["default"] == 470
+    assert (properties["stride"]["type"], properties["stride"]["minimum"]) == ("integer", 0)
     assert properties["mode"]["enum"] == ["train", "eval"]
     assert properties["learning_rate"]["anyOf"] == [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]
     assert properties["gradient_clip_val"]["anyOf"] == [{"type": "integer"}, {"type": "number"}, {"type": "null"}]

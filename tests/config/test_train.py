@@ -93,7 +93,8 @@ def test_every_fault_is_told_at_once_with_value_place_and_expectation() -> None:
 
     assert set(found) == {
         "label_fild (Python): unknown option. Did you mean 'label_field'?",
-        "seed='x' (Python): expected a whole number at least 0 and at most 4294967295",
+        "seed='x' (Python): expected a whole number or a comma-separated list of whole numbers at least 0 and at most "
+        "4294967295",
         "learning_rate=-1 (Python): expected a number above 0, or 'none'",
         "gradient_clip_val='a lot' (Python): expected a number or 'none'",
         "hed.dropout (Python): unknown option. Did you mean 'head.dropout'?",

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError
 from papermage_core.prediction import EntityClassificationPredictor
@@ -61,16 +59,31 @@ def test_a_run_that_was_stopped_is_not_replaced_unasked(config: Callable[..., En
         train(config())
 
 
-def test_a_run_that_replaces_another_leaves_no_report_of_it_when_it_fails(
+def test_a_run_that_replaces_another_and_fails_before_it_has_a_model_leaves_it_whole(
     config: Callable[..., EntityClassificationTrainConfig],
 ) -> None:
     folder = train(config())
-    weights = (folder / "checkpoints" / "model.safetensors").read_bytes()
+    before = contents(folder)
     with pytest.raises(DivergedError):
         train(config(overwrite=True, learning_rate=1e30, max_epochs=5))
-    assert not (folder / "report.html").exists()
-    assert not (folder / "results").exists()
-    assert (folder / "checkpoints" / "model.safetensors").read_bytes() == weights
+    assert contents(folder) == before
+
+
+def test_a_run_that_replaces_another_and_fails_later_leaves_nothing_of_it(
+    config: Callable[..., EntityClassificationTrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from papermage_core.training import trainer
+
+    folder = train(config())
+    before = contents(folder)
+    monkeypatch.setattr(trainer, "evaluate_model", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(config(overwrite=True, seed=3))
+    after = contents(folder)
+    assert not [name for name in after if after[name] == before.get(name)]
+    assert not [name for name in after if name.startswith("results") or name == "report.html"]
+    with pytest.raises(ConfigError, match="holds a run that was stopped before its end"):
+        train(config())
 
 
 def test_one_run_at_a_time_has_a_folder(config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path) -> None:
@@ -206,48 +219,3 @@ def test_training_and_predicting_leave_the_process_as_it_was(
     predictor.predict(Document.from_json(json.loads(train_file.read_text().splitlines()[0])))
     after = state_of_process()
     assert {name for name in before if before[name] != after[name]} == set()
-
-
-# Several processes ---------------------------------------------------------------------------------------------------
-
-_SCRIPT = """
-import sys
-from papermage_core.cli.train import main
-raise SystemExit(main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_score_as_one_and_take_validation_data_of_few_batches(
-    config: Callable[..., EntityClassificationTrainConfig], train_file: Path, val_file: Path, tmp_path: Path
-) -> None:
-    def run(name: str, *more: str) -> dict[str, Any]:
-        script = tmp_path / "run.py"
-        script.write_text(_SCRIPT)
-        small = (SMALL | {"batch_size": 64}).items()
-        options = [f"{key}={value}" for key, value in small] + ["accelerator=cpu", "num_threads=1", *more]
-        data = [f"data_path={train_file}", f"val_data_path={val_file}", "label_field=names,amounts"]
-        done = subprocess.run(
-            [
-                sys.executable,
-                str(script),
-                "-q",
-                *data,
-                *options,
-                f"default_root_dir={tmp_path / name}",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return dict(json.loads((tmp_path / name / "results" / "results.json").read_text()))
-
-    two = run("two", "devices=2", "strategy=ddp", "max_steps=1")
-    weights = load_file(tmp_path / "two" / "checkpoints" / "model.safetensors")
-    assert all(torch.isfinite(weight).all() for weight in weights.values())
-    found = EntityClassificationTrainer(
-        config(mode="eval", data_path=val_file, model_name_or_path=str(tmp_path / "two" / "checkpoints"))
-    ).evaluate()
-    assert two["splits"]["val"]["scores"] == found.scores.to_json()

@@ -26,7 +26,7 @@ class SpanHeadConfig(ModelHeadConfig):
 
     targets: ClassVar[Literal["tags", "spans"]] = "spans"
 
-    dropout: float = option(0.1, help="share of values set to zero in training", ge=0, lt=1)
+    dropout: float = option(0.1, help="share of values set to zero in training", ge=0, lt=1, search=(0.0, 0.4))
     hidden: int = option(96, help="size of the vector of a span", ge=1)
     max_length: int | None = option(
         None, help="longest entity in units; if left out, one that holds 99.5% of those in training, at most 32", ge=1

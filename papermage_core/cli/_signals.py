@@ -1,0 +1,60 @@
+"""Signals that ask a run to stop: it saves its state, and the command says what to type to go on."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from papermage_core.errors import StoppedError
+
+__all__ = ["CTRL_C", "CtrlCError", "go_on_with", "stopping_on_signals"]
+
+CTRL_C = "Ctrl-C"
+_SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
+
+
+class CtrlCError(StoppedError):
+    """A run that was interrupted, and saved."""
+
+    exit_code = 130
+
+
+@contextmanager
+def stopping_on_signals(stop: Callable[[str], bool]) -> Iterator[None]:
+    """Call ``stop`` with the name of a signal that comes while the block runs; raise StoppedError where it says False.
+
+    A signal that was ignored before (by ``nohup``) still is. Ctrl-C typed a second time ends the process at once.
+    """
+    before = {}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not stop(CTRL_C if number == signal.SIGINT else signal.Signals(number).name):
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            raise StoppedError(f"stopped by {signal.Signals(number).name} while nothing was trained: nothing is lost")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def go_on_with(prog: str, argv: Sequence[str]) -> str:
+    """Return what to type to go on with the run that these arguments began.
+
+    >>> go_on_with("papermage-train", ["data_path=a b.jsonl", "overwrite=true"])
+    "papermage-train 'data_path=a b.jsonl' resume=auto"
+    """
+    kept = [word for word in argv if not word.startswith(("resume=", "overwrite="))]
+    return shlex.join([prog, *kept, "resume=auto"])

@@ -1,0 +1,139 @@
+"""``papermage-tune``: search the options of a training run with Optuna."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
+from papermage_core.errors import ConfigError, StoppedError
+from papermage_core.plugin.spec import option
+
+if TYPE_CHECKING:
+    from papermage_core.config import EntityClassificationTrainConfig
+    from papermage_core.config.given import Given
+    from papermage_core.config.space import Space
+
+__all__ = ["Options", "main"]
+
+_PROG = "papermage-tune"
+_EXAMPLES = """\
+all other options are those of the runs: papermage-train --help lists them. A space in YAML:
+
+  learning_rate: {low: 1e-4, high: 1e-2, log: true}
+  encoder.dropout: {low: 0.1, high: 0.6}
+  encoder.width: {low: 64, high: 256, step: 64}
+  head: [linear, crf]
+
+examples:
+  papermage-tune data_path=train.jsonl label_field=Disease n_trials=30
+  papermage-tune -c base.yaml space=space.yaml default_root_dir=search
+  papermage-tune -c base.yaml search=learning_rate,head.dropout
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The options of the search itself."""
+
+    n_trials: int = option(20, help="trials, those that are in the folder already counted in", ge=1)
+    space: Path | None = option(None, help="YAML file of what to vary; none: what the components' options declare")
+    search: tuple[str, ...] = option((), help="options to vary in the ranges that they declare")
+    pruning: bool = option(True, help="end trials early whose validations are worse than those of most")
+    storage: str | None = option(None, help="where trials are recorded, as an SQLAlchemy URL; none: in the folder")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    from papermage_core.cli._options import options_help
+
+    parser = command_parser(
+        _PROG, "Search the options of a training run.", epilog=f"{options_help(Options)}\n\n{_EXAMPLES}"
+    )
+    parser.usage = f"{_PROG} [flags] [-c FILE]... key=value..."
+    parser.add_argument("-c", "--config", action="append", type=Path, default=[], metavar="FILE", help="YAML file")
+    parser.add_argument("--dry-run", action="store_true", help="check the options, say what would be varied")
+    argv = sys.argv[1:] if argv is None else argv
+    arguments, overrides = parser.parse_known_args(argv)
+    arguments.again = go_on_with(_PROG, argv)
+    return run(lambda: _body(arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    options, config, space = _read(arguments.config, overrides)
+    folder = _folder(config, space)
+    if arguments.dry_run:
+        lines = [f"  {dimension.key:24} {dimension}" for dimension in space]
+        say("\n".join(["The options are in order. This would vary:", *lines, f"in {folder}"]))
+        return
+    from papermage_core.training.stopping import Stopping
+    from papermage_core.training.tuning import TuneOptions, check_tunable, tune
+
+    check_tunable(config, space)
+    config.components().encoder.tune_process()
+    settings = TuneOptions(n_trials=options.n_trials, pruning=options.pruning, storage=options.storage)
+    stopping = Stopping()
+    try:
+        with stopping_on_signals(stopping.ask):
+            result = tune(config, space, folder, settings, stopping)
+    except StoppedError as error:
+        kind = CtrlCError if error.why == CTRL_C else StoppedError
+        raise kind(f"{error}\ngo on with:  {arguments.again}", error.why) from error
+    say(f"{result.table()}\n")
+    if result.best is not None:
+        say(f"model   {folder / 'best' / 'checkpoints'}\nconfig  {folder / 'best.yaml'}")
+    say(f"report  {folder / 'report.html'}\nfolder  {folder}")
+
+
+def _read(files: Sequence[Path], overrides: Sequence[str]) -> tuple[Options, EntityClassificationTrainConfig, Space]:
+    """Return the options of the search, the config of its runs, and what is varied."""
+    from papermage_core.config.errors import read_given
+    from papermage_core.config.given import from_file, from_overrides
+    from papermage_core.config.space import declared_space, read_space
+    from papermage_core.config.train import EntityClassificationTrainConfig
+    from papermage_core.plugin.options import describe_options
+
+    described = {each.name: each for each in describe_options(Options)}
+    layers = [*(from_file(path) for path in files), from_overrides(overrides)]
+    own: dict[str, Given] = {}
+    inline: dict[str, Given] = {}
+    rest: list[list[Given]] = []
+    for layer in layers:
+        own |= {item.key: item for item in layer if item.key in described}
+        inline |= {item.key: item for item in layer if item.key.startswith("space.")}
+        rest.append([item for item in layer if item.key not in own and item.key not in inline])
+    values, errors = read_given(described, own)
+    if errors:
+        raise ConfigError(*errors)
+    options = Options(**values)
+    if not any(rest):
+        raise ConfigError(f"nothing to do: type {_PROG} data_path=FILE label_field=LAYER; --help lists the options")
+    config = EntityClassificationTrainConfig.from_layers(rest)
+    config.components()
+    items = [attrs.evolve(item, key=item.key.removeprefix("space.")) for item in inline.values()]
+    if options.space is not None:
+        items += from_file(options.space)
+    given = items or options.search
+    return options, config, read_space(config, items, options.search) if given else declared_space(config)
+
+
+def _folder(config: EntityClassificationTrainConfig, space: Space) -> Path:
+    """Return ``default_root_dir``, or a folder below the cache named for the runs and what is varied."""
+    from papermage_core.config.naming import cache_folder
+
+    if config.default_root_dir is not None:
+        return config.default_root_dir.expanduser()
+    varied = json.dumps({dimension.key: dimension.to_json() for dimension in space}, sort_keys=True)
+    return cache_folder() / f"tune_{config.run_name()}_{hashlib.sha256(varied.encode()).hexdigest()[:8]}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

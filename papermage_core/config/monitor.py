@@ -1,0 +1,67 @@
+"""The figure of a validation by which the best model is chosen, and training ends early."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from papermage_core.errors import nearest
+
+if TYPE_CHECKING:
+    from papermage_core.evaluation import Scores
+
+__all__ = ["Monitor"]
+
+_WHOLE = ("f1", "f1_macro", "loss")
+
+
+@attrs.frozen
+class Monitor:
+    """``f1``, ``f1_macro``, ``loss``, or the F1 of one label, ``Disease.f1``.
+
+    >>> Monitor("loss").is_better(0.5, than=0.7), Monitor("Disease.f1").metric
+    (True, 'val_Disease.f1')
+    """
+
+    name: str = "f1"
+
+    @property
+    def metric(self) -> str:
+        """Its name in the logs."""
+        return f"val_{self.name}"
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether less or more is better, in Lightning's words."""
+        return "min" if self.name == "loss" else "max"
+
+    @property
+    def label(self) -> str | None:
+        """The label whose F1 it is; None for a figure of all labels."""
+        return None if self.name in _WHOLE else self.name.removesuffix(".f1")
+
+    def error(self, labels: Sequence[str]) -> str | None:
+        """Return what was expected in its place where it is none of the figures that there are for these labels."""
+        if self.name in _WHOLE or (self.name.endswith(".f1") and self.label in labels):
+            return None
+        names = [*_WHOLE, *(f"{label}.f1" for label in labels)]
+        return f"{', '.join(names[:-1])} or {names[-1]}.{nearest(self.name, names)}"
+
+    def is_better(self, value: float, *, than: float | None) -> bool:
+        """Whether a value is better than the best so far, if there is one. What is no number never is."""
+        if value != value:
+            return False
+        return than is None or (value < than if self.mode == "min" else value > than)
+
+    def figures(self, scores: Scores) -> dict[str, float]:
+        """Return what is logged of a validation's scores beside F1, precision and recall of all labels."""
+        if self.name == "f1_macro":
+            return {self.metric: scores.macro["f1"]}
+        label = self.label
+        return {} if label is None else {self.metric: scores.per_label[label].f1}
+
+    def of(self, figures: Mapping[str, Any]) -> float | None:
+        """Return its value among logged figures; None where it is not there."""
+        return float(figures[self.metric]) if self.metric in figures else None

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from papermage_core.cli.tune import main
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["data_path=a", "label_field=b", "--dry-run"]])
+def test_it_answers_without_torch_and_optuna(arguments: list[str]) -> None:
+    program = f"""
+import sys
+from papermage_core.cli.tune import main
+try:
+    code = main({arguments!r})
+except SystemExit as done:
+    code = done.code
+assert not code, code
+sys.exit(str([name for name in ("torch", "optuna", "pytorch_lightning") if name in sys.modules] or ""))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() in ("", "[]"), done.stderr
+
+
+def test_without_a_space_it_says_what_would_be_varied(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data_path=a", "label_field=b", "head=crf", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "learning_rate            0.0006 to 0.015, log" in printed
+    assert "encoder.dropout          0.1 to 0.6" in printed
+
+
+def test_a_space_may_stand_in_the_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "data_path: a\nlabel_field: b\nn_trials: 3\nspace:\n  head: [linear, crf]\n  learning_rate: {low: 1, high: 2}\n"
+    )
+    assert main(["-c", str(tmp_path / "base.yaml"), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "head                     linear, crf" in printed
+    assert "learning_rate            1 to 2" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to do: type papermage-tune"),
+        (["data_path=a", "label_field=b", "n_trials=0"], "n_trials='0' (command line): expected a whole number"),
+        (["data_path=a", "label_field=b", "n_trails=3"], "n_trails (command line): unknown option"),
+        (["data_path=a", "label_field=b", "search=head.dropuot"], "Did you mean 'head.dropout'"),
+        (["data_path=a", "label_field=b", "space=none.yaml"], "cannot read the config file none.yaml"),
+    ],
+)
+def test_what_is_wrong_is_a_message(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err

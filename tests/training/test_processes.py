@@ -1,0 +1,62 @@
+"""Runs of several processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds its processes in /proc")
+def test_two_processes_survive_the_death_of_one_and_score_as_one(
+    train_file: Path, val_file: Path, tmp_path: Path
+) -> None:
+    """The validation data are fewer batches than processes."""
+    folder = tmp_path / "run"
+    given = {"data_path": train_file, "val_data_path": val_file, "label_field": "names,amounts", "batch_size": 64}
+    given |= {"encoder.width": 16, "encoder.rows": 200, "learning_rate": 0.01, "default_root_dir": folder}
+    given |= {"devices": 2, "strategy": "ddp", "accelerator": "cpu", "num_threads": 1, "resume": "auto"}
+    command = [sys.executable, "-m", "papermage_core.cli.train", *(f"{key}={value}" for key, value in given.items())]
+
+    with subprocess.Popen([*command, "max_epochs=100000"], stderr=subprocess.PIPE, text=True) as first:
+        while not (folder / "metrics.csv").exists() and first.poll() is None:
+            time.sleep(0.05)
+        (child,) = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+        _, err = first.communicate(timeout=120)
+    assert first.returncode == 1, err
+    said = [line for line in err.splitlines() if line.startswith("papermage-train:")]
+    assert len(said) == 1, err
+    assert f"process 1 of 2 (PID {child}) was killed by SIGKILL, so that the run cannot go on" in said[0]
+    assert "resume=auto" in said[0]
+    assert "Traceback" not in err
+
+    epochs = len((folder / "metrics.csv").read_text().splitlines()) + 1
+    done = subprocess.run([*command, f"max_epochs={epochs}"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(epochs)]
+    results = json.loads((folder / "results" / "results.json").read_text())
+    alone = EntityClassificationTrainer(
+        EntityClassificationTrainConfig(
+            mode="eval",
+            data_path=val_file,
+            label_field="names,amounts",
+            model_name_or_path=str(folder / "checkpoints"),
+            default_root_dir=tmp_path / "alone",
+        )
+    ).evaluate()
+    assert results["splits"]["val"]["scores"] == alone.scores.to_json()
+    assert max(float(row["val_f1"]) for row in rows) == pytest.approx(alone.scores.f1)
+    assert done.stdout.count("Entities of the val documents") == 1
+    assert done.stderr.count("epoch      loss") == 1

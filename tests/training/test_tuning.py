@@ -1,0 +1,191 @@
+"""A search: its trials are run once each, whatever becomes of the processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from papermage_core.cli.train import main as train_main
+from papermage_core.cli.tune import main
+from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.config.space import Dimension
+from papermage_core.errors import ConfigError
+from papermage_core.prediction import EntityClassificationPredictor
+from papermage_core.training.tuning import TuneOptions, tune
+from papermage_core.training.tuning_report import TuneResult
+
+optuna = pytest.importorskip("optuna")
+
+SPACE = (
+    Dimension(key="head", kind="choice", choices=("linear", "crf")),
+    Dimension(key="learning_rate", kind="float", low=1e-3, high=5e-2, log=True),
+    Dimension(key="head.label_smoothing", kind="float", low=0.0, high=0.2),
+)
+
+
+@pytest.fixture
+def words(train_file: Path, val_file: Path, tmp_path: Path) -> list[str]:
+    return [
+        *(f"data_path={train_file}", f"val_data_path={val_file}", "label_field=names,amounts", "max_epochs=2"),
+        *("encoder.width=16", "encoder.rows=500", "batch_size=4", "enable_progress_bar=false", "cache=false"),
+        f"default_root_dir={tmp_path / 'search'}",
+    ]
+
+
+@pytest.fixture
+def config(train_file: Path, val_file: Path) -> Callable[..., EntityClassificationTrainConfig]:
+    def make(**values: Any) -> EntityClassificationTrainConfig:
+        given = {"data_path": train_file, "val_data_path": val_file, "label_field": "names,amounts", "max_epochs": 2}
+        small = {"encoder.width": 16, "encoder.rows": 500, "batch_size": 4, "enable_progress_bar": False}
+        return EntityClassificationTrainConfig(**given | small | {"cache": False} | values)
+
+    return make
+
+
+def epochs(result: TuneResult, number: int) -> list[float]:
+    rows = csv.DictReader((result.folder / "trials" / f"{number:04}" / "metrics.csv").read_text().splitlines())
+    return [float(row["val_f1"]) for row in rows]
+
+
+def test_a_search_leaves_a_table_a_page_and_the_best_run(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    result = tune(config(), SPACE, tmp_path / "search", TuneOptions(n_trials=3, pruning=False))
+    assert [trial.state for trial in result.trials] == ["complete"] * 3
+    for trial in result.trials:
+        assert trial.value == max(epochs(result, trial.number))
+        assert ("head.label_smoothing" in trial.values) == (trial.values["head"] == "linear")
+    best = result.best
+    assert best is not None
+    assert best.value == max(trial.value or 0 for trial in result.trials)
+    assert EntityClassificationPredictor.from_pretrained(result.folder / "best").labels == ("names", "amounts")
+    assert all(len(line) <= 80 for line in result.table().splitlines())
+    page = (result.folder / "report.html").read_text()
+    assert "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert train_main(["-c", str(result.folder / "best.yaml"), "--dry-run"]) == 0
+    record = json.loads((result.folder / "trials.json").read_text())
+    assert record["best"] == best.number
+    again = tune(config(), SPACE, tmp_path / "search", TuneOptions(n_trials=3, pruning=False))
+    assert again.trials == result.trials
+
+
+def test_a_trial_that_a_process_left_is_gone_on_with(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed when its run was done and nothing was recorded yet; and when nothing but the trial was."""
+    from papermage_core.training import tuning
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: Any) -> None:
+        raise KilledError
+
+    options = TuneOptions(n_trials=2, pruning=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "tell", killed)
+        with pytest.raises(KilledError):
+            tune(config(), SPACE, tmp_path / "search", options)
+    trained = (tmp_path / "search" / "trials" / "0000" / "last.ckpt").stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "_suggest", killed)
+        with pytest.raises(KilledError):
+            tune(config(), SPACE, tmp_path / "search", options)
+    result = tune(config(), SPACE, tmp_path / "search", options)
+    assert [trial.state for trial in result.trials] == ["complete", "complete"]
+    assert (tmp_path / "search" / "trials" / "0000" / "last.ckpt").stat().st_mtime_ns == trained
+    undisturbed = tune(config(), SPACE, tmp_path / "other", options)
+    assert [trial.values for trial in undisturbed.trials] == [trial.values for trial in result.trials]
+    assert [trial.value for trial in undisturbed.trials] == [trial.value for trial in result.trials]
+
+
+def test_a_killed_process_loses_and_repeats_nothing_and_two_go_on_together(words: list[str], tmp_path: Path) -> None:
+    search = ["search=learning_rate,head.dropout", "n_trials=4", "pruning=false"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "papermage_core.cli.tune", *words, *search]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    trials = tmp_path / "search" / "trials"
+    while process.poll() is None and not list(trials.glob("0001/*")):
+        time.sleep(0.01)
+    time.sleep(random.random() / 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    assert main([*words, *search, "-q"]) == 0
+    assert process.wait() == 0
+    record = json.loads((tmp_path / "search" / "trials.json").read_text())["trials"]
+    assert [each["state"] for each in record] == ["complete"] * 4
+    assert sorted(path.name for path in trials.iterdir()) == ["0000", "0001", "0002", "0003"]
+    assert len({str(each["values"]) for each in record}) == 4
+    for path in trials.iterdir():
+        rows = csv.DictReader((path / "metrics.csv").read_text().splitlines())
+        assert [row["epoch"] for row in rows] == ["0", "1"]
+
+
+def test_trials_worse_than_most_end_early_and_failures_are_told(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    space = (Dimension(key="learning_rate", kind="choice", choices=(2e-2, 1e-7, 1e30)),)
+    options = TuneOptions(n_trials=9)
+    result = tune(config(max_epochs=4, gradient_clip_val=0), space, tmp_path / "search", options)
+    states = {trial.values["learning_rate"]: trial.state for trial in result.trials}
+    assert len(result.trials) == 9
+    assert states.get(1e30, "fail") == "fail"
+    assert result.best is not None
+    assert result.best.values["learning_rate"] == 2e-2
+    for trial in result.trials:
+        if trial.state == "pruned":
+            assert trial.values["learning_rate"] == 1e-7
+            assert trial.epochs < 4
+
+
+def test_another_search_is_not_gone_on_with(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    space = SPACE[1:2]
+    tune(config(max_epochs=1), space, tmp_path / "search", TuneOptions(n_trials=1))
+    with pytest.raises(ConfigError, match="max_epochs=1, and now it is 2"):
+        tune(config(), space, tmp_path / "search", TuneOptions(n_trials=1))
+    with pytest.raises(ConfigError, match=r"space: learning_rate"):
+        tune(
+            config(max_epochs=1),
+            (Dimension(key="learning_rate", kind="float", low=1e-3, high=1e-2),),
+            tmp_path / "search",
+        )
+
+
+def test_a_search_that_cannot_be_recorded_leaves_no_folder(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="storage=nowhere: "):
+        tune(config(), SPACE, tmp_path / "search", TuneOptions(storage="nowhere"))
+    assert not (tmp_path / "search").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"folds": 3, "val_data_path": ()}, "scores single runs"),
+        ({"seed": "1,2"}, "scores single runs"),
+        ({"resume": True}, "by itself"),
+        ({"val_data_path": (), "val_split": 0}, "something to validate on"),
+    ],
+)
+def test_what_does_not_go_with_a_search_is_an_error(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tune(config(**values), SPACE, tmp_path / "search")
+    assert not (tmp_path / "search").exists()
