@@ -199,8 +199,10 @@ class ContextStream:
         for number, row in enumerate(self._corpus.row.tolist()):
             if self._watch is not None:
                 self._watch(number)
-            on_disk = isinstance(records, DiskRecords)
-            yield from unpack_contexts(records.content(row)) if on_disk else records[row].contexts
+            if isinstance(records, DiskRecords):
+                yield from unpack_contexts(records.content(row))
+            else:
+                yield from records[row].contexts
 
 
 def parse_located(located: LocatedDocument, parser: Parser, *, keep: bool = False) -> ParsedDocument | None:

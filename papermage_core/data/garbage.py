@@ -56,6 +56,6 @@ def release_free_memory() -> None:
 @cache
 def _malloc_trim() -> Callable[[int], object]:
     try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+        return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):  # another C library
         return lambda pad: None

@@ -248,7 +248,7 @@ def _style(name: str) -> int:
     return sum(1 << bit for bit, (_, pattern) in enumerate(_STYLES) if pattern.search(name))
 
 
-def _sizes(values: Sequence[Any]) -> Floats:
+def _sizes(values: Sequence[Any]) -> NDArray[np.float64]:
     """Return font sizes; NaN for what is none."""
     if not set(map(type, values)) <= {float}:
         values = [value if isinstance(value, (int, float)) and value < 1e4 else np.nan for value in values]
