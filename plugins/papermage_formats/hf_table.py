@@ -246,6 +246,7 @@ def _rows(path: Path, first: int, every: int) -> Iterator[tuple[int, None, _Row]
         with closing(_batches(path)) as batches:
             names: Mapping[str, Any] = next(batches)
             for batch in batches:
+                batch.validate(full=True)  # pyarrow trusts the offsets in a file, and dies of those that are wrong
                 for at in range(0, len(batch), _ROWS):
                     size = min(_ROWS, len(batch) - at)
                     wanted = any(chosen(number + i, first, every) for i in range(size))

@@ -85,7 +85,7 @@ def _lines(lines: Any, first: int, byte: int) -> Iterator[_Item]:
 def _sound(data: bytes) -> bool:
     try:
         _is_json(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return data.strip()[:1] in (b"{", b"[")
 
@@ -93,7 +93,7 @@ def _sound(data: bytes) -> bool:
 def _items(line: int, byte: int, data: bytes, key: str) -> Iterator[_Item]:
     try:
         pieces = _decode_list(data) if data.lstrip()[:1] == b"[" else _decode_list(_decode_keys(data)[key])
-    except (msgspec.DecodeError, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
         yield line, byte, data
         return
     at = 0
@@ -118,7 +118,7 @@ def _one_after_the_other(line: int, byte: int, data: bytes) -> Iterator[_Item]:
         decode_text(data[at:], line=line, byte=byte + at)
         try:
             msgspec.json.decode(data[at:])
-        except (msgspec.DecodeError, RecursionError) as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             place = re.search(r"byte (\d+)", str(exc))
             more = data.count(b"\n", at, at + int(place[1])) if place else 0
             raise DataError(f"is not JSON: {exc}", line=line + more, expected="JSON") from exc

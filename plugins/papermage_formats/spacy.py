@@ -89,6 +89,14 @@ class SpacyReader(RecordReader[SpacyReaderConfig]):
             raise row
         if isinstance(row, bytes):
             return spacy_json_document(decode_item(row), name, self.config.label_layer)
+        try:
+            return self._of_row(name, row)
+        except (LookupError, TypeError, ValueError, AttributeError) as exc:
+            if isinstance(exc, DataError):
+                raise
+            raise DataError(f"cannot be read as a document of spaCy: {exc!r}", expected="a DocBin of spaCy") from exc
+
+    def _of_row(self, name: str, row: Row) -> Document:
         user_data = dict(row.user_data)
         own = user_data.pop(_OWN, None)
         own = own if isinstance(own, dict) else {}

@@ -58,6 +58,10 @@ def read_xml(path: Path, handler: XmlHandler[T]) -> Iterator[T]:
             except expat.ExpatError as exc:
                 yield from found
                 raise DataError(f"is not XML: {expat.ErrorString(exc.code)}", line=exc.lineno, expected="XML") from exc
+            except (LookupError, ValueError) as exc:  # an encoding that Python does not know
+                if isinstance(exc, DataError):
+                    raise
+                raise DataError(f"is not XML: {exc}", line=parser.CurrentLineNumber, expected="XML") from exc
             yield from found
             found.clear()
 

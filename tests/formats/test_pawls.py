@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from papermage_core import Document
 from papermage_core.data import iter_documents, read_documents, write_documents
+from papermage_core.data.readers import companions_of
 from papermage_core.errors import DataError
 from papermage_core.testing import DocumentReaderSuite
+from papermage_formats.hf_table import HfTableReaderConfig
 from papermage_formats.pawls import PawlsReaderConfig, PawlsWriterConfig
 from tests.formats.helpers import expected, labels, plain
 
@@ -203,3 +205,15 @@ def test_what_pawls_does_not_hold_is_counted(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(DataError, match="has no tokens"):
         write_documents([Document("a")], tmp_path / "b.pawls")
+
+
+def test_what_belongs_to_a_file_counts_as_its_content(tmp_path: Path) -> None:
+    file = paper(tmp_path / "one", annotation())
+    (tmp_path / "name_mapping.json").write_text("{}")
+    structure_file = file.with_name("pdf_structure.json")
+    assert companions_of(file, PawlsReaderConfig()) == [structure_file]
+    assert companions_of(tmp_path / "name_mapping.json", PawlsReaderConfig()) == [file, structure_file]
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "data-00000-of-00001.arrow").touch()
+    table = tmp_path / "dataset_dict.json"
+    assert tmp_path / "train" / "data-00000-of-00001.arrow" in companions_of(table, HfTableReaderConfig())

@@ -1,0 +1,88 @@
+"""Files damaged at random are refused with an error that has the file, or read; nothing else happens."""
+
+from __future__ import annotations
+
+import json
+import random
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from papermage_core.errors import DataError
+from papermage_formats.bioc import BiocReaderConfig
+from papermage_formats.conll import ConllReaderConfig
+from papermage_formats.doccano import DoccanoReaderConfig
+from papermage_formats.funsd import FunsdReaderConfig
+from papermage_formats.hf_table import HfTableReaderConfig
+from papermage_formats.label_studio import LabelStudioReaderConfig
+from papermage_formats.pawls import PawlsReaderConfig
+from papermage_formats.pubtator import PubtatorReaderConfig
+from papermage_formats.spacy import SpacyReaderConfig
+from papermage_formats.tei import TeiReaderConfig
+from tests.formats import (
+    test_bioc,
+    test_conll,
+    test_doccano,
+    test_funsd,
+    test_label_studio,
+    test_pubtator,
+    test_spacy,
+    test_tei,
+)
+from tests.formats.test_pawls import annotation, structure
+
+PIECES = (b"null", b"-1", b"{}", b"[]", b'"x"', b"1e999", b"\x00", b"9" * 20, b"true", b"<a>", b"\n", b"\xff")
+
+
+def samples() -> list[Any]:
+    found = [
+        (config, name, content if isinstance(content, bytes) else content.encode())
+        for config, suite in (
+            (ConllReaderConfig(), test_conll.TestConll),
+            (FunsdReaderConfig(), test_funsd.TestFunsd),
+            (SpacyReaderConfig(), test_spacy.TestSpacy),
+            (TeiReaderConfig(), test_tei.TestTei),
+            (BiocReaderConfig(), test_bioc.TestBioc),
+            (DoccanoReaderConfig(), test_doccano.TestDoccano),
+            (LabelStudioReaderConfig(), test_label_studio.TestLabelStudio),
+            (PubtatorReaderConfig(), test_pubtator.TestPubtator),
+        )
+        for name, content in suite.samples.items()
+    ]
+    found.append((PawlsReaderConfig(), "pdf_structure.json", json.dumps(structure()).encode()))
+    found.append((PawlsReaderConfig(), "a_annotations.json", json.dumps({"annotations": [annotation()]}).encode()))
+    return [pytest.param(*each, id=each[1]) for each in found]
+
+
+def check(config: Any, path: Path, content: bytes, packed: bool = False, times: int = 60) -> None:
+    chance = random.Random(path.name)
+    content = zlib.decompress(content) if packed else content
+    for _ in range(times):
+        data = bytearray(content)
+        for _ in range(chance.choice((1, 1, 2, 5))):
+            at = chance.randrange(len(data))
+            cut = chance.choice((0, 1, 3, 20))
+            data[at : at + cut] = chance.choice((*PIECES, bytes([chance.randrange(256)]), b""))
+            data = data or bytearray(b"x")
+        path.write_bytes(zlib.compress(data) if packed else data)
+        errors: list[DataError] = []
+        found = [each.document.to_json() for each in config.build().read(path, on_error=errors.append)]
+        assert found or errors
+        assert all(error.path == path for error in errors)
+
+
+@pytest.mark.parametrize(("config", "name", "content"), samples())
+def test_only_data_errors_come_of_damaged_files(tmp_path: Path, config: Any, name: str, content: bytes) -> None:
+    (tmp_path / "pdf_structure.json").write_text(json.dumps(structure()))
+    check(config, tmp_path / name, content, packed=name.endswith(".spacy"))
+
+
+def test_only_data_errors_come_of_damaged_tables(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from tests.formats import test_hf_table
+
+    for name, content in test_hf_table.TestHfTable.samples.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        check(HfTableReaderConfig(), tmp_path / name, data, times=150)
