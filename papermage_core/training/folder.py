@@ -135,6 +135,10 @@ class RunFolder:
             return False
         return bool(results.get("files") == files and _decisive(before) == _decisive(config))
 
+    def holds_file(self, path: Path) -> bool:
+        """Return whether a file lies in the folder, by whatever name."""
+        return Path(os.path.realpath(path)).parent == Path(os.path.realpath(self.path))
+
     def check_free(self) -> None:
         """Raise ConfigError where the folder holds a run already: its model and report are not replaced unasked."""
         for name in _OF_SEVERAL:
@@ -177,8 +181,8 @@ class RunFolder:
         if self._config is None:
             return
         config, self._config = self._config, None
-        if self._from is not None and self._from.parent == self.path:
-            gone = [*_RESULTS, *([self.last.name] if self._from == self.previous else [])]  # that one is damaged
+        if self._from is not None and self.holds_file(self._from):
+            gone = [*_RESULTS, *([self.last.name] if self._from.name == self.previous.name else [])]  # that is damaged
         else:
             gone = [*_OUTPUTS, *([] if keep_model else [self.checkpoint.name])]
         for name in gone:
@@ -187,7 +191,7 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        if self._from is not None and self._from.parent != self.path and not keep_model:
+        if self._from is not None and not self.holds_file(self._from) and not keep_model:
             model = self._from.parent / self.checkpoint.name
             if model.is_dir():
                 with whole_folder(self.checkpoint) as new:

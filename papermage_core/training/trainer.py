@@ -272,7 +272,7 @@ class EntityClassificationTrainer:
         if self.config.resume == "auto":
             return self._folder.can_go_on
         if isinstance(self.config.resume, Path):
-            return self.config.resume.absolute().parent == self.folder.absolute()
+            return self._folder.holds_file(self.config.resume)
         return self.config.resume
 
     def _is_done(self) -> bool:
@@ -292,7 +292,7 @@ class EntityClassificationTrainer:
             return None
         chosen = self.config.resume
         paths = [chosen] if isinstance(chosen, Path) else [self._folder.last, self._folder.previous]
-        path, state = read_last([path.absolute() for path in paths])
+        path, state = read_last(paths)
         check_resumed(state, config_texts(self.config, self._components))
         check_model(state, path)
         return path, {"papermage_data": state["papermage_data"]}

@@ -105,6 +105,27 @@ def test_a_run_stopped_anywhere_ends_as_if_it_had_not_been(make: Make, case: str
     assert end_of(make("run", resume="auto", **CASES[case]).train().folder) == expected
 
 
+def test_a_run_in_a_folder_that_is_named_otherwise_keeps_its_best_model(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No epoch after the first is better: what was learned is too little."""
+    values = {"learning_rate": 1e-9, "max_epochs": 3}
+    expected = end_of(make("whole", **values).train().folder)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "runs", target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    for place, again, resume in (
+        ("link/a", "runs/a", "auto"),
+        ("runs/b", "link/b", True),
+        ("runs/c", "./runs/c", Path("link/c/last.ckpt")),
+    ):
+        stopped = make("x", default_root_dir=place, **values)
+        stopped.config = stopped.config.replace(callbacks=[StopAt(stopped, "train", 8)])
+        with pytest.raises(StoppedError):
+            stopped.train()
+        assert end_of(make("x", default_root_dir=again, resume=resume, **values).train().folder) == expected
+
+
 def test_the_state_before_a_damaged_one_is_gone_on_from_and_said(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     expected = end_of(make("whole").train().folder)
     for damage in ("cut", "bit", "missing"):
