@@ -65,9 +65,10 @@ def make_document(symbols: str, metadata: dict[str, Any]) -> Document:
 def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: str = "") -> None:
     """Add entities as layers: one for each label, in the order in which labels come, or all as ``label_layer``.
 
+    That layer is there without entities, too: the document has been labelled, and nothing was found.
     Raises DataError for a place that is not in the text.
     """
-    layers: dict[str, list[Labelled]] = {}
+    layers: dict[str, list[Labelled]] = {label_layer: []} if label_layer else {}
     names: dict[str, str] = {}
     length = len(document.symbols or "")
     for entity in entities:

@@ -118,8 +118,9 @@ def _of_paragraphs(item: dict[str, Any], name: str, label_layer: str) -> Documen
     full = [(a, b) for a, b in paragraphs if a < b]
     annotate_places(document, "paragraphs", full)
     tags = [tag if (tag := token.get("ner") or "O") != "-" else "O" for token in rows]
-    add_labelled(document, entities, label_layer)
-    if not entities:
+    if entities:
+        add_labelled(document, entities, label_layer)
+    else:
         annotate_stretches(document, tagged_stretches(tags, sentences), start, stop, label_layer)
     return document
 

@@ -114,6 +114,8 @@ def annotate_stretches(
     found: dict[str, list[tuple[str, int, int]]] = {}
     for stretch in stretches:
         found.setdefault(label_layer or stretch[0], []).append(stretch)
+    if label_layer and not found:
+        document.annotate_layer(label_layer, [])
     for wanted, own in found.items():
         name = label_layer or free_name(document, wanted or UNLABELLED)
         labels, firsts, ends = zip(*own, strict=True)

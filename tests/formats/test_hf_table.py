@@ -253,3 +253,9 @@ def test_without_pyarrow_it_is_said_what_to_install(tmp_path: Path, monkeypatch:
             list(read_documents(tmp_path / name))
     with pytest.raises(PluginError, match=r"a.hf: writing it needs pyarrow.*pip install 'papermage_core\[parquet\]'"):
         write_documents([Document("a")], tmp_path / "a.hf")
+
+
+def test_rows_without_entities_are_known_to_have_none_in_one_layer(tmp_path: Path) -> None:
+    (tmp_path / "a.arrow").write_bytes(arrow())
+    found = read_documents(tmp_path, HfTableReaderConfig(label_layer="entities"))
+    assert [len(document.get_layer("entities")) for document in found] == [2, 0, 1]
