@@ -19,10 +19,11 @@ from papermage_core.training.module import EntityModule, advice
 from papermage_core.training.state import RunState
 from papermage_core.training.stopping import Stopping
 
-__all__ = ["CheckedFiles", "History", "KeepBest", "SaveLast", "SaveLastOfAll"]
+__all__ = ["CheckedFiles", "History", "KeepBest", "SaveLast", "SaveLastOfAll", "is_broken_connection"]
 
 _DEAREST = 0.005
 """Share of the time that saving after epochs may take; more than that waits for a later epoch."""
+_BROKEN_CONNECTION = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
 
 
 class KeepBest(pl.Callback):
@@ -173,6 +174,8 @@ class SaveLast(pl.Callback):
                 self._folder.keep_last()
             trainer.save_checkpoint(self._folder.last)
         except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
+            if is_broken_connection(trainer, error):
+                raise
             kept = self._folder.path / "checkpoints"
             raise CheckpointError(
                 f"cannot write {self._folder.last}: {error}. The best model so far is in {kept}"
@@ -243,3 +246,8 @@ class History(pl.Callback):
         )
         if trainer.is_global_zero:
             self._folder.write_history(self.rows)
+
+
+def is_broken_connection(trainer: pl.Trainer, error: BaseException) -> bool:
+    """Return whether this is what one of several processes meets when another has ended."""
+    return trainer.world_size > 1 and any(sign in str(error) for sign in _BROKEN_CONNECTION)

@@ -20,13 +20,12 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.errors import BrokenRunError, ConfigError
-from papermage_core.training.callbacks import CheckedFiles
+from papermage_core.training.callbacks import CheckedFiles, is_broken_connection
 
 __all__ = ["interruptible", "make_trainer", "quiet_lightning"]
 
 _log = logging.getLogger(__name__)
 
-_BROKEN_CONNECTION = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
 _EXPECTED = (
     r".*does not have many workers.*",  # batches are made of arrays that lie ready
     r".*number of training batches.*is smaller than the logging interval.*",
@@ -162,7 +161,7 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
     except MisconfigurationException as error:
         raise ConfigError(str(error)) from error
     except RuntimeError as error:
-        if trainer.world_size < 2 or not any(sign in str(error) for sign in _BROKEN_CONNECTION):
+        if not is_broken_connection(trainer, error):
             raise
         raise BrokenRunError(
             f"{_who_died(trainer)}, so that the run cannot go on. What it saved is in {trainer.default_root_dir}; "

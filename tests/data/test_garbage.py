@@ -33,7 +33,7 @@ def test_cycles_that_weigh_much_go_however_few_they_are(monkeypatch: pytest.Monk
     monkeypatch.setattr(garbage, "_BETWEEN_COLLECTIONS", 30)
     alive: list[weakref.ref[Cycle]] = []
     most = 0
-    for item in collecting((Cycle() for _ in range(200)), lambda item: 10):
+    for item in collecting((Cycle() for _ in range(16)), lambda item: 10):
         alive.append(weakref.ref(item))
         most = max(most, sum(ref() is not None for ref in alive))
 

@@ -292,10 +292,17 @@ def test_a_signal_saves_ends_with_its_code_and_says_what_to_type(
     from papermage_core.cli.train import main
 
     numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
-    before = [signal.getsignal(number) for number in numbers]
-    raised_at_step(getattr(signal, name), 3)
-    assert main(["-q", *arguments, "overwrite=true"]) == code
-    assert [signal.getsignal(number) for number in numbers] == before
+    found = [signal.getsignal(number) for number in numbers]
+    before = [*[signal.SIG_DFL] * 3, signal.default_int_handler]  # who runs the tests may have some ignored
+    try:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        raised_at_step(getattr(signal, name), 3)
+        assert main(["-q", *arguments, "overwrite=true"]) == code
+        assert [signal.getsignal(number) for number in numbers] == before
+    finally:
+        for number, handler in zip(numbers, found, strict=True):
+            signal.signal(number, handler)
     out, err = capsys.readouterr()
     assert out == ""
     said, typed = err.splitlines()
