@@ -27,7 +27,9 @@ class Options:
 
     model_name_or_path: Path = option(help="the checkpoint folder")
     data_path: tuple[Path, ...] = option(help="labelled documents")
-    label_field: tuple[str, ...] = option((), help="layers that hold the gold; none: those it was trained for")
+    label_field: tuple[str, ...] = option(
+        (), help="layers that hold the gold, all it was trained for or some; none: all"
+    )
     entity_name: str | None = option(None, help="layer of the units; none: as in training")
     context_name: str | None = option(None, help="layer of the contexts; none: as in training")
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import attrs
@@ -12,6 +12,7 @@ from papermage_core import checkpoint
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import parse_documents
 from papermage_core.data.issues import Issues
+from papermage_core.data.labelling import Labelling
 from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import ParsedDocument
@@ -44,11 +45,15 @@ def evaluate_model(
     documents: Iterable[ParsedDocument],
     batch_size: int | None,
     extensions: Extensions,
+    labels: Collection[str] | None = None,
 ) -> Evaluation:
-    """Return how a model does on labelled documents, on the device where it is, holding a few of them at a time."""
+    """Return how a model does on labelled documents, on the device where it is, holding a few of them at a time.
+
+    With ``labels``, only entities with these count, gold and predicted.
+    """
     device = next(model.parameters()).device
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
-    evaluator = Evaluator(blueprint, extensions)
+    evaluator = Evaluator(blueprint, extensions, labels)
     for parsed, outputs in decode_documents(model, documents, blueprint.stride, limits, device):
         evaluator.add(parsed, outputs)
     return evaluator.evaluation()
@@ -69,29 +74,40 @@ def evaluate_checkpoint(
 ) -> CheckpointEvaluation:
     """Return how the model of a checkpoint folder does on labelled files, which are read once, as a stream.
 
-    ``label_fields`` are the layers that hold the gold, in the order of the checkpoint's own, which they default to.
+    ``label_fields`` are the layers that hold the gold: those that the model was trained for, or some of them, and then
+    only entities of these labels count. Raises ConfigError for others.
     """
     loaded = checkpoint.load(path, pick_device(accelerator), plugins)
     extensions = extensions if extensions is not None else Extensions()
     blueprint = loaded.blueprint.reading(entity_name, context_name)
     labelling = blueprint.labelling
-    if label_fields and set(label_fields) != set(labelling.label_field):
-        wrong = next((field for field in label_fields if field not in labelling.label_field), None)
-        hint = nearest(wrong, labelling.label_field) if wrong else ""
-        raise ConfigError(
-            f"label_field={','.join(label_fields)}: the checkpoint {path} was trained for "
-            f"{','.join(labelling.label_field)}; leave label_field as it was there.{hint}"
-        )
+    fields = tuple(label_fields or labelling.label_field)
+    some = _some_labels(fields, labelling, path)
     issues = Issues()
     source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
     documents = parse_documents(source, labelling, blueprint.encoder.needs, issues, keep=adjusts(extensions))
-    evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions)
-    _check(evaluation, labelling.label_field, issues, data_path)
+    evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions, some)
+    _check(evaluation, fields, issues, data_path)
     issues.merge([evaluation.issues])
     for line in issues.lines():
         _log.warning("%s", line)
     extensions.papermage_evaluated("eval", evaluation.scores.to_json())
     return CheckpointEvaluation(blueprint=blueprint, evaluation=evaluation, issues=issues)
+
+
+def _some_labels(fields: Sequence[str], labelling: Labelling, path: Path) -> frozenset[str] | None:
+    """Return the labels to score where ``fields`` are some of those that a checkpoint was trained for, None for all."""
+    wrong = next((field for field in fields if field not in labelling.label_field), None)
+    if wrong is None and set(fields) == set(labelling.label_field):
+        return None
+    if wrong is None and labelling.label_attribute is None:
+        return frozenset(fields)
+    hint = nearest(wrong, labelling.label_field) if wrong else ""
+    advice = "name some of these" if labelling.label_attribute is None else "leave label_field as it was there"
+    raise ConfigError(
+        f"label_field={','.join(fields)}: the checkpoint {path} was trained for {','.join(labelling.label_field)}; "
+        f"{advice}.{hint}"
+    )
 
 
 def _check(evaluation: Evaluation, label_field: Sequence[str], issues: Issues, data_path: Sequence[Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -72,14 +72,15 @@ def adjusts(extensions: Extensions) -> bool:
 class Evaluator:
     """Takes documents with what the heads say of them, one after the other."""
 
-    def __init__(self, blueprint: Blueprint, extensions: Extensions) -> None:
+    def __init__(self, blueprint: Blueprint, extensions: Extensions, labels: Collection[str] | None = None) -> None:
         self._tasks = blueprint.built_tasks
         self._policy = blueprint.labelling.overlap_policy
         self._extensions = extensions if adjusts(extensions) else None
-        self._scorer = Scorer(blueprint.labels)
+        self._labels = labels
+        self._scorer = Scorer(label for label in blueprint.labels if labels is None or label in labels)
         self._errors = ErrorLog()
         self._issues = Issues()
-        has_tags = len(self._tasks) == 1 and self._tasks[0].scheme.targets == "tags"
+        has_tags = len(self._tasks) == 1 and self._tasks[0].scheme.targets == "tags" and labels is None
         self._units = UnitScorer(self._tasks[0].scheme.tags) if has_tags else None
         self._entities = _Confidences()
         self._tags = _Confidences()
@@ -103,12 +104,17 @@ class Evaluator:
                 said = [self._extensions.papermage_adjust_predictions(document, context, each) for each in said]
             predicted += document_spans(said, units)
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
-        self._scorer.add(gold, predicted, (label for _, label in parsed.unreachable))
+        unreachable = [label for _, label in parsed.unreachable]
+        if self._labels is not None:
+            gold = [span for span in gold if span.label in self._labels]
+            predicted = [span for span in predicted if span.label in self._labels]
+            unreachable = [label for label in unreachable if label in self._labels]
+        self._scorer.add(gold, predicted, unreachable)
         text = UnitText(document=parsed.name, symbols=parsed.symbols, starts=parsed.starts, stops=parsed.stops)
         for error in document_errors(gold, predicted, text):
             self._errors.add(error)
         self._gold.update(entity.label for entity in gold)
-        self._gold.update(label for _, label in parsed.unreachable)
+        self._gold.update(unreachable)
         right = set(gold)
         self._entities.extend([1.0 if s.score is None else s.score for s in predicted], [s in right for s in predicted])
         self._document_of.extend([self._counts["documents"]] * len(predicted))
@@ -117,7 +123,7 @@ class Evaluator:
             ("documents", 1),
             ("contexts", len(parsed.contexts)),
             ("units", parsed.n_units),
-            ("entities", len(gold) + len(parsed.unreachable)),
+            ("entities", len(gold) + len(unreachable)),
         ):
             self._counts[name] += count
 

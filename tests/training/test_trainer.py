@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+from papermage_core.training.evaluate import evaluate_checkpoint
 from papermage_core.training.module import clip_gradients
 from papermage_core.training.trainer import RunResult
 
@@ -240,6 +241,22 @@ def test_evaluation_reads_the_layers_that_are_named(
                 default_root_dir=trainer.folder / "again",
             )
         ).evaluate()
+
+
+def test_some_of_the_labels_are_scored_as_they_are_among_all(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path, tmp_path: Path
+) -> None:
+    trainer = EntityClassificationTrainer(config(max_epochs=3, learning_rate=1e-2))
+    trainer.train()
+    both = evaluate_checkpoint(trainer.checkpoint, [val_file]).evaluation
+    some = evaluate_checkpoint(trainer.checkpoint, [val_file], label_fields=["amounts"]).evaluation
+
+    assert both.scores.per_label["amounts"].right > 0
+    assert dict(some.scores.per_label) == {"amounts": both.scores.per_label["amounts"]}
+    assert some.scores.micro == both.scores.per_label["amounts"]
+    assert some.entities == {"amounts": both.entities["amounts"]}
+    with pytest.raises(ConfigError, match=r"was trained for names,amounts; name some of these. Did you mean 'names'"):
+        evaluate_checkpoint(trainer.checkpoint, [val_file], label_fields=["name"])
 
 
 def test_a_run_can_overfit_a_few_batches(
