@@ -135,6 +135,16 @@ class RunFolder:
             return False
         return bool(results.get("files") == files and _decisive(before) == _decisive(config))
 
+    def holds_beginning(self, config: str) -> bool:
+        """Return whether a run of this config was begun here, and killed before it had saved a state to go on from."""
+        if self.is_done or self.can_go_on:
+            return False
+        try:
+            before = (self.path / "config.yaml").read_text(encoding="utf-8")
+            return _decisive(before, FREE_ON_RESUME) == _decisive(config, FREE_ON_RESUME)
+        except (OSError, ValueError, yaml.YAMLError):
+            return False
+
     def holds_file(self, path: Path) -> bool:
         """Return whether a file lies in the folder, by whatever name."""
         return Path(os.path.realpath(path)).parent == Path(os.path.realpath(self.path))
@@ -223,9 +233,9 @@ class RunFolder:
         self.previous.unlink(missing_ok=True)
 
 
-def _decisive(config: str) -> dict[str, Any]:
-    """Return what of a config file decides what comes out of a run."""
-    return {key: value for key, value in yaml.safe_load(config).items() if key not in _OF_NO_ACCOUNT}
+def _decisive(config: str, besides: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return what of a config file decides what comes out of a run, but for the keys ``besides``."""
+    return {key: value for key, value in yaml.safe_load(config).items() if key not in _OF_NO_ACCOUNT | besides}
 
 
 def config_texts(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> dict[str, str]:

@@ -146,7 +146,8 @@ class EntityClassificationTrainer:
                 result = self.result()
                 Display(bar=False).line(f"this run is done ({self.folder}); overwrite=true trains it again")
                 return result
-            if not self._resumes and not self.config.overwrite:
+            begun = self.config.resume == "auto" and self._folder.holds_beginning(self._config_text())
+            if not self._resumes and not self.config.overwrite and not begun:
                 self._folder.check_free()
             with Display(bar=self.config.lightning.get("enable_progress_bar") is not False) as display:
                 return self._train(display)
