@@ -392,7 +392,7 @@ def test_what_a_hub_adds_beside_is_let_be(folder: Path, sound: Path) -> None:
         ("x; rm -rf ~", "1.0"),
         ("x", "1.0; rm -rf ~"),
         ("$(x)", "1.0"),
-        ("--index-url=elsewhere x", "1.0"),
+        ("--option=elsewhere x", "1.0"),
         ("x\x1b[2J", "1.0"),
         ("x\n", "1.0"),
         ("x", "1.0\n"),
