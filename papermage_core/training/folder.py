@@ -130,20 +130,26 @@ class RunFolder:
         """Return whether a run of this config, on files of these hashes, came to its end here."""
         try:
             results = json.loads((self.path / "results" / "results.json").read_text(encoding="utf-8"))
-            before = (self.path / "config.yaml").read_text(encoding="utf-8")
         except (OSError, ValueError):
             return False
-        return bool(results.get("files") == files and _decisive(before) == _decisive(config))
+        return bool(results.get("files") == files and self._was_begun_as(config))
 
     def holds_beginning(self, config: str) -> bool:
         """Return whether a run of this config was begun here, and killed before it had saved a state to go on from."""
-        if self.is_done or self.can_go_on:
-            return False
+        return not self.is_done and not self.can_go_on and self._was_begun_as(config, but_for=FREE_ON_RESUME)
+
+    def _was_begun_as(self, config: str, but_for: frozenset[str] = frozenset()) -> bool:
+        """Return whether the folder's config and this one have the same values that decide what comes out of a run."""
         try:
-            before = (self.path / "config.yaml").read_text(encoding="utf-8")
-            return _decisive(before, FREE_ON_RESUME) == _decisive(config, FREE_ON_RESUME)
+            before, now = (
+                yaml.safe_load(text) for text in ((self.path / "config.yaml").read_text(encoding="utf-8"), config)
+            )
         except (OSError, ValueError, yaml.YAMLError):
             return False
+        if not isinstance(before, dict):
+            return False
+        free = _OF_NO_ACCOUNT | but_for
+        return all(before.get(key) == now.get(key) for key in (before.keys() | now.keys()) - free)
 
     def holds_file(self, path: Path) -> bool:
         """Return whether a file lies in the folder, by whatever name."""
@@ -231,11 +237,6 @@ class RunFolder:
     def finish(self) -> None:
         """Remove what only a run that lasts needs."""
         self.previous.unlink(missing_ok=True)
-
-
-def _decisive(config: str, besides: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """Return what of a config file decides what comes out of a run, but for the keys ``besides``."""
-    return {key: value for key, value in yaml.safe_load(config).items() if key not in _OF_NO_ACCOUNT | besides}
 
 
 def config_texts(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> dict[str, str]:

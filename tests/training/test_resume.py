@@ -263,6 +263,12 @@ def test_a_run_killed_before_it_saved_its_state_begins_again_as_it_was(make: Mak
     (folder / "results").rmdir()
     with pytest.raises(ConfigError, match="was stopped before its end"):
         make("run", resume="auto", learning_rate=3e-3).train()
+    begun = (folder / "config.yaml").read_text()
+    for text in ("- a list", "a: [", ""):
+        (folder / "config.yaml").write_text(text)
+        with pytest.raises(ConfigError, match="was stopped before its end"):
+            make("run", resume="auto").train()
+    (folder / "config.yaml").write_text(begun)
 
     assert end_of(make("run", resume="auto").train().folder) == expected
 
