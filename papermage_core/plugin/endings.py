@@ -22,6 +22,8 @@ from papermage_core.plugin.source import module_source
 __all__ = ["Endings", "has_ending", "stated_endings"]
 
 _OWN, _SHARED = "suffixes", "shared_suffixes"
+_OF_DOCUMENTS = ".jsonl"
+"""The ending of papermage's own JSON, which its owner reads under every ending that it shares."""
 
 
 class Endings:
@@ -84,18 +86,22 @@ class Endings:
     def owner(self, path: Path, head: Callable[[], bytes]) -> tuple[str, type[Any]] | None:
         """Return whose a file is, by the name to type, with its config class; None where nobody can say.
 
-        ``head`` returns the first bytes of the file, decompressed, for those who share its ending with others.
+        ``head`` returns the first bytes of the file, decompressed, for those who share its ending with others. JSON of
+        papermage's own is nobody else's, whatever its layers are called.
         """
-        claimants = self.claimants(path)
+        ending, claimants = self.ending(path), self.claimants(path)
         owners = [each for each in claimants if has_ending(each[1], path)]
         sharers = [each for each in claimants if each not in owners]
         if sharers:
             begin = head()
-            sharers = [each for each in sharers if each[1].recognises(path, begin)]
-            if len(sharers) == 1:
-                return sharers[0]
+            if begin.lstrip()[:1] in (b"{", b"[") and b'"symbols"' in begin:
+                ending, owners = _OF_DOCUMENTS, [each for each in claimants if _OF_DOCUMENTS in each[1].suffixes]
+            else:
+                sharers = [each for each in sharers if each[1].recognises(path, begin)]
+                if len(sharers) == 1:
+                    return sharers[0]
         if len(owners) > 1:
-            owners = [each for each in owners if f".{each[0]}" == self.ending(path)]
+            owners = [each for each in owners if f".{each[0]}" == ending]
         return owners[0] if len(owners) == 1 else None
 
     def _config_class(self, component: ComponentInfo) -> type[Any]:

@@ -49,8 +49,7 @@ class BiocReaderConfig(DocumentReaderConfig):
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
         """Whether there are a collection's elements or a document's keys."""
-        ours = b'"symbols"' in head  # papermage's own JSON may have a layer of passages
-        return b"<collection" in head or (b'"passages"' in head and not ours)
+        return b"<collection" in head or b'"passages"' in head
 
     def build(self) -> BiocReader:
         """Return a new reader."""

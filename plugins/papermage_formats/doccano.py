@@ -53,7 +53,7 @@ class DoccanoReaderConfig(DocumentReaderConfig):
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
         """Whether the first record has a text and a list of labels."""
-        others = (b'"symbols"', b'"passages"', b'"result"', b'"annotator"', b'"bounds"', b'"form"', b'"tokens"')
+        others = (b'"passages"', b'"result"', b'"annotator"', b'"bounds"', b'"form"', b'"tokens"')
         texts = b'"text"' in head or b'"data"' in head
         return texts and bool(_KEY.search(head)) and not any(key in head for key in others)
 

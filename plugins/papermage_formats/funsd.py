@@ -60,7 +60,7 @@ class FunsdReaderConfig(DocumentReaderConfig):
     def recognises(cls, path: Path, head: bytes) -> bool:
         """Whether it is a form, or a list of forms."""
         items = b'"form"' in head or (b'"document"' in head and b'"words"' in head)
-        return items and b'"box"' in head and b'"symbols"' not in head
+        return items and b'"box"' in head
 
     def build(self) -> FunsdReader:
         """Return a new reader."""

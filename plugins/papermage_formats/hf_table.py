@@ -71,7 +71,7 @@ class HfTableReaderConfig(DocumentReaderConfig):
         else:
             packed = b"".join(head.split())
             columns = {name for name in (*_TOKENS, *_TAGS) if f'"{name}":['.encode() in packed}
-        return bool(columns & set(_TOKENS)) and bool(columns & set(_TAGS)) and b'"symbols"' not in head
+        return bool(columns & set(_TOKENS)) and bool(columns & set(_TAGS))
 
     def build(self) -> HfTableReader:
         """Return a new reader."""

@@ -49,8 +49,6 @@ class LabelStudioReaderConfig(DocumentReaderConfig):
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
         """Whether the first task has results, or is one of JSON-MIN."""
-        if b'"symbols"' in head:
-            return False
         results = b'"result"' in head and (
             b'"annotations"' in head or b'"predictions"' in head or b'"completions"' in head
         )

@@ -26,8 +26,6 @@ _KEYS = ("orth", "tag", "pos", "lemma", "dep", "head", "morph", "norm")
 
 def is_spacy_json(head: bytes) -> bool:
     """Whether a file that begins so is one of these."""
-    if b'"symbols"' in head:  # papermage's own JSON may have layers of any name
-        return False
     if b'"paragraphs"' in head and b'"orth"' in head:
         return True
     return bool(_TUPLES.match(head)) or (b'"text"' in head and any(key in head for key in _PRODIGY))
