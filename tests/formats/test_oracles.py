@@ -105,7 +105,7 @@ def test_what_bconv_writes_is_read(corpora: Path, tmp_path: Path, kind: str, nam
     (document,) = bconv.load(str(corpora / "formats" / "bioc_xml" / f"{name}.xml"), fmt="bioc_xml", byte_offsets=False)
     wanted = places(gold(corpora, name))
     if kind in ("conll", "pubtator") and (len(document) > 2 or any(len(segments) > 1 for _, segments in wanted)):
-        pytest.skip("it holds no discontinuous entities, and two passages at most")
+        pytest.skip(f"{kind} holds no discontinuous entities, and two passages at most")
     options = {"bioc_xml": {"byte_offsets": False}, "bioc_json": {"byte_offsets": False}}.get(kind, {})
     path = tmp_path / {"brat": "a.ann", "conll": "a.conll"}.get(kind, f"a.{kind.replace('_', '.')}")
     with path.open("wb") if kind == "bioc_xml" else path.open("w", encoding="utf-8") as file:
