@@ -94,7 +94,7 @@ def _protected(found: re.Match[str]) -> str:
 def _fields(reference: Reference) -> dict[str, str]:
     """Return the fields that are plain text."""
     text, date = reference.text, reference.date
-    found = {
+    return {
         "title": reference.title,
         "journal": text("journal"),
         "booktitle": text("booktitle") if text("title") else "",
@@ -109,7 +109,6 @@ def _fields(reference: Reference) -> dict[str, str]:
         "type": text("tech"),
         "note": text("note"),
     }
-    return found
 
 
 def _verbatim(reference: Reference) -> dict[str, str]:

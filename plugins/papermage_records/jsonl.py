@@ -13,6 +13,7 @@ from papermage_core.plugin import DocumentWriterConfig, hookimpl
 from papermage_records.assembly import Value
 from papermage_records.base import Records, RecordWriter, RecordWriterConfig
 from papermage_records.fields import Field
+from papermage_records.persons import PARTS, persons_in
 
 __all__ = ["RecordLinesConfig"]
 
@@ -29,7 +30,10 @@ class RecordLinesConfig(RecordWriterConfig):
 
 
 class RecordLines(RecordWriter):
-    """Writes ``record``, ``document``, text, score and place of the record, and ``fields``: a list of values each."""
+    """Writes ``record``, ``document``, text, score and place of the record, and ``fields``: a list of values each.
+
+    Where these are parts of names, ``persons`` has each person's together.
+    """
 
     def parts(self, records: Records, lost: Counter[str]) -> Iterator[str]:
         """Yield a line for each record."""
@@ -42,7 +46,21 @@ def _plain(value: Value, field: Field) -> dict[str, Any]:
     if not field.fields:
         return value.place()
     inner = {each.key: [_plain(found, each) for found in value.fields.get(each.key, ())] for each in field.fields}
-    return {**value.place(), "fields": inner}
+    people = (
+        {"persons": _persons(value)} if any(each.key in PARTS or each.source in PARTS for each in field.fields) else {}
+    )
+    return {**value.place(), **people, "fields": inner}
+
+
+def _persons(value: Value) -> list[dict[str, str]]:
+    """Return the names in a value, a list of authors say, each with its parts together."""
+    found = []
+    for person in persons_in(value):
+        known = {"given": person.part("given"), "family": person.family, "suffix": person.part("suffix")}
+        found.append(
+            {"literal": person.literal} if person.literal else {kind: part for kind, part in known.items() if part}
+        )
+    return found
 
 
 @hookimpl
