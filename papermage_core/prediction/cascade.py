@@ -144,7 +144,13 @@ class CascadeTrainer:
             _log.info(
                 "stage %s: %d folds, since later stages read %d of its documents", stage.name, self.config.folds, shared
             )
-            found = self._run(config.replace(default_root_dir=folder / "folds", folds=self.config.folds, devices=1))
+            of_folds: dict[str, Any] = {
+                "val_data_path": (),
+                "test_data_path": (),
+                "folds": self.config.folds,
+                "devices": 1,
+            }
+            found = self._run(config.replace(default_root_dir=folder / "folds", **of_folds))
             assert isinstance(found, SeveralResult)
             self._folds[number] = found
         self._seen[number] = dict.fromkeys(self._digests_of(stage.config), "")

@@ -87,8 +87,7 @@ class Stage:
             )
         finally:
             for document, names in zip(todo, former, strict=True):
-                for name in set(document.layer_names).difference(names):  # the checkpoint's own processors made it
-                    document.remove_layer(name)
+                _restore(document, names)  # without what the checkpoint's own processors made
         for document, entities in zip(todo, found, strict=True):
             self._annotate(document, entities)
 
@@ -237,15 +236,18 @@ class Recipe:
                 ready.append((document, each))
         if not ready:
             return
+        former = [document.layer_names for document, _ in ready]
         try:
             stage.run([document for document, _ in ready], overwrite)
         except Exception as exc:
             if isinstance(exc, PapermageError) and not isinstance(exc, DataError):
                 raise  # the stage itself, whatever the document
-            for document, each in ready:
+            for (document, each), names in zip(ready, former, strict=True):
+                _restore(document, names)
                 try:
                     stage.run([document], overwrite)
                 except Exception as error:
+                    _restore(document, names)
                     fail(document, each, _as_data_error(error, stage, document, f"{number} of {len(self.stages)}"))
 
     def tune_process(self) -> None:
@@ -349,6 +351,12 @@ def _given(config: Any, default: Any) -> dict[str, Any]:
     values = unstructure(config)
     usual = {} if default is None else unstructure(default)
     return {name: value for name, value in values.items() if name not in usual or value != usual[name]}
+
+
+def _restore(document: Document, names: Sequence[str]) -> None:
+    """Leave a document the layers of these names only."""
+    for name in set(document.layer_names).difference(names):
+        document.remove_layer(name)
 
 
 def _as_data_error(error: Exception, stage: Stage, document: Document, place: str) -> DataError:
