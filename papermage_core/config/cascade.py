@@ -158,6 +158,7 @@ def _stage(
             key = each.key.removeprefix(prefix)
             own[key] = Given(key, each.value, COMMAND_LINE)
     values, errors = read_given(known, own)
+    name = values.get("name") or name
     errors += [
         f"{key}: a stage has no such option" for key in (*_REFUSED, "default_root_dir", "test_data_path") if key in own
     ]
