@@ -78,9 +78,12 @@ class CascadeConfig:
     records: str | None = None
 
     def needs(self, number: int) -> list[int]:
-        """Return the stages before one that make what it reads, and what these read, in order."""
-        config = self.stages[number].config
-        wanted = {config.context_name, config.entity_name}
+        """Return the stages before one that make what it reads, and what these read, in order.
+
+        Documents may begin in the middle of a cascade: nothing runs before a stage that has ``gold_context_name``.
+        """
+        stage = self.stages[number]
+        wanted = {stage.config.entity_name, *(() if stage.gold_context_name else (stage.config.context_name,))}
         found: set[int] = set()
         for other in range(number):
             if wanted.intersection(self.stages[other].makes):

@@ -54,13 +54,16 @@ class CascadeResult:
     def table(self) -> str:
         """Return a table for the terminal, in percent."""
         width = max(5, *map(len, self.runs))
-        head = f"{'stage':{width}} {'run':>5} {'F1':>6}   {'alone':>6} {'end to end':>11} {'gold':>7}"
+        head = f"{'stage':{width}} {'run':>5} {'F1':>6}   {'alone':>6} {'end to end':>11} {'gold':>7}  from"
         lines = ["F1 of each stage: of its own run, alone on gold contexts, and end to end:", head]
         for name, run in self.runs.items():
             found = self.scores.stages.get(name) if self.scores is not None else None
             alone, whole = (_percent(getattr(found, key, None)) for key in ("alone", "end_to_end"))
+            begin = "" if found is None or found.end_to_end is None else found.start
             gold = "" if found is None or found.end_to_end is None else str(found.end_to_end.micro.gold)
-            lines.append(f"{name:{width}} {run.split:>5} {100 * run.scores.f1:6.1f}   {alone:>6} {whole:>11} {gold:>7}")
+            lines.append(
+                f"{name:{width}} {run.split:>5} {100 * run.scores.f1:6.1f}   {alone:>6} {whole:>11} {gold:>7}  {begin}"
+            )
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -234,7 +237,12 @@ class CascadeTrainer:
             yield from chunk
 
     def _stage(self, number: int, run: RunResult) -> Stage:
-        return ready_stage(self._stage_config(number, run), self.config.stages[number].config.plugins_path)
+        """Return a stage that reads the documents of runs: within the contexts of their own name for it."""
+        config, stage = self._stage_config(number, run), self.config.stages[number]
+        if stage.gold_context_name:
+            options = attrs.evolve(config.options, context_name=stage.gold_context_name)
+            config = attrs.evolve(config, options=options)
+        return ready_stage(config, stage.config.plugins_path)
 
     def _stage_config(self, number: int, run: RunResult) -> StageConfig:
         stage = self.config.stages[number]
@@ -279,9 +287,9 @@ class CascadeTrainer:
             _log.warning("no end-to-end score: give test_data_path, or val_data_path of the stages")
             return None
         first = self.config.stages[0].config
-        return score_cascade(
-            Recipe.from_yaml(recipe, plugins_path=first.plugins_path), self.config, lambda: _documents(first, paths)
-        )
+        ready = Recipe.from_yaml(recipe, plugins_path=first.plugins_path)
+        stages = [self._stage(number, self._results[number]) for number in range(len(self.config.stages))]
+        return score_cascade(ready.config, stages, self.config, lambda: _documents(first, paths))
 
 
 def _prepared_config(

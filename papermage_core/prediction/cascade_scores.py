@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from papermage_core.config.cascade import CascadeConfig, CascadeStage
+from papermage_core.config.recipe import RecipeConfig
 from papermage_core.document import Document, Layer
 from papermage_core.document.queries import unit_ranges
 from papermage_core.evaluation import Scorer, Scores
@@ -22,6 +23,8 @@ __all__ = ["CascadeScores", "StageScores", "score_cascade"]
 class StageScores:
     """Strict scores of a stage; None where no document has the gold that they want."""
 
+    start: str
+    """The stage that documents begin at: the first of those that this one builds on."""
     alone: Scores | None
     """What it finds where the stages before it are right: their gold stands in their place."""
     end_to_end: Scores | None
@@ -29,12 +32,9 @@ class StageScores:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {name: None if scores is None else scores.to_json() for name, scores in vars_of(self).items()}
-
-
-def vars_of(scores: StageScores) -> dict[str, Scores | None]:
-    """Return both scores by name."""
-    return {"alone": scores.alone, "end_to_end": scores.end_to_end}
+        both = {"alone": self.alone, "end_to_end": self.end_to_end}
+        scores = {name: None if found is None else found.to_json() for name, found in both.items()}
+        return {"start": self.start, **scores}
 
 
 @attrs.frozen(kw_only=True)
@@ -45,41 +45,63 @@ class CascadeScores:
     documents: int
 
 
-def score_cascade(recipe: Recipe, config: CascadeConfig, documents: Callable[[], Iterable[Document]]) -> CascadeScores:
-    """Return the scores of the stages over labelled documents, which are gone through twice.
+def score_cascade(
+    recipe: RecipeConfig, stages: Sequence[Stage], config: CascadeConfig, documents: Callable[[], Iterable[Document]]
+) -> CascadeScores:
+    """Return the scores of the stages over labelled documents, which are gone through several times.
 
-    A document counts for a stage if it has the stage's gold, and that of all stages that this one builds on.
+    A document counts for a stage if it has the stage's gold, and that of all stages that this one builds on; it runs
+    through these only, so documents may begin in the middle of the cascade.
     """
-    ready = {stage.name: stage for stage in recipe.stages}
+    chains = [(*config.needs(number), number) for number in range(len(stages))]
+    whole = [Scorer(stage.predict.labels) for stage in config.stages]
+    alone = [Scorer(stage.predict.labels) for stage in config.stages]
+    for start in dict.fromkeys(chain[0] for chain in chains):
+        ends = [number for number, chain in enumerate(chains) if chain[0] == start]
+        run = Recipe(recipe, [stages[each] for each in sorted({each for end in ends for each in chains[end]})])
+        for gold, found in _run(run, config, documents(), [chains[end] for end in ends]):
+            for end in ends:
+                if _counts(gold, config, chains[end]):
+                    _add(whole[end], config.stages[end], gold, found)
+    for number, stage in enumerate(config.stages):
+        chosen = (each for each in documents() if _has_gold(each, stage))
+        for gold, found in _alone(stages[number], chosen, stage):
+            _add(alone[number], stage, gold, found)
+    scored = {
+        stage.name: StageScores(
+            start=config.stages[chains[number][0]].name,
+            alone=_scores(alone[number]),
+            end_to_end=_scores(whole[number]),
+        )
+        for number, stage in enumerate(config.stages)
+    }
+    return CascadeScores(stages=scored, documents=sum(1 for _ in documents()))
+
+
+def _run(
+    recipe: Recipe, config: CascadeConfig, documents: Iterable[Document], chains: Sequence[Sequence[int]]
+) -> Iterator[tuple[Document, Document]]:
+    """Yield each document that counts for one of the chains, with a copy that went through them without its gold."""
     makes = {name for stage in config.stages for name in (*stage.makes, *stage.config.label_field)}
-    whole = {stage.name: Scorer(stage.predict.labels or ()) for stage in config.stages}
-    alone = {stage.name: Scorer(stage.predict.labels or ()) for stage in config.stages}
-    count = 0
     waiting: deque[Document] = deque()
 
     def without_gold() -> Iterator[Document]:
-        for document in documents():
-            waiting.append(document)
-            copy = _copy(document)
-            for name in makes:
-                copy.remove_layer(name)
-            yield copy
+        for document in documents:
+            if any(_counts(document, config, chain) for chain in chains):
+                waiting.append(document)
+                copy = _copy(document)
+                for name in makes:
+                    copy.remove_layer(name)
+                yield copy
 
     for found in recipe.run(without_gold()):
-        gold = waiting.popleft()
-        count += 1
-        for number, stage in enumerate(config.stages):
-            if all(_has_gold(gold, config.stages[each]) for each in (*config.needs(number), number)):
-                _add(whole[stage.name], stage, gold, found)
-    for stage in config.stages:
-        chosen = (each for each in documents() if _has_gold(each, stage))
-        for gold, found in _alone(ready[stage.name], chosen, stage):
-            _add(alone[stage.name], stage, gold, found)
-    scored = {
-        stage.name: StageScores(alone=_scores(alone[stage.name]), end_to_end=_scores(whole[stage.name]))
-        for stage in config.stages
-    }
-    return CascadeScores(stages=scored, documents=count)
+        yield waiting.popleft(), found
+
+
+def _counts(document: Document, config: CascadeConfig, chain: Sequence[int]) -> bool:
+    first = config.stages[chain[0]]
+    has_contexts = first.gold_context_name is None or document.has_layer(first.gold_context_name)
+    return has_contexts and all(_has_gold(document, config.stages[each]) for each in chain)
 
 
 def _scores(scorer: Scorer) -> Scores | None:
@@ -101,8 +123,6 @@ def _alone(stage: Stage, documents: Iterable[Document], of: CascadeStage) -> Ite
         copy = _copy(document)
         for name in {*stage.makes, *of.config.label_field}:
             copy.remove_layer(name)
-        if of.gold_context_name and copy.has_layer(of.gold_context_name) and not copy.has_layer(of.config.context_name):
-            copy.annotate_layer(of.config.context_name, Layer.from_json(copy.get_layer(of.gold_context_name).to_json()))
         if stage.problem(copy) is None:
             stage.run([copy])
             yield document, copy
