@@ -198,8 +198,9 @@ class LengthSampler(Sampler[list[int]]):
 
     ``epoch`` tells the epoch when the first batch of a pass is taken; 0 by default. ``chosen`` are the indexes to
     yield, all of the examples by default; some may stand in it several times. The number of batches is the same in
-    every epoch. With several processes each takes every ``world_size``-th batch; in training the list is filled up
-    from its start so that all take as many steps.
+    every epoch. With several processes each takes every ``world_size``-th batch. In training those of one step are
+    neighbours in length, so that no process waits for a longer batch than its own, and where a batch is missing for
+    the last step one is taken twice, another in each epoch.
     """
 
     def __init__(
@@ -243,7 +244,9 @@ class LengthSampler(Sampler[list[int]]):
             noise = 1 + 0.2 * chance.random(len(self._costs))
             order = chance.permutation(len(self._costs))
             order = order[np.argsort((self._costs * noise)[order], kind="stable")]
-            batches = np.resize(chance.permutation(batches), len(self) * self._world_size)
+            steps = chance.permutation(len(self))[:, None] * self._world_size + np.arange(self._world_size)
+            first = chance.integers(len(batches)) if steps.size > len(batches) else 0
+            batches = (steps.reshape(-1) + first) % len(batches)
         chosen, own = self._chosen[order], batches[self._rank :: self._world_size]
         skip, self.skip = self.skip, 0
         for number in own[skip:].tolist():
