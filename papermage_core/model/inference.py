@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from papermage_core.data.batches import BatchLimits, LengthSampler, collate
 from papermage_core.data.examples import Example, Examples, make_examples
-from papermage_core.data.garbage import release_free_memory
+from papermage_core.data.garbage import FreeMemory
 from papermage_core.data.gold import to_document
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError
@@ -34,16 +34,16 @@ def decode_documents(
     waiting: list[ParsedDocument] = []
     examples: list[Example] = []
     batches = 0.0
+    free_memory = FreeMemory()
     for number, parsed in enumerate(documents):
         waiting.append(parsed)
         more = list(make_examples(model.encoder, [(number, parsed)], stride))
         examples += more
         batches += _batches(more, limits)
         if batches >= _BATCHES_AT_ONCE:
-            yield from _decoded(model, waiting, examples, limits, device)
-            release_free_memory()
+            yield from _decoded(model, waiting, examples, limits, device, free_memory)
             waiting, examples, batches = [], [], 0.0
-    yield from _decoded(model, waiting, examples, limits, device)
+    yield from _decoded(model, waiting, examples, limits, device, free_memory)
 
 
 def _batches(examples: Sequence[Example], limits: BatchLimits) -> float:
@@ -59,8 +59,9 @@ def _decoded(
     examples: Sequence[Example],
     limits: BatchLimits,
     device: torch.device | str,
+    free_memory: FreeMemory,
 ) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
-    outputs = decode_examples(model, examples, limits, device)
+    outputs = decode_examples(model, examples, limits, device, free_memory)
     first = 0
     for parsed in documents:
         yield parsed, outputs[first : first + len(parsed.contexts)]
@@ -68,11 +69,15 @@ def _decoded(
 
 
 def decode_examples(
-    model: EntityModel, examples: Sequence[Example], limits: BatchLimits, device: torch.device | str = "cpu"
+    model: EntityModel,
+    examples: Sequence[Example],
+    limits: BatchLimits,
+    device: torch.device | str = "cpu",
+    free_memory: FreeMemory | None = None,
 ) -> list[list[HeadOutput]]:
     """Return, for each example, what each head says of it. The model is put in eval mode and left there.
 
-    Examples of like length run together; the result does not depend on which.
+    Examples of like length run together; the result does not depend on which. ``free_memory`` is given back meanwhile.
     """
     model.eval()
     outputs: list[list[HeadOutput]] = [[] for _ in examples]
@@ -82,6 +87,8 @@ def decode_examples(
             for of_task in model.decode(batch.to(device)):
                 for i, found in zip(index, of_task, strict=True):
                     outputs[i].append(found)
+            if free_memory is not None:
+                free_memory.after(batch.mask.numel())
     return outputs
 
 
