@@ -17,8 +17,8 @@ from papermage_core.evaluation.mistakes import (
     errors,
     summarise,
 )
-from papermage_core.evaluation.report import write_report
-from papermage_core.evaluation.run import CalibrationSummary, RunSummary
+from papermage_core.evaluation.report import write_error_page, write_report
+from papermage_core.evaluation.run import CalibrationSummary, PreviousRun, RunSummary
 from papermage_core.evaluation.scores import Counts, Scorer, Scores, score
 from papermage_core.evaluation.units import UnitScorer, UnitScores, score_units
 
@@ -29,6 +29,7 @@ __all__ = [
     "ErrorLog",
     "ErrorRecord",
     "ErrorSummary",
+    "PreviousRun",
     "ReliabilityBin",
     "RunSummary",
     "Scorer",
@@ -45,5 +46,6 @@ __all__ = [
     "score",
     "score_units",
     "summarise",
+    "write_error_page",
     "write_report",
 ]

@@ -56,8 +56,6 @@ class Evaluation:
     unit_right: NDArray[np.bool_]
     document_of: NDArray[np.int64]
     """The document of each predicted entity."""
-    by_document: NDArray[np.int64]
-    """Gold, predicted and right entities of each document. Shape (documents, 3)."""
     counts: dict[str, int]
     """How many documents, contexts, units and entities were scored."""
     entities: Counter[str]
@@ -87,7 +85,7 @@ class Evaluator:
         self._entities = _Confidences()
         self._tags = _Confidences()
         self._every, self._seen = 1, 0
-        self._document_of, self._by_document = array("q"), array("q")
+        self._document_of = array("q")
         self._gold: Counter[str] = Counter()
         self._counts = dict.fromkeys(("documents", "contexts", "units", "entities"), 0)
 
@@ -118,8 +116,6 @@ class Evaluator:
         self._gold.update(entity.label for entity in gold)
         self._gold.update(unreachable)
         right = set(gold)
-        hits = right & set(predicted)
-        self._by_document.extend([len(right) + len(unreachable), len(set(predicted)), len(hits)])
         self._entities.extend([1.0 if s.score is None else s.score for s in predicted], [s in right for s in predicted])
         self._document_of.extend([self._counts["documents"]] * len(predicted))
         self._add_units(outputs, encode_gold(parsed, self._tasks, self._issues, self._policy), known)
@@ -158,7 +154,6 @@ class Evaluator:
             unit_scores=unit_scores,
             unit_right=unit_right,
             document_of=np.array(self._document_of, np.int64),
-            by_document=np.array(self._by_document, np.int64).reshape(-1, 3),
             counts=dict(self._counts),
             entities=Counter(self._gold),
             issues=self._issues,
