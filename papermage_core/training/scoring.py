@@ -146,7 +146,7 @@ class Evaluator:
         entity_scores, entity_right = self._entities.arrays()
         unit_scores, unit_right = self._tags.arrays()
         return Evaluation(
-            scores=self._scorer.scores(),
+            scores=self._scorer.scores(intervals=True),
             units=None if self._units is None else self._units.scores(),
             errors=self._errors,
             entity_scores=entity_scores,
