@@ -279,11 +279,11 @@ def _sureness(span: UnitSpan, unit_scores: NDArray[Any] | None) -> float | None:
 
 
 def _first_shown(symbols: str, start: int, most: int) -> int:
-    """Return where text before ``start`` is to begin: at a word, if one begins there, and inside no character."""
+    """Return where text before ``start`` is to begin: at a word, unless that is far, and inside no character."""
     at = max(0, start - most)
     if at == 0 or symbols[at - 1].isspace():
         return at
-    space = _SPACE.search(symbols, at, start)
+    space = _SPACE.search(symbols, at, start - most // 3)
     if space is not None:
         return space.end()
     while at < start and _joins(symbols[at]):
@@ -295,7 +295,7 @@ def _last_shown(symbols: str, end: int, most: int) -> int:
     at = min(len(symbols), end + most)
     if at == len(symbols) or symbols[at].isspace():
         return at
-    for place in range(at - 1, end - 1, -1):
+    for place in range(at - 1, end - 1 + most // 3, -1):
         if symbols[place].isspace():
             return place
     while at > end and _joins(symbols[at]):
