@@ -192,8 +192,8 @@ def resolved(config: EntityClassificationTrainConfig, components: ComponentConfi
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return ""
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
     return str(value)

@@ -148,7 +148,7 @@ def test_the_report_shows_scores_mistakes_curves_and_options(tmp_path: Path) -> 
     for shown in (
         "Scores on val",
         "wrong boundary",
-        "train_loss",
+        "train loss",
         "epoch",
         "share that is right",
         "before calibration",

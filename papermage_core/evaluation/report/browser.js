@@ -157,7 +157,7 @@
       article.scrollTop = 0;
       const m = item && item.m;
       state.chosen = m;
-      add(article, "h3", { id: "mistake-title", dir: "auto" }, m ? visible(m.name.slice(0, 300)) || "(no text)" : "No mistake fits these filters");
+      add(article, "h3", { id: "mistake-title", dir: "auto" }, m ? visible(m.name.length > 160 ? `${m.name.slice(0, 150)} …` : m.name) || "(no text)" : "No mistake fits these filters");
       if (!m) return;
       tell(article, m);
       const same = (item.members || state.groups.find(({ members }) => members.includes(m)).members);
@@ -180,7 +180,7 @@
       const facts = add(parent, "dl");
       const row = (name, value) => { add(facts, "dt", {}, name); add(facts, "dd", {}, value).dir = "auto"; };
       row("kind", kindOf(m) + (m.gold >= 0 && m.predicted >= 0 && m.gold !== m.predicted ? `: ${names[m.gold]} → ${names[m.predicted]}` : ""));
-      if (m.score !== null) row(index.order, m.score.toFixed(3));
+      if (m.score !== null) row(index.order, `${m.score.toFixed(3)}${kindOf(m) === "missed" && index.order === "model's score" ? ", of what it said in its place" : ""}`);
       row("document", documents[m.doc]);
       row("place", `unit ${m.unit}, character ${m.start}`);
       if (m.note) add(parent, "p", { class: "note", dir: "auto" }, visible(m.note));
@@ -225,7 +225,7 @@
         if (state.chosen !== m) return;
         section.style.aspectRatio = `1 / ${sheet.ratio}`;
         const marks = sheet.entities.map((entity) => ({
-          boxes: boxesOf(sheet, entity), out: entity.layer === "predicted" ? 3 : 0, tag: entity.layer === "right" ? "" : `${entity.layer} ${entity.label}`,
+          boxes: boxesOf(sheet, entity), out: entity.layer === "predicted" ? 3 : 0, tag: entity.id === m.i ? `${entity.layer} ${entity.label}` : "",
           classes: `entity ${entity.layer}${entity.id === m.i ? " current" : ""}`, title: `${entity.layer}: ${entity.label}`, given: entity.id === null ? {} : { "data-mistake": entity.id },
           dress: (made) => made.classList.add(entity.layer),
         }));
@@ -237,7 +237,10 @@
         });
       }
       const current = frame.querySelector(".current");
-      if (current) frame.scrollTop += current.getBoundingClientRect().top - frame.getBoundingClientRect().top - frame.clientHeight / 3;
+      if (!current) return;
+      const [place, around] = [current.getBoundingClientRect(), frame.getBoundingClientRect()];
+      frame.scrollTop += place.top - around.top - frame.clientHeight / 3;
+      frame.scrollLeft += place.left - around.left - frame.clientWidth / 3;
     }
     let size = 1;
     function zoom(by) { size = Math.min(5, Math.max(0.4, size * by)); document.documentElement.style.setProperty("--zoom", size.toFixed(3)); }

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["report_html", "write_error_page", "write_report"]
 
-_CURVES_FIRST = ("loss", "f1", "precision", "recall")
+_SCORES = ("f1", "precision", "recall")
+_NO_CURVES = {"epoch", "step", "seconds"}
 _MOST_LABELS = 30
 """Rows of a table of labels that are shown at once."""
 _MOST_CONFUSED = 20
@@ -156,14 +157,15 @@ def _score_rows(scores: Scores) -> tuple[list[_Row], list[_Row], list[_Row]]:
 
 
 def _curves(history: Sequence[Mapping[str, float]]) -> list[str]:
-    names = sorted({name for row in history for name in row} - {"epoch", "step"})
-    groups: dict[str, list[str]] = {first: [] for first in _CURVES_FIRST}
+    names = sorted({name for row in history for name in row} - _NO_CURVES)
+    groups: dict[str, list[str]] = {"loss": [], "scores": []}
     for name in names:
-        groups.setdefault(re.sub(r"^(train|val|test)[_/]", "", name), []).append(name)
+        bare = re.sub(r"^(train|val|test)[_/]", "", name)
+        groups.setdefault("scores" if bare in _SCORES else bare, []).append(name)
     charts = [
         line_chart(
             group.replace("_", " "),
-            {name: _line(history, name) for name in members},
+            {name.replace("_", " "): _line(history, name) for name in members},
             x_name="epoch",
             y_name=group.replace("_", " "),
         )
@@ -173,8 +175,9 @@ def _curves(history: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def _line(history: Sequence[Mapping[str, float]], name: str) -> list[tuple[float, float]]:
+    """Return the values by epoch, which people count from 1."""
     return [
-        (float(row.get("epoch", index)), float(row[name]))
+        (1 + float(row.get("epoch", index)), float(row[name]))
         for index, row in enumerate(history)
         if row.get(name) is not None
     ]
