@@ -160,6 +160,11 @@ def test_an_address_leads_to_one_mistake(browser: Browser, tmp_path: Path, place
     browser.run("void (location.hash = '#doc=none&unit=4')")
     browser.settle()
     assert texts(browser, "#mistake-title") == ["mice"]
+    fill(browser, "kind", "spurious")
+    browser.run("void (location.hash = '#doc=doc+3&unit=2')")  # what the filters leave out
+    browser.settle()
+    assert "doc 3" in texts(browser, "#mistake dd")
+    assert shown(browser) == "13 mistakes, 4 texts"
     assert browser.errors == []
 
 
@@ -174,8 +179,13 @@ def test_two_mistakes_of_one_place_have_their_own_addresses(browser: Browser, tm
 def test_boxes_are_where_the_document_has_them(browser: Browser, tmp_path: Path) -> None:
     document = parsed(paper())
     found = mistakes(document, UnitSpan.of("heading", 2, 3), UnitSpan.of("heading", 9, 11, score=0.8))
+    drawn = (
+        "new Promise((done) => {"
+        "const wait = () => (document.querySelector('.page svg') ? done() : setTimeout(wait, 5)); wait(); })"
+    )
     write_error_page(tmp_path / "errors.html", found, title="t", documents=lambda: [document])
     opened(browser, tmp_path / "errors.html", "#doc=paper&unit=10")
+    browser.run(drawn)
 
     def rectangles(selector: str) -> list[list[float]]:
         return browser.run(

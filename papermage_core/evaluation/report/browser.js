@@ -19,13 +19,19 @@
     const visible = (text) => text.replace(CONTROLS, (found) => (found < " " ? String.fromCharCode(0x2400 + found.charCodeAt(0)) : "\u2423"));
     const mistakes = read("mistakes").map(([kind, doc, gold, predicted, score, unit, start, text, goldAt, predictedAt, goldNear, predictedNear, note, pages], i) => {
       const own = cut(goldAt.length ? goldAt : predictedAt, 2).map(([a, b]) => text.slice(a, b)).join(" … ");
-      return { i, kind, doc, gold, predicted, score, unit, start, text, goldAt, predictedAt, goldNear, predictedNear, note, pages, name: own.replace(/\s+/g, " ").trim() };
+      const name = own.replace(/\s+/g, " ").trim();
+      return { i, kind, doc, gold, predicted, score, unit, start, text, goldAt, predictedAt, goldNear, predictedNear, note, pages, name, key: name ? name.toLowerCase() : i };
     });
+    const lower = []; // what is searched, made while nothing else is to be done
+    const lowered = (i) => (lower[i] ??= `${mistakes[i].text} ${mistakes[i].note}`.toLowerCase().replace(/\s+/g, " "));
+    const later = window.requestIdleCallback || ((work) => setTimeout(() => work({ timeRemaining: () => 0 }), 20));
+    const lowerMore = (idle) => { for (let i = lower.length, n = 0; i < mistakes.length && (n++ < 50 || idle.timeRemaining() > 1); i++) lowered(i); if (lower.length < mistakes.length) later(lowerMore); };
+    later(lowerMore);
     const label = (i) => (i < 0 ? "" : index.labels[i]);
     const names = index.labels.map(visible), documents = index.documents.map(visible); // as they are shown
     $("list").parentElement.classList.toggle("few", mistakes.length < 8);
     const kindOf = (m) => index.kinds[m.kind];
-    const state = { gold: null, predicted: null, items: [], found: [], opened: new Set(), at: -1, chosen: null };
+    const state = { gold: null, predicted: null, items: [], found: [], groups: new Map(), opened: new Set(), at: -1, chosen: null };
     const orders = {
       surest: [`${index.order}, high to low`, null],
       least: [`${index.order}, low to high`, (a, b) => (a.score ?? 2) - (b.score ?? 2) || a.i - b.i],
@@ -45,35 +51,38 @@
     for (const id of fields) $(id).addEventListener("input", () => apply());
     $("grouped").addEventListener("change", () => apply());
     $("filters").addEventListener("submit", (event) => event.preventDefault());
-    $("filters").addEventListener("reset", () => { state.gold = state.predicted = null; setTimeout(apply); });
+    $("filters").addEventListener("reset", (event) => { event.preventDefault(); clear(); apply(); });
     $("chip").addEventListener("click", () => { state.gold = state.predicted = null; apply(); });
-    let lower = null;
-
+    function clear() {
+      for (const id of fields) $(id).value = id === "order" ? "surest" : "";
+      state.gold = state.predicted = null;
+    }
     function chosen() {
       const kind = index.kinds.indexOf($("kind").value), l = $("label").value === "" ? null : index.labels.indexOf($("label").value);
       const name = $("document").value, doc = index.documents.indexOf(name), part = name.toLowerCase();
       const least = $("least").value === "" ? null : Number($("least").value), most = $("most").value === "" ? null : Number($("most").value);
       const words = $("text").value.toLowerCase().replace(/\s+/g, " ");
-      if (words && !lower) lower = mistakes.map((m) => `${m.text} ${m.note}`.toLowerCase().replace(/\s+/g, " "));
       const docs = name && doc < 0 ? index.documents.map((each) => each.toLowerCase().includes(part)) : null;
-      return mistakes.filter((m) => (kind < 0 || m.kind === kind) && (l === null || m.gold === l || m.predicted === l)
+      return sorted($("order").value).filter((m) => (kind < 0 || m.kind === kind) && (l === null || m.gold === l || m.predicted === l)
         && (state.gold === null || label(m.gold) === state.gold) && (state.predicted === null || label(m.predicted) === state.predicted)
         && (!name || (docs ? docs[m.doc] : m.doc === doc)) && (least === null || (m.score !== null && m.score >= least))
-        && (most === null || (m.score !== null && m.score <= most)) && (!words || lower[m.i].includes(words)));
+        && (most === null || (m.score !== null && m.score <= most)) && (!words || lowered(m.i).includes(words)));
+    }
+
+    const known = new Map(); // orders that were asked for
+    function sorted(order) {
+      if (!known.has(order)) known.set(order, orders[order][1] ? [...mistakes].sort(orders[order][1]) : mistakes);
+      return known.get(order);
     }
 
     function apply() {
-      const order = $("order").value, sort = orders[order][1];
       state.found = chosen();
-      if (sort) state.found.sort(sort);
       const groups = new Map();
       for (const m of state.found) {
-        const key = m.name ? m.name.toLowerCase() : m.i;
-        const group = groups.get(key);
-        if (group) group.push(m); else groups.set(key, [m]);
+        const group = groups.get(m.key);
+        if (group) group.push(m); else groups.set(m.key, [m]);
       }
-      state.groups = [...groups].map(([key, members]) => ({ key, members }));
-      if (order === "often") state.groups.sort((a, b) => b.members.length - a.members.length);
+      state.groups = $("order").value === "often" ? new Map([...groups].sort((a, b) => b[1].length - a[1].length)) : groups;
       const many = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
       $("shown").textContent = `${state.found.length === mistakes.length ? "" : `${state.found.length.toLocaleString("en")} of `}${many(mistakes.length, "mistake")}, ${many(groups.size, "text")}`;
       $("chip").hidden = state.gold === null && state.predicted === null;
@@ -86,9 +95,14 @@
     /** Lay the items of the list out: groups, the members of those that are open, and single mistakes. */
     function arrange() {
       const grouped = $("grouped").checked, often = $("order").value === "often";
-      if (!grouped) state.items = (often ? state.groups.flatMap((group) => group.members) : state.found).map((m) => ({ m }));
-      else state.items = state.groups.flatMap(({ key, members }) => (members.length === 1 ? [{ m: members[0] }]
-        : [{ m: members[0], key, members }, ...(state.opened.has(key) ? members.map((m) => ({ m, member: true })) : [])]));
+      if (!grouped) state.items = (often ? [...state.groups.values()].flat() : state.found).map((m) => ({ m }));
+      else {
+        state.items = [];
+        for (const [key, members] of state.groups) {
+          state.items.push(members.length === 1 ? { m: members[0] } : { m: members[0], key, members });
+          if (members.length > 1 && state.opened.has(key)) for (const m of members) state.items.push({ m, member: true });
+        }
+      }
       list.querySelector(".room")?.remove();
       add(list, "div", { class: "room", role: "presentation" }).style.height = `${state.items.length * ROW}px`;
       paint();
@@ -152,6 +166,7 @@
 
     // One mistake -----------------------------------------------------------------------------------------------------
 
+    let pending = 0;
     function show(item, addressed) {
       article.replaceChildren();
       article.scrollTop = 0;
@@ -160,7 +175,7 @@
       add(article, "h3", { id: "mistake-title", dir: "auto" }, m ? visible(m.name.length > 160 ? `${m.name.slice(0, 150)} …` : m.name) || "(no text)" : "No mistake fits these filters");
       if (!m) return;
       tell(article, m);
-      const same = (item.members || state.groups.find(({ members }) => members.includes(m)).members);
+      const same = state.groups.get(m.key);
       if (same.length > 1) {
         const all = add(article, "details"), places = add(all, "ol", { class: "places" });
         all.open = Boolean(item.members);
@@ -172,7 +187,8 @@
         }
         if (same.length > MOST_LISTED) add(places, "li", {}, "… and more");
       }
-      if (m.pages.length) showPages(m);
+      clearTimeout(pending);
+      if (m.pages.length) pending = setTimeout(() => showPages(m), 80); // not of each that keys pass by
       else if (index.left_out) add(article, "p", { class: "muted" }, "There was no room for its page in this file; papermage-data view shows it.");
       if (addressed) address(m);
     }
@@ -247,14 +263,16 @@
 
     // Addresses -------------------------------------------------------------------------------------------------------
 
+    const places = new Map();
+    for (const m of mistakes) places.set(`${m.doc} ${m.unit}`, (places.get(`${m.doc} ${m.unit}`) || 0) + 1);
     function address(m) {
       const place = new URLSearchParams({ doc: index.documents[m.doc], unit: m.unit });
-      if (mistakes.some((other) => other !== m && other.doc === m.doc && other.unit === m.unit)) place.set("label", label(m.gold >= 0 ? m.gold : m.predicted));
+      if (places.get(`${m.doc} ${m.unit}`) > 1) place.set("label", label(m.gold >= 0 ? m.gold : m.predicted));
       try { history.replaceState(null, "", `#${place}`); } catch { /* not where the page stands in a frame */ }
     }
     /** Show a mistake in the list as it is filtered; without filters where it is not in it. */
     function go(m) {
-      if (!state.found.includes(m)) { $("filters").reset(); state.gold = state.predicted = null; apply(); }
+      if (!state.found.includes(m)) { clear(); apply(); }
       let i = state.items.findIndex((item) => item.m === m && !item.members);
       if (i < 0) { toggle(state.items.findIndex((item) => item.members && item.members.includes(m)), true); i = state.items.findIndex((item) => item.m === m && !item.members); }
       choose(i);
@@ -268,10 +286,10 @@
         if (!m) return;
         go(m);
       } else if (["kind", "label", "gold", "predicted", "document", "text"].some((name) => place.has(name))) {
-        $("filters").reset();
+        clear();
         for (const id of ["kind", "label", "document", "text"]) $(id).value = place.get(id) || "";
         [state.gold, state.predicted] = [place.get("gold"), place.get("predicted")];
-        setTimeout(apply); // after the event of the reset
+        apply();
       } else return;
       $("mistakes-section").scrollIntoView({ block: "start" });
       if (!start) list.focus({ preventScroll: true });

@@ -212,12 +212,19 @@ class _Pages:
         self._heap: list[tuple[int, int, list[int], bytes]] = []
         """Negative number of the first mistake, size, mistakes, and content of each page."""
 
+    def wants(self, number: int) -> bool:
+        """Return whether there is room for a page whose first mistake has this number."""
+        return not self.left_out or not self._heap or number < -self._heap[0][0]
+
     def add(self, mistakes: list[int], sheet: Sheet, text: str) -> None:
         """Take a page with the numbers of the mistakes on it; that of the last ones goes where there is no room."""
+        if not self.wants(mistakes[0]):
+            self.left_out += 1
+            return
         record = sheet.record(text)
         picture = smaller(sheet.picture)
         content = as_json(b64encode(zlib.compress(as_json([record, picture]), 6)).decode())
-        heapq.heappush(self._heap, (-min(mistakes), len(content), mistakes, content))
+        heapq.heappush(self._heap, (-mistakes[0], len(content), mistakes, content))
         self._room -= len(content)
         while self._room < 0 and self._heap:
             self._room += heapq.heappop(self._heap)[1]
@@ -251,7 +258,7 @@ def _read_pages(
     try:
         for parsed in documents():
             numbers = [i for i in waiting.pop(parsed.name, ()) if _stands_in(chosen[i], parsed.symbols)]
-            if numbers and parsed.document is not None:
+            if numbers and parsed.document is not None and pages.wants(numbers[0]):
                 if _is_placed(parsed.document):
                     bare = -1
                     _add_pages(
