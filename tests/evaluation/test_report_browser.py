@@ -217,6 +217,7 @@ def test_many_mistakes_load_and_filter(browser: Browser, tmp_path: Path) -> None
     base = some_records()
     found = [attrs.evolve(base[i % 13], document=f"d{i % 700}", score=i / 20000) for i in range(20_000)]
     write_error_page(tmp_path / "errors.html", found, title="many")
+    assert (tmp_path / "errors.html").stat().st_size < 10_000_000
     opened(browser, tmp_path / "errors.html")
     assert shown(browser) == "20,000 mistakes, 4 texts"
     fill(browser, "text", "aspirin")
