@@ -156,8 +156,8 @@ def _page(result: TuneResult) -> str:
             charts.append(_means(dimension.key, found))
         else:
             series = {result.monitor.metric: sorted(found)}
-            names = {"x_name": dimension.key, "y_name": result.monitor.metric}
-            charts.append(line_chart(dimension.key, series, joined=False, **names))
+            y_name = result.monitor.metric
+            charts.append(line_chart(dimension.key, series, x_name=dimension.key, y_name=y_name, joined=False))
     rows = "".join(
         f"<tr><td>{trial.number + 1}<td>{trial.state}<td>{'' if trial.value is None else f'{trial.value:.4f}'}"
         f"<td>{trial.epochs}<td>{trial.seconds:.0f}<td>{escape(trial.shown)}<td>{escape(trial.error)}"

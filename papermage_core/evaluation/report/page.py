@@ -195,8 +195,9 @@ def _reliability(summary: CalibrationSummary | None) -> str:
         for name, bins in (("before calibration", summary.bins_before), ("after", summary.bins_after))
         if bins
     }
-    names = {"x_name": "score of an entity", "y_name": "share that is right"}
-    return reliability_diagram("Reliability", points, **names) if points else ""
+    if not points:
+        return ""
+    return reliability_diagram("Reliability", points, x_name="score of an entity", y_name="share that is right")
 
 
 def _mistake_rows(summary: ErrorSummary) -> list[tuple[str, list[int]]]:
