@@ -8,17 +8,12 @@ entities, has a unit in common with it.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import attrs
 import numpy as np
 
-from benchmarks import Record, record
-from papermage_core import Document, Entity, Span, read_documents
+from papermage_core import Document, Entity, Span
 from papermage_core.plugin import UnitSpan
 
 SHARE, TOP, SEED = 0.02, 0.05, 470

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from papermage_core.document.queries import ranges
 from papermage_core.errors import ConfigError
 from papermage_core.plugin import LabelScheme
 from papermage_heads.chain.compiled import kernels
@@ -257,8 +256,7 @@ def likely_entities(
     first, last = np.flatnonzero(begins >= least), np.flatnonzero(ends >= least)
     low = np.searchsorted(last, first)
     count = np.minimum(np.searchsorted(last, run_stop[first]) - low, _MOST_ENDS)
-    at, owner = ranges(low, count)
-    start, stop = first[owner], last[at]
+    start, stop = np.repeat(first, count), last[_units(low, low + count)]
     entities = np.stack([b[start], unit[start], unit[stop] + 1, label[start]], 1)
     found = entity_probabilities(rules, emissions, result, scores, lengths, entities)
     return entities[found >= least], found[found >= least]

@@ -59,9 +59,7 @@ class ChainTagger:
         entities, sure = likely_entities(self.rules, emissions.numpy(), result, scores, lengths, least)
         return self._spans(len(mask), entities, sure)
 
-    def _spans(
-        self, n_contexts: int, entities: NDArray[np.int64], sure: NDArray[np.float64]
-    ) -> list[list[UnitSpan]]:
+    def _spans(self, n_contexts: int, entities: NDArray[np.int64], sure: NDArray[np.float64]) -> list[list[UnitSpan]]:
         names = self.scheme.labels
         spans: list[list[UnitSpan]] = [[] for _ in range(n_contexts)]
         for (context, start, stop, label), score in zip(entities.tolist(), sure.tolist(), strict=True):

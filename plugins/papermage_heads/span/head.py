@@ -147,9 +147,7 @@ class SpanHead(nn.Module):
                 proposed.append(self._proposed(scores, real, start))
         if self.links is not None:
             self._collect_linked(found, parts, batch, _surest(proposed, batch), max(least, _PROPOSED))
-        return [
-            sorted(span for span in spans if span.score is not None and span.score >= least) for spans in found
-        ]
+        return [sorted(span for span in spans if span.score is not None and span.score >= least) for spans in found]
 
     def _real(self, batch: _Batch, start: int, stop: int) -> Tensor:
         """Return which spans beginning at these units end within their context. Shape (stop - start, W)."""
@@ -214,9 +212,7 @@ class SpanHead(nn.Module):
                 wanted[row[first_place, second_place], label] = 1.0
         return F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum", pos_weight=scores.new_tensor(_RARE))
 
-    def _collect(
-        self, found: list[list[UnitSpan]], batch: _Batch, sure: Tensor, start: int, least: float
-    ) -> None:
+    def _collect(self, found: list[list[UnitSpan]], batch: _Batch, sure: Tensor, start: int, least: float) -> None:
         """Add the contiguous entities of a block to those found."""
         unit, length, label = (sure >= least).nonzero().t()
         scores = sure[unit, length, label].tolist()
