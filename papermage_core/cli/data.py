@@ -76,6 +76,14 @@ class Check(Labelled):
     """Options of ``check``."""
 
     label_scheme: str = option("bio", help="label scheme whose limits count")
+    val_data_path: tuple[str, ...] = option((), help="documents to validate on: those like one of training are told")
+    test_data_path: tuple[str, ...] = option((), help="documents to test on, likewise")
+    encoder: str | None = option(
+        None, help="context encoder whose windows are counted; its options as encoder.key=value"
+    )
+    stride: int = option(32, help="units by which the windows of a long context overlap", ge=0)
+    output_path: Path | None = option(None, help="write every place here, a JSON line each, as it is found")
+    overwrite: bool = option(False, help="replace this file if it is there already")
 
 
 @attrs.frozen(kw_only=True)
@@ -182,6 +190,7 @@ def _add_command(
     if name != "view":
         parser.add_argument("--json", action="store_true", help="print JSON")
     if name == "check":
+        parser.add_argument("--strict", action="store_true", help="exit code 3 also for what costs F1, or misleads it")
         parser.add_argument("--all", action="store_true", help=f"show every place, not {_PLACES} of each kind")
     parser.add_argument("words", nargs="*", metavar="PATH or key=value", help="documents, and options")
     parser.set_defaults(body=body)
@@ -203,25 +212,59 @@ def _read(
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from papermage_core.config.structure import nest, structure
     from papermage_core.data.checking import check
     from papermage_core.plugin.manager import Plugins
 
     options, reader, options_of = _read(Check, arguments)
     everything = arguments.all or arguments.json
-    found = check(
-        options.data_path,
-        **_labelling(options, options_of),
-        label_scheme=options.label_scheme,
-        reader=reader,
-        plugins=Plugins(options.plugins_path),
-        keep=None if everything else _PLACES,
-    )
+    plugins = Plugins(options.plugins_path)
+    encoder = None
+    if options.encoder is not None:
+        config_class = plugins.config_class("context_encoder", options.encoder)
+        own = nest(options_of("encoder"))
+        encoder = structure(config_class, own, key="encoder", name=options.encoder)
+        encoder.check(stride=options.stride)
+    with _places_file(options, reader) as told:
+        found = check(
+            options.data_path,
+            **_labelling(options, options_of),
+            val_data_path=options.val_data_path,
+            test_data_path=options.test_data_path,
+            label_scheme=options.label_scheme,
+            encoder=encoder,
+            encoder_name=options.encoder or "",
+            stride=options.stride,
+            reader=reader,
+            plugins=plugins,
+            keep=None if everything else _PLACES,
+            told=told,
+        )
     say(_as_json(found.to_json()) if arguments.json else str(found))
     if found.is_shortened:
         _log.info("--all shows every place")
     if not options.label_field and not found.error_count:
         _log.info("label_field=NAME,NAME looks at labels, too; papermage-data stats lists the layers")
-    return DataError.exit_code if found.error_count else 0
+    is_bad = found.error_count or (arguments.strict and (found.fatal() or found.costs()))
+    return DataError.exit_code if is_bad else 0
+
+
+@contextlib.contextmanager
+def _places_file(options: Check, reader: ReaderChoice) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """Yield what writes each place to the file of ``output_path``, None without one."""
+    if options.output_path is None:
+        yield None
+        return
+    from papermage_core.data.readers import expand_paths
+    from papermage_core.files import check_output, whole_file
+
+    given = [*options.data_path, *options.val_data_path, *options.test_data_path]
+    inputs = [*expand_paths(given, reader=reader), *given]
+    check_output(options.output_path, inputs=inputs, endings=(".jsonl",), overwrite=options.overwrite)
+    with whole_file(options.output_path) as file:
+        yield lambda place: file.write(
+            json.dumps(place, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        )
 
 
 def _stats(arguments: argparse.Namespace) -> None:
