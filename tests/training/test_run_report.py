@@ -59,8 +59,9 @@ def test_every_option_is_there_with_its_origin_and_the_command_repeats_the_run(p
         ("encoder.width", "16", "Python"),
         ("learning_rate", "0.01", "Python"),
         ("max_epochs", "1", "Python"),
-        ("head.dropout", "", "default"),
         ("weight_decay", "0.01", "default"),
+        ("encoder", "compact", "default"),
+        ("encoder.dropout", "0.4", "default"),
         ("find_learning_rate", "false", "default"),
     ):
         assert f"{key}{value}{source}" in text, key
