@@ -23,8 +23,8 @@ from papermage_core.evaluation.mistakes import (
 )
 from papermage_core.evaluation.partial import Credit
 from papermage_core.evaluation.profile import Profile
-from papermage_core.evaluation.report import write_report
-from papermage_core.evaluation.run import CalibrationSummary, RunSummary
+from papermage_core.evaluation.report import write_error_page, write_report
+from papermage_core.evaluation.run import CalibrationSummary, PreviousRun, RunSummary
 from papermage_core.evaluation.scores import Counts, Scorer, Scores, score, score_tags
 from papermage_core.evaluation.units import UnitScorer, UnitScores, score_units
 
@@ -42,6 +42,7 @@ __all__ = [
     "ErrorRecord",
     "ErrorSummary",
     "FileEvaluation",
+    "PreviousRun",
     "Profile",
     "ReliabilityBin",
     "RunSummary",
@@ -63,5 +64,6 @@ __all__ = [
     "score_tags",
     "score_units",
     "summarise",
+    "write_error_page",
     "write_report",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from papermage_core.evaluation.documents import DocumentCounts
 from papermage_core.evaluation.mistakes import ErrorLog, UnitText, document_errors
@@ -11,6 +11,8 @@ from papermage_core.evaluation.scores import Scorer, Scores
 from papermage_core.plugin.spec import UnitSpan
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from papermage_core.data.units import ParsedDocument
 
 __all__ = ["EntityEvaluator", "Watch", "text_of", "unit_text"]
@@ -47,8 +49,12 @@ class EntityEvaluator:
         gold: Sequence[UnitSpan],
         predicted: Sequence[UnitSpan],
         unreachable: Sequence[str] = (),
+        unit_scores: NDArray[Any] | None = None,
     ) -> None:
-        """Count a document; where scores are given by metadata, it must hold the `Document` itself."""
+        """Count a document, which must hold the `Document` itself where scores are given by metadata.
+
+        ``unit_scores`` as for `document_errors`.
+        """
         text = unit_text(parsed)
         seen = self._seen
         groups = None
@@ -62,7 +68,7 @@ class EntityEvaluator:
             groups=groups,
             seen=None if seen is None else lambda span: seen(text_of(span, text)),
         )
-        for error in document_errors(gold, predicted, text):
+        for error in document_errors(gold, predicted, text, unit_scores=unit_scores):
             self.errors.add(error)
         if self.names is not None:
             self.names.append(parsed.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class CheckpointEvaluation:
     evaluation: Evaluation
     issues: Issues
     """What was odd in the documents."""
+    documents: Callable[[], Iterator[ParsedDocument]] | None = None
+    """Reads the documents once more, each with its `Document`; None where that cannot be done."""
 
 
 def evaluate_model(
@@ -104,7 +106,12 @@ def evaluate_checkpoint(
     for line in issues.lines():
         _log.warning("%s", line)
     extensions.papermage_evaluated("eval", evaluation.scores.to_json())
-    return CheckpointEvaluation(blueprint=blueprint, evaluation=evaluation, issues=issues)
+
+    def again() -> Iterator[ParsedDocument]:
+        return parse_documents(source, labelling, blueprint.encoder.needs, Issues(), keep=True)
+
+    readable = again if source.is_readable_twice else None
+    return CheckpointEvaluation(blueprint=blueprint, evaluation=evaluation, issues=issues, documents=readable)
 
 
 def _some_labels(fields: Sequence[str], labelling: Labelling, path: Path) -> frozenset[str] | None:

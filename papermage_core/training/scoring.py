@@ -125,7 +125,7 @@ class Evaluator:
             gold = [span for span in gold if span.label in self._labels]
             predicted = [span for span in predicted if span.label in self._labels]
             unreachable = [label for label in unreachable if label in self._labels]
-        self._evaluator.add(parsed, gold, predicted, unreachable)
+        self._evaluator.add(parsed, gold, predicted, unreachable, unit_scores=_unit_scores(parsed, outputs))
         self._gold.update(entity.label for entity in gold)
         self._gold.update(unreachable)
         right = set(gold)
@@ -173,6 +173,15 @@ class Evaluator:
             documents=self._evaluator.documents(),
             names=self._evaluator.names,
         )
+
+
+def _unit_scores(parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]]) -> NDArray[np.float64]:
+    """Return the score of each unit's tag, the least where there are several heads; NaN for none. Shape (n,)."""
+    found = np.full(parsed.n_units, np.nan)
+    for of_tasks, units in zip(outputs, parsed.units, strict=True):
+        for each in of_tasks:
+            found[units] = np.fmin(found[units], each.scores)
+    return found
 
 
 class _Confidences:

@@ -200,7 +200,11 @@ class EntityClassificationTrainer:
             best_epoch=best.epoch,
             git=git,
             fingerprint=contents["train"],
+            components=self._components,
         )
+        scored = dict(splits.items())[record.split]
+        if scored.source.is_readable_twice:
+            record = attrs.evolve(record, documents=lambda: scored.parsed(keep=True))
         self._write(record, contents["train"], profile)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
@@ -253,6 +257,8 @@ class EntityClassificationTrainer:
             seconds=seconds,
             files=files_of_run(self.config, self._components),
             git=git_state(Path.cwd()),
+            components=self._components if self.config.mode == "train" else None,
+            documents=found.documents,
         )
         write_results(folder, record)
         return RunResult(folder=folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
