@@ -10,6 +10,8 @@ from papermage_core.evaluation.calibration import (
 from papermage_core.evaluation.card import model_card
 from papermage_core.evaluation.comparison import Change, Comparison, Difference, compare, document_changes
 from papermage_core.evaluation.documents import DocumentCounts
+from papermage_core.evaluation.evaluator import EntityEvaluator
+from papermage_core.evaluation.files import FileEvaluation, evaluate_files
 from papermage_core.evaluation.mistakes import (
     ErrorLog,
     ErrorRecord,
@@ -20,6 +22,7 @@ from papermage_core.evaluation.mistakes import (
     summarise,
 )
 from papermage_core.evaluation.partial import Credit
+from papermage_core.evaluation.profile import Profile
 from papermage_core.evaluation.report import write_error_page, write_report
 from papermage_core.evaluation.run import CalibrationSummary, PreviousRun, RunSummary
 from papermage_core.evaluation.scores import Counts, Scorer, Scores, score, score_tags
@@ -34,10 +37,13 @@ __all__ = [
     "Credit",
     "Difference",
     "DocumentCounts",
+    "EntityEvaluator",
     "ErrorLog",
     "ErrorRecord",
     "ErrorSummary",
+    "FileEvaluation",
     "PreviousRun",
+    "Profile",
     "ReliabilityBin",
     "RunSummary",
     "Scorer",
@@ -49,6 +55,7 @@ __all__ = [
     "document_changes",
     "document_errors",
     "errors",
+    "evaluate_files",
     "expected_calibration_error",
     "fit_calibration",
     "model_card",

@@ -128,9 +128,7 @@ class Sides:
 
         ``offset`` is where the document of each entity, of gold then predicted, begins on the common line.
         """
-        document, label, start, stop, shape, kind = (
-            np.concatenate(pair) for pair in zip(gold, predicted, strict=True)
-        )
+        document, label, start, stop, shape, kind = (np.concatenate(pair) for pair in zip(gold, predicted, strict=True))
         start, stop = start + offset, stop + offset
         place_key = joined_keys(start, stop - start, shape)
         key = joined_keys(place_key, label)
@@ -194,9 +192,7 @@ def joined_keys(*columns: NDArray[np.int64]) -> NDArray[np.int64]:
     return keys
 
 
-def sharing(
-    one: Side, other: Side
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def sharing(one: Side, other: Side) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the pairs, one of each side, that share units, and how many: three arrays (pairs,), in order of the pairs.
 
     Of two segments that overlap one begins in the other, so the pairs are found by where segments begin, and no long

@@ -121,13 +121,9 @@ def compare(
     if first.documents != second.documents:
         raise ValueError(f"expected the same documents, got {first.documents} and {second.documents}")
     names = sorted({*first.labels, *second.labels})
-    per_label = {
-        name: _difference(_of_label(first, name), _of_label(second, name), samples, seed) for name in names
-    }
+    per_label = {name: _difference(_of_label(first, name), _of_label(second, name), samples, seed) for name in names}
     overall = _difference(first.per_document(), second.per_document(), samples, seed)
-    return Comparison(
-        documents=first.documents, overall=overall, per_label=per_label, changes=dict(changes or {})
-    )
+    return Comparison(documents=first.documents, overall=overall, per_label=per_label, changes=dict(changes or {}))
 
 
 def _of_label(counts: DocumentCounts, name: str) -> NDArray[np.int64]:

@@ -225,6 +225,18 @@ def _alikeness(pair: tuple[UnitSpan, UnitSpan]) -> tuple[float, int, int]:
     return -shared / (overlap(one, one) + overlap(other, other) - shared), one.start, other.start
 
 
+def record_of(gold: UnitSpan | None, predicted: UnitSpan | None, text: UnitText, *, snippet: int = 60) -> ErrorRecord:
+    """Return the record of one pair, or of what stands alone, as `document_errors` gives it."""
+    kind: Kind = "wrong label and boundary"
+    if gold is None or predicted is None:
+        kind = "spurious" if gold is None else "missed"
+    elif gold.segments == predicted.segments:
+        kind = "wrong label"
+    elif gold.label == predicted.label:
+        kind = "wrong boundary"
+    return _record(kind, gold, predicted, text, snippet, (_Places((), text), _Places((), text)), None)
+
+
 class _Places:
     """Where the entities of one side lie in the text."""
 

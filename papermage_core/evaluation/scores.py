@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from papermage_core.document.queries import ranges
-from papermage_core.evaluation.arrays import Numbers, Side, Sides, joined_keys, sharing
+from papermage_core.evaluation.arrays import Numbers, Side, Sides, sharing
 from papermage_core.evaluation.documents import DocumentCounts, DocumentTable, Interval
 from papermage_core.evaluation.partial import STRATEGIES, Credit, credit, credit_per_label
 from papermage_core.plugin.spec import UnitSpan
@@ -167,6 +167,7 @@ class Scores:
         def joined(name: str) -> dict[str, Counts]:
             return _added(getattr(self, name), getattr(other, name), NOTHING)
 
+        mine, theirs = self.partial_credit_per_label, other.partial_credit_per_label
         return Scores(
             micro=self.micro + other.micro,
             per_label=joined("per_label"),
@@ -176,10 +177,8 @@ class Scores:
             documents=self.documents + other.documents,
             partial_credit=_added(self.partial_credit, other.partial_credit, Credit()),
             partial_credit_per_label={
-                label: _added(
-                    self.partial_credit_per_label.get(label, {}), other.partial_credit_per_label.get(label, {}), Credit()
-                )
-                for label in dict.fromkeys([*self.partial_credit_per_label, *other.partial_credit_per_label])
+                label: _added(mine.get(label, {}), theirs.get(label, {}), Credit())
+                for label in dict.fromkeys([*mine, *theirs])
             },
             groups={
                 name: _added(self.groups.get(name, {}), other.groups.get(name, {}), NOTHING)
@@ -437,7 +436,6 @@ class Scorer:
             intervals=table.intervals() if intervals else {},
         )
 
-
     def _group_counts(self, table: DocumentCounts) -> dict[str, dict[str, Counts]]:
         found = {
             name: {_group_name(kind): counts for kind, counts in sorted(kinds.items())}
@@ -553,17 +551,13 @@ def _group_name(number: int) -> str:
     return str(first) if first == last else f"{first}-{last}"
 
 
-def _lenient(
-    gold: Side, predicted: Side, pairs: tuple[NDArray[np.int64], ...], n_labels: int
-) -> dict[str, Counts]:
+def _lenient(gold: Side, predicted: Side, pairs: tuple[NDArray[np.int64], ...], n_labels: int) -> dict[str, Counts]:
     i, j, _ = pairs
     same = gold.label[i] == predicted.label[j]
     n_gold, n_predicted = len(gold), len(predicted)
     found, right = np.isin(gold.place_key, predicted.place_key), np.isin(predicted.place_key, gold.place_key)
     return {
-        "overlap": Counts(
-            gold=n_gold, found=_different(i[same]), predicted=n_predicted, right=_different(j[same])
-        ),
+        "overlap": Counts(gold=n_gold, found=_different(i[same]), predicted=n_predicted, right=_different(j[same])),
         "boundaries": Counts(gold=n_gold, found=int(found.sum()), predicted=n_predicted, right=int(right.sum())),
         "units": _units(gold, predicted, n_labels),
     }

@@ -29,8 +29,12 @@ def decode_documents(
     stride: int,
     limits: BatchLimits,
     device: torch.device | str = "cpu",
+    least: float | None = None,
 ) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
-    """Yield each document with what each head says of each of its contexts, in order, reading only a little ahead."""
+    """Yield each document with what each head says of each of its contexts, in order, reading only a little ahead.
+
+    With ``least``, the entities are all that have at least this probability (see `EntityModel.candidates`).
+    """
     waiting: list[ParsedDocument] = []
     examples: list[Example] = []
     batches = 0.0
@@ -40,10 +44,10 @@ def decode_documents(
         examples += more
         batches += _batches(more, limits)
         if batches >= _BATCHES_AT_ONCE:
-            yield from _decoded(model, waiting, examples, limits, device)
+            yield from _decoded(model, waiting, examples, limits, device, least)
             release_free_memory()
             waiting, examples, batches = [], [], 0.0
-    yield from _decoded(model, waiting, examples, limits, device)
+    yield from _decoded(model, waiting, examples, limits, device, least)
 
 
 def _batches(examples: Sequence[Example], limits: BatchLimits) -> float:
@@ -59,8 +63,9 @@ def _decoded(
     examples: Sequence[Example],
     limits: BatchLimits,
     device: torch.device | str,
+    least: float | None,
 ) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
-    outputs = decode_examples(model, examples, limits, device)
+    outputs = decode_examples(model, examples, limits, device, least)
     first = 0
     for parsed in documents:
         yield parsed, outputs[first : first + len(parsed.contexts)]
@@ -68,7 +73,11 @@ def _decoded(
 
 
 def decode_examples(
-    model: EntityModel, examples: Sequence[Example], limits: BatchLimits, device: torch.device | str = "cpu"
+    model: EntityModel,
+    examples: Sequence[Example],
+    limits: BatchLimits,
+    device: torch.device | str = "cpu",
+    least: float | None = None,
 ) -> list[list[HeadOutput]]:
     """Return, for each example, what each head says of it. The model is put in eval mode and left there.
 
@@ -79,7 +88,8 @@ def decode_examples(
     with torch.inference_mode():
         for index in LengthSampler(Examples.of(examples), limits, shuffle=False):
             batch = collate(index, [examples[i] for i in index], model.encoder.collate, limits.cost)
-            for of_task in model.decode(batch.to(device)):
+            batch = batch.to(device)
+            for of_task in model.decode(batch) if least is None else model.candidates(batch, least):
                 for i, found in zip(index, of_task, strict=True):
                     outputs[i].append(found)
     return outputs
