@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ON_ERROR_HELP", "options_help", "processor_choice", "read_options", "reader_choice", "skipping"]
 
 T = TypeVar("T")
-_COMPONENTS = frozenset({"reader", "writer", "processors"})
+_COMPONENTS = frozenset({"encoder", "reader", "writer", "processors"})
 _SHOWN = 20
 _log = logging.getLogger(__name__)
 ON_ERROR_HELP = "at a document that cannot be used: raise, or skip it and say so at the end"

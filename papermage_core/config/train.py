@@ -171,11 +171,11 @@ class EntityClassificationTrainConfig:
 
     def anchored(self) -> EntityClassificationTrainConfig:
         """Return the config with its paths made absolute: what a file needs that may be used in another folder."""
-        return self.replace(**{name: _anchored(value) for name, value in self._own().items()})
+        return self.replace(**{name: _anchored(value) for name, value in self.values().items()})
 
     def given(self) -> list[Given]:
         """Return the values that are not defaults, each with its source."""
-        values = {**self._own(), **self.lightning, **self.options}
+        values = {**self.values(), **self.lightning, **self.options}
         return [Given(key, values[key], source) for key, source in self.sources.items() if source not in DERIVED]
 
     def components(self, plugins: Plugins | None = None) -> ComponentConfigs:
@@ -196,7 +196,7 @@ class EntityClassificationTrainConfig:
             stride=self.stride if "stride" in self.sources else None,
         )
 
-    def _own(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """Return the values of `own_options`."""
         fields = attrs.fields(type(self))
         return {field.alias: getattr(self, field.name) for field in fields if field.name not in _CARRIED}
@@ -243,7 +243,7 @@ class EntityClassificationTrainConfig:
 
     def check_paths(self) -> None:
         """Raise DataError for documents that are not there, ConfigError for a model or a run; nothing is read."""
-        check_paths({**self._own(), **self.options}, self.sources)
+        check_paths({**self.values(), **self.options}, self.sources)
 
     def source(self, key: str) -> str:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
@@ -255,7 +255,7 @@ class EntityClassificationTrainConfig:
         ``components`` are its own, where they are at hand. ``annotated`` adds to each line where its value was given.
         What only Python can make (callbacks) is named in a comment.
         """
-        values = self._own()
+        values = self.values()
         components = components or self.components()
         if components.reader.named is None and components.reader.options:
             values["reader"] = {"name": None, **components.reader.options}
@@ -276,7 +276,7 @@ class EntityClassificationTrainConfig:
             self.data_notes,
             self.notes,
         ]
-        values = {name: value for name, value in self._own().items() if name not in _WHERE}
+        values = {name: value for name, value in self.values().items() if name not in _WHERE}
         own = {name: repr(value) for name, value in values.items() if value != own_options()[name].default}
         return folder_name(words, {**own, **self.lightning, **self.options})
 

@@ -89,6 +89,8 @@ class Parser:
     issues: Issues
     reads_whole: bool | None = None
     """Whether documents lack the layer of contexts; None before the first document."""
+    with_contexts: bool = True
+    """Whether contexts are made, which cost most; not where gold alone is looked at."""
 
     def parse(self, document: Document, name: str, *, keep: bool = False) -> ParsedDocument:
         """Return a document's units and contexts; with ``keep`` the document goes along.
@@ -108,7 +110,7 @@ class Parser:
         return ParsedDocument(
             name=name,
             symbols=document.symbols or "",
-            contexts=_make_contexts(document, layer, order, units, self.needs),
+            contexts=_make_contexts(document, layer, order, units, self.needs) if self.with_contexts else (),
             units=units,
             starts=starts if order is None else starts[order],
             stops=stops if order is None else stops[order],

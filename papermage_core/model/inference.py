@@ -29,8 +29,12 @@ def decode_documents(
     stride: int,
     limits: BatchLimits,
     device: torch.device | str = "cpu",
+    least: float | None = None,
 ) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
-    """Yield each document with what each head says of each of its contexts, in order, reading only a little ahead."""
+    """Yield each document with what each head says of each of its contexts, in order, reading only a little ahead.
+
+    With ``least``, the entities are all that have at least this probability (see `EntityModel.candidates`).
+    """
     waiting: list[ParsedDocument] = []
     examples: list[Example] = []
     batches = 0.0
@@ -41,9 +45,9 @@ def decode_documents(
         examples += more
         batches += _batches(more, limits)
         if batches >= _BATCHES_AT_ONCE:
-            yield from _decoded(model, waiting, examples, limits, device, free_memory)
+            yield from _decoded(model, waiting, examples, limits, device, least, free_memory)
             waiting, examples, batches = [], [], 0.0
-    yield from _decoded(model, waiting, examples, limits, device, free_memory)
+    yield from _decoded(model, waiting, examples, limits, device, least, free_memory)
 
 
 def _batches(examples: Sequence[Example], limits: BatchLimits) -> float:
@@ -59,9 +63,10 @@ def _decoded(
     examples: Sequence[Example],
     limits: BatchLimits,
     device: torch.device | str,
+    least: float | None,
     free_memory: FreeMemory,
 ) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
-    outputs = decode_examples(model, examples, limits, device, free_memory)
+    outputs = decode_examples(model, examples, limits, device, least, free_memory)
     first = 0
     for parsed in documents:
         yield parsed, outputs[first : first + len(parsed.contexts)]
@@ -73,6 +78,7 @@ def decode_examples(
     examples: Sequence[Example],
     limits: BatchLimits,
     device: torch.device | str = "cpu",
+    least: float | None = None,
     free_memory: FreeMemory | None = None,
 ) -> list[list[HeadOutput]]:
     """Return, for each example, what each head says of it. The model is put in eval mode and left there.
@@ -84,7 +90,8 @@ def decode_examples(
     with torch.inference_mode():
         for index in LengthSampler(Examples.of(examples), limits, shuffle=False):
             batch = collate(index, [examples[i] for i in index], model.encoder.collate, limits.cost)
-            for of_task in model.decode(batch.to(device)):
+            batch = batch.to(device)
+            for of_task in model.decode(batch) if least is None else model.candidates(batch, least):
                 for i, found in zip(index, of_task, strict=True):
                     outputs[i].append(found)
             if free_memory is not None:

@@ -454,6 +454,13 @@ class ContextEncoderConfig(ComponentConfig, ABC):
         alone is read: no path or hub name among the options, and no network.
         """
 
+    def count_windows(self, contexts: Sequence[Context], stride: int) -> list[int] | None:
+        """Return how many windows ``windows`` would give of each context, with no torch and no weights.
+
+        None where that is not known without building the encoder.
+        """
+        return None
+
     def tune_process(self) -> None:
         """Set what of the process (allocator, arithmetic) makes the encoder fast.
 
