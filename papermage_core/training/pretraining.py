@@ -25,7 +25,7 @@ from papermage_core.data.source import DocumentSource
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from papermage_core.files import exclusive, whole_file, whole_folder, whole_text_file
 from papermage_core.model.inference import pick_device
-from papermage_core.training.display import Display
+from papermage_core.training.display import Display, duration
 from papermage_core.training.module import Optimisation, clip_gradients
 from papermage_core.training.process import process_of_run
 from papermage_core.training.stopping import Stopping
@@ -216,10 +216,8 @@ class EncoderPretrainer:
                             raise StoppedError(
                                 f"stopped by {self._stopping.why} in {what}; its state is saved", self._stopping.why
                             )
-                loss = run.end_epoch()
-                display.line(
-                    f"  {run.state.epoch}/{self.config.max_epochs}  loss {loss:.3f}  {run.state.seconds:.0f} s"
-                )
+                loss, took = run.end_epoch(), duration(run.state.seconds)
+                display.line(f"  {run.state.epoch}/{self.config.max_epochs}  loss {loss:.3f}  {took}")
                 self._keep(run)
                 self._save(run, facts)
                 saved = time.monotonic()
@@ -288,7 +286,7 @@ class _Run:
         for features in runs:
             loss: torch.Tensor = self.task.loss(features) / len(runs)  # type: ignore[operator]
             loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss)
+            total += float(loss.detach())
         if not math.isfinite(total):
             raise DivergedError(f"pretraining diverged at step {step}: the loss is {total}; try a lower learning_rate")
         clip_gradients(self._parameters, _CLIP)
