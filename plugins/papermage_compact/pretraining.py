@@ -89,9 +89,7 @@ def load_pretrained(encoder: CompactEncoder, folder: Path, config: CompactConfig
     inner = folder / "pretrained"
     folder = inner if (inner / _JSON).is_file() else folder
     if not (folder / _JSON).is_file():
-        raise ConfigError(
-            f"encoder.pretrained={folder}: has no {_JSON}; expected a folder that papermage-pretrain made"
-        )
+        raise ConfigError(f"encoder.pretrained={folder}: has no {_JSON}; expected what papermage-pretrain made")
     try:
         made: dict[str, Any] = json.loads((folder / _JSON).read_text("utf-8"))
         weights = load_file(folder / _WEIGHTS)
