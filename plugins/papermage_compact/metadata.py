@@ -58,7 +58,7 @@ class Column:
         try:
             rows = [row_of.get(value, _OTHER) for value in values]
         except TypeError:  # lists and mappings
-            rows = [row_of.get(value, _OTHER) if _is_plain(value) else _MISSING for value in values]
+            rows = [_MISSING if isinstance(value, (list, dict)) else row_of.get(value, _OTHER) for value in values]
         return np.array(rows, np.int64)
 
     def dump(self) -> str:

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papermage_compact.metadata import Column, MetadataCounts, columns_of, metadata_rows
@@ -133,6 +133,7 @@ def test_counting_is_the_same_however_long_the_corpus_and_bounded():
     assert np.allclose(column.bounds, expected, rtol=0.03)
 
 
+@settings(max_examples=15)
 @given(st.lists(VALUES, min_size=1, max_size=30))
 def test_any_values_can_be_counted_and_kept(values):
     contexts = [context(len(values), key=values)] * 8
