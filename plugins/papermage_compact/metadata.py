@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from papermage_core.errors import ConfigError
 from papermage_core.plugin import Context
 
 __all__ = ["AUTO", "Column", "MetadataCounts", "columns_of", "metadata_rows", "size_of"]
+
+logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 _COUNTED = 4096  # values of a key that are told apart while they are counted
@@ -117,7 +119,7 @@ class MetadataCounts:
 
         ``auto`` takes none of ``without``.
 
-        Raises ConfigError for a key that no unit has.
+        Warns of a named key that no unit has.
         """
         if tuple(names) == (AUTO,):
             return tuple(
@@ -127,15 +129,13 @@ class MetadataCounts:
                 and (column := counts.column(key, self._units)) is not None
                 and counts.is_worth_it(column, self._units)
             )
-        known: Mapping[str, Column] = {
-            key: column for key, counts in self._keys.items() if (column := counts.column(key, self._units)) is not None
-        }
-        if strange := [name for name in names if name not in known]:
-            raise ConfigError(
-                f"encoder.metadata={','.join(names)}: the training units have no {', '.join(map(repr, strange))} that "
-                f"could be read; keys in their metadata: {', '.join(sorted(self._keys)) or 'none'}"
+        chosen = {name: self._keys[name].column(name, self._units) for name in names if name in self._keys}
+        if lacking := [name for name in names if chosen.get(name) is None]:
+            logger.warning(
+                "encoder.metadata names keys that too few training units have to learn from, and goes without: %s",
+                ", ".join(lacking),
             )
-        return tuple(known[name] for name in dict.fromkeys(names))
+        return tuple(column for column in chosen.values() if column is not None)
 
 
 class _Counts:
