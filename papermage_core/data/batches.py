@@ -41,11 +41,9 @@ class BatchLimits:
         encoder: ContextEncoderConfig,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
-        *,
-        times: int = 1,
     ) -> BatchLimits:
-        """Return the limits that are given, or ``times`` the encoder's own."""
-        return cls(batch_size, times * encoder.default_batch_cost, batch_tokens)
+        """Return the limits that are given, or the encoder's own for training."""
+        return cls(batch_size, encoder.training_batch_cost, batch_tokens)
 
     @classmethod
     def without_gradient(
@@ -57,7 +55,7 @@ class BatchLimits:
     ) -> BatchLimits:
         """Return the limits for evaluation and prediction, which keep nothing for a backward pass."""
         times = 2 if torch.device(device).type == "cpu" else 16
-        return cls.of(encoder, batch_size, batch_tokens, times=times)
+        return cls(batch_size, times * encoder.default_batch_cost, batch_tokens)
 
 
 @attrs.frozen(eq=False)

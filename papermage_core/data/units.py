@@ -27,6 +27,8 @@ __all__ = ["ParsedDocument", "Parser", "text_digest"]
 
 _MISSPELT = 0.8
 """Likeness (see `difflib`) above which a layer that is not there is a layer that is, misspelt."""
+_MOST_KEYS = 64
+_PLAIN = frozenset({str, bool, int, float, type(None)})
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -110,7 +112,9 @@ class Parser:
         return ParsedDocument(
             name=name,
             symbols=document.symbols or "",
-            contexts=_make_contexts(document, layer, order, units, self.needs) if self.with_contexts else (),
+            contexts=_make_contexts(document, layer, order, units, self.needs, self.labelling.label_attribute)
+            if self.with_contexts
+            else (),
             units=units,
             starts=starts if order is None else starts[order],
             stops=stops if order is None else stops[order],
@@ -202,6 +206,7 @@ def _make_contexts(
     order: NDArray[np.int64] | None,
     units: Sequence[NDArray[np.int64]],
     needs: ContextNeeds,
+    label_attribute: str | None,
 ) -> list[Context]:
     """Return the contexts of a document, with what ``needs`` asks for where the document has it."""
     if not units:
@@ -216,8 +221,19 @@ def _make_contexts(
     }
     columns = {key: layer.metadata_column(key) for key in needs.metadata}
     metadata: dict[str, Sequence[Any]] = {key: column for key, column in columns.items() if column is not None}
+    if needs.all_metadata:
+        metadata |= {key: _plain(layer, key) for key in layer.metadata_keys(_MOST_KEYS) if key not in metadata}
+        metadata.pop(label_attribute or "", None)
     indices = units if order is None else [order[of_context] for of_context in units]
     return [_take(each, words, space, boxes, pages, groups, metadata) for each in indices]
+
+
+def _plain(layer: Layer, key: str) -> list[Any]:
+    """Return the strings, numbers and truth values of a key; None for what is none of these."""
+    column = layer.metadata_column(key) or []
+    if set(map(type, column)) <= _PLAIN:
+        return column
+    return [value if type(value) in _PLAIN else None for value in column]
 
 
 def _take(

@@ -94,7 +94,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 import attrs
 import pluggy
 
-from papermage_core.errors import DataError
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.learned_fields import check_learned, empty_value, learned_types, mark
 
 if TYPE_CHECKING:
@@ -232,6 +232,11 @@ class ContextNeeds:
     """Layers of which each unit's group is wanted, such as ``("rows", "blocks")``. Absent layers are left out."""
     metadata: tuple[str, ...] = ()
     """Keys of the units' metadata, such as ``("font", "size")``. Keys that no unit has are left out."""
+    all_metadata: bool = False
+    """Whether every key of the units' metadata with plain values is wanted, for an encoder that settles which it uses.
+
+    The key that labels are taken from (``label_attribute``) is left out, and so are a document's keys beyond 64.
+    """
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -430,6 +435,11 @@ class ContextEncoderConfig(ComponentConfig, ABC):
     default_batch_cost: ClassVar[int] = 4096
     """Most ``Window.cost``, summed over a batch, where the user gives no ``batch_size``."""
 
+    @property
+    def training_batch_cost(self) -> int:
+        """`default_batch_cost` in training, which may be less where `settle` saw little data."""
+        return self.default_batch_cost
+
     def check(self, *, stride: int) -> None:
         """Raise ConfigError where the options do not fit the ``stride`` that the user typed. Reads no data or model."""
 
@@ -460,6 +470,19 @@ class ContextEncoderConfig(ComponentConfig, ABC):
         None where that is not known without building the encoder.
         """
         return None
+
+    def for_pretraining(self: _Encoder) -> _Encoder:
+        """Return the config to settle for pretraining, where it differs."""
+        return self
+
+    def pretraining(self, encoder: Any) -> Any:
+        """Return a torch module that holds ``encoder``, which this config built, and trains it on text alone.
+
+        Its ``loss(features)`` is that of a batch that ``collate`` made, with randomness from torch's global generator;
+        its ``save_pretrained(folder)`` writes what an option of this config takes. Raises ConfigError if, as by
+        default, the encoder learns nothing from text alone.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot be pretrained; encoder=compact can")
 
     def tune_process(self) -> None:
         """Set what of the process (allocator, arithmetic) makes the encoder fast.

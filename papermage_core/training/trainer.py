@@ -310,7 +310,7 @@ class EntityClassificationTrainer:
     ) -> EntityModule:
         model = blueprint.build_model()
         limits = BatchLimits.of(blueprint.encoder, self.config.batch_size, self.config.batch_tokens)
-        most = _LONGEST * limits.cost
+        most = _LONGEST * blueprint.encoder.default_batch_cost
         train = prepare.examples(splits.train, blueprint, model, splits.issues["train"], most)
         val = None
         if splits.val is not None:
