@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from papermage_core.cli._options import options_help, read_options, reader_choice
+from papermage_core.cli._options import extension_choice, options_help, read_options, reader_choice
 from papermage_core.cli._shell import command_parser, run, say
 from papermage_core.data.readers import expand_paths
 from papermage_core.errors import ConfigError
@@ -85,7 +85,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         batch_size=options.batch_size,
         accelerator=options.accelerator,
         plugins=plugins,
-        extensions=plugins.extensions(options.extensions),
+        extensions=extension_choice(options, options_of).load(),
     )
     if options.errors_path is not None:
         write_errors(options.errors_path, found.evaluation)

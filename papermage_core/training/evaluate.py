@@ -22,7 +22,8 @@ from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.training.scoring import Evaluation, Evaluator, adjusts
+from papermage_core.plugin.spec import Metric
+from papermage_core.training.scoring import Evaluation, Evaluator
 
 __all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model"]
 
@@ -46,14 +47,15 @@ def evaluate_model(
     batch_size: int | None,
     extensions: Extensions,
     labels: Collection[str] | None = None,
+    metric: Metric | None = None,
 ) -> Evaluation:
     """Return how a model does on labelled documents, on the device where it is, holding a few of them at a time.
 
-    With ``labels``, only entities with these count, gold and predicted.
+    With ``labels``, only entities with these count, gold and predicted. A ``metric`` is given the same to count.
     """
     device = next(model.parameters()).device
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
-    evaluator = Evaluator(blueprint, extensions, labels)
+    evaluator = Evaluator(blueprint, extensions, labels, metric)
     for parsed, outputs in decode_documents(model, documents, blueprint.stride, limits, device):
         evaluator.add(parsed, outputs)
     return evaluator.evaluation()
@@ -85,7 +87,7 @@ def evaluate_checkpoint(
     some = _some_labels(fields, labelling, path)
     issues = Issues()
     source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
-    documents = parse_documents(source, labelling, blueprint.encoder.needs, issues, keep=adjusts(extensions))
+    documents = parse_documents(source, labelling, blueprint.needs, issues, keep=extensions.adjust())
     evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions, some)
     _check(evaluation, fields, issues, data_path)
     issues.merge([evaluation.issues])

@@ -167,10 +167,11 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
             f"{_who_died(trainer)}, so that the run cannot go on. What it saved is in {trainer.default_root_dir}; "
             "the same command with resume=auto goes on from there"
         ) from error
-    except SystemExit:
+    except SystemExit as error:
         if not trainer.interrupted:
             raise
-        raise KeyboardInterrupt from None
+        interrupt = error.__context__  # with the place where it was raised, which may be a callback's code
+        raise (interrupt if isinstance(interrupt, KeyboardInterrupt) else KeyboardInterrupt()) from None
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)

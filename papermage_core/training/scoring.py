@@ -28,12 +28,14 @@ from papermage_core.evaluation import (
     fit_calibration,
     reliability,
 )
+from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.inference import document_spans
+from papermage_core.plugin.blame import calling
 from papermage_core.plugin.extensions import Extensions
-from papermage_core.plugin.spec import HeadOutput
+from papermage_core.plugin.spec import HeadOutput, Metric
 
-__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "adjusts", "calibrate"]
+__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "calibrate"]
 
 _MOST_FITTED = 200_000
 """Scores that a calibration is fitted on: every k-th where there are more."""
@@ -64,18 +66,20 @@ class Evaluation:
     """What was odd in the gold for these tasks."""
 
 
-def adjusts(extensions: Extensions) -> bool:
-    """Return whether an extension looks at predictions: it wants the documents themselves."""
-    return "papermage_adjust_predictions" in extensions.hooks()
-
-
 class Evaluator:
     """Takes documents with what the heads say of them, one after the other."""
 
-    def __init__(self, blueprint: Blueprint, extensions: Extensions, labels: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        extensions: Extensions,
+        labels: Collection[str] | None = None,
+        metric: Metric | None = None,
+    ) -> None:
+        self._metric = metric
         self._tasks = blueprint.built_tasks
         self._policy = blueprint.labelling.overlap_policy
-        self._extensions = extensions if adjusts(extensions) else None
+        self._extensions = extensions
         self._labels = labels
         self._scorer = Scorer(label for label in blueprint.labels if labels is None or label in labels)
         self._errors = ErrorLog()
@@ -95,13 +99,10 @@ class Evaluator:
         What a head says where nobody labelled its fields is left out: there is nothing to hold it against.
         """
         known = [gold is not None for gold in parsed.gold]
+        outputs = adjusted(self._extensions, parsed, outputs, self._tasks)
         predicted = []
-        for number, (of_tasks, units) in enumerate(zip(outputs, parsed.units, strict=True)):
+        for of_tasks, units in zip(outputs, parsed.units, strict=True):
             said = [found for found, labelled in zip(of_tasks, known, strict=True) if labelled]
-            if self._extensions is not None:
-                document, context = parsed.document, parsed.contexts[number]
-                assert document is not None, "extensions want the documents"
-                said = [self._extensions.papermage_adjust_predictions(document, context, each) for each in said]
             predicted += document_spans(said, units)
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
         unreachable = [label for _, label in parsed.unreachable]
@@ -110,6 +111,9 @@ class Evaluator:
             predicted = [span for span in predicted if span.label in self._labels]
             unreachable = [label for label in unreachable if label in self._labels]
         self._scorer.add(gold, predicted, unreachable)
+        if self._metric is not None:
+            with calling(self._metric, "add"):
+                self._metric.add(sorted(gold), sorted(predicted), unreachable)
         text = UnitText(document=parsed.name, symbols=parsed.symbols, starts=parsed.starts, stops=parsed.stops)
         for error in document_errors(gold, predicted, text):
             self._errors.add(error)
