@@ -12,7 +12,7 @@ import dis
 import errno
 import signal
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -132,16 +132,33 @@ def blamed(exc: BaseException, component: ComponentInfo | None = None, what: str
     if _passes(exc):
         return None
     frames = [frame for frame, _ in traceback.walk_tb(exc.__traceback__)][::-1]
-    owners = [(owner, frame) for frame in frames if (owner := _owner(frame, component)) is not None]
+    owners = [(owner, frame) for frame in frames if (owner := _owner(frame)) is not None]
     strangers = [each for each in owners if each[0].origin != "built-in"]
-    if strangers and (component is None or strangers[0][0] != component):
-        component, what = strangers[0][0], strangers[0][1].f_code.co_name
-    elif component is None and owners and not isinstance(exc, OSError):
-        component, what = owners[0][0], owners[0][1].f_code.co_name
+    named = str(component)
+    if strangers:
+        component, what = strangers[0][0], what if strangers[0][0] == component else strangers[0][1].f_code.co_name
+        named = str(component)
+    elif component is None:
+        component, what, named = _guessed(frames, owners, exc)
     if component is None:
         return None
     said = ": ".join(filter(None, [type(exc).__name__, one_line(exc)]))
-    return PluginError(f"the {component} failed in {what}: {said}{_place(exc, component)}")
+    return PluginError(f"the {named} failed in {what}: {said}{_place(exc, component)}")
+
+
+def _guessed(
+    frames: Sequence[FrameType], owners: Sequence[tuple[ComponentInfo, FrameType]], exc: BaseException
+) -> tuple[ComponentInfo | None, str, str]:
+    """Return a component, its method, and a name for it: of a module that gives several, that of the distribution."""
+    for frame in frames:
+        if known := [each for each in _of_module(frame) if each.origin != "built-in"]:
+            return known[0], frame.f_code.co_name, f"code of {known[0].source}"
+    for thing, frame in ((frame.f_locals.get("self"), frame) for frame in frames):  # in a base class of another package
+        if (found := component_of(thing)) is not None and found.origin != "built-in":
+            return found, frame.f_code.co_name, str(found)
+    if owners and not isinstance(exc, OSError):
+        return owners[0][0], owners[0][1].f_code.co_name, str(owners[0][0])
+    return None, "", ""
 
 
 def _passes(exc: BaseException) -> bool:
@@ -155,22 +172,30 @@ def _passes(exc: BaseException) -> bool:
     return type(exc).__name__ == "OutOfMemoryError"
 
 
-def _owner(frame: FrameType, called: ComponentInfo | None) -> ComponentInfo | None:
-    """Return the component whose code a frame runs; of several in one module that which was called, or the first."""
-    own = frame.f_locals.get("self")
-    if own is not None and (found := component_of(own)) is not None:
-        return found
+def _owner(frame: FrameType) -> ComponentInfo | None:
+    """Return the component whose code a frame runs; None where its module gives several and it is no method of one."""
+    known = list(_of_module(frame))
+    own = component_of(frame.f_locals.get("self")) if known or _is_generated(frame) else None
+    return own or (known[0] if len(known) == 1 else None)
+
+
+def _is_generated(frame: FrameType) -> bool:
+    """Whether a frame runs what attrs wrote: the making of a config."""
+    return frame.f_code.co_filename.startswith("<attrs")
+
+
+def _of_module(frame: FrameType) -> dict[ComponentInfo, None]:
+    """Return the components that a frame's module gives, or where that gives none, its package."""
     name = frame.f_globals.get("__name__", "")
     package = name.partition(".")[0]
     if package in ("", "papermage_core"):
-        return None
-    known = _modules.get(name) or {
+        return {}
+    return _modules.get(name) or {
         component: None
         for module, components in _modules.items()
         if module.partition(".")[0] == package
         for component in components
     }
-    return called if called in known else next(iter(known), None)
 
 
 def _place(exc: BaseException, component: ComponentInfo) -> str:
@@ -178,7 +203,7 @@ def _place(exc: BaseException, component: ComponentInfo) -> str:
     if component.origin == "built-in":
         return ""
     walked = list(traceback.walk_tb(exc.__traceback__))
-    own = [(frame.f_code.co_filename, line) for frame, line in walked if _owner(frame, component) == component]
+    own = [(frame.f_code.co_filename, line) for frame, line in walked if component in _of_module(frame)]
     own = [place for place in own if not place[0].startswith("<")]
     return f" ({own[-1][0]}, line {own[-1][1]})" if own else ""
 

@@ -168,10 +168,9 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
             "the same command with resume=auto goes on from there"
         ) from error
     except SystemExit as error:
-        if not trainer.interrupted:
+        if not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        interrupt = error.__context__  # with the place where it was raised, which may be a callback's code
-        raise (interrupt if isinstance(interrupt, KeyboardInterrupt) else KeyboardInterrupt()) from None
+        raise error.__context__ from None  # with the place where it was raised, which may be a callback's code
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)
