@@ -13,6 +13,7 @@ import attrs
 
 from papermage_core.cli._options import (
     ON_ERROR_HELP,
+    extension_choice,
     options_help,
     processor_choice,
     read_options,
@@ -83,6 +84,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     first, every = _shard(options.shard)
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
+    extensions = extension_choice(options, options_of)
     plugins = Plugins(options.plugins_path)
     if options.data_path == ("-",) and not any(each.startswith("data_path=") for each in overrides):
         _check_input()
@@ -112,7 +114,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         options.batch_size,
         options.device,
         plugins_path=options.plugins_path,
-        extensions=options.extensions,
+        extensions=extensions,
     )
     layers = Layers(
         name=options.layer_name,

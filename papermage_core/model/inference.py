@@ -41,7 +41,8 @@ def decode_documents(
     free_memory = FreeMemory()
     for number, parsed in enumerate(documents):
         waiting.append(parsed)
-        more = list(make_examples(model.encoder, [(number, parsed)], stride))
+        given = {"heads": model.heads, "labels": model.labels}
+        more = list(make_examples(model.encoder, [(number, parsed)], stride, **given))
         examples += more
         batches += _batches(more, limits)
         if batches >= _BATCHES_AT_ONCE:

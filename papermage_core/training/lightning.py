@@ -170,10 +170,10 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
             f"{_who_died(trainer)}, so that the run cannot go on. What it saved is in {trainer.default_root_dir}; "
             "the same command with resume=auto goes on from there"
         ) from error
-    except SystemExit:
-        if not trainer.interrupted:
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        raise KeyboardInterrupt from None
+        raise error.__context__ from None  # with the place where it was raised, which may be a callback's code
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)
