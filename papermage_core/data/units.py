@@ -94,6 +94,8 @@ class Parser:
     """Whether documents lack the layer of contexts; None before the first document."""
     with_contexts: bool = True
     """Whether contexts are made, which cost most; not where gold alone is looked at."""
+    within: bool = False
+    """Whether units that lie in no context are left out; else they make contexts of their own."""
 
     def parse(self, document: Document, name: str, *, keep: bool = False) -> ParsedDocument:
         """Return a document's units and contexts; with ``keep`` the document goes along.
@@ -108,7 +110,7 @@ class Parser:
         if order is not None:
             moved = int(np.flatnonzero(order != np.arange(len(order)))[0])
             self.issues.add("units_out_of_order", name, f"{self.labelling.entity_name}[{moved}]")
-        units = _place_units(layer, contexts, order, self.labelling.entity_name, self.issues, name)
+        units = _place_units(layer, contexts, order, self.labelling.entity_name, self.issues, name, self.within)
         starts, stops = _characters(layer)
         return ParsedDocument(
             name=name,
@@ -167,9 +169,15 @@ def _maker(name: str) -> str:
 
 
 def _place_units(
-    layer: Layer, contexts: Layer | None, order: NDArray[np.int64] | None, entity_name: str, issues: Issues, name: str
+    layer: Layer,
+    contexts: Layer | None,
+    order: NDArray[np.int64] | None,
+    entity_name: str,
+    issues: Issues,
+    name: str,
+    within: bool = False,
 ) -> tuple[NDArray[np.int64], ...]:
-    """Return the units of each context, contexts by their first unit."""
+    """Return the units of each context, contexts by their first unit; of ``within``, none that lie in no context."""
     n = len(layer)
     if n == 0:
         return ()
@@ -180,14 +188,25 @@ def _place_units(
         first = int(np.flatnonzero(count > 1)[0])
         issues.add("unit_in_several_contexts", name, f"{entity_name}[{first}]", several)
     outside = context < 0
-    if outside.any():
+    if outside.any() and not within:
         first = int(np.flatnonzero(outside)[0])
         issues.add("unit_in_no_context", name, f"{entity_name}[{first}]", int(outside.sum()))
     if order is not None:
         context, outside = context[order], outside[order]
+    if within:
+        inside = np.flatnonzero(~outside)
+        return tuple(inside[each] for each in _grouped(context[inside]))
     if outside.any():
         begins = outside & ~np.concatenate([[False], outside[:-1]])
         context = np.where(outside, len(contexts) + np.cumsum(begins) - 1, context)
+    return _grouped(context)
+
+
+def _grouped(context: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """Return the units of each context, contexts by their first unit; ``context`` is that of each unit."""
+    if not len(context):
+        return ()
+    n = len(context)
     if (context[1:] >= context[:-1]).all():  # the rule: contexts follow each other
         bounds = np.flatnonzero(np.concatenate([[True], context[1:] != context[:-1], [True]]))
         everything = np.arange(n)
