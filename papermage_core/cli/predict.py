@@ -14,6 +14,7 @@ import attrs
 
 from papermage_core.cli._options import (
     ON_ERROR_HELP,
+    extension_choice,
     options_help,
     processor_choice,
     read_options,
@@ -106,6 +107,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     _check_model(options, overrides)
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
+    extensions = extension_choice(options, options_of)
     plugins = Plugins(options.plugins_path)
     if options.data_path == ("-",) and not any(each.startswith("data_path=") for each in overrides):
         _check_input()
@@ -141,7 +143,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         options.batch_size,
         options.device,
         plugins_path=options.plugins_path,
-        extensions=options.extensions,
+        extensions=extensions,
     )
     layers = Layers(
         name=options.layer_name,

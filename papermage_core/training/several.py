@@ -294,5 +294,5 @@ def _forecasts(result: SeveralResult) -> list[Forecast]:
     }
     with whole_text_file(result.folder / "results" / "learning_curve.html") as file:
         file.write("<!DOCTYPE html><meta charset=utf-8><title>Learning curve</title>")
-        file.write(line_chart("F1 over documents", series))
+        file.write(line_chart("F1 over documents", series, x_name="documents", y_name="F1"))
     return forecasts
