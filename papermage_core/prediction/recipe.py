@@ -300,12 +300,12 @@ def ready_stage(
     except CheckpointError as exc:
         raise CheckpointError(f"{config.source}: stage {config.name!r}: {exc}") from exc
     blueprint = blueprint.reading(own.entity_name, own.context_name)
-    if strange := [label for label in own.labels if label not in blueprint.labels]:
-        known = ", ".join(blueprint.labels)
-        hint = nearest(strange[0], blueprint.labels)
-        raise ConfigError(
-            f"{config.source}: stage {config.name!r}: it has no label {strange[0]!r}.{hint} Labels: {known}"
-        )
+    for label in own.labels:
+        if label not in blueprint.labels:
+            hint, known = nearest(label, blueprint.labels), ", ".join(blueprint.labels)
+            raise ConfigError(
+                f"{config.source}: stage {config.name!r}: it has no label {label!r}.{hint} Labels: {known}"
+            )
     labelling = blueprint.labelling
     wanted = dict.fromkeys((labelling.entity_name, labelling.context_name))
     inner = {name for each in blueprint.processors.configs for name in each.makes}
