@@ -171,7 +171,7 @@ class CascadeTrainer:
             and not trainer._is_done()
         ):
             raise ConfigError(
-                f"{trainer.folder} holds a run that is done with other options, or on what other models found: replace it "
+                f"{trainer.folder} holds a run that is done, with other options or on other predictions: replace it "
                 f"with stages.{trainer.folder.name}.overwrite=true, or choose another default_root_dir"
             )
         return trainer.train()

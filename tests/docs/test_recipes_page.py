@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from papermage_core import read_documents
 from papermage_core.cli.data import Check, Convert, Publish
 from papermage_core.cli.predict import Options
 from papermage_core.config.cascade import load_cascade
@@ -60,3 +61,16 @@ def test_commands_have_the_options_that_they_name(command: str, options: type) -
     for line in lines:
         words = re.findall(r"(?:^|[\s'])([a-z_]+)(?:\.[a-z_.]+)?=", line)
         assert [word for word in words if word not in known] == [], line
+
+
+def test_the_example_fits_the_corpora(corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = Path(__file__).parents[2] / "examples" / "references" / "cascade.yaml"
+    monkeypatch.chdir(corpora)
+    config = load_cascade([example])
+    parse_fields(str(config.records))
+    for stage in config.stages:
+        stage.config.check_paths()
+        first = next(iter(read_documents(stage.config.val_data_path[0])))
+        wanted = {stage.config.entity_name, stage.gold_context_name or stage.config.context_name}
+        assert wanted <= {*first.layer_names}
+        assert set(stage.config.label_field) & {*first.layer_names}
