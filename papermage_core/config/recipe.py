@@ -38,7 +38,7 @@ class PredictorOptions(ComponentConfig):
         None, help="one layer for all its entities; none: a layer of its name for each label"
     )
     within: bool = option(
-        True, help="read what lies in a context only; no: what lies in none as contexts of its own, too"
+        True, help="read what lies in a context only, pages excepted; no: what lies in none as contexts of its own, too"
     )
     join_across: tuple[str, ...] | None = option(
         None,
