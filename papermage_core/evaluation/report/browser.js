@@ -17,21 +17,21 @@
     const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]/g;
     /** Text with what would move or reorder it as signs, one for each. */
     const visible = (text) => text.replace(CONTROLS, (found) => (found < " " ? String.fromCharCode(0x2400 + found.charCodeAt(0)) : "\u2423"));
+    const keys = new Map(); // of texts that are the same
+    const numberOf = (name) => { if (!keys.has(name)) keys.set(name, keys.size); return keys.get(name); };
     const mistakes = read("mistakes").map(([kind, doc, gold, predicted, score, unit, start, text, goldAt, predictedAt, goldNear, predictedNear, note, pages], i) => {
       const own = cut(goldAt.length ? goldAt : predictedAt, 2).map(([a, b]) => text.slice(a, b)).join(" … ");
       const name = own.replace(/\s+/g, " ").trim();
-      return { i, kind, doc, gold, predicted, score, unit, start, text, goldAt, predictedAt, goldNear, predictedNear, note, pages, name, key: name ? name.toLowerCase() : i };
+      const m = { i, kind, doc, gold, predicted, score, unit, start, text, goldAt, predictedAt, goldNear, predictedNear, note, pages, name, lower: null };
+      m.m = m; // it is an item of the list as it is
+      m.key = numberOf(name ? name.toLowerCase() : `\0${i}`);
+      return m;
     });
-    const lower = []; // what is searched, made while nothing else is to be done
-    const lowered = (i) => (lower[i] ??= `${mistakes[i].text} ${mistakes[i].note}`.toLowerCase().replace(/\s+/g, " "));
-    const later = window.requestIdleCallback || ((work) => setTimeout(() => work({ timeRemaining: () => 0 }), 20));
-    const lowerMore = (idle) => { for (let i = lower.length, n = 0; i < mistakes.length && (n++ < 50 || idle.timeRemaining() > 1); i++) lowered(i); if (lower.length < mistakes.length) later(lowerMore); };
-    later(lowerMore);
     const label = (i) => (i < 0 ? "" : index.labels[i]);
     const names = index.labels.map(visible), documents = index.documents.map(visible); // as they are shown
     $("list").parentElement.classList.toggle("few", mistakes.length < 8);
     const kindOf = (m) => index.kinds[m.kind];
-    const state = { gold: null, predicted: null, items: [], found: [], groups: new Map(), opened: new Set(), at: -1, chosen: null };
+    const state = { gold: null, predicted: null, items: [], found: [], groups: [], members: [], opened: new Set(), at: -1, chosen: null };
     const orders = {
       surest: [`${index.order}, high to low`, null],
       least: [`${index.order}, low to high`, (a, b) => (a.score ?? 2) - (b.score ?? 2) || a.i - b.i],
@@ -61,12 +61,17 @@
       const kind = index.kinds.indexOf($("kind").value), l = $("label").value === "" ? null : index.labels.indexOf($("label").value);
       const name = $("document").value, doc = index.documents.indexOf(name), part = name.toLowerCase();
       const least = $("least").value === "" ? null : Number($("least").value), most = $("most").value === "" ? null : Number($("most").value);
-      const words = $("text").value.toLowerCase().replace(/\s+/g, " ");
+      const words = $("text").value.toLowerCase().trim();
+      const pattern = /\s/.test(words) ? new RegExp(words.split(/\s+/).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("\\s+")) : null;
+      const says = (m) => {
+        m.lower ??= `${m.text} ${m.note}`.toLowerCase();
+        return pattern ? pattern.test(m.lower) : m.lower.includes(words);
+      };
       const docs = name && doc < 0 ? index.documents.map((each) => each.toLowerCase().includes(part)) : null;
       return sorted($("order").value).filter((m) => (kind < 0 || m.kind === kind) && (l === null || m.gold === l || m.predicted === l)
         && (state.gold === null || label(m.gold) === state.gold) && (state.predicted === null || label(m.predicted) === state.predicted)
         && (!name || (docs ? docs[m.doc] : m.doc === doc)) && (least === null || (m.score !== null && m.score >= least))
-        && (most === null || (m.score !== null && m.score <= most)) && (!words || lowered(m.i).includes(words)));
+        && (most === null || (m.score !== null && m.score <= most)) && (!words || says(m)));
     }
 
     const known = new Map(); // orders that were asked for
@@ -77,14 +82,15 @@
 
     function apply() {
       state.found = chosen();
-      const groups = new Map();
+      state.members = new Array(keys.size);
+      state.groups = [];
       for (const m of state.found) {
-        const group = groups.get(m.key);
-        if (group) group.push(m); else groups.set(m.key, [m]);
+        const group = state.members[m.key];
+        if (group) group.push(m); else state.groups.push((state.members[m.key] = [m]));
       }
-      state.groups = $("order").value === "often" ? new Map([...groups].sort((a, b) => b[1].length - a[1].length)) : groups;
+      if ($("order").value === "often") state.groups.sort((a, b) => b.length - a.length);
       const many = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
-      $("shown").textContent = `${state.found.length === mistakes.length ? "" : `${state.found.length.toLocaleString("en")} of `}${many(mistakes.length, "mistake")}, ${many(groups.size, "text")}`;
+      $("shown").textContent = `${state.found.length === mistakes.length ? "" : `${state.found.length.toLocaleString("en")} of `}${many(mistakes.length, "mistake")}, ${many(state.groups.length, "text")}`;
       $("chip").hidden = state.gold === null && state.predicted === null;
       $("chip").textContent = `${state.gold === null ? "" : `gold ${visible(state.gold)}`}${state.gold !== null && state.predicted !== null ? " → " : ""}${state.predicted === null ? "" : `predicted ${visible(state.predicted)}`} ✕`;
       list.scrollTop = 0;
@@ -95,12 +101,13 @@
     /** Lay the items of the list out: groups, the members of those that are open, and single mistakes. */
     function arrange() {
       const grouped = $("grouped").checked, often = $("order").value === "often";
-      if (!grouped) state.items = (often ? [...state.groups.values()].flat() : state.found).map((m) => ({ m }));
+      if (!grouped) state.items = often ? state.groups.flat() : state.found;
       else {
         state.items = [];
-        for (const [key, members] of state.groups) {
-          state.items.push(members.length === 1 ? { m: members[0] } : { m: members[0], key, members });
-          if (members.length > 1 && state.opened.has(key)) for (const m of members) state.items.push({ m, member: true });
+        for (const members of state.groups) {
+          const [m] = members, group = members.length > 1;
+          state.items.push(group ? { m, key: m.key, members } : m);
+          if (group && state.opened.has(m.key)) for (const m of members) state.items.push({ m, member: true });
         }
       }
       list.querySelector(".room")?.remove();
@@ -175,7 +182,7 @@
       add(article, "h3", { id: "mistake-title", dir: "auto" }, m ? visible(m.name.length > 160 ? `${m.name.slice(0, 150)} …` : m.name) || "(no text)" : "No mistake fits these filters");
       if (!m) return;
       tell(article, m);
-      const same = state.groups.get(m.key);
+      const same = state.members[m.key];
       if (same.length > 1) {
         const all = add(article, "details"), places = add(all, "ol", { class: "places" });
         all.open = Boolean(item.members);
