@@ -12,7 +12,7 @@
   if ($("list")) requestAnimationFrame(() => setTimeout(browse)); // what comes first is painted first
 
   function browse() {
-    const ROW = 52, MOST_LISTED = 200, MOST_PRINTED = 200, MOST_NAMED = 2000;
+    const ROW = 52, MOST_LISTED = 200, MOST_PRINTED = 100, MOST_NAMED = 2000;
     const index = read("errors"), list = $("list"), article = $("mistake");
     const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]/g;
     /** Text with what would move or reorder it as signs, one for each. */
