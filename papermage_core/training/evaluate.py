@@ -24,7 +24,8 @@ from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.training.scoring import Evaluation, Evaluator, adjusts, reliability_of
+from papermage_core.plugin.spec import Metric
+from papermage_core.training.scoring import Evaluation, Evaluator, reliability_of
 
 __all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model"]
 
@@ -50,15 +51,17 @@ def evaluate_model(
     batch_size: int | None,
     extensions: Extensions,
     labels: Collection[str] | None = None,
+    metric: Metric | None = None,
     **options: Any,
 ) -> Evaluation:
     """Return how a model does on labelled documents, on the device where it is, holding a few of them at a time.
 
-    With ``labels``, only entities with these count, gold and predicted. ``options`` are those of `EntityEvaluator`.
+    With ``labels``, only entities with these count, gold and predicted. A ``metric`` is given the same to count.
+    ``options`` are those of `EntityEvaluator`.
     """
     device = next(model.parameters()).device
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
-    evaluator = Evaluator(blueprint, extensions, labels, **options)
+    evaluator = Evaluator(blueprint, extensions, labels, metric, **options)
     for parsed, outputs in decode_documents(model, documents, blueprint.stride, limits, device):
         evaluator.add(parsed, outputs)
     return evaluator.evaluation()
@@ -94,8 +97,8 @@ def evaluate_checkpoint(
     some = _some_labels(fields, labelling, path)
     issues = Issues()
     source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
-    keep = adjusts(extensions) or bool(by)
-    documents = parse_documents(source, labelling, blueprint.encoder.needs, issues, keep=keep)
+    keep = extensions.adjust() or bool(by)
+    documents = parse_documents(source, labelling, blueprint.needs, issues, keep=keep)
     profile = checkpoint.read_profile(path)
     seen = profile.count if seen is None and profile is not None else seen
     given: dict[str, Any] = {"by": by, "seen": seen, "watch": watch, "names": True}

@@ -79,7 +79,7 @@ class TuneResult:
 
     def table(self) -> str:
         """Return the best trials for the terminal."""
-        in_percent = self.monitor.mode == "max"
+        in_percent = self.monitor.is_share
         head = f"{'trial':>5} {self.monitor.metric[:16]:>16} {'epochs':>6} {'seconds':>7}  options"
         lines = [head]
         for trial in self.ranked[:_SHOWN]:
