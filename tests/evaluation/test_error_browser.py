@@ -220,6 +220,8 @@ def test_what_is_right_on_a_page_is_drawn_too() -> None:
     )
     (page,) = pages_of(blocks(browser_data(found, lambda: [document]))).values()
     assert sorted(entity[0] for entity in page[0]["entities"]) == ["predicted", "right"]
+    (page,) = pages_of(blocks(browser_data(found, lambda: [document], labels=["other"]))).values()
+    assert [entity[0] for entity in page[0]["entities"]] == ["predicted"]
 
 
 def test_a_mistake_over_two_pages_has_both() -> None:
