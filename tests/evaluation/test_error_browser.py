@@ -224,6 +224,17 @@ def test_what_is_right_on_a_page_is_drawn_too() -> None:
     assert [entity[0] for entity in page[0]["entities"]] == ["predicted"]
 
 
+def test_documents_of_one_name_have_their_own_pages() -> None:
+    one, other = paper("same"), paper("same")
+    other.annotate_layer("more", [])
+    changed = Document.from_json(json.loads(json.dumps(other.to_json()).replace("word", "term")))
+    documents = [parsed(one), parsed(changed)]
+    found = [record for document in documents for record in mistakes(document)]
+    pages = pages_of(blocks(browser_data(found, lambda: documents)))
+    assert len(pages) == 6
+    assert {page[0]["text"][:4] for page in pages.values()} == {"word", "term"}
+
+
 def test_a_mistake_over_two_pages_has_both() -> None:
     document = parsed(paper())
     found = mistakes(
