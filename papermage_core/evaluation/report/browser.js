@@ -129,7 +129,7 @@
     }
     function paintRow(i) {
       const { m, members, member, key } = state.items[i];
-      const row = add(list, "div", { class: `row${member ? " member" : ""}`, role: "option", id: `row-${i}`, "aria-selected": i === state.at, "aria-setsize": state.items.length, "aria-posinset": i + 1 });
+      const row = add(list, "div", { class: `row${member ? " member" : ""}`, role: "treeitem", id: `row-${i}`, "aria-level": member ? 2 : 1, "aria-selected": i === state.at, "aria-setsize": state.items.length, "aria-posinset": i + 1 });
       row.style.top = `${i * ROW}px`;
       row.place = i;
       if (members) { add(row, "span", { class: "times" }, `× ${members.length} ${state.opened.has(key) ? "▾" : "▸"}`); row.setAttribute("aria-expanded", state.opened.has(key)); }
