@@ -93,7 +93,7 @@
       $("shown").textContent = `${state.found.length === mistakes.length ? "" : `${state.found.length.toLocaleString("en")} of `}${many(mistakes.length, "mistake")}, ${many(state.groups.length, "text")}`;
       $("chip").hidden = state.gold === null && state.predicted === null;
       $("chip").textContent = `${state.gold === null ? "" : `gold ${visible(state.gold)}`}${state.gold !== null && state.predicted !== null ? " → " : ""}${state.predicted === null ? "" : `predicted ${visible(state.predicted)}`} ✕`;
-      list.scrollTop = 0;
+      scrollTo(0);
       arrange();
       choose(state.items.length ? 0 : -1, false);
     }
@@ -117,11 +117,12 @@
 
     // The list: only what is seen is in the page -----------------------------------------------------------------------
 
-    let waiting = 0;
-    list.addEventListener("scroll", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(paint); });
-    addEventListener("resize", () => paint());
+    let waiting = 0, top = 0, height = list.clientHeight; // as the list has them: to ask it would lay the page out each time
+    list.addEventListener("scroll", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(() => { top = list.scrollTop; paint(); }); });
+    addEventListener("resize", () => { height = list.clientHeight; paint(); });
+    function scrollTo(place) { if (place !== top) list.scrollTop = top = place; }
     function paint() {
-      const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 8), last = Math.min(state.items.length, first + Math.ceil(list.clientHeight / ROW) + 16);
+      const first = Math.max(0, Math.floor(top / ROW) - 8), last = Math.min(state.items.length, first + Math.ceil(height / ROW) + 16);
       for (const row of list.querySelectorAll(".row")) row.remove();
       for (let i = first; i < last; i++) paintRow(i);
       if (!state.items.length) add(list, "p", { class: "row" }, "No mistake fits these filters.");
@@ -164,19 +165,21 @@
     }
     function choose(i, addressed = true) {
       state.at = Math.min(i, state.items.length - 1);
-      const top = state.at * ROW;
-      if (state.at >= 0 && top < list.scrollTop) list.scrollTop = top;
-      else if (state.at >= 0 && top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
+      const place = state.at * ROW;
+      if (state.at >= 0 && place < top) scrollTo(place);
+      else if (state.at >= 0 && place + ROW > top + height) scrollTo(place + ROW - height);
       paint();
       show(state.at < 0 ? null : state.items[state.at], addressed);
     }
 
     // One mistake -----------------------------------------------------------------------------------------------------
 
-    let pending = 0;
+    let pending = 0, scrolled = false;
+    article.addEventListener("scroll", () => { scrolled = true; }, { passive: true });
     function show(item, addressed) {
       article.replaceChildren();
-      article.scrollTop = 0;
+      if (scrolled) article.scrollTop = 0;
+      scrolled = false;
       const m = item && item.m;
       state.chosen = m;
       add(article, "h3", { id: "mistake-title", dir: "auto" }, m ? visible(m.name.length > 160 ? `${m.name.slice(0, 150)} …` : m.name) || "(no text)" : "No mistake fits these filters");
@@ -195,7 +198,7 @@
         if (same.length > MOST_LISTED) add(places, "li", {}, "… and more");
       }
       clearTimeout(pending);
-      if (m.pages.length) pending = setTimeout(() => showPages(m), 80); // not of each that keys pass by
+      if (m.pages.length) pending = setTimeout(() => showPages(m), 120); // not of each that keys pass by
       else if (index.left_out) add(article, "p", { class: "muted" }, "There was no room for its page in this file; papermage-data view shows it.");
       if (addressed) address(m);
     }
@@ -309,7 +312,7 @@
     // Keys --------------------------------------------------------------------------------------------------------------
 
     const step = (by) => choose(Math.min(Math.max(state.at + by, 0), state.items.length - 1));
-    const rows = () => Math.max(1, Math.floor(list.clientHeight / ROW) - 1);
+    const rows = () => Math.max(1, Math.floor(height / ROW) - 1);
     const close = () => { let i = state.at; while (i > 0 && state.items[i].member) i--; if (toggle(i, false)) choose(i); };
     const inList = { ArrowDown: () => step(1), ArrowUp: () => step(-1), PageDown: () => step(rows()), PageUp: () => step(-rows()), Home: () => choose(0), End: () => choose(state.items.length - 1),
       ArrowRight: () => toggle(state.at, true), ArrowLeft: close, Enter: () => { if (!toggle(state.at)) article.focus(); }, " ": () => toggle(state.at) };
