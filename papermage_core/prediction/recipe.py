@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import attrs
 
 from papermage_core import checkpoint
 from papermage_core.config.recipe import RECIPE_FILE, PredictorOptions, RecipeConfig, StageConfig, read_recipe
+from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.processors import processed
 from papermage_core.document import Document, Entity
 from papermage_core.errors import CheckpointError, ConfigError, DataError, PapermageError, nearest
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "Stage", "ready_stage"]
 
 _log = logging.getLogger(__name__)
-_CHARACTERS = 400_000
-"""Characters of the documents that go through the stages together: some ten papers."""
+_CHARACTERS = 250_000
+"""Characters of the documents that go through the stages together: some five papers."""
 _DOCUMENTS = 256
 """Most of these documents, however short they are."""
 _OPTIONAL = "pages"
@@ -208,6 +210,9 @@ class Recipe:
                 if keep or place not in failed:
                     yield document if isinstance(each, str) else each
             chunk.clear()  # before the next ones are read
+            if gc.isenabled():
+                gc.collect()  # documents and their layers know each other
+            release_free_memory()
 
     def _run_stage(
         self,
