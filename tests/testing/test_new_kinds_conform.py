@@ -113,7 +113,7 @@ def failed(kind: str, source: str, tmp_path: Path) -> dict[str, str]:
         ("", "-self.right", "what is right is no worse than what is wrong", "greater_is_better"),
         ("gold.clear()", "self.right / max(1, self.gold)", "what is given is left as it is", "copy"),
         ("Metric.seen.append(1)", "len(Metric.seen)", "asking twice gives the same", "counts on the metric"),
-        ("self.right = len(set(gold) & set(predicted))", "float(self.right)",
+        ("self.right = len(predicted)", "float(self.right)",
          "documents count the same in every order", "add up"),
     ],
 )  # fmt: skip
