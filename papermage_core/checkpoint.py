@@ -7,6 +7,7 @@
       model.safetensors   the weights
       encoder/            what the encoder saved
       learned.json        what encoder and heads learned from the training data, where they learn
+      profile.json        words and entity texts of the training data, as hashes
       learned/            what they learned that is a file of its own
       processors/         what processors read beside their options: the checkpoint of a predictor
       README.md           the model card
@@ -46,7 +47,7 @@ from papermage_core.config.structure import (
 )
 from papermage_core.data.labelling import Labelling, OverlapPolicy
 from papermage_core.errors import CheckpointError, PluginError
-from papermage_core.evaluation import Calibration
+from papermage_core.evaluation import Calibration, Profile
 from papermage_core.files import recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.blame import calling
@@ -58,10 +59,22 @@ if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
     from papermage_core.model.weights import TensorInfo
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "copy", "digest", "load", "read_blueprint", "read_json", "save", "update"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Checkpoint",
+    "copy",
+    "digest",
+    "load",
+    "read_blueprint",
+    "read_json",
+    "read_profile",
+    "save",
+    "update",
+]
 
 FORMAT_VERSION = 1
 _JSON, _WEIGHTS, _LEARNED, _CARD = "papermage.json", "model.safetensors", "learned.json", "README.md"
+_PROFILE = "profile.json"
 _LEARNED_FILES = "learned"
 _PROCESSORS = "processors"
 _MOST_JSON = 64 << 20
@@ -169,8 +182,8 @@ def save(
         _write_json(new, {**content, "checksums": checksums})
 
 
-def update(folder: Path, *, card: str | None = None, **facts: Any) -> None:
-    """Replace facts in ``papermage.json``, and the model card if one is given; the weights are not touched.
+def update(folder: Path, *, card: str | None = None, profile: Profile | None = None, **facts: Any) -> None:
+    """Replace facts in ``papermage.json``, and the model card or profile if one is given, not the weights.
 
     Whole or not at all, as in `save`. Raises CheckpointError where the folder is no checkpoint or cannot be written.
     """
@@ -179,10 +192,12 @@ def update(folder: Path, *, card: str | None = None, **facts: Any) -> None:
     with _replaced(folder) as new:
         shutil.copytree(folder, new, symlinks=True, copy_function=_link, dirs_exist_ok=True)
         (new / _JSON).unlink()
-        if card is not None:
-            (new / _CARD).unlink(missing_ok=True)
-            _write(new / _CARD, card)
-            content["checksums"][_CARD] = _sha256(new / _CARD)
+        told = None if profile is None else json.dumps(profile.to_json())
+        for name, text in ((_CARD, card), (_PROFILE, told)):
+            if text is not None:
+                (new / name).unlink(missing_ok=True)
+                _write(new / name, text)
+                content["checksums"][name] = _sha256(new / name)
         checksums = content.pop("checksums")
         _write_json(new, {**content, **facts, "checksums": checksums})
 
@@ -233,6 +248,20 @@ def digest(folder: str | Path) -> str:
 def read_json(folder: Path) -> dict[str, Any]:
     """Return the ``papermage.json`` of a checkpoint. Raises CheckpointError where there is none that can be read."""
     return _read(_located(folder))[0]
+
+
+def read_profile(folder: str | Path) -> Profile | None:
+    """Return the profile of what a checkpoint was trained on; None where it has none.
+
+    Raises CheckpointError where it cannot be read.
+    """
+    place = _located(Path(folder).expanduser())
+    recorded = _read(place)[1].checksums.get(_PROFILE)
+    if recorded is None:
+        return None
+    _check_file(place, _PROFILE, recorded)
+    with _damage(place / _PROFILE):
+        return Profile.from_json(json.loads((place / _PROFILE).read_text(encoding="utf-8")))
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
@@ -334,14 +363,7 @@ def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
             raise CheckpointError(f"{folder / _JSON} is damaged: checksums name {name!r:.80}")
         if path.parts.count(_PROCESSORS) > _DEEPEST:
             raise CheckpointError(f"{folder} holds checkpoints in checkpoints more than {_DEEPEST} deep")
-        if not os.path.lexists(folder / name):
-            raise CheckpointError(f"{folder} lacks the file {name}; copy the whole folder again")
-        _regular(folder, name)
-        with _damage(folder / name):
-            if name != _CARD and _sha256(folder / name) != recorded:
-                raise CheckpointError(
-                    f"{folder / name} is damaged: its checksum is not the recorded one; copy the folder again"
-                )
+        _check_file(folder, name, recorded)
     if _WEIGHTS not in checksums:
         raise CheckpointError(f"{folder / _JSON} is damaged: it records no {_WEIGHTS}")
     with _damage(folder):
@@ -351,6 +373,17 @@ def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
                 known = found.relative_to(folder).as_posix() in checksums
                 if not known and (found.is_symlink() or not found.is_dir()):
                     raise CheckpointError(f"{found} is not of this checkpoint, which does not record it; remove it")
+
+
+def _check_file(folder: Path, name: str, recorded: str) -> None:
+    if not os.path.lexists(folder / name):
+        raise CheckpointError(f"{folder} lacks the file {name}; copy the whole folder again")
+    _regular(folder, name)
+    with _damage(folder / name):
+        if name != _CARD and _sha256(folder / name) != recorded:
+            raise CheckpointError(
+                f"{folder / name} is damaged: its checksum is not the recorded one; copy the folder again"
+            )
 
 
 def _regular(folder: Path, name: str) -> os.stat_result:

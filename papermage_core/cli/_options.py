@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_COMPONENTS = frozenset({"reader", "writer", "processors", "extensions"})
+_COMPONENTS = frozenset({"encoder", "reader", "writer", "processors", "extensions"})
 _SHOWN = 20
 _log = logging.getLogger(__name__)
 ON_ERROR_HELP = "at a document that cannot be used: raise, or skip it and say so at the end"
@@ -96,8 +96,8 @@ def _typed(component: str, own: Iterable[str]) -> dict[str, str]:
 
 @contextmanager
 def skipping(on_error: str) -> Iterator[OnError | None]:
-    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` is ``skip``."""
-    if on_error != "skip":
+    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` says so."""
+    if on_error == "raise":
         yield None
         return
     skipped: list[str] = []
@@ -114,7 +114,8 @@ def skipping(on_error: str) -> Iterator[OnError | None]:
     finally:
         if count:
             more = [f"… and {count - _SHOWN} more"] if count > _SHOWN else []
-            _log.warning("skipped %d documents or files:\n  %s", count, "\n  ".join([*skipped, *more]))
+            what = "skipped %d documents or files" if on_error == "skip" else "%d errors"
+            _log.warning(f"{what}:\n  %s", count, "\n  ".join([*skipped, *more]))
 
 
 def _component(key: str) -> str | None:

@@ -37,7 +37,7 @@ __all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say", "s
 INTERRUPTED = 130
 _OURS = (
     *("papermage_core", "papermage_compact", "papermage_formats", "papermage_heads"),
-    *("papermage_processors", "papermage_schemes", "papermage_transformers", "papermage_stack"),
+    *("papermage_processors", "papermage_records", "papermage_schemes", "papermage_transformers", "papermage_stack"),
     *("papermage_optimizers", "papermage_metrics", "papermage_extensions"),
 )
 """The packages whose messages are shown from INFO on; of others, warnings are."""

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -31,6 +31,11 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
 from papermage_core.plugin.spec import DocumentProcessorConfig, ExtensionConfig, option
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from papermage_core.config.arguments import TrainArguments
+
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
 _Config = TypeVar("_Config", DocumentProcessorConfig, ExtensionConfig)
@@ -43,10 +48,11 @@ _CARRIED = ("lightning", "options", "sources")
 class EntityClassificationTrainConfig:
     """All that decides a run. Checks everything it can without reading data, and reports every error at once.
 
-    Takes its own options, every parameter of Lightning's ``Trainer``, and dotted options of the components::
+    Takes its own options, every parameter of Lightning's ``Trainer``, and options of the components, as a mapping or
+    dotted (``**{"head.dropout": 0.2}``, which type checkers do not follow)::
 
         EntityClassificationTrainConfig(
-            data_path="train.jsonl", label_field="Disease", head="crf", gradient_clip_val=1.0, **{"head.dropout": 0.2}
+            data_path="train.jsonl", label_field="Disease", head={"name": "crf", "dropout": 0.2}, gradient_clip_val=1.0
         )
 
     Strings are read by the declared type; ``data_path`` and other lists may be written ``"a,b"``. To change a config
@@ -145,7 +151,7 @@ class EntityClassificationTrainConfig:
     sources: Mapping[str, str] = attrs.field(eq=False, repr=False)
     """Key → where its value was given: ``config.yaml:3``, ``command line``, ``Python``. Others are defaults."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Unpack[TrainArguments]) -> None:
         self._settle([from_mapping(values)])
 
     @classmethod
@@ -174,11 +180,11 @@ class EntityClassificationTrainConfig:
 
     def anchored(self) -> EntityClassificationTrainConfig:
         """Return the config with its paths made absolute: what a file needs that may be used in another folder."""
-        return self.replace(**{name: _anchored(value) for name, value in self._own().items()})
+        return self.replace(**{name: _anchored(value) for name, value in self.values().items()})
 
     def given(self) -> list[Given]:
         """Return the values that are not defaults, each with its source."""
-        values = {**self._own(), **self.lightning, **self.options}
+        values = {**self.values(), **self.lightning, **self.options}
         return [Given(key, values[key], source) for key, source in self.sources.items() if source not in DERIVED]
 
     def components(self, plugins: Plugins | None = None) -> ComponentConfigs:
@@ -199,7 +205,7 @@ class EntityClassificationTrainConfig:
             stride=self.stride if "stride" in self.sources else None,
         )
 
-    def _own(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """Return the values of `own_options`."""
         fields = attrs.fields(type(self))
         return {field.alias: getattr(self, field.name) for field in fields if field.name not in _CARRIED}
@@ -246,7 +252,7 @@ class EntityClassificationTrainConfig:
 
     def check_paths(self) -> None:
         """Raise DataError for documents that are not there, ConfigError for a model or a run; nothing is read."""
-        check_paths({**self._own(), **self.options}, self.sources)
+        check_paths({**self.values(), **self.options}, self.sources)
 
     def source(self, key: str) -> str:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
@@ -258,7 +264,7 @@ class EntityClassificationTrainConfig:
         ``components`` are its own, where they are at hand. ``annotated`` adds to each line where its value was given.
         What only Python can make (callbacks) is named in a comment.
         """
-        values = self._own()
+        values = self.values()
         components = components or self.components()
         if components.reader.named is None and components.reader.options:
             values["reader"] = {"name": None, **components.reader.options}
@@ -283,7 +289,7 @@ class EntityClassificationTrainConfig:
             self.data_notes,
             self.notes,
         ]
-        values = {name: value for name, value in self._own().items() if name not in _WHERE}
+        values = {name: value for name, value in self.values().items() if name not in _WHERE}
         own = {name: repr(value) for name, value in values.items() if value != own_options()[name].default}
         return folder_name(words, {**own, **self.lightning, **self.options})
 

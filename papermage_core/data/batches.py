@@ -42,11 +42,9 @@ class BatchLimits:
         encoder: ContextEncoderConfig,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
-        *,
-        times: int = 1,
     ) -> BatchLimits:
-        """Return the limits that are given, or ``times`` the encoder's own."""
-        return cls(batch_size, times * encoder.default_batch_cost, batch_tokens)
+        """Return the limits that are given, or the encoder's own for training."""
+        return cls(batch_size, encoder.training_batch_cost, batch_tokens)
 
     @classmethod
     def without_gradient(
@@ -58,7 +56,7 @@ class BatchLimits:
     ) -> BatchLimits:
         """Return the limits for evaluation and prediction, which keep nothing for a backward pass."""
         times = 2 if torch.device(device).type == "cpu" else 16
-        return cls.of(encoder, batch_size, batch_tokens, times=times)
+        return cls(batch_size, times * encoder.default_batch_cost, batch_tokens)
 
 
 @attrs.frozen(eq=False)
@@ -219,8 +217,9 @@ class LengthSampler(Sampler[list[int]]):
 
     ``epoch`` tells the epoch when the first batch of a pass is taken; 0 by default. ``chosen`` are the indexes to
     yield, all of the examples by default; some may stand in it several times. The number of batches is the same in
-    every epoch. With several processes each takes every ``world_size``-th batch; in training the list is filled up
-    from its start so that all take as many steps.
+    every epoch. With several processes each takes every ``world_size``-th batch. In training those of one step are
+    neighbours in length, so that no process waits for a longer batch than its own, and where a batch is missing for
+    the last step one is taken twice, another in each epoch.
     """
 
     def __init__(
@@ -264,7 +263,9 @@ class LengthSampler(Sampler[list[int]]):
             noise = 1 + 0.2 * chance.random(len(self._costs))
             order = chance.permutation(len(self._costs))
             order = order[np.argsort((self._costs * noise)[order], kind="stable")]
-            batches = np.resize(chance.permutation(batches), len(self) * self._world_size)
+            steps = chance.permutation(len(self))[:, None] * self._world_size + np.arange(self._world_size)
+            first = chance.integers(len(batches)) if steps.size > len(batches) else 0
+            batches = (steps.reshape(-1) + first) % len(batches)
         chosen, own = self._chosen[order], batches[self._rank :: self._world_size]
         skip, self.skip = self.skip, 0
         for number in own[skip:].tolist():

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor, nn
 
 from papermage_core.data.batches import Batch
 from papermage_core.errors import PluginError
 from papermage_core.plugin.blame import calling, component_of
-from papermage_core.plugin.spec import ContextEncoder, HeadOutput, ModelHead
+from papermage_core.plugin.spec import ContextEncoder, HeadOutput, ModelHead, UnitSpan
 
 __all__ = ["EntityModel", "check_module"]
 
@@ -102,6 +103,26 @@ class EntityModel(nn.Module):
                     raise ValueError(f"expected {len(batch.index)} outputs, one a context, got {len(outputs)}")
                 found.append(outputs)
         return found
+
+    def candidates(self, batch: Batch, least: float) -> list[list[HeadOutput]]:
+        """Return what ``decode`` does, but as entities all that have at least the probability ``least``.
+
+        They may overlap. A head that has no method ``candidates(vectors, mask, least)``, which returns the entities of
+        each context, gives those that it decodes.
+        """
+        vectors, found = self(batch), []
+        for head, outputs in zip(self.heads, self.decode_of(vectors, batch), strict=True):
+            of_head = getattr(head, "candidates", None)
+            if of_head is None:
+                found.append([attrs.evolve(each, spans=_likely(each.spans, least)) for each in outputs])
+                continue
+            spans = of_head(vectors, batch.mask, least)
+            found.append([attrs.evolve(each, spans=some) for each, some in zip(outputs, spans, strict=True)])
+        return found
+
+
+def _likely(spans: Sequence[UnitSpan], least: float) -> list[UnitSpan]:
+    return [span for span in spans if span.score is None or span.score >= least]
 
 
 def _seen(batch: Batch, number: int, rows: list[int] | None = None) -> dict[str, Any]:

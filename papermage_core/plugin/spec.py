@@ -97,7 +97,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 import attrs
 import pluggy
 
-from papermage_core.errors import DataError
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.learned_fields import check_learned, empty_value, learned_types, mark
 from papermage_core.plugin.part_fields import MARK, made_by_default
 
@@ -260,6 +260,11 @@ class ContextNeeds:
     """Layers of which each unit's group is wanted, such as ``("rows", "blocks")``. Absent layers are left out."""
     metadata: tuple[str, ...] = ()
     """Keys of the units' metadata, such as ``("font", "size")``. Keys that no unit has are left out."""
+    all_metadata: bool = False
+    """Whether every key of the units' metadata with plain values is wanted, for an encoder that settles which it uses.
+
+    The key that labels are taken from (``label_attribute``) is left out, and so are a document's keys beyond 64.
+    """
     document_metadata: tuple[str, ...] = ()
     """Keys of the document's own metadata, such as ``("venue", "year")``. Absent ones are left out."""
     neighbours: int = 0
@@ -489,6 +494,11 @@ class ContextEncoderConfig(ComponentConfig, ABC):
     default_batch_cost: ClassVar[int] = 4096
     """Most ``Window.cost``, summed over a batch, where the user gives no ``batch_size``."""
 
+    @property
+    def training_batch_cost(self) -> int:
+        """`default_batch_cost` in training, which may be less where `settle` saw little data."""
+        return self.default_batch_cost
+
     def check(self, *, stride: int) -> None:
         """Raise ConfigError where the options do not fit the ``stride`` that the user typed. Reads no data or model."""
 
@@ -512,6 +522,26 @@ class ContextEncoderConfig(ComponentConfig, ABC):
         Random weights come from torch's global generator, which the trainer has seeded. With a ``folder``, that folder
         alone is read: no path or hub name among the options, and no network.
         """
+
+    def count_windows(self, contexts: Sequence[Context], stride: int) -> list[int] | None:
+        """Return how many windows ``windows`` would give of each context, with no torch and no weights.
+
+        None where that is not known without building the encoder.
+        """
+        return None
+
+    def for_pretraining(self: _Encoder) -> _Encoder:
+        """Return the config to settle for pretraining, where it differs."""
+        return self
+
+    def pretraining(self, encoder: Any) -> Any:
+        """Return a torch module that holds ``encoder``, which this config built, and trains it on text alone.
+
+        Its ``loss(features)`` is that of a batch that ``collate`` made, with randomness from torch's global generator;
+        its ``save_pretrained(folder)`` writes what an option of this config takes. Raises ConfigError if, as by
+        default, the encoder learns nothing from text alone.
+        """
+        raise ConfigError(f"{type(self).__name__} cannot be pretrained; encoder=compact can")
 
     def tune_process(self) -> None:
         """Set what of the process (allocator, arithmetic) makes the encoder fast.

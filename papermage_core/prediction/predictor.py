@@ -128,18 +128,22 @@ class EntityClassificationPredictor:
         on_error: Callable[[Document, DataError], None] | None = None,
         *,
         mixed: bool = False,
+        within: bool = False,
     ) -> Iterator[list[Entity]]:
         """Yield what ``predict`` gives for each document or text, in order, reading only a little ahead.
 
         With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is asked
         for, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
-        stand among others that have it; that is an error otherwise.
+        stand among others that have it; that is an error otherwise. With ``within``, units that lie in no context are
+        not looked at; it wants whole entities, or raises ValueError.
         """
         if isinstance(docs, (str, Document)):
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
-        parser = Parser(self.blueprint.labelling, self.blueprint.needs, self.issues)
+        if within and not merge:
+            raise ValueError("within=True gives whole entities only: what is in no context has no tag")
+        parser = Parser(self.blueprint.labelling, self.blueprint.needs, self.issues, within=within)
         device = next(self.model.parameters()).device
         documents = processed(processed(map(_document, docs), self.processors), self.blueprint.processors)
         parsed = self._parsed(documents, parser, on_error, mixed)

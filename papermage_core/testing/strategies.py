@@ -54,7 +54,7 @@ def contexts(
         boxes=boxes,
         pages=pages,
         groups={} if bare else {name: _groups(random, n) for name in needs.groups},
-        metadata={} if bare else {key: _metadata(random, n) for key in needs.metadata},
+        metadata={} if bare else {key: _metadata(random, n) for key in (*needs.metadata, *_keys(needs))},
     )
 
 
@@ -68,6 +68,10 @@ def _boxes(random: np.random.Generator, n: int) -> NDArray[np.float32]:
 def _groups(random: np.random.Generator, n: int) -> NDArray[np.int32]:
     groups = np.cumsum(random.random(n) < 0.3)
     return np.where(random.random(n) < 0.1, -1, groups).astype(np.int32)
+
+
+def _keys(needs: ContextNeeds) -> tuple[str, ...]:
+    return ("style", "level") if needs.all_metadata else ()
 
 
 def _metadata(random: np.random.Generator, n: int) -> list[Any]:

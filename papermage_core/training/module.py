@@ -21,7 +21,7 @@ from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import Batch, BatchLimits, ExampleBatches, LengthSampler, ListedBatches
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.examples import Examples
-from papermage_core.data.garbage import release_free_memory
+from papermage_core.data.garbage import FreeMemory
 from papermage_core.data.gold import to_document
 from papermage_core.data.spans import SpanTable
 from papermage_core.errors import DivergedError
@@ -37,8 +37,6 @@ __all__ = ["EntityModule", "Optimisation", "Predictions", "Validation", "clip_gr
 
 _STEPS_A_LOOK = 20
 """Steps after which the loss is looked at on a GPU, which must be waited for."""
-_BATCHES_A_RELEASE = 32
-"""Batches of a validation after which free memory is given back."""
 
 
 @attrs.frozen(kw_only=True)
@@ -188,6 +186,7 @@ class EntityModule(pl.LightningModule):
         self._corpus, self._resumable = corpus, resumable
         self._position: dict[str, int] | None = None
         self._predictions: Predictions | None = None
+        self._free_memory = FreeMemory()
         self._may_diverge = False
         self._batch: Batch | None = None
         """The batch that is trained on."""
@@ -328,8 +327,7 @@ class EntityModule(pl.LightningModule):
             known = (_is_labelled(targets, row) for targets in batch.targets)
             outputs = [found[row] for found, labelled in zip(of_tasks, known, strict=True) if labelled]
             self._predictions.add(index, outputs)
-        if batch_idx % _BATCHES_A_RELEASE == 0:
-            release_free_memory()
+        self._free_memory.after(batch.mask.numel())
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the predictions of all processes."""

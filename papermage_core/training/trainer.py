@@ -24,7 +24,7 @@ from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.evaluation import Scores
+from papermage_core.evaluation import Profile, Scores
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import pick_device
@@ -187,7 +187,8 @@ class EntityClassificationTrainer:
             torch.distributed.barrier()  # until the first process has written everything
             return self.result()
         self._folder.begin()  # else not yet done where a run goes on that was at its end
-        evaluations = self._evaluate(splits, display)
+        profile = Profile.of(splits.train)
+        evaluations = self._evaluate(splits, display, profile)
         record = RunRecord(
             config=self.config,
             blueprint=blueprint,
@@ -201,8 +202,12 @@ class EntityClassificationTrainer:
             best_epoch=best.epoch,
             git=git,
             fingerprint=contents["train"],
+            components=self._components,
         )
-        self._write(record, contents["train"])
+        scored = dict(splits.items())[record.split]
+        if scored.source.is_readable_twice:
+            record = attrs.evolve(record, documents=lambda: scored.parsed(keep=True))
+        self._write(record, contents["train"], profile)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         return self.result()
@@ -254,6 +259,8 @@ class EntityClassificationTrainer:
             seconds=seconds,
             files=files_of_run(self.config, self._components),
             git=git_state(Path.cwd()),
+            components=self._components if self.config.mode == "train" else None,
+            documents=found.documents,
         )
         write_results(folder, record)
         return RunResult(folder=folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
@@ -307,7 +314,7 @@ class EntityClassificationTrainer:
     ) -> EntityModule:
         model = blueprint.build_model()
         limits = BatchLimits.of(blueprint.encoder, self.config.batch_size, self.config.batch_tokens)
-        most = _LONGEST * limits.cost
+        most = _LONGEST * blueprint.encoder.default_batch_cost
         train = prepare.examples(splits.train, blueprint, model, splits.issues["train"], most)
         val = None
         if splits.val is not None:
@@ -384,7 +391,7 @@ class EntityClassificationTrainer:
             finally:
                 self._stopping.is_fitting = False
 
-    def _evaluate(self, splits: Splits, display: Display) -> dict[str, Evaluation]:
+    def _evaluate(self, splits: Splits, display: Display, profile: Profile) -> dict[str, Evaluation]:
         """Return how the best model, as it was saved, does on what it did not see; else on what it saw."""
         loaded = checkpoint.load(self.checkpoint, pick_device(self._accelerator), self._plugins)
         chosen = {name: corpus for name, corpus in splits.items() if name != "train"}
@@ -396,7 +403,12 @@ class EntityClassificationTrainer:
             with display.work(f"scoring {name}", len(corpus), "documents") as watch:
                 documents = _watched(corpus.parsed(keep=self._extensions.adjust()), watch)
                 found[name] = evaluate_model(
-                    loaded.model, loaded.blueprint, documents, self.config.batch_size, self._extensions
+                    loaded.model,
+                    loaded.blueprint,
+                    documents,
+                    self.config.batch_size,
+                    self._extensions,
+                    seen=profile.count,
                 )
             if name == "test":
                 splits.issues[name].merge([found[name].issues])
@@ -411,13 +423,14 @@ class EntityClassificationTrainer:
             folder=self.folder, checkpoint=self.checkpoint, split=split, scores=Scores.from_json(scores[split])
         )
 
-    def _write(self, record: RunRecord, fingerprint: str) -> None:
+    def _write(self, record: RunRecord, fingerprint: str, profile: Profile) -> None:
         calibration = calibrate(record.evaluations["val"], "val") if "val" in record.evaluations else None
         if calibration is not None:
             record = attrs.evolve(record, calibration=calibration.summary)
         checkpoint.update(
             self.checkpoint,
             card=record.card(),
+            profile=profile,
             calibration=None if calibration is None else calibration.to_json(),
             data_fingerprint=fingerprint,
             scores={name: found.scores.to_json() for name, found in record.evaluations.items()},
