@@ -172,7 +172,7 @@ def save(
     with _replaced(folder) as new:
         (new / "encoder").mkdir()
         with calling(model.encoder, "save"):
-            model.encoder.save(new / "encoder")  # type: ignore[operator]
+            model.encoder.save(new / "encoder")
         _write_learned(new, blueprint)
         save_file(to_keep(model.state_dict()), new / _WEIGHTS)
         _write(new / _CARD, card)
