@@ -6,6 +6,8 @@ from papermage_core.testing.encoder import TinyEncoder, TinyEncoderConfig
 from papermage_core.testing.encoder_suite import ContextEncoderSuite, sample_contexts
 from papermage_core.testing.extension_suite import ExtensionSuite
 from papermage_core.testing.head_suite import HeadBatch, ModelHeadSuite, head_batches
+from papermage_core.testing.metric_suite import MetricSuite
+from papermage_core.testing.optimizer_suite import OptimizerSuite
 from papermage_core.testing.processor_suite import DocumentProcessorSuite
 from papermage_core.testing.reader_suite import DocumentReaderSuite
 from papermage_core.testing.scheme_suite import LabelSchemeSuite
@@ -21,7 +23,9 @@ __all__ = [
     "ExtensionSuite",
     "HeadBatch",
     "LabelSchemeSuite",
+    "MetricSuite",
     "ModelHeadSuite",
+    "OptimizerSuite",
     "TinyEncoder",
     "TinyEncoderConfig",
     "configs",
