@@ -12,6 +12,8 @@ _HOMES = {
     "end_to_end": ("Trained", "train_predict"),
     "extension_suite": ("ExtensionSuite",),
     "head_suite": ("ModelHeadSuite",),
+    "metric_suite": ("MetricSuite",),
+    "optimizer_suite": ("OptimizerSuite",),
     "processor_suite": ("DocumentProcessorSuite",),
     "reader_suite": ("DocumentReaderSuite",),
     "runner": ("CheckResult", "run_suite", "suite_for"),
@@ -31,7 +33,9 @@ __all__ = [
     "ExtensionSuite",
     "HeadBatch",
     "LabelSchemeSuite",
+    "MetricSuite",
     "ModelHeadSuite",
+    "OptimizerSuite",
     "TinyEncoder",
     "TinyEncoderConfig",
     "Trained",
@@ -61,6 +65,8 @@ if TYPE_CHECKING:
     from papermage_core.testing.extension_suite import ExtensionSuite
     from papermage_core.testing.head_suite import ModelHeadSuite
     from papermage_core.testing.made_up import documents, make_document, make_documents, write_jsonl
+    from papermage_core.testing.metric_suite import MetricSuite
+    from papermage_core.testing.optimizer_suite import OptimizerSuite
     from papermage_core.testing.processor_suite import DocumentProcessorSuite
     from papermage_core.testing.reader_suite import DocumentReaderSuite
     from papermage_core.testing.runner import CheckResult, run_suite, suite_for

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from papermage_core import checkpoint
+from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.document import Document, Entity
 from papermage_core.errors import PluginError
 from papermage_core.evaluation import Scores
@@ -140,7 +141,9 @@ def _train_predict(
     data = write_jsonl(documents, folder / "documents.jsonl")
     given = {**_small(kind, name, paths, folder), **config}
     paths = given["plugins_path"] = [*paths, folder / "tiny.py"] if given.get("encoder") == "tiny" else list(paths)
-    with _inputs(options, folder) as copied:
+    with _inputs(options if kind != "extension" else {}, folder) as copied:
+        copied = copied or dict(options)
+        extensions = {name: copied} if kind == "extension" else {}
         chosen = EntityClassificationTrainConfig(
             data_path=data,
             val_data_path=data,
@@ -152,7 +155,7 @@ def _train_predict(
         with _quiet():
             result = EntityClassificationTrainer(chosen).train()
         predictor = EntityClassificationPredictor.from_pretrained(
-            result.checkpoint, device="cpu", plugins_path=paths, extensions=chosen.extensions
+            result.checkpoint, device="cpu", plugins_path=paths, extensions=extensions
         )
         entities = list(predictor.predict_many(documents))
         here = found(predictor, documents)
@@ -165,8 +168,8 @@ def _train_predict(
         str(moved),
         str(data),
         list(map(str, paths)),
-        list(chosen.extensions),
-        may_read=[moved, data, *paths],
+        extensions,
+        may_read=[moved, data, *paths, *_paths(extensions.get(name, {}))],
     )
     return Trained(
         scores=result.scores,
@@ -179,7 +182,9 @@ def _train_predict(
     )
 
 
-def predict(checkpoint: str, data: str, paths: Sequence[str], extensions: Sequence[str]) -> dict[str, Any]:
+def predict(
+    checkpoint: str, data: str, paths: Sequence[str], extensions: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """Return what a checkpoint finds in a file of documents, and how right it is. Called in the other process."""
     from papermage_core.data import read_documents
 
@@ -195,7 +200,7 @@ def predict(checkpoint: str, data: str, paths: Sequence[str], extensions: Sequen
             [Path(data)],
             accelerator="cpu",
             plugins=plugins,
-            extensions=plugins.extensions(extensions),
+            extensions=ExtensionChoice.of(extensions, plugins.paths).load(),
         )
     return {**said, "scores": evaluated.evaluation.scores.to_json()}
 
@@ -303,6 +308,10 @@ def _small(kind: str, name: str, paths: Sequence[Path], folder: Path) -> dict[st
         "check_val_every_n_epoch": 8,
         "checkpoint_every": "none",
     }
+
+
+def _paths(options: Mapping[str, Any]) -> list[Path]:
+    return [Path(value) for value in options.values() if isinstance(value, (str, Path)) and is_input(value)]
 
 
 def _dotted(options: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ import importlib
 import logging
 import unittest
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -23,6 +23,7 @@ from papermage_core.plugin.loading import load_module_extension
 from papermage_core.plugin.spec import Context, HeadOutput
 from papermage_core.testing.checks import fail, require, working
 from papermage_core.testing.elsewhere import ComponentReference, own_place
+from papermage_core.testing.probes import extension_of
 from papermage_core.testing.samples import adjusted_samples, sample_results
 from papermage_core.testing.suite import Suite
 from papermage_core.testing.tensors import kept_alive
@@ -37,6 +38,8 @@ class ExtensionSuite(Suite):
     """Subclass as ``class TestMine(ExtensionSuite): component = "mine"``."""
 
     kind: ClassVar[str] = "extension"
+    options: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    """Options to check the extension with: the first are those of the hooks' checks."""
     labels: ClassVar[Sequence[str]] = ("Disease", "Chemical")
     """Labels that the model of a run may be thought to have, those of the samples among them."""
     module: ClassVar[Any] = None
@@ -61,15 +64,16 @@ class ExtensionSuite(Suite):
     def _training(self) -> list[dict[str, Any]]:
         if self.module is not None:
             raise unittest.SkipTest("a run cannot name it: it is not installed")
-        return [{"component": f"extension={self.component}", "plugins_path": self.plugins.paths}]
+        found = {"component": f"extension={self.component}", "plugins_path": self.plugins.paths}
+        return [{**found, "options": dict(options)} for options in self.options]
 
     def _probed(self) -> list[tuple[Any, ...]]:
-        return [("run",)]
+        return [(dict(options), "run") for options in self.options]
 
     def extension(self) -> Extensions:
         """Return the extension under test."""
         if self.module is None:
-            return self.plugins.extensions([self.component])
+            return extension_of(super().reference(), self.options[0])
         component = ComponentInfo("extension", self.module.__name__, "this test", "", self.module.__name__)
         return Extensions([(component, load_module_extension(component, self.module))])
 
@@ -129,7 +133,7 @@ class ExtensionSuite(Suite):
             what = f"a context of {len(context)} units, of a document with the metadata {sorted(document.metadata)}"
             remedy = "do without what a document may lack: metadata.get(...), document.has_layer(...)"
             with working(what, remedy), _logged(_METADATA) as logged:
-                self.extension().papermage_adjust_predictions(document, context, output)
+                _adjust(self.extension(), document, context, output)
             require(not logged, f"{what}: {', '.join(dict.fromkeys(logged))}, which is logged each time", remedy)
 
     def test_documents_and_contexts_are_left_as_they_are(self) -> None:
@@ -138,7 +142,7 @@ class ExtensionSuite(Suite):
             before = document.to_json(with_images=True), list(context.words), context.space_before.tolist()
             output.tags.flags.writeable = output.scores.flags.writeable = False
             with working("papermage_adjust_predictions of read-only tags", "return attrs.evolve(output, ...)"):
-                self.extension().papermage_adjust_predictions(document, context, output)
+                _adjust(self.extension(), document, context, output)
             now = document.to_json(with_images=True), list(context.words), context.space_before.tolist()
             remedy = "return predictions, and leave the document and its metadata as they are"
             require(before[0] == now[0], f"document {document.id!r} was changed", remedy)
@@ -147,8 +151,8 @@ class ExtensionSuite(Suite):
     def test_adjusting_keeps_no_state(self) -> None:
         """The same predictions are adjusted the same again, after others and in another order."""
         extension = self.extension()
-        first = [_plain(extension.papermage_adjust_predictions(*sample)) for sample in adjusted_samples()]
-        again = [_plain(extension.papermage_adjust_predictions(*sample)) for sample in adjusted_samples()[::-1]][::-1]
+        first = [_plain(_adjust(extension, *sample)) for sample in adjusted_samples()]
+        again = [_plain(_adjust(extension, *sample)) for sample in adjusted_samples()[::-1]][::-1]
         require(first == again, "the same predictions are adjusted in another way later", "keep no state between calls")
 
     def test_nothing_is_kept_of_what_was_predicted(self) -> None:
@@ -158,7 +162,7 @@ class ExtensionSuite(Suite):
 
         def step(number: int) -> list[Any]:
             document, mine = Document.from_json(given.to_json()), attrs.evolve(output, tags=np.array(output.tags))
-            extension.papermage_adjust_predictions(document, attrs.evolve(context), mine)
+            _adjust(extension, document, attrs.evolve(context), mine)
             return [document, mine]
 
         kept = kept_alive(step)
@@ -166,7 +170,7 @@ class ExtensionSuite(Suite):
 
     def _adjusted(self, document: Any, context: Context, output: HeadOutput) -> HeadOutput:
         with working("papermage_adjust_predictions", "return attrs.evolve(output, ...), or None to leave it"):
-            return self.extension().papermage_adjust_predictions(document, context, output)
+            return _adjust(self.extension(), document, context, output)
 
 
 @contextlib.contextmanager
@@ -185,6 +189,12 @@ def _logged(name: str) -> Iterator[list[str]]:
         logger.removeHandler(handler)
         logger.propagate = former[0]
         logger.setLevel(former[1])
+
+
+def _adjust(extension: Extensions, document: Document, context: Context, output: HeadOutput) -> HeadOutput:
+    """Return what an extension makes of a context, and of a document that has this one alone."""
+    (adjusted,) = extension.adjusted(document, [context], [output])
+    return adjusted
 
 
 def _plain(output: HeadOutput) -> tuple[Any, ...]:

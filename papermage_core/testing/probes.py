@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.structure import learned_values, structure, unstructure
 from papermage_core.document import Document
 from papermage_core.plugin.component import ComponentInfo
@@ -158,25 +159,52 @@ def document_writer(
     return {"files": files, "losses": dict(losses)}
 
 
-def extension(reference: ComponentReference, run_folder: str) -> dict[str, Any]:
+def extension(reference: ComponentReference, options: Mapping[str, Any], run_folder: str) -> dict[str, Any]:
     """Return the predictions that an extension adjusts; call its other hooks."""
     from papermage_core.config import EntityClassificationTrainConfig
 
-    found = extension_of(reference)
+    found = extension_of(reference, options)
     config = EntityClassificationTrainConfig(
         data_path="train.jsonl", label_field="Disease", default_root_dir=run_folder
     )
     found.papermage_callbacks(config)
     for split in ("val", "test", "eval"):
         found.papermage_evaluated(split, sample_results())
-    adjusted = [found.papermage_adjust_predictions(*sample) for sample in adjusted_samples()]
+    samples = adjusted_samples()
+    adjusted = [each for document, *rest in samples for each in found.adjusted(document, *([part] for part in rest))]
     return {"predictions": [(_spans(output.spans), output.tags, output.scores) for output in adjusted]}
 
 
-def extension_of(reference: ComponentReference) -> Extensions:
-    """Return the extension that a reference names."""
+def metric(reference: ComponentReference, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figure of a few documents."""
+    found = config_of(reference, options).build(MANY)
+    spans = [UnitSpan.of(label, 3 * i, 3 * i + 2, 0.9) for i, label in enumerate(MANY)]
+    for count in range(0, len(spans), 3):
+        found.add(spans, spans[:count], MANY[:1])
+    return {"figures": [found.value()]}
+
+
+def optimizer(reference: ComponentReference, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the weights after a few steps, and the factors of the learning rates."""
+    config = config_of(reference, options)
+    with seeded(0):
+        model = torch.nn.Linear(4, 2)
+        steps = config.build([{"params": list(model.parameters()), "lr": 0.05, "weight_decay": 0.01}])
+        for _ in range(5):
+            steps.zero_grad()
+            model(torch.ones(3, 4)).square().sum().backward()
+            steps.step()
+    weights = [value.detach().numpy() for value in model.parameters()]
+    return {"weights": weights, "factors": [config.factor(step, 20.0, 4.0) for step in range(20)]}
+
+
+def extension_of(reference: ComponentReference | None, options: Mapping[str, Any]) -> Extensions:
+    """Return the extension that a reference names, with these options."""
+    assert reference is not None
     if reference.source is None:
-        return reference.plugins().extensions([reference.name])
+        own = {reference.name: dict(options)} if options else {}
+        paths = [Path(path) for path in reference.paths]
+        return ExtensionChoice(names=(reference.name,), options=own, plugins_path=tuple(paths)).load()
     component = ComponentInfo("extension", reference.name, "this test", "", reference.name)
     return Extensions([(component, load_module_extension(component, reference.found()))])
 

@@ -48,9 +48,8 @@ def suite_for(
     ones, is left out and says so. ``skip`` holds further checks to leave out, each with the reason. Raises ConfigError
     for one that there is not.
     """
-    members: dict[str, Any] = {"component": name, "kind": kind, "plugins": plugins or Plugins()}
-    if kind != "extension":
-        members["options"] = tuple(options)
+    found = plugins or Plugins()
+    members: dict[str, Any] = {"component": name, "kind": kind, "plugins": found, "options": tuple(options)}
     base = KINDS[kind].suite_class()
     if kind == "document_reader":
         members["samples"] = samples or {}

@@ -31,6 +31,8 @@ NAMES = {
     "document_reader": "my_reader",
     "document_processor": "my-numbers",
     "document_writer": "my-writer",
+    "optimizer": "my-optimizer",
+    "metric": "my-metric",
     "extension": "ext2",
 }
 
