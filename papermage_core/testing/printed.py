@@ -27,7 +27,7 @@ def printed() -> Iterator[Callable[[], str]]:
         else:
             os.dup2(file.fileno(), 1)
         try:
-            yield lambda: (kept.buffer.getvalue() + written).decode("utf-8", "replace")  # type: ignore[attr-defined]
+            yield lambda: (kept.buffer.getvalue() + written).decode("utf-8", "replace")
         finally:
             if stdout >= 0:
                 os.dup2(stdout, 1)
