@@ -190,10 +190,15 @@ def optimizer(reference: ComponentReference, options: Mapping[str, Any]) -> dict
     with seeded(0):
         model = torch.nn.Linear(4, 2)
         steps = config.build([{"params": list(model.parameters()), "lr": 0.05, "weight_decay": 0.01}])
-        for _ in range(5):
+
+        def loss() -> torch.Tensor:
             steps.zero_grad()
-            model(torch.ones(3, 4)).square().sum().backward()
-            steps.step()
+            value: torch.Tensor = model(torch.ones(3, 4)).square().sum()
+            torch.autograd.backward(value)
+            return value
+
+        for _ in range(5):
+            steps.step(loss)
     weights = [value.detach().numpy() for value in model.parameters()]
     return {"weights": weights, "factors": [config.factor(step, 20.0, 4.0) for step in range(20)]}
 
