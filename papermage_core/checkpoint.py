@@ -40,6 +40,8 @@ from papermage_core.config.structure import learned_values, structure, unstructu
 from papermage_core.data.labelling import Labelling, OverlapPolicy
 from papermage_core.errors import CheckpointError, PluginError
 from papermage_core.evaluation import Calibration, Profile
+from papermage_core.evaluation.guarantees import Guarantees
+from papermage_core.evaluation.shift import Reference
 from papermage_core.files import recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.kinds import BY_WORD
@@ -56,8 +58,10 @@ __all__ = [
     "digest",
     "load",
     "read_blueprint",
+    "read_guarantees",
     "read_json",
     "read_profile",
+    "read_reference",
     "save",
     "update",
 ]
@@ -240,6 +244,18 @@ def read_profile(folder: str | Path) -> Profile | None:
     _check_file(place, _PROFILE, recorded)
     with _damage(place / _PROFILE):
         return Profile.from_json(json.loads((place / _PROFILE).read_text(encoding="utf-8")))
+
+
+def read_guarantees(facts: Mapping[str, Any]) -> Guarantees | None:
+    """Return the guarantees among the facts of a checkpoint. Raises CheckpointError where they are damaged."""
+    found = facts.get("guarantees")
+    return None if found is None else Guarantees.from_json(found)
+
+
+def read_reference(facts: Mapping[str, Any]) -> Reference | None:
+    """Return what predictions are held against, of the facts of a checkpoint. Raises CheckpointError likewise."""
+    found = facts.get("reference")
+    return None if found is None else Reference.from_json(found)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------

@@ -31,9 +31,9 @@ from papermage_core.evaluation.evaluator import Watch
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.inference import document_spans
 from papermage_core.plugin.extensions import Extensions
-from papermage_core.plugin.spec import HeadOutput
+from papermage_core.plugin.spec import HeadOutput, UnitSpan
 
-__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "adjusts", "calibrate", "reliability_of"]
+__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "adjusted_spans", "adjusts", "calibrate", "reliability_of"]
 
 _MOST_FITTED = 200_000
 """Scores that a calibration is fitted on: every k-th where there are more."""
@@ -64,6 +64,8 @@ class Evaluation:
     """What was odd in the gold for these tasks."""
     documents: DocumentCounts
     """What was counted of each document."""
+    unknown: NDArray[np.float64] = attrs.field(factory=lambda: np.zeros(0))
+    """The share of each document's words that training did not see, where that was asked for."""
     names: Sequence[str] | None = None
     """What the documents are called, where that was asked for."""
     calibration: dict[str, Any] | None = None
@@ -86,6 +88,7 @@ class Evaluator:
         *,
         by: Sequence[str] = (),
         seen: Callable[[str], int] | None = None,
+        unknown: Callable[[Iterable[str]], Sequence[bool]] | None = None,
         watch: Watch | None = None,
         names: bool = False,
     ) -> None:
@@ -94,7 +97,7 @@ class Evaluator:
         self._extensions = extensions if adjusts(extensions) else None
         self._labels = labels
         shown = [label for label in blueprint.labels if labels is None or label in labels]
-        self._evaluator = EntityEvaluator(shown, by=by, seen=seen, watch=watch, names=names)
+        self._evaluator = EntityEvaluator(shown, by=by, seen=seen, unknown=unknown, watch=watch, names=names)
         self._issues = Issues()
         has_tags = len(self._tasks) == 1 and self._tasks[0].scheme.targets == "tags" and labels is None
         self._units = UnitScorer(self._tasks[0].scheme.tags) if has_tags else None
@@ -172,6 +175,7 @@ class Evaluator:
             issues=self._issues,
             documents=self._evaluator.documents(),
             names=self._evaluator.names,
+            unknown=self._evaluator.unknown,
         )
 
 
@@ -240,6 +244,19 @@ def calibrate(evaluation: Evaluation, split: str) -> FittedCalibration | None:
         bins_after=reliability(held_out, right),
     )
     return FittedCalibration(entity, fit_calibration(evaluation.unit_scores, evaluation.unit_right), summary)
+
+
+def adjusted_spans(
+    outputs: Sequence[Sequence[HeadOutput]], parsed: ParsedDocument, extensions: Extensions
+) -> list[UnitSpan]:
+    """Return the entities of a document, as extensions that look at predictions leave them."""
+    spans: list[UnitSpan] = []
+    for context, said, units in zip(parsed.contexts, outputs, parsed.units, strict=True):
+        if adjusts(extensions):
+            assert parsed.document is not None
+            said = [extensions.papermage_adjust_predictions(parsed.document, context, each) for each in said]
+        spans += document_spans(said, units)
+    return spans
 
 
 def reliability_of(evaluation: Evaluation, calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:
