@@ -8,6 +8,7 @@
       encoder/            what the encoder saved
       learned.json        what encoder and heads learned from the training data, where they learn
       profile.json        words and entity texts of the training data, as hashes
+      learned/            what they learned that is a file of its own
       processors/         what processors read beside their options: the checkpoint of a predictor
       README.md           the model card
 
@@ -36,7 +37,14 @@ from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from papermage_core.config.processors import ProcessorChoice
-from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.config.structure import (
+    files_apart,
+    files_back,
+    learned_values,
+    structure,
+    unstructure,
+    with_learned,
+)
 from papermage_core.data.labelling import Labelling, OverlapPolicy
 from papermage_core.errors import CheckpointError, PluginError
 from papermage_core.evaluation import Calibration, Profile
@@ -44,8 +52,10 @@ from papermage_core.evaluation.guarantees import Guarantees
 from papermage_core.evaluation.shift import Reference
 from papermage_core.files import recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
-from papermage_core.plugin.kinds import BY_WORD
+from papermage_core.plugin.blame import calling
+from papermage_core.plugin.kinds import BY_WORD, KINDS
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.parts import provenance_of
 
 if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
@@ -69,6 +79,7 @@ __all__ = [
 FORMAT_VERSION = 1
 _JSON, _WEIGHTS, _LEARNED, _CARD = "papermage.json", "model.safetensors", "learned.json", "README.md"
 _PROFILE = "profile.json"
+_LEARNED_FILES = "learned"
 _PROCESSORS = "processors"
 _MOST_JSON = 64 << 20
 _DEEPEST = 8  # checkpoints of processors within each other
@@ -92,12 +103,21 @@ class Checkpoint:
 _Name = Annotated[str, msgspec.Meta(max_length=200)]
 
 
+class _Part(msgspec.Struct):
+    name: _Name
+    distribution: _Name
+    version: _Name
+    kind: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(KINDS)})$")]
+    value: str = ""
+
+
 class _Component(msgspec.Struct):
     name: _Name
     distribution: _Name
     version: _Name
     options: dict[str, Any]
     value: str = ""
+    parts: dict[str, _Part] = {}
 
 
 class _Labelling(msgspec.Struct):
@@ -131,8 +151,9 @@ class _Content(msgspec.Struct):
     processors: tuple[_Processor, ...] = ()
 
     @property
-    def components(self) -> list[_Component]:
-        return [self.encoder, self.scheme, *(task.head for task in self.tasks)]
+    def components(self) -> list[_Component | _Part]:
+        found = [self.encoder, self.scheme, *(task.head for task in self.tasks)]
+        return [*found, *(part for component in found for part in component.parts.values())]
 
 
 def save(
@@ -154,7 +175,8 @@ def save(
 
     with _replaced(folder) as new:
         (new / "encoder").mkdir()
-        model.encoder.save(new / "encoder")
+        with calling(model.encoder, "save"):
+            model.encoder.save(new / "encoder")  # type: ignore[operator]
         _write_learned(new, blueprint)
         save_file(to_keep(model.state_dict()), new / _WEIGHTS)
         _write(new / _CARD, card)
@@ -333,7 +355,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _check_source(component: _Component) -> None:
+def _check_source(component: _Component | _Part) -> None:
     """Raise ValueError unless a component names a distribution that a person can be asked to install, or a file."""
     distribution, version = component.distribution, component.version
     if version.startswith("sha256:"):
@@ -361,7 +383,7 @@ def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
     if _WEIGHTS not in checksums:
         raise CheckpointError(f"{folder / _JSON} is damaged: it records no {_WEIGHTS}")
     with _damage(folder):
-        inner = [walk for name in ("encoder", _PROCESSORS) for walk in os.walk(folder / name)]
+        inner = [walk for name in ("encoder", _LEARNED_FILES, _PROCESSORS) for walk in os.walk(folder / name)]
         for place, folders, files in inner:
             for found in (Path(place, name) for name in [*folders, *files]):
                 known = found.relative_to(folder).as_posix() in checksums
@@ -444,7 +466,9 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
 
 def _describe(blueprint: Blueprint, processors: Path) -> dict[str, Any]:
     def component(kind: str, config: Any) -> dict[str, Any]:
-        return {**blueprint.sources.get(BY_WORD[kind].name, {}), "options": unstructure(config)}
+        parts = provenance_of(config)
+        described = {**blueprint.sources.get(BY_WORD[kind].name, {}), "options": unstructure(config)}
+        return {**described, "parts": parts} if parts else described
 
     return {
         "encoder": component("encoder", blueprint.encoder),
@@ -465,8 +489,10 @@ def _restore(folder: Path, content: _Content, plugins: Plugins) -> Blueprint:
     def component(kind: str, recorded: _Component) -> Any:
         group = BY_WORD[kind].name
         sources[group] = source = {
-            key: value for key, value in msgspec.to_builtins(recorded).items() if key != "options"
+            key: value for key, value in msgspec.to_builtins(recorded).items() if key not in ("options", "parts")
         }
+        for part in recorded.parts.values():
+            plugins.require(part.kind, msgspec.to_builtins(part))
         found = plugins.require(group, source)
         config_class = plugins.config_class(group, found.qualified)
         _check_options(config_class, recorded.options)
@@ -505,9 +531,20 @@ def _check_options(cls: type[Any], options: Mapping[str, Any]) -> None:
 
 def _write_learned(folder: Path, blueprint: Blueprint) -> None:
     heads = [learned_values(task.head) for task in blueprint.tasks]
-    learned = {"encoder": learned_values(blueprint.encoder), "heads": heads}
-    if learned["encoder"] or any(heads):
-        _write(folder / _LEARNED, json.dumps(learned, allow_nan=False))
+    learned = {"encoder": learned_values(blueprint.encoder)}
+    if not (learned["encoder"] or any(heads)):
+        return
+
+    def write(name: str, content: bytes) -> str:
+        (folder / _LEARNED_FILES).mkdir(exist_ok=True)
+        (folder / _LEARNED_FILES / name).write_bytes(content)
+        return name
+
+    apart = {
+        "encoder": files_apart(learned["encoder"], write, "encoder."),
+        "heads": [files_apart(values, write, f"head{number}.") for number, values in enumerate(heads)],
+    }
+    _write(folder / _LEARNED, json.dumps(apart, allow_nan=False))
 
 
 def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blueprint:
@@ -516,10 +553,18 @@ def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blue
     with _damage(folder / _LEARNED, "does not fit the components that are installed", _advice(content)):
         learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"), parse_constant=_finite)
         heads = zip(blueprint.tasks, learned["heads"], strict=True)
+
+        def read(name: str) -> bytes:
+            if f"{_LEARNED_FILES}/{name}" not in content.checksums:
+                raise ValueError(f"expected the name of a learned file, got {name!r:.80}")
+            return (folder / _LEARNED_FILES / name).read_bytes()
+
         return attrs.evolve(
             blueprint,
-            encoder=with_learned(blueprint.encoder, learned["encoder"]),
-            tasks=tuple(attrs.evolve(task, head=with_learned(task.head, values)) for task, values in heads),
+            encoder=with_learned(blueprint.encoder, files_back(learned["encoder"], read)),
+            tasks=tuple(
+                attrs.evolve(task, head=with_learned(task.head, files_back(values, read))) for task, values in heads
+            ),
         )
 
 

@@ -75,6 +75,9 @@ class Stats(Labelled, Reading):
 class Check(Labelled):
     """Options of ``check``."""
 
+    data_path: tuple[str, ...] = option(
+        (), help="documents: files, folders, globs, or - for standard input; may be left out with recipe"
+    )
     label_scheme: str = option("bio", help="label scheme whose limits count")
     val_data_path: tuple[str, ...] = option((), help="documents to validate on: those like one of training are told")
     test_data_path: tuple[str, ...] = option((), help="documents to test on, likewise")
@@ -84,6 +87,17 @@ class Check(Labelled):
     stride: int = option(32, help="units by which the windows of a long context overlap", ge=0)
     output_path: Path | None = option(None, help="write every place here, a JSON line each, as it is found")
     overwrite: bool = option(False, help="replace this file if it is there already")
+    recipe: Path | None = option(None, help="say which layers the stages of a recipe read, make, and do not find")
+
+
+@attrs.frozen(kw_only=True)
+class Publish:
+    """Options of ``publish``."""
+
+    recipe: Path = option(help="the recipe: its file, or its folder")
+    output_path: Path = option(help="folder to write, with the recipe and all that it needs")
+    overwrite: bool = option(False, help="replace what is there already")
+    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
 
 @attrs.frozen(kw_only=True)
@@ -150,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         ("stats", Stats, _stats, "count documents, units, contexts, labels and lengths"),
         ("split", Split, _split, "deal whole documents out to files, by a seed"),
         ("convert", Convert, _convert, "write what any reader reads as any writer writes it"),
+        ("publish", Publish, _publish, "write a recipe and copies of its checkpoints into one folder"),
         ("view", View, _view, "show documents with their labels marked, on the terminal or on a page of HTML"),
     ):
         _add_command(commands, name, options, body, text)
@@ -198,7 +213,7 @@ def _add_cache(commands: Any) -> None:
 
 
 def _add_command(
-    commands: Any, name: str, options: type[Source], body: Callable[[argparse.Namespace], Any], text: str
+    commands: Any, name: str, options: type[Any], body: Callable[[argparse.Namespace], Any], text: str
 ) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -244,6 +259,12 @@ def _check(arguments: argparse.Namespace) -> int:
 
     options, reader, options_of = _read(Check, arguments)
     everything = arguments.all or arguments.json
+    if options.recipe is not None:
+        return _check_recipe(options, options_of, reader, arguments)
+    if not options.data_path:
+        raise ConfigError(
+            "data_path is missing: documents: files, folders, globs, or - for standard input. Type data_path=..."
+        )
     plugins = Plugins(options.plugins_path)
     encoder = None
     if options.encoder is not None:
@@ -291,6 +312,41 @@ def _places_file(options: Check, reader: ReaderChoice) -> Iterator[Callable[[dic
         yield lambda place: file.write(
             json.dumps(place, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         )
+
+
+def _check_recipe(
+    options: Check, options_of: Callable[[str], dict[str, Any]], reader: ReaderChoice, arguments: argparse.Namespace
+) -> int:
+    from papermage_core.data.processors import processed
+    from papermage_core.data.readers import iter_documents
+    from papermage_core.prediction.recipe import Recipe
+    from papermage_core.prediction.recipe_check import RecipeFindings, check_recipe
+
+    assert options.recipe is not None
+    if options.label_field:
+        raise ConfigError("label_field: the labels of documents are not looked at with recipe; check them without it")
+    recipe = Recipe.from_yaml(options.recipe, plugins_path=options.plugins_path)
+    found = RecipeFindings(recipe, None if arguments.all or arguments.json else _PLACES)
+    if options.data_path:
+        reader = reader if options.reader is not None or options_of("reader") else recipe.config.reader
+        documents = iter_documents(options.data_path, reader=reader, on_error=found.add)
+        check_recipe(recipe, processed(documents, processor_choice(options, options_of)), findings=found)
+    say(_as_json(found.to_json()) if arguments.json else str(found))
+    return DataError.exit_code if found.error_count else 0
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    from papermage_core.prediction.recipe import Recipe
+
+    paths = [word for word in arguments.words if "=" not in word]
+    named = [f"{name}={path}" for name, path in zip(("recipe", "output_path"), paths, strict=False)]
+    if len(paths) > len(named):
+        raise ConfigError(f"{paths[2]}: expected a recipe and one folder to write")
+    options, _ = read_options(Publish, [*(word for word in arguments.words if "=" in word), *named])
+    recipe = Recipe.from_yaml(options.recipe, plugins_path=options.plugins_path)
+    folder = recipe.save(options.output_path, overwrite=options.overwrite)
+    facts = {"output_path": str(folder), "stages": [stage.name for stage in recipe.stages]}
+    say(_as_json(facts) if arguments.json else f"{folder}: {len(recipe.stages)} stages, and all that they need")
 
 
 def _stats(arguments: argparse.Namespace) -> None:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from papermage_core.cli._options import options_help, processor_choice, read_options, reader_choice
+from papermage_core.cli._options import (
+    extension_choice,
+    options_help,
+    processor_choice,
+    read_options,
+    reader_choice,
+)
 from papermage_core.cli._shell import command_parser, run, say
 from papermage_core.data.readers import expand_paths
 from papermage_core.errors import ConfigError, DataError
@@ -97,12 +103,13 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     reader = reader_choice(options, options_of)
     _check_outputs(options, reader)
     processors = processor_choice(options, options_of)
+    extensions = extension_choice(options, options_of)
     seen = _seen(options, reader, plugins)
 
     def evaluate(path: Path, watch: Any = None) -> _Found:
         if path.is_file():
             return _of_file(options, path, reader, processors, seen, watch)
-        return _of_checkpoint(options, path, reader, plugins, seen, watch)
+        return _of_checkpoint(options, path, reader, plugins, extensions.load(), seen, watch)
 
     if options.guarantee:
         say(_guarantees(options, reader, plugins, as_json=arguments.json))
@@ -185,7 +192,7 @@ def _of_file(options: Options, path: Path, reader: ReaderChoice, processors: Any
 
 
 def _of_checkpoint(
-    options: Options, path: Path, reader: ReaderChoice, plugins: Plugins, seen: Any, watch: Any
+    options: Options, path: Path, reader: ReaderChoice, plugins: Plugins, extensions: Any, seen: Any, watch: Any
 ) -> _Found:
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import evaluate_checkpoint
@@ -201,7 +208,7 @@ def _of_checkpoint(
         batch_size=options.batch_size,
         accelerator=options.accelerator,
         plugins=plugins,
-        extensions=plugins.extensions(options.extensions),
+        extensions=extensions,
         by=options.by,
         seen=seen,
         watch=watch,

@@ -20,6 +20,7 @@ from papermage_core.data.units import ParsedDocument
 from papermage_core.document import Document, Layer
 from papermage_core.document.queries import unit_ranges
 from papermage_core.errors import DataError, nearest
+from papermage_core.plugin.blame import calling
 from papermage_core.plugin.spec import LabelScheme, UnitSpan
 
 __all__ = ["Gold", "count_gold", "encode_gold", "label_document", "labels_of", "to_document", "training_spans"]
@@ -265,8 +266,16 @@ def encode_gold(parsed: ParsedDocument, tasks: Sequence[Task], issues: Issues, p
         for of_context, units, spans in zip(
             targets, parsed.units, training_spans(parsed, known, task.scheme, issues, policy), strict=True
         ):
-            of_context.append(task.scheme.encode(spans, len(units)))
+            with calling(task.scheme, "encode"):
+                of_context.append(_encoded(task.scheme, spans, len(units)))
     return targets
+
+
+def _encoded(scheme: LabelScheme, spans: list[UnitSpan], n_units: int) -> Any:
+    target = scheme.encode(spans, n_units)
+    if scheme.targets == "tags" and np.shape(target) != (n_units,):
+        raise ValueError(f"expected a tag for each of {n_units} units, got an array of shape {np.shape(target)}")
+    return target
 
 
 def to_document(span: UnitSpan, units: NDArray[np.int64]) -> UnitSpan:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, overload
 
 from papermage_core.document.arrays import BoxArrays, SpanArrays
@@ -11,7 +13,7 @@ from papermage_core.document.box import Box
 from papermage_core.document.columns import Columns
 from papermage_core.document.entity import Entity
 from papermage_core.document.metadata import Metadata
-from papermage_core.document.rows import ColumnRows, PlainRows
+from papermage_core.document.rows import ColumnRows, JsonRows, PlainRows
 from papermage_core.document.span import Span
 
 if TYPE_CHECKING:
@@ -163,6 +165,14 @@ class Layer:
         if not self._has_key(key):
             return None
         return [values.get(key) for values in self._metadata_dicts()]
+
+    def metadata_keys(self, most: int | None = None) -> list[str]:
+        """Return the keys that the entities' metadata have, the ``most`` frequent ones first."""
+        rows = self._rows
+        if isinstance(rows, JsonRows) and not self._made and not rows.may_mention("metadata"):
+            return []
+        counts = Counter(chain.from_iterable(self._metadata_dicts()))
+        return [key for key, _ in counts.most_common(most)]
 
     # Queries
 

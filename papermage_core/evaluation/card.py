@@ -128,7 +128,7 @@ def _limits(run: RunSummary) -> str:
 
 
 def _training_data(run: RunSummary) -> str:
-    counts = {f"{split}: {name}": n for split, each in run.data.items() for name, n in each.items()}
+    counts: dict[str, object] = {f"{split}: {name}": n for split, each in run.data.items() for name, n in each.items()}
     files = {path: f"sha256 {digest}" if digest else "read once" for path, digest in run.files.items()}
     known = {"fingerprint of texts and gold": run.fingerprint} if run.fingerprint else {}
     return _facts("Training data", counts | files | known)

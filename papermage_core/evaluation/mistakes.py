@@ -107,15 +107,15 @@ class ErrorRecord:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ErrorRecord:
         """Return the record that ``to_json`` wrote."""
-        sides = {side: value[side] for side in ("gold", "predicted")}
-        return cls(
-            **{key: value[key] for key in ("kind", "document", "start_char", "end_char", "before", "text", "after")},
-            **{side: found and _span(found) for side, found in sides.items()},
-            **{f"{side}_chars": _tuples(found["chars"]) for side, found in sides.items() if found},
-            **{f"{side}_near": _tuples(value.get(f"{side}_near", ())) for side in sides},
-            score=value.get("score"),
-            note=value.get("note", ""),
-        )
+        known: dict[str, Any] = {
+            key: value[key] for key in ("kind", "document", "start_char", "end_char", "before", "text", "after")
+        }
+        for side in ("gold", "predicted"):
+            found = value[side]
+            known[side] = None if found is None else _span(found)
+            known[f"{side}_chars"] = _tuples(found["chars"]) if found else ()
+            known[f"{side}_near"] = _tuples(value.get(f"{side}_near", ()))
+        return cls(**known, score=value.get("score"), note=value.get("note", ""))
 
 
 def _span(value: Mapping[str, Any]) -> UnitSpan:

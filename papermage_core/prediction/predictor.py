@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from papermage_core import checkpoint
+from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.issues import Issues
@@ -19,9 +20,11 @@ from papermage_core.errors import DataError
 from papermage_core.evaluation import Calibration, Profile
 from papermage_core.evaluation.guarantees import Aim, Guarantees
 from papermage_core.evaluation.shift import Reference, ShiftMonitor
+from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
+from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput, UnitSpan
@@ -76,17 +79,21 @@ class EntityClassificationPredictor:
         device: str | None = None,
         *,
         plugins_path: Sequence[str | Path] = (),
-        extensions: Sequence[str] = (),
+        extensions: ExtensionChoice | Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
         processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
     ) -> EntityClassificationPredictor:
         """Return the predictor that a checkpoint folder holds.
 
         ``entity_name`` and ``context_name`` default to those it was trained with; ``device`` to the GPU where there is
-        one. ``processors``, such as ``"tokens,sentences"``, add layers before those of the checkpoint do. Raises
+        one. ``extensions`` are called in their order; ``{"repeats": {"min_score": 0.9}}`` names them with options.
+        ``processors``, such as ``"tokens,sentences"``, add layers before those of the checkpoint do. Raises
         CheckpointError where the folder cannot be read, PluginError where a plugin it needs is missing, ConfigError for
         a device that is not there.
         """
         plugins = Plugins([Path(path) for path in plugins_path])
+        chosen = (
+            extensions if isinstance(extensions, ExtensionChoice) else ExtensionChoice.of(extensions, plugins.paths)
+        )
         loaded = checkpoint.load(model_name_or_path, pick_device(device or "auto"), plugins)
         blueprint = loaded.blueprint.reading(entity_name, context_name)
         found = loaded.calibration or {}
@@ -96,7 +103,7 @@ class EntityClassificationPredictor:
             loaded.model,
             calibration=calibration,
             batch_size=batch_size,
-            extensions=plugins.extensions(extensions),
+            extensions=chosen.load(),
             processors=processors,
             guarantees=checkpoint.read_guarantees(loaded.facts),
             reference=checkpoint.read_reference(loaded.facts),
@@ -150,29 +157,34 @@ class EntityClassificationPredictor:
         mixed: bool = False,
         recall: Share = None,
         precision: Share = None,
+        within: bool = False,
     ) -> Iterator[list[Entity]]:
         """Yield what ``predict`` gives for each document or text, in order, reading only a little ahead.
 
         With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is asked
         for, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
-        stand among others that have it; that is an error otherwise.
+        stand among others that have it; that is an error otherwise. With ``within``, units that lie in no context are
+        not looked at; it wants whole entities, or raises ValueError.
         """
         if isinstance(docs, (str, Document)):
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
         thresholds, least = self._thresholds(recall, precision, merge)
-        parser = Parser(self.blueprint.labelling, self.blueprint.encoder.needs, self.issues)
+        if within and not merge:
+            raise ValueError("within=True gives whole entities only: what is in no context has no tag")
+        parser = Parser(self.blueprint.labelling, self.blueprint.needs, self.issues, within=within)
         device = next(self.model.parameters()).device
         documents = processed(processed(map(_document, docs), self.processors), self.blueprint.processors)
         parsed = self._parsed(documents, parser, on_error, mixed)
-        found = decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device, least)
-        for document, outputs in found:
-            adjusted = self._adjusted(document, outputs)
-            if merge:
-                yield self._merged(document, adjusted, min_score, thresholds)
-            else:
-                yield self._units(document, adjusted)
+        with blaming():
+            found = decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device, least)
+            for document, outputs in found:
+                said = adjusted(self._extensions, document, outputs, self.blueprint.built_tasks)
+                if merge:
+                    yield self._merged(document, said, min_score, thresholds)
+                else:
+                    yield self._units(document, said)
 
     def check_shares(self, recall: Share = None, precision: Share = None, merge: bool = True) -> None:
         """Raise ValueError for a recall or precision that the checkpoint does not guarantee."""
@@ -227,18 +239,6 @@ class EntityClassificationPredictor:
                 on_error(doc, error)
             else:
                 yield parsed
-
-    def _adjusted(
-        self, parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]]
-    ) -> Sequence[Sequence[HeadOutput]]:
-        if not len(self._extensions):
-            return outputs
-        assert parsed.document is not None
-        adjust = self._extensions.papermage_adjust_predictions
-        return [
-            [adjust(parsed.document, context, found) for found in of_tasks]
-            for context, of_tasks in zip(parsed.contexts, outputs, strict=True)
-        ]
 
     def _merged(
         self,

@@ -42,7 +42,8 @@ def sample_contexts(needs: ContextNeeds | None = None, *, units: Sequence[int] =
                 boxes=corners if needs.boxes else None,
                 pages=np.zeros(n, np.int32) if needs.boxes else None,
                 groups={name: np.cumsum(random.random(n) < 0.3).astype(np.int32) for name in needs.groups},
-                metadata={key: [float(x) for x in random.integers(8, 13, n)] for key in needs.metadata},
+                metadata={key: [float(x) for x in random.integers(8, 13, n)] for key in needs.metadata}
+                | ({"style": [("bold", "plain")[x] for x in random.integers(0, 2, n)]} if needs.all_metadata else {}),
             )
         )
     return samples

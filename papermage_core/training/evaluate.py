@@ -20,12 +20,14 @@ from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError, nearest
 from papermage_core.evaluation.evaluator import Watch
 from papermage_core.evaluation.guarantees import LEAST, Guarantees, LossSample
+from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.model.inference import decode_documents, pick_device
+from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.training.scoring import Evaluation, Evaluator, adjusted_spans, adjusts, reliability_of
+from papermage_core.plugin.spec import Metric
+from papermage_core.training.scoring import Evaluation, Evaluator, reliability_of
 
 __all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model", "fit_guarantees"]
 
@@ -51,15 +53,17 @@ def evaluate_model(
     batch_size: int | None,
     extensions: Extensions,
     labels: Collection[str] | None = None,
+    metric: Metric | None = None,
     **options: Any,
 ) -> Evaluation:
     """Return how a model does on labelled documents, on the device where it is, holding a few of them at a time.
 
-    With ``labels``, only entities with these count, gold and predicted. ``options`` are those of `EntityEvaluator`.
+    With ``labels``, only entities with these count, gold and predicted. A ``metric`` is given the same to count.
+    ``options`` are those of `EntityEvaluator`.
     """
     device = next(model.parameters()).device
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
-    evaluator = Evaluator(blueprint, extensions, labels, **options)
+    evaluator = Evaluator(blueprint, extensions, labels, metric, **options)
     for parsed, outputs in decode_documents(model, documents, blueprint.stride, limits, device):
         evaluator.add(parsed, outputs)
     return evaluator.evaluation()
@@ -95,8 +99,8 @@ def evaluate_checkpoint(
     some = _some_labels(fields, labelling, path)
     issues = Issues()
     source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
-    keep = adjusts(extensions) or bool(by)
-    documents = parse_documents(source, labelling, blueprint.encoder.needs, issues, keep=keep)
+    keep = extensions.adjust() or bool(by)
+    documents = parse_documents(source, labelling, blueprint.needs, issues, keep=keep)
     profile = checkpoint.read_profile(path)
     seen = profile.count if seen is None and profile is not None else seen
     given: dict[str, Any] = {"by": by, "seen": seen, "watch": watch, "names": True}
@@ -141,14 +145,22 @@ def fit_guarantees(
     source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
     issues, sample = Issues(), LossSample(blueprint.labels)
     documents, again = (
-        parse_documents(source, blueprint.labelling, blueprint.encoder.needs, each, keep=adjusts(extensions))
+        parse_documents(source, blueprint.labelling, blueprint.needs, each, keep=extensions.adjust())
         for each in (issues, Issues())
     )
     found = decode_documents(loaded.model, documents, blueprint.stride, limits, device)
     likely = decode_documents(loaded.model, again, blueprint.stride, limits, device, LEAST)
     for (parsed, outputs), (_, candidates) in zip(found, likely, strict=True):
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
-        sides = [adjusted_spans(each, parsed, extensions) for each in (candidates, outputs)]
+        said = [adjusted(extensions, parsed, each, blueprint.built_tasks) for each in (candidates, outputs)]
+        sides = [
+            [
+                span
+                for of_tasks, units in zip(each, parsed.units, strict=True)
+                for span in document_spans(of_tasks, units)
+            ]
+            for each in said
+        ]
         sample.add(gold, *sides, [label for _, label in parsed.unreachable])
     if not sample.documents:
         raise DataError("no document has a label layer that the checkpoint was trained for", path=data_path[0])

@@ -149,7 +149,7 @@ class RunRecord:
             return shlex.join(["papermage-train", "-c", str(folder / "config.yaml"), "default_root_dir=FOLDER"])
         model = self.config.model_name_or_path if self.config.mode == "eval" else folder / "checkpoints"
         anchored = self.config.anchored()
-        values = {"mode": "eval", "model_name_or_path": model, "data_path": anchored.data_path}
+        values: dict[str, Any] = {"mode": "eval", "model_name_or_path": model, "data_path": anchored.data_path}
         values["label_field"] = self.config.label_field
         return shlex.join(["papermage-train", *(f"{key}={_text(value)}" for key, value in values.items())])
 

@@ -28,12 +28,14 @@ from papermage_core.evaluation import (
     reliability,
 )
 from papermage_core.evaluation.evaluator import Watch
+from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.inference import document_spans
+from papermage_core.plugin.blame import calling
 from papermage_core.plugin.extensions import Extensions
-from papermage_core.plugin.spec import HeadOutput, UnitSpan
+from papermage_core.plugin.spec import HeadOutput, Metric
 
-__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "adjusted_spans", "adjusts", "calibrate", "reliability_of"]
+__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "calibrate", "reliability_of"]
 
 _MOST_FITTED = 200_000
 """Scores that a calibration is fitted on: every k-th where there are more."""
@@ -72,11 +74,6 @@ class Evaluation:
     """How well the scores of a checkpoint fit how often they are right (see `reliability_of`)."""
 
 
-def adjusts(extensions: Extensions) -> bool:
-    """Return whether an extension looks at predictions: it wants the documents themselves."""
-    return "papermage_adjust_predictions" in extensions.hooks()
-
-
 class Evaluator:
     """Takes documents with what the heads say of them, one after the other."""
 
@@ -85,6 +82,7 @@ class Evaluator:
         blueprint: Blueprint,
         extensions: Extensions,
         labels: Collection[str] | None = None,
+        metric: Metric | None = None,
         *,
         by: Sequence[str] = (),
         seen: Callable[[str], int] | None = None,
@@ -92,9 +90,10 @@ class Evaluator:
         watch: Watch | None = None,
         names: bool = False,
     ) -> None:
+        self._metric = metric
         self._tasks = blueprint.built_tasks
         self._policy = blueprint.labelling.overlap_policy
-        self._extensions = extensions if adjusts(extensions) else None
+        self._extensions = extensions
         self._labels = labels
         shown = [label for label in blueprint.labels if labels is None or label in labels]
         self._evaluator = EntityEvaluator(shown, by=by, seen=seen, unknown=unknown, watch=watch, names=names)
@@ -114,13 +113,10 @@ class Evaluator:
         What a head says where nobody labelled its fields is left out: there is nothing to hold it against.
         """
         known = [gold is not None for gold in parsed.gold]
+        outputs = adjusted(self._extensions, parsed, outputs, self._tasks)
         predicted = []
-        for number, (of_tasks, units) in enumerate(zip(outputs, parsed.units, strict=True)):
+        for of_tasks, units in zip(outputs, parsed.units, strict=True):
             said = [found for found, labelled in zip(of_tasks, known, strict=True) if labelled]
-            if self._extensions is not None:
-                document, context = parsed.document, parsed.contexts[number]
-                assert document is not None, "extensions want the documents"
-                said = [self._extensions.papermage_adjust_predictions(document, context, each) for each in said]
             predicted += document_spans(said, units)
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
         unreachable = [label for _, label in parsed.unreachable]
@@ -129,6 +125,9 @@ class Evaluator:
             predicted = [span for span in predicted if span.label in self._labels]
             unreachable = [label for label in unreachable if label in self._labels]
         self._evaluator.add(parsed, gold, predicted, unreachable, unit_scores=_unit_scores(parsed, outputs))
+        if self._metric is not None:
+            with calling(self._metric, "add"):
+                self._metric.add(sorted(gold), sorted(predicted), unreachable)
         self._gold.update(entity.label for entity in gold)
         self._gold.update(unreachable)
         right = set(gold)
@@ -244,19 +243,6 @@ def calibrate(evaluation: Evaluation, split: str) -> FittedCalibration | None:
         bins_after=reliability(held_out, right),
     )
     return FittedCalibration(entity, fit_calibration(evaluation.unit_scores, evaluation.unit_right), summary)
-
-
-def adjusted_spans(
-    outputs: Sequence[Sequence[HeadOutput]], parsed: ParsedDocument, extensions: Extensions
-) -> list[UnitSpan]:
-    """Return the entities of a document, as extensions that look at predictions leave them."""
-    spans: list[UnitSpan] = []
-    for context, said, units in zip(parsed.contexts, outputs, parsed.units, strict=True):
-        if adjusts(extensions):
-            assert parsed.document is not None
-            said = [extensions.papermage_adjust_predictions(parsed.document, context, each) for each in said]
-        spans += document_spans(said, units)
-    return spans
 
 
 def reliability_of(evaluation: Evaluation, calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ from papermage_core.evaluation.shift import reference_of
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import pick_device
+from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import Metric
 from papermage_core.training.callbacks import History, KeepBest, SaveLast, SaveLastOfAll
 from papermage_core.training.display import Display
 from papermage_core.training.evaluate import evaluate_checkpoint, evaluate_model
@@ -47,7 +49,7 @@ from papermage_core.training.prepare import Preparation, Splits
 from papermage_core.training.process import process_of_run
 from papermage_core.training.rate_finder import find_learning_rate
 from papermage_core.training.record import RunRecord, SplitCounts, files_of_run, write_results
-from papermage_core.training.scoring import Evaluation, adjusts, calibrate
+from papermage_core.training.scoring import Evaluation, calibrate
 from papermage_core.training.shown import EpochLines, RunBar
 from papermage_core.training.state import RunState
 from papermage_core.training.stopping import Stopping
@@ -102,7 +104,7 @@ class EntityClassificationTrainer:
     ) -> None:
         self._plugins = Plugins(config.plugins_path)
         self._components = components if components is not None else config.components(self._plugins)
-        self._extensions = self._plugins.extensions(config.extensions)
+        self._extensions = self._components.extensions.load()
         self._chose_folder = config.default_root_dir is not None
         self.config = config.replace(default_root_dir=config.run_folder().expanduser())
         self._folder = RunFolder(self.folder)
@@ -266,14 +268,16 @@ class EntityClassificationTrainer:
 
     @property
     def _monitor(self) -> Monitor:
-        return Monitor(self.config.monitor)
+        return Monitor(self.config.monitor, self._components.metric)
 
     @property
     def _accelerator(self) -> str:
         return str(self.config.lightning.get("accelerator", "auto"))
 
-    def _process(self) -> AbstractContextManager[None]:
-        return process_of_run(offline=self.config.offline, num_threads=self.config.num_threads)
+    @contextmanager
+    def _process(self) -> Iterator[None]:
+        with process_of_run(offline=self.config.offline, num_threads=self.config.num_threads), blaming():
+            yield
 
     @property
     def _resumes(self) -> bool:
@@ -311,7 +315,7 @@ class EntityClassificationTrainer:
     ) -> EntityModule:
         model = blueprint.build_model()
         limits = BatchLimits.of(blueprint.encoder, self.config.batch_size, self.config.batch_tokens)
-        most = _LONGEST * limits.cost
+        most = _LONGEST * blueprint.encoder.default_batch_cost
         train = prepare.examples(splits.train, blueprint, model, splits.issues["train"], most)
         val = None
         if splits.val is not None:
@@ -334,14 +338,16 @@ class EntityClassificationTrainer:
             },
         )
 
-    def _score(self, blueprint: Blueprint, model: EntityModel, val: Corpus) -> Callable[[Predictions], Scores]:
+    def _score(
+        self, blueprint: Blueprint, model: EntityModel, val: Corpus
+    ) -> Callable[[Predictions, Metric | None], Scores]:
         """Return how to score a validation; extensions that look at predictions get the documents, read once more."""
-        if not adjusts(self._extensions):
-            return lambda predictions: predictions.scores(blueprint.labels)
+        if not self._extensions.adjust():
+            return lambda predictions, metric: predictions.scores(blueprint.labels, metric)
 
-        def score(predictions: Predictions) -> Scores:
-            documents = val.parsed(keep=True)
-            return evaluate_model(model, blueprint, documents, self.config.batch_size, self._extensions).scores
+        def score(predictions: Predictions, metric: Metric | None) -> Scores:
+            documents, size = val.parsed(keep=True), self.config.batch_size
+            return evaluate_model(model, blueprint, documents, size, self._extensions, metric=metric).scores
 
         return score
 
@@ -353,6 +359,7 @@ class EntityClassificationTrainer:
             head_learning_rate=self.config.head_learning_rate or given or max(_HEAD_LEARNING_RATE, rate),
             weight_decay=self.config.weight_decay,
             warmup_steps=self.config.warmup_steps,
+            optimizer=self._components.optimizer,
         )
 
     def _lightning(self, state: RunState, display: Display) -> tuple[pl.Trainer, History, KeepBest]:
@@ -395,7 +402,7 @@ class EntityClassificationTrainer:
         found: dict[str, Evaluation] = {}
         for name, corpus in chosen.items():
             with display.work(f"scoring {name}", len(corpus), "documents") as watch:
-                documents = _watched(corpus.parsed(keep=adjusts(self._extensions)), watch)
+                documents = _watched(corpus.parsed(keep=self._extensions.adjust()), watch)
                 found[name] = evaluate_model(
                     loaded.model,
                     loaded.blueprint,

@@ -79,7 +79,7 @@ class TuneResult:
 
     def table(self) -> str:
         """Return the best trials for the terminal."""
-        in_percent = self.monitor.mode == "max"
+        in_percent = self.monitor.is_share
         head = f"{'trial':>5} {self.monitor.metric[:16]:>16} {'epochs':>6} {'seconds':>7}  options"
         lines = [head]
         for trial in self.ranked[:_SHOWN]:
@@ -156,8 +156,8 @@ def _page(result: TuneResult) -> str:
             charts.append(_means(dimension.key, found))
         else:
             series = {result.monitor.metric: sorted(found)}
-            names = {"x_name": dimension.key, "y_name": result.monitor.metric}
-            charts.append(line_chart(dimension.key, series, joined=False, **names))
+            y_name = result.monitor.metric
+            charts.append(line_chart(dimension.key, series, x_name=dimension.key, y_name=y_name, joined=False))
     rows = "".join(
         f"<tr><td>{trial.number + 1}<td>{trial.state}<td>{'' if trial.value is None else f'{trial.value:.4f}'}"
         f"<td>{trial.epochs}<td>{trial.seconds:.0f}<td>{escape(trial.shown)}<td>{escape(trial.error)}"

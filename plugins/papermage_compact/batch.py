@@ -50,13 +50,17 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
         batch[name] = bag.values.astype(np.int64)
         batch[f"{name}_offset"] = np.concatenate([bag.starts, [len(bag.values)]])
     if "line" in joined:
-        batch |= _layout(joined, lengths, before)
+        batch |= _lines(joined["line"], lengths, before)
+    for name in ("layout", "placed", "metadata"):
+        if name in joined:
+            batch[name] = joined[name].astype(np.int64)
+    if "layout_values" in joined:
+        batch["layout_values"] = joined["layout_values"].astype(np.float32)
     return batch
 
 
-def _layout(joined: dict[str, NDArray[Any]], lengths: NDArray[np.int64], before: NDArray[np.int64]) -> dict[str, Any]:
+def _lines(line: NDArray[Any], lengths: NDArray[np.int64], before: NDArray[np.int64]) -> dict[str, Any]:
     """Return ``line`` (N,), the line of each unit, and how many lines of its window are around each line (L,)."""
-    line = joined["line"]
     starts = np.ones(len(line), bool)
     starts[1:] = line[1:] != line[:-1]
     starts[before == 0] = True
@@ -64,8 +68,6 @@ def _layout(joined: dict[str, NDArray[Any]], lengths: NDArray[np.int64], before:
     lines = np.bincount(window[starts], minlength=len(lengths))
     _, lines_before = runs_of(lines)
     return {
-        "layout": joined["layout"].astype(np.int64),
-        "layout_values": joined["layout_values"].astype(np.float32),
         "line": np.cumsum(starts) - 1,
         "lines_before": lines_before,
         "lines_after": np.repeat(lines, lines) - 1 - lines_before,

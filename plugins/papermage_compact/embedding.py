@@ -1,23 +1,25 @@
-"""Hashed features → vectors: of word types, of units, and of positions on the page."""
+"""Features → vectors: of word types, of units, of positions on the page and in lines, and of metadata."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from papermage_compact.layout import LAYOUT_ROWS, LAYOUT_VALUES
+from papermage_compact.lines import LINE_ROWS
 from papermage_compact.network import BlockDropout
 from papermage_compact.units import UNIT_ROWS
 
-__all__ = ["LayoutEmbedding", "UnitEmbedding", "WordEmbedding"]
+__all__ = ["LayoutEmbedding", "LineEmbedding", "MetadataEmbedding", "UnitEmbedding", "WordEmbedding"]
 
 Features = dict[str, torch.Tensor]
 
 _SIZES = {"word": 96, "prefix": 48, "suffix": 48, "shape": 48}
 _NGRAM_SIZE = 64
+_HIDDEN = 0.05  # share of the windows whose metadata are hidden in training
 
 
 class WordEmbedding(nn.Module):
@@ -93,6 +95,41 @@ class LayoutEmbedding(nn.Module):
         """Return what to add to the units' vectors. Shape (N, width)."""
         values = features["layout_values"].to(self.table.weight.dtype)
         placed: torch.Tensor = self.table(features["layout"]) + self.values(values)
+        return placed
+
+
+class LineEmbedding(nn.Module):
+    """Vectors of places in lines, and of lines in contexts."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.table = _table(LINE_ROWS, width, spread=0.1)
+
+    def forward(self, features: Features) -> torch.Tensor:
+        """Return what to add to the units' vectors. Shape (N, width)."""
+        placed: torch.Tensor = self.table(features["placed"])
+        return placed
+
+
+class MetadataEmbedding(nn.Module):
+    """Vectors of the units' metadata: a sum over keys. In training some windows see nothing of it."""
+
+    first: torch.Tensor
+
+    def __init__(self, sizes: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.table = _table(sum(sizes), width, spread=0.1)
+        firsts = [sum(sizes[:i]) for i in range(len(sizes))]
+        self.register_buffer("first", torch.tensor(firsts), persistent=False)  # the rows of what a unit lacks
+
+    def forward(self, features: Features) -> torch.Tensor:
+        """Return what to add to the units' vectors. Shape (N, width)."""
+        rows = features["metadata"]
+        if self.training:
+            window = (features["before"] == 0).cumsum(0) - 1
+            hidden = torch.rand(len(features["length"]), 1, device=rows.device) < _HIDDEN
+            rows = torch.where(hidden.index_select(0, window), self.first, rows)
+        placed: torch.Tensor = self.table(rows)
         return placed
 
 

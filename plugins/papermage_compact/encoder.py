@@ -10,8 +10,16 @@ import torch
 from torch import nn
 
 from papermage_compact.batch import collate
-from papermage_compact.embedding import LayoutEmbedding, UnitEmbedding, WordEmbedding
+from papermage_compact.embedding import (
+    LayoutEmbedding,
+    LineEmbedding,
+    MetadataEmbedding,
+    UnitEmbedding,
+    WordEmbedding,
+)
+from papermage_compact.metadata import Column
 from papermage_compact.network import BlockDropout, GatedConvolution, LineReader, Neighbours, RepetitionReader
+from papermage_compact.phrases import phrase_features
 from papermage_compact.recurrence import GatedRecurrence
 from papermage_compact.table import WordTable
 from papermage_compact.vectors import Vectors
@@ -34,6 +42,9 @@ class CompactEncoder(nn.Module):
         word_dropout: float,
         rows: int,
         with_layout: bool,
+        with_lines: bool,
+        with_phrases: bool,
+        metadata: tuple[Column, ...],
         vectors: Vectors | None,
         tune_vectors: bool,
         max_length: int,
@@ -44,15 +55,22 @@ class CompactEncoder(nn.Module):
         sizes = {group: max(rows if group == "word" else rows // 3, count) for group, count in GROUPS.items()}
         ngram_rows = min(rows * 5 // 3, 65535)
         make = partial(
-            word_features, sizes=sizes, ngram_rows=ngram_rows, pieces=vectors.pieces if vectors else no_pieces
+            phrase_features if with_phrases else word_features,
+            sizes=sizes,
+            ngram_rows=ngram_rows,
+            pieces=vectors.pieces if vectors else no_pieces,
         )
-        self._windower = Windower(WordTable(make), max_length, with_layout=with_layout)
+        self._windower = Windower(
+            WordTable(make), max_length, with_layout=with_layout, with_lines=with_lines, metadata=metadata
+        )
 
         matrix = vectors.matrix() if vectors else None
         self.words = WordEmbedding(sizes, ngram_rows, width, dropout, word_dropout, matrix, tune=tune_vectors)
         self.units = UnitEmbedding(width)
         self.layout = LayoutEmbedding(width) if with_layout else None
-        self.lines = LineReader(width, (1, 2, 4), dropout) if with_layout else None
+        self.placed = LineEmbedding(width) if with_lines else None
+        self.lines = LineReader(width, (1, 2, 4), dropout) if with_layout or with_lines else None
+        self.metadata = MetadataEmbedding([column.size for column in metadata], width) if metadata else None
         self.norm = nn.LayerNorm(width)
         self.dropout = BlockDropout(dropout)
         self.convolutions = nn.ModuleList(GatedConvolution(width, dropout) for _ in range(depth + 1))
@@ -70,9 +88,20 @@ class CompactEncoder(nn.Module):
 
     def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the unit vectors. Shape (windows, units of the longest, D)."""
-        x = self.words(features).index_select(0, features["type"]) + self.units(features)
+        return _pad(self.read(features), features)
+
+    def read(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the vectors of all units in a row; words that ``hidden`` (N,) names are not seen. Shape (N, D)."""
+        x = self.words(features).index_select(0, features["type"])
+        if "hidden" in features:
+            x = x.masked_fill(features["hidden"].unsqueeze(1), 0.0)
+        x = x + self.units(features)
         if self.layout is not None:
             x = x + self.layout(features)
+        if self.placed is not None:
+            x = x + self.placed(features)
+        if self.metadata is not None:
+            x = x + self.metadata(features)
         x = self.dropout(self.norm(x))
         neighbours = Neighbours(features["before"], features["after"])
         x = self.convolutions[0](x, neighbours)
@@ -83,7 +112,8 @@ class CompactEncoder(nn.Module):
             if recurrence is self.recurrences[0]:
                 x = self.repetition(x, features["same"], features["same_count"])
             x = convolution(x, neighbours)
-        return _pad(self.last(x), features)
+        read: torch.Tensor = self.last(x)
+        return read
 
     def save(self, folder: Path) -> None:
         """Write the given vectors, if any; the rest is options and weights."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 import numpy as np
 
+from papermage_compact.metadata import AUTO, MetadataCounts, columns_of
 from papermage_core.errors import ConfigError
-from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
+from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, learned, option
 
 if TYPE_CHECKING:
     from papermage_compact.encoder import CompactEncoder
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["CompactConfig", "papermage_context_encoder"]
 
 papermage_api_version = 2
+
+FONT_KEYS = ("fontname", "font", "size")
+NONE = "none"
+_BATCHES = 100
+_SMALLEST_BATCH = 64
+_FEW_LINES = 3  # a context of fewer lines, on average, is not read line by line
 
 
 @attrs.frozen(kw_only=True)
@@ -34,13 +41,31 @@ class CompactConfig(ContextEncoderConfig):
     layout: Literal["auto", "on", "off"] = option(
         "auto", help="use boxes, fonts and rows; auto: if training units have boxes", choices=("auto", "on", "off")
     )
+    metadata: tuple[str, ...] = option(
+        ("auto",),
+        help="keys of the units' metadata to read; auto: those that enough training units have; none",
+    )
+    lines: Literal["auto", "on", "off"] = option(
+        "auto",
+        help="read line by line where units have no boxes; auto: if training units stand in rows",
+        choices=("auto", "on", "off"),
+    )
+    phrases: Literal["auto", "on", "off"] = option(
+        "auto",
+        help="read units word by word; auto: if most training units have several words",
+        choices=("auto", "on", "off"),
+    )
     vectors: str | None = option(
         None, help="word vectors to add: a Hugging Face model (folder or hub name), or a word2vec or GloVe text file"
     )
     vectors_size: int = option(128, help="size that given vectors are compressed to", ge=2)
     vectors_rows: int = option(200_000, help="vectors read of a text file, from its start", ge=2)
     tune_vectors: bool = option(False, help="train the given vectors too")
+    pretrained: Path | None = option(None, help="folder that papermage-pretrain made, to begin with its weights")
     max_length: int = option(2048, help="units in the longest window", ge=16)
+    metadata_columns: tuple[str, ...] = learned(help="what is known of each key of the metadata that is read, as JSON")
+
+    training_units: int | None = learned(help="units of the training data, by which the batch is sized")
 
     default_batch_size: ClassVar[int] = 64
     default_batch_cost: ClassVar[int] = 1024
@@ -50,6 +75,12 @@ class CompactConfig(ContextEncoderConfig):
         """0.003, or 0.002 with given vectors: each is the better on development data."""
         return 3e-3 if self.vectors is None else 2e-3
 
+    @property
+    def training_batch_cost(self) -> int:
+        """Less than `default_batch_cost` where the training data would give fewer than 100 batches an epoch."""
+        units = self.default_batch_cost if self.training_units is None else self.training_units // _BATCHES
+        return min(max(units, _SMALLEST_BATCH), self.default_batch_cost)
+
     def check(self, *, stride: int) -> None:
         """Refuse a stride that no window can keep."""
         if stride >= self.max_length:
@@ -57,20 +88,39 @@ class CompactConfig(ContextEncoderConfig):
 
     @property
     def needs(self) -> ContextNeeds:
-        """Boxes, rows and fonts, unless layout is off."""
-        if self.layout == "off":
-            return ContextNeeds()
-        return ContextNeeds(boxes=True, groups=("rows",), metadata=("fontname", "font", "size"))
+        """Boxes, rows and fonts, unless layout is off, and the metadata that is read."""
+        has_layout = self.layout != "off"
+        keys = (*(FONT_KEYS if has_layout else ()), *(key for key in self.metadata if key not in (AUTO, NONE)))
+        return ContextNeeds(
+            boxes=has_layout,
+            groups=("rows",) if has_layout or self.lines != "off" else (),
+            metadata=tuple(dict.fromkeys(keys)),
+            all_metadata=self.metadata == (AUTO,),
+        )
 
     def settle(self, contexts: Iterable[Context]) -> CompactConfig:
-        """Return the config with ``layout`` decided: on when at least half the units have a box."""
-        if self.layout != "auto":
-            return self
-        units = boxed = 0
+        """Return the config with its automatic options decided, and the metadata known that it is to read."""
+        seen = _Seen()
         for context in contexts:
-            units += len(context)
-            boxed += 0 if context.boxes is None else int((~np.isnan(context.boxes[:, 0])).sum())
-        return attrs.evolve(self, layout="on" if units and 2 * boxed >= units else "off")
+            seen.add(context, counts_metadata=self.metadata not in ((), (NONE,)))
+        layout = ("on" if seen.mostly(seen.boxed) else "off") if self.layout == "auto" else self.layout
+        has_lines = layout == "off" and seen.mostly(seen.in_rows) and seen.lines >= _FEW_LINES * seen.contexts
+        lines = ("on" if has_lines else "off") if self.lines == "auto" else self.lines
+        phrases = ("on" if seen.mostly(seen.of_words) else "off") if self.phrases == "auto" else self.phrases
+        columns = (
+            ()
+            if self.metadata in ((), (NONE,))
+            else seen.metadata.chosen(self.metadata, without=FONT_KEYS if layout == "on" else ())
+        )
+        return attrs.evolve(
+            self,
+            layout=layout,
+            lines=lines,
+            phrases=phrases,
+            metadata=tuple(column.key for column in columns),
+            metadata_columns=tuple(column.dump() for column in columns),
+            training_units=seen.units,
+        )
 
     def count_windows(self, contexts: Sequence[Context], stride: int) -> list[int]:
         """Return how many windows there are of each context: of as many units as ``max_length`` says."""
@@ -93,17 +143,62 @@ class CompactConfig(ContextEncoderConfig):
             vectors = load_vectors(self.vectors, self.vectors_size, self.vectors_rows)
         elif self.vectors is not None and folder is not None:
             vectors = restore_vectors(folder)
-        return CompactEncoder(
+        encoder = CompactEncoder(
             width=self.width,
             depth=self.depth,
             dropout=self.dropout,
             word_dropout=self.word_dropout,
             rows=self.rows,
             with_layout=self.layout == "on",
+            with_lines=self.lines == "on" and self.layout != "on",
+            with_phrases=self.phrases == "on",
+            metadata=columns_of(self.metadata_columns),
             vectors=vectors,
             tune_vectors=self.tune_vectors,
             max_length=self.max_length,
         )
+        if self.pretrained is not None and folder is None:
+            from papermage_compact.pretraining import load_pretrained
+
+            load_pretrained(encoder, self.pretrained.expanduser(), self)
+        return encoder
+
+    def for_pretraining(self) -> CompactConfig:
+        """Return the config that reads text alone where that is left to the data: the rest is learnt with labels."""
+        off = {name: "off" for name in ("layout", "lines") if getattr(self, name) == AUTO}
+        return attrs.evolve(self, metadata=(), **off)
+
+    def pretraining(self, encoder: Any) -> Any:
+        """Return what predicts hidden words."""
+        from papermage_compact.pretraining import Cloze
+
+        return Cloze(encoder, self)
+
+
+class _Seen:
+    """What the training units have."""
+
+    def __init__(self) -> None:
+        self.contexts = self.units = self.boxed = self.in_rows = self.lines = self.of_words = 0
+        self.metadata = MetadataCounts()
+
+    def add(self, context: Context, *, counts_metadata: bool) -> None:
+        """Count the units of a context."""
+        self.contexts += bool(len(context))
+        self.units += len(context)
+        self.boxed += 0 if context.boxes is None else int((~np.isnan(context.boxes[:, 0])).sum())
+        rows = context.groups.get("rows")
+        if rows is not None and len(rows):
+            changes = int((rows[1:] != rows[:-1]).sum())
+            self.lines += 1 + changes
+            self.in_rows += int((rows >= 0).sum()) if 2 * (1 + changes) <= len(rows) else 0
+        self.of_words += sum(" " in word for word in context.words)
+        if counts_metadata:
+            self.metadata.add(context)
+
+    def mostly(self, count: int) -> bool:
+        """Whether at least half of the units are among these."""
+        return self.units > 0 and 2 * count >= self.units
 
 
 @hookimpl

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papermage_compact.layout import layout_of
+from papermage_compact.lines import lines_of
+from papermage_compact.metadata import Column, metadata_rows
 from papermage_compact.table import WordTable
 from papermage_compact.units import unit_rows
 from papermage_core.plugin import Context, Window
@@ -42,11 +44,14 @@ def bounds(length: int, longest: int, overlap: int) -> list[tuple[int, int]]:
 class Windower:
     """Makes windows; touches no weights."""
 
-    def __init__(self, table: WordTable, longest: int, *, with_layout: bool) -> None:
+    def __init__(
+        self, table: WordTable, longest: int, *, with_layout: bool, with_lines: bool, metadata: tuple[Column, ...]
+    ) -> None:
         self._table = table
         self._longest = longest
-        self._with_layout = with_layout
+        self._with_layout, self._with_lines, self._metadata = with_layout, with_lines, metadata
         self._warn_of_stride, self._warn_of_boxes = WarnOnce(logger), WarnOnce(logger)
+        self._warn_of_metadata = WarnOnce(logger)
 
     def windows(self, contexts: Sequence[Context], stride: int) -> list[list[Window]]:
         """Return the windows of each context, overlapping by ``stride`` units where there are several."""
@@ -70,6 +75,19 @@ class Windower:
                     "(encoder.layout=on). First: %r",
                     " ".join(bare.words[:8]),
                 )
+
+        expected = [column.key for column in self._metadata if column.always]
+        if expected and not self._warn_of_metadata.done:
+            for context in contexts:
+                lacking = [key for key in expected if len(context) and key not in context.metadata]
+                if lacking:
+                    self._warn_of_metadata(
+                        "The units of some contexts have no metadata %s, which the encoder reads with the text "
+                        "(encoder.metadata). First: %r",
+                        ", ".join(lacking),
+                        " ".join(context.words[:8]),
+                    )
+                    break
 
     def _windows(self, contexts: Sequence[Context], stride: int) -> Iterator[list[Window]]:
         lengths = np.array([len(context) for context in contexts], np.int64)
@@ -106,6 +124,11 @@ class Windower:
         if self._with_layout:
             layout = layout_of(contexts, lengths)
             features |= {"layout": layout.rows, "layout_values": layout.values, "line": layout.lines}
+        if self._with_lines:
+            lines = lines_of(contexts, lengths)
+            features |= {"placed": lines.rows, "line": lines.lines}
+        if self._metadata:
+            features["metadata"] = metadata_rows(self._metadata, contexts)
         return features
 
 

@@ -12,7 +12,21 @@ from numpy.typing import NDArray
 
 from papermage_compact.hashing import U64, buckets, code_points, hash_runs, hash_windows, mix, runs_of
 
-__all__ = ["GROUPS", "NGRAM_SIZES", "Pieces", "Ragged", "WordFeatures", "clip", "no_pieces", "word_features"]
+__all__ = [
+    "GROUPS",
+    "NGRAM_SIZES",
+    "Pieces",
+    "Ragged",
+    "WordFeatures",
+    "affix",
+    "clip",
+    "digits_to_zero",
+    "kind",
+    "no_pieces",
+    "shapes",
+    "table_rows",
+    "word_features",
+]
 
 GROUPS = {"word": 3, "prefix": 4, "suffix": 4, "shape": 4}
 """Group of features → how many of them a word has; each has rows of its own within the group's table."""
@@ -97,31 +111,36 @@ def word_features(
     exact = hash_runs(*code_points(words))
     lower = [word.lower() for word in words]
     codes, lengths = code_points(lower)
-    codes = _DIGITS_TO_ZERO(codes)
+    codes = digits_to_zero(codes)
     normal = hash_runs(codes, lengths)
     parts = {
         "word": [normal, normal, exact],
-        "prefix": [_affix(codes, lengths, size, at_end=False) for size in (1, 2, 3, 4)],
-        "suffix": [_affix(codes, lengths, size, at_end=True) for size in (1, 2, 3, 4)],
-        "shape": _shapes(words),
+        "prefix": [affix(codes, lengths, size, at_end=False) for size in (1, 2, 3, 4)],
+        "suffix": [affix(codes, lengths, size, at_end=True) for size in (1, 2, 3, 4)],
+        "shape": shapes(words),
     }
-    rows = [
-        buckets(hashes, share, seed) + share * place
-        for group, hashes_of in parts.items()
-        for share in [sizes[group] // len(hashes_of)]
-        for place, (hashes, seed) in enumerate(zip(hashes_of, range(1, len(hashes_of) + 1), strict=True))
-    ]
     return WordFeatures(
         keys=exact,
         lowered=normal,
-        rows=np.stack(rows, 1).astype(np.uint16),
+        rows=table_rows(parts, sizes),
         depth=np.fromiter((_DEPTH.get(word, 0) for word in words), np.int8, len(words)),
         ngrams=_ngrams(lower, ngram_rows),
         pieces=Ragged.of(*pieces(words)),
     )
 
 
-def _affix(codes: NDArray[np.uint32], lengths: NDArray[np.int64], size: int, *, at_end: bool) -> U64:
+def table_rows(parts: Mapping[str, Sequence[U64]], sizes: Mapping[str, int]) -> NDArray[np.uint16]:
+    """Return the rows of hashes in the tables of their groups, group by group. Shape (n, hashes)."""
+    rows = [
+        buckets(hashes, share, seed) + share * place
+        for group, hashes_of in parts.items()
+        for share in [sizes[group] // len(hashes_of)]
+        for place, (hashes, seed) in enumerate(zip(hashes_of, range(1, len(hashes_of) + 1), strict=True))
+    ]
+    return np.stack(rows, 1).astype(np.uint16)
+
+
+def affix(codes: NDArray[np.uint32], lengths: NDArray[np.int64], size: int, *, at_end: bool) -> U64:
     """Return hashes of the first or last ``size`` code points of each word; a shorter word is all affix."""
     kept = np.minimum(lengths, size)
     starts, _ = runs_of(lengths)
@@ -146,7 +165,7 @@ def _ngrams(lower: Sequence[str], rows: int) -> Ragged:
     return Ragged.of(np.concatenate(values)[order].astype(np.uint32), counts)
 
 
-def _shapes(words: Sequence[str]) -> list[U64]:
+def shapes(words: Sequence[str]) -> list[U64]:
     """Return hashes of the long shape, the short shape, the kind, and the length with the case.
 
     ``Ca2+-ATPases`` is ``Xxd+-XXXXxx`` with runs cut to four, and ``Xxd+-Xx`` with runs cut to one.
@@ -156,7 +175,7 @@ def _shapes(words: Sequence[str]) -> list[U64]:
     _, place = runs_of(lengths)
     long = _drop_repeats(species, lengths, place, 4)
     short = _drop_repeats(species, lengths, place, 1)
-    kinds = hash_runs(*code_points([_kind(word) for word in words]))
+    kinds = hash_runs(*code_points([kind(word) for word in words]))
     case = hash_runs(*long)
     size = np.minimum(lengths, 12).astype(np.uint64)
     return [case, hash_runs(*short), kinds, mix(hash_runs(*short) ^ mix(size))]
@@ -175,10 +194,10 @@ def _drop_repeats(
     return species[~same], np.bincount(owner[~same], minlength=len(lengths)).astype(np.int64)
 
 
-def _kind(word: str) -> str:
+def kind(word: str) -> str:
     """Return the name of a kind of token that a shape does not show: a year, a page range, a roman numeral …
 
-    >>> _kind("1998"), _kind("XIV"), _kind("pp"), _kind("A")
+    >>> kind("1998"), kind("XIV"), kind("pp"), kind("A")
     ('year', 'roman', 'x2', 'X1')
     """
     if not word:
@@ -226,4 +245,4 @@ def _species(char: str) -> str:
 
 
 _SPECIES_OF = _MapCodes(_species)
-_DIGITS_TO_ZERO = _MapCodes(lambda char: "0" if char.isdigit() else char)
+digits_to_zero = _MapCodes(lambda char: "0" if char.isdigit() else char)

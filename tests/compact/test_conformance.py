@@ -15,6 +15,15 @@ class TestTextAlone(ContextEncoderSuite):
     options = ({**SMALL, "layout": "off"}, {**SMALL, "layout": "off", "depth": 2})
 
 
+class TestLinesMetadataAndPhrases(ContextEncoderSuite):
+    component = "compact"
+    examples = 8
+    options = (
+        {**SMALL, "layout": "off", "lines": "on", "phrases": "on"},
+        {**SMALL, "layout": "off", "metadata": ("level", "style")},
+    )
+
+
 class TestLayout(ContextEncoderSuite):
     component = "compact"
     examples = 8

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from papermage_compact.plugin import CompactConfig, papermage_context_encoder
+from papermage_core.data.batches import BatchLimits
 from papermage_core.plugin import Context, ContextNeeds
 
 
@@ -62,7 +63,8 @@ def test_a_layout_that_was_asked_for_is_kept():
 
 
 def test_nothing_is_asked_of_documents_without_layout():
-    assert CompactConfig(layout="off").needs == ContextNeeds()
+    assert CompactConfig(layout="off", lines="off", metadata=()).needs == ContextNeeds()
+    assert CompactConfig(layout="off", metadata=()).needs == ContextNeeds(groups=("rows",))
     assert CompactConfig().needs.boxes
     assert "rows" in CompactConfig().needs.groups
 
@@ -73,3 +75,14 @@ def test_a_corpus_without_boxes_pays_nothing():
     assert encoder.layout is None
     (window,) = encoder.windows([context(boxed=4)], stride=0)[0]
     assert not {"line", "layout", "layout_values"} & set(window.features)
+
+
+def test_batches_are_smaller_where_the_training_data_are_few():
+    def words(count):
+        return Context(words=["a"] * count, space_before=np.ones(count, bool))
+
+    for count, cost in ((100, 64), (10_000, 100), (1_000_000, 1024)):
+        settled = CompactConfig().settle([words(count)])
+        assert settled.training_batch_cost == BatchLimits.of(settled).cost == cost
+        assert BatchLimits.without_gradient(settled, None, "cpu").cost == 2048
+    assert CompactConfig().training_batch_cost == 1024

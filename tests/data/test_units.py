@@ -85,3 +85,34 @@ def test_what_is_no_layer_of_entities_is_refused(name: str) -> None:
     parse = Parser(Labelling(entity_name=name), ContextNeeds(), Issues())
     with pytest.raises(DataError, match=f"no layer '{name}', which entity_name names"):
         parse.parse(document(None, title="x"), "")
+
+
+def test_all_metadata_are_the_plain_values_of_every_key_but_the_one_of_labels() -> None:
+    read = document([(0, 11), (12, 23)])
+    for i, token in enumerate(read.get_layer("tokens")):
+        token.metadata.bold = i % 2 == 0
+        token.metadata.label = "x"
+        if i == 3:
+            token.metadata.odd = {"a": 1}
+        if i == 5:
+            token.metadata.odd = 2.5
+    for attribute, keys in ((None, {"bold", "label", "odd"}), ("label", {"bold", "odd"})):
+        labelling = Labelling(label_field=("tokens",), label_attribute=attribute)
+        first, second = Parser(labelling, ContextNeeds(all_metadata=True), Issues()).parse(read, "").contexts
+        assert set(first.metadata) == set(second.metadata) == keys
+        assert list(first.metadata["bold"]) == [True, False, True, False]
+        assert list(first.metadata["odd"]) == [None] * 4
+        assert list(second.metadata["odd"]) == [None, 2.5, None, None]
+    asked = Parser(Labelling(), ContextNeeds(metadata=("bold",)), Issues()).parse(read, "").contexts
+    assert set(asked[0].metadata) == {"bold"}
+
+
+def test_a_document_of_too_many_keys_is_read_by_its_most_frequent_ones() -> None:
+    read = document(None)
+    for i, token in enumerate(read.get_layer("tokens")):
+        token.metadata.bold = True
+        for j in range(100):
+            token.metadata.set(f"key{i}_{j}", j)
+    (context,) = Parser(Labelling(), ContextNeeds(all_metadata=True), Issues()).parse(read, "").contexts
+    assert len(context.metadata) == 64
+    assert "bold" in context.metadata

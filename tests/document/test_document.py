@@ -167,6 +167,16 @@ def test_columns_of_metadata_follow_changes(doc: Document) -> None:
     assert read.tokens.metadata_column("size") == [None, 3, None]
 
 
+def test_keys_of_metadata_are_those_of_any_entity_the_frequent_ones_first(doc: Document) -> None:
+    read = Document.from_bytes(doc.to_bytes())
+    assert read.tokens.metadata_keys() == []
+    read.tokens[1].metadata = Metadata(size=3, font="Times")
+    read.tokens[2].metadata = Metadata(font=None)
+    for document in (read, Document.from_bytes(read.to_bytes())):
+        assert document.tokens.metadata_keys() == ["font", "size"]
+        assert document.tokens.metadata_keys(1) == ["font"]
+
+
 def test_changes_of_entities_are_written(doc: Document) -> None:
     read = Document.from_bytes(doc.to_bytes())
     read.tokens[1].spans[0].end = 6

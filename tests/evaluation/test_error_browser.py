@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given
 
 from papermage_core import Box, Document, Entity, Image, Metadata, Span
+from papermage_core.data import read_documents
 from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.units import ParsedDocument, Parser
 from papermage_core.evaluation import ErrorLog, ErrorRecord, UnitText, document_errors, errors, write_error_page
 from papermage_core.evaluation.report.browser import browser_data
+from papermage_core.evaluation.report.pictures import PdfPages
 from papermage_core.plugin.spec import ContextNeeds, UnitSpan
 
 CHARACTERS = st.sampled_from("ab é\n\t𝛼\u0301\u202e<\0\ud83d")
@@ -148,9 +150,8 @@ def test_a_long_entity_is_shown_without_its_middle() -> None:
 
 def test_many_mistakes_stay_below_ten_megabytes(tmp_path: Path) -> None:
     """Also where each character has three bytes and each text is long."""
-    record = next(records())
     wide = attrs.evolve(
-        record,
+        next(records()),
         before="汉" * 60,
         text="字" * 5000,
         after="汉" * 60,
@@ -159,10 +160,9 @@ def test_many_mistakes_stay_below_ten_megabytes(tmp_path: Path) -> None:
         gold_chars=((60, 5060),),
         predicted_chars=(),
     )
-    for name, each in (("narrow", record), ("wide", wide)):
-        found = [attrs.evolve(each, document=f"document-{i % 500}", score=i / 20000) for i in range(20_000)]
-        write_error_page(tmp_path / f"{name}.html", found, title="many")
-        assert (tmp_path / f"{name}.html").stat().st_size < 10_000_000
+    found = [attrs.evolve(wide, document=f"document-{i % 500}", score=i / 20000) for i in range(20_000)]
+    write_error_page(tmp_path / "errors.html", found, title="many")
+    assert (tmp_path / "errors.html").stat().st_size < 10_000_000
 
 
 # Pages ---------------------------------------------------------------------------------------------------------------
@@ -236,6 +236,28 @@ def test_pictures_of_pages_come_along() -> None:
     pages = pages_of(blocks(browser_data(mistakes(document), lambda: [document])))
     assert len(pages) == 3
     assert all(page[1].startswith("image/") for page in pages.values())
+
+
+def test_pages_of_a_pdf_beside_the_data_look_as_they_do(corpora: Path) -> None:
+    pytest.importorskip("pypdfium2")
+    pytest.importorskip("PIL")
+    (document,) = read_documents(corpora / "papermage_docs" / "1903.10676.pdf")
+    document.annotate_layer("heading", [Entity(spans=document.tokens[3].spans)])
+    found = parsed(document)
+    folders = [corpora / "ncbi_disease", corpora / "papermage_docs"]
+    (page,) = pages_of(blocks(browser_data(mistakes(found), lambda: [found], folders=folders))).values()
+    assert page[1].startswith("image/jpeg;base64,")
+    assert base64.b64decode(page[1].partition(",")[2]).startswith(b"\xff\xd8")
+    assert page[0]["tokens"]
+
+
+@pytest.mark.parametrize("name", ["../paper", "a/b", "no\0ne", "", "text", "paper"])
+def test_odd_names_and_files_give_no_picture(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "paper.pdf").write_bytes(b"%PDF-1.4")
+    (folder / "text.pdf").write_text("no PDF")
+    assert PdfPages([folder, tmp_path / "none"]).picture(name, 0) == ""
 
 
 def test_units_without_text_are_drawn_by_their_boxes() -> None:

@@ -140,6 +140,19 @@ def test_keys_go_through_the_list_and_open_groups(page: Browser) -> None:
     assert texts(page, "#mistake-title") == ["acute lung cancer"]
 
 
+def test_what_was_predicted_over_a_missed_entity_is_told(browser: Browser, tmp_path: Path) -> None:
+    gold = [UnitSpan.of("reference", 0, 2), UnitSpan.of("reference", 2, 4), UnitSpan.of("year", 5, 6)]
+    found = errors([gold], [[UnitSpan.of("reference", 0, 4)]], [text_of("one two three four and five")])
+    write_error_page(tmp_path / "errors.html", found, title="t")
+    opened(browser, tmp_path / "errors.html", "#doc=d&unit=2")
+    assert texts(browser, ".side h4") == ["gold: reference", "predicted: reference, at another place that overlaps"]
+    assert "".join(texts(browser, ".side.predicted .over")) == "one two three four"
+    browser.press("End")
+    browser.run("void (location.hash = '#doc=d&unit=5')")
+    browser.settle()
+    assert texts(browser, ".side h4") == ["gold: year", "predicted: nothing here"]
+
+
 def test_gold_and_prediction_stand_side_by_side_in_their_text(page: Browser) -> None:
     assert texts(page, ".side h4") == ["gold: Disease", "predicted: Disease"]
     assert texts(page, ".side.gold .own") == ["acute lung cancer"]
@@ -217,6 +230,7 @@ def test_many_mistakes_load_and_filter(browser: Browser, tmp_path: Path) -> None
     base = some_records()
     found = [attrs.evolve(base[i % 13], document=f"d{i % 700}", score=i / 20000) for i in range(20_000)]
     write_error_page(tmp_path / "errors.html", found, title="many")
+    assert (tmp_path / "errors.html").stat().st_size < 10_000_000
     opened(browser, tmp_path / "errors.html")
     assert shown(browser) == "20,000 mistakes, 4 texts"
     fill(browser, "text", "aspirin")

@@ -194,7 +194,7 @@
     }
     function tell(parent, m) {
       const facts = add(parent, "dl");
-      const row = (name, value) => { add(facts, "dt", {}, name); add(facts, "dd", {}, value).dir = "auto"; };
+      const row = (name, value) => { const pair = add(facts, "div"); add(pair, "dt", {}, name); add(pair, "dd", {}, value).dir = "auto"; };
       row("kind", kindOf(m) + (m.gold >= 0 && m.predicted >= 0 && m.gold !== m.predicted ? `: ${names[m.gold]} → ${names[m.predicted]}` : ""));
       if (m.score !== null) row(index.order, `${m.score.toFixed(3)}${kindOf(m) === "missed" && index.order === "model's score" ? ", of what it said in its place" : ""}`);
       row("document", documents[m.doc]);
@@ -206,13 +206,16 @@
     }
     function drawSide(parent, m, side, own, at, near) {
       const box = add(parent, "div", { class: `side ${side}` });
-      add(box, "h4", {}, own >= 0 ? `${side}: ${names[own]}` : side === "gold" ? "gold: nothing here" : "predicted: nothing here");
+      const entity = cut(m.goldAt.length ? m.goldAt : m.predictedAt, 2);
+      const touches = ([a, b]) => entity.some(([c, d]) => a < d && c < b);
+      const others = [...new Set(cut(near, 3).filter(touches).map(([, , l]) => names[l]))];
+      add(box, "h4", {}, `${side}: ${own >= 0 ? names[own] : others.length ? `${others.join(", ")}, at another place that overlaps` : "nothing here"}`);
       const running = add(box, "p", { class: "running", dir: "auto" });
-      const marks = [...cut(at, 2).map(([a, b]) => ({ a, b, l: own, own: true })), ...cut(near, 3).map(([a, b, l]) => ({ a, b, l, own: false }))];
+      const marks = [...cut(at, 2).map(([a, b]) => ({ a, b, l: own, own: true })), ...cut(near, 3).map(([a, b, l]) => ({ a, b, l, own: false, over: own < 0 && touches([a, b]) }))];
       const edges = [...new Set([0, m.text.length, ...marks.flatMap(({ a, b }) => [a, b])])].sort((one, other) => one - other);
       for (let i = 0; i + 1 < edges.length; i++) {
         const [a, b] = [edges[i], edges[i + 1]], over = marks.filter((mark) => mark.a <= a && b <= mark.b), mine = over.some((mark) => mark.own);
-        add(running, mine ? "strong" : "span", over.length ? { class: mine ? "own" : "near", title: over.map((mark) => names[mark.l]).join(", ") } : {}, visible(m.text.slice(a, b)));
+        add(running, mine ? "strong" : "span", over.length ? { class: mine ? "own" : over.some((mark) => mark.over) ? "near over" : "near", title: over.map((mark) => names[mark.l]).join(", ") } : {}, visible(m.text.slice(a, b)));
         for (const mark of over) if (mark.b === b) add(running, "span", { class: `name${mark.own ? " of-own" : ""}` }, names[mark.l]);
       }
     }
@@ -241,7 +244,7 @@
         if (state.chosen !== m) return;
         section.style.aspectRatio = `1 / ${sheet.ratio}`;
         const marks = sheet.entities.map((entity) => ({
-          boxes: boxesOf(sheet, entity), out: entity.layer === "predicted" ? 3 : 0, tag: entity.id === m.i ? `${entity.layer} ${entity.label}` : "",
+          boxes: boxesOf(sheet, entity), out: entity.layer === "predicted" ? 3 : 0, tag: entity.id === m.i ? `${entity.layer} ${entity.label}` : "", below: entity.layer === "predicted",
           classes: `entity ${entity.layer}${entity.id === m.i ? " current" : ""}`, title: `${entity.layer}: ${entity.label}`, given: entity.id === null ? {} : { "data-mistake": entity.id },
           dress: (made) => made.classList.add(entity.layer),
         }));

@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -19,7 +20,7 @@ from papermage_core.data.units import ParsedDocument
 from papermage_core.document import Document
 from papermage_core.errors import PapermageError
 from papermage_core.evaluation.mistakes import KINDS, ErrorRecord, Near, UnitText
-from papermage_core.evaluation.report.pictures import smaller
+from papermage_core.evaluation.report.pictures import PdfPages, smaller
 from papermage_core.evaluation.view.options import ViewOptions
 from papermage_core.evaluation.view.sheets import SHARE, Mark, Sheet, sheets
 from papermage_core.evaluation.web import as_json, data_block
@@ -51,11 +52,13 @@ def browser_data(
     order_name: str = "model's score",
     entity_name: str = "tokens",
     labels: Iterable[str] | None = None,
+    folders: Sequence[Path] = (),
 ) -> list[bytes]:
     """Return the elements that hold the mistakes of highest score, at most `MOST_SHOWN`, and their pages, as far as
     there is room: those of the mistakes of highest score.
 
-    ``labels`` are those that count: gold of others is not drawn.
+    ``labels`` are those that count: gold of others is not drawn. ``folders`` are where the PDF files of documents may
+    be; their pages are shown as they look.
     """
     chosen = list(_chosen(records))
     table = _Table()
@@ -68,7 +71,7 @@ def browser_data(
         if size <= _MOST_ROWS:
             break
     total = len(chosen) if total is None else total
-    pages = _Pages(_MOST_BYTES - size)
+    pages = _Pages(_MOST_BYTES - size, PdfPages(folders))
     if documents is not None and chosen:
         whole = total <= len(chosen)
         _read_pages(pages, chosen, documents, entity_name, None if labels is None else frozenset(labels), whole)
@@ -205,10 +208,11 @@ def _after_space(text: str) -> str:
 class _Pages:
     """Pages of documents, those of the first mistakes, as many as there is room for."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, pdfs: PdfPages) -> None:
         self.fonts: dict[tuple[Any, ...], int] = {}
         self.left_out = 0
-        self._room = room
+        self._room, self._room_of_pictures = room, room // 2
+        self._pdfs = pdfs
         self._heap: list[tuple[int, int, list[int], bytes]] = []
         """Negative number of the first mistake, size, mistakes, and content of each page."""
 
@@ -216,13 +220,19 @@ class _Pages:
         """Return whether there is room for a page whose first mistake has this number."""
         return not self.left_out or not self._heap or number < -self._heap[0][0]
 
-    def add(self, mistakes: list[int], sheet: Sheet, text: str) -> None:
-        """Take a page with the numbers of the mistakes on it; that of the last ones goes where there is no room."""
+    def add(self, mistakes: list[int], sheet: Sheet, parsed: ParsedDocument) -> None:
+        """Take a page with the numbers of the mistakes on it; that of the last ones goes where there is no room.
+
+        Pictures take half of the room; pages that can be drawn without them are then.
+        """
         if not self.wants(mistakes[0]):
             self.left_out += 1
             return
-        record = sheet.record(text)
-        picture = smaller(sheet.picture)
+        record = sheet.record(parsed.symbols)
+        picture = ""
+        if self._room_of_pictures > 0 or not sheet.tokens:
+            picture = smaller(sheet.picture) or self._pdfs.picture(parsed.name, sheet.page or 0)
+            self._room_of_pictures -= len(picture)
         content = as_json(b64encode(zlib.compress(as_json([record, picture]), 6)).decode())
         heapq.heappush(self._heap, (-mistakes[0], len(content), mistakes, content))
         self._room -= len(content)
@@ -304,7 +314,7 @@ def _add_pages(
     for sheet in sheets(document, options, pages.fonts, Counter(), marks):
         here = sorted({entity[6] for entity in sheet.entities if entity[6] is not None})
         if here and sheet.page is not None and (sheet.tokens or sheet.picture or any(e[3] for e in sheet.entities)):
-            pages.add(here, sheet, parsed.symbols)
+            pages.add(here, sheet, parsed)
 
 
 def _marks(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -48,6 +49,7 @@ def report_html(run: RunSummary) -> str:
         total=summary.total,
         entity_name=run.entity_name,
         labels=None if scores is None else scores.per_label,
+        folders=list(dict.fromkeys(Path(file).parent for file in run.files)),
     )
     return _render(
         "report.html.jinja",
@@ -79,15 +81,17 @@ def write_error_page(
     order_name: str = "model's score",
     entity_name: str = "tokens",
     total: int | None = None,
+    folders: Sequence[Path] = (),
 ) -> None:
     """Write a page with the error browser alone: the records of highest score, at most 20,000.
 
     ``documents`` reads the documents once more, each with its `Document`; the pages of those that have boxes are drawn.
-    ``order_name`` says what the score is, ``total`` how many records there are where ``records`` are some of them.
+    ``order_name`` says what the score is, ``total`` how many records there are where ``records`` are some of them, and
+    ``folders`` where PDF files may be that are named for the documents: their pages are shown as they look.
     """
     found = records if isinstance(records, ErrorLog) else list(records)
     total = len(found) if total is None else total
-    data = browser_data(found, documents, total=total, order_name=order_name, entity_name=entity_name)
+    data = browser_data(found, documents, total=total, order_name=order_name, entity_name=entity_name, folders=folders)
     page = _render("errors.html.jinja", data, title=title, about=about, total=total, most_shown=MOST_SHOWN)
     with whole_text_file(path) as file:
         file.write(page)
@@ -191,8 +195,9 @@ def _reliability(summary: CalibrationSummary | None) -> str:
         for name, bins in (("before calibration", summary.bins_before), ("after", summary.bins_after))
         if bins
     }
-    names = {"x_name": "score of an entity", "y_name": "share that is right"}
-    return reliability_diagram("Reliability", points, **names) if points else ""
+    if not points:
+        return ""
+    return reliability_diagram("Reliability", points, x_name="score of an entity", y_name="share that is right")
 
 
 def _mistake_rows(summary: ErrorSummary) -> list[tuple[str, list[int]]]:

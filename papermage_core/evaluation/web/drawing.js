@@ -43,8 +43,8 @@ const drawing = (() => {
 
   /**
    * Draw a page: its picture, the marks, and the tokens, or where there is a picture, their places only. A mark is
-   * { boxes, classes, out, tag, title, given, dress }: `out` is by how much it stands out beyond its boxes, `dress` is
-   * called with what is drawn. Larger marks lie below smaller ones. Returns what draws one more rectangle.
+   * { boxes, classes, out, tag, below, title, given, dress }: `out` is by how much it stands out beyond its boxes, `tag`
+   * stands above the first or `below` it, and `dress` is called with what is drawn. Larger marks lie below smaller ones. Returns what draws one more rectangle.
    */
   function drawPage(parent, sheet, picture, { share, fonts, marks }) {
     const height = WIDTH * sheet.ratio, x = (v) => (v / share) * WIDTH, y = (v) => (v / share) * height;
@@ -54,12 +54,12 @@ const drawing = (() => {
     const rect = ([l, t, r, b], more, out = 0) =>
       add(svg, "rect", { x: x(l) - out, y: y(t) - out, width: Math.max(x(r) - x(l), 0.5) + 2 * out, height: Math.max(y(b) - y(t), 0.5) + 2 * out, ...more });
     const area = ({ boxes }) => boxes.reduce((sum, [l, t, r, b]) => sum + (r - l) * (b - t), 0);
-    for (const { boxes, classes, out = 0, tag, title, given = {}, dress = () => {} } of [...marks].sort((one, other) => area(other) - area(one))) {
+    for (const { boxes, classes, out = 0, tag, below = false, title, given = {}, dress = () => {} } of [...marks].sort((one, other) => area(other) - area(one))) {
       boxes.forEach((box, i) => {
         const made = rect(box, { class: classes, ...given }, out);
         dress(made);
         add(made, "title", {}, title);
-        if (i === 0 && tag) dress(add(svg, "text", { class: "tag", x: x(box[0]), y: Math.max(y(box[1]) - out - 1, 8) }, tag.slice(0, 30)));
+        if (i === 0 && tag) dress(add(svg, "text", { class: "tag", x: x(box[0]), y: below ? y(box[3]) + out + 8 : Math.max(y(box[1]) - out - 1, 8) }, tag.slice(0, 30)));
       });
     }
     for (const [start, stop, l, t, r, b, font] of sheet.tokens) drawToken(svg, sheet.text.slice(start, stop), x(l), y(t), x(r), y(b), fonts[font]);
