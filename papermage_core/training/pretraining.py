@@ -25,6 +25,7 @@ from papermage_core.data.source import DocumentSource
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from papermage_core.files import exclusive, whole_file, whole_folder, whole_text_file
 from papermage_core.model.inference import pick_device
+from papermage_core.plugin.manager import Plugins
 from papermage_core.training.display import Display, duration
 from papermage_core.training.module import Optimisation, clip_gradients
 from papermage_core.training.process import process_of_run
@@ -255,15 +256,17 @@ class _Run:
         self._batches = ExampleBatches(examples, collate)
         self._parameters = [p for p in task.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in self._parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in self._parameters if p.ndim < 2], "weight_decay": 0.0},
+            {"params": [p for p in self._parameters if p.ndim >= 2], "lr": rate, "weight_decay": config.weight_decay},
+            {"params": [p for p in self._parameters if p.ndim < 2], "lr": rate, "weight_decay": 0.0},
         ]
-        self._optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
+        optimizer = Plugins().config_class("optimizer", "adamw")()
+        self._optimizer = optimizer.build(groups)
         schedule = Optimisation(
             learning_rate=rate,
             head_learning_rate=rate,
             weight_decay=config.weight_decay,
             warmup_steps=config.warmup_steps,
+            optimizer=optimizer,
         )
         total = config.max_epochs * len(self.sampler)
         self._rate = lambda step: rate * schedule.factor(step, total)
