@@ -21,6 +21,7 @@ theorem 3: tight where losses vary little, and without any assumption but that d
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -101,6 +102,12 @@ class LossSample:
             scores = np.array([1.0 if span.score is None else span.score for span in of_label])
             self._wrong[label].append(_shares(scores, np.array([span not in wanted for span in of_label]), below=False))
 
+    @property
+    def grid(self) -> list[float]:
+        """The thresholds that are tried."""
+        found: list[float] = _GRID.tolist()
+        return found
+
     def losses(self, label: str, aim: Aim) -> NDArray[np.float64]:
         """Return the loss of each document at each threshold. Shape (documents, thresholds).
 
@@ -128,12 +135,15 @@ def _shares(scores: NDArray[np.float64], counted: NDArray[np.bool_], *, below: b
 def bounds(losses: NDArray[np.float64], confidence: float | None) -> NDArray[np.float64]:
     """Return the bound of the mean loss at each threshold; ``losses`` as `LossSample` has them.
 
-    Half of the doubt is left for chance in the documents that a threshold is then used on.
+    It is so far away that the mean of as many other documents, which has chance of its own, keeps below it as often:
+    the difference of two means has twice the variance of one.
     """
     n = len(losses)
     if confidence is None or not n:
         return (n * losses.mean(0) + 1) / (n + 1) if n else np.ones(len(_GRID))
-    return np.array([mean_bound(column, 1 - (1 - confidence) / 2) for column in losses.T])
+    normal = NormalDist()
+    surer = max(confidence, normal.cdf(2**0.5 * normal.inv_cdf(confidence)))
+    return np.array([mean_bound(column, surer) for column in losses.T])
 
 
 def threshold(bounds: NDArray[np.float64], target: float, aim: Aim) -> float | None:
