@@ -266,7 +266,7 @@ class _Run:
             warmup_steps=config.warmup_steps,
         )
         total = config.max_epochs * len(self.sampler)
-        self._rate = lambda step: rate * schedule.factor(step, total)
+        self._rate: Callable[[int], float] = lambda step: rate * schedule.factor(step, total)
 
     def steps(self) -> Iterator[None]:
         """Take the steps that are left of the epoch, one a turn."""
@@ -276,7 +276,8 @@ class _Run:
             step = self.state.epoch * len(self.sampler) + self.state.batches
             for group in self._optimizer.param_groups:
                 group["lr"] = self._rate(step)
-            self.state.total += self._step(self._batches[index].to(self._device).features, step)
+            batch = self._batches[index].to(self._device)
+            self.state.total += self._step(batch.features, step)
             self.state.batches += 1
             yield
 

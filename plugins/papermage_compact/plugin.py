@@ -157,8 +157,12 @@ class CompactConfig(ContextEncoderConfig):
 
     def for_pretraining(self) -> CompactConfig:
         """Return the config that reads text alone where that is left to the data: the rest is learnt with labels."""
-        off = {name: "off" for name in ("layout", "lines") if getattr(self, name) == AUTO}
-        return attrs.evolve(self, metadata=(), **off)
+        return attrs.evolve(
+            self,
+            metadata=(),
+            layout="off" if self.layout == AUTO else self.layout,
+            lines="off" if self.lines == AUTO else self.lines,
+        )
 
     def pretraining(self, encoder: Any) -> Any:
         """Return what predicts hidden words."""
