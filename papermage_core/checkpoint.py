@@ -7,6 +7,8 @@
       model.safetensors   the weights
       encoder/            what the encoder saved
       learned.json        what encoder and heads learned from the training data, where they learn
+      profile.json        words and entity texts of the training data, as hashes
+      learned/            what they learned that is a file of its own
       processors/         what processors read beside their options: the checkpoint of a predictor
       README.md           the model card
 
@@ -35,23 +37,45 @@ from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from papermage_core.config.processors import ProcessorChoice
-from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.config.structure import (
+    files_apart,
+    files_back,
+    learned_values,
+    structure,
+    unstructure,
+    with_learned,
+)
 from papermage_core.data.labelling import Labelling, OverlapPolicy
 from papermage_core.errors import CheckpointError, PluginError
-from papermage_core.evaluation import Calibration
+from papermage_core.evaluation import Calibration, Profile
 from papermage_core.files import recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
-from papermage_core.plugin.kinds import BY_WORD
+from papermage_core.plugin.blame import calling
+from papermage_core.plugin.kinds import BY_WORD, KINDS
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.parts import provenance_of
 
 if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
     from papermage_core.model.weights import TensorInfo
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "copy", "digest", "load", "read_blueprint", "read_json", "save", "update"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Checkpoint",
+    "copy",
+    "digest",
+    "load",
+    "read_blueprint",
+    "read_json",
+    "read_profile",
+    "save",
+    "update",
+]
 
 FORMAT_VERSION = 1
 _JSON, _WEIGHTS, _LEARNED, _CARD = "papermage.json", "model.safetensors", "learned.json", "README.md"
+_PROFILE = "profile.json"
+_LEARNED_FILES = "learned"
 _PROCESSORS = "processors"
 _MOST_JSON = 64 << 20
 _DEEPEST = 8  # checkpoints of processors within each other
@@ -75,12 +99,21 @@ class Checkpoint:
 _Name = Annotated[str, msgspec.Meta(max_length=200)]
 
 
+class _Part(msgspec.Struct):
+    name: _Name
+    distribution: _Name
+    version: _Name
+    kind: Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(KINDS)})$")]
+    value: str = ""
+
+
 class _Component(msgspec.Struct):
     name: _Name
     distribution: _Name
     version: _Name
     options: dict[str, Any]
     value: str = ""
+    parts: dict[str, _Part] = {}
 
 
 class _Labelling(msgspec.Struct):
@@ -114,8 +147,9 @@ class _Content(msgspec.Struct):
     processors: tuple[_Processor, ...] = ()
 
     @property
-    def components(self) -> list[_Component]:
-        return [self.encoder, self.scheme, *(task.head for task in self.tasks)]
+    def components(self) -> list[_Component | _Part]:
+        found = [self.encoder, self.scheme, *(task.head for task in self.tasks)]
+        return [*found, *(part for component in found for part in component.parts.values())]
 
 
 def save(
@@ -137,7 +171,8 @@ def save(
 
     with _replaced(folder) as new:
         (new / "encoder").mkdir()
-        model.encoder.save(new / "encoder")
+        with calling(model.encoder, "save"):
+            model.encoder.save(new / "encoder")  # type: ignore[operator]
         _write_learned(new, blueprint)
         save_file(to_keep(model.state_dict()), new / _WEIGHTS)
         _write(new / _CARD, card)
@@ -147,8 +182,8 @@ def save(
         _write_json(new, {**content, "checksums": checksums})
 
 
-def update(folder: Path, *, card: str | None = None, **facts: Any) -> None:
-    """Replace facts in ``papermage.json``, and the model card if one is given; the weights are not touched.
+def update(folder: Path, *, card: str | None = None, profile: Profile | None = None, **facts: Any) -> None:
+    """Replace facts in ``papermage.json``, and the model card or profile if one is given, not the weights.
 
     Whole or not at all, as in `save`. Raises CheckpointError where the folder is no checkpoint or cannot be written.
     """
@@ -157,10 +192,12 @@ def update(folder: Path, *, card: str | None = None, **facts: Any) -> None:
     with _replaced(folder) as new:
         shutil.copytree(folder, new, symlinks=True, copy_function=_link, dirs_exist_ok=True)
         (new / _JSON).unlink()
-        if card is not None:
-            (new / _CARD).unlink(missing_ok=True)
-            _write(new / _CARD, card)
-            content["checksums"][_CARD] = _sha256(new / _CARD)
+        told = None if profile is None else json.dumps(profile.to_json())
+        for name, text in ((_CARD, card), (_PROFILE, told)):
+            if text is not None:
+                (new / name).unlink(missing_ok=True)
+                _write(new / name, text)
+                content["checksums"][name] = _sha256(new / name)
         checksums = content.pop("checksums")
         _write_json(new, {**content, **facts, "checksums": checksums})
 
@@ -211,6 +248,20 @@ def digest(folder: str | Path) -> str:
 def read_json(folder: Path) -> dict[str, Any]:
     """Return the ``papermage.json`` of a checkpoint. Raises CheckpointError where there is none that can be read."""
     return _read(_located(folder))[0]
+
+
+def read_profile(folder: str | Path) -> Profile | None:
+    """Return the profile of what a checkpoint was trained on; None where it has none.
+
+    Raises CheckpointError where it cannot be read.
+    """
+    place = _located(Path(folder).expanduser())
+    recorded = _read(place)[1].checksums.get(_PROFILE)
+    if recorded is None:
+        return None
+    _check_file(place, _PROFILE, recorded)
+    with _damage(place / _PROFILE):
+        return Profile.from_json(json.loads((place / _PROFILE).read_text(encoding="utf-8")))
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
@@ -288,7 +339,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _check_source(component: _Component) -> None:
+def _check_source(component: _Component | _Part) -> None:
     """Raise ValueError unless a component names a distribution that a person can be asked to install, or a file."""
     distribution, version = component.distribution, component.version
     if version.startswith("sha256:"):
@@ -312,23 +363,27 @@ def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
             raise CheckpointError(f"{folder / _JSON} is damaged: checksums name {name!r:.80}")
         if path.parts.count(_PROCESSORS) > _DEEPEST:
             raise CheckpointError(f"{folder} holds checkpoints in checkpoints more than {_DEEPEST} deep")
-        if not os.path.lexists(folder / name):
-            raise CheckpointError(f"{folder} lacks the file {name}; copy the whole folder again")
-        _regular(folder, name)
-        with _damage(folder / name):
-            if name != _CARD and _sha256(folder / name) != recorded:
-                raise CheckpointError(
-                    f"{folder / name} is damaged: its checksum is not the recorded one; copy the folder again"
-                )
+        _check_file(folder, name, recorded)
     if _WEIGHTS not in checksums:
         raise CheckpointError(f"{folder / _JSON} is damaged: it records no {_WEIGHTS}")
     with _damage(folder):
-        inner = [walk for name in ("encoder", _PROCESSORS) for walk in os.walk(folder / name)]
+        inner = [walk for name in ("encoder", _LEARNED_FILES, _PROCESSORS) for walk in os.walk(folder / name)]
         for place, folders, files in inner:
             for found in (Path(place, name) for name in [*folders, *files]):
                 known = found.relative_to(folder).as_posix() in checksums
                 if not known and (found.is_symlink() or not found.is_dir()):
                     raise CheckpointError(f"{found} is not of this checkpoint, which does not record it; remove it")
+
+
+def _check_file(folder: Path, name: str, recorded: str) -> None:
+    if not os.path.lexists(folder / name):
+        raise CheckpointError(f"{folder} lacks the file {name}; copy the whole folder again")
+    _regular(folder, name)
+    with _damage(folder / name):
+        if name != _CARD and _sha256(folder / name) != recorded:
+            raise CheckpointError(
+                f"{folder / name} is damaged: its checksum is not the recorded one; copy the folder again"
+            )
 
 
 def _regular(folder: Path, name: str) -> os.stat_result:
@@ -395,7 +450,9 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
 
 def _describe(blueprint: Blueprint, processors: Path) -> dict[str, Any]:
     def component(kind: str, config: Any) -> dict[str, Any]:
-        return {**blueprint.sources.get(BY_WORD[kind].name, {}), "options": unstructure(config)}
+        parts = provenance_of(config)
+        described = {**blueprint.sources.get(BY_WORD[kind].name, {}), "options": unstructure(config)}
+        return {**described, "parts": parts} if parts else described
 
     return {
         "encoder": component("encoder", blueprint.encoder),
@@ -416,8 +473,10 @@ def _restore(folder: Path, content: _Content, plugins: Plugins) -> Blueprint:
     def component(kind: str, recorded: _Component) -> Any:
         group = BY_WORD[kind].name
         sources[group] = source = {
-            key: value for key, value in msgspec.to_builtins(recorded).items() if key != "options"
+            key: value for key, value in msgspec.to_builtins(recorded).items() if key not in ("options", "parts")
         }
+        for part in recorded.parts.values():
+            plugins.require(part.kind, msgspec.to_builtins(part))
         found = plugins.require(group, source)
         config_class = plugins.config_class(group, found.qualified)
         _check_options(config_class, recorded.options)
@@ -456,9 +515,20 @@ def _check_options(cls: type[Any], options: Mapping[str, Any]) -> None:
 
 def _write_learned(folder: Path, blueprint: Blueprint) -> None:
     heads = [learned_values(task.head) for task in blueprint.tasks]
-    learned = {"encoder": learned_values(blueprint.encoder), "heads": heads}
-    if learned["encoder"] or any(heads):
-        _write(folder / _LEARNED, json.dumps(learned, allow_nan=False))
+    learned = {"encoder": learned_values(blueprint.encoder)}
+    if not (learned["encoder"] or any(heads)):
+        return
+
+    def write(name: str, content: bytes) -> str:
+        (folder / _LEARNED_FILES).mkdir(exist_ok=True)
+        (folder / _LEARNED_FILES / name).write_bytes(content)
+        return name
+
+    apart = {
+        "encoder": files_apart(learned["encoder"], write, "encoder."),
+        "heads": [files_apart(values, write, f"head{number}.") for number, values in enumerate(heads)],
+    }
+    _write(folder / _LEARNED, json.dumps(apart, allow_nan=False))
 
 
 def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blueprint:
@@ -467,10 +537,18 @@ def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blue
     with _damage(folder / _LEARNED, "does not fit the components that are installed", _advice(content)):
         learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"), parse_constant=_finite)
         heads = zip(blueprint.tasks, learned["heads"], strict=True)
+
+        def read(name: str) -> bytes:
+            if f"{_LEARNED_FILES}/{name}" not in content.checksums:
+                raise ValueError(f"expected the name of a learned file, got {name!r:.80}")
+            return (folder / _LEARNED_FILES / name).read_bytes()
+
         return attrs.evolve(
             blueprint,
-            encoder=with_learned(blueprint.encoder, learned["encoder"]),
-            tasks=tuple(attrs.evolve(task, head=with_learned(task.head, values)) for task, values in heads),
+            encoder=with_learned(blueprint.encoder, files_back(learned["encoder"], read)),
+            tasks=tuple(
+                attrs.evolve(task, head=with_learned(task.head, files_back(values, read))) for task, values in heads
+            ),
         )
 
 

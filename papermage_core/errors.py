@@ -56,7 +56,8 @@ class DataError(PapermageError, ValueError):
     """An error of a document or a file of documents, with its place.
 
     Every place given is printed before the message, widest first:
-    ``train.jsonl, line 3, document 'W05-13', layer 'tokens', entity 17: ...``.
+    ``train.jsonl, line 3, document 'W05-13', layer 'tokens', entity 17: ...``. ``page`` is counted from 0, and printed
+    from 1; ``stage`` is that of a recipe.
     """
 
     exit_code = 3
@@ -68,6 +69,8 @@ class DataError(PapermageError, ValueError):
         path: str | PathLike[str] | None = None,
         line: int | None = None,
         document: str | None = None,
+        page: int | None = None,
+        stage: str | None = None,
         layer: str | None = None,
         entity: int | None = None,
         value: Any = None,
@@ -78,6 +81,8 @@ class DataError(PapermageError, ValueError):
         self.path = path
         self.line = line
         self.document = document
+        self.page = page
+        self.stage = stage
         self.layer = layer
         self.entity = entity
         self.value = value
@@ -102,6 +107,10 @@ class DataError(PapermageError, ValueError):
             places.append(f"line {self.line}")
         if self.document is not None:
             places.append(f"document {_brief(self.document)}")
+        if self.page is not None:
+            places.append(f"page {self.page + 1}")
+        if self.stage is not None:
+            places.append(f"stage {_brief(self.stage)}")
         if self.layer is not None:
             places.append(f"layer {_brief(self.layer)}")
         if self.entity is not None:
@@ -113,7 +122,7 @@ def _brief(name: str) -> str:
     return repr(name if len(name) <= 100 else f"{name[:97]}...")
 
 
-_ATTRIBUTES = ("message", "path", "line", "document", "layer", "entity", "value", "expected")
+_ATTRIBUTES = ("message", "path", "line", "document", "page", "stage", "layer", "entity", "value", "expected")
 
 
 class PluginError(PapermageError, ImportError):

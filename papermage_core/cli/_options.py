@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from papermage_core.cli._train_help import as_typed
 from papermage_core.config.errors import read_given, unknown
+from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import COMMAND_LINE, from_overrides
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
@@ -18,10 +19,18 @@ from papermage_core.plugin.options import describe_options
 if TYPE_CHECKING:
     from papermage_core.data.readers import OnError
 
-__all__ = ["ON_ERROR_HELP", "options_help", "processor_choice", "read_options", "reader_choice", "skipping"]
+__all__ = [
+    "ON_ERROR_HELP",
+    "extension_choice",
+    "options_help",
+    "processor_choice",
+    "read_options",
+    "reader_choice",
+    "skipping",
+]
 
 T = TypeVar("T")
-_COMPONENTS = frozenset({"reader", "writer", "processors"})
+_COMPONENTS = frozenset({"encoder", "reader", "writer", "processors", "extensions"})
 _SHOWN = 20
 _log = logging.getLogger(__name__)
 ON_ERROR_HELP = "at a document that cannot be used: raise, or skip it and say so at the end"
@@ -71,14 +80,24 @@ def processor_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) 
     return choice
 
 
+def extension_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ExtensionChoice:
+    """Return the extensions that a command's options choose. Raises PluginError and ConfigError for wrong ones."""
+    own = options_of("extensions")
+    choice = ExtensionChoice(
+        names=options.extensions, options=own, plugins_path=options.plugins_path, sources=_typed("extensions", own)
+    )
+    _ = choice.configs
+    return choice
+
+
 def _typed(component: str, own: Iterable[str]) -> dict[str, str]:
     return {f"{component}.{key}": COMMAND_LINE for key in own}
 
 
 @contextmanager
 def skipping(on_error: str) -> Iterator[OnError | None]:
-    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` is ``skip``."""
-    if on_error != "skip":
+    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` says so."""
+    if on_error == "raise":
         yield None
         return
     skipped: list[str] = []
@@ -95,7 +114,8 @@ def skipping(on_error: str) -> Iterator[OnError | None]:
     finally:
         if count:
             more = [f"… and {count - _SHOWN} more"] if count > _SHOWN else []
-            _log.warning("skipped %d documents or files:\n  %s", count, "\n  ".join([*skipped, *more]))
+            what = "skipped %d documents or files" if on_error == "skip" else "%d errors"
+            _log.warning(f"{what}:\n  %s", count, "\n  ".join([*skipped, *more]))
 
 
 def _component(key: str) -> str | None:

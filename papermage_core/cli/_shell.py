@@ -27,7 +27,8 @@ from importlib import metadata
 from typing import Any, NoReturn
 
 from papermage_core.errors import ConfigError, PapermageError
-from papermage_core.plugin.distributions import malformed_entry_points
+from papermage_core.plugin.blame import blaming
+from papermage_core.plugin.distributions import passing_over_malformed_entry_points
 from papermage_core.plugin.printing import keeping
 from papermage_core.terminal import printable
 
@@ -36,7 +37,8 @@ __all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say", "s
 INTERRUPTED = 130
 _OURS = (
     *("papermage_core", "papermage_compact", "papermage_formats", "papermage_heads"),
-    *("papermage_processors", "papermage_schemes", "papermage_transformers"),
+    *("papermage_processors", "papermage_records", "papermage_schemes", "papermage_transformers", "papermage_stack"),
+    *("papermage_optimizers", "papermage_metrics", "papermage_extensions"),
 )
 """The packages whose messages are shown from INFO on; of others, warnings are."""
 
@@ -102,7 +104,8 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
     _set_up_logging(debug=debug, quiet=quiet)
     former = keeping.set(_off_stdout)
     try:
-        code = body() or 0
+        with passing_over_malformed_entry_points(), blaming():
+            code = body() or 0
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
@@ -176,14 +179,7 @@ def _message(exc: Exception) -> str:
         return _os_message(exc)
     if isinstance(exc, MemoryError) or type(exc).__name__ == "OutOfMemoryError":
         return f"out of memory: {exc}\nTry a smaller batch_size, or a smaller encoder."
-    advice = _malformed_entry_points(exc) or ["Run again with --debug for the traceback."]
-    return "\n".join([f"unexpected {type(exc).__name__}: {exc}", *advice])
-
-
-def _malformed_entry_points(exc: Exception) -> list[str]:
-    """Return what makes importlib.metadata fail, and every library that asks it for entry points."""
-    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(exc.__traceback__))
-    return malformed_entry_points() if any(name.startswith("importlib.metadata") for name in modules) else []
+    return f"unexpected {type(exc).__name__}: {exc}\nRun again with --debug for the traceback."
 
 
 def _os_message(exc: OSError) -> str:

@@ -21,7 +21,7 @@ __all__ = ["as_typed", "help_on", "help_overview"]
 
 _NAME_WIDTH = 34
 _KEY_WIDTH = 16
-_KINDS = {kind.key: kind for kind in KINDS.values() if kind.base is not None}
+_KINDS = {kind.key: kind for kind in KINDS.values()}
 
 
 def help_overview(plugins: Plugins) -> str:

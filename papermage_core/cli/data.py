@@ -75,7 +75,29 @@ class Stats(Labelled, Reading):
 class Check(Labelled):
     """Options of ``check``."""
 
+    data_path: tuple[str, ...] = option(
+        (), help="documents: files, folders, globs, or - for standard input; may be left out with recipe"
+    )
     label_scheme: str = option("bio", help="label scheme whose limits count")
+    val_data_path: tuple[str, ...] = option((), help="documents to validate on: those like one of training are told")
+    test_data_path: tuple[str, ...] = option((), help="documents to test on, likewise")
+    encoder: str | None = option(
+        None, help="context encoder whose windows are counted; its options as encoder.key=value"
+    )
+    stride: int = option(32, help="units by which the windows of a long context overlap", ge=0)
+    output_path: Path | None = option(None, help="write every place here, a JSON line each, as it is found")
+    overwrite: bool = option(False, help="replace this file if it is there already")
+    recipe: Path | None = option(None, help="say which layers the stages of a recipe read, make, and do not find")
+
+
+@attrs.frozen(kw_only=True)
+class Publish:
+    """Options of ``publish``."""
+
+    recipe: Path = option(help="the recipe: its file, or its folder")
+    output_path: Path = option(help="folder to write, with the recipe and all that it needs")
+    overwrite: bool = option(False, help="replace what is there already")
+    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
 
 @attrs.frozen(kw_only=True)
@@ -142,11 +164,38 @@ def _parser() -> argparse.ArgumentParser:
         ("stats", Stats, _stats, "count documents, units, contexts, labels and lengths"),
         ("split", Split, _split, "deal whole documents out to files, by a seed"),
         ("convert", Convert, _convert, "write what any reader reads as any writer writes it"),
+        ("publish", Publish, _publish, "write a recipe and copies of its checkpoints into one folder"),
         ("view", View, _view, "show documents with their labels marked, on the terminal or on a page of HTML"),
     ):
         _add_command(commands, name, options, body, text)
+    _add_audit(commands)
     _add_cache(commands)
     return parser
+
+
+def _add_audit(commands: Any) -> None:
+    text = "rank gold that may be wrong: what models of folds doubt in the documents that they did not see"
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "audit",
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog="options, each typed as key=value:\n"
+        "  output_path=none                   folder for audit.jsonl and audit.html; none: audit in that of the run\n"
+        "  documents_path=none                file or folder for an annotation tool: documents with a layer audit\n"
+        "  writer=none                        document writer of documents_path; its options as writer.key=value\n"
+        "  share=0.05                         how many suspects go there and are counted, as a share of the gold\n"
+        "and all of papermage-train; folds=5 head=crf unless given",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        usage=f"{_PROG} audit [flags] data_path=FILE label_field=LAYER key=value...",
+    )
+    add_common_flags(parser)
+    for action in parser._actions:
+        if action.dest in ("debug", "quiet"):
+            action.default = argparse.SUPPRESS
+    parser.add_argument("-c", "--config", action="append", type=Path, default=[], help="YAML file of options")
+    parser.add_argument("words", nargs="*", metavar="key=value", help="options")
+    parser.set_defaults(body=_audit)
 
 
 def _add_cache(commands: Any) -> None:
@@ -164,7 +213,7 @@ def _add_cache(commands: Any) -> None:
 
 
 def _add_command(
-    commands: Any, name: str, options: type[Source], body: Callable[[argparse.Namespace], Any], text: str
+    commands: Any, name: str, options: type[Any], body: Callable[[argparse.Namespace], Any], text: str
 ) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -182,6 +231,7 @@ def _add_command(
     if name != "view":
         parser.add_argument("--json", action="store_true", help="print JSON")
     if name == "check":
+        parser.add_argument("--strict", action="store_true", help="exit code 3 also for what costs F1, or misleads it")
         parser.add_argument("--all", action="store_true", help=f"show every place, not {_PLACES} of each kind")
     parser.add_argument("words", nargs="*", metavar="PATH or key=value", help="documents, and options")
     parser.set_defaults(body=body)
@@ -203,25 +253,100 @@ def _read(
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from papermage_core.config.structure import nest, structure
     from papermage_core.data.checking import check
     from papermage_core.plugin.manager import Plugins
 
     options, reader, options_of = _read(Check, arguments)
     everything = arguments.all or arguments.json
-    found = check(
-        options.data_path,
-        **_labelling(options, options_of),
-        label_scheme=options.label_scheme,
-        reader=reader,
-        plugins=Plugins(options.plugins_path),
-        keep=None if everything else _PLACES,
-    )
+    if options.recipe is not None:
+        return _check_recipe(options, options_of, reader, arguments)
+    if not options.data_path:
+        raise ConfigError(
+            "data_path is missing: documents: files, folders, globs, or - for standard input. Type data_path=..."
+        )
+    plugins = Plugins(options.plugins_path)
+    encoder = None
+    if options.encoder is not None:
+        config_class = plugins.config_class("context_encoder", options.encoder)
+        own = nest(options_of("encoder"))
+        encoder = structure(config_class, own, key="encoder", name=options.encoder)
+        encoder.check(stride=options.stride)
+    with _places_file(options, reader) as told:
+        found = check(
+            options.data_path,
+            **_labelling(options, options_of),
+            val_data_path=options.val_data_path,
+            test_data_path=options.test_data_path,
+            label_scheme=options.label_scheme,
+            encoder=encoder,
+            encoder_name=options.encoder or "",
+            stride=options.stride,
+            reader=reader,
+            plugins=plugins,
+            keep=None if everything else _PLACES,
+            told=told,
+        )
     say(_as_json(found.to_json()) if arguments.json else str(found))
     if found.is_shortened:
         _log.info("--all shows every place")
     if not options.label_field and not found.error_count:
         _log.info("label_field=NAME,NAME looks at labels, too; papermage-data stats lists the layers")
+    is_bad = found.error_count or (arguments.strict and (found.fatal() or found.costs()))
+    return DataError.exit_code if is_bad else 0
+
+
+@contextlib.contextmanager
+def _places_file(options: Check, reader: ReaderChoice) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """Yield what writes each place to the file of ``output_path``, None without one."""
+    if options.output_path is None:
+        yield None
+        return
+    from papermage_core.data.readers import expand_paths
+    from papermage_core.files import check_output, whole_file
+
+    given = [*options.data_path, *options.val_data_path, *options.test_data_path]
+    inputs = [*expand_paths(given, reader=reader), *given]
+    check_output(options.output_path, inputs=inputs, endings=(".jsonl",), overwrite=options.overwrite)
+    with whole_file(options.output_path) as file:
+        yield lambda place: file.write(
+            json.dumps(place, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        )
+
+
+def _check_recipe(
+    options: Check, options_of: Callable[[str], dict[str, Any]], reader: ReaderChoice, arguments: argparse.Namespace
+) -> int:
+    from papermage_core.data.processors import processed
+    from papermage_core.data.readers import iter_documents
+    from papermage_core.prediction.recipe import Recipe
+    from papermage_core.prediction.recipe_check import RecipeFindings, check_recipe
+
+    assert options.recipe is not None
+    if options.label_field:
+        raise ConfigError("label_field: the labels of documents are not looked at with recipe; check them without it")
+    recipe = Recipe.from_yaml(options.recipe, plugins_path=options.plugins_path)
+    found = RecipeFindings(recipe, None if arguments.all or arguments.json else _PLACES)
+    if options.data_path:
+        reader = reader if options.reader is not None or options_of("reader") else recipe.config.reader
+        documents = iter_documents(options.data_path, reader=reader, on_error=found.add)
+        check_recipe(recipe, processed(documents, processor_choice(options, options_of)), findings=found)
+    say(_as_json(found.to_json()) if arguments.json else str(found))
     return DataError.exit_code if found.error_count else 0
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    from papermage_core.prediction.recipe import Recipe
+
+    paths = [word for word in arguments.words if "=" not in word]
+    named = [f"{name}={path}" for name, path in zip(("recipe", "output_path"), paths, strict=False)]
+    if len(paths) > len(named):
+        raise ConfigError(f"{paths[2]}: expected a recipe and one folder to write")
+    options, _ = read_options(Publish, [*(word for word in arguments.words if "=" in word), *named])
+    recipe = Recipe.from_yaml(options.recipe, plugins_path=options.plugins_path)
+    folder = recipe.save(options.output_path, overwrite=options.overwrite)
+    facts = {"output_path": str(folder), "stages": [stage.name for stage in recipe.stages]}
+    say(_as_json(facts) if arguments.json else f"{folder}: {len(recipe.stages)} stages, and all that they need")
 
 
 def _stats(arguments: argparse.Namespace) -> None:
@@ -310,6 +435,55 @@ def _with_output_path(words: Sequence[str]) -> list[str]:
     if glob.has_magic(last) or last == "-":
         return list(words)
     return [f"output_path={word}" if word is last else word for word in words]
+
+
+@attrs.frozen(kw_only=True)
+class AuditOptions:
+    """Options of ``audit`` beside those of training."""
+
+    output_path: Path | None = option(None, help="folder for audit.jsonl and audit.html")
+    documents_path: Path | None = option(None, help="file or folder for an annotation tool")
+    writer: str | None = option(None, help="document writer of documents_path; its options as writer.key=value")
+    share: float = option(0.05, help="how many suspects go there, as a share of the gold", gt=0, le=1)
+
+
+def _audit(arguments: argparse.Namespace) -> None:
+    from papermage_core.config import load_config
+    from papermage_core.config.writers import writer_for
+    from papermage_core.files import check_output
+    from papermage_core.plugin.manager import Plugins
+
+    own = {field.name for field in attrs.fields(AuditOptions)}
+    mine = [word for word in arguments.words if word.partition("=")[0].partition(".")[0] in own]
+    given = [word for word in arguments.words if word not in mine]
+    keys = {word.partition("=")[0] for word in given}
+    defaults = [word for word in ("folds=5", "head=crf") if not arguments.config and word.partition("=")[0] not in keys]
+    options, options_of = read_options(AuditOptions, mine)
+    config = load_config(arguments.config, [*given, *defaults])
+    components = config.components()
+    config.check_paths()
+    writer = None
+    if options.documents_path is not None:
+        plugins = Plugins(config.plugins_path)
+        writer = writer_for(options.documents_path, options.writer, options_of("writer"), plugins)
+        is_folder = writer.target == "folder"
+        inputs = [*map(str, config.data_path)]
+        check_output(options.documents_path, option="documents_path", inputs=inputs, overwrite=config.overwrite,
+                     folder=is_folder)  # fmt: skip
+    from papermage_core.training.audit import audit
+
+    components.encoder.tune_process()
+    found = audit(config, components)
+    folder = options.output_path or config.run_folder().expanduser() / "audit"
+    found.write(folder, f"Audit of {', '.join(config.label_field)}")
+    most = max(1, round(options.share * found.gold))
+    told = [found.summary(most), f"all      {folder / 'audit.jsonl'}", f"browser  {folder / 'audit.html'}"]
+    if options.documents_path is not None:
+        written = found.write_documents(
+            str(options.documents_path), most, writer=writer, overwrite=config.overwrite, inputs=list(config.data_path)
+        )
+        told.append(f"to mend  {options.documents_path}: {written}")
+    say("\n".join(told))
 
 
 def _cache(arguments: argparse.Namespace) -> None:

@@ -1,20 +1,33 @@
-"""``papermage-evaluate``: score a checkpoint on labelled documents."""
+"""``papermage-evaluate``: score a checkpoint, or predictions in a file, on labelled documents; compare two."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from papermage_core.cli._options import options_help, read_options, reader_choice
+from papermage_core.cli._options import (
+    extension_choice,
+    options_help,
+    processor_choice,
+    read_options,
+    reader_choice,
+)
 from papermage_core.cli._shell import command_parser, run, say
 from papermage_core.data.readers import expand_paths
-from papermage_core.errors import ConfigError
-from papermage_core.files import check_output
+from papermage_core.errors import ConfigError, DataError
+from papermage_core.files import check_output, whole_file
 from papermage_core.plugin.spec import option
+
+if TYPE_CHECKING:
+    from papermage_core.config.readers import ReaderChoice
+    from papermage_core.evaluation import DocumentCounts, Scores
+    from papermage_core.plugin.manager import Plugins
 
 __all__ = ["main"]
 
@@ -25,20 +38,34 @@ _PROG = "papermage-evaluate"
 class Options:
     """What can be typed as ``key=value``."""
 
-    model_name_or_path: Path = option(help="the checkpoint folder")
+    model_name_or_path: Path = option(help="the checkpoint folder, or a file of documents with predicted layers")
     data_path: tuple[Path, ...] = option(help="labelled documents")
     label_field: tuple[str, ...] = option(
-        (), help="layers that hold the gold, all it was trained for or some; none: all"
+        (), help="layers that hold the gold, all it was trained for or some; none: all (not for a file)"
     )
-    entity_name: str | None = option(None, help="layer of the units; none: as in training")
-    context_name: str | None = option(None, help="layer of the contexts; none: as in training")
+    compare: Path | None = option(
+        None, help="a second checkpoint or file: is it better, how sure is that, and which entities changed"
+    )
+    by: tuple[str, ...] = option((), help="keys of documents' metadata to give scores by, such as journal")
+    entity_name: str | None = option(None, help="layer of the units; none: as in training, for a file tokens")
+    context_name: str | None = option(None, help="layer of the contexts; none: as in training, for a file pages")
+    label_attribute: str | None = option(None, help="for a file: take gold labels from this key of entities' metadata")
+    layer_name: str = option("predictions", help="for a file: the predicted layer; else layers named as the labels")
+    train_data_path: tuple[Path, ...] = option(
+        (), help="documents trained on, to give scores by how often a text was seen; none: as the checkpoint knows"
+    )
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     accelerator: str = option("auto", help="the GPU where there is one, or as named", choices=("auto", "cpu", "gpu"))
     errors_path: Path | None = option(None, help="write every mistake here, a JSON line each")
-    overwrite: bool = option(False, help="replace the file of errors_path that is there already")
+    documents_path: Path | None = option(None, help="write the scores of every document here, a JSON line each")
+    changes_path: Path | None = option(
+        None, help="with compare: write the entities that changed here, a JSON line each"
+    )
+    overwrite: bool = option(False, help="replace these files where they are there already")
     reader: str | None = option(
         None, help="document reader; none: by the ending of each file; its options as reader.key=value"
     )
+    processors: tuple[str, ...] = option((), help="for a file: processors that add layers to all documents first")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
@@ -52,31 +79,119 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(lambda: _body(arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
 
+@attrs.frozen(eq=False)
+class _Found:
+    """What is told of one system."""
+
+    scores: Scores
+    documents: DocumentCounts
+    names: Sequence[str]
+    errors: Any
+    more: dict[str, Any]
+
+
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     options, options_of = read_options(Options, overrides)
     from papermage_core.plugin.manager import Plugins
 
     plugins = Plugins(options.plugins_path)
     reader = reader_choice(options, options_of)
+    _check_outputs(options, reader)
+    processors = processor_choice(options, options_of)
+    extensions = extension_choice(options, options_of)
+    seen = _seen(options, reader, plugins)
+
+    def evaluate(path: Path, watch: Any = None) -> _Found:
+        if path.is_file():
+            return _of_file(options, path, reader, processors, seen, watch)
+        return _of_checkpoint(options, path, reader, plugins, extensions.load(), seen, watch)
+
+    from papermage_core.data.spans import SpanTable
+
+    table = SpanTable()
+    wanted = None if options.compare is None else (lambda text, gold, predicted: table.append(predicted))
+    found = evaluate(options.model_name_or_path, wanted)
+    comparison = None
+    if options.compare is not None:
+        comparison = _compared(options, found, evaluate, table)
     if options.errors_path is not None:
-        if options.errors_path == Path("-"):
-            raise ConfigError("errors_path=-: standard output is for the scores; name a file")
-        documents = expand_paths(options.data_path, reader=reader)
-        check_output(
-            options.errors_path,
-            option="errors_path",
-            inputs=[*documents, *options.data_path, options.model_name_or_path],
-            endings=(".jsonl",),
-            overwrite=options.overwrite,
+        _write(options.errors_path, found.errors.lines())
+    if options.documents_path is not None:
+        rows = found.documents.rows(found.names)
+        _write(options.documents_path, (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
+    if arguments.json:
+        more = {} if comparison is None else {"comparison": comparison.to_json()}
+        say(json.dumps({**found.scores.to_json(), **found.more, **more}, indent=2, ensure_ascii=False))
+    else:
+        say("\n\n".join([found.scores.table(), *([] if comparison is None else [comparison.table()])]))
+
+
+def _compared(options: Options, first: _Found, evaluate: Callable[[Path, Any], _Found], table: Any) -> Any:
+    from papermage_core.evaluation import compare, document_changes
+
+    counts: Counter[str] = Counter()
+    place = -1
+    lines: list[bytes] = []
+
+    def watch(text: Any, gold: Any, predicted: Any) -> None:
+        nonlocal place
+        place += 1
+        if place >= len(table):
+            return
+        for change in document_changes(gold, table[place], predicted, text):
+            counts[change.kind] += 1
+            if options.changes_path is not None:
+                lines.append(json.dumps(change.to_json(), ensure_ascii=False).encode() + b"\n")
+
+    assert options.compare is not None
+    second = evaluate(options.compare, watch)
+    if second.documents.documents != first.documents.documents:
+        raise DataError(
+            f"the two were scored on {first.documents.documents} and {second.documents.documents} documents of "
+            "data_path: they cannot be compared",
+            path=options.compare,
         )
-        options.errors_path.parent.mkdir(parents=True, exist_ok=True)
+    if options.changes_path is not None:
+        _write(options.changes_path, lines)
+    return compare(first.documents, second.documents, counts)
+
+
+def _of_file(options: Options, path: Path, reader: ReaderChoice, processors: Any, seen: Any, watch: Any) -> _Found:
+    from papermage_core.config.labelling import Labelling
+    from papermage_core.evaluation import evaluate_files
+
+    if not options.label_field:
+        raise ConfigError(f"label_field is missing: {path} is a file, which does not name the layers of gold")
+    labelling = Labelling(
+        label_field=options.label_field,
+        entity_name=options.entity_name or "tokens",
+        context_name=options.context_name or "pages",
+        label_attribute=options.label_attribute,
+    )
+    found = evaluate_files(
+        options.data_path,
+        path,
+        labelling,
+        layer_name=options.layer_name,
+        reader=reader,
+        processors=processors,
+        by=options.by,
+        seen=seen,
+        watch=watch,
+    )
+    more = {"units": found.units.to_json()}
+    return _Found(found.scores, found.documents, found.names, found.errors, more)
+
+
+def _of_checkpoint(
+    options: Options, path: Path, reader: ReaderChoice, plugins: Plugins, extensions: Any, seen: Any, watch: Any
+) -> _Found:
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import evaluate_checkpoint
-    from papermage_core.training.record import write_errors
 
-    read_blueprint(options.model_name_or_path, plugins).encoder.tune_process()
+    read_blueprint(path, plugins).encoder.tune_process()
     found = evaluate_checkpoint(
-        options.model_name_or_path,
+        path,
         options.data_path,
         reader=reader,
         label_fields=options.label_field,
@@ -85,12 +200,68 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         batch_size=options.batch_size,
         accelerator=options.accelerator,
         plugins=plugins,
-        extensions=plugins.extensions(options.extensions),
-    )
-    if options.errors_path is not None:
-        write_errors(options.errors_path, found.evaluation)
-    scores = found.evaluation.scores
-    say(json.dumps(scores.to_json(), indent=2, ensure_ascii=False) if arguments.json else scores.table())
+        extensions=extensions,
+        by=options.by,
+        seen=seen,
+        watch=watch,
+    ).evaluation
+    assert found.names is not None
+    more = {
+        "units": None if found.units is None else found.units.to_json(),
+        "calibration": found.calibration,
+    }
+    return _Found(found.scores, found.documents, found.names, found.errors, more)
+
+
+def _seen(options: Options, reader: ReaderChoice, plugins: Plugins) -> Callable[[str], int] | None:
+    """Return how often a text is an entity in the documents trained on, where those are given."""
+    if not options.train_data_path:
+        return None
+    from papermage_core.config.labelling import Labelling
+    from papermage_core.data.corpus import parse_documents
+    from papermage_core.data.issues import Issues
+    from papermage_core.data.source import DocumentSource
+    from papermage_core.evaluation import Profile
+    from papermage_core.plugin.spec import ContextNeeds
+
+    if options.model_name_or_path.is_file():
+        labelling = Labelling(
+            label_field=options.label_field,
+            entity_name=options.entity_name or "tokens",
+            context_name=options.context_name or "pages",
+            label_attribute=options.label_attribute,
+        )
+    else:
+        from papermage_core.checkpoint import read_blueprint
+
+        labelling = read_blueprint(options.model_name_or_path, plugins).labelling
+    source = DocumentSource(options.train_data_path, reader)
+    return Profile.of(parse_documents(source, labelling, ContextNeeds(), Issues())).count
+
+
+def _check_outputs(options: Options, reader: ReaderChoice) -> None:
+    if options.changes_path is not None and options.compare is None:
+        raise ConfigError("changes_path: give compare=, what to compare with, as well")
+    documents = expand_paths(options.data_path, reader=reader)
+    inputs = [*documents, *options.data_path, options.model_name_or_path, *options.train_data_path]
+    inputs += [] if options.compare is None else [options.compare]
+    taken: list[Path] = []
+    for name in ("errors_path", "documents_path", "changes_path"):
+        path = getattr(options, name)
+        if path is None:
+            continue
+        if path == Path("-"):
+            raise ConfigError(f"{name}=-: standard output is for the scores; name a file")
+        if path in taken:
+            raise ConfigError(f"{name}={path}: another option names this file, too")
+        taken.append(path)
+        check_output(path, option=name, inputs=inputs, endings=(".jsonl",), overwrite=options.overwrite)
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _write(path: Path, lines: Any) -> None:
+    with whole_file(path) as file:
+        file.writelines(lines)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from papermage_core.plugin.discovery import unknown_groups
     from papermage_core.plugin.distributions import malformed_entry_points
     from papermage_core.plugin.listing import table
 
@@ -102,7 +103,7 @@ def _list(arguments: argparse.Namespace) -> int:
         say(json.dumps([_as_json(component) for component in components], indent=2, ensure_ascii=False))
     else:
         say(table(components))
-    for sentence in malformed_entry_points():
+    for sentence in [*malformed_entry_points(), *unknown_groups()]:
         _log.warning("%s", sentence)
     return PluginError.exit_code if any(c.status == "broken" for c in components) and arguments.check else 0
 
@@ -190,8 +191,6 @@ def _results(plugins: Plugins, component: ComponentInfo, overrides: Sequence[str
 def _check_required(plugins: Plugins, component: ComponentInfo, options: dict[str, Any]) -> None:
     from papermage_core.plugin.options import describe_options
 
-    if component.kind == "extension":
-        return
     described = describe_options(plugins.config_class(component.kind, component.qualified))
     missing = [option for option in described if option.required and option.name.partition(".")[0] not in options]
     if missing:
@@ -217,7 +216,8 @@ def _options(component: ComponentInfo, overrides: Sequence[str]) -> dict[str, An
     ]
     if strange:
         raise ConfigError(*strange)
-    return nest({key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)})
+    own = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+    return nest(own, named=True)
 
 
 def _plugins(arguments: argparse.Namespace) -> Plugins:

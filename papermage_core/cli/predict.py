@@ -6,13 +6,15 @@ import argparse
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from papermage_core.cli._options import (
     ON_ERROR_HELP,
+    extension_choice,
     options_help,
     processor_choice,
     read_options,
@@ -20,6 +22,7 @@ from papermage_core.cli._options import (
     skipping,
 )
 from papermage_core.cli._shell import command_parser, run
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
 from papermage_core.errors import ConfigError
@@ -30,13 +33,18 @@ __all__ = ["main"]
 
 _PROG = "papermage-predict"
 _log = logging.getLogger(__name__)
+_OF_A_MODEL = ("layer_name", "layer_per_label", "merge", "entity_name", "context_name", "extensions")
+"""Options that a recipe has for each of its stages, or not at all."""
 
 
 @attrs.frozen(kw_only=True)
 class Options:
     """What can be typed as ``key=value``."""
 
-    model_name_or_path: str = option(help="the checkpoint folder")
+    model_name_or_path: str | None = option(None, help="the checkpoint folder")
+    recipe: Path | None = option(
+        None, help="in its place a recipe, reader, processors and predictors in order: its file or folder"
+    )
     data_path: tuple[str, ...] = option(("-",), help="documents: files, folders, globs, or - for standard input")
     output_path: str | None = option(
         None,
@@ -65,7 +73,14 @@ class Options:
     writer: str | None = option(
         None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
     )
-    on_error: str = option("raise", help=ON_ERROR_HELP, choices=("raise", "skip"))
+    records: str | None = option(
+        None, help="write records, nested entities put together: bib_entry(author[given,family],title,date)"
+    )
+    on_error: str = option(
+        "raise",
+        help=f"{ON_ERROR_HELP}; keep, of a recipe: write it with the layers of the stages that did not fail",
+        choices=("raise", "skip", "keep"),
+    )
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
@@ -73,7 +88,10 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = command_parser(_PROG, __doc__.split(": ", 1)[1].capitalize(), epilog=options_help(Options))
-    parser.usage = f"{_PROG} [flags] model_name_or_path=FOLDER data_path=FILE output_path=FILE key=value..."
+    parser.usage = (
+        f"{_PROG} [flags] model_name_or_path=FOLDER data_path=FILE output_path=FILE key=value...\n"
+        f"       {_PROG} [flags] recipe=FILE data_path=FILE output_path=FILE key=value..."
+    )
     arguments, overrides = parser.parse_known_args(argv)
     return run(lambda: _body(arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
@@ -81,13 +99,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     options, options_of = read_options(Options, overrides)
     first, every = _shard(options.shard)
+    _check_model(options, overrides)
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
+    extensions = extension_choice(options, options_of)
     plugins = Plugins(options.plugins_path)
     if options.data_path == ("-",) and not any(each.startswith("data_path=") for each in overrides):
         _check_input()
     output_path = options.output_path or "-"
-    writer: DocumentWriterConfig = writer_for(Path(output_path), options.writer, options_of("writer"), plugins)
+    if options.recipe is not None:
+        _recipe(options, options_of, reader, processors, plugins)
+        return
+    assert options.model_name_or_path is not None
+    writer: DocumentWriterConfig = writer_for(
+        Path(output_path), options.writer, options_of("writer"), plugins, records=options.records
+    )
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.prediction.files import Layers, annotate_files, check_output_path
     from papermage_core.prediction.listing import Listing
@@ -112,7 +138,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         options.batch_size,
         options.device,
         plugins_path=options.plugins_path,
-        extensions=options.extensions,
+        extensions=extensions,
     )
     layers = Layers(
         name=options.layer_name,
@@ -121,7 +147,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         merge=options.merge,
         min_score=options.min_score,
     )
-    if listed := options.output_path is None and options.writer is None and _for_a_person(options.data_path, reader):
+    told = options.output_path or options.writer or options.records
+    if listed := not told and _for_a_person(options.data_path, reader):
         writer = Listing(layers=layers.names(predictor))
     with skipping(options.on_error) as on_error:
         annotate_files(
@@ -135,6 +162,80 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             first=first,
             every=every,
             on_error=on_error,
+        )
+    if listed:
+        _log.info("output_path=found.html shows them in their documents; .csv, .jsonl and other files hold them")
+
+
+def _check_model(options: Options, overrides: Sequence[str]) -> None:
+    """Raise ConfigError unless there is one of model and recipe, with options that it has."""
+    if options.recipe is None:
+        if options.model_name_or_path is None:
+            raise ConfigError(
+                "model_name_or_path is missing: the checkpoint folder. Type model_name_or_path=... or recipe=..."
+            )
+        if options.on_error == "keep":
+            raise ConfigError(
+                "on_error=keep: a model has no other stages whose layers could be kept; expected raise or skip"
+            )
+        return
+    if options.model_name_or_path is not None:
+        raise ConfigError("recipe and model_name_or_path are both given: give one of them")
+    typed = [name for name in _OF_A_MODEL if any(override.startswith(f"{name}=") for override in overrides)]
+    if typed:
+        raise ConfigError(*(f"{name}: the recipe says it for each stage; write it there" for name in typed))
+
+
+def _recipe(
+    options: Options,
+    options_of: Callable[[str], dict[str, Any]],
+    reader: ReaderChoice,
+    processors: ProcessorChoice,
+    plugins: Plugins,
+) -> None:
+    """Run the stages of a recipe over files."""
+    from papermage_core.prediction.listing import Listing
+    from papermage_core.prediction.recipe import Recipe
+    from papermage_core.prediction.recipe_files import check_recipe_output, run_recipe
+
+    assert options.recipe is not None
+    given = {"batch_size": options.batch_size, "min_score": options.min_score}
+    recipe = Recipe.from_yaml(options.recipe, device=options.device, plugins_path=options.plugins_path, **given)
+    reader = reader if options.reader is not None or options_of("reader") else recipe.config.reader
+    output_path = options.output_path or "-"
+    writer: DocumentWriterConfig = writer_for(
+        Path(output_path),
+        options.writer,
+        options_of("writer"),
+        plugins,
+        records=options.records,
+        default_records=recipe.config.records,
+    )
+    check_recipe_output(
+        recipe, output_path, options.data_path, reader=reader, overwrite=options.overwrite, writer=writer
+    )
+    if options.num_threads is not None:
+        import torch
+
+        torch.set_num_threads(options.num_threads)
+    recipe.tune_process()
+    told = options.output_path or options.writer or options.records
+    if listed := not told and _for_a_person(options.data_path, reader):
+        writer = Listing(layers=recipe.makes)
+    first, every = _shard(options.shard)
+    with skipping(options.on_error) as on_error:
+        run_recipe(
+            recipe,
+            options.data_path,
+            output_path,
+            reader=reader,
+            processors=processors,
+            writer=writer,
+            first=first,
+            every=every,
+            on_error=on_error,
+            overwrite=options.overwrite,
+            keep=options.on_error == "keep",
         )
     if listed:
         _log.info("output_path=found.html shows them in their documents; .csv, .jsonl and other files hold them")

@@ -18,7 +18,9 @@ from papermage_core.plugin.kinds import IN_CONFIG
 
 if TYPE_CHECKING:
     from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
+    from papermage_core.config.cascade import CascadeConfig
     from papermage_core.plugin.manager import Plugins
+    from papermage_core.prediction.cascade import CascadeTrainer
     from papermage_core.training import EntityClassificationTrainer
     from papermage_core.training.trainer import RunResult
 
@@ -86,7 +88,11 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.config import load_config
+    from papermage_core.config.cascade import load_cascade, names_stages
 
+    if names_stages(arguments.config):
+        _run_cascade(load_cascade(arguments.config, overrides), arguments)
+        return
     config = load_config(arguments.config, overrides)
     components = config.components()
     if arguments.print_config:
@@ -156,6 +162,40 @@ def _summary(config: EntityClassificationTrainConfig, result: RunResult) -> Iter
         yield "use it:"
         yield f"  papermage-predict {path} data_path=FILE output_path=found.jsonl"
         yield f"  EntityClassificationPredictor.from_pretrained({str(result.checkpoint)!r}).predict(doc)"
+
+
+def _run_cascade(config: CascadeConfig, arguments: argparse.Namespace) -> None:
+    """Train the stages of a cascade, in order."""
+    if arguments.print_config:
+        say("\n".join(f"# stage {each.name}\n{each.config.to_yaml(annotated=True).rstrip()}" for each in config.stages))
+        return
+    for stage in config.stages:
+        stage.config.check_paths()
+    if arguments.dry_run:
+        say("The config is in order, and its paths are there; no data was read. This would train, in order:")
+        for number, stage in enumerate(config.stages):
+            say(f"stage {stage.name}:\n{_stage_plan(stage.config, config.run_folder(number))}")
+        return
+    trainers: list[CascadeTrainer] = []
+    try:
+        with stopping_on_signals(lambda why: any(trainer.stop(why) for trainer in trainers)):
+            from papermage_core.prediction.cascade import CascadeTrainer
+
+            for stage in config.stages:
+                stage.config.components().encoder.tune_process()
+            trainers.append(CascadeTrainer(config))
+            result = trainers[0].train()
+    except StoppedError as error:
+        kind = CtrlCError if error.why == CTRL_C else StoppedError
+        raise kind(f"{error}\ngo on with the same command", error.why) from error
+    say(f"{result.table()}\n")
+    say(f"recipe  {result.recipe}\nscores  {result.folder / 'results' / 'cascade.json'}\n\nuse it:")
+    say(f"  papermage-predict {shlex.join([f'recipe={result.recipe}'])} data_path=FILE output_path=found.jsonl")
+
+
+def _stage_plan(config: EntityClassificationTrainConfig, folder: Path) -> str:
+    config = config.replace(default_root_dir=folder)
+    return _plan(config, config.components()).partition("\n")[2]
 
 
 def _say_several(result: RunResult) -> None:

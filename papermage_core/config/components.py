@@ -3,43 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import attrs
 
+from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.merge import MODEL
+from papermage_core.config.monitor import is_figure
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
+from papermage_core.plugin.blame import built, calling
 from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import (
     ContextEncoderConfig,
+    ContextNeeds,
     LabelSchemeConfig,
+    MetricConfig,
     ModelHeadConfig,
+    OptimizerConfig,
 )
 
-__all__ = ["ComponentConfigs", "build_components"]
+__all__ = ["ComponentConfigs", "build_components", "needs_of"]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class ComponentConfigs:
-    """The configs of the four components of a run."""
+    """The configs of the components of a run."""
 
     encoder: ContextEncoderConfig
     scheme: LabelSchemeConfig
     head: ModelHeadConfig
     reader: ReaderChoice
     processors: ProcessorChoice = attrs.field(factory=ProcessorChoice)
+    extensions: ExtensionChoice = attrs.field(factory=ExtensionChoice)
+    optimizer: OptimizerConfig
+    metric: MetricConfig | None = None
+    """What ``monitor`` names, if it is a component."""
     provenance: Mapping[str, Mapping[str, str]]
     """Kind of component → its name, distribution, version and value, as the checkpoint records them."""
 
+    @cached_property
+    def needs(self) -> ContextNeeds:
+        """What encoder and head want to see of documents."""
+        return needs_of(self.encoder, self.head)
+
     def by_key(self) -> dict[str, Any]:
         """Return the configs of the components named under the keys of the config: ``encoder``, ``label_scheme``, …"""
-        named = {"encoder": self.encoder, "label_scheme": self.scheme, "head": self.head}
+        named = {
+            "encoder": self.encoder,
+            "label_scheme": self.scheme,
+            "head": self.head,
+            "optimizer": self.optimizer,
+        }
         return named if self.reader.named is None else {**named, "reader": self.reader.named}
+
+
+def needs_of(encoder: ContextEncoderConfig, *heads: ModelHeadConfig) -> ContextNeeds:
+    """Return what an encoder and heads want to see of documents. Raises PluginError for what is no such thing."""
+    found = ContextNeeds()
+    for config in (encoder, *heads):
+        with calling(config, "needs"):
+            if not isinstance(config.needs, ContextNeeds):
+                raise TypeError(f"expected ContextNeeds, got {config.needs!r:.100}")
+            found = found | config.needs
+    return found
 
 
 def build_components(
@@ -50,6 +82,8 @@ def build_components(
     labels: Sequence[str],
     sources: Mapping[str, str],
     processors: Sequence[str] = (),
+    extensions: Sequence[str] = (),
+    monitor: str = "f1",
     stride: int | None = None,
 ) -> ComponentConfigs:
     """Return the components for ``names`` (by key) and dotted ``options``.
@@ -70,8 +104,13 @@ def build_components(
         names=tuple(processors), options=_own("processors", options), plugins_path=plugins.paths, sources=sources
     )
     _ = chain.configs
+    hooked = ExtensionChoice(
+        names=tuple(extensions), options=_own("extensions", options), plugins_path=plugins.paths, sources=sources
+    )
+    _ = hooked.configs
     if stride is not None:
-        found["encoder"].check(stride=stride)
+        with calling(found["encoder"], "check"):
+            found["encoder"].check(stride=stride)
     _check_fit(found["head"], found["label_scheme"], named, plugins)
     _check_labels(found["label_scheme"], named, labels)
     return ComponentConfigs(
@@ -85,8 +124,27 @@ def build_components(
             sources=sources,
         ),
         processors=chain,
+        extensions=hooked,
+        optimizer=found["optimizer"],
+        metric=_metric(monitor, options, plugins, sources),
         provenance={IN_CONFIG[key].name: plugins.provenance(IN_CONFIG[key].name, name) for key, name in named.items()},
     )
+
+
+def _metric(
+    monitor: str, options: Mapping[str, Any], plugins: Plugins, sources: Mapping[str, str]
+) -> MetricConfig | None:
+    """Return the config of the metric that ``monitor`` names; None for one of the figures that are always there."""
+    own = _own("monitor", options)
+    if is_figure(monitor):
+        if own:
+            raise ConfigError(
+                *(f"monitor.{key} ({sources[f'monitor.{key}']}): monitor={monitor} has no options" for key in own)
+            )
+        return None
+    config_class = plugins.config_class("metric", monitor)
+    found: MetricConfig = structure(config_class, nest(own, named=True), key="monitor", name=monitor, sources=sources)
+    return found
 
 
 def _loader(plugins: Plugins, kind: str, name: str) -> Callable[[], Any]:
@@ -98,7 +156,7 @@ def _structurer(
 ) -> Callable[[], Any]:
     if sources.get(f"{key}.{MODEL}") == MODEL and MODEL not in {option.name for option in describe_options(cls)}:
         return _refuser_of_model(name, options[f"{key}.{MODEL}"], sources)
-    return lambda: structure(cls, nest(_own(key, options)), key=key, name=name, sources=sources)
+    return lambda: structure(cls, nest(_own(key, options), named=True), key=key, name=name, sources=sources)
 
 
 def _own(key: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,8 +222,10 @@ def _fitting_names(plugins: Plugins, kind: str, targets: str) -> Iterator[str]:
 
 
 def _check_labels(config: LabelSchemeConfig, names: Mapping[str, str], labels: Sequence[str]) -> None:
-    scheme = config.build(labels)
-    if scheme.targets == "tags" and not scheme.has_legal_sequences():
+    scheme = built(config, labels)
+    with calling(scheme, "has_legal_sequences"):
+        fine = scheme.targets == "spans" or scheme.has_legal_sequences()
+    if not fine:
         raise ConfigError(
             f"label_scheme={names['label_scheme']} has no legal sequence of tags for the labels "
             f"{', '.join(labels)}: nothing could be predicted under it."

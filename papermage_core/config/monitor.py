@@ -11,21 +11,28 @@ from papermage_core.errors import nearest
 
 if TYPE_CHECKING:
     from papermage_core.evaluation import Scores
+    from papermage_core.plugin.spec import MetricConfig
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "is_figure"]
 
 _WHOLE = ("f1", "f1_macro", "loss")
 
 
+def is_figure(name: str) -> bool:
+    """Whether a name is that of a figure that is always there, or of a label's; else it is a metric's."""
+    return name in _WHOLE or name.endswith(".f1")
+
+
 @attrs.frozen
 class Monitor:
-    """``f1``, ``f1_macro``, ``loss``, or the F1 of one label, ``Disease.f1``.
+    """``f1``, ``f1_macro``, ``loss``, the F1 of one label, ``Disease.f1``, or a metric, of which it has the config.
 
     >>> Monitor("loss").is_better(0.5, than=0.7), Monitor("Disease.f1").metric
     (True, 'val_Disease.f1')
     """
 
     name: str = "f1"
+    config: MetricConfig | None = None
 
     @property
     def metric(self) -> str:
@@ -35,19 +42,27 @@ class Monitor:
     @property
     def mode(self) -> Literal["min", "max"]:
         """Whether less or more is better, in Lightning's words."""
+        if self.config is not None:
+            return "max" if self.config.greater_is_better else "min"
         return "min" if self.name == "loss" else "max"
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the figure is one that people read in percent."""
+        return self.config is None and self.name != "loss"
 
     @property
     def label(self) -> str | None:
         """The label whose F1 it is; None for a figure of all labels."""
-        return None if self.name in _WHOLE else self.name.removesuffix(".f1")
+        return None if self.name in _WHOLE or self.config is not None else self.name.removesuffix(".f1")
 
-    def error(self, labels: Sequence[str]) -> str | None:
+    def error(self, labels: Sequence[str], metrics: Sequence[str] = ()) -> str | None:
         """Return what was expected in its place where it is none of the figures that there are for these labels."""
-        if self.name in _WHOLE or (self.name.endswith(".f1") and self.label in labels):
+        if self.config is not None or self.name in _WHOLE or (is_figure(self.name) and self.label in labels):
             return None
         names = [*_WHOLE, *(f"{label}.f1" for label in labels)]
-        return f"{', '.join(names[:-1])} or {names[-1]}.{nearest(self.name, names)}"
+        or_metric = f", or a metric: {', '.join(metrics)}" if metrics else ""
+        return f"{', '.join(names[:-1])} or {names[-1]}{or_metric}.{nearest(self.name, [*names, *metrics])}"
 
     def is_better(self, value: float, *, than: float | None) -> bool:
         """Whether a value is better than the best so far, if there is one. What is no number never is."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from papermage_core.config.structure import nest, structure, unstructure
-from papermage_core.errors import ConfigError, nearest
+from papermage_core.config.chosen import chosen_configs
+from papermage_core.config.structure import unstructure
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentProcessorConfig
@@ -37,39 +37,10 @@ class ProcessorChoice:
     def configs(self) -> tuple[DocumentProcessorConfig, ...]:
         """The configs, in order. Raises PluginError for a processor that cannot be used, ConfigError for options."""
         plugins = Plugins(self.plugins_path)
-        if twice := {name for name in self.names if self.names.count(name) > 1}:
-            raise ConfigError(f"processors={','.join(self.names)}: {', '.join(sorted(twice))} is named twice")
-        options = nest(self.options)
-        if errors := [*self._misplaced(options)]:
-            raise ConfigError(*errors)
-        configs = [
-            structure(
-                plugins.config_class(_KIND.name, name),
-                options.get(name, {}),
-                key=f"{_KIND.key}.{name}",
-                name=name,
-                sources=self.sources,
-            )
-            for name in self.names
-        ]
+        configs = chosen_configs(_KIND, self.names, self.options, plugins, self.sources)
         if self.folder is not None:
             configs = [config.load(self.folder / str(number)) for number, config in enumerate(configs)]
         return tuple(configs)
-
-    def _misplaced(self, options: Mapping[str, Any]) -> Iterator[str]:
-        """Yield what is wrong with options that belong to no processor that is named."""
-        named = ",".join(self.names)
-        for name, own in options.items():
-            key = f"{_KIND.key}.{name}"
-            source = next((place for at, place in self.sources.items() if at.split(".")[:2] == key.split(".")), "")
-            where = f"{key} ({source})" if source else key
-            if not isinstance(own, Mapping):
-                right = f"{name}.OPTION" if name in self.names else f"NAME.{name}"
-                yield f"{where}: expected the name of a processor, then of its option: {_KIND.key}.{right}={own}"
-            elif name not in self.names:
-                all_names = ",".join(filter(None, (named, name)))
-                hint = nearest(name, self.names) or f" To use it, type {_KIND.key}={all_names}"
-                yield f"{where}: no processor of this name is used: {_KIND.key}={named or 'none'}.{hint}"
 
     def recipe(self) -> list[dict[str, Any]]:
         """Return the names, each with all its options."""

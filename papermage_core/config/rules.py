@@ -7,9 +7,10 @@ from typing import Any
 
 from papermage_core.config.errors import invalid
 from papermage_core.config.given import Given
-from papermage_core.config.monitor import Monitor
+from papermage_core.config.monitor import Monitor, is_figure
 from papermage_core.config.several import several_errors
 from papermage_core.config.sources import has_weight
+from papermage_core.plugin.manager import Plugins
 
 __all__ = ["rule_errors"]
 
@@ -101,7 +102,10 @@ def _monitor_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given:
         return
     name, monitor = "monitor", Monitor(own["monitor"])
     labels = own["label_field"] if own.get("label_attribute") is None else [monitor.label or ""]
-    if (expectation := monitor.error(labels)) is not None:
+    metrics = Plugins(own.get("plugins_path") or ())
+    known = [component.name for component in metrics.components("metric")]
+    is_metric = not is_figure(monitor.name) and bool(metrics.named("metric", monitor.name))
+    if not is_metric and (expectation := monitor.error(labels, known)) is not None:
         yield invalid(name, monitor.name, given[name].source, expectation)
     if (own.get("val_split") == 0 and not own.get("val_data_path")) or lightning.get("limit_val_batches") == 0:
         yield f"monitor={monitor.name} needs something to validate on: give val_data_path, or a val_split above 0"

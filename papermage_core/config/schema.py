@@ -12,7 +12,7 @@ import attrs
 
 from papermage_core.config.train import lightning_parameters, own_options
 from papermage_core.errors import PluginError
-from papermage_core.plugin.kinds import IN_CONFIG
+from papermage_core.plugin.kinds import IN_CONFIG, OPTIONED
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import OptionType, option_type
 from papermage_core.plugin.options import OptionDescription, describe_options
@@ -43,6 +43,9 @@ def json_schema(plugins: Plugins) -> dict[str, Any]:
         named = _component_classes(plugins, kind.name)
         definitions |= {f"{key}.{name}": _component(name, cls) for name, cls in named.items()}
         properties[key] = _choice(key, kind.name, described[key], list(named))
+    for name in OPTIONED - IN_CONFIG.keys():  # with options, as in processors: {name: [tokens], tokens: {style: words}}
+        named_with_options = {"type": "object", "properties": {"name": properties[name]}, "required": ["name"]}
+        properties[name] = {"description": described[name].help, "anyOf": [properties[name], named_with_options]}
     for name, parameter in lightning_parameters().items():
         schema = _type(option_type(parameter.type))
         if schema is not None:
@@ -52,7 +55,7 @@ def json_schema(plugins: Plugins) -> dict[str, Any]:
         "title": "papermage-train",
         "type": "object",
         "properties": properties,
-        "patternProperties": {f"^({'|'.join(IN_CONFIG)})\\.": {}},
+        "patternProperties": {f"^({'|'.join(sorted(OPTIONED))})\\.": {}},
         "additionalProperties": False,
         "$defs": definitions,
     }
@@ -95,13 +98,20 @@ def _component(name: str, cls: type[Any]) -> dict[str, Any]:
 def _nested(options: Iterable[OptionDescription]) -> dict[str, Any]:
     """Return the properties of options, dotted ones as objects in objects."""
     properties: dict[str, Any] = {}
+    parts: list[str] = []
     for option in options:
+        if option.name.startswith(tuple(parts)):
+            continue
         *folders, last = option.name.split(".")
         place = properties
         for folder in folders:
             inner = place.setdefault(folder, {"type": "object", "properties": {}, "additionalProperties": False})
             place = inner["properties"]
         place[last] = _option(option)
+        if option.part is not None:  # its name alone, or the name with options that depend on it
+            inner = {"type": "object", "properties": {"name": {"type": "string"}}}
+            place[last] = {"description": option.help, "anyOf": [{"type": "string"}, inner]}
+            parts.append(f"{option.name}.")
     return properties
 
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -14,6 +14,7 @@ from papermage_core.config.components import ComponentConfigs, build_components
 from papermage_core.config.dump import to_yaml
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.every import Every
+from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import Given, from_mapping
 from papermage_core.config.labelling import Labelling
 from papermage_core.config.lightning import trainer_parameters
@@ -28,10 +29,11 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import IN_CONFIG, OPTIONED
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
-from papermage_core.plugin.spec import DocumentProcessorConfig, option
+from papermage_core.plugin.spec import DocumentProcessorConfig, ExtensionConfig, option
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
+_Config = TypeVar("_Config", DocumentProcessorConfig, ExtensionConfig)
 _WHERE = ("default_root_dir", "resume", "overwrite", "num_workers", "num_threads", "cache", "checkpoint_every")
 """Options that say where a run is and how it gets there, not what it is."""
 _CARRIED = ("lightning", "options", "sources")
@@ -78,6 +80,7 @@ class EntityClassificationTrainConfig:
     find_learning_rate: bool = option(
         False, help="try 100 steps first to find the learning rate, and say what was found"
     )
+    optimizer: str = option("adamw", help="optimizer and its schedule")
     weight_decay: float = option(0.01, help="weight decay of matrices", ge=0, search=(1e-3, 0.3, "log"))
     warmup_steps: float = option(
         0.05, help="share of the steps that warm up; above 1: their number", ge=0, search=(0.0, 0.3)
@@ -89,7 +92,7 @@ class EntityClassificationTrainConfig:
     val_split: float = option(
         0.1, help="share of the training documents set aside to validate on without val_data_path", ge=0, lt=1
     )
-    monitor: str = option("f1", help="best model by: f1, f1_macro, loss or LABEL.f1, of the validation data")
+    monitor: str = option("f1", help="best model by: f1, f1_macro, loss, LABEL.f1 or a metric, of the validation data")
     patience: int | None = option(
         None, help="validations without a better value of monitor after which training stops", ge=1
     )
@@ -171,11 +174,11 @@ class EntityClassificationTrainConfig:
 
     def anchored(self) -> EntityClassificationTrainConfig:
         """Return the config with its paths made absolute: what a file needs that may be used in another folder."""
-        return self.replace(**{name: _anchored(value) for name, value in self._own().items()})
+        return self.replace(**{name: _anchored(value) for name, value in self.values().items()})
 
     def given(self) -> list[Given]:
         """Return the values that are not defaults, each with its source."""
-        values = {**self._own(), **self.lightning, **self.options}
+        values = {**self.values(), **self.lightning, **self.options}
         return [Given(key, values[key], source) for key, source in self.sources.items() if source not in DERIVED]
 
     def components(self, plugins: Plugins | None = None) -> ComponentConfigs:
@@ -184,8 +187,6 @@ class EntityClassificationTrainConfig:
         Raises PluginError for one that cannot be loaded, ConfigError for wrong options and pairs that do not fit.
         """
         plugins = plugins or Plugins(self.plugins_path)
-        for name in self.extensions:
-            plugins.find("extension", name)
         return build_components(
             {key: getattr(self, key) for key in IN_CONFIG},
             self.options,
@@ -193,10 +194,12 @@ class EntityClassificationTrainConfig:
             labels=self.label_field,
             sources=self.sources,
             processors=self.processors,
+            extensions=self.extensions,
+            monitor=self.monitor,
             stride=self.stride if "stride" in self.sources else None,
         )
 
-    def _own(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         """Return the values of `own_options`."""
         fields = attrs.fields(type(self))
         return {field.alias: getattr(self, field.name) for field in fields if field.name not in _CARRIED}
@@ -243,7 +246,7 @@ class EntityClassificationTrainConfig:
 
     def check_paths(self) -> None:
         """Raise DataError for documents that are not there, ConfigError for a model or a run; nothing is read."""
-        check_paths({**self._own(), **self.options}, self.sources)
+        check_paths({**self.values(), **self.options}, self.sources)
 
     def source(self, key: str) -> str:
         """Return where the value of a key, dotted or not, was given; ``"default"`` where it was not."""
@@ -255,12 +258,16 @@ class EntityClassificationTrainConfig:
         ``components`` are its own, where they are at hand. ``annotated`` adds to each line where its value was given.
         What only Python can make (callbacks) is named in a comment.
         """
-        values = self._own()
+        values = self.values()
         components = components or self.components()
         if components.reader.named is None and components.reader.options:
             values["reader"] = {"name": None, **components.reader.options}
         if self.processors:
             values["processors"] = {"name": self.processors, **_by_name(components.processors)}
+        if self.extensions:
+            values["extensions"] = {"name": self.extensions, **_by_name(components.extensions)}
+        if components.metric is not None and (own := unstructure(components.metric)):
+            values["monitor"] = {"name": self.monitor, **own}
         for key, component in components.by_key().items():
             values[key] = {"name": values[key], **unstructure(component)}
         return to_yaml({**values, **self.lightning}, self.source if annotated else None)
@@ -276,7 +283,7 @@ class EntityClassificationTrainConfig:
             self.data_notes,
             self.notes,
         ]
-        values = {name: value for name, value in self._own().items() if name not in _WHERE}
+        values = {name: value for name, value in self.values().items() if name not in _WHERE}
         own = {name: repr(value) for name, value in values.items() if value != own_options()[name].default}
         return folder_name(words, {**own, **self.lightning, **self.options})
 
@@ -314,16 +321,16 @@ def _component_of(key: str) -> str | None:
     return first if dot and rest and first in OPTIONED else None
 
 
-def _by_name(processors: ProcessorChoice) -> dict[str, Any]:
-    """Return name → options of the processors that have any, with paths that hold in another folder, too."""
-    named = zip(processors.names, processors.configs, strict=True)
+def _by_name(chosen: ProcessorChoice | ExtensionChoice) -> dict[str, Any]:
+    """Return name → options of the components that have any, with paths that hold in another folder, too."""
+    named = zip(chosen.names, chosen.configs, strict=True)
     return {name: unstructure(_with_absolute_paths(config)) for name, config in named if unstructure(config)}
 
 
-def _with_absolute_paths(config: DocumentProcessorConfig) -> DocumentProcessorConfig:
-    values = attrs.asdict(config, recurse=False)
+def _with_absolute_paths(config: _Config) -> _Config:
+    values = attrs.asdict(config, recurse=False)  # type: ignore[call-overload]  # a config is an attrs class
     paths = {name: value.absolute() for name, value in values.items() if isinstance(value, Path)}
-    return attrs.evolve(config, **paths)
+    return attrs.evolve(config, **paths)  # type: ignore[misc]
 
 
 def _unknown(given: Mapping[str, Given]) -> list[str]:

@@ -12,11 +12,14 @@ from papermage_core.errors import ConfigError
 from papermage_core.files import compression
 from papermage_core.plugin.endings import Endings, has_ending
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import DocumentWriterConfig
 
 __all__ = ["writer_for"]
 
 _KIND = "document_writer"
+_RECORDS = "records"
+"""The option that makes a writer one of records."""
 
 
 def writer_for(
@@ -26,21 +29,54 @@ def writer_for(
     plugins: Plugins | None = None,
     *,
     option: str = "output_path",
+    records: str | None = None,
+    default_records: str | None = None,
 ) -> DocumentWriterConfig:
     """Return the config of the writer named, else of the one whose ending ``path`` has; JSON Lines without an ending.
 
+    With ``records`` the writer is one that writes such; ``default_records`` are for one that is told nothing else.
     ``option`` is what named the path, for messages. Raises ConfigError for a file that no writer has, and for wrong
     options; PluginError for a writer that cannot be used.
     """
     plugins = plugins or Plugins()
     config_class: type[DocumentWriterConfig]
-    if name is None:
+    options = nest(options or {})
+    if name is None and records is not None:
+        name, config_class = _of_records(path, plugins, option)
+    elif name is None:
         name, config_class = _found(path, plugins, option)
     else:
         config_class = plugins.config_class(_KIND, name)
     if (packed := compression(path)) and (config_class.target == "folder" or not config_class.compressed):
         raise ConfigError(f"{option}={path}: writer={name} writes nothing compressed; take the {packed} off the name")
-    return structure(config_class, nest(options or {}), key="writer", name=name)
+    if _writes_records(config_class):
+        given = records if records is not None else default_records
+        options = (
+            options if given is None or (records is None and "records" in options) else options | {"records": given}
+        )
+    elif records is not None:
+        raise ConfigError(f"records={records}: writer={name} writes no records")
+    return structure(config_class, options, key="writer", name=name)
+
+
+def _writes_records(config_class: type[DocumentWriterConfig]) -> bool:
+    return any(described.name == _RECORDS for described in describe_options(config_class))
+
+
+def _of_records(path: Path, plugins: Plugins, option: str) -> tuple[str, type[DocumentWriterConfig]]:
+    """Return the writer of records whose ending a path has; JSON Lines without an ending."""
+    endings = Endings(plugins, _KIND)
+    named = path if shown_ending(path) else Path(f"a.{OF_STREAMS}")
+    found = [each for each in endings.claimants(named) if _writes_records(each[1])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(f"writer={component}" for component, _ in found)
+        raise ConfigError(f"{option}={path}: several writers write records to files of this ending; type {names}")
+    raise ConfigError(
+        f"{option}={path}: no writer is known that writes records to files that end in {shown_ending(path)}; "
+        "writer=NAME writes a file whatever its ending"
+    )
 
 
 def _found(path: Path, plugins: Plugins, option: str) -> tuple[str, type[DocumentWriterConfig]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from papermage_core.data.examples import Example, Examples
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.blame import calling
 from papermage_core.plugin.spec import ContextEncoderConfig, Window
 
 __all__ = ["Batch", "BatchLimits", "ExampleBatches", "LengthSampler", "ListedBatches", "collate", "plan"]
@@ -74,6 +75,8 @@ class Batch:
     """Whether every example is one window, in order: the encoder's output is then what `gather` would give."""
     targets: tuple[Any, ...] = ()
     """What each head is to learn: an int64 tensor (B, U), -1 for unknown and padding, or a list of B lists of spans."""
+    head_features: tuple[dict[str, Tensor], ...] = ()
+    """What each head sees past the encoder, zero at padding, shapes (B, U, ...); empty where no head does."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Return the batch with its tensors on ``device``."""
@@ -87,6 +90,7 @@ class Batch:
             gather=move(self.gather),
             mask=move(self.mask),
             targets=tuple(move(target) for target in self.targets),
+            head_features=tuple({name: move(value) for name, value in each.items()} for each in self.head_features),
         )
 
 
@@ -119,14 +123,31 @@ def collate(
         mask[row, :n] = True
         first += len(example.windows)
     tasks = zip(*(example.targets for example in examples), strict=True)
+    of_heads = zip(*(example.features for example in examples), strict=True)
     return Batch(
         index=tuple(index),
-        features=tuple(collate_windows([windows[i] for i in run]) for run in runs),
+        features=tuple(_collated(collate_windows, [windows[i] for i in run]) for run in runs),
         gather=torch.from_numpy(gather),
         mask=torch.from_numpy(mask),
         direct=len(runs) == 1 and all(_is_one_window(example) for example in examples),
         targets=tuple(_pad(targets, n_units) for targets in tasks),
+        head_features=tuple(_pad_features(features, n_units) for features in of_heads),
     )
+
+
+def _pad_features(features: Sequence[Mapping[str, NDArray[Any]]], n_units: int) -> dict[str, Tensor]:
+    padded = {}
+    for name, first in features[0].items():
+        rows = np.zeros((len(features), n_units, *first.shape[1:]), first.dtype)
+        for row, each in zip(rows, features, strict=True):
+            row[: len(each[name])] = each[name]
+        padded[name] = torch.from_numpy(rows)
+    return padded
+
+
+def _collated(collate_windows: Collate, windows: Sequence[Window]) -> dict[str, Tensor]:
+    with calling(getattr(collate_windows, "__self__", None), "collate"):
+        return collate_windows(windows)
 
 
 def _is_one_window(example: Example) -> bool:
@@ -196,8 +217,9 @@ class LengthSampler(Sampler[list[int]]):
 
     ``epoch`` tells the epoch when the first batch of a pass is taken; 0 by default. ``chosen`` are the indexes to
     yield, all of the examples by default; some may stand in it several times. The number of batches is the same in
-    every epoch. With several processes each takes every ``world_size``-th batch; in training the list is filled up
-    from its start so that all take as many steps.
+    every epoch. With several processes each takes every ``world_size``-th batch. In training those of one step are
+    neighbours in length, so that no process waits for a longer batch than its own, and where a batch is missing for
+    the last step one is taken twice, another in each epoch.
     """
 
     def __init__(
@@ -241,7 +263,9 @@ class LengthSampler(Sampler[list[int]]):
             noise = 1 + 0.2 * chance.random(len(self._costs))
             order = chance.permutation(len(self._costs))
             order = order[np.argsort((self._costs * noise)[order], kind="stable")]
-            batches = np.resize(chance.permutation(batches), len(self) * self._world_size)
+            steps = chance.permutation(len(self))[:, None] * self._world_size + np.arange(self._world_size)
+            first = chance.integers(len(batches)) if steps.size > len(batches) else 0
+            batches = (steps.reshape(-1) + first) % len(batches)
         chosen, own = self._chosen[order], batches[self._rank :: self._world_size]
         skip, self.skip = self.skip, 0
         for number in own[skip:].tolist():

@@ -19,8 +19,10 @@ from typing import Any
 import attrs
 
 from papermage_core.data import packing, store
-from papermage_core.data.source import DocumentSource, digest_of_code
+from papermage_core.data.source import DocumentSource
 from papermage_core.document import Document
+from papermage_core.plugin.blame import calling
+from papermage_core.plugin.code import digest_of_code
 from papermage_core.plugin.spec import ContextEncoder
 
 __all__ = ["CacheEntry", "cache_clear", "cache_list", "encoder_digest", "key_of", "locked"]
@@ -60,10 +62,12 @@ def key_of(source: DocumentSource | None, **made_by: Any) -> str | None:
 
 
 def encoder_digest(encoder: ContextEncoder) -> str:
-    """Return a hash of an encoder's code and of what it saves, such as a tokenizer."""
-    digest = hashlib.sha256(digest_of_code([type(encoder)]).encode())
+    """Return a hash of the code of an encoder and its parts, and of what it saves, such as a tokenizer."""
+    parts = encoder.modules()  # type: ignore[attr-defined]  # it is a torch module
+    digest = hashlib.sha256(digest_of_code(dict.fromkeys(map(type, parts))).encode())
     with tempfile.TemporaryDirectory() as folder:
-        encoder.save(Path(folder))
+        with calling(encoder, "save"):
+            encoder.save(Path(folder))
         for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

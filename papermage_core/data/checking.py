@@ -4,34 +4,99 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
 
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import structure
-from papermage_core.data.gold import encode_gold, label_document
-from papermage_core.data.issues import KINDS, Issues
+from papermage_core.data.consistency import FEW, Consistency, Edge, TwoWays
+from papermage_core.data.duplicates import NearDuplicates, sketch_of
+from papermage_core.data.gold import count_gold, label_document
+from papermage_core.data.issues import KINDS, LOST, Issues
 from papermage_core.data.labelling import Labelling, Task
+from papermage_core.data.parallel import forked, processes_for
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, iter_documents
+from papermage_core.data.readers import STDIN, AnyReader, expand_paths, iter_documents
 from papermage_core.data.units import Parser, text_digest
 from papermage_core.errors import DataError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, LabelScheme, LocatedDocument
+from papermage_core.plugin.spec import (
+    ContextEncoderConfig,
+    ContextNeeds,
+    DocumentProcessorConfig,
+    LabelScheme,
+    LocatedDocument,
+)
 
-__all__ = ["Findings", "check"]
+__all__ = ["Findings", "Twin", "Windows", "check"]
 
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[-+]?\d[\d.e]*")
+
+
+@attrs.frozen(kw_only=True)
+class Windows:
+    """Into how many windows an encoder cuts contexts."""
+
+    encoder: str
+    contexts: int = 0
+    windows: int = 0
+    most: int = 0
+    several: int = 0
+    """Contexts of more than one window."""
+
+    def joined(self, other: Windows) -> Windows:
+        """Return both together."""
+        return Windows(
+            encoder=self.encoder,
+            contexts=self.contexts + other.contexts,
+            windows=self.windows + other.windows,
+            most=max(self.most, other.most),
+            several=self.several + other.several,
+        )
+
+    def with_counts(self, counts: Sequence[int]) -> Windows:
+        """Return what is known with the windows of further contexts."""
+        return Windows(
+            encoder=self.encoder,
+            contexts=self.contexts + len(counts),
+            windows=self.windows + sum(counts),
+            most=max(self.most, *counts, 0),
+            several=self.several + sum(count > 1 for count in counts),
+        )
+
+    def __str__(self) -> str:
+        share = 100 * self.several / max(1, self.contexts)
+        return (
+            f"encoder={self.encoder}: {self.windows} windows of {self.contexts} contexts; {share:.1f} % of these have "
+            f"several, {self.most} at most"
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Twin:
+    """A document whose text is that of one before it, or nearly so."""
+
+    document: str
+    other: str
+    likeness: float
+    """1 for the same text."""
+    splits: tuple[str, str]
+    """Those of both, the other first."""
+
+    def __str__(self) -> str:
+        return f"{self.document}: {100 * self.likeness:.0f} % of the text of {self.other}"
 
 
 @attrs.define
 class Findings:
     """What is wrong with documents, what reading them let pass, and what is odd in their labels.
 
-    ``print`` shows the counts first, then the places that were kept.
+    ``print`` shows a summary first, then the places that were kept.
     """
 
     keep: int | None = None
@@ -40,31 +105,153 @@ class Findings:
     """Those that could be read."""
     errors: list[DataError] = attrs.field(factory=list)
     """Each names its place; such a document cannot be used."""
-    repairs: list[tuple[str, str]] = attrs.field(factory=list)
-    """The document's place, and what was let pass."""
     issues: Issues = attrs.field(factory=Issues)
     """What training and scoring handle by a policy."""
     error_count: int = 0
     repair_count: int = 0
+    labelled: tuple[str, ...] = ()
+    """The layers that were looked at for labels."""
+    entities: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
+    """Split → label → gold entities."""
+    rare: Mapping[str, int] = attrs.field(factory=dict)
+    """Labels with too few entities in training → how many."""
+    unseen: Mapping[str, int] = attrs.field(factory=dict)
+    """Labels that occur in other splits only → how many entities."""
+    two_ways: Sequence[TwoWays] = ()
+    """Texts with several labels."""
+    edges: Sequence[Edge] = ()
+    """Beginnings and ends of entities unlike those of their peers."""
+    twins: list[Twin] = attrs.field(factory=list)
+    twin_count: int = 0
+    shared: Counter[tuple[str, str]] = attrs.field(factory=Counter)
+    """Pairs of splits → documents of the second whose text, or nearly so, is in the first."""
+    windows: Windows | None = None
+    notes: list[str] = attrs.field(factory=list)
+    """What was not looked at."""
+    told: Callable[[dict[str, Any]], None] | None = None
+    """Is told of every place as it is found."""
     _kinds: Counter[str] = attrs.field(factory=Counter)
+    _repairs: list[tuple[str, str, str]] = attrs.field(factory=list)
+
+    @property
+    def repairs(self) -> list[tuple[str, str]]:
+        """The document's place, and what was let pass, of the repairs kept."""
+        return [(place, text) for _, place, text in self._repairs]
 
     @property
     def issue_count(self) -> int:
         """How often something was odd."""
         return sum(self.issues.counts.values())
 
+    @property
+    def lost(self) -> int:
+        """Gold entities that no prediction can equal."""
+        return sum(self.issues.counts.get(kind, 0) for kind in LOST)
+
+    @property
+    def entity_count(self) -> int:
+        """All gold entities."""
+        return sum(sum(counts.values()) for counts in self.entities.values())
+
+    def fatal(self) -> list[str]:
+        """Return what must be mended before anything can be learned."""
+        found = [_counted(self.error_count, "documents, or files, that cannot be used")] if self.error_count else []
+        if not self.documents:
+            found.append("no document could be read")
+        elif self.labelled and not self.entity_count:
+            found.append(f"nothing is labelled: {', '.join(self.labelled)} mark no entity")
+        return found
+
+    def costs(self) -> list[str]:
+        """Return what makes scores worse, or better than they are."""
+        found = []
+        if self.lost:
+            share = 100 * self.lost / max(1, self.entity_count)
+            found.append(f"{self.lost} gold entities ({share:.1f} %) that cannot be found, and count as missed:")
+            found += [f"  {self.issues.counts[kind]} × {KINDS[kind]}" for kind in LOST if self.issues.counts.get(kind)]
+        if self.rare:
+            some = ", ".join(f"{label} {count}" for label, count in self.rare.items())
+            found.append(f"{_counted(len(self.rare), f'labels with fewer than {FEW} entities to learn from')}: {some}")
+        if self.unseen:
+            some = ", ".join(f"{label} {count}" for label, count in self.unseen.items())
+            found.append(f"labels that training does not see, so that they are missed: {some}")
+        across = {pair: count for pair, count in self.shared.items() if pair[0] != pair[1]}
+        found += [
+            f"{_counted(count, f'documents of {second}')} with the text, or nearly so, of one of {first}: scores will "
+            "be optimistic"
+            for (first, second), count in across.items()
+        ]
+        if self.two_ways:
+            odd = sum(each.odd for each in self.two_ways)
+            texts = _counted(len(self.two_ways), "texts that are labelled in several ways")
+            found.append(f"{texts}: {odd} entities have another label than most")
+        return found
+
+    def odd(self) -> list[str]:
+        """Return what is handled by a policy, or may be meant so."""
+        found = [_counted(self.repair_count, "repairs of documents")] if self.repair_count else []
+        found += [f"{n} × {KINDS[kind]}" for kind, n in self.issues.counts.items() if kind not in LOST]
+        within = sum(count for (first, second), count in self.shared.items() if first == second)
+        if within > self.issues.counts.get("same_document", 0):
+            more = within - self.issues.counts.get("same_document", 0)
+            found.append(f"{more} × documents whose text is nearly that of another")
+        if self.edges:
+            count = sum(edge.count for edge in self.edges)
+            found.append(_counted(count, "entities that begin or end unlike others of their label"))
+        return found
+
+    @property
+    def verdict(self) -> str:
+        """What to do, in a line."""
+        if self.fatal():
+            return "not ready: mend what is fatal first"
+        if self.costs():
+            return "usable; what is listed costs F1, or makes it look better than it is"
+        return "ready" if self.labelled else "readable; label_field=NAME looks at labels, too"
+
     def add_error(self, error: DataError) -> None:
         """Count an error, and keep it if not enough of its kind are kept."""
         self.error_count += 1
-        if self._is_kept(" ".join(["error:", *_VALUES.sub("", error.message).split()[:6]])):
+        if self.told is not None:
+            self.told({"kind": "error", **_error_to_json(error)})
+        if self._is_kept(_kind_of(error)):
             error.__traceback__ = error.__cause__ = error.__context__ = None  # they hold on to the document
             self.errors.append(error)
 
     def add_repair(self, kind: str, place: str, text: str) -> None:
         """Count what was let pass, and keep its place if not enough of its kind are kept."""
         self.repair_count += 1
+        if self.told is not None:
+            self.told({"kind": "repair", "document": place, "detail": text})
         if self._is_kept(f"repair: {kind}"):
-            self.repairs.append((place, text))
+            self._repairs.append((kind, place, text))
+
+    def merge(self, other: Findings) -> None:
+        """Add what was found in other documents."""
+        self.documents += other.documents
+        self.error_count += other.error_count
+        self.repair_count += other.repair_count
+        for error in other.errors:
+            if self._is_kept(_kind_of(error)):
+                self.errors.append(error)
+        for kind, place, text in other._repairs:
+            if self._is_kept(f"repair: {kind}"):
+                self._repairs.append((kind, place, text))
+        self.issues.merge([other.issues])
+        if self.windows is not None and other.windows is not None:
+            self.windows = self.windows.joined(other.windows)
+
+    def add_twin(self, twin: Twin) -> None:
+        """Count a document like another, and keep its place if not enough are kept."""
+        self.shared[twin.splits] += 1
+        if twin.likeness == 1:
+            self.issues.add("same_document", twin.document, f"the same text as {twin.other}")
+            return
+        self.twin_count += 1
+        if self.told is not None:
+            self.told({"kind": "near_duplicate", **attrs.asdict(twin)})
+        if self._is_kept("near duplicate"):
+            self.twins.append(twin)
 
     @property
     def is_shortened(self) -> bool:
@@ -72,6 +259,8 @@ class Findings:
         return (
             self.error_count > len(self.errors)
             or self.repair_count > len(self.repairs)
+            or self.twin_count > len(self.twins)
+            or (self.keep is not None and len(self.two_ways) > self.keep)
             or any(map(self._may_have_more, self.issues.counts))
         )
 
@@ -86,6 +275,10 @@ class Findings:
     def to_json(self) -> dict[str, Any]:
         """Return the counts, and the places kept, as plain dicts, lists and numbers."""
         return {
+            "verdict": self.verdict,
+            "fatal": self.fatal(),
+            "costs": self.costs(),
+            "odd": self.odd(),
             "documents": self.documents,
             "counts": {"errors": self.error_count, "repairs": self.repair_count, "issues": self.issue_count},
             "errors": [_error_to_json(error) for error in self.errors],
@@ -94,21 +287,42 @@ class Findings:
                 kind: {
                     "count": count,
                     "policy": KINDS[kind],
-                    "places": [{"document": at.document, "detail": at.detail} for at in self.issues.examples[kind]],
+                    "places": [_without_kind(at.to_json()) for at in self.issues.examples[kind]],
                 }
                 for kind, count in self.issues.counts.items()
             },
+            "labels": {
+                "entities": {split: dict(counts) for split, counts in self.entities.items()},
+                "entities_lost": self.lost,
+                "rare": dict(self.rare),
+                "unseen_in_training": dict(self.unseen),
+                "two_ways": [attrs.asdict(each) for each in self.two_ways[: self.keep]],
+                "edges": [attrs.asdict(each) for each in self.edges],
+            },
+            "near_duplicates": {
+                "count": self.twin_count,
+                "places": [attrs.asdict(twin) for twin in self.twins],
+                "shared": [{"first": a, "second": b, "documents": n} for (a, b), n in self.shared.items()],
+            },
+            "windows": None if self.windows is None else attrs.asdict(self.windows),
+            "notes": list(self.notes),
         }
 
     def __str__(self) -> str:
         return "\n".join([self.summary(), *self._lines()])
 
     def summary(self) -> str:
-        """Return the counts in a line."""
-        return (
+        """Return the counts, the verdict, and what it stands on, on one screen."""
+        lines = [
             f"{self.documents} documents read, {self.error_count} errors, {self.repair_count} repairs, "
-            f"{self.issue_count} issues"
-        )
+            f"{self.issue_count} issues",
+            self.verdict,
+        ]
+        for title, found in (("fatal", self.fatal()), ("costs F1", self.costs()), ("odd", self.odd())):
+            lines += [f"{title if number == 0 else '':8}  {line}" for number, line in enumerate(found)]
+        if self.windows is not None:
+            lines.append(str(self.windows))
+        return "\n".join([*lines, *self.notes])
 
     def _lines(self) -> Iterator[str]:
         if self.error_count:
@@ -121,6 +335,28 @@ class Findings:
             yield f"\n{count} × {KINDS[kind]}:"
             kept = self.issues.examples[kind]
             yield from _places((f"{at.document}: {at.detail}" for at in kept), self._may_have_more(kind))
+        if self.twin_count:
+            yield f"\n{self.twin_count} × documents whose text is nearly that of another:"
+            yield from _places(map(str, self.twins), self.twin_count > len(self.twins))
+        if self.two_ways:
+            yield f"\n{len(self.two_ways)} × texts that are labelled in several ways:"
+            shown = self.two_ways[: self.keep]
+            yield from _places(map(str, shown), len(self.two_ways) > len(shown))
+        if self.edges:
+            yield f"\n{len(self.edges)} × ways to begin or end unlike others of the label:"
+            yield from _places(map(str, self.edges), False)
+
+
+def _kind_of(error: DataError) -> str:
+    return " ".join(["error:", *_VALUES.sub("", error.message).split()[:6]])
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} × {what}"
+
+
+def _without_kind(place: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in place.items() if key != "kind"}
 
 
 def _places(places: Iterator[str], more: bool) -> Iterator[str]:
@@ -133,24 +369,32 @@ def check(
     data_path: str | Path | Sequence[str | Path],
     label_field: str | Sequence[str] = (),
     *,
+    val_data_path: str | Path | Sequence[str | Path] = (),
+    test_data_path: str | Path | Sequence[str | Path] = (),
     entity_name: str = "tokens",
     context_name: str = "pages",
     label_attribute: str | None = None,
     label_scheme: str = "bio",
+    encoder: ContextEncoderConfig | None = None,
+    encoder_name: str = "",
+    stride: int = 32,
     reader: AnyReader = None,
     processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
     plugins: Plugins | None = None,
     keep: int | None = None,
+    told: Callable[[dict[str, Any]], None] | None = None,
 ) -> Findings:
     """Return all that is wrong or odd in documents, reading on after each error.
 
     Labels are looked at where ``label_field`` names their layers; what the ``label_scheme`` cannot hold counts as odd.
-    ``processors`` add layers before labels are looked at. ``keep`` bounds the places that are kept of each kind. Raises
-    DataError for a path that is not there.
+    ``processors`` add layers before labels are looked at. Documents like each other are told apart by split, or without
+    ``val_data_path`` and ``test_data_path`` by file. With an ``encoder``, its windows are counted. ``keep`` bounds the
+    places that are kept of each kind; ``told`` is told of every one. Raises DataError for a path that is not there.
 
     >>> from papermage_core.testing import make_documents, write_jsonl
-    >>> print(check(write_jsonl(make_documents(2), getfixture("tmp_path") / "a.jsonl"), "Disease"))
-    2 documents read, 0 errors, 0 repairs, 0 issues
+    >>> found = check(write_jsonl(make_documents(2), getfixture("tmp_path") / "a.jsonl"), "Disease")
+    >>> found.error_count, found.issue_count, found.rare
+    (0, 0, {'Disease': 5})
     """
     labelling = Labelling(
         label_field=label_fields(label_field),
@@ -158,27 +402,170 @@ def check(
         context_name=context_name,
         label_attribute=label_attribute,
     )
-    scheme = _scheme(labelling, label_scheme, plugins or Plugins())
-    found = Findings(keep, issues=Issues(keep))
-    parser = Parser(labelling, ContextNeeds(), found.issues)
-    seen: dict[bytes, str] = {}
-    documents = iter_documents(data_path, reader=reader, on_error=found.add_error)
-    for located in processed(documents, processors, plugins):
-        found.documents += 1
-        place = place_of(located)
-        for repair in located.document.repairs:
-            where = "" if repair.layer is None else f"{repair.layer}[{repair.entity}]: "
-            found.add_repair(repair.kind, place, f"{where}{repair.kind}, {repair.value!r:.80}: {repair.done}")
-        digest = text_digest(located.document)
-        if digest in seen:
-            found.issues.add("same_document", place, f"the same text as {seen[digest]}")
-        seen.setdefault(digest, place)
-        try:
-            _check_labels(located, place, parser, scheme)
-        except DataError as error:
-            found.add_error(located.error(error))
+    plugins = plugins or Plugins()
+    splits = {"train": data_path, "val": val_data_path, "test": test_data_path}
+    looks = [
+        _Look(
+            split=split,
+            files=expand_paths(paths, reader=reader),
+            by_file=not val_data_path and not test_data_path,
+            reader=reader,
+            processors=processors,
+            plugins=plugins,
+            labelling=labelling,
+            scheme=_scheme(labelling, label_scheme, plugins),
+            encoder=encoder,
+            encoder_name=encoder_name,
+            stride=stride,
+            keep=keep,
+        )
+        for split, paths in splits.items()
+        if paths
+    ]
+    found, consistency, near = looks[0].empty(told), Consistency(labelling, keep), NearDuplicates()
+    seen: dict[bytes, tuple[str, str]] = {}
+    for look in looks:
+        texts: list[_Text] = []
+        for part, own, some in look.parts(found if told is not None else None):
+            if part is not found:
+                found.merge(part)
+            consistency.merge(own)
+            texts += some
+        for text in sorted(texts, key=lambda text: text.number):
+            _check_twins(text, seen, near, found)
     found.errors.sort(key=lambda error: (str(error.path), error.line or 0))
+    _judge(found, consistency, near)
     return found
+
+
+@attrs.frozen(eq=False)
+class _Text:
+    """What is kept of a document's text."""
+
+    number: tuple[int, int]
+    """Its file, and its line there."""
+    place: str
+    split: str
+    digest: bytes
+    sketch: NDArray[np.uint32]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class _Look:
+    """What is to be looked at of a split, and how."""
+
+    split: str
+    files: Sequence[Path]
+    by_file: bool
+    reader: AnyReader
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig]
+    plugins: Plugins
+    labelling: Labelling
+    scheme: LabelScheme | None
+    encoder: ContextEncoderConfig | None
+    encoder_name: str
+    stride: int
+    keep: int | None
+
+    def empty(self, told: Callable[[dict[str, Any]], None] | None = None) -> Findings:
+        """Return findings that hold nothing yet."""
+        issues = Issues(self.keep, told=None if told is None else lambda issue: told(issue.to_json()))
+        windows = None if self.encoder is None else Windows(encoder=self.encoder_name)
+        return Findings(self.keep, issues=issues, labelled=self.labelling.label_field, told=told, windows=windows)
+
+    def parts(self, into: Findings | None) -> Iterator[tuple[Findings, Consistency, list[_Text]]]:
+        """Yield what is found in shares of the documents, with what is kept of their texts.
+
+        Large files are read by several processes, but not where all is to go ``into`` findings that tell of it.
+        """
+        regular = all(str(path) != STDIN and path.is_file() for path in self.files)
+        size = sum(path.stat().st_size for path in self.files) if regular else 0
+        processes = processes_for(None, size) if into is None else 1
+        if processes > 1:
+            yield from forked(processes, lambda number: self._part(self.empty(), number, processes))
+        else:
+            yield self._part(self.empty() if into is None else into, 0, 1)
+
+    def _part(self, found: Findings, first: int, every: int) -> tuple[Findings, Consistency, list[_Text]]:
+        own = Consistency(self.labelling, self.keep)
+        return found, own, list(self._read(first, every, found, own))
+
+    def _read(self, first: int, every: int, found: Findings, own: Consistency) -> Iterator[_Text]:
+        numbers = {path: number for number, path in enumerate(self.files)}
+        needs = ContextNeeds() if self.encoder is None else self.encoder.needs
+        parser = Parser(self.labelling, needs, found.issues, with_contexts=self.encoder is not None)
+        documents = iter_documents(self.files, reader=self.reader, on_error=found.add_error, first=first, every=every)
+        for located in processed(documents, self.processors, self.plugins):
+            found.documents += 1
+            place = place_of(located)
+            for repair in located.document.repairs:
+                where = "" if repair.layer is None else f"{repair.layer}[{repair.entity}]: "
+                found.add_repair(repair.kind, place, f"{where}{repair.kind}, {repair.value!r:.80}: {repair.done}")
+            try:
+                self._check_labels(located, place, parser, own, found)
+            except DataError as error:
+                found.add_error(located.error(error))
+            split = str(located.path) if self.by_file else self.split
+            number = numbers.get(located.path, 0), located.line or 0
+            symbols = located.document.symbols or ""
+            yield _Text(number, place, split, text_digest(located.document), sketch_of(symbols))
+
+    def _check_labels(
+        self, located: LocatedDocument, place: str, parser: Parser, own: Consistency, found: Findings
+    ) -> None:
+        if not self.labelling.label_field and self.encoder is None:
+            return
+        parsed = parser.parse(located.document, place)
+        if self.encoder is not None and found.windows is not None:
+            counts = self.encoder.count_windows(parsed.contexts, self.stride)
+            found.windows = found.windows.with_counts(counts or ())
+        if not self.labelling.label_field:
+            return
+        labelled = label_document(parsed, located.document, self.labelling, found.issues)
+        if labelled is None:
+            return
+        own.add(located.document, place, self.split)
+        if self.scheme is not None:
+            task = Task(self.labelling.label_field, self.scheme)
+            count_gold(labelled, task, found.issues, self.labelling.overlap_policy)
+
+
+def _check_twins(text: _Text, seen: dict[bytes, tuple[str, str]], near: NearDuplicates, found: Findings) -> None:
+    place, split, digest = text.place, text.split, text.digest
+    if digest in seen:
+        other, its_split = seen[digest]
+        found.add_twin(Twin(document=place, other=other, likeness=1.0, splits=(its_split, split)))
+        return
+    seen[digest] = place, split
+    alike = near.add(text.sketch, (place, split))
+    if alike is not None:
+        (other, its_split), likeness = alike
+        found.add_twin(Twin(document=place, other=other, likeness=min(likeness, 0.999), splits=(its_split, split)))
+
+
+def _judge(found: Findings, consistency: Consistency, near: NearDuplicates) -> None:
+    """Fill in what is known when all documents are read."""
+    found.entities = consistency.entities
+    if found.labelled:
+        train = consistency.entities.get("train", Counter())
+        others = Counter[str]()
+        for split, counts in consistency.entities.items():
+            others.update(counts if split != "train" else {})
+        found.unseen = {label: count for label, count in sorted(others.items()) if not train[label]}
+        found.rare = {label: count for label, count in consistency.rare("train").items() if label not in found.unseen}
+        found.two_ways, found.edges = consistency.two_ways(), list(consistency.edges())
+        if found.told is not None:
+            for kind, each in [*(("two_ways", t) for t in found.two_ways), *(("edge", e) for e in found.edges)]:
+                found.told({"kind": kind, **attrs.asdict(each)})
+    if found.windows is not None and not found.windows.contexts:
+        found.notes.append(f"encoder={found.windows.encoder} does not tell its windows without being built")
+        found.windows = None
+    if not near.is_there:
+        found.notes.append("near-duplicates are not looked for: pip install 'papermage_core[check]'")
+    if near.is_full:
+        found.notes.append("near-duplicates are looked for among the first documents only")
+    if consistency.is_full:
+        found.notes.append("texts labelled in several ways are looked for among the first texts only")
 
 
 def label_fields(given: str | Sequence[str]) -> tuple[str, ...]:
@@ -198,15 +585,6 @@ def _scheme(labelling: Labelling, name: str, plugins: Plugins) -> LabelScheme | 
         return None
     scheme: LabelScheme = structure(config_class, {}, key="label_scheme", name=name).build(labelling.label_field)
     return scheme
-
-
-def _check_labels(located: LocatedDocument, place: str, parser: Parser, scheme: LabelScheme | None) -> None:
-    labelling, issues = parser.labelling, parser.issues
-    if not labelling.label_field:
-        return
-    parsed = label_document(parser.parse(located.document, place), located.document, labelling, issues)
-    if parsed is not None and scheme is not None:
-        encode_gold(parsed, [Task(labelling.label_field, scheme)], issues, labelling.overlap_policy)
 
 
 def _error_to_json(error: DataError) -> dict[str, Any]:

@@ -168,9 +168,13 @@ class Corpus(Sequence[ParsedDocument]):
             detail = f"the same text as {self[int(before[number])].name}"
             issues.add("same_document", self[number].name, detail, 1 + others)
 
-    def contexts(self, watch: Watch | None = None) -> ContextStream:
-        """Return the contexts of all documents, as a stream that may be gone through more than once."""
-        return ContextStream(self, watch)
+    def contexts(self, watch: Watch | None = None, labels: bool = False) -> ContextStream:
+        """Return the contexts of all documents, as a stream that may be gone through more than once.
+
+        With ``labels`` they have the names of the labels.
+        """
+        names = tuple(label for of_task in self.label_names() for label in of_task) if labels else ()
+        return ContextStream(self, watch, names)
 
     def parsed(self, *, keep: bool = False) -> Iterator[ParsedDocument]:
         """Yield all documents; with ``keep`` with the `Document` itself, which is read again for that."""
@@ -188,13 +192,16 @@ class Corpus(Sequence[ParsedDocument]):
 class ContextStream:
     """The contexts of a corpus, one after the other; may be gone through more than once."""
 
-    def __init__(self, corpus: Corpus, watch: Watch | None = None) -> None:
-        self._corpus, self._watch = corpus, watch
+    def __init__(self, corpus: Corpus, watch: Watch | None = None, labels: tuple[str, ...] = ()) -> None:
+        self._corpus, self._watch, self._labels = corpus, watch, labels
 
     def __len__(self) -> int:
         return int(self._corpus.n_contexts[self._corpus.row].sum())
 
     def __iter__(self) -> Iterator[Context]:
+        return (attrs.evolve(each, labels=self._labels) if self._labels else each for each in self._contexts())
+
+    def _contexts(self) -> Iterator[Context]:
         records = self._corpus.records
         for number, row in enumerate(self._corpus.row.tolist()):
             if self._watch is not None:

@@ -26,9 +26,19 @@ from papermage_core.data.packing import pack_integers, pack_text, unpack_integer
 from papermage_core.data.parallel import Watch, forked, processes_for, watching
 from papermage_core.data.store import DiskRecords, LazyFolder, RecordWriter, finish_folder, open_folder
 from papermage_core.data.units import ParsedDocument
-from papermage_core.plugin.spec import ContextEncoder, UnitSpan, Window
+from papermage_core.plugin.blame import calling
+from papermage_core.plugin.spec import Context, ContextEncoder, ModelHead, UnitSpan, Window
 
-__all__ = ["Example", "Examples", "build_examples", "cut", "make_examples", "owners"]
+__all__ = [
+    "Example",
+    "Examples",
+    "build_examples",
+    "cut",
+    "has_features",
+    "make_examples",
+    "owners",
+    "with_labels",
+]
 
 _log = logging.getLogger(__name__)
 _CONTEXTS_AT_ONCE = 512
@@ -58,6 +68,8 @@ class Example:
     """For each unit, the index in `windows` of the one that answers for it. Shape (stop - start,)."""
     targets: tuple[Any, ...] = ()
     """What each task is to learn: int64 tags, shape (stop - start,), or a list of spans; None where nobody labelled."""
+    features: tuple[Mapping[str, NDArray[Any]], ...] = ()
+    """What each head sees of the document past the encoder, a row for each unit; empty where no head does."""
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -70,8 +82,8 @@ class Example:
     @property
     def n_bytes(self) -> int:
         """Bytes of its arrays."""
-        features = (value.nbytes for window in self.windows for value in window.features.values())
-        return sum(features) + 16 * len(self)
+        arrays = [*(window.features for window in self.windows), *self.features]
+        return sum(value.nbytes for each in arrays for value in each.values()) + 16 * len(self)
 
 
 def make_examples(
@@ -79,21 +91,55 @@ def make_examples(
     documents: Iterable[tuple[int, ParsedDocument]],
     stride: int,
     targets: Callable[[ParsedDocument], Sequence[Sequence[Any]]] | None = None,
+    heads: Iterable[ModelHead] = (),
+    labels: tuple[str, ...] = (),
 ) -> Iterator[Example]:
     """Yield one example a context of these documents and their numbers, in order.
 
-    ``targets`` gives those of each context of a document. Documents are taken some at a time, so that tokenizers are
-    fast.
+    ``heads`` are asked for their features; ``labels`` are shown to encoder and heads. ``targets`` gives those of each
+    context of a document. Documents are taken some at a time, so that tokenizers are fast.
     """
+    looking = any(map(has_features, heads := tuple(heads)))
     for group in _groups(documents):
-        contexts = [context for _, parsed in group for context in parsed.contexts]
-        of_context = iter(encoder.windows(contexts, stride=stride))
+        contexts = with_labels((context for _, parsed in group for context in parsed.contexts), labels)
+        with calling(encoder, "windows"):
+            found = list(encoder.windows(contexts, stride=stride))
+            if len(found) != len(contexts):
+                raise ValueError(f"expected the windows of {len(contexts)} contexts, got those of {len(found)}")
+        of_context = zip(contexts, found, strict=True)
         for number, parsed in group:
             of_targets = targets(parsed) if targets is not None else [()] * len(parsed.contexts)
-            for index, (context, windows, wanted) in enumerate(zip(parsed.contexts, of_context, of_targets)):  # noqa: B905
+            for index, (wanted, (context, windows)) in enumerate(zip(of_targets, of_context)):  # noqa: B905
                 n, units = len(context), parsed.units[index]
                 first = int(units[0]) if n and int(units[-1]) - int(units[0]) + 1 == n else -1
-                yield Example(number, index, first, 0, n, tuple(windows), owners(windows, n), tuple(wanted))
+                with calling(encoder, "windows"):
+                    owner = owners(windows, n)
+                features = tuple(_features_of(head, context) for head in heads) if looking else ()
+                yield Example(number, index, first, 0, n, tuple(windows), owner, tuple(wanted), features)
+
+
+def has_features(head: ModelHead) -> bool:
+    """Whether a head looks at documents past the encoder."""
+    return callable(getattr(head, "features", None))
+
+
+def _features_of(head: ModelHead, context: Context) -> Mapping[str, NDArray[Any]]:
+    if not has_features(head):
+        return {}
+    with calling(head, "features"):
+        found = {name: np.asarray(values) for name, values in head.features(context).items()}  # type: ignore[attr-defined]
+        for name, values in found.items():
+            if values.ndim < 1 or len(values) != len(context) or values.dtype.kind not in "biuf":
+                raise ValueError(
+                    f"expected numbers with a row for each of {len(context)} units under {name!r}, got "
+                    f"{values.dtype} of shape {values.shape}"
+                )
+    return found
+
+
+def with_labels(contexts: Iterable[Context], labels: tuple[str, ...]) -> list[Context]:
+    """Return the contexts, with the names of the labels where some are given."""
+    return [attrs.evolve(context, labels=labels) if labels else context for context in contexts]
 
 
 def _groups(documents: Iterable[tuple[int, ParsedDocument]]) -> Iterator[list[tuple[int, ParsedDocument]]]:
@@ -176,6 +222,7 @@ def _part(example: Example, start: int, stop: int) -> Example:
         windows=tuple(example.windows[i] for i in used.tolist()),
         owner=owner.reshape(-1),
         targets=tuple(_part_of(target, start, stop) for target in example.targets),
+        features=tuple({name: value[start:stop] for name, value in each.items()} for each in example.features),
     )
 
 
@@ -246,6 +293,8 @@ def build_examples(
     stride: int,
     overlap_policy: OverlapPolicy = "longest",
     max_cost: int | None = None,
+    heads: Iterable[ModelHead] = (),
+    labels: tuple[str, ...] = (),
     target: Path | None = None,
     spool: Path,
     num_workers: int | None = None,
@@ -255,7 +304,7 @@ def build_examples(
 
     With ``max_cost`` examples are cut (see `cut`). ``target`` is the folder of the cache where they are looked for, and
     kept if they took long to make; ``spool`` the folder for those that need not be kept and do not fit in memory.
-    ``watch`` is told of how many documents they are made.
+    For ``heads`` and ``labels`` see `make_examples`. ``watch`` is told of how many documents they are made.
     """
     found = _load(target) if target is not None else None
     if found is not None:
@@ -270,7 +319,12 @@ def build_examples(
         facts: list[tuple[int, ...]] = []
         documents = watched((i, corpus[i]) for i in range(first, len(corpus), every))
         for example in make_examples(
-            encoder, documents, stride, lambda parsed: encode_gold(parsed, tasks, issues, overlap_policy)
+            encoder,
+            documents,
+            stride,
+            lambda parsed: encode_gold(parsed, tasks, issues, overlap_policy),
+            heads=tuple(heads),
+            labels=labels,
         ):
             for part in [example] if max_cost is None else cut(example, _gold_of(example, tasks), max_cost):
                 if len(part) or max_cost is None:
@@ -344,12 +398,13 @@ class ExamplePacker:
                 windows,
                 pack_integers(example.owner) if len(windows) > 1 else None,
                 [_pack_target(target) for target in example.targets],
+                [{name: _pack_array(value) for name, value in each.items()} for each in example.features],
             )
         )
 
     def unpack(self, content: bytes) -> Example:
         """Return the example that ``pack`` packed; its features are read-only."""
-        place, packed, owner, targets = msgspec.msgpack.decode(content)
+        place, packed, owner, targets, of_heads = msgspec.msgpack.decode(content)
         document, context, first, start, stop = place
         return Example(
             document,
@@ -360,6 +415,7 @@ class ExamplePacker:
             windows=tuple(Window(start, stop, self._features(values), cost) for start, stop, cost, values in packed),
             owner=np.zeros(stop - start, np.int64) if owner is None else unpack_integers(owner),
             targets=tuple(map(_unpack_target, targets)),
+            features=tuple({name: _unpack_array(value) for name, value in each.items()} for each in of_heads),
         )
 
     def _features(self, packed: Sequence[tuple[int, bytes]]) -> Mapping[str, NDArray[Any]]:
@@ -367,6 +423,15 @@ class ExamplePacker:
             name: np.frombuffer(content, dtype).reshape(rows, *shape)
             for (name, dtype, shape), (rows, content) in zip(self.features or (), packed, strict=True)
         }
+
+
+def _pack_array(values: NDArray[Any]) -> Any:
+    return values.dtype.str, values.shape, values.tobytes()
+
+
+def _unpack_array(packed: Any) -> NDArray[Any]:
+    kind, shape, content = packed
+    return np.frombuffer(content, kind).reshape(shape)
 
 
 def _pack_target(target: Any) -> Any:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
-__all__ = ["collecting", "collection_disabled", "release_free_memory"]
+__all__ = ["FreeMemory", "collecting", "collection_disabled", "release_free_memory"]
 
 T = TypeVar("T")
 _BETWEEN_COLLECTIONS = 4_000_000
 """What `collecting` lets pass, in what it weighs in."""
+_UNITS_BETWEEN_RELEASES = 50_000
 
 
 @contextmanager
@@ -51,6 +52,20 @@ def release_free_memory() -> None:
     takes some milliseconds; see malloc_trim(3).
     """
     _malloc_trim()(0)
+
+
+class FreeMemory:
+    """Is given back whenever enough units went through a model: after a few batches of pages, or many of sentences."""
+
+    def __init__(self) -> None:
+        self._units = 0
+
+    def after(self, units: int) -> None:
+        """Count the units of a batch, its padding with them."""
+        self._units += units
+        if self._units > _UNITS_BETWEEN_RELEASES:
+            release_free_memory()
+            self._units = 0
 
 
 @cache

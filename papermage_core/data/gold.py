@@ -14,15 +14,16 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from papermage_core.data.issues import Issues
+from papermage_core.data.issues import At, Issues
 from papermage_core.data.labelling import Labelling, OverlapPolicy, Task
 from papermage_core.data.units import ParsedDocument
 from papermage_core.document import Document, Layer
 from papermage_core.document.queries import unit_ranges
 from papermage_core.errors import DataError, nearest
+from papermage_core.plugin.blame import calling
 from papermage_core.plugin.spec import LabelScheme, UnitSpan
 
-__all__ = ["Gold", "encode_gold", "label_document", "to_document", "training_spans"]
+__all__ = ["Gold", "count_gold", "encode_gold", "label_document", "labels_of", "to_document", "training_spans"]
 
 
 @attrs.frozen(order=False)
@@ -87,27 +88,29 @@ def _gold(
     found: dict[Gold, None] = {}
     for field in fields:
         entities = document.get_layer(field)
-        labels = _labels(entities, field, labelling.label_attribute, issues, parsed.name)
+        labels = labels_of(entities, field, labelling.label_attribute, issues, parsed.name)
         for index, segments in enumerate(_segments(entities, layer, rank, field, issues, parsed.name)):
             if not segments:
-                issues.add("gold_without_units", parsed.name, f"{field}[{index}]")
+                issues.add("gold_without_units", parsed.name, f"{field}[{index}]", at=_at(entities, field, index))
                 unreachable.append(labels[index])
                 continue
             gold = Gold(labels[index], segments, field=field, index=index)
             if gold in found:
-                issues.add("gold_twice", parsed.name, f"{field}[{index}]")
+                issues.add("gold_twice", parsed.name, f"{field}[{index}]", at=_at(entities, field, index))
             else:
                 found[gold] = None
     return tuple(found)
 
 
-def _labels(entities: Layer, field: str, attribute: str | None, issues: Issues, name: str) -> Sequence[str]:
+def labels_of(entities: Layer, field: str, attribute: str | None, issues: Issues, name: str) -> Sequence[str]:
+    """Return the label of each entity of a layer. Raises DataError for what cannot be one."""
     if attribute is None:
         return [field] * len(entities)
     labels = []
     for index, value in enumerate(entities.metadata_column(attribute) or [None] * len(entities)):
         if value is None:
-            issues.add("gold_attribute_missing", name, f"{field}[{index}] has no {attribute!r}")
+            detail = f"{field}[{index}] has no {attribute!r}"
+            issues.add("gold_attribute_missing", name, detail, at=_at(entities, field, index))
         elif not isinstance(value, (str, int)) or isinstance(value, bool) or value == "O" or not str(value).strip():
             raise DataError(
                 f"{attribute!r} is {value!r:.60}, which cannot be a label; expected a string other than 'O' (which "
@@ -131,7 +134,8 @@ def _segments(
     cut = ranges.partial_start | ranges.partial_stop
     for index, first, stop in zip(*(a[cut].tolist() for a in (ranges.entity, ranges.start, ranges.stop)), strict=True):
         shown = " ".join(unit.text for unit in layer[first:stop])
-        issues.add("gold_cut_unit", name, f"{field}[{index}] {entities[index].text!r:.60} in {shown!r:.60}")
+        detail = f"{field}[{index}] {entities[index].text!r:.60} in {shown!r:.60}"
+        issues.add("gold_cut_unit", name, detail, at=_at(entities, field, index))
     if rank is None:
         return [tuple(of_entity) for of_entity in pieces]
     return [
@@ -156,7 +160,7 @@ def training_spans(
     for entity in gold:
         cut = _by_context(entity, context, place)
         if len(cut) > 1:
-            issues.add("gold_crosses_contexts", parsed.name, _place_of(entity))
+            issues.add("gold_crosses_contexts", parsed.name, _place_of(entity), at=_at_units(entity, parsed))
         split = False
         for number, span in cut.items():
             if not span.is_discontinuous or scheme.allows_discontinuous:
@@ -165,10 +169,32 @@ def training_spans(
                 split = True
                 spans[number].extend(UnitSpan(span.label, (segment,)) for segment in span.segments)
         if split:
-            issues.add("gold_discontinuous", parsed.name, _place_of(entity))
+            issues.add("gold_discontinuous", parsed.name, _place_of(entity), at=_at_units(entity, parsed))
     if not scheme.allows_overlap:
-        spans = [_without_overlap(found, policy, issues, parsed.name) for found in spans]
+        spans = [
+            _without_overlap(found, policy, issues, parsed, units)
+            for found, units in zip(spans, parsed.units, strict=True)
+        ]
     return [sorted(set(found), key=_place) for found in spans]
+
+
+def _at(entities: Layer, field: str, index: int) -> At:
+    """Return where an entity of a layer stands."""
+    entity = entities[index]
+    return At(field, index, tuple((span.start, span.end) for span in entity.spans), entity.text)
+
+
+def _at_units(span: UnitSpan, parsed: ParsedDocument) -> At:
+    """Return where an entity in units of the document stands."""
+    places = []
+    for start, stop in span.segments:
+        placed = parsed.starts[start:stop] >= 0
+        if placed.any():
+            low, high = parsed.starts[start:stop][placed].min(), parsed.stops[start:stop][placed].max()
+            places.append((int(low), int(high)))
+    text = " ".join(parsed.symbols[start:stop] for start, stop in places)
+    field, index = (span.field, span.index) if isinstance(span, Gold) else (span.label, None)
+    return At(field, index, tuple(places), text)
 
 
 def _place(span: UnitSpan) -> Any:
@@ -196,7 +222,9 @@ def _by_context(entity: UnitSpan, context: NDArray[np.int64], place: NDArray[np.
     }
 
 
-def _without_overlap(spans: list[UnitSpan], policy: OverlapPolicy, issues: Issues, name: str) -> list[UnitSpan]:
+def _without_overlap(
+    spans: list[UnitSpan], policy: OverlapPolicy, issues: Issues, parsed: ParsedDocument, of_context: NDArray[np.int64]
+) -> list[UnitSpan]:
     # Sorts are stable: of two that tie, the earlier in the layer comes first.
     spans = sorted(spans, key=lambda s: s.start if policy == "first" else s.start - s.stop)
     kept: list[UnitSpan] = []
@@ -207,8 +235,15 @@ def _without_overlap(spans: list[UnitSpan], policy: OverlapPolicy, issues: Issue
             kept.append(span)
             taken.update(units)
         elif span not in kept:
-            issues.add("gold_overlaps", name, f"{span.label} at units {span.start}:{span.stop} of its context")
+            detail = f"{span.label} at units {span.start}:{span.stop} of its context"
+            issues.add("gold_overlaps", parsed.name, detail, at=_at_units(to_document(span, of_context), parsed))
     return kept
+
+
+def count_gold(parsed: ParsedDocument, task: Task, issues: Issues, policy: OverlapPolicy) -> None:
+    """Count what of a document's gold the scheme of a task cannot hold, as `encode_gold` does, and encode nothing."""
+    for gold in parsed.gold:
+        training_spans(parsed, gold or (), task.scheme, issues, policy)
 
 
 def encode_gold(parsed: ParsedDocument, tasks: Sequence[Task], issues: Issues, policy: OverlapPolicy) -> list[Any]:
@@ -225,13 +260,22 @@ def encode_gold(parsed: ParsedDocument, tasks: Sequence[Task], issues: Issues, p
         labels = set(task.labels)
         known = [entity for entity in gold if entity.label in labels]
         if len(known) < len(gold):
-            strange = next(entity.label for entity in gold if entity.label not in labels)
-            issues.add("gold_label_unknown", parsed.name, repr(strange), len(gold) - len(known))
+            first = next(entity for entity in gold if entity.label not in labels)
+            count = len(gold) - len(known)
+            issues.add("gold_label_unknown", parsed.name, repr(first.label), count, at=_at_units(first, parsed))
         for of_context, units, spans in zip(
             targets, parsed.units, training_spans(parsed, known, task.scheme, issues, policy), strict=True
         ):
-            of_context.append(task.scheme.encode(spans, len(units)))
+            with calling(task.scheme, "encode"):
+                of_context.append(_encoded(task.scheme, spans, len(units)))
     return targets
+
+
+def _encoded(scheme: LabelScheme, spans: list[UnitSpan], n_units: int) -> Any:
+    target = scheme.encode(spans, n_units)
+    if scheme.targets == "tags" and np.shape(target) != (n_units,):
+        raise ValueError(f"expected a tag for each of {n_units} units, got an array of shape {np.shape(target)}")
+    return target
 
 
 def to_document(span: UnitSpan, units: NDArray[np.int64]) -> UnitSpan:

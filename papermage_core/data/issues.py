@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
-__all__ = ["KINDS", "Issue", "Issues"]
+__all__ = ["KINDS", "At", "Issue", "Issues"]
 
 KINDS = {
     "no_context_layer": "layer of contexts, which context_name names, that no document has; documents are read whole",
@@ -33,6 +33,26 @@ KINDS = {
 """Kind of issue → what was found, and the policy that handled it."""
 
 
+LOST = ("gold_without_units", "gold_crosses_contexts", "gold_discontinuous", "gold_overlaps", "gold_label_unknown")
+"""Kinds of issues of entities that no prediction can equal: they cost recall."""
+
+
+@attrs.frozen
+class At:
+    """The entity that an issue is of."""
+
+    layer: str
+    entity: int | None
+    """Its index in the layer, where that is known."""
+    chars: tuple[tuple[int, int], ...]
+    """Its segments in the document's text, half-open."""
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**attrs.asdict(self), "chars": [list(each) for each in self.chars]}
+
+
 @attrs.frozen
 class Issue:
     """Something odd in the data, and its place."""
@@ -40,6 +60,12 @@ class Issue:
     kind: str
     document: str
     detail: str
+    at: At | None = attrs.field(default=None, eq=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, for a line of a file."""
+        place = {} if self.at is None else self.at.to_json()
+        return {"kind": self.kind, "document": self.document, "detail": self.detail, **place}
 
 
 @attrs.define
@@ -49,14 +75,19 @@ class Issues:
     keep: int | None = 3
     counts: dict[str, int] = attrs.field(factory=dict)
     examples: dict[str, list[Issue]] = attrs.field(factory=dict)
+    told: Callable[[Issue], None] | None = attrs.field(default=None, eq=False)
+    """Is told of every issue, kept or not."""
 
-    def add(self, kind: str, document: str, detail: str, count: int = 1) -> None:
+    def add(self, kind: str, document: str, detail: str, count: int = 1, at: At | None = None) -> None:
         """Count an issue; ``kind`` is one of `KINDS`."""
         assert kind in KINDS, kind
         self.counts[kind] = self.counts.get(kind, 0) + count
         kept = self.examples.setdefault(kind, [])
+        issue = Issue(kind, document, detail, at)
         if self.keep is None or len(kept) < self.keep:
-            kept.append(Issue(kind, document, detail))
+            kept.append(issue)
+        if self.told is not None:
+            self.told(issue)
 
     def merge(self, others: Iterable[Issues]) -> None:
         """Add the counts of others, and as many of their examples as are kept."""
@@ -68,7 +99,10 @@ class Issues:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"counts": self.counts, "examples": {k: [attrs.astuple(i) for i in v] for k, v in self.examples.items()}}
+        return {
+            "counts": self.counts,
+            "examples": {k: [(i.kind, i.document, i.detail) for i in v] for k, v in self.examples.items()},
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Issues:

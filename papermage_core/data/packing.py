@@ -97,11 +97,35 @@ def _pack_context(context: Context) -> Any:
         None if context.pages is None else context.pages.tobytes(),
         {name: group.tobytes() for name, group in context.groups.items()},
         {key: _pack_column(column) for key, column in context.metadata.items()},
+        _pack_surroundings(context),
     )
 
 
+def _pack_surroundings(context: Context) -> Any:
+    if not (context.document_metadata or context.before or context.after or context.images):
+        return None
+    return (
+        _pack_column([dict(context.document_metadata)]),
+        [_pack_words(words) for words in context.before],
+        [_pack_words(words) for words in context.after],
+        list(context.images.items()),
+    )
+
+
+def _unpack_surroundings(packed: Any) -> dict[str, Any]:
+    if packed is None:
+        return {}
+    metadata, before, after, images = packed
+    return {
+        "document_metadata": _unpack_column(metadata)[0],
+        "before": tuple(map(_unpack_words, before)),
+        "after": tuple(map(_unpack_words, after)),
+        "images": {page: bytes(content) for page, content in images},
+    }
+
+
 def _unpack_context(packed: Any) -> Context:
-    words, space, boxes, pages, groups, metadata = packed
+    words, space, boxes, pages, groups, metadata, surroundings = packed
     return Context(
         words=_unpack_words(words),
         space_before=np.frombuffer(space, np.bool_),
@@ -109,6 +133,7 @@ def _unpack_context(packed: Any) -> Context:
         pages=None if pages is None else np.frombuffer(pages, np.int32),
         groups={name: np.frombuffer(group, np.int32) for name, group in groups.items()},
         metadata={key: _unpack_column(column) for key, column in metadata.items()},
+        **_unpack_surroundings(surroundings),
     )
 
 

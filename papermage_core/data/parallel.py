@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from papermage_core.errors import PapermageError
+from papermage_core.plugin.blame import blaming
 
 __all__ = ["Watch", "forked", "processes_for", "watching"]
 
@@ -108,7 +109,8 @@ def _run(work: Callable[[int], Any], number: int, end: Connection) -> None:
     if torch is not None:
         torch.set_num_threads(1)  # the threads of the first process are not here
     try:
-        result = (True, work(number))
+        with blaming():  # here: an exception that is sent has no traceback any more
+            result = (True, work(number))
     except Exception as error:
         error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
         result = (False, error)

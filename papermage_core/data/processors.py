@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.errors import DataError, PluginError
+from papermage_core.plugin.blame import Given, built, calling
 from papermage_core.plugin.spec import DocumentProcessorConfig, LocatedDocument
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def processed(
 
     stream: Iterator[Document] = alone()
     for config in _configs(processors, plugins):
-        stream = iter(_built(config, stream))
+        stream = _stream(config, stream)
     try:
         for document in stream:
             each = given.popleft() if given else None
@@ -71,9 +72,12 @@ def _configs(
     return found
 
 
-def _built(config: DocumentProcessorConfig, documents: Iterator[Document]) -> Iterable[Document]:
+def _stream(config: DocumentProcessorConfig, documents: Iterator[Document]) -> Iterator[Document]:
+    given = Given(documents)
     try:
-        return config.build().process(documents)
+        processor = built(config)
+        with calling(processor, "process", given):
+            yield from processor.process(given)
     except ModuleNotFoundError as exc:
         wanted = quote(config.requirement or exc.name or "")
         raise PluginError(f"a processor needs {exc.name}; type: pip install {wanted}") from exc

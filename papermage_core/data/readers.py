@@ -17,6 +17,7 @@ from papermage_core.config.readers import ReaderChoice, companions
 from papermage_core.data.garbage import collecting
 from papermage_core.errors import DataError, PluginError
 from papermage_core.files import find_files, open_bytes
+from papermage_core.plugin.blame import built, calling, component_of
 from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _documents(
         ahead = first - count if count < first else (first - count) % every
         config = choice.config_for(path, _head)
         try:
-            count += yield from _read(path, config.build(), partial(choice.advice, path), on_error, ahead, every)
+            count += yield from _read(path, built(config), partial(choice.advice, path), on_error, ahead, every)
         except ModuleNotFoundError as exc:
             raise PluginError(
                 f"{path}: reading it needs {exc.name}; type: pip install {quote(config.requirement or exc.name or '')}"
@@ -133,7 +134,8 @@ def _read(
     path: Path, reader: DocumentReader, advice: Callable[[], str], on_error: OnError | None, first: int, every: int
 ) -> Generator[LocatedDocument, None, int]:
     """Yield the chosen documents of a file; return how many there are. What the reader does not know is done here."""
-    takes = inspect.signature(reader.read).parameters
+    with calling(reader, f"read of {path}"):
+        takes = inspect.signature(reader.read).parameters
     shares = "first" in takes and "every" in takes
     count = reported = 0
 
@@ -155,7 +157,8 @@ def _read(
     arguments: dict[str, Any] = {"first": first, "every": every} if shares else {}
     if on_error is not None and "on_error" in takes:
         arguments["on_error"] = report
-    documents: Iterator[Any] = iter(reader.read(path, **arguments))
+    with calling(reader, f"read of {path}"):
+        documents: Iterator[Any] = iter(reader.read(path, **arguments))
     while True:
         try:
             found = next(documents)
@@ -165,10 +168,23 @@ def _read(
             report(exc)
         except (OSError, UnicodeDecodeError) as exc:
             report(DataError(f"cannot read this file: {getattr(exc, 'strerror', None) or exc}"))
+        except BaseException as exc:
+            with calling(reader, f"read of {path}"):
+                raise exc from None
         else:
             if wanted():
-                yield found if isinstance(found, LocatedDocument) else LocatedDocument(found, path)
+                yield _located(found, path, reader)
             count += 1
+
+
+def _located(found: Any, path: Path, reader: DocumentReader) -> LocatedDocument:
+    from papermage_core.document import Document
+
+    located = found if isinstance(found, LocatedDocument) else LocatedDocument(found, path)
+    if isinstance(located.document, Document):
+        return located
+    whose = component_of(reader) or f"reader {type(reader).__name__}"
+    raise PluginError(f"the {whose} gave {located.document!r:.100} of {path}; expected documents")
 
 
 def _count(returned: object, reader: DocumentReader) -> int:

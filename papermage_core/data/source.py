@@ -5,10 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -17,9 +16,10 @@ from papermage_core.data.processors import processed
 from papermage_core.data.readers import STDIN, AnyReader, companions_of, expand_paths, iter_documents, reader_config
 from papermage_core.data.store import read_at
 from papermage_core.errors import DataError
+from papermage_core.plugin.code import digest_of_code
 from papermage_core.plugin.spec import ComponentConfig, LocatedDocument
 
-__all__ = ["DocumentSource", "digest_of_code", "digest_of_file"]
+__all__ = ["DocumentSource", "digest_of_file"]
 
 _BLOCK = 16 << 20
 
@@ -102,25 +102,3 @@ def digest_of_file(path: Path) -> bytes:
 
 def _digest_of_block(handle: int, at: int) -> bytes:
     return hashlib.sha256(read_at(handle, _BLOCK, at)).digest()
-
-
-def digest_of_code(objects: Sequence[Any]) -> str:
-    """Return a hash of the code beside these classes and functions: all Python files of their modules' folders.
-
-    So what they made is made again when they change, also where no version tells of it.
-    """
-    import inspect
-
-    files: set[Path] = set()
-    for each in objects:
-        try:
-            path = Path(inspect.getfile(each))
-        except (TypeError, OSError):
-            continue
-        module = inspect.getmodule(each)
-        package = module is not None and "." in module.__name__
-        files |= set(path.parent.rglob("*.py")) if package else {path}
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -91,6 +92,10 @@ class Parser:
     issues: Issues
     reads_whole: bool | None = None
     """Whether documents lack the layer of contexts; None before the first document."""
+    with_contexts: bool = True
+    """Whether contexts are made, which cost most; not where gold alone is looked at."""
+    within: bool = False
+    """Whether units that lie in no context are left out; else they make contexts of their own."""
 
     def parse(self, document: Document, name: str, *, keep: bool = False) -> ParsedDocument:
         """Return a document's units and contexts; with ``keep`` the document goes along.
@@ -105,12 +110,14 @@ class Parser:
         if order is not None:
             moved = int(np.flatnonzero(order != np.arange(len(order)))[0])
             self.issues.add("units_out_of_order", name, f"{self.labelling.entity_name}[{moved}]")
-        units = _place_units(layer, contexts, order, self.labelling.entity_name, self.issues, name)
+        units = _place_units(layer, contexts, order, self.labelling.entity_name, self.issues, name, self.within)
         starts, stops = _characters(layer)
         return ParsedDocument(
             name=name,
             symbols=document.symbols or "",
-            contexts=_make_contexts(document, layer, order, units, self.needs, self.labelling.label_attribute),
+            contexts=_make_contexts(document, layer, order, units, self.needs, self.labelling.label_attribute)
+            if self.with_contexts
+            else (),
             units=units,
             starts=starts if order is None else starts[order],
             stops=stops if order is None else stops[order],
@@ -162,9 +169,15 @@ def _maker(name: str) -> str:
 
 
 def _place_units(
-    layer: Layer, contexts: Layer | None, order: NDArray[np.int64] | None, entity_name: str, issues: Issues, name: str
+    layer: Layer,
+    contexts: Layer | None,
+    order: NDArray[np.int64] | None,
+    entity_name: str,
+    issues: Issues,
+    name: str,
+    within: bool = False,
 ) -> tuple[NDArray[np.int64], ...]:
-    """Return the units of each context, contexts by their first unit."""
+    """Return the units of each context, contexts by their first unit; of ``within``, none that lie in no context."""
     n = len(layer)
     if n == 0:
         return ()
@@ -175,14 +188,25 @@ def _place_units(
         first = int(np.flatnonzero(count > 1)[0])
         issues.add("unit_in_several_contexts", name, f"{entity_name}[{first}]", several)
     outside = context < 0
-    if outside.any():
+    if outside.any() and not within:
         first = int(np.flatnonzero(outside)[0])
         issues.add("unit_in_no_context", name, f"{entity_name}[{first}]", int(outside.sum()))
     if order is not None:
         context, outside = context[order], outside[order]
+    if within:
+        inside = np.flatnonzero(~outside)
+        return tuple(inside[each] for each in _grouped(context[inside]))
     if outside.any():
         begins = outside & ~np.concatenate([[False], outside[:-1]])
         context = np.where(outside, len(contexts) + np.cumsum(begins) - 1, context)
+    return _grouped(context)
+
+
+def _grouped(context: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """Return the units of each context, contexts by their first unit; ``context`` is that of each unit."""
+    if not len(context):
+        return ()
+    n = len(context)
     if (context[1:] >= context[:-1]).all():  # the rule: contexts follow each other
         bounds = np.flatnonzero(np.concatenate([[True], context[1:] != context[:-1], [True]]))
         everything = np.arange(n)
@@ -209,7 +233,7 @@ def _make_contexts(
         return []
     words: Sequence[str] = layer.texts()
     space = _space_before(document.symbols or "", layer)
-    boxes, pages = _boxes(layer) if needs.boxes else (None, None)
+    boxes, pages = _boxes(layer) if needs.boxes or needs.images else (None, None)
     groups = {
         name: context_of_units(layer, document.get_layer(name))[0].astype(np.int32)
         for name in needs.groups
@@ -221,7 +245,36 @@ def _make_contexts(
         metadata |= {key: _plain(layer, key) for key in layer.metadata_keys(_MOST_KEYS) if key not in metadata}
         metadata.pop(label_attribute or "", None)
     indices = units if order is None else [order[of_context] for of_context in units]
-    return [_take(each, words, space, boxes, pages, groups, metadata) for each in indices]
+    contexts = [_take(each, words, space, boxes, pages, groups, metadata) for each in indices]
+    return _with_surroundings(document, contexts, needs) if _wants_surroundings(needs) else contexts
+
+
+def _wants_surroundings(needs: ContextNeeds) -> bool:
+    return bool(needs.document_metadata or needs.neighbours or needs.images)
+
+
+def _with_surroundings(document: Document, contexts: Sequence[Context], needs: ContextNeeds) -> list[Context]:
+    """Return the contexts with what is wanted of the document around them."""
+    metadata = {key: document.metadata[key] for key in needs.document_metadata if key in document.metadata}
+    words, n = [context.words for context in contexts], needs.neighbours
+    pages = [() if context.pages is None else np.unique(context.pages).tolist() for context in contexts]
+    images = _images(document, {page for of_context in pages for page in of_context}) if needs.images else {}
+    return [
+        attrs.evolve(
+            context,
+            document_metadata=metadata,
+            before=tuple(words[max(0, number - n) : number]),
+            after=tuple(words[number + 1 : number + 1 + n]),
+            images={page: images[page] for page in pages[number] if page in images},
+        )
+        for number, context in enumerate(contexts)
+    ]
+
+
+def _images(document: Document, pages: Iterable[int]) -> dict[int, bytes]:
+    """Return the pages' images as files, by page number."""
+    images = document.images or []
+    return {page: base64.b64decode(images[page].to_base64()) for page in pages if 0 <= page < len(images)}
 
 
 def _plain(layer: Layer, key: str) -> list[Any]:

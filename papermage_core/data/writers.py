@@ -14,6 +14,7 @@ import attrs
 from papermage_core.config.writers import writer_for
 from papermage_core.errors import PluginError
 from papermage_core.files import check_output, open_output, whole_folder
+from papermage_core.plugin.blame import Given, built, calling
 from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def write_documents(
     target: AbstractContextManager[Any] = whole_folder(path) if folder else open_output(path)
     try:
         with target as place:
-            losses = {kind: count for kind, count in config.build().write(iter(counted), place).items() if count}
+            wrote = built(config)
+            given = Given(counted)
+            with calling(wrote, "write", given):
+                losses = {kind: count for kind, count in wrote.write(given, place).items() if count}
     except ModuleNotFoundError as exc:
         raise PluginError(
             f"{path}: writing it needs {exc.name}; type: pip install {quote(config.requirement or exc.name or '')}"

@@ -8,6 +8,10 @@ from papermage_core.evaluation.calibration import (
     reliability,
 )
 from papermage_core.evaluation.card import model_card
+from papermage_core.evaluation.comparison import Change, Comparison, Difference, compare, document_changes
+from papermage_core.evaluation.documents import DocumentCounts
+from papermage_core.evaluation.evaluator import EntityEvaluator
+from papermage_core.evaluation.files import FileEvaluation, evaluate_files
 from papermage_core.evaluation.mistakes import (
     ErrorLog,
     ErrorRecord,
@@ -17,18 +21,29 @@ from papermage_core.evaluation.mistakes import (
     errors,
     summarise,
 )
-from papermage_core.evaluation.report import write_report
-from papermage_core.evaluation.run import CalibrationSummary, RunSummary
-from papermage_core.evaluation.scores import Counts, Scorer, Scores, score
+from papermage_core.evaluation.partial import Credit
+from papermage_core.evaluation.profile import Profile
+from papermage_core.evaluation.report import write_error_page, write_report
+from papermage_core.evaluation.run import CalibrationSummary, PreviousRun, RunSummary
+from papermage_core.evaluation.scores import Counts, Scorer, Scores, score, score_tags
 from papermage_core.evaluation.units import UnitScorer, UnitScores, score_units
 
 __all__ = [
     "Calibration",
     "CalibrationSummary",
+    "Change",
+    "Comparison",
     "Counts",
+    "Credit",
+    "Difference",
+    "DocumentCounts",
+    "EntityEvaluator",
     "ErrorLog",
     "ErrorRecord",
     "ErrorSummary",
+    "FileEvaluation",
+    "PreviousRun",
+    "Profile",
     "ReliabilityBin",
     "RunSummary",
     "Scorer",
@@ -36,14 +51,19 @@ __all__ = [
     "UnitScorer",
     "UnitScores",
     "UnitText",
+    "compare",
+    "document_changes",
     "document_errors",
     "errors",
+    "evaluate_files",
     "expected_calibration_error",
     "fit_calibration",
     "model_card",
     "reliability",
     "score",
+    "score_tags",
     "score_units",
     "summarise",
+    "write_error_page",
     "write_report",
 ]

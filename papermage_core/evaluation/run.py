@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from papermage_core.data.units import ParsedDocument
 from papermage_core.evaluation.calibration import Calibration, ReliabilityBin
 from papermage_core.evaluation.mistakes import ErrorRecord, ErrorSummary
 from papermage_core.evaluation.scores import Scores
 from papermage_core.evaluation.units import UnitScores
 
-__all__ = ["CalibrationSummary", "RunSummary"]
+__all__ = ["CalibrationSummary", "PreviousRun", "RunSummary"]
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +38,17 @@ class CalibrationSummary:
         }
 
 
+@attrs.frozen(kw_only=True)
+class PreviousRun:
+    """Another run on the same gold, to hold this one against."""
+
+    name: str
+    """What its folder is called."""
+    f1: float
+    finished: str = ""
+    """Date and time."""
+
+
 @attrs.frozen(eq=False, kw_only=True)
 class RunSummary:
     """A run, told. Everything but the title may be left out; what is left out is not shown."""
@@ -46,7 +58,11 @@ class RunSummary:
     components: Mapping[str, str] = attrs.field(factory=dict)
     """Kind of component → its name with its options and the distribution it is from."""
     config: Mapping[str, Any] = attrs.field(factory=dict)
-    """Dotted key → value of the resolved config."""
+    """Dotted key → value of the resolved config, all of it."""
+    sources: Mapping[str, str] = attrs.field(factory=dict)
+    """Dotted key → where its value was given; others are defaults."""
+    command: str = ""
+    """What to type to repeat the run."""
     data: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
     """Split → what is counted (documents, contexts, units, entities …) → how many."""
     label_counts: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
@@ -56,13 +72,16 @@ class RunSummary:
     history: Sequence[Mapping[str, float]] = ()
     """The metrics of each epoch, in order; ``epoch`` is the x axis, a missing or NaN value leaves a gap."""
     scores: Mapping[str, Scores] = attrs.field(factory=dict)
-    """Split → scores of the best model."""
+    """Split → scores of the best model, that which counts most first."""
+    previous: PreviousRun | None = None
     units: Mapping[str, UnitScores] = attrs.field(factory=dict)
     """Split → confusion of the tags of single units."""
-    errors: Sequence[ErrorRecord] = ()
-    """Mistakes to show: all, or the first of each kind."""
+    errors: Iterable[ErrorRecord] = ()
+    """The mistakes; may be gone through more than once."""
     error_summary: ErrorSummary | None = None
     """Counts of all mistakes; None: those of `errors`."""
+    documents: Callable[[], Iterable[ParsedDocument]] | None = None
+    """Reads the documents of the mistakes once more, to show their pages."""
     errors_split: str = "val"
     calibration: CalibrationSummary | None = None
     entity_name: str = "tokens"
@@ -74,5 +93,11 @@ class RunSummary:
     machine: str = ""
     versions: Mapping[str, str] = attrs.field(factory=dict)
     """Distribution → version."""
+    files: Mapping[str, str] = attrs.field(factory=dict)
+    """File of documents → hash of its bytes."""
+    fingerprint: str | None = None
+    """Hash of the texts and the gold of the training documents."""
+    base_model: str | None = None
+    """The pretrained model that it began with."""
     notes: str = ""
     data_notes: str = ""

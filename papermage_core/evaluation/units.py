@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["UnitScorer", "UnitScores", "score_units"]
 
 
+_AT_ONCE = 1_000_000
+"""Units that are counted together."""
+_WIDTH = 1 << 31
 _MOST_TAGS = 256
 """Beyond this number of tags the matrix of confusions is left out of JSON."""
 
@@ -64,9 +67,11 @@ class UnitScores:
 class UnitScorer:
     """Counts the confusion of tags, context by context."""
 
-    def __init__(self, tag_names: Sequence[str]) -> None:
+    def __init__(self, tag_names: Sequence[str] = ()) -> None:
         self._tag_names = tuple(tag_names)
         self._counts: Counter[tuple[int, int]] = Counter()
+        self._waiting: list[NDArray[np.int64]] = []
+        self._units = 0
 
     def add(self, gold: NDArray[Any], predicted: NDArray[Any]) -> None:
         """Count a context; units whose gold tag is -1 (unknown) are not counted. Shapes (n,).
@@ -76,11 +81,24 @@ class UnitScorer:
         if gold.shape != predicted.shape:
             raise ValueError(f"expected predicted tags of shape {gold.shape}, got {predicted.shape}")
         known = gold >= 0
-        self._counts.update(zip(gold[known].tolist(), predicted[known].tolist(), strict=True))
+        self._waiting.append(gold[known].astype(np.int64) * _WIDTH + predicted[known])
+        self._units += len(self._waiting[-1])
+        if self._units > _AT_ONCE:
+            self._count()
 
-    def scores(self) -> UnitScores:
-        """Return what has been counted."""
-        return UnitScores(tag_names=self._tag_names, counts=dict(self._counts))
+    def _count(self) -> None:
+        pairs, counts = np.unique(np.concatenate([*self._waiting, np.zeros(0, np.int64)]), return_counts=True)
+        gold, predicted = np.divmod(pairs, _WIDTH)
+        pairs_of = zip(gold.tolist(), predicted.tolist(), strict=True)
+        self._counts.update(dict(zip(pairs_of, counts.tolist(), strict=True)))
+        self._waiting, self._units = [], 0
+
+    def scores(self, tag_names: Sequence[str] | None = None) -> UnitScores:
+        """Return what has been counted; ``tag_names`` are those of the tags where they were not known before."""
+        self._count()
+        return UnitScores(
+            tag_names=self._tag_names if tag_names is None else tuple(tag_names), counts=dict(self._counts)
+        )
 
 
 def score_units(

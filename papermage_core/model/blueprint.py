@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from papermage_core.config.components import needs_of
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.labelling import Labelling, Task
-from papermage_core.plugin.spec import ContextEncoderConfig, LabelSchemeConfig, ModelHeadConfig
+from papermage_core.plugin.blame import built, calling
+from papermage_core.plugin.spec import ContextEncoderConfig, ContextNeeds, LabelSchemeConfig, ModelHeadConfig
 
 if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
@@ -48,9 +50,14 @@ class Blueprint:
         return tuple(label for task in self.tasks for label in task.labels)
 
     @functools.cached_property
+    def needs(self) -> ContextNeeds:
+        """What encoder and heads want to see of documents."""
+        return needs_of(self.encoder, *(task.head for task in self.tasks))
+
+    @functools.cached_property
     def built_tasks(self) -> tuple[Task, ...]:
         """What each head learns, with its scheme."""
-        return tuple(Task(task.label_field, self.scheme.build(task.labels)) for task in self.tasks)
+        return tuple(Task(task.label_field, built(self.scheme, task.labels)) for task in self.tasks)
 
     def reading(self, entity_name: str | None, context_name: str | None) -> Blueprint:
         """Return the blueprint for documents whose layers have these names; None: as they were in training."""
@@ -60,11 +67,13 @@ class Blueprint:
 
     def build_model(self, folder: Path | None = None) -> EntityModel:
         """Return the model: new, or for weights to be loaded, with what the encoder saved in ``folder``."""
-        from papermage_core.model.entity_model import EntityModel
+        from papermage_core.model.entity_model import EntityModel, check_module
 
-        encoder = self.encoder.build(folder)
+        encoder = check_module(built(self.encoder, folder), self.encoder)
+        with calling(self.encoder, "output_size"):
+            size = encoder.output_size
         heads = [
-            task.head.build(encoder.output_size, built.scheme)
-            for task, built in zip(self.tasks, self.built_tasks, strict=True)
+            check_module(built(task.head, size, of_task.scheme), task.head)
+            for task, of_task in zip(self.tasks, self.built_tasks, strict=True)
         ]
-        return EntityModel(encoder, heads)
+        return EntityModel(encoder, heads, self.labels if self.needs.labels else ())

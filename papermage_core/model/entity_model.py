@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor, nn
 
 from papermage_core.data.batches import Batch
-from papermage_core.plugin.spec import ContextEncoder, HeadOutput, ModelHead
+from papermage_core.errors import PluginError
+from papermage_core.plugin.blame import calling, component_of
+from papermage_core.plugin.spec import ContextEncoder, HeadOutput, ModelHead, UnitSpan
 
-__all__ = ["EntityModel"]
+__all__ = ["EntityModel", "check_module"]
+
+
+def check_module(thing: Any, config: Any) -> Any:
+    """Return what a config built. Raises PluginError for what is no torch module."""
+    if not isinstance(thing, nn.Module):
+        raise PluginError(f"the {component_of(config)} built {thing!r:.100}; expected a torch.nn.Module")
+    return thing
 
 
 class EntityModel(nn.Module):
@@ -20,14 +30,20 @@ class EntityModel(nn.Module):
     An encoder sees windows; a head sees contexts: each unit's vector comes from the window that sees most around it.
     """
 
-    def __init__(self, encoder: ContextEncoder, heads: Sequence[ModelHead]) -> None:
+    def __init__(self, encoder: ContextEncoder, heads: Sequence[ModelHead], labels: tuple[str, ...] = ()) -> None:
         super().__init__()
+        self.labels = labels
+        """The names of the labels, where the encoder or a head wants to see them."""
         self.encoder = encoder
         self.heads = nn.ModuleList(heads)  # type: ignore[arg-type]  # a ModelHead is a Module, which a Protocol cannot say
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the vectors of a batch's units. Shape (B, U, D); what stands at padding is arbitrary but finite."""
-        outputs = [self.encoder(run) for run in batch.features]
+        with calling(self.encoder, "forward"):
+            return self._gathered([self.encoder(run) for run in batch.features], batch)
+
+    def _gathered(self, outputs: list[Tensor], batch: Batch) -> Tensor:
+        """Return the vector of each unit from what the encoder made of the runs of windows."""
         if not outputs or batch.gather.numel() == 0:
             return torch.zeros(*batch.gather.shape, self.encoder.output_size, device=batch.gather.device)
         if batch.direct:
@@ -41,10 +57,37 @@ class EntityModel(nn.Module):
 
     def loss_of(self, vectors: Tensor, batch: Batch) -> Tensor:
         """Return the loss, a scalar, for vectors that ``forward`` gave, shape (B, U, D)."""
-        total = vectors.new_zeros((), dtype=torch.float32)
-        for head, targets in zip(self.heads, batch.targets, strict=True):
-            total = total + _known_loss(head, vectors, batch.mask, targets)
-        return total / batch.mask.sum().clamp(min=1)
+        return self.losses_of(vectors, batch)["loss"]
+
+    def losses_of(self, vectors: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the loss that `loss_of` returns under ``"loss"``, and the parts that heads name beside it.
+
+        Where there are several heads, their parts are numbered: ``boundary``, ``boundary_1``.
+        """
+        found = {"loss": vectors.new_zeros((), dtype=torch.float32)}
+        for number, (head, targets) in enumerate(zip(self.heads, batch.targets, strict=True)):
+            with calling(head, "loss"):
+                for name, loss in _known_losses(head, vectors, batch, number, targets).items():
+                    if name == "loss":
+                        found["loss"] = found["loss"] + loss
+                    else:
+                        found[f"{name}_{number}" if number else name] = loss.detach()
+        n_units = batch.mask.sum().clamp(min=1)
+        return {name: loss / n_units for name, loss in found.items()}
+
+    def not_finite(self, batch: Batch) -> str:
+        """Return what is no number where the loss of a batch is none, in words; empty where it is found no more."""
+        weights = [name for name, weight in self.named_parameters() if not torch.isfinite(weight).all()]
+        if weights:
+            return f"weights are no numbers, such as {weights[0]}, since a step before"
+        with torch.no_grad():
+            vectors = self(batch)
+            if not torch.isfinite(vectors[batch.mask]).all():
+                return f"the vectors of the {component_of(self.encoder) or 'encoder'} are no numbers"
+            for number, (head, targets) in enumerate(zip(self.heads, batch.targets, strict=True)):
+                if not torch.isfinite(_known_losses(head, vectors, batch, number, targets)["loss"]):
+                    return f"its vectors are numbers, and the loss of the {component_of(head) or 'head'} is none"
+        return ""
 
     def decode(self, batch: Batch) -> list[list[HeadOutput]]:
         """Return, for each head, what it says of each of the B examples."""
@@ -52,15 +95,57 @@ class EntityModel(nn.Module):
 
     def decode_of(self, vectors: Tensor, batch: Batch) -> list[list[HeadOutput]]:
         """Return, for each head, what it says of each of the B examples; vectors as ``forward`` gave, (B, U, D)."""
-        return [head.decode(vectors, batch.mask) for head in self.heads]  # type: ignore[operator]
+        found = []
+        for number, head in enumerate(self.heads):
+            with calling(head, "decode"):
+                outputs: list[HeadOutput] = head.decode(vectors, batch.mask, **_seen(batch, number))  # type: ignore[operator]
+                if len(outputs) != len(batch.index):
+                    raise ValueError(f"expected {len(batch.index)} outputs, one a context, got {len(outputs)}")
+                found.append(outputs)
+        return found
+
+    def candidates(self, batch: Batch, least: float) -> list[list[HeadOutput]]:
+        """Return what ``decode`` does, but as entities all that have at least the probability ``least``.
+
+        They may overlap. A head that has no method ``candidates(vectors, mask, least)``, which returns the entities of
+        each context, gives those that it decodes.
+        """
+        vectors, found = self(batch), []
+        for head, outputs in zip(self.heads, self.decode_of(vectors, batch), strict=True):
+            of_head = getattr(head, "candidates", None)
+            if of_head is None:
+                found.append([attrs.evolve(each, spans=_likely(each.spans, least)) for each in outputs])
+                continue
+            spans = of_head(vectors, batch.mask, least)
+            found.append([attrs.evolve(each, spans=some) for each, some in zip(outputs, spans, strict=True)])
+        return found
 
 
-def _known_loss(head: nn.Module, vectors: Tensor, mask: Tensor, targets: Any) -> Tensor:
-    """Return a head's loss over the examples that somebody labelled: all, but for spans that are None."""
+def _likely(spans: Sequence[UnitSpan], least: float) -> list[UnitSpan]:
+    return [span for span in spans if span.score is None or span.score >= least]
+
+
+def _seen(batch: Batch, number: int, rows: list[int] | None = None) -> dict[str, Any]:
+    """Return the argument ``features`` for a head that looks at documents past the encoder."""
+    features = batch.head_features[number] if batch.head_features else {}
+    if not features:
+        return {}
+    return {"features": features if rows is None else {name: value[rows] for name, value in features.items()}}
+
+
+def _known_losses(head: nn.Module, vectors: Tensor, batch: Batch, number: int, targets: Any) -> dict[str, Tensor]:
+    """Return a head's losses over the examples that somebody labelled: all, but for spans that are None."""
+    mask, rows = batch.mask, None
     if isinstance(targets, list) and any(target is None for target in targets):
         rows = [row for row, target in enumerate(targets) if target is not None]
         if not rows:
-            return vectors.new_zeros((), dtype=torch.float32)
+            return {"loss": vectors.new_zeros((), dtype=torch.float32)}
         vectors, mask, targets = vectors[rows], mask[rows], [targets[row] for row in rows]
-    loss: Tensor = head.loss(vectors, mask, targets)  # type: ignore[operator]
-    return loss
+    found = head.loss(vectors, mask, targets, **_seen(batch, number, rows))  # type: ignore[operator]
+    losses = dict(found) if isinstance(found, Mapping) else {"loss": found}
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.ndim:
+            raise TypeError(f"expected {name} as a tensor without axes, got {getattr(loss, 'shape', loss)!r:.100}")
+    if "loss" not in losses:
+        raise TypeError(f"expected the loss that is optimised under 'loss', got {', '.join(losses)}")
+    return losses

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from papermage_core.data.batches import BatchLimits, LengthSampler, collate
 from papermage_core.data.examples import Example, Examples, make_examples
-from papermage_core.data.garbage import release_free_memory
+from papermage_core.data.garbage import FreeMemory
 from papermage_core.data.gold import to_document
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError
@@ -29,21 +29,26 @@ def decode_documents(
     stride: int,
     limits: BatchLimits,
     device: torch.device | str = "cpu",
+    least: float | None = None,
 ) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
-    """Yield each document with what each head says of each of its contexts, in order, reading only a little ahead."""
+    """Yield each document with what each head says of each of its contexts, in order, reading only a little ahead.
+
+    With ``least``, the entities are all that have at least this probability (see `EntityModel.candidates`).
+    """
     waiting: list[ParsedDocument] = []
     examples: list[Example] = []
     batches = 0.0
+    free_memory = FreeMemory()
     for number, parsed in enumerate(documents):
         waiting.append(parsed)
-        more = list(make_examples(model.encoder, [(number, parsed)], stride))
+        given = {"heads": model.heads, "labels": model.labels}
+        more = list(make_examples(model.encoder, [(number, parsed)], stride, **given))
         examples += more
         batches += _batches(more, limits)
         if batches >= _BATCHES_AT_ONCE:
-            yield from _decoded(model, waiting, examples, limits, device)
-            release_free_memory()
+            yield from _decoded(model, waiting, examples, limits, device, least, free_memory)
             waiting, examples, batches = [], [], 0.0
-    yield from _decoded(model, waiting, examples, limits, device)
+    yield from _decoded(model, waiting, examples, limits, device, least, free_memory)
 
 
 def _batches(examples: Sequence[Example], limits: BatchLimits) -> float:
@@ -59,8 +64,10 @@ def _decoded(
     examples: Sequence[Example],
     limits: BatchLimits,
     device: torch.device | str,
+    least: float | None,
+    free_memory: FreeMemory,
 ) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
-    outputs = decode_examples(model, examples, limits, device)
+    outputs = decode_examples(model, examples, limits, device, least, free_memory)
     first = 0
     for parsed in documents:
         yield parsed, outputs[first : first + len(parsed.contexts)]
@@ -68,20 +75,28 @@ def _decoded(
 
 
 def decode_examples(
-    model: EntityModel, examples: Sequence[Example], limits: BatchLimits, device: torch.device | str = "cpu"
+    model: EntityModel,
+    examples: Sequence[Example],
+    limits: BatchLimits,
+    device: torch.device | str = "cpu",
+    least: float | None = None,
+    free_memory: FreeMemory | None = None,
 ) -> list[list[HeadOutput]]:
     """Return, for each example, what each head says of it. The model is put in eval mode and left there.
 
-    Examples of like length run together; the result does not depend on which.
+    Examples of like length run together; the result does not depend on which. ``free_memory`` is given back meanwhile.
     """
     model.eval()
     outputs: list[list[HeadOutput]] = [[] for _ in examples]
     with torch.inference_mode():
         for index in LengthSampler(Examples.of(examples), limits, shuffle=False):
             batch = collate(index, [examples[i] for i in index], model.encoder.collate, limits.cost)
-            for of_task in model.decode(batch.to(device)):
+            batch = batch.to(device)
+            for of_task in model.decode(batch) if least is None else model.candidates(batch, least):
                 for i, found in zip(index, of_task, strict=True):
                     outputs[i].append(found)
+            if free_memory is not None:
+                free_memory.after(batch.mask.numel())
     return outputs
 
 

@@ -15,17 +15,22 @@ from papermage_core.plugin.spec import (
     DocumentReaderConfig,
     DocumentWriter,
     DocumentWriterConfig,
+    ExtensionConfig,
     HeadOutput,
     LabelScheme,
     LabelSchemeConfig,
     LocatedDocument,
+    Metric,
+    MetricConfig,
     ModelHead,
     ModelHeadConfig,
+    OptimizerConfig,
     UnitSpan,
     Window,
     hookimpl,
     learned,
     option,
+    part,
 )
 
 __all__ = [
@@ -41,18 +46,26 @@ __all__ = [
     "DocumentReaderConfig",
     "DocumentWriter",
     "DocumentWriterConfig",
+    "ExtensionConfig",
     "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
     "LocatedDocument",
+    "Metric",
+    "MetricConfig",
     "ModelHead",
     "ModelHeadConfig",
+    "OptimizerConfig",
     "UnitSpan",
     "Window",
     "hookimpl",
     "learned",
+    "load_component",
     "option",
+    "part",
 ]
+
+from papermage_core.plugin.manager import load_component  # isort: skip  # after what it needs
 
 if not TYPE_CHECKING:
     from papermage_core.plugin.spec import __getattr__  # noqa: F401  # the deprecated names

@@ -63,5 +63,16 @@ class ComponentInfo:
             return f"file {self.distribution!r}"
         return f"distribution {self.distribution!r} {self.version}".rstrip()
 
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What a checkpoint records: name, distribution, version and value; of a file its name, and no path."""
+        file = None if self.path is None else self.path.name
+        return {
+            "name": self.name,
+            "distribution": file or self.distribution,
+            "version": self.version,
+            "value": file or self.value,
+        }
+
     def __str__(self) -> str:
         return f"{KINDS[self.kind].label} {self.name!r} of {self.source}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import hashlib
 import importlib.util
 import os
@@ -18,7 +19,14 @@ from papermage_core.plugin.distributions import NAME, Distribution, EntryLine, d
 from papermage_core.plugin.kinds import KINDS, Kind
 from papermage_core.plugin.option_types import is_none_word
 
-__all__ = ["BLOCK_VARIABLE", "NAMES_VARIABLE", "components_of_file", "installed_components", "judge"]
+__all__ = [
+    "BLOCK_VARIABLE",
+    "NAMES_VARIABLE",
+    "components_of_file",
+    "installed_components",
+    "judge",
+    "unknown_groups",
+]
 
 BLOCK_VARIABLE = "PAPERMAGE_BLOCK_PLUGINS"
 """Environment variable with the distributions, or component names, that are not to be used, separated by commas."""
@@ -34,20 +42,47 @@ def installed_components() -> list[ComponentInfo]:
 
     What a distribution wrote wrongly makes its own components broken, and no others.
     """
-    kinds = {kind.group: kind for kind in KINDS.values()}
     found: dict[str, list[ComponentInfo]] = {}
     for distribution in distributions():
-        lines = [line for line in distribution.entry_lines() if line.group in kinds]
+        lines = [(line, kind) for line in distribution.entry_lines() if (kind := _kind_of(line.group)) is not None]
         if lines and distribution.is_first():
-            components = [_component(kinds[line.group], line, distribution) for line in lines]
+            components = [_component(kind, line, distribution) for line, kind in lines]
             found.setdefault(canonical(distribution.name), components)
     return [component for components in found.values() for component in dict.fromkeys(components)]
+
+
+def unknown_groups() -> list[str]:
+    """Return a sentence for each entry-point group of papermage's that is none, and like none."""
+    known = ", ".join(kind.group for kind in KINDS.values())
+    return [
+        f"distribution {found.name!r} {found.version} has an entry-point group {group!r}, which is none; known: {known}"
+        for found in distributions()
+        for group in dict.fromkeys(line.group for line in found.entry_lines())
+        if re.match(r"papermage\b", group, re.IGNORECASE) and _kind_of(group) is None
+    ]
+
+
+def _kind_of(group: str) -> Kind | None:
+    """Return the kind whose group is meant: ``papermage.model_heads`` is a misspelt ``papermage.model_head``."""
+    groups = {kind.group: kind for kind in KINDS.values()}
+    if group in groups:
+        return groups[group]
+    words = re.sub(r"[^a-z]+", " ", group.lower()).split()
+    if words[:1] != ["papermage"]:
+        close = difflib.get_close_matches(group, groups, n=1, cutoff=0.9)
+    else:
+        rest = "_".join(words[1:])
+        exact = [kind.group for kind in KINDS.values() if rest.removesuffix("s") in (kind.word, kind.key)]
+        close = exact or difflib.get_close_matches(f"papermage.{rest}", groups, n=1, cutoff=0.8)
+    return groups[close[0]] if close else None
 
 
 def _component(kind: Kind, line: EntryLine, distribution: Distribution) -> ComponentInfo:
     """Return the component of an entry point, broken where it cannot be named or loaded."""
     name, equals, value = (part.strip() for part in line.text.partition("="))
     component = ComponentInfo(kind.name, name, distribution.name, distribution.version, value)
+    if line.group != kind.group:
+        return _broken(component, f"its entry-point group is {line.group!r}, which is none; expected {kind.group!r}")
     if not equals:
         return _broken(component, f"line {line.number} of its entry_points.txt is {line.text!r}, not 'name = module'")
     if distribution.error:
@@ -81,7 +116,7 @@ def _with_module_looked_for(component: ComponentInfo) -> ComponentInfo:
 def _findable(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):  # ValueError: already in sys.modules, without a spec
+    except Exception:  # ValueError: already in sys.modules, without a spec; and whatever an import hook raises
         return True
 
 
@@ -147,7 +182,7 @@ def judge(components: Iterable[ComponentInfo]) -> list[ComponentInfo]:
     judged = [_with_block(component, blocked) for component in components]
     rivals: dict[tuple[str, str], list[ComponentInfo]] = {}
     for component in judged:
-        if component.status != "blocked":
+        if component.status == "ok":  # what is broken can be used by nobody, and takes nobody's name
             rivals.setdefault((component.kind, component.name), []).append(component)
     return [_with_clash(component, rivals.get((component.kind, component.name), [])) for component in judged]
 

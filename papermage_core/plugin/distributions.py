@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import importlib.metadata
+import logging
 import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-__all__ = ["NAME", "Distribution", "EntryLine", "distributions", "malformed_entry_points"]
+__all__ = [
+    "NAME",
+    "Distribution",
+    "EntryLine",
+    "distributions",
+    "malformed_entry_points",
+    "passing_over_malformed_entry_points",
+]
 
+_log = logging.getLogger(__name__)
 NAME = re.compile(r"\w([\w.-]*\w)?")
 """What distributions and components may be called."""
 
@@ -24,6 +35,11 @@ class EntryLine:
     group: str
     text: str
     number: int
+
+    @property
+    def is_well_formed(self) -> bool:
+        """Whether it is an entry point."""
+        return "=" in self.text and bool(self.group)
 
 
 @attrs.frozen(slots=False)
@@ -90,10 +106,49 @@ def distributions() -> Iterator[Distribution]:
 
 def malformed_entry_points() -> list[str]:
     """Return a sentence for each line of any group that is no entry point: importlib.metadata stops at it."""
-    return [
-        f"line {line.number} of the entry_points.txt of distribution {found.name!r} {found.version} is {line.text!r}, "
-        f"not 'name = module'; type: pip install --force-reinstall {found.name}, or pip uninstall {found.name}"
-        for found in distributions()
-        for line in found.entry_lines()
-        if "=" not in line.text or not line.group
-    ]
+    return [sentence for found in distributions() for sentence in _malformed(found)]
+
+
+def _malformed(found: Distribution) -> Iterator[str]:
+    for line in found.entry_lines():
+        if not line.is_well_formed:
+            yield (
+                f"line {line.number} of the entry_points.txt of distribution {found.name!r} {found.version} is "
+                f"{line.text!r}, not 'name = module'; type: pip install --force-reinstall {found.name}, or pip "
+                f"uninstall {found.name}"
+            )
+
+
+@contextlib.contextmanager
+def passing_over_malformed_entry_points() -> Iterator[None]:
+    """Let importlib.metadata, which torch and Lightning ask, pass over what one distribution wrote wrongly.
+
+    For commands: it changes the process. It would raise TypeError for a line of anybody's that is no entry point.
+    """
+    before = importlib.metadata.Distribution.entry_points
+    told: set[str] = set()
+
+    def entry_points(found: importlib.metadata.Distribution) -> Any:
+        try:
+            return before.fget(found)  # type: ignore[attr-defined]  # a property of the class
+        except Exception:
+            distribution = Distribution(found)
+        for sentence in _malformed(distribution):
+            if sentence not in told:
+                told.add(sentence)
+                _log.warning("%s", sentence)
+        return importlib.metadata.EntryPoints(_entry_points(distribution))
+
+    importlib.metadata.Distribution.entry_points = property(entry_points)  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        importlib.metadata.Distribution.entry_points = before  # type: ignore[method-assign]
+
+
+def _entry_points(found: Distribution) -> Iterator[importlib.metadata.EntryPoint]:
+    for line in found.entry_lines():
+        if line.is_well_formed:
+            name, _, value = (part.strip() for part in line.text.partition("="))
+            point = importlib.metadata.EntryPoint(name=name, value=value, group=line.group)
+            yield point._for(found.found) if hasattr(point, "_for") else point  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ only the components that have the ending of a file at hand are imported.
 from __future__ import annotations
 
 import ast
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from papermage_core.errors import PluginError
 from papermage_core.files import compression
+from papermage_core.plugin.blame import calling
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
@@ -21,6 +23,7 @@ from papermage_core.plugin.source import module_source
 
 __all__ = ["Endings", "has_ending", "stated_endings"]
 
+_log = logging.getLogger(__name__)
 _OWN, _SHARED = "suffixes", "shared_suffixes"
 _OF_DOCUMENTS = ".jsonl"
 """The ending of papermage's own JSON, which its owner reads under every ending that it shares."""
@@ -97,7 +100,7 @@ class Endings:
             if begin.lstrip()[:1] in (b"{", b"[") and b'"symbols"' in begin:
                 ending, owners = _OF_DOCUMENTS, [each for each in claimants if _OF_DOCUMENTS in each[1].suffixes]
             else:
-                sharers = [each for each in sharers if each[1].recognises(path, begin)]
+                sharers = [each for each in sharers if _recognises(*each, path, begin)]
                 if len(sharers) == 1:
                     return sharers[0]
         if len(owners) > 1:
@@ -117,6 +120,16 @@ class Endings:
         return ", ".join(f"{' or '.join(found)} ({', '.join(endings)})" for found, endings in sorted(names.items()))
 
 
+def _recognises(name: str, config_class: type[Any], path: Path, head: bytes) -> bool:
+    """Whether a component takes a file for its own: not where it fails at it, for the file may be another's."""
+    try:
+        with calling(config_class, "recognises"):
+            return bool(config_class.recognises(path, head))
+    except PluginError as exc:
+        _log.warning("%s is not read by %s: %s", path, name, exc)
+        return False
+
+
 def has_ending(config: Any, path: Path, *, shared: bool = False) -> bool:
     """Whether a file has one of the endings of a config, or of its class: of its own, or of those that it shares."""
     endings = tuple(config.shared_suffixes if shared else config.suffixes)
@@ -134,7 +147,7 @@ def stated_endings(component: ComponentInfo) -> Sequence[str]:
     try:
         status = path.stat() if path else None
         found = _stated_in(path, component.kind, status.st_size, status.st_mtime_ns) if path and status else ()
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # the last two for what is nested too deep
         found = ()
     return list(found) or [f".{component.name}"]
 

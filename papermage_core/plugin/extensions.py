@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from papermage_core.errors import PapermageError, PluginError
+from papermage_core.errors import PluginError
+from papermage_core.plugin.blame import blamed, claim
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.spec import ExtensionHooks, HeadOutput
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from papermage_core.plugin.spec import Context
 
 __all__ = ["Extensions"]
+
+_ADJUSTING = {"papermage_adjust_predictions", "papermage_adjust_document"}
 
 
 class Extensions:
@@ -41,45 +44,81 @@ class Extensions:
 
     def papermage_callbacks(self, config: Any) -> list[Callback]:
         """Return the callbacks of all extensions."""
-        return list(itertools.chain.from_iterable(self._each("papermage_callbacks", config=config)))
+        return self._gathered("papermage_callbacks", config=config)
 
     def papermage_loggers(self, config: Any) -> list[Logger]:
         """Return the loggers of all extensions."""
-        return list(itertools.chain.from_iterable(self._each("papermage_loggers", config=config)))
+        return self._gathered("papermage_loggers", config=config)
 
     def papermage_evaluated(self, split: str, results: Mapping[str, Any]) -> None:
         """Show the results of an evaluation to all extensions."""
-        self._each("papermage_evaluated", split=split, results=results)
+        for component, manager in self._loaded:
+            _call(component, manager, "papermage_evaluated", {"split": split, "results": results})
 
     def papermage_adjust_predictions(self, document: Document, context: Context, output: HeadOutput) -> HeadOutput:
         """Return the predictions of a context as the extensions leave them, each seeing what the one before left."""
         for component, manager in self._loaded:
             arguments = {"document": document, "context": context, "output": output, "decoded": output}
             for adjusted in _call(component, manager, "papermage_adjust_predictions", arguments):
-                output = _as_output(component, adjusted)
+                output = _as_output(component, adjusted, "papermage_adjust_predictions")
         return output
 
-    def _each(self, hook: str, **arguments: Any) -> list[Any]:
-        results: list[Any] = []
+    def adjust(self) -> bool:
+        """Whether an extension looks at predictions: it wants the documents themselves."""
+        return not _ADJUSTING.isdisjoint(self.hooks())
+
+    def adjusted(
+        self, document: Document, contexts: Sequence[Context], outputs: Sequence[HeadOutput]
+    ) -> list[HeadOutput]:
+        """Return the predictions of a head for all contexts as the extensions leave them, one after the other."""
+        outputs = list(outputs)
         for component, manager in self._loaded:
-            results += _call(component, manager, hook, arguments)
-        return results
+            one = Extensions([(component, manager)])
+            outputs = [
+                one.papermage_adjust_predictions(document, context, output)
+                for context, output in zip(contexts, outputs, strict=True)
+            ]
+            outputs = one.papermage_adjust_document(document, contexts, outputs)
+        return outputs
+
+    def papermage_adjust_document(
+        self, document: Document, contexts: Sequence[Context], outputs: Sequence[HeadOutput]
+    ) -> list[HeadOutput]:
+        """Return the predictions of all contexts as the extensions leave them, each seeing what the one before left."""
+        found = list(outputs)
+        for component, manager in self._loaded:
+            arguments = {"document": document, "contexts": contexts, "outputs": tuple(found)}
+            for adjusted in _call(component, manager, "papermage_adjust_document", arguments):
+                found = [_as_output(component, each, "papermage_adjust_document") for each in adjusted]
+                if len(found) != len(contexts):
+                    raise PluginError(
+                        f"the {component} returned {len(found)} predictions from its hook 'papermage_adjust_document'; "
+                        f"expected {len(contexts)}, one for each context, or None"
+                    )
+        return found
+
+    def _gathered(self, hook: str, **arguments: Any) -> list[Any]:
+        """Return what the extensions add to a run; what goes wrong in it later is put down to them."""
+        found: list[Any] = []
+        for component, manager in self._loaded:
+            for each in itertools.chain.from_iterable(_call(component, manager, hook, arguments)):
+                claim(each, component)
+                found.append(each)
+        return found
 
 
 def _call(component: ComponentInfo, manager: pluggy.PluginManager, hook: str, arguments: dict[str, Any]) -> list[Any]:
     caller: Callable[..., list[Any]] = getattr(manager.hook, hook)
     try:
         return caller(**arguments)
-    except PapermageError:
-        raise
-    except (Exception, SystemExit) as exc:
-        raise PluginError(f"the {component} failed in its hook {hook!r}: {type(exc).__name__}: {exc}") from exc
+    except BaseException as exc:
+        error = blamed(exc, component, f"its hook {hook!r}")
+        if error is None:
+            raise
+        raise error from exc
 
 
-def _as_output(component: ComponentInfo, adjusted: Any) -> HeadOutput:
+def _as_output(component: ComponentInfo, adjusted: Any, hook: str) -> HeadOutput:
     if isinstance(adjusted, HeadOutput):
         return adjusted
-    raise PluginError(
-        f"the {component} returned {adjusted!r} from its hook 'papermage_adjust_predictions'; "
-        "expected HeadOutput or None"
-    )
+    raise PluginError(f"the {component} returned {adjusted!r} from its hook {hook!r}; expected HeadOutput or None")

@@ -14,8 +14,11 @@ from papermage_core.plugin.spec import (
     DocumentProcessorConfig,
     DocumentReaderConfig,
     DocumentWriterConfig,
+    ExtensionConfig,
     LabelSchemeConfig,
+    MetricConfig,
     ModelHeadConfig,
+    OptimizerConfig,
 )
 
 __all__ = ["BY_WORD", "IN_CONFIG", "KINDS", "OPTIONED", "Kind", "kind_called"]
@@ -29,14 +32,16 @@ class Kind:
     """``"model_head"``: the end of its entry-point group and of its hook."""
     key: str
     """``"head"``: what a user types before the component's name, ``head=crf``, and before its options."""
-    base: type[ComponentConfig] | None
-    """What its config classes are subclasses of; None for extensions, which have hooks in place of a config."""
+    base: type[ComponentConfig]
+    """What its config classes are subclasses of."""
     suite: str
     """Its conformance suite, as ``module:class``: the module imports torch."""
     template: str
     """The module with the files that ``papermage-plugins new`` writes."""
     in_config: bool = False
     """Whether a training config names one component of this kind, under `key`."""
+    several: bool = False
+    """Whether a config names any number of this kind: options hang from the name then, ``processors.tokens.style``."""
     partner: str | None = None
     """The kind whose component in a run must have the same ``targets``."""
 
@@ -47,7 +52,7 @@ class Kind:
 
     @property
     def hook(self) -> str:
-        """The hook that returns a config class: ``"papermage_model_head"``. Extensions have others."""
+        """The hook that returns a config class: ``"papermage_model_head"``."""
         return f"papermage_{self.name}"
 
     @property
@@ -62,7 +67,7 @@ class Kind:
 
     def prefix(self, name: str) -> str:
         """Return what the options of a component begin with: ``"head."``, ``"processors.tokens."``."""
-        return f"{self.key}.{name}." if self.key in OPTIONED and not self.in_config else f"{self.key}."
+        return f"{self.key}.{name}." if self.several else f"{self.key}."
 
     def suite_class(self) -> type[Any]:
         """Return the conformance suite. Imports torch."""
@@ -120,6 +125,7 @@ KINDS: Mapping[str, Kind] = {
             base=DocumentProcessorConfig,
             suite=f"{_SUITES}.processor_suite:DocumentProcessorSuite",
             template=f"{_TEMPLATES}.processor",
+            several=True,
         ),
         Kind(
             "document_writer",
@@ -129,11 +135,27 @@ KINDS: Mapping[str, Kind] = {
             template=f"{_TEMPLATES}.writer",
         ),
         Kind(
+            "optimizer",
+            key="optimizer",
+            base=OptimizerConfig,
+            suite=f"{_SUITES}.optimizer_suite:OptimizerSuite",
+            template=f"{_TEMPLATES}.optimizer",
+            in_config=True,
+        ),
+        Kind(
+            "metric",
+            key="monitor",
+            base=MetricConfig,
+            suite=f"{_SUITES}.metric_suite:MetricSuite",
+            template=f"{_TEMPLATES}.metric",
+        ),
+        Kind(
             "extension",
             key="extensions",
-            base=None,
+            base=ExtensionConfig,
             suite=f"{_SUITES}.extension_suite:ExtensionSuite",
             template=f"{_TEMPLATES}.extension",
+            several=True,
         ),
     )
 }
@@ -142,7 +164,7 @@ KINDS: Mapping[str, Kind] = {
 IN_CONFIG: Mapping[str, Kind] = {kind.key: kind for kind in KINDS.values() if kind.in_config}
 """The kinds of which a training config names a component, by key. Their options hang from it: ``head.dropout``."""
 
-OPTIONED = frozenset({*IN_CONFIG, KINDS["document_processor"].key})
+OPTIONED = frozenset({*IN_CONFIG, KINDS["metric"].key, *(kind.key for kind in KINDS.values() if kind.several)})
 """The keys of a training config that options hang from: ``head.dropout``, ``processors.tokens.style``."""
 
 BY_WORD: Mapping[str, Kind] = {kind.word: kind for kind in KINDS.values()}

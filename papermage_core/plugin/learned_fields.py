@@ -44,7 +44,7 @@ def _can_be_learned(wanted: OptionType) -> bool:
         return all(part.shape == "none" or _can_be_learned(part) for part in wanted.parts)
     if wanted.shape == "mapping":
         return _is_mapping(wanted) and inner[0] is str and inner[1] in (int, float)
-    return inner[0] in _PLAIN if wanted.is_tuple else wanted.declared in _PLAIN
+    return inner[0] in _PLAIN if wanted.is_tuple else wanted.declared in (*_PLAIN, bytes)
 
 
 def _is_mapping(wanted: OptionType) -> bool:

@@ -38,14 +38,14 @@ def description(plugins: Plugins, component: ComponentInfo) -> dict[str, Any]:
         "origin": component.origin,
         "value": component.value,
     }
-    if component.kind == "extension":
-        return known | {"hooks": plugins.extensions([component.qualified]).hooks()}
     config_class = plugins.config_class(component.kind, component.qualified)
     known["summary"] = _summary(config_class)
     known["class"] = f"{config_class.__module__}.{config_class.__qualname__}"
     known["file"] = _file(config_class)
     known["options"] = [_option(option) for option in describe_options(config_class)]
     known["learned"] = [{"name": o.name, "type": o.type_name, "help": o.help} for o in describe_learned(config_class)]
+    if component.kind == "extension" and all("default" in option for option in known["options"]):
+        known["hooks"] = plugins.extensions([component.qualified]).hooks()
     if endings := [*getattr(config_class, "suffixes", ()), *getattr(config_class, "shared_suffixes", ())]:
         known["endings"] = endings
     if partner := KINDS[component.kind].partner:
@@ -69,6 +69,8 @@ def _file(config_class: type[Any]) -> str:
 def _option(option: OptionDescription) -> dict[str, Any]:
     described = {"name": option.name, "type": option.type_name, "required": option.required, "help": option.help}
     default = {} if option.required else {"default": _plain(option.default)}
+    if option.part is not None:
+        described["part"] = option.part
     return described | default | {limit: _plain(bound) for limit, bound in option.limits.items()}
 
 
@@ -117,7 +119,8 @@ def describe(known: Mapping[str, Any]) -> str:
 def _option_line(prefix: str, option: Mapping[str, Any]) -> str:
     default = "required" if option["required"] else f"default {json.dumps(option['default'], ensure_ascii=False)}"
     signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    limits = [f"{sign} {option[limit]}" for limit, sign in signs.items() if limit in option]
+    limits = [f"the name of a {KINDS[option['part']].label}"] if "part" in option else []
+    limits += [f"{sign} {option[limit]}" for limit, sign in signs.items() if limit in option]
     if "choices" in option:
         limits.append(f"one of {', '.join(map(str, option['choices']))}")
     notes = "; ".join([option["type"], default, *limits])

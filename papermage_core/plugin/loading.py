@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 import contextlib
-import dis
 import importlib.machinery
 import importlib.metadata
 import importlib.util
 import logging
-import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+import attrs
 import pluggy
 
 from papermage_core.errors import PluginError
+from papermage_core.plugin.blame import built, claim_class, one_line, raised_on_purpose
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.options import config_class_errors
 from papermage_core.plugin.printing import keeping
-from papermage_core.plugin.spec import API_VERSION, PROJECT, ComponentHooks, ExtensionHooks
+from papermage_core.plugin.spec import API_VERSION, PROJECT, ComponentHooks, ExtensionConfig, ExtensionHooks
 
 __all__ = ["load_config_class", "load_extension", "load_module_extension"]
 
 _log = logging.getLogger(__name__)
+LIFE_CYCLE = tuple(name for name in vars(ExtensionHooks) if name.startswith("papermage_"))
 
 
 def load_config_class(component: ComponentInfo) -> type[Any]:
     """Return the config class that the component's hook returns. Raises PluginError, with the cause."""
     kind = KINDS[component.kind]
-    assert kind.base is not None, "extensions have no config class"
     with _running(component, f"importing {component.value!r}"):
         plugin = _import(component)
     manager = _registered(component, plugin)
     caller = getattr(manager.hook, kind.hook)
+    if component.kind == "extension" and _life_cycle_hooks(manager):
+        if caller.get_hookimpls():
+            raise _unusable(component, f"it has {kind.hook!r}, and hooks beside it; move these to what build() returns")
+        config_class = _of_module(plugin, manager)
+        claim_class(config_class, component)
+        return config_class
     if not caller.get_hookimpls():
+        if component.kind == "extension":
+            raise _unusable(component, f"{_without_hooks(component)}, nor {kind.hook!r}")
         raise _unusable(
             component, f"{component.value!r} does not implement the hook {kind.hook!r} {_decorated(manager, kind.hook)}"
         )
@@ -48,26 +55,47 @@ def load_config_class(component: ComponentInfo) -> type[Any]:
         raise _unusable(
             component, f"its hook {kind.hook!r} returned {config_class!r}; expected a subclass of {kind.base.__name__}"
         )
-    errors = config_class_errors(config_class)
+    with _running(component, "looking at its options"):
+        errors = config_class_errors(config_class)
     if errors:
         raise _unusable(component, f"its config class {config_class.__qualname__!r} is not usable: {'; '.join(errors)}")
+    claim_class(config_class, component)
     return config_class
 
 
-def load_extension(component: ComponentInfo) -> pluggy.PluginManager:
-    """Return a manager in which the extension alone is registered. Raises PluginError, with the cause."""
-    with _running(component, f"importing {component.value!r}"):
-        plugin = _import(component)
-    return load_module_extension(component, plugin)
+def load_extension(component: ComponentInfo, config: Any = None) -> pluggy.PluginManager:
+    """Return a manager in which alone is registered what an extension's config builds, by default with its defaults.
+
+    Raises PluginError, with the cause.
+    """
+    if config is None:
+        with _running(component, "its config without options"):
+            config = load_config_class(component)()
+    manager: pluggy.PluginManager | None = getattr(config, "manager", None)
+    return manager or load_module_extension(component, built(config))
+
+
+def _of_module(plugin: Any, manager: pluggy.PluginManager) -> type[ExtensionConfig]:
+    """Return the config class, without options, of an extension whose module has the hooks itself."""
+    members = {"__doc__": getattr(plugin, "__doc__", None), "build": lambda _: plugin, "manager": manager}
+    return attrs.frozen(kw_only=True)(type("ModuleConfig", (ExtensionConfig,), members))
 
 
 def load_module_extension(component: ComponentInfo, plugin: Any) -> pluggy.PluginManager:
     """Return what `load_extension` does, for a module that is imported already."""
     manager = _registered(component, plugin)
-    hooks = [name for name in vars(ExtensionHooks) if name.startswith("papermage_")]
-    if not any(getattr(manager.hook, name).get_hookimpls() for name in hooks):
-        raise _unusable(component, f"{component.value!r} implements none of the life-cycle hooks {', '.join(hooks)}")
+    if not _life_cycle_hooks(manager):
+        raise _unusable(component, _without_hooks(component))
     return manager
+
+
+def _life_cycle_hooks(manager: pluggy.PluginManager) -> list[str]:
+    """Return the life-cycle hooks that the one plugin of a manager implements."""
+    return [name for name in LIFE_CYCLE if getattr(manager.hook, name).get_hookimpls()]
+
+
+def _without_hooks(component: ComponentInfo) -> str:
+    return f"{component.value!r} implements none of the life-cycle hooks {', '.join(LIFE_CYCLE)}"
 
 
 def _registered(component: ComponentInfo, plugin: Any) -> pluggy.PluginManager:
@@ -75,11 +103,12 @@ def _registered(component: ComponentInfo, plugin: Any) -> pluggy.PluginManager:
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(ComponentHooks)
     manager.add_hookspecs(ExtensionHooks)
-    try:
-        manager.register(plugin, component.qualified)
-        manager.check_pending()
-    except pluggy.PluginValidationError as exc:
-        raise _unusable(component, f"{_one_line(exc)}; known hooks: {_hooks()}") from exc
+    with _running(component, "looking for its hooks"):
+        try:
+            manager.register(plugin, component.qualified)
+            manager.check_pending()
+        except pluggy.PluginValidationError as exc:
+            raise _unusable(component, f"{one_line(exc)}; known hooks: {_hooks()}") from exc
     return manager
 
 
@@ -156,29 +185,13 @@ def _running(component: ComponentInfo, what: str) -> Iterator[None]:
     except SystemExit as exc:
         raise _unusable(component, f"{what} left the program with exit status {exc.code!r}") from exc
     except BaseException as exc:
-        if isinstance(exc, KeyboardInterrupt) and not _raised_on_purpose(exc):
+        if isinstance(exc, PluginError) or (isinstance(exc, KeyboardInterrupt) and not raised_on_purpose(exc)):
             raise
-        raise _unusable(component, f"{what} failed with {type(exc).__name__}: {_one_line(exc)}") from exc
+        raise _unusable(component, f"{what} failed with {type(exc).__name__}: {one_line(exc)}") from exc
     finally:
         if printed().strip():
             _log.warning("the %s printed: %s", component, printed().strip())
 
 
-def _raised_on_purpose(exc: KeyboardInterrupt) -> bool:
-    """Whether code raised it by a statement, and not the interpreter, or a handler, because the user typed Ctrl-C."""
-    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)
-    frames = list(traceback.walk_tb(exc.__traceback__))
-    if any(frame.f_code is handler for frame, _ in frames):
-        return False
-    last = exc.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    return last is not None and dis.opname[last.tb_frame.f_code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
-
-
 def _unusable(component: ComponentInfo, error: str) -> PluginError:
     return PluginError(f"the {component} cannot be used: {error}")
-
-
-def _one_line(exc: BaseException) -> str:
-    return " ".join(str(exc).split())

@@ -14,9 +14,10 @@ from papermage_core.errors import PluginError, nearest
 from papermage_core.plugin.component import ComponentInfo, canonical
 from papermage_core.plugin.discovery import components_of_file, installed_components, judge
 from papermage_core.plugin.extensions import Extensions
-from papermage_core.plugin.kinds import KINDS
+from papermage_core.plugin.kinds import KINDS, kind_called
+from papermage_core.plugin.parts import found_by
 
-__all__ = ["Plugins"]
+__all__ = ["Plugins", "load_component"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,13 +48,14 @@ class Plugins:
         """Return the component that a config names. Raises PluginError where it is unknown, blocked or not unique."""
         named = self.named(kind, name)
         usable = [component for component in named if component.status != "blocked"]
+        usable = [component for component in usable if component.status != "broken"] or usable
         if not named:
             raise self._unknown(kind, name)
         if not usable:
             raise PluginError(f"the {named[0]} cannot be used: {named[0].error}; remove it from there to use it")
-        if len(usable) > 1:
+        component = usable[0]
+        if len(usable) > 1 and component.status != "broken":
             raise _clash(usable)
-        (component,) = usable
         if component.status == "broken":
             raise PluginError(f"the {component} cannot be used: {component.error}; {_reinstall(component)}")
         return component
@@ -88,42 +90,38 @@ class Plugins:
         """Return the config class of a component. Raises PluginError, with the cause, for a broken plugin."""
         from papermage_core.plugin.loading import load_config_class
 
-        return load_config_class(self.find(kind, name))
+        config_class = load_config_class(self.find(kind, name))
+        found_by(self.config_class, config_class)
+        return config_class
 
-    def extensions(self, names: Iterable[str]) -> Extensions:
-        """Return the extensions named, to be called in this order. Raises PluginError as `config_class` does."""
+    def extensions(self, names: Iterable[str], configs: Sequence[Any] = ()) -> Extensions:
+        """Return the extensions named, to be called in this order. Raises PluginError as `config_class` does.
+
+        ``configs`` are theirs, in the same order; without any, they have their default options.
+        """
         from papermage_core.plugin.loading import load_extension
 
         components = [self.find("extension", name) for name in names]
-        return Extensions([(component, load_extension(component)) for component in components])
+        given = configs or (None,) * len(components)
+        return Extensions(
+            [(each, load_extension(each, config)) for each, config in zip(components, given, strict=True)]
+        )
 
     def checked(self, component: ComponentInfo) -> ComponentInfo:
         """Return the component, marked as broken if loading it fails."""
-        from papermage_core.plugin.loading import load_config_class, load_extension
+        from papermage_core.plugin.loading import load_config_class
 
         if component.status in ("blocked", "broken"):
             return component
         try:
-            if component.kind == "extension":
-                load_extension(component)
-            else:
-                load_config_class(component)
+            load_config_class(component)
         except PluginError as exc:
             return attrs.evolve(component, status="broken", error=str(exc))
         return component
 
     def provenance(self, kind: str, name: str) -> dict[str, str]:
         """Return what a checkpoint records of a component: its name, distribution, version and value."""
-        component = self.find(kind, name)
-        if component.path is not None:
-            file = component.path.name
-            return {"name": component.name, "distribution": file, "version": component.version, "value": file}
-        return {
-            "name": component.name,
-            "distribution": component.distribution,
-            "version": component.version,
-            "value": component.value,
-        }
+        return self.find(kind, name).provenance
 
     def require(self, kind: str, recorded: Mapping[str, str]) -> ComponentInfo:
         """Return the component that a checkpoint recorded, from the distribution it came from.
@@ -149,6 +147,23 @@ class Plugins:
         return (
             f"{what} of distribution {distribution!r} {version}{instead}; type: pip install {distribution}=={version}"
         )
+
+
+def load_component(kind: str, name: str, **options: Any) -> Any:
+    """Return the config of an installed component by its name, for hooks that need another one; call its ``build``.
+
+    ``kind`` is what a user types before the name. Raises PluginError for a component that is not there.
+
+    >>> load_component("head", "crf", dropout=0.2).dropout
+    0.2
+    """
+    found = kind_called(kind)
+    if found is None:
+        raise PluginError(f"{kind!r} is no kind of component; known: {', '.join(each.key for each in KINDS.values())}")
+    return Plugins().config_class(found.name, name)(**options)
+
+
+found_by(lambda kind, name: Plugins().config_class(kind, name))
 
 
 def _by_kind_and_name(component: ComponentInfo) -> tuple[int, str, str]:

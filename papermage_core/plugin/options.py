@@ -8,8 +8,11 @@ from typing import Any
 
 import attrs
 
+from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.learned_fields import can_be_learned, empty_value, learned_types
 from papermage_core.plugin.option_types import option_type
+from papermage_core.plugin.part_fields import MARK
+from papermage_core.plugin.parts import Part, part_fields
 
 __all__ = ["OptionDescription", "config_class_errors", "default_of", "describe_learned", "describe_options"]
 
@@ -31,6 +34,8 @@ class OptionDescription:
     help: str = ""
     limits: Mapping[str, Any] = attrs.field(factory=dict)
     """``ge``, ``gt``, ``le``, ``lt`` and ``choices``, those that are set."""
+    part: str | None = None
+    """The kind of component that it names, whose own options stand under its name; None for other options."""
     search: tuple[Any, ...] | None = None
     """Where good values lie: the least, the greatest, and ``"log"`` where factors count."""
 
@@ -72,8 +77,12 @@ def _describe(config_class: type[Any], prefix: str, given: Any = attrs.NOTHING) 
     """Yield the options of a class; where the class is nested, ``given`` is the default that holds theirs."""
     hints = typing.get_type_hints(config_class)
     learned = learned_types(config_class)
+    parts = part_fields(config_class)
     for field in attrs.fields(config_class):
         if not field.init or field.name in learned:
+            continue
+        if field.name in parts:
+            yield from _describe_part(config_class, parts[field.name], prefix)
             continue
         hint = hints.get(field.name, Any)
         default = default_of(field) if given is attrs.NOTHING else getattr(given, field.name)
@@ -88,6 +97,14 @@ def _describe(config_class: type[Any], prefix: str, given: Any = attrs.NOTHING) 
                 limits={k: field.metadata[k] for k in _LIMITS if field.metadata.get(k) is not None},
                 search=field.metadata.get("search"),
             )
+
+
+def _describe_part(config_class: type[Any], part: Part, prefix: str) -> Iterator[OptionDescription]:
+    """Yield the option that names a component, and the options of the one that is there by default."""
+    default = attrs.NOTHING if part.default is None else part.default
+    yield OptionDescription(name=f"{prefix}{part.name}", type=str, default=default, help=part.help, part=part.kind.name)
+    if part.default is not None:
+        yield from _describe(part.config_class(config_class, part.default), f"{prefix}{part.name}.")
 
 
 def default_of(field: attrs.Attribute[Any]) -> Any:
@@ -125,6 +142,9 @@ def _errors_within(config_class: type[Any]) -> list[str]:
         hint = hints.get(field.name, Any)
         if field.name in learned:
             errors += [f"learned field {field.name!r} {error}" for error in _learned_errors(field, hint)]
+            continue
+        if MARK in field.metadata:
+            errors += [f"option {field.name!r} {error}" for error in _part_errors(field, hint)]
             continue
         errors += [f"option {field.name!r} {error}" for error in _field_errors(field, hint)]
         if option_type(hint).shape == "options":
@@ -175,13 +195,22 @@ def _field_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
         yield f"has the mutable default {default!r}: use a tuple, or a frozen attrs class"
 
 
+def _part_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
+    if not field.kw_only:
+        yield _NOT_KEYWORD_ONLY
+    bases = [kind.base for kind in KINDS.values()]
+    if hint not in bases:
+        names = ", ".join(base.__name__ for base in bases)
+        yield f"is a component, and has the type {option_type(hint).name}; expected one of {names}"
+
+
 def _learned_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
     if not field.kw_only:
         yield _NOT_KEYWORD_ONLY
     if not can_be_learned(hint):
         yield (
-            f"has the type {option_type(hint).name}; expected str, int, float, a tuple[X, ...] of these, "
-            "Mapping[str, int], Mapping[str, float], or one of them or None"
+            f"has the type {option_type(hint).name}; expected str, int, float, bytes, a tuple[X, ...] of the first "
+            "three, Mapping[str, int], Mapping[str, float], or one of them or None"
         )
 
 

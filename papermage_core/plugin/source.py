@@ -17,7 +17,7 @@ def module_source(module: str) -> Path | None:
     package, *inner = module.split(".")
     try:
         spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
+    except Exception:  # whatever an import hook raises
         return None
     if spec is None:
         return None

@@ -1,7 +1,8 @@
 """All that a plugin author has to read: the hooks, the interfaces behind them, and a plugin that runs.
 
 A *component* is a part that a config names: a context encoder, a label scheme, a model head, a document reader,
-processor or writer. A plugin is any installed distribution with an entry point in the group of the component's kind.
+processor or writer, an optimizer, a metric, an extension. A plugin is any installed distribution with an entry point
+in the group of the component's kind.
 The entry point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
 
 ================================  =============================  ==================================
@@ -13,7 +14,9 @@ entry-point group                 hook                           returns a subcl
 ``papermage.document_reader``     `papermage_document_reader`    `DocumentReaderConfig`
 ``papermage.document_processor``  `papermage_document_processor` `DocumentProcessorConfig`
 ``papermage.document_writer``     `papermage_document_writer`    `DocumentWriterConfig`
-``papermage.extension``           the life-cycle hooks           (see `Extension hooks` below)
+``papermage.optimizer``           `papermage_optimizer`          `OptimizerConfig`
+``papermage.metric``              `papermage_metric`             `MetricConfig`
+``papermage.extension``           `papermage_extension`          `ExtensionConfig`; or the life-cycle hooks alone
 ================================  =============================  ==================================
 
 The module is imported only when a config names the component. Keep it light: put torch behind ``build``.
@@ -23,9 +26,9 @@ Life of a component
 1. The hook returns a **config class**: frozen, keyword-only attrs; its fields are the component's options.
 2. The core structures what the user typed into it: unknown keys, wrong types, values out of range are reported there.
 3. ``settle`` sees the training data and returns the config to build from. It may replace automatic options (class
-   weights, whether there are boxes), and fill the `learned` fields (a vocabulary, a gazetteer). The data comes as a
-   stream: it has a length and may be gone through more than once, but is not held in memory, so keep what you count,
-   not what you see. What ``settle`` returns is what the checkpoint keeps.
+   weights, whether there are boxes), and fill the `learned` fields (a vocabulary, a gazetteer, a file). The data comes
+   as a stream: it has a length and may be gone through more than once, but is not held in memory, so keep what you
+   count, not what you see. What ``settle`` returns is what the checkpoint keeps.
 4. ``build`` makes the component. When a checkpoint is loaded, ``build`` runs again from the settled config, then the
    weights are loaded into it; so ``build`` must not look at the data.
 
@@ -96,6 +99,7 @@ import pluggy
 
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.learned_fields import check_learned, empty_value, learned_types, mark
+from papermage_core.plugin.part_fields import MARK, made_by_default
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,18 +124,23 @@ __all__ = [
     "DocumentReaderConfig",
     "DocumentWriter",
     "DocumentWriterConfig",
+    "ExtensionConfig",
     "HeadOutput",
     "LabelScheme",
     "LabelSchemeConfig",
     "LocatedDocument",
+    "Metric",
+    "MetricConfig",
     "ModelHead",
     "ModelHeadConfig",
+    "OptimizerConfig",
     "UnitSpan",
     "Window",
     "hookimpl",
     "hookspec",
     "learned",
     "option",
+    "part",
 ]
 
 PROJECT = "papermage"
@@ -190,8 +199,9 @@ def learned(*, help: str) -> Any:
     It is no option: users cannot type it, and ``config.yaml`` does not hold it. The checkpoint keeps it as JSON, and
     ``build`` finds it in the config, in training and when the checkpoint is loaded. Types are ``str``, ``int``,
     ``float``, ``tuple[str, ...]``, ``tuple[int, ...]``, ``tuple[float, ...]``, ``Mapping[str, int]`` and
-    ``Mapping[str, float]`` (plain dicts), each with ``| None`` if you like. Until something is learned, a tuple or
-    mapping is empty, and all else is None.
+    ``Mapping[str, float]`` (plain dicts), each with ``| None`` if you like; and ``bytes``, for what is a file of its
+    own (a BPE model, a matrix as ``numpy.save`` writes it): the checkpoint keeps it as one. Until something is learned,
+    a tuple or mapping is empty, and all else is None.
 
     >>> import attrs
     >>> @attrs.frozen(kw_only=True)
@@ -211,6 +221,24 @@ def learned(*, help: str) -> Any:
     return attrs.field(default=default, validator=check_learned, hash=False, repr=reprlib.repr, metadata=metadata)
 
 
+def part(default: str | None = None, *, help: str) -> Any:
+    """Return an attrs field for the config of another component, which the user chooses by its name.
+
+    Annotate it with the kind, ``inner: ContextEncoderConfig = part("compact", help=...)``. Users then type
+    ``encoder.inner=hf encoder.inner.model_name_or_path=...``; without a ``default`` they have to. Your ``needs``,
+    ``settle``, ``build`` and ``save`` call those of the field's value; checkpoints keep its options and what it
+    learned, and record its distribution.
+    """
+
+    def chosen(config: ComponentConfig) -> Any:
+        (name,) = (field.name for field in attrs.fields(type(config)) if field.default is factory)
+        return made_by_default(config, name)
+
+    factory: Any = attrs.Factory(chosen, takes_self=True)
+    metadata = {MARK: default, "help": help}
+    return attrs.field(metadata=metadata) if default is None else attrs.field(default=factory, metadata=metadata)
+
+
 @attrs.frozen(kw_only=True)
 class ComponentConfig:
     """The options of a component. Subclass as ``@attrs.frozen(kw_only=True)``; defaults must be immutable.
@@ -225,7 +253,7 @@ class ComponentConfig:
 
 @attrs.frozen(kw_only=True)
 class ContextNeeds:
-    """What an encoder wants to see of each unit beside its text. What nobody needs is not computed."""
+    """What an encoder or head wants to see of documents beside the units' text. What nobody needs is not computed."""
 
     boxes: bool = False
     groups: tuple[str, ...] = ()
@@ -237,6 +265,27 @@ class ContextNeeds:
 
     The key that labels are taken from (``label_attribute``) is left out, and so are a document's keys beyond 64.
     """
+    document_metadata: tuple[str, ...] = ()
+    """Keys of the document's own metadata, such as ``("venue", "year")``. Absent ones are left out."""
+    neighbours: int = 0
+    """How many contexts before and after are wanted, as words."""
+    images: bool = False
+    """Whether the images of the pages are wanted on which the units' boxes are."""
+    labels: bool = False
+    """Whether the names of the labels are wanted; a head has them in its scheme."""
+
+    def __or__(self, other: ContextNeeds) -> ContextNeeds:
+        """Return what either wants.
+
+        >>> (ContextNeeds(boxes=True, groups=("rows",)) | ContextNeeds(groups=("rows", "blocks"), neighbours=1)).groups
+        ('rows', 'blocks')
+        """
+
+        def joined(name: str) -> Any:
+            own, others = getattr(self, name), getattr(other, name)
+            return tuple(dict.fromkeys(own + others)) if isinstance(own, tuple) else max(own, others)
+
+        return ContextNeeds(**{field.name: joined(field.name) for field in attrs.fields(ContextNeeds)})
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -255,6 +304,16 @@ class Context:
     """Layer name → index, in the document, of the entity that holds the unit, -1 for none. Shapes (n,)."""
     metadata: Mapping[str, Sequence[Any]] = attrs.field(factory=dict)
     """Metadata key → the value of each unit, None where it has none. Lengths n."""
+    document_metadata: Mapping[str, Any] = attrs.field(factory=dict)
+    """Key → value of the document's own metadata."""
+    before: Sequence[Sequence[str]] = ()
+    """The words of the contexts before this one, the nearest last. Length `ContextNeeds.neighbours`, or less."""
+    after: Sequence[Sequence[str]] = ()
+    """The words of the contexts after this one, the nearest first."""
+    images: Mapping[int, bytes] = attrs.field(factory=dict)
+    """Page number → the page's image as a file (PNG)."""
+    labels: tuple[str, ...] = ()
+    """The names of the labels of all tasks."""
 
     def __len__(self) -> int:
         return len(self.words)
@@ -464,6 +523,13 @@ class ContextEncoderConfig(ComponentConfig, ABC):
         alone is read: no path or hub name among the options, and no network.
         """
 
+    def count_windows(self, contexts: Sequence[Context], stride: int) -> list[int] | None:
+        """Return how many windows ``windows`` would give of each context, with no torch and no weights.
+
+        None where that is not known without building the encoder.
+        """
+        return None
+
     def for_pretraining(self: _Encoder) -> _Encoder:
         """Return the config to settle for pretraining, where it differs."""
         return self
@@ -609,13 +675,21 @@ class ModelHead(Protocol):
     ``vectors`` is (B, U, D) floating point, ``mask`` (B, U) bool with true for real units, padding at the end. What
     stands in ``vectors`` where ``mask`` is false must change nothing. A context may have no units at all. ``vectors``
     may be bfloat16 under autocast.
+
+    A head that looks at documents past the encoder has a method ``features(context)``, too, which returns a mapping of
+    arrays of shape (n, ...), a row for each unit of a `Context` that holds what the config ``needs``. They are cached,
+    so they hold numbers only. ``loss`` and ``decode`` then take one argument more, ``features``: name → tensor of shape
+    (B, U, ...), zero at padding.
     """
 
-    def loss(self, vectors: torch.Tensor, mask: torch.Tensor, targets: Any) -> torch.Tensor:
+    def loss(
+        self, vectors: torch.Tensor, mask: torch.Tensor, targets: Any
+    ) -> torch.Tensor | Mapping[str, torch.Tensor]:
         """Return the loss, a scalar, **summed** over the units of the batch; the core divides by their number.
 
         ``targets`` with tags: int64 tensor (B, U), -1 for unknown or padding. With spans: a list of B lists of
-        `UnitSpan`. The loss of a batch is the sum of the losses of its contexts.
+        `UnitSpan`. The loss of a batch is the sum of the losses of its contexts. A mapping has it under ``"loss"``, and
+        beside it named parts that are logged, and not optimised.
         """
         ...
 
@@ -629,6 +703,11 @@ class ModelHeadConfig(ComponentConfig, ABC):
     """Options of a model head."""
 
     targets: ClassVar[Targets] = "tags"
+
+    @property
+    def needs(self) -> ContextNeeds:
+        """What the head's ``features`` want to see of documents beside the text."""
+        return ContextNeeds()
 
     def settle(self: _Head, targets: Iterable[Any], scheme: LabelScheme) -> _Head:
         """Return the config with automatic options and `learned` fields as the training targets (one a context) say.
@@ -814,6 +893,75 @@ class DocumentWriterConfig(ComponentConfig, ABC):
         """Return a new writer."""
 
 
+# Optimizer -----------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class OptimizerConfig(ComponentConfig, ABC):
+    """Options of an optimizer and its schedule. Rates, weight decay and warm-up are options of the run."""
+
+    @abstractmethod
+    def build(self, groups: list[dict[str, Any]], *, mixed: bool = False) -> torch.optim.Optimizer:
+        """Return a new optimizer for groups of parameters, each a dict with ``params``, ``lr`` and ``weight_decay``.
+
+        ``mixed`` is whether gradients come scaled (``precision=16-mixed``): Lightning does not clip those of torch's
+        fused optimizers then. What it keeps is in its ``state_dict``: a run that was stopped goes on with it.
+        """
+
+    def factor(self, step: float, total: float, warmup: float) -> float:
+        """Return what the learning rates are multiplied with at a step, counted from 0, of ``total``.
+
+        The first ``warmup`` steps are there to rise. Here the rates rise, and then fall to 0, in straight lines.
+        """
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return max(0.0, (total - step) / max(1.0, total - warmup))
+
+
+# Metric --------------------------------------------------------------------------------------------------------------
+
+
+class Metric(Protocol):
+    """Entities in, a figure out: what ``monitor=NAME`` chooses the best model by. A new one for each validation."""
+
+    def add(self, gold: Sequence[UnitSpan], predicted: Sequence[UnitSpan], unreachable: Sequence[str] = ()) -> None:
+        """Count a document: its entities, in units of the document, and what was predicted, sorted.
+
+        ``unreachable`` are the labels of gold entities that touch no unit, so that nobody could have predicted them.
+        """
+        ...
+
+    def value(self) -> float:
+        """Return the figure for the documents so far. One that is no number counts as worse than any."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class MetricConfig(ComponentConfig, ABC):
+    """Options of a metric."""
+
+    greater_is_better: ClassVar[bool] = True
+
+    @abstractmethod
+    def build(self, labels: Sequence[str]) -> Metric:
+        """Return a new metric for these labels, those of all tasks."""
+
+
+# Extension -----------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class ExtensionConfig(ComponentConfig, ABC):
+    """Options of an extension, which users type as ``extensions.NAME.key=value``.
+
+    An extension without options needs none: its module implements the life-cycle hooks itself.
+    """
+
+    @abstractmethod
+    def build(self) -> Any:
+        """Return an object whose methods, decorated with ``hookimpl``, are hooks of `ExtensionHooks`."""
+
+
 # Component hooks -----------------------------------------------------------------------------------------------------
 
 
@@ -844,6 +992,18 @@ class ComponentHooks:
     def papermage_document_writer(self, name: str) -> type[DocumentWriterConfig]:  # type: ignore[empty-body]
         """Return the config class of the document writer ``name``."""
 
+    @hookspec(firstresult=True)
+    def papermage_optimizer(self, name: str) -> type[OptimizerConfig]:  # type: ignore[empty-body]
+        """Return the config class of the optimizer ``name``."""
+
+    @hookspec(firstresult=True)
+    def papermage_metric(self, name: str) -> type[MetricConfig]:  # type: ignore[empty-body]
+        """Return the config class of the metric ``name``."""
+
+    @hookspec(firstresult=True)
+    def papermage_extension(self, name: str) -> type[ExtensionConfig]:  # type: ignore[empty-body]
+        """Return the config class of the extension ``name``, for one that has options."""
+
 
 # Extension hooks -----------------------------------------------------------------------------------------------------
 
@@ -871,8 +1031,19 @@ class ExtensionHooks:
     ) -> HeadOutput | None:
         """Return predictions to take in place of ``output`` before they become entities, or None to leave them.
 
-        Called once a context, in prediction and in evaluation, extension after extension in the order named.
+        Called once a context, in prediction and in evaluation, extension after extension in the order named. Where
+        entities are changed and tags are not, the tags follow: with ``merge=no`` units show what the entities say.
         ``decoded`` is what plugin API 1 called ``output``; asking for it warns.
+        """
+
+    @hookspec
+    def papermage_adjust_document(
+        self, document: Document, contexts: Sequence[Context], outputs: Sequence[HeadOutput]
+    ) -> Sequence[HeadOutput] | None:
+        """Return predictions for all contexts of a document in place of ``outputs``, or None to leave them.
+
+        ``outputs`` are what a head says of each of ``contexts``, in their order, each in units of its context. Called
+        once a document and head, after this extension's `papermage_adjust_predictions` and before the next extension.
         """
 
 

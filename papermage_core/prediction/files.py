@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -20,7 +21,7 @@ from papermage_core.files import check_output
 from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 
-__all__ = ["Layers", "annotate_files", "check_output_path"]
+__all__ = ["Layers", "annotate_files", "check_output_path", "with_news"]
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_NEWS = 10.0
@@ -104,7 +105,7 @@ def annotate_files(
     located = processed(found, processors or ())
     inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path]
     start = time.monotonic()
-    annotated = _with_news(_annotated(predictor, located, layers, on_error), start)
+    annotated = with_news(_annotated(predictor, located, layers, on_error), start)
     written = write_documents(annotated, output_path, writer, overwrite=layers.overwrite, inputs=inputs)
     for line in predictor.issues.lines():
         _log.warning("%s", line)
@@ -143,7 +144,7 @@ def _annotated(
         yield document
 
 
-def _with_news(documents: Iterator[Document], start: float) -> Iterator[Document]:
+def with_news(documents: Iterator[Any], start: float) -> Iterator[Any]:
     """Yield the documents, and say now and then how many there were."""
     news = start + _SECONDS_BETWEEN_NEWS
     for count, document in enumerate(documents, 1):

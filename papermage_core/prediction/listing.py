@@ -55,7 +55,7 @@ class Listing(DocumentWriterConfig):
 
 
 def _lines(document: Document, name: str, layers: Sequence[str], width: int) -> Iterator[str]:
-    entities = [entity for layer in layers for entity in document.get_layer(layer)]
+    entities = [entity for layer in layers if document.has_layer(layer) for entity in document.get_layer(layer)]
     entities.sort(key=lambda entity: entity.start)
     rows = [(_page(document, entity), _label(entity), _score(entity), _text(entity)) for entity in entities]
     counts = ", ".join(f"{label} {count}" for label, count in Counter(row[1] for row in rows).most_common())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from papermage_core import checkpoint
+from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.issues import Issues
@@ -17,9 +18,11 @@ from papermage_core.data.units import ParsedDocument, Parser
 from papermage_core.document import Document, Entity, Layer
 from papermage_core.errors import DataError
 from papermage_core.evaluation import Calibration
+from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
+from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput
@@ -64,17 +67,21 @@ class EntityClassificationPredictor:
         device: str | None = None,
         *,
         plugins_path: Sequence[str | Path] = (),
-        extensions: Sequence[str] = (),
+        extensions: ExtensionChoice | Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
         processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
     ) -> EntityClassificationPredictor:
         """Return the predictor that a checkpoint folder holds.
 
         ``entity_name`` and ``context_name`` default to those it was trained with; ``device`` to the GPU where there is
-        one. ``processors``, such as ``"tokens,sentences"``, add layers before those of the checkpoint do. Raises
+        one. ``extensions`` are called in their order; ``{"repeats": {"min_score": 0.9}}`` names them with options.
+        ``processors``, such as ``"tokens,sentences"``, add layers before those of the checkpoint do. Raises
         CheckpointError where the folder cannot be read, PluginError where a plugin it needs is missing, ConfigError for
         a device that is not there.
         """
         plugins = Plugins([Path(path) for path in plugins_path])
+        chosen = (
+            extensions if isinstance(extensions, ExtensionChoice) else ExtensionChoice.of(extensions, plugins.paths)
+        )
         loaded = checkpoint.load(model_name_or_path, pick_device(device or "auto"), plugins)
         blueprint = loaded.blueprint.reading(entity_name, context_name)
         found = loaded.calibration or {}
@@ -84,7 +91,7 @@ class EntityClassificationPredictor:
             loaded.model,
             calibration=calibration,
             batch_size=batch_size,
-            extensions=plugins.extensions(extensions),
+            extensions=chosen.load(),
             processors=processors,
         )
 
@@ -121,24 +128,29 @@ class EntityClassificationPredictor:
         on_error: Callable[[Document, DataError], None] | None = None,
         *,
         mixed: bool = False,
+        within: bool = False,
     ) -> Iterator[list[Entity]]:
         """Yield what ``predict`` gives for each document or text, in order, reading only a little ahead.
 
         With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is asked
         for, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
-        stand among others that have it; that is an error otherwise.
+        stand among others that have it; that is an error otherwise. With ``within``, units that lie in no context are
+        not looked at; it wants whole entities, or raises ValueError.
         """
         if isinstance(docs, (str, Document)):
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
-        parser = Parser(self.blueprint.labelling, self.blueprint.encoder.needs, self.issues)
+        if within and not merge:
+            raise ValueError("within=True gives whole entities only: what is in no context has no tag")
+        parser = Parser(self.blueprint.labelling, self.blueprint.needs, self.issues, within=within)
         device = next(self.model.parameters()).device
         documents = processed(processed(map(_document, docs), self.processors), self.blueprint.processors)
         parsed = self._parsed(documents, parser, on_error, mixed)
-        for document, outputs in decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device):
-            adjusted = self._adjusted(document, outputs)
-            yield self._merged(document, adjusted, min_score) if merge else self._units(document, adjusted)
+        with blaming():
+            for document, outputs in decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device):
+                said = adjusted(self._extensions, document, outputs, self.blueprint.built_tasks)
+                yield self._merged(document, said, min_score) if merge else self._units(document, said)
 
     def _parsed(
         self,
@@ -158,18 +170,6 @@ class EntityClassificationPredictor:
                 on_error(doc, error)
             else:
                 yield parsed
-
-    def _adjusted(
-        self, parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]]
-    ) -> Sequence[Sequence[HeadOutput]]:
-        if not len(self._extensions):
-            return outputs
-        assert parsed.document is not None
-        adjust = self._extensions.papermage_adjust_predictions
-        return [
-            [adjust(parsed.document, context, found) for found in of_tasks]
-            for context, of_tasks in zip(parsed.contexts, outputs, strict=True)
-        ]
 
     def _merged(
         self, parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]], min_score: float | None

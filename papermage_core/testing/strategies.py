@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from papermage_core.config.structure import nest
 from papermage_core.plugin.option_types import OptionType, option_type
 from papermage_core.plugin.options import describe_options
+from papermage_core.plugin.parts import default_part, part_fields
 from papermage_core.plugin.spec import Context, ContextNeeds, LabelScheme, UnitSpan
 
 __all__ = ["configs", "contexts", "labels", "legal_tags", "unit_spans", "words"]
@@ -138,6 +139,8 @@ def configs(config_class: type[T], **given: Any) -> st.SearchStrategy[T]:
 
 @st.composite
 def _configs(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any]) -> Any:
+    parts = [name for name, part in part_fields(config_class).items() if part.default is not None]
+    given = {name: default_part(config_class, name) for name in parts} | dict(given)
     options = [option for option in describe_options(config_class) if option.name.partition(".")[0] not in given]
     drawn = {option.name: draw(_values(option_type(option.type), option.limits)) for option in options}
     try:

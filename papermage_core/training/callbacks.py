@@ -38,9 +38,9 @@ class KeepBest(pl.Callback):
 
     @property
     def shown(self) -> str:
-        """The best value so far, for people: in percent, but for a loss."""
+        """The best value so far, for people: in percent, where it is a share."""
         assert self.best is not None
-        return f"{self.best:.4f}" if self._monitor.mode == "min" else f"{100 * self.best:.1f}"
+        return f"{100 * self.best:.1f}" if self._monitor.is_share else f"{self.best:.4f}"
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run has to know."""
@@ -239,6 +239,7 @@ class History(pl.Callback):
                 "epoch": trainer.current_epoch,
                 "step": trainer.global_step,
                 "train_loss": self._state.train_loss,
+                **self._state.train_parts,
                 **self._state.val_scores,
                 "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
                 "seconds": round(self._state.seconds, 3),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -17,12 +18,14 @@ from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError, nearest
+from papermage_core.evaluation.evaluator import Watch
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.training.scoring import Evaluation, Evaluator, adjusts
+from papermage_core.plugin.spec import Metric
+from papermage_core.training.scoring import Evaluation, Evaluator, reliability_of
 
 __all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model"]
 
@@ -37,6 +40,8 @@ class CheckpointEvaluation:
     evaluation: Evaluation
     issues: Issues
     """What was odd in the documents."""
+    documents: Callable[[], Iterator[ParsedDocument]] | None = None
+    """Reads the documents once more, each with its `Document`; None where that cannot be done."""
 
 
 def evaluate_model(
@@ -46,14 +51,17 @@ def evaluate_model(
     batch_size: int | None,
     extensions: Extensions,
     labels: Collection[str] | None = None,
+    metric: Metric | None = None,
+    **options: Any,
 ) -> Evaluation:
     """Return how a model does on labelled documents, on the device where it is, holding a few of them at a time.
 
-    With ``labels``, only entities with these count, gold and predicted.
+    With ``labels``, only entities with these count, gold and predicted. A ``metric`` is given the same to count.
+    ``options`` are those of `EntityEvaluator`.
     """
     device = next(model.parameters()).device
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
-    evaluator = Evaluator(blueprint, extensions, labels)
+    evaluator = Evaluator(blueprint, extensions, labels, metric, **options)
     for parsed, outputs in decode_documents(model, documents, blueprint.stride, limits, device):
         evaluator.add(parsed, outputs)
     return evaluator.evaluation()
@@ -71,11 +79,15 @@ def evaluate_checkpoint(
     accelerator: str = "auto",
     plugins: Plugins | None = None,
     extensions: Extensions | None = None,
+    by: Sequence[str] = (),
+    seen: Callable[[str], int] | None = None,
+    watch: Watch | None = None,
 ) -> CheckpointEvaluation:
     """Return how the model of a checkpoint folder does on labelled files, which are read once, as a stream.
 
     ``label_fields`` are the layers that hold the gold: those that the model was trained for, or some of them, and then
-    only entities of these labels count. Raises ConfigError for others.
+    only entities of these labels count. ``by``, ``seen`` (by default as the checkpoint knows) and ``watch`` as for
+    `EntityEvaluator`. Raises ConfigError for other label fields.
     """
     loaded = checkpoint.load(path, pick_device(accelerator), plugins)
     extensions = extensions if extensions is not None else Extensions()
@@ -85,14 +97,24 @@ def evaluate_checkpoint(
     some = _some_labels(fields, labelling, path)
     issues = Issues()
     source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
-    documents = parse_documents(source, labelling, blueprint.encoder.needs, issues, keep=adjusts(extensions))
-    evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions, some)
+    keep = extensions.adjust() or bool(by)
+    documents = parse_documents(source, labelling, blueprint.needs, issues, keep=keep)
+    profile = checkpoint.read_profile(path)
+    seen = profile.count if seen is None and profile is not None else seen
+    given: dict[str, Any] = {"by": by, "seen": seen, "watch": watch, "names": True}
+    evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions, some, **given)
     _check(evaluation, fields, issues, data_path)
+    evaluation = attrs.evolve(evaluation, calibration=reliability_of(evaluation, loaded.calibration))
     issues.merge([evaluation.issues])
     for line in issues.lines():
         _log.warning("%s", line)
     extensions.papermage_evaluated("eval", evaluation.scores.to_json())
-    return CheckpointEvaluation(blueprint=blueprint, evaluation=evaluation, issues=issues)
+
+    def again() -> Iterator[ParsedDocument]:
+        return parse_documents(source, labelling, blueprint.encoder.needs, Issues(), keep=True)
+
+    readable = again if source.is_readable_twice else None
+    return CheckpointEvaluation(blueprint=blueprint, evaluation=evaluation, issues=issues, documents=readable)
 
 
 def _some_labels(fields: Sequence[str], labelling: Labelling, path: Path) -> frozenset[str] | None:

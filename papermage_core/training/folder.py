@@ -243,9 +243,9 @@ def config_texts(config: EntityClassificationTrainConfig, components: ComponentC
     """Return every option that shapes the weights of a run, dotted, as text: what a run that goes on must repeat."""
     values: dict[str, Any] = {name: getattr(config, name) for name in own_options()} | dict(config.lightning)
     for key, component in components.by_key().items():
-        values |= dict(_flat(unstructure(component), f"{key}."))
+        values |= dict(flat(unstructure(component), f"{key}."))
     for processor in components.processors.recipe():
-        values |= dict(_flat(processor["options"], f"processors.{processor['name']}."))
+        values |= dict(flat(processor["options"], f"processors.{processor['name']}."))
     skipped = FREE_ON_RESUME | _COMPARED_BY_CONTENT
     return {
         key: value if isinstance(value, str) else repr(value)
@@ -254,10 +254,11 @@ def config_texts(config: EntityClassificationTrainConfig, components: ComponentC
     }
 
 
-def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys with their values."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

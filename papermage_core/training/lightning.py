@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.strategies import DDPStrategy
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.errors import BrokenRunError, ConfigError
@@ -76,6 +77,8 @@ def make_trainer(
     }
     try:
         trainer = pl.Trainer(**defaults | given | fixed)
+        if isinstance(trainer.strategy, DDPStrategy):  # spares each step two copies of all gradients
+            trainer.strategy._ddp_kwargs.setdefault("gradient_as_bucket_view", True)
         # Signals are the command's: Lightning's own handler would talk to other processes in the middle of a step.
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
         # With max_steps Lightning takes the end of an epoch for its middle, and ends a resumed one a second time.
@@ -167,10 +170,10 @@ def interruptible(trainer: pl.Trainer) -> Iterator[None]:
             f"{_who_died(trainer)}, so that the run cannot go on. What it saved is in {trainer.default_root_dir}; "
             "the same command with resume=auto goes on from there"
         ) from error
-    except SystemExit:
-        if not trainer.interrupted:
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
             raise
-        raise KeyboardInterrupt from None
+        raise error.__context__ from None  # with the place where it was raised, which may be a callback's code
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)

@@ -21,14 +21,15 @@ from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import Batch, BatchLimits, ExampleBatches, LengthSampler, ListedBatches
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.examples import Examples
-from papermage_core.data.garbage import release_free_memory
+from papermage_core.data.garbage import FreeMemory
 from papermage_core.data.gold import to_document
 from papermage_core.data.spans import SpanTable
 from papermage_core.errors import DivergedError
 from papermage_core.evaluation import Scorer, Scores
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.plugin.spec import HeadOutput, UnitSpan
+from papermage_core.plugin.blame import built, calling, claim, component_of
+from papermage_core.plugin.spec import HeadOutput, Metric, OptimizerConfig, UnitSpan
 from papermage_core.training.schedule import learning_rate_factor
 
 __all__ = ["EntityModule", "Optimisation", "Predictions", "Validation", "clip_gradients", "parameter_groups"]
@@ -36,13 +37,11 @@ __all__ = ["EntityModule", "Optimisation", "Predictions", "Validation", "clip_gr
 
 _STEPS_A_LOOK = 20
 """Steps after which the loss is looked at on a GPU, which must be waited for."""
-_BATCHES_A_RELEASE = 32
-"""Batches of a validation after which free memory is given back."""
 
 
 @attrs.frozen(kw_only=True)
 class Optimisation:
-    """AdamW (Loshchilov and Hutter, 2019) with a linear warm-up and a linear decay to 0, both a step at a time."""
+    """The optimizer, and the rates that it begins with; its schedule changes them a step at a time."""
 
     learning_rate: float
     """Peak rate of the encoder's parameters."""
@@ -52,13 +51,13 @@ class Optimisation:
     """Share of each matrix that a step at a learning rate of 1 would take away."""
     warmup_steps: float
     """Up to 1 a share of all steps, above 1 their number."""
+    optimizer: OptimizerConfig
 
     def factor(self, step: int, total: int) -> float:
         """Return what the learning rates are multiplied with at a step, counted from 0."""
         warmup = self.warmup_steps if self.warmup_steps > 1 else self.warmup_steps * total
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return max(0.0, (total - step) / max(1.0, total - warmup))
+        with calling(self.optimizer, "factor"):
+            return float(self.optimizer.factor(step, total, warmup))
 
 
 class Predictions:
@@ -90,8 +89,8 @@ class Predictions:
         self._found = SpanTable.joined(tables, np.arange(sum(map(len, tables))))
         self._index = array("q", itertools.chain.from_iterable(index for index, _, _ in parts))
 
-    def scores(self, labels: Sequence[str]) -> Scores:
-        """Return strict scores, counted in documents."""
+    def scores(self, labels: Sequence[str], metric: Metric | None = None) -> Scores:
+        """Return strict scores, counted in documents; a metric is given the same to count."""
         row = np.full(len(self._examples), -1, np.int64)
         row[np.array(self._index, np.int64)] = np.arange(len(self._index))
         bounds = np.searchsorted(self._examples.document, np.arange(len(self._corpus) + 1)).tolist()
@@ -99,8 +98,15 @@ class Predictions:
         for number, (start, stop) in enumerate(itertools.pairwise(bounds)):
             rows = row[start:stop]
             predicted = [span for i in rows[rows >= 0].tolist() for span in self._found[i]]
-            scorer.add(self._corpus.gold_of(number), predicted)
+            gold = self._corpus.gold_of(number)
+            scorer.add(gold, predicted)
+            if metric is not None:
+                with calling(metric, "add"):
+                    metric.add(sorted(gold), sorted(predicted), ())
         scorer.add_unreachable(self._corpus.unreachable)
+        if metric is not None:
+            with calling(metric, "add"):
+                metric.add([], [], [*self._corpus.unreachable.elements()])
         return scorer.scores()
 
 
@@ -110,7 +116,7 @@ class Validation:
 
     corpus: Corpus
     examples: Examples
-    score: Callable[[Predictions], Scores]
+    score: Callable[[Predictions, Metric | None], Scores]
     monitor: Monitor
 
 
@@ -126,7 +132,8 @@ def parameter_groups(model: EntityModel, options: Optimisation) -> list[dict[str
     """Return the optimizer's groups. An encoder without its own, and the heads, have weight decay on matrices only."""
     own = getattr(model.encoder, "parameter_groups", None)
     if own is not None:
-        groups: list[dict[str, Any]] = list(own(options.learning_rate, options.weight_decay))
+        with calling(model.encoder, "parameter_groups"):
+            groups: list[dict[str, Any]] = list(own(options.learning_rate, options.weight_decay))
     else:
         groups = _groups(model.encoder, options.learning_rate, options.weight_decay)  # type: ignore[arg-type]
     return [g for g in groups + _groups(model.heads, options.head_learning_rate, options.weight_decay) if g["params"]]
@@ -179,7 +186,10 @@ class EntityModule(pl.LightningModule):
         self._corpus, self._resumable = corpus, resumable
         self._position: dict[str, int] | None = None
         self._predictions: Predictions | None = None
+        self._free_memory = FreeMemory()
         self._may_diverge = False
+        self._batch: Batch | None = None
+        """The batch that is trained on."""
         self._val_loss = torch.zeros(2)  # the sum over examples, and their number
         self.val_scores: dict[str, float] = {}
         """What the last validation logged, kept here as well: with ``barebones=true`` Lightning logs nothing."""
@@ -226,14 +236,17 @@ class EntityModule(pl.LightningModule):
 
     # Training
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
-        loss = self.model.loss(batch)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | dict[str, Tensor]:
+        """Return the loss of a batch, and the parts that heads name beside it."""
+        losses, self._batch = self.model.losses_of(self.model(batch), batch), batch
+        loss = losses.pop("loss")
         if loss.device.type == "cpu" or self.global_step % _STEPS_A_LOOK == 0:
             self._check(loss, batch)
         if self.trainer.loggers:  # a twentieth of a small model's step; `RunState` keeps the mean of the epoch
             self.log("loss", loss.detach(), on_step=True, on_epoch=False, batch_size=1)
-        return loss
+            for name, part in losses.items():
+                self.log(f"loss_{name}", part, on_step=True, on_epoch=False, batch_size=1)
+        return {"loss": loss, **losses} if losses else loss
 
     def units_of(self, batch: Batch) -> int:
         """Return how many units a batch of the training data holds."""
@@ -250,14 +263,17 @@ class EntityModule(pl.LightningModule):
 
     def _check(self, loss: Tensor, batch: Batch) -> None:
         """Raise DivergedError for a loss that is no number."""
-        if self._may_diverge or torch.isfinite(loss):
-            return
-        numbers = dict.fromkeys(int(self._train.document[i]) for i in batch.index)
-        names = [self._corpus[number].name for number in list(numbers)[:3]]
+        if not (self._may_diverge or torch.isfinite(loss)):
+            raise self._diverged(f"the loss is {loss.item()}", batch, self._train, self._corpus)
+
+    def _diverged(self, what: str, batch: Batch, examples: Examples, corpus: Corpus) -> DivergedError:
+        numbers = dict.fromkeys(int(examples.document[i]) for i in batch.index)
+        names = [corpus[number].name for number in list(numbers)[:3]]
         more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
-        raise DivergedError(
-            f"training diverged at step {self.global_step}, in epoch {self.current_epoch}: the loss is {loss.item()} "
-            f"(documents {', '.join(names)}{more}). {advice(self.optimisation.learning_rate)}"
+        where = self.model.not_finite(batch)
+        return DivergedError(
+            f"training diverged at step {self.global_step}, in epoch {self.current_epoch}: {what} (documents "
+            f"{', '.join(names)}{more}){where and f'; {where}'}. {advice(self.optimisation.learning_rate)}"
         )
 
     def configure_gradient_clipping(
@@ -269,14 +285,21 @@ class EntityModule(pl.LightningModule):
         """Clip by norm without a needless pass on the CPU; all else as Lightning does."""
         plain = type(self.trainer.strategy).__name__ in ("SingleDeviceStrategy", "DDPStrategy")
         if self.device.type == "cpu" and plain and gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
-            clip_gradients(self.parameters(), gradient_clip_val)
+            norm = clip_gradients(self.parameters(), gradient_clip_val)
+            if not (self._may_diverge or torch.isfinite(norm)) and self._batch is not None:
+                what = f"the loss is a number, and its gradients are none (their norm is {norm.item()})"
+                raise self._diverged(what, self._batch, self._train, self._corpus)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW and its schedule."""
-        fused = not str(self.trainer.precision).endswith("mixed")  # there, Lightning refuses to clip its gradients
-        optimizer = torch.optim.AdamW(parameter_groups(self.model, self.optimisation), fused=fused)
+        """Return the optimizer and its schedule."""
+        config, mixed = self.optimisation.optimizer, str(self.trainer.precision).endswith("mixed")
+        with calling(config, "build"):
+            optimizer = config.build(parameter_groups(self.model, self.optimisation), mixed=mixed)
+            if not isinstance(optimizer, Optimizer):
+                raise TypeError(f"expected a torch.optim.Optimizer, got {optimizer!r:.100}")
+        claim(optimizer, component_of(config))
         factor = learning_rate_factor(self.trainer, self.optimisation)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -292,16 +315,19 @@ class EntityModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep what the heads say of a batch, and its loss."""
         assert self._predictions is not None
+        assert self._val is not None
         vectors = self.model(batch)
         loss = self.model.loss_of(vectors, batch)
+        if loss.device.type == "cpu" and torch.isnan(loss) and not self._may_diverge:
+            what = "the loss of validation documents is nan"
+            raise self._diverged(what, batch, self._val.examples, self._val.corpus)
         self._val_loss += torch.stack([loss * len(batch.index), loss.new_tensor(len(batch.index))])
         of_tasks = self.model.decode_of(vectors, batch)
         for row, index in enumerate(batch.index):
             known = (_is_labelled(targets, row) for targets in batch.targets)
             outputs = [found[row] for found, labelled in zip(of_tasks, known, strict=True) if labelled]
             self._predictions.add(index, outputs)
-        if batch_idx % _BATCHES_A_RELEASE == 0:
-            release_free_memory()
+        self._free_memory.after(batch.mask.numel())
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the predictions of all processes."""
@@ -310,14 +336,20 @@ class EntityModule(pl.LightningModule):
         if self.trainer.world_size > 1:
             self._predictions.gather()
             torch.distributed.all_reduce(self._val_loss)
-        scores = self._val.score(self._predictions)
+        config = self._val.monitor.config
+        metric: Metric | None = None if config is None else built(config, self.blueprint.labels)
+        scores = self._val.score(self._predictions, metric)
         self._predictions = None
+        figures = self._val.monitor.figures(scores)
+        if metric is not None:
+            with calling(metric, "value"):
+                figures = {self._val.monitor.metric: float(metric.value())}
         self.val_scores = {
             "val_loss": float(self._val_loss[0] / self._val_loss[1]),
             "val_f1": scores.f1,
             "val_precision": scores.precision,
             "val_recall": scores.recall,
-            **self._val.monitor.figures(scores),
+            **figures,
         }
         for name, value in self.val_scores.items():
             self.log(name, value)

@@ -19,10 +19,10 @@ from papermage_core.data.corpus import Corpus
 from papermage_core.document import Document
 from papermage_core.evaluation import Calibration
 from papermage_core.files import whole_file
+from papermage_core.model.adjusting import adjusted
 from papermage_core.model.entities import merged_entities
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.plugin.manager import Plugins
-from papermage_core.training.scoring import adjusts
 
 __all__ = ["pool", "write_predictions"]
 
@@ -45,7 +45,7 @@ def write_predictions(path: Path, model: Path, held_out: Corpus, config: EntityC
 
 def _predicted(model: Path, held_out: Corpus, config: EntityClassificationTrainConfig) -> Iterator[Document]:
     plugins = Plugins(config.plugins_path)
-    extensions = plugins.extensions(config.extensions)
+    extensions = config.components(plugins).extensions.load()
     loaded = checkpoint.load(model, pick_device(str(config.lightning.get("accelerator", "auto"))), plugins)
     device = next(loaded.model.parameters()).device
     limits = BatchLimits.without_gradient(loaded.blueprint.encoder, config.batch_size, device)
@@ -54,12 +54,8 @@ def _predicted(model: Path, held_out: Corpus, config: EntityClassificationTrainC
     for parsed, outputs in found:
         document = parsed.document
         assert document is not None
-        if adjusts(extensions):
-            outputs = [
-                [extensions.papermage_adjust_predictions(document, context, each) for each in of_tasks]
-                for context, of_tasks in zip(parsed.contexts, outputs, strict=True)
-            ]
-        spans = sorted(itertools.chain.from_iterable(map(document_spans, outputs, parsed.units)))
+        said = adjusted(extensions, parsed, outputs, loaded.blueprint.built_tasks)
+        spans = sorted(itertools.chain.from_iterable(map(document_spans, said, parsed.units)))
         scores = calibration.apply(np.array([1.0 if span.score is None else span.score for span in spans]))
         entities = merged_entities(spans, document.get_layer(config.entity_name), scores.tolist(), parsed.order)
         if PREDICTIONS in document.layers:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,20 +18,31 @@ from papermage_core.config import ComponentConfigs, EntityClassificationTrainCon
 from papermage_core.config.monitor import Monitor
 from papermage_core.config.naming import cache_folder
 from papermage_core.config.processors import ProcessorChoice
-from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.config.structure import (
+    files_apart,
+    files_back,
+    learned_values,
+    structure,
+    unstructure,
+    with_learned,
+)
 from papermage_core.data.cache import encoder_digest, key_of, locked
 from papermage_core.data.corpus import Corpus, read_corpus
 from papermage_core.data.dealing import deal
-from papermage_core.data.examples import Examples, build_examples
+from papermage_core.data.examples import Examples, build_examples, has_features
 from papermage_core.data.gold import encode_gold
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, Task
-from papermage_core.data.source import DocumentSource, digest_of_code
+from papermage_core.data.source import DocumentSource
 from papermage_core.data.store import DiskRecords
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
+from papermage_core.plugin.blame import built, calling
+from papermage_core.plugin.code import digest_of_code
+from papermage_core.plugin.parts import parts_of, provenance_of
+from papermage_core.plugin.spec import ModelHeadConfig
 from papermage_core.training.display import Display
 from papermage_core.training.folds import choose_fold, share_of
 
@@ -108,7 +120,7 @@ class Preparation:
 
     def _read(self, paths: tuple[Path, ...], weights: tuple[float, ...] = ()) -> Corpus:
         source = DocumentSource(paths, self.components.reader, weights, self.components.processors)
-        labelling, needs = self.config.labelling, self.components.encoder.needs
+        labelling, needs = self.config.labelling, self.components.needs
         made_by = {
             "labelling": labelling.to_json(),
             "needs": attrs.asdict(needs),
@@ -142,10 +154,10 @@ class Preparation:
                     f"the label layer {', '.join(map(repr, fields))} marks nothing in the training documents"
                 )
         labels_of_all = [label for labels in names for label in labels]
-        if (expectation := Monitor(config.monitor).error(labels_of_all)) is not None:
+        if (expectation := Monitor(config.monitor, components.metric).error(labels_of_all)) is not None:
             raise ConfigError(f"monitor={config.monitor}: expected {expectation}")
         tasks = [
-            Task(fields, components.scheme.build(labels))
+            Task(fields, built(components.scheme, labels))
             for fields, labels in zip(train.labelling.task_fields, names, strict=True)
         ]
         return Blueprint(
@@ -155,7 +167,7 @@ class Preparation:
                 TaskBlueprint(
                     label_field=task.label_field,
                     labels=tuple(task.labels),
-                    head=components.head.settle(_TargetStream(train, tasks, number), task.scheme),
+                    head=self._settled_head(_TargetStream(train, tasks, number), task),
                 )
                 for number, task in enumerate(tasks)
             ),
@@ -170,14 +182,15 @@ class Preparation:
         records = corpus.records
         if not isinstance(records, DiskRecords) or not records.is_kept:
             return self._settle(config, corpus)
-        given = json.dumps([unstructure(config), digest_of_code([type(config)])], sort_keys=True, default=str)
+        given = json.dumps(_key_of_config(config), sort_keys=True, default=str)
         key = hashlib.sha256(given.encode("utf-8", "surrogatepass") + corpus.row.tobytes()).hexdigest()[:32]
         path = records.folder / f"settled-{key}.json"
         try:
             return _restored(type(config), path.read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
             settled = self._settle(config, corpus)
-        text = json.dumps({"options": unstructure(settled), "learned": learned_values(settled)})
+        learned = files_apart(learned_values(settled), lambda name, content: base64.b64encode(content).decode())
+        text = json.dumps({"options": unstructure(settled), "learned": learned})
         try:
             if _restored(type(config), text) == settled:
                 with whole_text_file(path) as file:
@@ -188,7 +201,11 @@ class Preparation:
 
     def _settle(self, config: _Config, corpus: Corpus) -> _Config:
         with self.display.work("looking through the training documents", len(corpus), "documents") as watch:
-            return config.settle(corpus.contexts(watch))  # type: ignore[attr-defined,no-any-return]
+            return _checked(config, lambda: config.settle(corpus.contexts(watch, self.components.needs.labels)))  # type: ignore[attr-defined]
+
+    def _settled_head(self, targets: _TargetStream, task: Task) -> ModelHeadConfig:
+        head = self.components.head
+        return _checked(head, lambda: head.settle(targets, task.scheme))
 
     # Examples
 
@@ -203,18 +220,19 @@ class Preparation:
                 "layers": [attrs.asdict(corpus.needs), corpus.labelling.to_json()],
                 "encoder": [
                     blueprint.sources.get("context_encoder"),
-                    unstructure(blueprint.encoder),
-                    learned_values(blueprint.encoder),
+                    *_key_of_config(blueprint.encoder),
                     encoder_digest(model.encoder),
                 ],
                 "scheme": [
                     blueprint.sources.get("label_scheme"),
                     unstructure(blueprint.scheme),
-                    digest_of_code([type(blueprint.scheme)]),
+                    digest_of_code([type(blueprint.scheme), *(type(task.scheme) for task in blueprint.built_tasks)]),
                     [task.labels for task in blueprint.built_tasks],
                 ],
                 "stride": blueprint.stride,
                 "max_cost": max_cost,
+                "heads": self._key_of_heads(blueprint, model),
+                "labels": model.labels,
             }
             key = key_of(None, **made_by, files=_key_of_files(corpus))
         target = self._target("examples", key)
@@ -226,6 +244,8 @@ class Preparation:
                 stride=blueprint.stride,
                 overlap_policy=blueprint.labelling.overlap_policy,
                 max_cost=max_cost,
+                heads=model.heads,  # type: ignore[arg-type]  # a ModelHead is a Module, which a Protocol cannot say
+                labels=model.labels,
                 target=target,
                 spool=self.spool,
                 num_workers=self.config.num_workers,
@@ -233,6 +253,15 @@ class Preparation:
             )
         issues.merge([found])
         return examples
+
+    def _key_of_heads(self, blueprint: Blueprint, model: EntityModel) -> list[Any]:
+        """Return what the features of heads are made by; nothing where no head has any."""
+        pairs = zip(blueprint.tasks, model.heads, strict=True)
+        return [
+            [blueprint.sources.get("model_head"), *_key_of_config(task.head), digest_of_code([type(head)]), task.labels]
+            for task, head in pairs
+            if has_features(head)  # type: ignore[arg-type]
+        ]
 
     def _target(self, kind: str, key: str | None) -> Path | None:
         return None if key is None else cache_folder() / kind / key
@@ -258,12 +287,28 @@ def _size(n_bytes: int) -> str:
 def _restored(config_class: type[_Config], text: str) -> _Config:
     kept = json.loads(text)
     found = structure(config_class, kept["options"], key="encoder", name="encoder")
-    return with_learned(found, kept["learned"])
+    return with_learned(found, files_back(kept["learned"], base64.b64decode))
+
+
+def _key_of_config(config: Any) -> list[Any]:
+    """Return what distinguishes a component from others: its options, what it learned, its code, those of its parts."""
+    learned = files_apart(learned_values(config), lambda name, content: hashlib.sha256(content).hexdigest())
+    parts = [each for _, each in parts_of(config)]
+    return [unstructure(config), learned, digest_of_code([type(config), *map(type, parts)]), provenance_of(config)]
 
 
 def _key_of_files(corpus: Corpus) -> Any:
     """Return what tells the contexts of a corpus apart from those of one with the same text and gold."""
     return [corpus.source.content, hashlib.sha256(corpus.row.tobytes()).hexdigest()]
+
+
+def _checked(config: _Config, settle: Callable[[], Any]) -> _Config:
+    """Return what settling gives. Raises PluginError for what is no config of the same class."""
+    with calling(config, "settle"):
+        settled = settle()
+        if type(settled) is not type(config):
+            raise TypeError(f"expected a {type(config).__name__}, got {settled!r:.100}; return attrs.evolve(self, ...)")
+    return settled  # type: ignore[no-any-return]
 
 
 class _TargetStream:

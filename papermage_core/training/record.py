@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import platform
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
+from papermage_core.config.structure import unstructure
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.issues import Issues
 from papermage_core.data.source import DocumentSource, digest_of_file
-from papermage_core.evaluation import CalibrationSummary, RunSummary, model_card, write_report
+from papermage_core.data.units import ParsedDocument
+from papermage_core.evaluation import (
+    CalibrationSummary,
+    PreviousRun,
+    RunSummary,
+    Scores,
+    model_card,
+    write_report,
+)
 from papermage_core.files import whole_file, whole_text_file
 from papermage_core.model.blueprint import Blueprint
+from papermage_core.training.folder import flat
 from papermage_core.training.scoring import Evaluation
 from papermage_core.training.surroundings import machine, peak_memory, versions
 
-__all__ = ["RunRecord", "SplitCounts", "files_of_run", "write_errors", "write_results"]
+__all__ = ["RunRecord", "SplitCounts", "files_of_run", "previous_run", "write_errors", "write_results"]
+
+_MOST_COMPARED = 100
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -64,6 +78,10 @@ class RunRecord:
     fingerprint: str | None = None
     """Hash of the texts and the gold of the training documents."""
     seconds: float = 0.0
+    components: ComponentConfigs | None = None
+    """The components' configs, whose options are told with those of the run."""
+    documents: Callable[[], Iterable[ParsedDocument]] | None = None
+    """Reads the documents of `split` once more, each with its `Document`."""
 
     @property
     def split(self) -> str:
@@ -85,7 +103,9 @@ class RunRecord:
         for found in self.issues.values():
             issues.update(found.counts)
         errors = self.evaluations[self.split].errors
-        values = {item.key: item.value for item in self.config.given()}
+        ordered = sorted(self.evaluations, key=lambda name: name != self.split)
+        encoder = None if self.components is None else self.components.encoder
+        base_model = getattr(encoder, "model_name_or_path", None)
         return RunSummary(
             title=", ".join(field for task in self.blueprint.tasks for field in task.label_field),
             labels=list(self.blueprint.labels),
@@ -93,17 +113,19 @@ class RunRecord:
                 kind: f"{source['name']} ({source['distribution']} {source['version']})"
                 for kind, source in self.blueprint.sources.items()
             },
-            config={
-                key: value if isinstance(value, (int, float, bool)) else _text(value) for key, value in values.items()
-            },
+            config={key: _text(value) for key, value in resolved(self.config, self.components).items()},
+            sources=self.config.sources,
+            command=self.command,
             data={name: found.counts for name, found in self.counts.items()},
             label_counts={name: found.labels for name, found in self.counts.items()},
             issues=issues,
             history=self.history,
-            scores={name: found.scores for name, found in self.evaluations.items()},
+            scores={name: self.evaluations[name].scores for name in ordered},
+            previous=self.previous(),
             units={name: found.units for name, found in self.evaluations.items() if found.units is not None},
-            errors=errors.shown(),
-            error_summary=errors.summary(),
+            errors=errors,
+            error_summary=errors.summary(limit=None),
+            documents=self.documents,
             errors_split=self.split,
             calibration=self.calibration,
             entity_name=self.blueprint.labelling.entity_name,
@@ -114,10 +136,64 @@ class RunRecord:
             versions=self.versions,
             notes=self.config.notes,
             data_notes=self.config.data_notes,
+            files=self.files,
+            fingerprint=self.fingerprint,
+            base_model=None if base_model is None else str(base_model),
         )
+
+    @property
+    def command(self) -> str:
+        """What to type to repeat the run, in another folder where it left its config in its own."""
+        folder = self.config.run_folder().expanduser().absolute()
+        if self.config.mode == "train" and "eval" not in self.evaluations:
+            return shlex.join(["papermage-train", "-c", str(folder / "config.yaml"), "default_root_dir=FOLDER"])
+        model = self.config.model_name_or_path if self.config.mode == "eval" else folder / "checkpoints"
+        anchored = self.config.anchored()
+        values: dict[str, Any] = {"mode": "eval", "model_name_or_path": model, "data_path": anchored.data_path}
+        values["label_field"] = self.config.label_field
+        return shlex.join(["papermage-train", *(f"{key}={_text(value)}" for key, value in values.items())])
+
+    def previous(self) -> PreviousRun | None:
+        """Return the last run beside this one's folder that was scored on the same gold, as far as its counts tell."""
+        return previous_run(self.config.run_folder().expanduser(), self.split, self.evaluations[self.split].scores)
+
+
+def previous_run(folder: Path, split: str, scores: Scores) -> PreviousRun | None:
+    """Return the last run in another folder beside ``folder`` that has as much gold of each label in a split."""
+    gold = {label: counts.gold for label, counts in scores.per_label.items()}
+    found: list[tuple[float, Path]] = []
+    with contextlib.suppress(OSError):
+        for other in folder.absolute().parent.iterdir():
+            results = other / "results" / "results.json"
+            if other.name != folder.name and results.is_file():
+                found.append((results.stat().st_mtime, results))
+    for when, results in sorted(found, reverse=True)[:_MOST_COMPARED]:
+        try:
+            before = json.loads(results.read_text(encoding="utf-8"))["splits"][split]["scores"]
+            known = Scores.from_json(before)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if {label: counts.gold for label, counts in known.per_label.items()} == gold:
+            finished = datetime.datetime.fromtimestamp(when).astimezone().isoformat(" ", "minutes")
+            return PreviousRun(name=results.parents[1].name, f1=known.f1, finished=finished)
+    return None
+
+
+def resolved(config: EntityClassificationTrainConfig, components: ComponentConfigs | None) -> dict[str, Any]:
+    """Return the value of every option by its dotted key, those of the components, too, as far as they are known."""
+    values: dict[str, Any] = {**config.values(), **config.lightning}
+    if components is None:
+        return {**values, **config.options}
+    for key, component in components.by_key().items():
+        values |= dict(flat(unstructure(component), f"{key}."))
+    for processor in components.processors.recipe():
+        values |= dict(flat(processor["options"], f"processors.{processor['name']}."))
+    return values
 
 
 def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "" if value is None else str(value).lower()
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
     return str(value)

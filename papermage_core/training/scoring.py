@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,23 +17,25 @@ from papermage_core.data.units import ParsedDocument
 from papermage_core.evaluation import (
     Calibration,
     CalibrationSummary,
+    DocumentCounts,
+    EntityEvaluator,
     ErrorLog,
-    Scorer,
     Scores,
     UnitScorer,
     UnitScores,
-    UnitText,
-    document_errors,
     expected_calibration_error,
     fit_calibration,
     reliability,
 )
+from papermage_core.evaluation.evaluator import Watch
+from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.inference import document_spans
+from papermage_core.plugin.blame import calling
 from papermage_core.plugin.extensions import Extensions
-from papermage_core.plugin.spec import HeadOutput
+from papermage_core.plugin.spec import HeadOutput, Metric
 
-__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "adjusts", "calibrate"]
+__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "calibrate", "reliability_of"]
 
 _MOST_FITTED = 200_000
 """Scores that a calibration is fitted on: every k-th where there are more."""
@@ -62,23 +64,36 @@ class Evaluation:
     """Label → gold entities."""
     issues: Issues
     """What was odd in the gold for these tasks."""
-
-
-def adjusts(extensions: Extensions) -> bool:
-    """Return whether an extension looks at predictions: it wants the documents themselves."""
-    return "papermage_adjust_predictions" in extensions.hooks()
+    documents: DocumentCounts
+    """What was counted of each document."""
+    names: Sequence[str] | None = None
+    """What the documents are called, where that was asked for."""
+    calibration: dict[str, Any] | None = None
+    """How well the scores of a checkpoint fit how often they are right (see `reliability_of`)."""
 
 
 class Evaluator:
     """Takes documents with what the heads say of them, one after the other."""
 
-    def __init__(self, blueprint: Blueprint, extensions: Extensions, labels: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        extensions: Extensions,
+        labels: Collection[str] | None = None,
+        metric: Metric | None = None,
+        *,
+        by: Sequence[str] = (),
+        seen: Callable[[str], int] | None = None,
+        watch: Watch | None = None,
+        names: bool = False,
+    ) -> None:
+        self._metric = metric
         self._tasks = blueprint.built_tasks
         self._policy = blueprint.labelling.overlap_policy
-        self._extensions = extensions if adjusts(extensions) else None
+        self._extensions = extensions
         self._labels = labels
-        self._scorer = Scorer(label for label in blueprint.labels if labels is None or label in labels)
-        self._errors = ErrorLog()
+        shown = [label for label in blueprint.labels if labels is None or label in labels]
+        self._evaluator = EntityEvaluator(shown, by=by, seen=seen, watch=watch, names=names)
         self._issues = Issues()
         has_tags = len(self._tasks) == 1 and self._tasks[0].scheme.targets == "tags" and labels is None
         self._units = UnitScorer(self._tasks[0].scheme.tags) if has_tags else None
@@ -95,13 +110,10 @@ class Evaluator:
         What a head says where nobody labelled its fields is left out: there is nothing to hold it against.
         """
         known = [gold is not None for gold in parsed.gold]
+        outputs = adjusted(self._extensions, parsed, outputs, self._tasks)
         predicted = []
-        for number, (of_tasks, units) in enumerate(zip(outputs, parsed.units, strict=True)):
+        for of_tasks, units in zip(outputs, parsed.units, strict=True):
             said = [found for found, labelled in zip(of_tasks, known, strict=True) if labelled]
-            if self._extensions is not None:
-                document, context = parsed.document, parsed.contexts[number]
-                assert document is not None, "extensions want the documents"
-                said = [self._extensions.papermage_adjust_predictions(document, context, each) for each in said]
             predicted += document_spans(said, units)
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
         unreachable = [label for _, label in parsed.unreachable]
@@ -109,10 +121,10 @@ class Evaluator:
             gold = [span for span in gold if span.label in self._labels]
             predicted = [span for span in predicted if span.label in self._labels]
             unreachable = [label for label in unreachable if label in self._labels]
-        self._scorer.add(gold, predicted, unreachable)
-        text = UnitText(document=parsed.name, symbols=parsed.symbols, starts=parsed.starts, stops=parsed.stops)
-        for error in document_errors(gold, predicted, text):
-            self._errors.add(error)
+        self._evaluator.add(parsed, gold, predicted, unreachable, unit_scores=_unit_scores(parsed, outputs))
+        if self._metric is not None:
+            with calling(self._metric, "add"):
+                self._metric.add(sorted(gold), sorted(predicted), unreachable)
         self._gold.update(entity.label for entity in gold)
         self._gold.update(unreachable)
         right = set(gold)
@@ -146,9 +158,9 @@ class Evaluator:
         entity_scores, entity_right = self._entities.arrays()
         unit_scores, unit_right = self._tags.arrays()
         return Evaluation(
-            scores=self._scorer.scores(),
+            scores=self._evaluator.scores(),
             units=None if self._units is None else self._units.scores(),
-            errors=self._errors,
+            errors=self._evaluator.errors,
             entity_scores=entity_scores,
             entity_right=entity_right,
             unit_scores=unit_scores,
@@ -157,7 +169,18 @@ class Evaluator:
             counts=dict(self._counts),
             entities=Counter(self._gold),
             issues=self._issues,
+            documents=self._evaluator.documents(),
+            names=self._evaluator.names,
         )
+
+
+def _unit_scores(parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]]) -> NDArray[np.float64]:
+    """Return the score of each unit's tag, the least where there are several heads; NaN for none. Shape (n,)."""
+    found = np.full(parsed.n_units, np.nan)
+    for of_tasks, units in zip(outputs, parsed.units, strict=True):
+        for each in of_tasks:
+            found[units] = np.fmin(found[units], each.scores)
+    return found
 
 
 class _Confidences:
@@ -216,3 +239,17 @@ def calibrate(evaluation: Evaluation, split: str) -> FittedCalibration | None:
         bins_after=reliability(held_out, right),
     )
     return FittedCalibration(entity, fit_calibration(evaluation.unit_scores, evaluation.unit_right), summary)
+
+
+def reliability_of(evaluation: Evaluation, calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return how well the entities' scores, as a checkpoint calibrates them, fit how often they are right."""
+    values, right = evaluation.entity_scores, evaluation.entity_right
+    if not len(values):
+        return None
+    known = None if calibration is None else calibration.get("entity")
+    mapped = values if known is None else Calibration.from_json(known).apply(values)
+    return {
+        "calibrated": known is not None,
+        "expected_calibration_error": expected_calibration_error(mapped, right),
+        "bins": [attrs.asdict(each) for each in reliability(mapped, right)],
+    }

@@ -32,7 +32,7 @@ from papermage_core.training.prepare import Preparation
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.trainer import EntityClassificationTrainer, RunResult
 
-__all__ = ["SeveralResult", "train_several"]
+__all__ = ["SeveralResult", "going_on", "train_several"]
 
 _log = logging.getLogger(__name__)
 _SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -148,7 +148,7 @@ def train_several(
         results: dict[str, RunResult] = {}
         for place, (name, run) in enumerate(runs.items(), start=1):
             _log.info("%s %s (%d of %d): %s", _TITLES[kind], name, place, len(runs), run.default_root_dir)
-            results[name] = EntityClassificationTrainer(_going_on(run), components, stopping=stopping).train()
+            results[name] = EntityClassificationTrainer(going_on(run), components, stopping=stopping).train()
         result = _result(root, kind, results)
         (root / "results").mkdir(exist_ok=True)
         if kind == "folds":
@@ -200,7 +200,7 @@ def _is_done(config: EntityClassificationTrainConfig) -> bool:
     return config.several is None and not config.overwrite and RunFolder(config.run_folder()).is_done
 
 
-def _going_on(config: EntityClassificationTrainConfig) -> EntityClassificationTrainConfig:
+def going_on(config: EntityClassificationTrainConfig) -> EntityClassificationTrainConfig:
     """Return the config of a run that goes on where it was stopped; what was stopped before it saved is begun again."""
     if config.several is not None or config.overwrite:
         return config
@@ -294,5 +294,5 @@ def _forecasts(result: SeveralResult) -> list[Forecast]:
     }
     with whole_text_file(result.folder / "results" / "learning_curve.html") as file:
         file.write("<!DOCTYPE html><meta charset=utf-8><title>Learning curve</title>")
-        file.write(line_chart("F1 over documents", series))
+        file.write(line_chart("F1 over documents", series, x_name="documents", y_name="F1"))
     return forecasts

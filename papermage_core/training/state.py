@@ -26,6 +26,7 @@ class RunState(pl.Callback):
         self._start, self._before = time.perf_counter() - seconds, 0.0
         self._loss: Tensor | float = 0.0
         self._examples = 0
+        self._parts: dict[str, Tensor | float] = {}
         self.units = 0
         """Units trained on since the run began, or went on."""
         self._to_restore: dict[str, Any] | None = None
@@ -42,11 +43,17 @@ class RunState(pl.Callback):
         """Mean loss of the epoch's examples so far, those of this process; NaN before the first."""
         return float(self._loss) / self._examples if self._examples else float("nan")
 
+    @property
+    def train_parts(self) -> dict[str, float]:
+        """Means of the losses that heads name beside the one that is optimised, as `train_loss`."""
+        return {f"train_{name}": float(value) / self._examples for name, value in self._parts.items()}
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a run that goes on has to know; every process must call it at once."""
         own = {
             "loss": float(self._loss),
             "examples": self._examples,
+            "parts": {name: float(value) for name, value in self._parts.items()},
             "random": self._to_restore or random_states(),
         }
         return {"seconds": self.seconds, "val_scores": self.val_scores, "processes": _gathered(own)}
@@ -57,13 +64,14 @@ class RunState(pl.Callback):
         self.val_scores = dict(state_dict["val_scores"])
         own = state_dict["processes"][_rank() % len(state_dict["processes"])]
         self._loss, self._examples, self._to_restore = own["loss"], own["examples"], own["random"]
+        self._parts = dict(own.get("parts", {}))
 
     # What happens in a run
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin an epoch."""
         self._restore()
-        self._loss, self._examples, self.val_scores = 0.0, 0, {}
+        self._loss, self._examples, self._parts, self.val_scores = 0.0, 0, {}, {}
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -80,6 +88,9 @@ class RunState(pl.Callback):
         loss = outputs["loss"]
         self._loss = self._loss + (loss.item() if loss.device.type == "cpu" else loss) * count
         self._examples += count
+        for name, part in outputs.items():
+            if name != "loss":
+                self._parts[name] = self._parts.get(name, 0.0) + part * count
         assert isinstance(pl_module, EntityModule)
         self.units += pl_module.units_of(batch)
 

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.evaluation import Scores
+from papermage_core.evaluation import Profile, Scores
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import pick_device
+from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import Metric
 from papermage_core.training.callbacks import History, KeepBest, SaveLast, SaveLastOfAll
 from papermage_core.training.display import Display
 from papermage_core.training.evaluate import evaluate_checkpoint, evaluate_model
@@ -46,7 +48,7 @@ from papermage_core.training.prepare import Preparation, Splits
 from papermage_core.training.process import process_of_run
 from papermage_core.training.rate_finder import find_learning_rate
 from papermage_core.training.record import RunRecord, SplitCounts, files_of_run, write_results
-from papermage_core.training.scoring import Evaluation, adjusts, calibrate
+from papermage_core.training.scoring import Evaluation, calibrate
 from papermage_core.training.shown import EpochLines, RunBar
 from papermage_core.training.state import RunState
 from papermage_core.training.stopping import Stopping
@@ -101,7 +103,7 @@ class EntityClassificationTrainer:
     ) -> None:
         self._plugins = Plugins(config.plugins_path)
         self._components = components if components is not None else config.components(self._plugins)
-        self._extensions = self._plugins.extensions(config.extensions)
+        self._extensions = self._components.extensions.load()
         self._chose_folder = config.default_root_dir is not None
         self.config = config.replace(default_root_dir=config.run_folder().expanduser())
         self._folder = RunFolder(self.folder)
@@ -185,7 +187,8 @@ class EntityClassificationTrainer:
             torch.distributed.barrier()  # until the first process has written everything
             return self.result()
         self._folder.begin()  # else not yet done where a run goes on that was at its end
-        evaluations = self._evaluate(splits, display)
+        profile = Profile.of(splits.train)
+        evaluations = self._evaluate(splits, display, profile)
         record = RunRecord(
             config=self.config,
             blueprint=blueprint,
@@ -199,8 +202,12 @@ class EntityClassificationTrainer:
             best_epoch=best.epoch,
             git=git,
             fingerprint=contents["train"],
+            components=self._components,
         )
-        self._write(record, contents["train"])
+        scored = dict(splits.items())[record.split]
+        if scored.source.is_readable_twice:
+            record = attrs.evolve(record, documents=lambda: scored.parsed(keep=True))
+        self._write(record, contents["train"], profile)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
         return self.result()
@@ -252,20 +259,24 @@ class EntityClassificationTrainer:
             seconds=seconds,
             files=files_of_run(self.config, self._components),
             git=git_state(Path.cwd()),
+            components=self._components if self.config.mode == "train" else None,
+            documents=found.documents,
         )
         write_results(folder, record)
         return RunResult(folder=folder, checkpoint=path, split="eval", scores=found.evaluation.scores)
 
     @property
     def _monitor(self) -> Monitor:
-        return Monitor(self.config.monitor)
+        return Monitor(self.config.monitor, self._components.metric)
 
     @property
     def _accelerator(self) -> str:
         return str(self.config.lightning.get("accelerator", "auto"))
 
-    def _process(self) -> AbstractContextManager[None]:
-        return process_of_run(offline=self.config.offline, num_threads=self.config.num_threads)
+    @contextmanager
+    def _process(self) -> Iterator[None]:
+        with process_of_run(offline=self.config.offline, num_threads=self.config.num_threads), blaming():
+            yield
 
     @property
     def _resumes(self) -> bool:
@@ -326,14 +337,16 @@ class EntityClassificationTrainer:
             },
         )
 
-    def _score(self, blueprint: Blueprint, model: EntityModel, val: Corpus) -> Callable[[Predictions], Scores]:
+    def _score(
+        self, blueprint: Blueprint, model: EntityModel, val: Corpus
+    ) -> Callable[[Predictions, Metric | None], Scores]:
         """Return how to score a validation; extensions that look at predictions get the documents, read once more."""
-        if not adjusts(self._extensions):
-            return lambda predictions: predictions.scores(blueprint.labels)
+        if not self._extensions.adjust():
+            return lambda predictions, metric: predictions.scores(blueprint.labels, metric)
 
-        def score(predictions: Predictions) -> Scores:
-            documents = val.parsed(keep=True)
-            return evaluate_model(model, blueprint, documents, self.config.batch_size, self._extensions).scores
+        def score(predictions: Predictions, metric: Metric | None) -> Scores:
+            documents, size = val.parsed(keep=True), self.config.batch_size
+            return evaluate_model(model, blueprint, documents, size, self._extensions, metric=metric).scores
 
         return score
 
@@ -345,6 +358,7 @@ class EntityClassificationTrainer:
             head_learning_rate=self.config.head_learning_rate or given or max(_HEAD_LEARNING_RATE, rate),
             weight_decay=self.config.weight_decay,
             warmup_steps=self.config.warmup_steps,
+            optimizer=self._components.optimizer,
         )
 
     def _lightning(self, state: RunState, display: Display) -> tuple[pl.Trainer, History, KeepBest]:
@@ -377,7 +391,7 @@ class EntityClassificationTrainer:
             finally:
                 self._stopping.is_fitting = False
 
-    def _evaluate(self, splits: Splits, display: Display) -> dict[str, Evaluation]:
+    def _evaluate(self, splits: Splits, display: Display, profile: Profile) -> dict[str, Evaluation]:
         """Return how the best model, as it was saved, does on what it did not see; else on what it saw."""
         loaded = checkpoint.load(self.checkpoint, pick_device(self._accelerator), self._plugins)
         chosen = {name: corpus for name, corpus in splits.items() if name != "train"}
@@ -387,9 +401,14 @@ class EntityClassificationTrainer:
         found: dict[str, Evaluation] = {}
         for name, corpus in chosen.items():
             with display.work(f"scoring {name}", len(corpus), "documents") as watch:
-                documents = _watched(corpus.parsed(keep=adjusts(self._extensions)), watch)
+                documents = _watched(corpus.parsed(keep=self._extensions.adjust()), watch)
                 found[name] = evaluate_model(
-                    loaded.model, loaded.blueprint, documents, self.config.batch_size, self._extensions
+                    loaded.model,
+                    loaded.blueprint,
+                    documents,
+                    self.config.batch_size,
+                    self._extensions,
+                    seen=profile.count,
                 )
             if name == "test":
                 splits.issues[name].merge([found[name].issues])
@@ -404,13 +423,14 @@ class EntityClassificationTrainer:
             folder=self.folder, checkpoint=self.checkpoint, split=split, scores=Scores.from_json(scores[split])
         )
 
-    def _write(self, record: RunRecord, fingerprint: str) -> None:
+    def _write(self, record: RunRecord, fingerprint: str, profile: Profile) -> None:
         calibration = calibrate(record.evaluations["val"], "val") if "val" in record.evaluations else None
         if calibration is not None:
             record = attrs.evolve(record, calibration=calibration.summary)
         checkpoint.update(
             self.checkpoint,
             card=record.card(),
+            profile=profile,
             calibration=None if calibration is None else calibration.to_json(),
             data_fingerprint=fingerprint,
             scores={name: found.scores.to_json() for name, found in record.evaluations.items()},

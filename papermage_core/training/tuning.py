@@ -21,7 +21,7 @@ import attrs
 import pytorch_lightning as pl
 
 from papermage_core.config import EntityClassificationTrainConfig
-from papermage_core.config.monitor import Monitor
+from papermage_core.config.monitor import Monitor, is_figure
 from papermage_core.config.space import Dimension, Space, check_space, has_option
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, PapermageError
 from papermage_core.files import exclusive
@@ -108,7 +108,7 @@ class _Search:
         stopping: Stopping | None,
     ) -> None:
         self.config, self.space, self.folder, self.options, self.stopping = config, space, folder, options, stopping
-        self.monitor = Monitor(config.monitor)
+        self.monitor = Monitor(config.monitor, None if is_figure(config.monitor) else config.components().metric)
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.optuna = _optuna()
         self.url = options.storage or f"sqlite:///{(folder / 'trials.db').absolute()}"

@@ -79,7 +79,7 @@ class TuneResult:
 
     def table(self) -> str:
         """Return the best trials for the terminal."""
-        in_percent = self.monitor.mode == "max"
+        in_percent = self.monitor.is_share
         head = f"{'trial':>5} {self.monitor.metric[:16]:>16} {'epochs':>6} {'seconds':>7}  options"
         lines = [head]
         for trial in self.ranked[:_SHOWN]:
@@ -146,6 +146,8 @@ def _page(result: TuneResult) -> str:
                 "best so far": list(zip(numbers, so_far, strict=True)),
                 "each": list(zip(numbers, values, strict=True)),
             },
+            x_name="trial",
+            y_name=result.monitor.metric,
         )
     ]
     for dimension in result.space:
@@ -153,7 +155,9 @@ def _page(result: TuneResult) -> str:
         if dimension.kind == "choice":
             charts.append(_means(dimension.key, found))
         else:
-            charts.append(line_chart(dimension.key, {result.monitor.metric: sorted(found)}, joined=False))
+            series = {result.monitor.metric: sorted(found)}
+            y_name = result.monitor.metric
+            charts.append(line_chart(dimension.key, series, x_name=dimension.key, y_name=y_name, joined=False))
     rows = "".join(
         f"<tr><td>{trial.number + 1}<td>{trial.state}<td>{'' if trial.value is None else f'{trial.value:.4f}'}"
         f"<td>{trial.epochs}<td>{trial.seconds:.0f}<td>{escape(trial.shown)}<td>{escape(trial.error)}"

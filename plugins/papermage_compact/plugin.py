@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -119,6 +119,14 @@ class CompactConfig(ContextEncoderConfig):
             metadata_columns=tuple(column.dump() for column in columns),
             training_units=seen.units,
         )
+
+    def count_windows(self, contexts: Sequence[Context], stride: int) -> list[int]:
+        """Return how many windows there are of each context: of as many units as ``max_length`` says."""
+        step = self.max_length - min(stride, self.max_length // 2)
+        return [
+            min(n, 1) if (n := len(context)) <= self.max_length else -(-(n - self.max_length + step) // step)
+            for context in contexts
+        ]
 
     def build(self, folder: Path | None = None) -> CompactEncoder:
         """Return a new encoder; of a checkpoint, with the vectors of ``folder``, which alone is read.

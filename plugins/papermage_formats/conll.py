@@ -262,7 +262,7 @@ class _Table:
         """Return the names of the columns: those given, or what they seem to be. Raises DataError."""
         if tuple(given) == ("conllu",):
             given = CONLLU
-        names = [_NAMES.get(name.lower(), name) for name in given] or self._guessed()
+        names = _known(given) or self._guessed()
         if len(names) != len(self.columns) or "token" not in names:
             raise DataError(
                 f"has {len(self.columns)} columns; named were {len(names)}: {', '.join(names)}",
@@ -392,6 +392,11 @@ class _Table:
         for i, more in self.extras.items():
             found[i] |= more
         return found
+
+
+def _known(names: Iterable[str]) -> list[str]:
+    """Return the names of columns with those that mean the same as one of ours replaced by it."""
+    return [_NAMES.get(name.lower(), name) for name in names]
 
 
 def _columns(rows: list[str], lines: list[int], separator: str) -> list[list[str]]:
@@ -535,6 +540,7 @@ class ConllWriter:
 
     def __init__(self, config: ConllWriterConfig) -> None:
         self.config = config
+        self._columns = _known(config.columns)
 
     def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
         """Write the documents; return what a table of tokens does not hold. Raises DataError for one without tokens."""
@@ -544,7 +550,7 @@ class ConllWriter:
         return losses(lost)
 
     def _table(self, document: Document, lost: Counter[str]) -> str:
-        symbols, tokens = document.symbols or "", placed_tokens(document, lost, held={*_SPECIAL, *self.config.columns})
+        symbols, tokens = document.symbols or "", placed_tokens(document, lost, held={*_SPECIAL, *self._columns})
         places, texts = tokens.places, tokens.words(document.symbols or "")
         words = [re.sub(r"[\t\n\r]+", " ", text) for text in texts]
         lost["white space in tokens"] += sum(text != word for text, word in zip(texts, words, strict=True))
@@ -552,14 +558,14 @@ class ConllWriter:
         stretches = [(each.label, first, last) for each, first, last in covered_tokens(entities, places, lost)]
         tags = encode_tags(stretches, len(places), self.config.scheme, lost)
         borders, comments = _sentences(document, places, lost)
-        columns = [self._column(name, tokens, words, tags, borders) for name in self.config.columns]
+        columns = [self._column(name, tokens, words, tags, borders) for name in self._columns]
         lost["metadata of documents"] += len(set(document.metadata.keys()) - {"doc_id"})
         rows = list(map("\t".join, zip(*columns, strict=True)))
         doc_id = "" if document.id is None else " ".join(document.id.split())
         pieces = [f"-DOCSTART-\t({doc_id})\n\n" if doc_id else "-DOCSTART-\n\n"]
         for first, last, noted in zip(borders, [*borders[1:], len(rows)], comments, strict=True):
             text = symbols[places[first][0] : places[last - 1][1]]
-            if " ".join(words[first:last]) != text and "start" not in self.config.columns:
+            if " ".join(words[first:last]) != text and "start" not in self._columns:
                 if not self.config.comments or "\n" in text or "\r" in text or text.split() != text.strip().split():
                     lost["white space between tokens"] += 1
                 else:

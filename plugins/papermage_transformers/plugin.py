@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -115,6 +115,16 @@ class TransformerEncoderConfig(ContextEncoderConfig):
             lora=attrs.asdict(self.lora),
             cpu_precision=self.cpu_precision,
         )
+
+    def count_windows(self, contexts: Sequence[Context], stride: int) -> list[int] | None:
+        """Return how many windows there are of each context; reads tokenizer and config of the model, no weights.
+
+        None for a model that has no fast tokenizer in a file.
+        """
+        from papermage_transformers.counting import window_counter
+
+        count = window_counter(self.model_name_or_path, self.revision, self.max_length, self.layout_indicator)
+        return None if count is None else count(contexts, stride)
 
     def tune_process(self) -> None:
         """Let glibc keep large blocks, and backward passes too multiply in the arithmetic that forward passes do."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from papermage_core.errors import ConfigError
-from papermage_transformers.folder import CONFIG, ModelFolder
+from papermage_transformers.folder import CONFIG, TOKENIZER, TOKENIZER_CONFIG, ModelFolder
 from papermage_transformers.hub import download
 
-__all__ = ["base_model", "model_type"]
+__all__ = ["base_model", "model_type", "tokenizer_files"]
 
 _KEY = "encoder.model_name_or_path"
 _WEIGHTS = re.compile(r"(model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)")
@@ -27,6 +27,11 @@ def base_model(name: str, revision: str | None = None) -> ModelFolder:
 def model_type(name: str, revision: str | None = None) -> str:
     """Return the ``model_type`` that a model's config file states, such as ``"bert"``; fetches no more than that."""
     return _folder(name, revision, lambda files: [CONFIG]).model_type()
+
+
+def tokenizer_files(name: str, revision: str | None = None) -> ModelFolder:
+    """Return a folder with the config and the tokenizer of a model; fetches no more than that."""
+    return _folder(name, revision, lambda files: sorted({CONFIG, TOKENIZER, TOKENIZER_CONFIG} & set(files)))
 
 
 def _folder(name: str, revision: str | None, choose: Callable[[Collection[str]], Collection[str]]) -> ModelFolder:

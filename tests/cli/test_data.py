@@ -56,7 +56,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def test_check_of_sound_documents_finds_nothing(tmp_path: Path, run: Run) -> None:
     path = write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
-    assert run("check", path, "label_field=author") == (0, "1 documents read, 0 errors, 0 repairs, 0 issues\n", "")
+    code, out, err = run("check", path, "label_field=author")
+    assert (code, out.splitlines()[0], err) == (0, "1 documents read, 0 errors, 0 repairs, 0 issues", "")
+    assert out.splitlines()[2:] == ["costs F1  1 × labels with fewer than 10 entities to learn from: author 1"]
 
 
 def test_check_lists_every_error_with_its_line_and_reads_on(tmp_path: Path, run: Run) -> None:
@@ -78,12 +80,15 @@ def test_check_sums_up_first_then_shows_five_places_of_each_kind(
     path = write(tmp_path / "a.jsonl", *cut, *beyond, "{", document(date=[(0, 5)], pages=[(0, 99)]))
     code, out, _ = run("check", path, "label_field=author,date")
     summary, *parts = out.split("\n\n")
-    assert (code, summary) == (3, "8 documents read, 8 errors, 1 repairs, 15 issues")
+    assert (code, summary.splitlines()[0]) == (3, "8 documents read, 8 errors, 1 repairs, 15 issues")
+    assert summary.splitlines()[1] == "not ready: mend what is fatal first"
+    twins = parts.pop()
+    assert twins.startswith("7 × documents whose text is nearly that of another")
     assert [part.splitlines()[0].split(" ", 2)[0] for part in parts] == ["8", "1", "8", "7"]
     assert parts[0].count("ends past the text") == 5
     assert parts[0].count("is not JSON") == 1
     assert parts[2].count("\n") == 6
-    assert out.count("… and more") == 3
+    assert out.count("… and more") == 4
     assert "--all shows every place" in caplog.text
     caplog.clear()
     _, everything, _ = run("check", path, "label_field=author,date", "--all")

@@ -163,7 +163,7 @@ def test_components_come_with_their_provenance(mine: Path) -> None:
     assert found.scheme.targets == found.head.targets == "tags"
     assert found.provenance["model_head"]["distribution"] == "papermage_core"
     assert found.provenance["document_reader"]["name"] == "mine"
-    assert set(found.by_key()) == {"encoder", "label_scheme", "head", "reader"}
+    assert set(found.by_key()) == {"encoder", "label_scheme", "head", "reader", "optimizer"}
 
 
 def test_a_component_may_be_named_with_its_distribution(mine: Path) -> None:

@@ -169,3 +169,15 @@ def test_a_few_examples_are_shared_among_all_processes() -> None:
     assert sorted(i for share in shares for batch in share for i in batch) == [0, 1, 2, 3, 4]
     with pytest.raises(ConfigError, match="2 contexts, fewer than the 3 processes"):
         sampler_of(examples[:2], 8, shuffle=False, rank=0, world_size=3)
+
+
+@pytest.mark.parametrize("n", [96, 100, 84])  # whole steps; a batch too few for the last; a batch cut short
+def test_processes_get_batches_of_like_length_in_each_step(n: int) -> None:
+    examples = [example_of(i, 1 + i, size=n) for i in range(n)]
+    shares = [list(sampler_of(examples, 4, shuffle=True, seed=3, rank=rank, world_size=3)) for rank in range(3)]
+    steps = list(zip(*shares, strict=True))
+    spreads = sorted(max(batch[-1] for batch in step) - min(batch[-1] for batch in step) for step in steps)
+    assert spreads[-2] < n / 2, "all but the step at the seam have neighbours"
+    assert {i for step in steps for batch in step for i in batch} == set(range(n))
+    sums = [sum(i for batch in step for i in batch) for step in steps]
+    assert sums != sorted(sums), "the steps are shuffled"

@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 from papermage_core.data import garbage
-from papermage_core.data.garbage import collecting, collection_disabled, release_free_memory
+from papermage_core.data.garbage import FreeMemory, collecting, collection_disabled, release_free_memory
 
 
 @pytest.mark.parametrize("on", [True, False])
@@ -50,3 +50,15 @@ def test_where_collection_is_disabled_nothing_is_collected(monkeypatch: pytest.M
 def test_free_memory_is_released_without_a_word() -> None:
     release_free_memory()
     release_free_memory()
+
+
+def test_free_memory_is_released_after_enough_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+    released: list[int] = []
+    monkeypatch.setattr(garbage, "_UNITS_BETWEEN_RELEASES", 100)
+    monkeypatch.setattr(garbage, "release_free_memory", lambda: released.append(len(batches)))
+    free_memory = FreeMemory()
+    for units in [30] * 10:
+        batches.append(units)
+        free_memory.after(units)
+    assert released == [4, 8]

@@ -6,6 +6,7 @@ import html
 import re
 
 import pytest
+import yaml
 
 from papermage_core.evaluation import Counts, RunSummary, Scores, model_card
 from papermage_core.terminal import printable
@@ -46,6 +47,70 @@ def test_a_name_cannot_leave_its_cell_of_the_cards_table(text: str) -> None:
     assert f"<h2>Scores on {shown}</h2>" in page
     assert re.search(rf"<tr>\n<td>{re.escape(shown)}</td>\n<td[^>]*>50.0</td>", page)
     assert page.count("<tr>") == 3
+
+
+def test_the_hub_reads_the_scores_out_of_the_card() -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    scores = Scores(
+        micro=Counts(gold=4, found=3, predicted=6, right=3),
+        per_label={
+            "few": Counts(gold=4, found=3, predicted=6, right=3),
+            "weak": Counts(gold=40, found=4, predicted=9, right=4),
+        },
+    )
+    run = RunSummary(
+        title="title, author",
+        labels=("title", "author"),
+        scores={"test": scores},
+        config={
+            "data_path": "/d/a.jsonl",
+            "test_data_path": "/d/my set/test: 1.jsonl",
+            "seed": "1\n```",
+            "head": "crf",
+        },
+        sources={"seed": "command line"},
+        command="papermage-train -c config.yaml",
+        files={"/d/a.jsonl": "ab12"},
+        fingerprint="cd34",
+        base_model="allenai/scibert",
+        finished="2026-01-02 03:04",
+    )
+    content = model_card(run)
+    data = hub.ModelCard(content).data
+    assert (data.model_name, data.base_model, data.library_name) == (
+        "title, author",
+        "allenai/scibert",
+        "papermage_core",
+    )
+    found = {
+        result.metric_type: (result.metric_value, result.dataset_name, result.dataset_split)
+        for result in data.eval_results
+    }
+    assert found["f1"] == (0.6, "my set/test: 1.jsonl", "test")
+    assert found["recall"][0] == 0.75
+    for text in (
+        "ab12",
+        "cd34",
+        "say little: `few`",
+        "F1 below 50: `weak`",
+        "papermage-train -c",
+        "2026-01-02",
+        "head=crf",
+    ):
+        assert text in content
+    assert "````\nseed=1 ```\n````" in content
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_front_matter_is_yaml_whatever_it_holds(text: str) -> None:
+    counts = Counts(gold=3, found=1, predicted=2, right=1)
+    scores = Scores(micro=counts, per_label={"a": counts})
+    run = RunSummary(title=text, scores={text: scores}, config={"data_path": text}, base_model=text)
+    front = yaml.safe_load(model_card(run).split("---\n", 2)[1])
+    (index,) = front["model-index"]
+    assert index["name"] == (" ".join(printable(text).split()) or "papermage_core")
+    assert index["results"][0]["metrics"][2]["value"] == 0.4
+    assert index["results"][0]["dataset"]["type"]
 
 
 def test_no_bare_address_of_the_card_becomes_a_link() -> None:

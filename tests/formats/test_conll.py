@@ -216,3 +216,12 @@ def test_the_writer_writes_ids_offsets_and_other_columns() -> None:
     data, lost = written(ConllWriterConfig(columns=columns, scheme="bioes").build(), [document])
     assert data.decode() == ("-DOCSTART-\t(d 1)\n\n1\ta\t0\t1\tN N\tB-X\n2\tb\t1\t2\t_\tE-X\n\n1\tc\t3\t4\t_\tO\n\n")
     assert lost == {}
+
+
+@pytest.mark.parametrize("columns", [("token", "ner"), ("form", "label"), ("WORD", "tags")])
+def test_a_column_has_the_same_names_for_the_writer_as_for_the_reader(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    entities = {"tokens": [{"spans": [[0, 1]]}, {"spans": [[2, 3]]}], "X": [{"spans": [[0, 3]]}]}
+    document = Document.from_json({"symbols": "a b", "entities": entities})
+    data, _ = written(ConllWriterConfig(columns=columns).build(), [document])
+    (again,) = read(tmp_path / "x.tsv", data, columns=columns)
+    assert spans(again, "X") == ["a b"]

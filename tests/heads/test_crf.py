@@ -122,3 +122,24 @@ class _Lookback(BioScheme):
 def test_a_scheme_whose_entities_no_pair_of_tags_tells_is_refused() -> None:
     with pytest.raises(ConfigError, match="neighbouring tags"):
         CrfHead(6, _Lookback(["X"]))
+
+
+@pytest.mark.parametrize("scheme", [BIO, BIOES])
+@pytest.mark.parametrize("least", [0.0, 0.02, 0.2])
+def test_candidates_are_all_entities_of_all_sequences_with_their_probabilities(
+    scheme: LabelScheme, least: float
+) -> None:
+    head, mask = head_of(scheme), torch.tensor([[True] * 4, [True] * 2 + [False] * 2])
+    vectors = torch.randn(2, 4, 6)
+    for found, ranked in zip(head.candidates(vectors, mask, least), head.n_best(vectors, mask, 10_000), strict=True):
+        expected: dict[UnitSpan, float] = {}
+        for spans, probability in ranked:
+            for span in spans:
+                expected[span] = expected.get(span, 0.0) + probability
+        got = {span: span.score for span in found}
+        likely = {span: p for span, p in expected.items() if p >= least}
+        assert got.keys() >= {span for span, p in likely.items() if p > least + 1e-6}
+        assert {span: got[span] for span in likely if span in got} == pytest.approx(
+            {span: p for span, p in likely.items() if span in got}, abs=1e-6
+        )
+        assert all(expected.get(span, 0.0) >= least - 1e-6 for span in got)

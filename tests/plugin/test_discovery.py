@@ -151,16 +151,64 @@ def test_what_one_distribution_wrote_wrongly_breaks_no_more_than_that(install, c
     assert main(["list"]) == 0
 
 
-def test_a_line_that_is_no_entry_point_is_named_where_it_stops_a_library(install, capsys, caplog, monkeypatch):
+def test_a_line_that_is_no_entry_point_is_named_and_stops_no_library_in_a_command(install, caplog):
     folder = install("acme-heads", {}, acme_heads="")
-    entry_points(folder, "[torch.backends]\nfoo\n")
+    entry_points(folder, "[torch.backends]\nfoo\nbar = acme_heads\n")
     assert main(["list"]) == 0
     sentence = (
         "line 2 of the entry_points.txt of distribution 'acme-heads' 1.0 is 'foo', not 'name = module'; type: pip"
     )
     assert sentence in caplog.text
-    assert run(lambda: len(importlib.metadata.entry_points(group="torch.backends")), prog="it") == 1
-    assert sentence in capsys.readouterr().err
+    with pytest.raises(TypeError):
+        importlib.metadata.entry_points(group="torch.backends")
+    caplog.clear()
+    found = []
+    assert run(lambda: found.extend(importlib.metadata.entry_points(group="torch.backends")), prog="it") == 0
+    assert [(point.name, point.value, point.dist.name) for point in found] == [("bar", "acme_heads", "acme-heads")]
+    assert caplog.text.count(sentence) == 1
+    with pytest.raises(TypeError):  # what was changed of the process is put back
+        importlib.metadata.entry_points(group="torch.backends")
+
+
+@pytest.mark.parametrize(
+    ("group", "meant"),
+    [
+        ("papermage.model_heads", HEAD),
+        ("papermage.head", HEAD),
+        ("papermage-model_head", HEAD),
+        ("Papermage.Model_Head", HEAD),
+        ("papermate.model_head", HEAD),
+        ("papermage.extensions", "papermage.extension"),
+        ("papermage.readers", "papermage.document_reader"),
+    ],
+)
+def test_a_misspelt_group_is_told_and_takes_no_name(install, head_source, group, meant):
+    install("acme-heads", {group: {"crf": "acme_heads", "acme": "acme_heads"}}, acme_heads=head_source)
+    plugins = Plugins()
+    found = [c for c in plugins.components() if c.distribution == "acme-heads"]
+    assert [(c.name, c.status) for c in found] == [("acme", "broken"), ("crf", "broken")]
+    assert f"its entry-point group is {group!r}, which is none; expected {meant!r}" in found[0].error
+    with pytest.raises(PluginError, match=f"'acme-heads' 1.0 cannot be used: its entry-point group is {group!r}"):
+        plugins.find(found[0].kind, "acme")
+    assert plugins.find("model_head", "crf").distribution == "papermage_core"
+
+
+def test_a_group_of_papermage_s_that_is_like_none_is_told(install, capsys, caplog):
+    install("acme-heads", {"papermage.colour": {"red": "acme_heads"}, "colours": {"red": "acme_heads"}}, acme_heads="")
+    assert main(["list"]) == 0
+    assert "acme-heads" not in capsys.readouterr().out
+    assert caplog.text.count("distribution 'acme-heads' 1.0 has an entry-point group 'papermage.colour'") == 1
+
+
+def test_what_is_broken_by_its_metadata_takes_no_name_from_others(install, head_source):
+    folder = install("acme-heads", {HEAD: {"linear": "acme_heads"}}, acme_heads=head_source)
+    (folder / "acme_heads-1.0.dist-info" / "METADATA").unlink()
+    plugins = Plugins()
+    assert plugins.find("model_head", "linear").distribution == "papermage_core"
+    assert {c.distribution: c.status for c in only(plugins.components("model_head"), "linear")} == {
+        "papermage_core": "ok",
+        "acme_heads": "broken",
+    }
 
 
 def test_a_distribution_without_metadata_is_listed_as_broken(install, head_source):

@@ -141,5 +141,5 @@ def test_a_module_without_life_cycle_hooks_is_refused(install):
 
 
 def test_extensions_are_found_and_refused_as_components_are(install):
-    with pytest.raises(PluginError, match="extensions=nowhere: unknown extension; none is installed"):
+    with pytest.raises(PluginError, match="extensions=nowhere: unknown extension; known: repeats"):
         Plugins().extensions(["nowhere"])

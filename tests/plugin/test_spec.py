@@ -66,14 +66,15 @@ def test_every_hook_is_named_for_the_project_and_has_its_contract(hooks):
 def test_every_kind_has_a_hook_a_suite_a_template_and_a_line_in_the_table():
     for kind in KINDS.values():
         line = next(line for line in (spec.__doc__ or "").splitlines() if f"``{kind.group}``" in line)
-        assert kind.base is None or (kind.hook in vars(ComponentHooks) and kind.base.__name__ in line)
+        assert kind.hook in vars(ComponentHooks)
+        assert kind.base.__name__ in line
         assert "src/$module/plugin.py" in kind.template_files()
-        assert issubclass(kind.suite_class(), ComponentSuite) or kind.base is None
+        assert issubclass(kind.suite_class(), ComponentSuite) or kind.name == "extension"
 
 
 def test_every_component_hook_is_that_of_a_kind():
     hooks = {name for name in vars(ComponentHooks) if name.startswith("papermage_")}
-    assert hooks == {kind.hook for kind in KINDS.values() if kind.base is not None}
+    assert hooks == {kind.hook for kind in KINDS.values()}
 
 
 def test_the_words_of_kinds_call_one_kind_each():

@@ -249,7 +249,11 @@ def test_evaluation_of_a_file_prints_scores(
     arguments = [f"model_name_or_path={checkpoint}", f"data_path={val_file}", f"errors_path={errors}"]
     assert main([*arguments, "--json"]) == 0
     scores = json.loads(capfd.readouterr().out)
+    units, calibration = scores.pop("units"), scores.pop("calibration")
     assert scores == facts["scores"]["val"]
+    assert units["units"] == sum(map(sum, units["confusion"]))
+    assert calibration["calibrated"]
+    assert sum(each["count"] for each in calibration["bins"]) == scores["micro"]["predicted"]
     wrong = scores["micro"]["support"] - scores["micro"]["right"]
     assert len([r for r in map(json.loads, errors.read_text().splitlines()) if r["gold"]]) == wrong
 

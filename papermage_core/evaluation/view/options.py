@@ -18,8 +18,8 @@ STRUCTURE = frozenset(
 class ViewOptions:
     """What of documents is shown, and how."""
 
-    layers: tuple[str, ...] = ()
-    """The layers to show. Empty: all; those of the document's structure are off until they are switched on."""
+    layers: tuple[str, ...] | None = ()
+    """The layers to show; None for none. Empty: all, those of the document's structure switched off at first."""
     compare: tuple[str, ...] = ()
     """Layers of predictions, which the others are held against."""
     tokens: str = "tokens"
@@ -32,6 +32,8 @@ class ViewOptions:
 
     def chosen(self, names: list[str]) -> list[str]:
         """Return the layers to show of a document that has those named, in the order of the document."""
+        if self.layers is None:
+            return []
         wanted = {*self.layers, *self.compare} if self.layers else {*names} - {self.tokens}
         return [name for name in names if name in wanted]
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable
-from hashlib import sha256
 from html import escape
-from importlib.resources import files
 from typing import IO, Any
-
-import msgspec
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError, nearest
 from papermage_core.evaluation.view.options import ViewOptions
 from papermage_core.evaluation.view.sheets import FONT, SHARE, Sheet, sheets
+from papermage_core.evaluation.web import asset, data_block, policy
 
 __all__ = ["write_view"]
 
@@ -44,11 +39,10 @@ class _View:
         """Layer → how often it has each label."""
         self._known: set[str] = set()
         self._scored = False
-        own = files("papermage_core.evaluation.view")
-        style, self._script = ((own / name).read_text(encoding="utf-8") for name in ("view.css", "view.js"))
-        allowed = f"script-src {_digest(self._script)}; style-src {_digest(style)}; img-src data:"
-        target.write(_HEAD.format(policy=f"default-src 'none'; {allowed}", title=escape(options.title)).encode())
-        target.write(f"<style>{style}</style></head>{_BODY.format(title=escape(options.title))}".encode())
+        style, self._script = asset("view", "view.css"), asset("view", "view.js")
+        title = escape(options.title)
+        target.write(_HEAD.format(policy=policy([self._script], [style]), title=title).encode())
+        target.write(f"<style>{style}</style></head>{_BODY.format(title=title)}".encode())
 
     def add(self, document: Document) -> None:
         """Write the sheets of a document."""
@@ -67,7 +61,9 @@ class _View:
 
     def end(self) -> None:
         """Write what is known once all documents are, and the script that draws."""
-        if absent := [name for name in (*self._options.layers, *self._options.compare) if name not in self._known]:
+        if absent := [
+            name for name in (*(self._options.layers or ()), *self._options.compare) if name not in self._known
+        ]:
             here = ", ".join(sorted(self._known)) or "none"
             raise DataError(f"no document has a layer {absent[0]!r}.{nearest(absent[0], self._known)} Layers: {here}")
         layers = [
@@ -96,25 +92,12 @@ class _View:
             self.lost["metadata of tokens"] += sum(not values.keys() <= known for values in layer._metadata_dicts())
 
     def _data(self, name: str, value: Any) -> None:
-        self._target.write(b'<script type="application/json" id="%s">%s</script>\n' % (name.encode(), _json(value)))
+        self._target.write(data_block(name, value))
 
 
 def _size(sheet: Sheet) -> list[Any]:
     """Return how much room a sheet needs: characters, number and ratio of the page."""
     return [sheet.stop - sheet.start, sheet.page, sheet.ratio]
-
-
-def _json(value: Any) -> bytes:
-    """Return JSON without ``<``, so that it ends no element and opens no comment."""
-    try:
-        found = msgspec.json.encode(value, enc_hook=str)
-    except UnicodeEncodeError:  # a lone surrogate
-        found = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace")
-    return found.replace(b"<", b"\\u003c")
-
-
-def _digest(content: str) -> str:
-    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
 
 
 _HEAD = """<!doctype html>

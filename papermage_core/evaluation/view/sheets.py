@@ -6,21 +6,21 @@ import base64
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from papermage_core.document import Document, Entity, Image
+from papermage_core.document import Box, Document, Entity, Image
 from papermage_core.document.arrays import offsets_of
 from papermage_core.evaluation.view.options import ViewOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FONT", "SHARE", "Sheet", "sheets"]
+__all__ = ["FONT", "SHARE", "Mark", "Sheet", "sheets"]
 
 SHARE = 10_000
 """Boxes are written as whole numbers: so many are the width, and the height, of a page."""
@@ -31,6 +31,21 @@ _RATIO = 1.294
 _PICTURES = {b"\x89PNG": "png", b"\xff\xd8": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 FONT = ("fontname", "font", "size", "bold", "italic", "invisible")
 """What is shown of the metadata of tokens."""
+
+
+@attrs.frozen(eq=False)
+class Mark:
+    """An entity as it is shown."""
+
+    layer: str
+    label: str
+    spans: Sequence[tuple[int, int]]
+    boxes: Sequence[Box] = ()
+    score: float | None = None
+    agrees: bool | None = None
+    """Whether what is compared has it, too; None where nothing is compared."""
+    number: int | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 @attrs.define(eq=False)
@@ -60,9 +75,16 @@ class Sheet:
 
 
 def sheets(
-    document: Document, options: ViewOptions, fonts: dict[tuple[Any, ...], int], lost: Counter[str]
+    document: Document,
+    options: ViewOptions,
+    fonts: dict[tuple[Any, ...], int],
+    lost: Counter[str],
+    marks: Iterable[Mark] = (),
 ) -> list[Sheet]:
-    """Return the sheets of a document. New fonts are added to ``fonts``, and what is not shown to ``lost``."""
+    """Return the sheets of a document, with ``marks`` beside its own entities.
+
+    New fonts are added to ``fonts``, and what is not shown to ``lost``.
+    """
     text = document.symbols or ""
     tokens = _Tokens.of(document, options.tokens, fonts)
     found = _Sheets.of(_cut(document, tokens))
@@ -80,7 +102,9 @@ def sheets(
     agreeing = _agreeing(document, options)
     for layer in options.chosen(document.layer_names):
         for entity in document.get_layer(layer):
-            _put(entity, layer, options, agreeing, found)
+            _put(_mark(entity, layer, options, agreeing), found)
+    for mark in marks:
+        _put(mark, found)
     _count_as_javascript(found.all, text)
     return found.all
 
@@ -251,19 +275,7 @@ def _agreeing(document: Document, options: ViewOptions) -> Counter[tuple[Any, ..
     return sides[0] & sides[1]
 
 
-def _put(
-    entity: Entity, layer: str, options: ViewOptions, agreeing: Counter[tuple[Any, ...]] | None, found: _Sheets
-) -> None:
-    """Put an entity on the sheets that it is on, its segments cut at their borders."""
-    places: dict[int, tuple[Sheet, list[int], list[int]]] = {}
-    for span in entity.spans:
-        for sheet in found.at(span.start, span.end):
-            _, segments, _ = places.setdefault(id(sheet), (sheet, [], []))
-            segments += [min(max(edge, sheet.start), sheet.stop) for edge in (span.start, span.end)]
-    for box in entity.boxes:
-        sheet = found.of_page[int(box.page)]
-        _, _, boxes = places.setdefault(id(sheet), (sheet, [], []))
-        boxes += [round(edge * SHARE) for edge in (box.l, box.t, box.l + box.w, box.t + box.h)]
+def _mark(entity: Entity, layer: str, options: ViewOptions, agreeing: Counter[tuple[Any, ...]] | None) -> Mark:
     label = options.label(entity, layer)
     agrees = None
     if agreeing is not None and (options.is_gold(layer) or layer in options.compare):
@@ -271,8 +283,25 @@ def _put(
     known = dict(entity.metadata.items())
     known.pop(options.label_attribute or "label", None)
     score = known.pop("score", None) if isinstance(known.get("score"), int | float) else None
+    spans = [(span.start, span.end) for span in entity.spans]
+    return Mark(layer, label, spans, entity.boxes, score, agrees, entity.id, known or None)
+
+
+def _put(mark: Mark, found: _Sheets) -> None:
+    """Put a mark on the sheets that it is on, its segments cut at their borders."""
+    places: dict[int, tuple[Sheet, list[int], list[int]]] = {}
+    for start, stop in mark.spans:
+        for sheet in found.at(start, stop):
+            _, segments, _ = places.setdefault(id(sheet), (sheet, [], []))
+            segments += [min(max(edge, sheet.start), sheet.stop) for edge in (start, stop)]
+    for box in mark.boxes:
+        sheet = found.of_page[int(box.page)]
+        _, _, boxes = places.setdefault(id(sheet), (sheet, [], []))
+        boxes += [round(edge * SHARE) for edge in (box.l, box.t, box.l + box.w, box.t + box.h)]
     for sheet, segments, boxes in places.values():
-        sheet.entities.append([layer, label, segments, boxes, score, agrees, entity.id, known or None])
+        sheet.entities.append(
+            [mark.layer, mark.label, segments, boxes, mark.score, mark.agrees, mark.number, mark.metadata]
+        )
 
 
 def _count_as_javascript(found: list[Sheet], text: str) -> None:

@@ -1,67 +1,30 @@
-"use strict";
-// All text comes in by textContent and attributes, never as markup.
 (() => {
-  const $ = (id) => document.getElementById(id);
-  const read = (id) => { const found = $(id); return found && JSON.parse(found.textContent); };
-  const index = read("index"), SHARE = index.share, WIDTH = 1000, NEAR = "1500px 0px", MOST_LISTED = 1000, MOST_PRINTED = 300;
+  const { $, read, add, hueOf, unpacked, boxesAt, boxesOf, drawPage: drawSheet, themed, isTyping } = drawing;
+  const index = read("index"), SHARE = index.share, NEAR = "1500px 0px", MOST_LISTED = 1000, MOST_PRINTED = 300;
   const layers = new Map(index.layers.map((layer) => [layer.name, layer]));
   const labels = [...new Set(index.layers.flatMap((layer) => layer.labels.map(([label]) => label)))];
-  const HUES = [212, 28, 145, 330, 265, 185, 52, 0, 95, 300];
-  const hues = new Map(labels.map((label, i) => [label, i < HUES.length ? HUES[i] : Math.round(i * 137.5) % 360]));
+  const hues = new Map(labels.map((label, i) => [label, hueOf(i)]));
   const compares = index.layers.some((layer) => layer.compared);
   const paged = index.documents.some((doc) => doc.sheets.some((sheet) => sheet[1] !== null));
   const state = { pages: paged, zoom: 1, query: null, differing: false, least: 0, off: new Set() };
   const key = (layer, label) => JSON.stringify([layer, label]);
   for (const layer of index.layers) if (!layer.on) layer.labels.forEach(([label]) => state.off.add(key(layer.name, label)));
 
-  function add(parent, name, given = {}, text = null) {
-    const svg = parent.namespaceURI === "http://www.w3.org/2000/svg" || name === "svg";
-    const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
-    for (const [attribute, value] of Object.entries(given)) made.setAttribute(attribute, value);
-    if (text !== null) made.textContent = text;
-    parent.append(made);
-    return made;
-  }
   const coloured = (element, label) => { element.classList.add("label"); element.style.setProperty("--hue", hues.get(label)); return element; };
 
   // Sheets ------------------------------------------------------------------------------------------------------------
 
   const kept = new Map(); // the sheets that were read last
   function sheetOf(d, s) {
-    const name = `s${d}-${s}`;
-    let sheet = kept.get(name);
-    if (!sheet) {
-      const { text, start, page, ratio, tokens = [], strays = [], entities = [] } = read(name);
-      sheet = { text, start, page, ratio, tokens: [], strays, entities: [] };
-      for (let i = 0; i < tokens.length; i += 7) sheet.tokens.push(tokens.slice(i, i + 7));
-      sheet.entities = entities.map(([layer, label, segments, boxes, score, agrees, id, more], i) =>
-        ({ i, layer, label, segments: cut(segments, 2), boxes: cut(boxes, 4), score, agrees, id, more }));
-    }
+    const name = `s${d}-${s}`, sheet = kept.get(name) || unpacked(read(name));
     kept.delete(name);
     kept.set(name, sheet);
     if (kept.size > 60) kept.delete(kept.keys().next().value);
     return sheet;
   }
-  const cut = (list, size) => Array.from({ length: list.length / size }, (_, i) => list.slice(i * size, i * size + size));
   const isOn = (entity) => !state.off.has(key(entity.layer, entity.label)) && !(state.differing && entity.agrees !== false)
     && !(entity.score !== null && entity.score < state.least);
   const shown = (sheet) => sheet.entities.filter(isOn);
-
-  /** The boxes of segments of the text, a box for each row: of its own, an entity may have none. */
-  function boxesAt(sheet, segments) {
-    const found = [];
-    for (const [start, stop, ...box] of sheet.tokens) {
-      if (!segments.some(([a, b]) => start < b && stop > a)) continue;
-      const last = found[found.length - 1];
-      const height = last && Math.min(last[3] - last[1], box[3] - box[1]);
-      const joined = last && Math.min(last[3], box[3]) - Math.max(last[1], box[1]) > 0.4 * height
-        && Math.max(box[0] - last[2], last[0] - box[2]) * 1 < 3 * height;
-      if (joined) found[found.length - 1] = [Math.min(last[0], box[0]), Math.min(last[1], box[1]), Math.max(last[2], box[2]), Math.max(last[3], box[3])];
-      else found.push(box.slice(0, 4));
-    }
-    return found;
-  }
-  const boxesOf = (sheet, entity) => (entity.boxes.length ? entity.boxes : boxesAt(sheet, entity.segments));
 
   /** The segments of an entity in the text: those of the tokens in its boxes, if it has boxes only. */
   function segmentsOf(sheet, entity) {
@@ -94,42 +57,15 @@
   }
 
   function drawPage(section, sheet, picture) {
-    const height = WIDTH * sheet.ratio, x = (v) => (v / SHARE) * WIDTH, y = (v) => (v / SHARE) * height;
-    section.classList.toggle("pictured", Boolean(picture));
-    if (picture) add(section, "img", { src: `data:${picture}`, alt: "" });
-    const svg = add(section, "svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": `page ${sheet.page + 1}: ${sheet.text.slice(0, 300)}` });
-    const rect = ([l, t, r, b], more, out = 0) =>
-      add(svg, "rect", { x: x(l) - out, y: y(t) - out, width: Math.max(x(r) - x(l), 0.5) + 2 * out, height: Math.max(y(b) - y(t), 0.5) + 2 * out, ...more });
-    const order = shown(sheet).map((entity) => [entity, boxesOf(sheet, entity)]);
-    const area = ([, boxes]) => boxes.reduce((sum, [l, t, r, b]) => sum + (r - l) * (b - t), 0);
-    order.sort((one, other) => area(other) - area(one));
-    for (const [entity, boxes] of order) {
+    const marks = shown(sheet).map((entity) => {
       const compared = layers.get(entity.layer).compared;
-      const classes = `entity${compared ? " compared" : ""}${entity.agrees === false ? " differs" : ""}`;
-      boxes.forEach((box, i) => {
-        const made = coloured(rect(box, { class: classes, "data-entities": entity.i }, compared ? 2 : 0), entity.label);
-        add(made, "title", {}, `${said(entity)}: ${textOf(sheet, entity).slice(0, 200)}`);
-        if (i === 0) coloured(add(svg, "text", { class: "tag", x: x(box[0]), y: Math.max(y(box[1]) - (compared ? 3 : 1), 8) }, entity.label.slice(0, 30)), entity.label);
-      });
-    }
-    for (const [start, stop, l, t, r, b, font] of sheet.tokens) drawToken(svg, sheet.text.slice(start, stop), x(l), y(t), x(r), y(b), font);
-    for (const [text, l, t, r, b, font] of sheet.strays) drawToken(svg, text, x(l), y(t), x(r), y(b), font);
+      return {
+        boxes: boxesOf(sheet, entity), classes: `entity${compared ? " compared" : ""}${entity.agrees === false ? " differs" : ""}`, out: compared ? 2 : 0,
+        tag: entity.label, title: `${said(entity)}: ${textOf(sheet, entity).slice(0, 200)}`, given: { "data-entities": entity.i }, dress: (made) => coloured(made, entity.label),
+      };
+    });
+    const rect = drawSheet(section, sheet, picture, { share: SHARE, fonts: index.fonts, marks });
     for (const hit of hitsIn(sheet)) for (const box of boxesAt(sheet, [hit])) rect(box, { class: "hit", "data-hit": hit[0] });
-  }
-
-  function drawToken(svg, text, l, t, r, b, font) {
-    add(svg, "rect", { class: "outline", x: l, y: t, width: Math.max(r - l, 0), height: Math.max(b - t, 0) });
-    const [size, bold, italic, invisible] = index.fonts[font].slice(1);
-    const aside = b - t > 1.3 * (r - l) && text.length > 2, long = aside ? b - t : r - l, high = aside ? r - l : b - t;
-    if (!(long > 0 && high > 0)) return;
-    const given = { class: invisible ? "token invisible" : "token", "font-size": (high * 0.8).toFixed(2), textLength: long.toFixed(2), lengthAdjust: "spacingAndGlyphs" };
-    if (aside) Object.assign(given, { transform: `translate(${r - high * 0.2} ${b}) rotate(-90)` });
-    else Object.assign(given, { x: l.toFixed(2), y: (b - high * 0.22).toFixed(2) });
-    if (bold) given["font-weight"] = "bold";
-    if (italic) given["font-style"] = "italic";
-    const made = add(svg, "text", given, text);
-    made.setAttribute("pointer-events", "none");
-    if (size) made.setAttribute("data-size", size);
   }
 
   function drawText(section, sheet) {
@@ -411,9 +347,7 @@
   $("query").addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); step(!event.shiftKey); } if (event.key === "Escape") main.focus(); });
   const size = (by) => { state.zoom = Math.min(4, Math.max(0.4, state.zoom * by)); const at = place(); document.documentElement.style.setProperty("--zoom", state.zoom.toFixed(3)); show(...at); };
   const mode = () => { if (!paged) return; state.pages = !state.pages; $("mode").textContent = state.pages ? "Text" : "Pages"; redraw(true); };
-  const isDark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const theme = () => { document.documentElement.dataset.theme = isDark() ? "light" : "dark"; named(); };
-  const named = () => { $("theme").textContent = isDark() ? "Light" : "Dark"; };
+  const theme = themed($("theme"));
   const panel = (hidden = !$("side").hidden) => { $("side").hidden = hidden; $("panel").setAttribute("aria-expanded", String(!hidden)); };
   const turn = (by) => {
     const [d, s] = place(), count = index.documents[d].sheets.length;
@@ -423,10 +357,9 @@
   const actions = { n: () => step(true), p: () => step(false), j: () => turn(1), k: () => turn(-1), "/": () => $("query").focus(), t: mode,
     b: () => main.classList.toggle("boxed"), "+": () => size(1.2), "-": () => size(1 / 1.2), d: theme, l: () => panel() };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /^(input|select|textarea)$/i.test(event.target.tagName) && event.target.type !== "checkbox") return;
-    if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
+    if (!isTyping(event) && actions[event.key]) { event.preventDefault(); actions[event.key](); }
   });
-  const buttons = { next: actions.n, previous: actions.p, mode, theme, panel: actions.l, larger: actions["+"], smaller: actions["-"] };
+  const buttons = { next: actions.n, previous: actions.p, mode, panel: actions.l, larger: actions["+"], smaller: actions["-"] };
   for (const [id, act] of Object.entries(buttons)) $(id).addEventListener("click", () => act());
   main.addEventListener("click", (event) => {
     const found = event.target.closest("[data-entities]"), sheet = event.target.closest(".sheet");
@@ -442,7 +375,6 @@
   });
   if (!paged) $("mode").hidden = true;
   if (matchMedia("(max-width: 45rem)").matches) panel(true);
-  named();
   fill();
   follow();
 })();

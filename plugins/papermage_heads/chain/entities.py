@@ -19,8 +19,10 @@ from papermage_heads.chain.scores import ChainScores
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EntityRules", "entity_probabilities"]
+__all__ = ["EntityRules", "entity_probabilities", "likely_entities"]
 
+_MOST_ENDS = 32
+"""Ends of an entity that are looked at for each of its beginnings."""
 _MOST_PAIRS = 40_000
 """Neighbouring tags of different labels that a scheme is tried on: all of them up to 100 labels under BIO."""
 
@@ -211,3 +213,50 @@ def entity_probabilities(
     found = np.empty(len(order))
     found[order] = np.clip((state * ended).sum(1), 0.0, 1.0)
     return found
+
+
+def likely_entities(
+    rules: EntityRules,
+    emissions: NDArray[np.float64],
+    result: ForwardBackward,
+    scores: ChainScores | LegalChain,
+    lengths: NDArray[np.int64],
+    least: float,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    r"""Return the entities, in any sequence, that have at least a probability: (E, 4) as above, and theirs, (E,).
+
+    None is more likely than that one begins, ends, or lies at a unit. So the units where its label, its beginning
+    :math:`(\gamma_s - \gamma_{s-1} C_s) 1` and its end :math:`\gamma_e (1 - C_{e+1} 1)` are likely enough leave few
+    to be asked about.
+    """
+    steps = np.where(rules.continues, 0.0, -np.inf)
+    if isinstance(scores, ChainScores):
+        steps += scores.arrays[0][rules.tags[:, :, None], rules.tags[:, None, :]]
+    marginals, log_beta = result.marginals.numpy(), result.log_beta.numpy()
+    inside = sum((np.where(tags < 0, 0.0, marginals[..., tags]) for tags in rules.tags.T), np.zeros(1))  # (B, U, L)
+    b, label, unit = np.nonzero(inside.transpose(0, 2, 1) >= least)  # by context, label and unit
+
+    def going_on(b: NDArray[np.int64], unit: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return how likely an entity of the label goes on from the unit before. Shape (n,)."""
+        tags = rules.tags[label]
+        here, before = (b[:, None], unit[:, None], tags), (b[:, None], unit[:, None] - 1, tags)
+        with np.errstate(invalid="ignore"):
+            log = steps[label] + (emissions[here] + log_beta[here])[:, None, :] - log_beta[before][:, :, None]
+        found: NDArray[np.float64] = np.exp(np.where(np.isfinite(log), log, -np.inf)).sum(2)
+        return (np.where(tags < 0, 0.0, marginals[before]) * found).sum(1)
+
+    here = inside[b, unit, label]
+    begins, ends = here.copy(), here.copy()
+    some = unit > 0
+    begins[some] -= going_on(b[some], unit[some], label[some])
+    some = unit + 1 < lengths[b]
+    ends[some] -= going_on(b[some], unit[some] + 1, label[some])
+    new = np.append(True, (np.diff(b) != 0) | (np.diff(label) != 0) | (np.diff(unit) != 1))[: len(b)]
+    run_stop = np.append(np.flatnonzero(new)[1:], len(b))[np.cumsum(new) - 1] if len(b) else np.zeros(0, np.int64)
+    first, last = np.flatnonzero(begins >= least), np.flatnonzero(ends >= least)
+    low = np.searchsorted(last, first)
+    count = np.minimum(np.searchsorted(last, run_stop[first]) - low, _MOST_ENDS)
+    start, stop = np.repeat(first, count), last[_units(low, low + count)]
+    entities = np.stack([b[start], unit[start], unit[stop] + 1, label[start]], 1)
+    found = entity_probabilities(rules, emissions, result, scores, lengths, entities)
+    return entities[found >= least], found[found >= least]

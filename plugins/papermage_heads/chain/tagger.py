@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
-from papermage_heads.chain.entities import EntityRules, entity_probabilities
+from papermage_heads.chain.entities import EntityRules, entity_probabilities, likely_entities
 from papermage_heads.chain.forward_backward import forward_backward
 from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.scores import ChainScores
@@ -36,11 +39,32 @@ class ChainTagger:
         """
         if not emissions.numel():
             return [self._empty() for _ in range(len(emissions))]
-        if isinstance(scores, ChainScores):
-            scores = scores.detach(torch.float64, torch.device("cpu"))
-        size = max(1, _BLOCK // emissions[0].numel())
-        blocks = zip(torch.split(emissions.detach(), size), torch.split(mask.cpu(), size), strict=True)
-        return [output for block in blocks for output in self._decode(*block, scores)]
+        return [output for block in _blocks(emissions, mask, scores) for output in self._decode(*block)]
+
+    def candidates(
+        self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain, least: float
+    ) -> list[list[UnitSpan]]:
+        """Return, for each context, all entities that have at least this probability; they may overlap."""
+        if not emissions.numel():
+            return [[] for _ in range(len(emissions))]
+        return [found for block in _blocks(emissions, mask, scores) for found in self._candidates(*block, least)]
+
+    def _candidates(
+        self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain, least: float
+    ) -> list[list[UnitSpan]]:
+        emissions = emissions.to("cpu", torch.float64).contiguous()
+        result = forward_backward(emissions, mask, scores, log_beta=True)
+        check_finite(result.log_z)
+        lengths = mask.sum(1).numpy()
+        entities, sure = likely_entities(self.rules, emissions.numpy(), result, scores, lengths, least)
+        return self._spans(len(mask), entities, sure)
+
+    def _spans(self, n_contexts: int, entities: NDArray[np.int64], sure: NDArray[np.float64]) -> list[list[UnitSpan]]:
+        names = self.scheme.labels
+        spans: list[list[UnitSpan]] = [[] for _ in range(n_contexts)]
+        for (context, start, stop, label), score in zip(entities.tolist(), sure.tolist(), strict=True):
+            spans[context].append(UnitSpan(names[label], ((start, stop),), score))
+        return spans
 
     def _decode(self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain) -> list[HeadOutput]:
         emissions = emissions.to("cpu", torch.float64).contiguous()
@@ -52,12 +76,7 @@ class ChainTagger:
         contexts, starts, stops, labels = self.rules.find(tags, mask.numpy())
         entities = np.stack([contexts, starts, stops, labels], 1)
         entity_scores = entity_probabilities(self.rules, x, result, scores, lengths, entities)
-        names = self.scheme.labels
-        spans: list[list[UnitSpan]] = [[] for _ in range(len(tags))]
-        for context, start, stop, label, score in zip(
-            *(array.tolist() for array in (contexts, starts, stops, labels, entity_scores)), strict=True
-        ):
-            spans[context].append(UnitSpan(names[label], ((start, stop),), score))
+        spans = self._spans(len(tags), entities, entity_scores)
         tag_names = self.scheme.tags
         return [
             HeadOutput(found, row[:n], score[:n], tag_names)
@@ -66,3 +85,14 @@ class ChainTagger:
 
     def _empty(self) -> HeadOutput:
         return HeadOutput([], np.zeros(0, np.int64), np.zeros(0, np.float32), self.scheme.tags)
+
+
+def _blocks(
+    emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain
+) -> Iterator[tuple[Tensor, Tensor, ChainScores | LegalChain]]:
+    """Yield some contexts at a time, with scores for the CPU."""
+    if isinstance(scores, ChainScores):
+        scores = scores.detach(torch.float64, torch.device("cpu"))
+    size = max(1, _BLOCK // emissions[0].numel())
+    for some, real in zip(torch.split(emissions.detach(), size), torch.split(mask.cpu(), size), strict=True):
+        yield some, real, scores

@@ -69,6 +69,10 @@ class CrfHead(nn.Module):
         """Return the best legal sequence of each context, with marginals."""
         return self.tagger(self.score(vectors, mask), mask, self.chain)
 
+    def candidates(self, vectors: Tensor, mask: Tensor, least: float) -> list[list[UnitSpan]]:
+        """Return all entities of each context that have at least this probability, overlapping or not."""
+        return self.tagger.candidates(self.score(vectors, mask), mask, self.chain, least)
+
     @torch.no_grad()
     def n_best(self, vectors: Tensor, mask: Tensor, n: int) -> list[list[tuple[list[UnitSpan], float]]]:
         """Return for each context the entities of its ``n`` best sequences and their probabilities, best first."""

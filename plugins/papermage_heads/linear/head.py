@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from papermage_core.plugin import HeadOutput, LabelScheme
+from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
 from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
@@ -82,3 +82,10 @@ class LinearHead(nn.Module):
             HeadOutput.from_tags(row[:n].astype(np.int64), score[:n], self.scheme)
             for row, score, n in zip(tags, sure, lengths, strict=True)
         ]
+
+    def candidates(self, vectors: Tensor, mask: Tensor, least: float) -> list[list[UnitSpan]]:
+        """Return all entities of each context that have at least this probability; not ``constrained``, those found."""
+        if self.tagger is not None:
+            return self.tagger.candidates(self.score(vectors, mask), mask, self.legal, least)
+        found = self.decode(vectors, mask)
+        return [[span for span in each.spans if span.score is None or span.score >= least] for each in found]

@@ -117,11 +117,11 @@ class SpanHead(nn.Module):
             real = self._real(batch, start, stop)
             sure = scores[..., : len(self.labels)].sigmoid() * real[..., None]
             _cover(covered, sure.amax(2), start)
-            self._collect(found, batch, sure, start)
+            self._collect(found, batch, sure, start, self.threshold)
             if self.links is not None:
                 proposed.append(self._proposed(scores, real, start))
         if self.links is not None:
-            self._collect_linked(found, parts, batch, _surest(proposed, batch))
+            self._collect_linked(found, parts, batch, _surest(proposed, batch), self.link_threshold)
         outside = (1.0 - covered).cpu().numpy()
         tag_names = ("O", *self.labels)
         results = []
@@ -130,6 +130,24 @@ class SpanHead(nn.Module):
             tags, scores = unit_tags(kept, outside[first : first + n], self._index)
             results.append(HeadOutput(kept, tags, scores, tag_names))
         return results
+
+    @torch.no_grad()
+    def candidates(self, vectors: Tensor, mask: Tensor, least: float) -> list[list[UnitSpan]]:
+        """Return all entities of each context that have at least this probability, overlapping or not."""
+        batch = _Batch.of(vectors, mask)
+        parts = self.spans.parts(batch.vectors)
+        found: list[list[UnitSpan]] = [[] for _ in range(len(mask))]
+        proposed = []
+        for start, stop in self.spans.blocks(len(batch.left)):
+            scores = self.spans(parts, start, stop)
+            check_finite(scores)
+            real = self._real(batch, start, stop)
+            self._collect(found, batch, scores[..., : len(self.labels)].sigmoid() * real[..., None], start, least)
+            if self.links is not None:
+                proposed.append(self._proposed(scores, real, start))
+        if self.links is not None:
+            self._collect_linked(found, parts, batch, _surest(proposed, batch), max(least, _PROPOSED))
+        return [sorted(span for span in spans if span.score is not None and span.score >= least) for spans in found]
 
     def _real(self, batch: _Batch, start: int, stop: int) -> Tensor:
         """Return which spans beginning at these units end within their context. Shape (stop - start, W)."""
@@ -194,9 +212,9 @@ class SpanHead(nn.Module):
                 wanted[row[first_place, second_place], label] = 1.0
         return F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum", pos_weight=scores.new_tensor(_RARE))
 
-    def _collect(self, found: list[list[UnitSpan]], batch: _Batch, sure: Tensor, start: int) -> None:
+    def _collect(self, found: list[list[UnitSpan]], batch: _Batch, sure: Tensor, start: int, least: float) -> None:
         """Add the contiguous entities of a block to those found."""
-        unit, length, label = (sure >= self.threshold).nonzero().t()
+        unit, length, label = (sure >= least).nonzero().t()
         scores = sure[unit, length, label].tolist()
         context = batch.context[unit + start]
         begins = (unit + start - batch.first[context]).tolist()
@@ -205,11 +223,13 @@ class SpanHead(nn.Module):
         ):
             found[row].append(UnitSpan(self.labels[index], ((begin, begin + size),), score))
 
-    def _collect_linked(self, found: list[list[UnitSpan]], parts: Parts, batch: _Batch, proposed: Tensor) -> None:
+    def _collect_linked(
+        self, found: list[list[UnitSpan]], parts: Parts, batch: _Batch, proposed: Tensor, least: float
+    ) -> None:
         """Add the discontinuous entities to those found."""
         left, right = self._pairs(batch, proposed)
         sure = (self._link_scores(parts, proposed, left, right) - math.log(_RARE)).sigmoid()
-        pair, label = (sure >= self.link_threshold).nonzero().t()
+        pair, label = (sure >= least).nonzero().t()
         links: dict[tuple[int, int], list[tuple[int, int, float]]] = {}
         for a, b, index, row, score in zip(
             left[pair].tolist(),

@@ -1,0 +1,153 @@
+"""Files of documents with predicted layers, held against gold: no model, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.corpus import parse_documents
+from papermage_core.data.issues import Issues
+from papermage_core.data.labelling import Labelling
+from papermage_core.data.readers import AnyReader
+from papermage_core.data.source import DocumentSource
+from papermage_core.data.spans import SpanTable
+from papermage_core.data.units import digest_of
+from papermage_core.errors import DataError, nearest
+from papermage_core.evaluation.arrays import Numbers
+from papermage_core.evaluation.documents import DocumentCounts
+from papermage_core.evaluation.evaluator import EntityEvaluator, Watch
+from papermage_core.evaluation.mistakes import ErrorLog
+from papermage_core.evaluation.scores import Scores
+from papermage_core.evaluation.units import UnitScorer, UnitScores
+from papermage_core.plugin.spec import ContextNeeds, UnitSpan
+
+__all__ = ["FileEvaluation", "Predictions", "evaluate_files"]
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class FileEvaluation:
+    """How predictions in a file did."""
+
+    scores: Scores
+    errors: ErrorLog
+    documents: DocumentCounts
+    names: Sequence[str]
+    units: UnitScores
+    """Confusion of the labels of single units; of several at one unit, the label that comes last."""
+    issues: Issues
+    """What was odd in the gold."""
+
+
+def _by_unit(spans: Sequence[UnitSpan], n_units: int, numbers: Numbers) -> NDArray[np.int64]:
+    labels = np.zeros(n_units, np.int64)
+    for span in spans:
+        for start, stop in span.segments:
+            labels[start:stop] = numbers[span.label]
+    return labels
+
+
+class Predictions:
+    """The predicted entities of a file's documents, found by the documents' text."""
+
+    def __init__(
+        self, path: Path, layer_name: str, labelling: Labelling, reader: AnyReader, processors: ProcessorChoice
+    ) -> None:
+        self._table = SpanTable()
+        self._rows: dict[bytes, list[int]] = {}
+        self._path = path
+        source = DocumentSource((path,), reader, processors=processors)
+        layers = _layers(source, layer_name, labelling)
+        attribute = "label" if layers == (layer_name,) else labelling.label_attribute
+        reading = attrs.evolve(labelling, label_field=layers, label_attribute=attribute)
+        for parsed in parse_documents(source, reading, ContextNeeds(), Issues(), keep=True):
+            self._rows.setdefault(digest_of(parsed.symbols), []).append(len(self._table))
+            assert parsed.document is not None
+            found = [gold for of_task in parsed.gold for gold in of_task or ()]
+            scores = {
+                name: parsed.document.get_layer(name).metadata_column("score")
+                for name in layers
+                if name in parsed.document.layer_names
+            }
+            self._table.append(UnitSpan(g.label, g.segments, _score(scores.get(g.field), g.index)) for g in found)
+
+    def take(self, symbols: str, name: str) -> list[UnitSpan]:
+        """Return what was predicted in the next document of this text. Raises DataError where there is none."""
+        rows = self._rows.get(digest_of(symbols))
+        if not rows:
+            raise DataError(
+                "no predictions for this document: there is none of the same text",
+                path=self._path,
+                document=name,
+            )
+        return self._table[rows.pop(0) if len(rows) > 1 else rows[0]]
+
+
+def _score(column: Sequence[object] | None, index: int) -> float | None:
+    value = None if column is None else column[index]
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _layers(source: DocumentSource, layer_name: str, labelling: Labelling) -> tuple[str, ...]:
+    """Return the predicted layers: the one of the name, else those named as the labels, as the first document has."""
+    first = next(source.documents(), None)
+    if first is None:
+        raise DataError("no documents", path=source.paths[0])
+    known = first.document.layer_names
+    if layer_name in known:
+        return (layer_name,)
+    if any(name in known for name in labelling.label_field):
+        return labelling.label_field
+    raise first.error(
+        f"no layer {layer_name!r}, which layer_name names, nor one of a label's name.{nearest(layer_name, known)} "
+        f"Layers here: {', '.join(known) or 'none'}"
+    )
+
+
+def evaluate_files(
+    data_path: Sequence[Path],
+    predictions_path: Path,
+    labelling: Labelling,
+    *,
+    layer_name: str = "predictions",
+    reader: AnyReader = None,
+    processors: ProcessorChoice | None = None,
+    by: Sequence[str] = (),
+    seen: Callable[[str], int] | None = None,
+    watch: Watch | None = None,
+) -> FileEvaluation:
+    """Return how the predictions in a file do on labelled documents, which are found in it by their text.
+
+    They are the layer ``layer_name``, entities with their label in their metadata; or layers that are named as the
+    labels are. Raises DataError for a document that has no predictions.
+    """
+    chosen = processors or ProcessorChoice()
+    predictions = Predictions(predictions_path, layer_name, labelling, reader, chosen)
+    labels = labelling.label_field if labelling.label_attribute is None else ()
+    evaluator = EntityEvaluator(labels, by=by, seen=seen, watch=watch, names=True)
+    issues, units, numbers = Issues(), UnitScorer(), Numbers({"O": 0})
+    source = DocumentSource(tuple(data_path), reader, processors=chosen)
+    for parsed in parse_documents(source, labelling, ContextNeeds(), issues, keep=bool(by)):
+        gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
+        known = None if labelling.label_attribute is not None else set(labelling.label_field)
+        found = predictions.take(parsed.symbols, parsed.name)
+        predicted = [span for span in found if known is None or span.label in known]
+        evaluator.add(parsed, gold, predicted, [label for _, label in parsed.unreachable])
+        units.add(_by_unit(gold, parsed.n_units, numbers), _by_unit(predicted, parsed.n_units, numbers))
+    scores = evaluator.scores()
+    fields = ", ".join(map(repr, labelling.label_field))
+    if not scores.documents:
+        raise DataError(f"no document has the label layer {fields}, which label_field names", path=data_path[0])
+    assert evaluator.names is not None
+    return FileEvaluation(
+        scores=scores,
+        errors=evaluator.errors,
+        documents=evaluator.documents(),
+        names=evaluator.names,
+        units=units.scores(tuple(numbers)),
+        issues=issues,
+    )

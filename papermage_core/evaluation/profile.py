@@ -1,0 +1,112 @@
+"""What a model was trained on, in short: its words, and the texts of its entities."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from papermage_core.errors import CheckpointError
+from papermage_core.evaluation.evaluator import text_of, unit_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from papermage_core.data.units import ParsedDocument
+
+__all__ = ["Profile", "normal"]
+
+_MOST = 2_000_000
+"""Different words, and texts of entities, that are known of; those that come later count as unknown."""
+
+
+def normal(text: str) -> str:
+    """Return a text as it is compared: in lower case, white space and hyphens as one space.
+
+    >>> normal("Breast-\\nCancer")
+    'breast cancer'
+    """
+    return " ".join(text.replace("-", " ").lower().split())
+
+
+@attrs.frozen(eq=False)
+class Profile:
+    """Words and entity texts, as hashes of 32 bits in order."""
+
+    words: NDArray[np.uint32]
+    texts: NDArray[np.uint32]
+    counts: NDArray[np.uint32]
+    """How often each of the texts is an entity."""
+    _known: dict[str, bool] = attrs.field(factory=dict, init=False)
+
+    @classmethod
+    def of(cls, documents: Iterable[ParsedDocument]) -> Profile:
+        """Return the profile of labelled documents, read once."""
+        words: set[str] = set()
+        texts: Counter[str] = Counter()
+        for parsed in documents:
+            if len(words) < _MOST:
+                for context in parsed.contexts:
+                    words.update(context.words)
+            text = unit_text(parsed)
+            spans = [gold for of_task in parsed.gold for gold in of_task or ()]
+            found = [normal(text_of(span, text)) for span in spans]
+            texts.update(each for each in found if each in texts or len(texts) < _MOST)
+        hashes: Counter[int] = Counter()
+        for each, count in texts.items():
+            hashes[_hash(each)] += count
+        order = sorted(hashes)
+        return cls(
+            np.array(sorted({_hash(word.lower()) for word in words}), np.uint32),
+            np.array(order, np.uint32),
+            np.array([hashes[each] for each in order], np.uint32),
+        )
+
+    def count(self, text: str) -> int:
+        """Return how often a text is an entity in the training data."""
+        value = _hash(normal(text))
+        at = int(np.searchsorted(self.texts, value))
+        return int(self.counts[at]) if at < len(self.texts) and self.texts[at] == value else 0
+
+    def unknown(self, words: Iterable[str]) -> list[bool]:
+        """Return which words do not stand in the training data."""
+        known, given = self._known, list(words)
+        new = [word for word in dict.fromkeys(given) if word not in known]
+        if len(known) > _MOST:
+            known.clear()
+            new = list(dict.fromkeys(given))
+        if new:
+            values = np.array([_hash(word.lower()) for word in new], np.uint32)
+            at = np.minimum(np.searchsorted(self.words, values), max(0, len(self.words) - 1))
+            found = self.words[at] == values if len(self.words) else np.zeros(len(new), np.bool_)
+            known.update(zip(new, found.tolist(), strict=True))
+        return [not known[word] for word in given]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: the numbers as base64 of little-endian integers."""
+        return {
+            name: base64.b64encode(getattr(self, name).astype("<u4").tobytes()).decode()
+            for name in ("words", "texts", "counts")
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Profile:
+        """Return the profile that ``to_json`` wrote. Raises CheckpointError for anything else."""
+        try:
+            found = cls(
+                *(np.frombuffer(base64.b64decode(value[n], validate=True), "<u4") for n in ("words", "texts", "counts"))
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"expected words, texts and counts in base64, got {value!r:.100}") from error
+        if len(found.texts) != len(found.counts):
+            raise CheckpointError("expected as many counts as texts")
+        return found
+
+
+def _hash(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))

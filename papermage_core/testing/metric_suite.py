@@ -1,0 +1,99 @@
+"""The conformance suite of metrics."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from papermage_core.plugin.spec import Metric, MetricConfig, UnitSpan
+from papermage_core.testing.checks import require
+from papermage_core.testing.component import ComponentSuite
+
+__all__ = ["MetricSuite"]
+
+LABELS = ("Disease", "Gene")
+_GOLD = (
+    [UnitSpan.of("Disease", 0, 2), UnitSpan.of("Gene", 3, 4)],
+    [UnitSpan("Disease", ((1, 2), (4, 6)))],
+    [],
+)
+_FOUND = (
+    [UnitSpan.of("Disease", 0, 2, 0.9), UnitSpan.of("Disease", 3, 4, 0.6)],
+    [UnitSpan.of("Disease", 1, 2, 0.7), UnitSpan.of("Gene", 1, 2, 0.5)],
+    [UnitSpan.of("Gene", 0, 1, 0.8)],
+)
+
+
+class MetricSuite(ComponentSuite):
+    """Subclass as ``class TestMine(MetricSuite): component = "mine"``."""
+
+    kind: ClassVar[str] = "metric"
+
+    def metrics(self) -> list[tuple[MetricConfig, Metric]]:
+        """Return a new metric for each of ``options``, with its config."""
+        return [(config, config.build(LABELS)) for config in self.configs()]
+
+    def test_a_figure_is_a_number(self) -> None:
+        """For documents with and without entities, gold or predicted, and for gold that nobody could have found."""
+        for _, metric in self.metrics():
+            for gold, found in zip(_GOLD, _FOUND, strict=True):
+                metric.add(gold, found)
+                value = metric.value()
+                require(isinstance(value, (int, float)), f"value() returned {value!r}", "return a float")
+            metric.add([], [], ["Disease"])
+            require(math.isfinite(metric.value()), f"value() returned {metric.value()!r}", "return a finite number")
+
+    def test_nothing_found_is_no_error(self) -> None:
+        """Early in training nothing is found, or nothing right: the figure is a number all the same."""
+        for _, metric in self.metrics():
+            metric.add(_GOLD[0], [])
+            require(
+                math.isfinite(metric.value()),
+                f"value() is {metric.value()!r} where nothing was found",
+                "return the worst figure, such as 0, in place of dividing by zero",
+            )
+
+    def test_what_is_right_is_no_worse_than_what_is_wrong(self) -> None:
+        """The figure of perfect predictions is the best one, in the direction of ``greater_is_better``."""
+        for config, perfect in self.metrics():
+            wrong = config.build(LABELS)
+            for gold, found in zip(_GOLD, _FOUND, strict=True):
+                perfect.add(gold, gold)
+                wrong.add(gold, found)
+            better = perfect.value() >= wrong.value() if config.greater_is_better else perfect.value() <= wrong.value()
+            require(
+                better,
+                f"perfect predictions give {perfect.value()}, poor ones {wrong.value()}",
+                "turn the figure round, or set greater_is_better",
+            )
+
+    def test_documents_count_the_same_in_every_order(self) -> None:
+        """Documents come in any order, those of several processes one after the other."""
+        for config, metric in self.metrics():
+            again = config.build(LABELS)
+            pairs = list(zip(_GOLD, _FOUND, strict=True))
+            for gold, found in pairs:
+                metric.add(gold, found)
+            for gold, found in reversed(pairs):
+                again.add(gold, found)
+            same = math.isclose(metric.value(), again.value(), rel_tol=1e-9, abs_tol=1e-12)
+            require(same, f"{metric.value()} in one order, {again.value()} in another", "add up counts of documents")
+
+    def test_what_is_given_is_left_as_it_is(self) -> None:
+        """Lists of entities belong to the core."""
+        for _, metric in self.metrics():
+            gold, found = list(_GOLD[0]), list(_FOUND[0])
+            metric.add(gold, found)
+            metric.value()
+            require(gold == _GOLD[0] and found == _FOUND[0], "the entities given were changed", "copy before sorting")
+
+    def test_asking_twice_gives_the_same(self) -> None:
+        """``value`` counts nothing and forgets nothing, and one metric knows nothing of another."""
+        for config, metric in self.metrics():
+            metric.add(_GOLD[0], _FOUND[0])
+            first = metric.value()
+            config.build(LABELS).add(_GOLD[1], _FOUND[1])
+            second = metric.value()
+            require(
+                first == second, f"value() gave {first}, then {second}", "keep counts on the metric, and compute only"
+            )

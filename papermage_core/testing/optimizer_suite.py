@@ -1,0 +1,138 @@
+"""The conformance suite of optimizers."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from papermage_core.plugin.spec import OptimizerConfig
+from papermage_core.testing.checks import require
+from papermage_core.testing.component import ComponentSuite
+
+__all__ = ["OptimizerSuite"]
+
+_STEPS = 30
+
+
+class OptimizerSuite(ComponentSuite):
+    """Subclass as ``class TestMine(OptimizerSuite): component = "mine"``."""
+
+    kind: ClassVar[str] = "optimizer"
+    learning_rate: ClassVar[float] = 0.05
+    """A rate at which it learns a small regression in 30 steps."""
+
+    def test_what_it_builds_is_an_optimizer_of_torch(self) -> None:
+        """With the groups that it was given, their own rates and weight decay."""
+        for config in self.configs():
+            for mixed in (False, True):
+                groups = _groups(_model(), self.learning_rate)
+                optimizer = config.build(groups, mixed=mixed)
+                require(
+                    isinstance(optimizer, torch.optim.Optimizer),
+                    f"build returned {optimizer!r}",
+                    "return a torch.optim.Optimizer, or a subclass of your own",
+                )
+                rates = [group["lr"] for group in optimizer.param_groups]
+                require(
+                    rates == [self.learning_rate, 10 * self.learning_rate],
+                    f"the groups' learning rates became {rates}",
+                    "pass the groups on as they are: they hold lr and weight_decay",
+                )
+
+    def test_it_learns(self) -> None:
+        """The loss of a small regression falls, and every parameter moves."""
+        for config in self.configs():
+            model = _model()
+            before = copy.deepcopy(model.state_dict())
+            losses = _trained(config, model, _STEPS, self.learning_rate)[1]
+            require(
+                math.isfinite(losses[-1]) and losses[-1] < 0.9 * losses[0],
+                f"the loss went from {losses[0]:.4f} to {losses[-1]:.4f} in {_STEPS} steps",
+                "check the sign of the step and its size; or set learning_rate in the suite",
+            )
+            still = [name for name, value in model.state_dict().items() if torch.equal(value, before[name])]
+            require(not still, f"parameters that never moved: {', '.join(still)}", "step all groups")
+
+    def test_equal_runs_are_equal(self) -> None:
+        """Nothing is drawn from a generator but torch's seeded one, and nothing is kept between optimizers."""
+        for config in self.configs():
+            first, second = _model(), _model()
+            for model in (first, second):
+                torch.manual_seed(0)
+                _trained(config, model, 5, self.learning_rate)
+            same = all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+            require(same, "two equal runs end with other weights", "keep all state in the optimizer, draw from torch")
+
+    def test_a_run_that_is_resumed_ends_the_same(self) -> None:
+        """All that it keeps is in ``state_dict``."""
+        for config in self.configs():
+            whole, half = _model(), _model()
+            _trained(config, whole, 6, self.learning_rate)
+            optimizer, _ = _trained(config, half, 3, self.learning_rate)
+            state = copy.deepcopy(optimizer.state_dict())
+            rest = _model()
+            rest.load_state_dict(half.state_dict())
+            again = config.build(_groups(rest, self.learning_rate))
+            again.load_state_dict(state)
+            _steps(rest, again, config, range(3, 6), self.learning_rate)
+            same = all(
+                torch.allclose(a, b, atol=1e-7) for a, b in zip(whole.parameters(), rest.parameters(), strict=True)
+            )
+            require(same, "a run stopped after 3 of 6 steps ends elsewhere", "keep what you count in self.state")
+
+    def test_the_schedule_is_made_of_shares(self) -> None:
+        """``factor`` is finite and not negative at every step, and is told of the end of the run."""
+        for config in self.configs():
+            for total, warmup in ((100.0, 10.0), (1.0, 0.0), (10.0, 10.0), (100.0, 0.0)):
+                factors = [config.factor(step, total, warmup) for step in range(int(total) + 1)]
+                require(
+                    all(math.isfinite(factor) and factor >= 0 for factor in factors) and max(factors) > 0,
+                    f"factor gives {factors[:3]} … {factors[-1]} over {total:g} steps, {warmup:g} of them to rise",
+                    "return a number from 0 on for every step, the last included",
+                )
+
+
+def _model() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def _data() -> tuple[Tensor, Tensor]:
+    inputs = torch.linspace(-1, 1, 64).reshape(16, 4)
+    return inputs, inputs.sum(1, keepdim=True).sin()
+
+
+def _groups(model: nn.Module, rate: float) -> list[dict[str, Any]]:
+    parameters = list(model.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "lr": rate, "weight_decay": 0.01},
+        {"params": [p for p in parameters if p.ndim < 2], "lr": 10 * rate, "weight_decay": 0.0},
+    ]
+
+
+def _trained(
+    config: OptimizerConfig, model: nn.Module, steps: int, rate: float
+) -> tuple[torch.optim.Optimizer, list[float]]:
+    optimizer = config.build(_groups(model, rate))
+    return optimizer, _steps(model, optimizer, config, range(steps), rate)
+
+
+def _steps(
+    model: nn.Module, optimizer: torch.optim.Optimizer, config: OptimizerConfig, steps: range, rate: float
+) -> list[float]:
+    inputs, wanted = _data()
+    losses = []
+    for _ in steps:
+
+        def closure() -> Tensor:
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(inputs), wanted)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        losses.append(float(optimizer.step(closure)))  # type: ignore[arg-type]
+    return losses

@@ -1,0 +1,176 @@
+"""Nested entities put together: each inside the one that holds most of its characters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from papermage_core.document import Box, Document, Entity
+from papermage_formats.labelled import TEXT_LAYERS
+from papermage_records.fields import Field
+
+__all__ = ["Value", "count_losses", "records_of"]
+
+_ALIKE = (
+    ("bib_entries", "bib_entry", "references", "reference", "bibl"),
+    ("given", "forename", "firstname", "first_name"),
+    ("family", "surname", "lastname", "last_name"),
+    ("middle", "middlename", "middle_name"),
+    ("page_range", "pages", "page"),
+    ("author", "authors"),
+    ("editor", "editors"),
+)
+"""Names of one thing in different corpora: where a document lacks one, it may have another."""
+_SPACE = re.compile(r"\s+")
+
+
+@attrs.frozen(eq=False)
+class Value:
+    """An entity as a value of a record, with the values inside it, by key, in the order of the text."""
+
+    entity: Entity
+    fields: Mapping[str, Sequence[Value]]
+
+    @property
+    def text(self) -> str:
+        """Its text, white space as one space."""
+        has_text = self.entity.spans or (self.entity.layer and self.entity.layer.doc and self._has_tokens())
+        return _SPACE.sub(" ", self.entity.text).strip() if has_text else ""
+
+    def _has_tokens(self) -> bool:
+        assert self.entity.layer is not None
+        assert self.entity.layer.doc is not None
+        return self.entity.layer.doc.has_layer("tokens") and bool(self.entity.layer.doc.symbols)
+
+    @property
+    def score(self) -> float | None:
+        """The probability that it is right, of a predicted one."""
+        score = self.entity.metadata.get("score", None)
+        return float(score) if isinstance(score, (int, float)) and not isinstance(score, bool) else None
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Its segments, half-open, in characters of the document."""
+        return [(span.start, span.end) for span in self.entity.spans]
+
+    @property
+    def pages(self) -> list[int]:
+        """The pages that it stands on, counted from 0."""
+        found = dict.fromkeys(int(box.page) for box in self.entity.boxes)
+        document = self.entity.layer.doc if self.entity.layer is not None else None
+        if not found and self.entity.spans and document is not None and document.has_layer("pages"):
+            found = dict.fromkeys(page.id or 0 for page in self.entity.intersect_by_span("pages"))
+        return list(found)
+
+    def place(self) -> dict[str, Any]:
+        """Return text, score and place as plain values; what there is none of is left out."""
+        boxes = [[box.l, box.t, box.w, box.h, box.page] for box in self.entity.boxes]
+        known = {"text": self.text, "score": self.score, "pages": self.pages, "spans": self.spans, "boxes": boxes}
+        return {key: value for key, value in known.items() if value not in (None, [])}
+
+    def all(self) -> Iterator[tuple[str, Value]]:
+        """Yield path and value of everything inside, in the order of the fields."""
+        for key, values in self.fields.items():
+            for value in values:
+                yield key, value
+                yield from ((f"{key}.{inner}", found) for inner, found in value.all())
+
+
+def records_of(document: Document, record: Field, lost: Counter[str]) -> list[Value]:
+    """Return the records of a document by their place; ``lost`` counts values that lie in none."""
+    entities = _entities(document, record.source)
+    inside = _inside(document, entities, record, lost)
+    return [Value(entity, fields) for entity, fields in zip(entities, inside, strict=True)]
+
+
+def _inside(
+    document: Document, parents: Sequence[Entity], field: Field, lost: Counter[str]
+) -> list[dict[str, list[Value]]]:
+    """Return the values inside each entity of a field, by key."""
+    found: list[dict[str, list[Value]]] = [{} for _ in parents]
+    places = _Places(parents)
+    for inner in field.fields:
+        entities = _entities(document, inner.source)
+        values = [Value(*each) for each in zip(entities, _inside(document, entities, inner, lost), strict=True)]
+        for value in values:
+            owner = places.owner(value.entity)
+            if owner is None:
+                lost[f"{inner.source} outside {field.source}"] += 1
+            else:
+                found[owner].setdefault(inner.key, []).append(value)
+    return found
+
+
+class _Places:
+    """Where entities are, to find the one that holds most of another."""
+
+    def __init__(self, entities: Sequence[Entity]) -> None:
+        rows = [(span.start, span.end, i) for i, entity in enumerate(entities) for span in entity.spans]
+        self._starts, self._stops, self._owners = np.array(rows, np.int64).reshape(-1, 3).T
+        self._boxes = [(box, i) for i, entity in enumerate(entities) for box in entity.boxes]
+        self._count = len(entities)
+
+    def owner(self, entity: Entity) -> int | None:
+        """Return the entity that holds most of another one's characters, the first of equal ones; None for none.
+
+        One without spans is where the centre of its first box is.
+        """
+        if not entity.spans:
+            return next((i for box, i in self._boxes if _holds(box, entity.boxes[0])), None)
+        if not len(self._owners):
+            return None
+        shared = np.zeros(self._count, np.int64)
+        for span in entity.spans:
+            common = np.minimum(self._stops, span.end) - np.maximum(self._starts, span.start)
+            np.add.at(shared, self._owners, common.clip(0))
+        best = int(shared.argmax())
+        return best if shared[best] else None
+
+
+def _holds(box: Box, other: Box) -> bool:
+    x, y = other.l + other.w / 2, other.t + other.h / 2
+    return box.page == other.page and box.l <= x <= box.l + box.w and box.t <= y <= box.t + box.h
+
+
+def _entities(document: Document, source: str) -> list[Entity]:
+    """Return the entities of a layer, else those labelled so in any; ``layer.label`` are some of a layer."""
+    alike = next((names for names in _ALIKE if source in names), (source,))
+    others = [name for name in alike if name != source and name not in TEXT_LAYERS]
+    for name in [*others, source] if source in TEXT_LAYERS else [source, *others]:
+        if document.has_layer(name):
+            return _in_order(document.get_layer(name))
+        layer, dot, label = name.rpartition(".")
+        layers = [layer] if dot else [each for each in document.layer_names if each not in TEXT_LAYERS]
+        entities = (entity for each in layers if document.has_layer(each) for entity in document.get_layer(each))
+        if found := [entity for entity in entities if entity.metadata.get("label", None) == (label if dot else name)]:
+            return _in_order(found)
+    return []
+
+
+def _in_order(entities: Iterable[Entity]) -> list[Entity]:
+    return sorted(entities, key=_first)
+
+
+def _first(entity: Entity) -> tuple[float, float, float]:
+    if entity.spans:
+        return float(entity.start), float(entity.end), 0.0
+    box = entity.boxes[0]
+    return float("inf"), float(box.page), box.t
+
+
+def count_losses(document: Document, record: Field, lost: Counter[str]) -> None:
+    """Count what no record holds: the text, pictures, and entities of layers that are no fields."""
+    lost["texts of documents"] += bool(document.symbols)
+    lost["images"] += len(document.images or ())
+    used: Counter[str] = Counter()
+    stack = [record]
+    while stack:
+        field = stack.pop()
+        used.update(str(entity.layer.name) for entity in _entities(document, field.source) if entity.layer is not None)
+        stack += field.fields
+    lost.update({name: max(len(document.get_layer(name)) - used[name], 0) for name in document.layer_names})

@@ -1,0 +1,1 @@
+"""The built-in encoder that puts a recurrent network on another encoder."""

@@ -1,0 +1,129 @@
+"""Predictions in files, held against gold by the command: no model, no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from papermage_core.cli.evaluate import main
+from papermage_core.document import Document, Entity, Metadata, Span
+from papermage_core.testing import make_documents, write_jsonl
+
+
+def predicted(documents: list[Document], keep: float, layer: str = "predictions") -> list[Document]:
+    """The same documents with a layer in which some entities are cut by a word and some are left out."""
+    copies = []
+    for number, document in enumerate(documents):
+        copy = Document.from_bytes(document.to_bytes())
+        found = []
+        for index, entity in enumerate(copy.get_layer("Disease")):
+            if (number + index) % 10 < 10 * keep:
+                found.append(
+                    Entity(spans=[Span(entity.start, entity.end)], metadata=Metadata(label="Disease", score=0.9))
+                )
+        copy.remove_layer("Disease")
+        copy.annotate_layer(layer, found)
+        copies.append(copy)
+    return copies
+
+
+@pytest.fixture
+def gold(tmp_path: Path) -> Path:
+    documents = make_documents(20)
+    for number, document in enumerate(documents):
+        document.metadata.journal = "BMC" if number < 5 else "PLoS"
+    return write_jsonl(documents, tmp_path / "gold.jsonl")
+
+
+def evaluate(capfd: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    assert main([*map(str, arguments), "--json"]) == 0
+    found: dict[str, Any] = json.loads(capfd.readouterr().out)
+    return found
+
+
+def test_a_file_is_scored_compared_and_told_by_journal(
+    gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weak = write_jsonl(predicted(make_documents(20), 0.3), tmp_path / "weak.jsonl")
+    strong = write_jsonl(predicted(make_documents(20)[::-1], 0.9), tmp_path / "strong.jsonl")
+    given = [
+        f"model_name_or_path={weak}",
+        f"data_path={gold}",
+        "label_field=Disease",
+        "by=journal",
+        f"compare={strong}",
+    ]
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("errors", "documents", "changes")}
+    found = evaluate(capfd, *given, *(f"{name}_path={path}" for name, path in files.items()))
+    rows = {name: [json.loads(line) for line in path.read_text().splitlines()] for name, path in files.items()}
+    assert found["micro"]["precision"] == 1.0
+    assert 0 < found["micro"]["recall"] < 0.5
+    assert found["groups"]["journal"].keys() == {"BMC", "PLoS"}
+    assert sum(each["support"] for each in found["groups"]["journal"].values()) == found["micro"]["support"]
+    assert found["units"]["tags"] == ["O", "Disease"]
+    assert len(rows["errors"]) == found["micro"]["support"] - found["micro"]["right"]
+    assert [row["document"] for row in rows["documents"]] == [document.id for document in make_documents(20)]
+    assert sum(row["right"] for row in rows["documents"]) == found["micro"]["right"]
+    comparison = found["comparison"]
+    assert comparison["overall"]["difference"] > 0.3
+    assert comparison["overall"]["p_value"] < 0.01
+    assert sum(comparison["changes"].values()) == len(rows["changes"])
+    assert {row["change"] for row in rows["changes"]} <= {"found", "lost"}
+    gained = comparison["changes"].get("found", 0) - comparison["changes"].get("lost", 0)
+    again = evaluate(capfd, f"model_name_or_path={strong}", f"data_path={gold}", "label_field=Disease")
+    assert again["micro"]["right"] == found["micro"]["right"] + gained
+
+
+def test_a_layer_named_as_the_label_will_do_and_training_texts_are_counted(
+    gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_jsonl(predicted(make_documents(20), 0.5, layer="Disease"), tmp_path / "own.jsonl")
+    train = write_jsonl(make_documents(1), tmp_path / "train.jsonl")
+    given = [f"model_name_or_path={path}", f"data_path={gold}", "label_field=Disease", f"train_data_path={train}"]
+    found = evaluate(capfd, *given)
+    groups = found["groups"]["in training"]
+    assert "0" in groups
+    assert len(groups) > 1
+    assert sum(each["support"] for each in groups.values()) == found["micro"]["support"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        ([], "label_field is missing", 2),
+        (["label_field=Disease", "layer_name=prediction"], "Did you mean 'predictions'", 3),
+        (["label_field=Disease", "changes_path=c.jsonl"], "give compare=", 2),
+        (["label_field=Disease", "errors_path=x.jsonl", "documents_path=x.jsonl"], "names this file, too", 2),
+    ],
+)
+def test_what_does_not_fit_is_told(
+    gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], message: str, code: int,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    path = write_jsonl(predicted(make_documents(20), 0.5), tmp_path / "p.jsonl")
+    assert main([f"model_name_or_path={path}", f"data_path={gold}", *arguments]) == code
+    assert message in capfd.readouterr().err
+
+
+def test_a_document_without_predictions_is_an_error(
+    gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_jsonl(predicted(make_documents(7), 0.5), tmp_path / "p.jsonl")
+    assert main([f"model_name_or_path={path}", f"data_path={gold}", "label_field=Disease"]) == 3
+    assert "no predictions for this document" in capfd.readouterr().err
+
+
+def test_files_are_scored_without_torch(gold: Path, tmp_path: Path) -> None:
+    path = write_jsonl(predicted(make_documents(20), 0.5), tmp_path / "p.jsonl")
+    code = (
+        "import sys; from papermage_core.cli.evaluate import main; "
+        f"assert main(['model_name_or_path={path}', 'data_path={gold}', 'label_field=Disease']) == 0; "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
