@@ -18,11 +18,11 @@ from papermage_core.config.structure import nest, structure
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
-from papermage_core.plugin.spec import ContextEncoderConfig, option
+from papermage_core.plugin.spec import ContextEncoderConfig, OptimizerConfig, option
 
 __all__ = ["EncoderPretrainConfig"]
 
-_COMPONENTS = ("encoder", "reader", "processors")
+_COMPONENTS = ("encoder", "optimizer", "reader", "processors")
 _NOT_NAMED_FOR = ("default_root_dir", "resume", "overwrite", "num_threads", "num_workers", "device", "checkpoint_every")
 
 
@@ -34,6 +34,7 @@ class EncoderPretrainConfig:
     entity_name: str = option("tokens", help="layer of the units")
     context_name: str = option("pages", help="layer of what the encoder may look at together")
     encoder: str = option("compact", help="context encoder; its options as encoder.key=value")
+    optimizer: str = option("adamw", help="optimizer and its schedule; its options as optimizer.key=value")
     reader: str | None = option(None, help="document reader; none: by the ending of each file")
     processors: tuple[str, ...] = option((), help="processors that add layers to documents, in order")
     max_epochs: int = option(5, help="passes over the documents", ge=1)
@@ -83,12 +84,19 @@ class EncoderPretrainConfig:
 
     def encoder_config(self) -> ContextEncoderConfig:
         """Return the encoder's config. Raises PluginError where it cannot be loaded, ConfigError for wrong options."""
-        config_class = Plugins(self.plugins_path).config_class("context_encoder", self.encoder)
-        config: ContextEncoderConfig = structure(
-            config_class, nest(self._own("encoder")), key="encoder", name=self.encoder
-        )
+        config: ContextEncoderConfig = self._component("context_encoder", "encoder")
         config.check(stride=self.stride)
         return config
+
+    def optimizer_config(self) -> OptimizerConfig:
+        """Return the config of the optimizer. Raises PluginError and ConfigError."""
+        config: OptimizerConfig = self._component("optimizer", "optimizer")
+        return config
+
+    def _component(self, kind: str, key: str) -> Any:
+        name = getattr(self, key)
+        config_class = Plugins(self.plugins_path).config_class(kind, name)
+        return structure(config_class, nest(self._own(key)), key=key, name=name)
 
     def reader_choice(self) -> ReaderChoice:
         """Return which reader reads which file. Raises PluginError and ConfigError."""

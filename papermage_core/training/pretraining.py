@@ -25,8 +25,9 @@ from papermage_core.data.source import DocumentSource
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from papermage_core.files import exclusive, whole_file, whole_folder, whole_text_file
 from papermage_core.model.inference import pick_device
+from papermage_core.plugin.spec import OptimizerConfig
 from papermage_core.training.display import Display, duration
-from papermage_core.training.module import Optimisation, clip_gradients
+from papermage_core.training.module import clip_gradients
 from papermage_core.training.process import process_of_run
 from papermage_core.training.stopping import Stopping
 
@@ -79,6 +80,7 @@ class EncoderPretrainer:
         self.config = config
         self.folder = config.run_folder()
         self.encoder_config = config.encoder_config()
+        self._optimizer = config.optimizer_config()
         self._reader, self._processors = config.reader_choice(), config.processor_choice()
         self._stopping = Stopping()
 
@@ -165,6 +167,7 @@ class EncoderPretrainer:
             collate=encoder.collate,
             limits=BatchLimits(None, settled.default_batch_cost, config.batch_tokens),
             rate=config.learning_rate or settled.default_learning_rate,
+            optimizer=self._optimizer,
             device=device,
         )
         if resumed is not None:
@@ -247,6 +250,7 @@ class _Run:
         collate: Callable[[Any], dict[str, torch.Tensor]],
         limits: BatchLimits,
         rate: float,
+        optimizer: OptimizerConfig,
         device: torch.device,
     ) -> None:
         self.state, self.task = _State(), task
@@ -255,18 +259,13 @@ class _Run:
         self._batches = ExampleBatches(examples, collate)
         self._parameters = [p for p in task.parameters() if p.requires_grad]
         groups = [
-            {"params": [p for p in self._parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in self._parameters if p.ndim < 2], "weight_decay": 0.0},
+            {"params": [p for p in self._parameters if p.ndim >= 2], "lr": rate, "weight_decay": config.weight_decay},
+            {"params": [p for p in self._parameters if p.ndim < 2], "lr": rate, "weight_decay": 0.0},
         ]
-        self._optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
-        schedule = Optimisation(
-            learning_rate=rate,
-            head_learning_rate=rate,
-            weight_decay=config.weight_decay,
-            warmup_steps=config.warmup_steps,
-        )
+        self._optimizer = optimizer.build(groups)
         total = config.max_epochs * len(self.sampler)
-        self._rate: Callable[[int], float] = lambda step: rate * schedule.factor(step, total)
+        warmup = config.warmup_steps * (total if config.warmup_steps <= 1 else 1)
+        self._rate: Callable[[int], float] = lambda step: rate * optimizer.factor(step, total, warmup)
 
     def steps(self) -> Iterator[None]:
         """Take the steps that are left of the epoch, one a turn."""
