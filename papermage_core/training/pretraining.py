@@ -81,7 +81,7 @@ class EncoderPretrainer:
         self.folder = config.run_folder()
         self.encoder_config = config.encoder_config()
         self._optimizer = config.optimizer_config()
-        self._reader, self._processors = config.reader_choice(), config.processor_choice()
+        self._source = DocumentSource(config.data_path, config.reader_choice(), (), config.processor_choice())
         self._stopping = Stopping()
 
     def stop(self, why: str) -> bool:
@@ -91,6 +91,7 @@ class EncoderPretrainer:
     def pretrain(self) -> PretrainResult:
         """Run it, or go on with it. Raises ConfigError for a folder that holds another run."""
         config = self.config
+        _ = self._source.files  # raises where they are not there, before a folder is made
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone(), process_of_run(offline=config.offline, num_threads=config.num_threads):
             resumed = self._resumed()
@@ -177,14 +178,13 @@ class EncoderPretrainer:
 
     def _corpus(self, display: Display) -> Corpus:
         config = self.config
-        source = DocumentSource(config.data_path, self._reader, (), self._processors)
         labelling = Labelling(entity_name=config.entity_name, context_name=config.context_name)
         needs = self.encoder_config.for_pretraining().needs
         with display.work(
             f"reading {', '.join(map(str, config.data_path))}", None, "documents", announced=True
         ) as watch:
             corpus = read_corpus(
-                source,
+                self._source,
                 labelling,
                 needs,
                 spool=cache_folder() / "spool",
