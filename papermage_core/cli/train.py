@@ -137,7 +137,7 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, components: Comp
     if config.several is not None:
         _say_several(result)
         return
-    say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table()}\n")
+    say(f"Entities of the {result.split} documents, in percent:\n{result.scores.table(whole=False)}\n")
     say("\n".join(_summary(config, result)))
 
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -31,6 +31,11 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
 from papermage_core.plugin.spec import DocumentProcessorConfig, ExtensionConfig, option
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from papermage_core.config.arguments import TrainArguments
+
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
 _Config = TypeVar("_Config", DocumentProcessorConfig, ExtensionConfig)
@@ -43,10 +48,11 @@ _CARRIED = ("lightning", "options", "sources")
 class EntityClassificationTrainConfig:
     """All that decides a run. Checks everything it can without reading data, and reports every error at once.
 
-    Takes its own options, every parameter of Lightning's ``Trainer``, and dotted options of the components::
+    Takes its own options, every parameter of Lightning's ``Trainer``, and options of the components, as a mapping or
+    dotted (``**{"head.dropout": 0.2}``, which type checkers do not follow)::
 
         EntityClassificationTrainConfig(
-            data_path="train.jsonl", label_field="Disease", head="crf", gradient_clip_val=1.0, **{"head.dropout": 0.2}
+            data_path="train.jsonl", label_field="Disease", head={"name": "crf", "dropout": 0.2}, gradient_clip_val=1.0
         )
 
     Strings are read by the declared type; ``data_path`` and other lists may be written ``"a,b"``. To change a config
@@ -145,7 +151,7 @@ class EntityClassificationTrainConfig:
     sources: Mapping[str, str] = attrs.field(eq=False, repr=False)
     """Key → where its value was given: ``config.yaml:3``, ``command line``, ``Python``. Others are defaults."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: Unpack[TrainArguments]) -> None:
         self._settle([from_mapping(values)])
 
     @classmethod

@@ -241,8 +241,11 @@ class Scores:
             },
         )
 
-    def table(self) -> str:
-        """Return a table for the terminal, in percent: a line for each label, then the averages and the rest."""
+    def table(self, *, whole: bool = True) -> str:
+        """Return a table for the terminal, in percent: a line for each label, then the averages and the rest.
+
+        One that is not ``whole`` fits a screen: it lacks partial credit and the groups.
+        """
         head = f"{'':{self._width}}  {'P':>6} {'R':>6} {'F1':>6} {'gold':>7} {'pred':>7}"
         lines = [head, *(self._line(label, counts) for label, counts in self.per_label.items())]
         lines += ["-" * len(head), self._line("all (micro)", self.micro)]
@@ -252,11 +255,11 @@ class Scores:
                 lines.append(f"{f'all ({name})':{self._width}}  {averages}")
         lines += [self._line(name.replace("_", " "), counts) for name, counts in self.subsets.items()]
         lines += [self._line(f"lenient: {name}", counts) for name, counts in self.lenient.items()]
-        for name, found in self.partial_credit.items():
+        for name, found in self.partial_credit.items() if whole else ():
             figures = " ".join(f"{100 * getattr(found, figure):6.1f}" for figure in _FIGURES)
             lines.append(f"{f'partial credit: {name}':{self._width}}  {figures} {found.possible:7} {found.actual:7}")
         for name, groups in self.groups.items():
-            if len(groups) > 1:
+            if whole and len(groups) > 1:
                 lines += ["", f"by {name}", *(self._line(f"  {group}", counts) for group, counts in groups.items())]
         if "micro" in self.intervals:
             low, high = self.intervals["micro"]["f1"]

@@ -373,3 +373,9 @@ def test_head_span_brings_the_scheme_that_fits_it() -> None:
         EntityClassificationTrainConfig(data_path="a", label_field="x", head="span", label_scheme="io").label_scheme
         == "io"
     )
+
+
+def test_editors_know_every_option() -> None:
+    from papermage_core.config.arguments import TrainArguments
+
+    assert set(TrainArguments.__annotations__) == {*own_options(), *lightning_parameters()}
