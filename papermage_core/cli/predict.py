@@ -59,6 +59,12 @@ class Options:
     min_score: float | None = option(
         None, help="leave out entities scored below; with merge=no every unit stays", ge=0, le=1
     )
+    recall: float | None = option(
+        None, help="miss no more than this leaves, such as 0.95, as the checkpoint guarantees", ge=0, le=1
+    )
+    precision: float | None = option(
+        None, help="be right so often, such as 0.9, as the checkpoint guarantees", ge=0, le=1
+    )
     shard: str = option("1/1", help="of a cluster's processes, which this one is: 3/8 takes every eighth document")
     entity_name: str | None = option(None, help="layer of the units; none: as in training")
     context_name: str | None = option(None, help="layer of the contexts; none: as in training")
@@ -151,7 +157,13 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         overwrite=options.overwrite,
         merge=options.merge,
         min_score=options.min_score,
+        recall=options.recall,
+        precision=options.precision,
     )
+    try:
+        predictor.check_shares(options.recall, options.precision, options.merge)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     told = options.output_path or options.writer or options.records
     if listed := not told and _for_a_person(options.data_path, reader):
         writer = Listing(layers=layers.names(predictor))
