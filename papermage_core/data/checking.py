@@ -555,8 +555,10 @@ def _judge(found: Findings, consistency: Consistency, near: NearDuplicates) -> N
         found.rare = {label: count for label, count in consistency.rare("train").items() if label not in found.unseen}
         found.two_ways, found.edges = consistency.two_ways(), list(consistency.edges())
         if found.told is not None:
-            for kind, each in [*(("two_ways", t) for t in found.two_ways), *(("edge", e) for e in found.edges)]:
-                found.told({"kind": kind, **attrs.asdict(each)})
+            for text in found.two_ways:
+                found.told({"kind": "two_ways", **attrs.asdict(text)})
+            for edge in found.edges:
+                found.told({"kind": "edge", **attrs.asdict(edge)})
     if found.windows is not None and not found.windows.contexts:
         found.notes.append(f"encoder={found.windows.encoder} does not tell its windows without being built")
         found.windows = None
