@@ -176,7 +176,7 @@ def save(
     with _replaced(folder) as new:
         (new / "encoder").mkdir()
         with calling(model.encoder, "save"):
-            model.encoder.save(new / "encoder")  # type: ignore[operator]
+            model.encoder.save(new / "encoder")
         _write_learned(new, blueprint)
         save_file(to_keep(model.state_dict()), new / _WEIGHTS)
         _write(new / _CARD, card)
@@ -449,9 +449,13 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
     """Turn all that may go wrong with what a folder holds into a CheckpointError."""
     try:
         yield
-    except (CheckpointError, PluginError):
+    except CheckpointError:
         raise
     except BaseException as error:
+        if isinstance(error, PluginError):
+            if not error.is_of_built_in or error.__cause__ is None:
+                raise
+            error = error.__cause__  # a built-in component can do no better with what is damaged
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of libraries in Rust
             raise
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)

@@ -126,7 +126,7 @@ def _component(key: str) -> str | None:
 def options_help(cls: type[Any]) -> str:
     """Return a line for each option: its name, default and help."""
     lines = []
-    for found in describe_options(cls):
+    for found in (each for each in describe_options(cls) if each.help):
         default = "" if found.required else f"={as_typed(found.default)}"
         lines.append(f"  {found.name + default:34} {found.help}")
     kinds = ", ".join(f"{key}=NAME" for key in sorted(_COMPONENTS & {option.name for option in describe_options(cls)}))

@@ -145,6 +145,9 @@ class Convert(Reading):
     writer: str | None = option(
         None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
     )
+    records: str | None = option(
+        None, help="write records, nested entities put together: bib_entry(author[given,family],title,date)"
+    )
     processors: tuple[str, ...] = option((), help=_PROCESSORS)
     overwrite: bool = option(False, help="replace what is there already")
 
@@ -479,20 +482,25 @@ def _sample(arguments: argparse.Namespace) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> None:
+    from papermage_core.config.writers import writer_for
     from papermage_core.data.converting import convert
     from papermage_core.plugin.manager import Plugins
 
     arguments.words = _with_output_path(arguments.words)
     options, reader, options_of = _read(Convert, arguments)
+    plugins, path = Plugins(options.plugins_path), Path(options.output_path)
+    writer: Any = options.writer
+    if options.records is not None:
+        writer = writer_for(path, options.writer, options_of("writer"), plugins, records=options.records)
     with skipping(options.on_error) as on_error, _said_here("papermage_core.data.writers"):
         written = convert(
             options.data_path,
             options.output_path,
             reader=reader,
-            writer=options.writer,
+            writer=writer,
             writer_options=options_of("writer"),
             processors=processor_choice(options, options_of),
-            plugins=Plugins(options.plugins_path),
+            plugins=plugins,
             on_error=on_error,
             overwrite=options.overwrite,
         )

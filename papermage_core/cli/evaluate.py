@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,9 @@ class Options:
     confidence: float = option(0.95, help="of what is guaranteed; 0: on average (conformal risk control)", ge=0, lt=1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     accelerator: str = option("auto", help="the GPU where there is one, or as named", choices=("auto", "cpu", "gpu"))
-    errors_path: Path | None = option(None, help="write every mistake here, a JSON line each")
+    errors_path: Path | None = option(
+        None, help="write every mistake here, a JSON line each; to FILE.html, a page to browse them"
+    )
     documents_path: Path | None = option(None, help="write the scores of every document here, a JSON line each")
     changes_path: Path | None = option(
         None, help="with compare: write the entities that changed here, a JSON line each"
@@ -93,6 +95,9 @@ class _Found:
     names: Sequence[str]
     errors: Any
     more: dict[str, Any]
+    again: Callable[[], Any] | None
+    """Reads the documents once more, if that can be done."""
+    entity_name: str = "tokens"
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -123,7 +128,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if options.compare is not None:
         comparison = _compared(options, found, evaluate, table)
     if options.errors_path is not None:
-        _write(options.errors_path, found.errors.lines())
+        _write_errors(options.errors_path, found, f"{options.model_name_or_path} on {options.data_path[0].name}")
     if options.documents_path is not None:
         rows = found.documents.rows(found.names)
         _write(options.documents_path, (json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows))
@@ -166,7 +171,11 @@ def _compared(options: Options, first: _Found, evaluate: Callable[[Path, Any], _
 
 def _of_file(options: Options, path: Path, reader: ReaderChoice, processors: Any, seen: Any, watch: Any) -> _Found:
     from papermage_core.config.labelling import Labelling
+    from papermage_core.data.corpus import parse_documents
+    from papermage_core.data.issues import Issues
+    from papermage_core.data.source import DocumentSource
     from papermage_core.evaluation import evaluate_files
+    from papermage_core.plugin.spec import ContextNeeds
 
     if not options.label_field:
         raise ConfigError(f"label_field is missing: {path} is a file, which does not name the layers of gold")
@@ -188,7 +197,13 @@ def _of_file(options: Options, path: Path, reader: ReaderChoice, processors: Any
         watch=watch,
     )
     more = {"units": found.units.to_json()}
-    return _Found(found.scores, found.documents, found.names, found.errors, more)
+    source = DocumentSource(options.data_path, reader, processors=processors)
+
+    def again() -> Iterator[Any]:
+        return parse_documents(source, labelling, ContextNeeds(), Issues(), keep=True)
+
+    readable = again if source.is_readable_twice else None
+    return _Found(found.scores, found.documents, found.names, found.errors, more, readable, labelling.entity_name)
 
 
 def _of_checkpoint(
@@ -198,7 +213,7 @@ def _of_checkpoint(
     from papermage_core.training.evaluate import evaluate_checkpoint
 
     read_blueprint(path, plugins).encoder.tune_process()
-    found = evaluate_checkpoint(
+    checkpoint = evaluate_checkpoint(
         path,
         options.data_path,
         reader=reader,
@@ -212,13 +227,15 @@ def _of_checkpoint(
         by=options.by,
         seen=seen,
         watch=watch,
-    ).evaluation
+    )
+    found = checkpoint.evaluation
     assert found.names is not None
     more = {
         "units": None if found.units is None else found.units.to_json(),
         "calibration": found.calibration,
     }
-    return _Found(found.scores, found.documents, found.names, found.errors, more)
+    entity_name = checkpoint.blueprint.labelling.entity_name
+    return _Found(found.scores, found.documents, found.names, found.errors, more, checkpoint.documents, entity_name)
 
 
 def _guarantees(options: Options, reader: ReaderChoice, plugins: Plugins, *, as_json: bool) -> str:
@@ -285,8 +302,25 @@ def _check_outputs(options: Options, reader: ReaderChoice) -> None:
         if path in taken:
             raise ConfigError(f"{name}={path}: another option names this file, too")
         taken.append(path)
-        check_output(path, option=name, inputs=inputs, endings=(".jsonl",), overwrite=options.overwrite)
+        endings = (".jsonl", ".html") if name == "errors_path" else (".jsonl",)
+        check_output(path, option=name, inputs=inputs, endings=endings, overwrite=options.overwrite)
         path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _write_errors(path: Path, found: _Found, title: str) -> None:
+    if path.suffix != ".html":
+        _write(path, found.errors.lines())
+        return
+    from papermage_core.evaluation import write_error_page
+
+    write_error_page(
+        path,
+        found.errors,
+        title=title,
+        documents=found.again,
+        entity_name=found.entity_name,
+        labels=found.scores.per_label,
+    )
 
 
 def _write(path: Path, lines: Any) -> None:

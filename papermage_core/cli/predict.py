@@ -33,6 +33,7 @@ __all__ = ["main"]
 
 _PROG = "papermage-predict"
 _log = logging.getLogger(__name__)
+_MISSING = "model_name_or_path is missing: the checkpoint folder. Type model_name_or_path=... or recipe=..."
 _OF_A_MODEL = ("layer_name", "layer_per_label", "merge", "entity_name", "context_name", "extensions")
 """Options that a recipe has for each of its stages, or not at all."""
 
@@ -103,7 +104,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    options, options_of = read_options(Options, overrides)
+    try:
+        options, options_of = read_options(Options, overrides)
+    except ConfigError as exc:
+        named = any(word.startswith(("model_name_or_path=", "recipe=")) for word in overrides)
+        raise ConfigError(*exc.errors, *(() if named else (_MISSING,))) from None
     first, every = _shard(options.shard)
     _check_model(options, overrides)
     reader = reader_choice(options, options_of)
@@ -183,9 +188,7 @@ def _check_model(options: Options, overrides: Sequence[str]) -> None:
     """Raise ConfigError unless there is one of model and recipe, with options that it has."""
     if options.recipe is None:
         if options.model_name_or_path is None:
-            raise ConfigError(
-                "model_name_or_path is missing: the checkpoint folder. Type model_name_or_path=... or recipe=..."
-            )
+            raise ConfigError(_MISSING)
         if options.on_error == "keep":
             raise ConfigError(
                 "on_error=keep: a model has no other stages whose layers could be kept; expected raise or skip"

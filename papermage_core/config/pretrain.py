@@ -18,12 +18,22 @@ from papermage_core.config.structure import nest, structure
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
-from papermage_core.plugin.spec import ContextEncoderConfig, option
+from papermage_core.plugin.spec import ContextEncoderConfig, OptimizerConfig, option
 
 __all__ = ["EncoderPretrainConfig"]
 
-_COMPONENTS = ("encoder", "reader", "processors")
-_NOT_NAMED_FOR = ("default_root_dir", "resume", "overwrite", "num_threads", "num_workers", "device", "checkpoint_every")
+_COMPONENTS = ("encoder", "optimizer", "reader", "processors")
+_CARRIED = ("options", "sources")
+_NOT_NAMED_FOR = (
+    "sources",
+    "default_root_dir",
+    "resume",
+    "overwrite",
+    "num_threads",
+    "num_workers",
+    "device",
+    "checkpoint_every",
+)
 
 
 @attrs.frozen(kw_only=True, init=False)
@@ -34,6 +44,7 @@ class EncoderPretrainConfig:
     entity_name: str = option("tokens", help="layer of the units")
     context_name: str = option("pages", help="layer of what the encoder may look at together")
     encoder: str = option("compact", help="context encoder; its options as encoder.key=value")
+    optimizer: str = option("adamw", help="optimizer and its schedule; its options as optimizer.key=value")
     reader: str | None = option(None, help="document reader; none: by the ending of each file")
     processors: tuple[str, ...] = option((), help="processors that add layers to documents, in order")
     max_epochs: int = option(5, help="passes over the documents", ge=1)
@@ -56,6 +67,8 @@ class EncoderPretrainConfig:
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
     options: Mapping[str, Any] = attrs.field()
     """Dotted options of the components, as they were given."""
+    sources: Mapping[str, str] = attrs.field(eq=False, repr=False)
+    """Key → where its value was given."""
 
     def __init__(self, **values: Any) -> None:
         self._read(from_mapping(values))
@@ -69,36 +82,48 @@ class EncoderPretrainConfig:
 
     def _read(self, given: Iterable[Given]) -> None:
         by_key = {item.key: item for item in given}
-        known = {each.name: each for each in describe_options(type(self)) if each.name != "options"}
+        known = {each.name: each for each in describe_options(type(self)) if each.name not in _CARRIED}
         dotted = {key: item for key, item in by_key.items() if key.partition(".")[0] in _COMPONENTS and "." in key}
         strange = [
-            unknown(key, item.source, "unknown option", [*known, *(f"encoder.{key}" for _ in (0,) if "." not in key)])
+            unknown(key, item.source, "unknown option", known)
             for key, item in by_key.items()
             if key not in known and key not in dotted
         ]
         values, errors = read_given(known, by_key)
         if strange or errors:
             raise ConfigError(*strange, *errors)
-        self.__attrs_init__(**values, options={key: item.value for key, item in dotted.items()})
+        sources = {key: item.source for key, item in by_key.items()}
+        self.__attrs_init__(**values, options={key: item.value for key, item in dotted.items()}, sources=sources)
 
     def encoder_config(self) -> ContextEncoderConfig:
         """Return the encoder's config. Raises PluginError where it cannot be loaded, ConfigError for wrong options."""
-        config_class = Plugins(self.plugins_path).config_class("context_encoder", self.encoder)
-        config: ContextEncoderConfig = structure(
-            config_class, nest(self._own("encoder")), key="encoder", name=self.encoder
-        )
+        config: ContextEncoderConfig = self._component("context_encoder", "encoder")
         config.check(stride=self.stride)
         return config
 
+    def optimizer_config(self) -> OptimizerConfig:
+        """Return the config of the optimizer. Raises PluginError and ConfigError."""
+        config: OptimizerConfig = self._component("optimizer", "optimizer")
+        return config
+
+    def _component(self, kind: str, key: str) -> Any:
+        name = getattr(self, key)
+        config_class = Plugins(self.plugins_path).config_class(kind, name)
+        return structure(config_class, nest(self._own(key)), key=key, name=name, sources=self.sources)
+
     def reader_choice(self) -> ReaderChoice:
         """Return which reader reads which file. Raises PluginError and ConfigError."""
-        choice = ReaderChoice(name=self.reader, options=self._own("reader"), plugins_path=self.plugins_path)
+        choice = ReaderChoice(
+            name=self.reader, options=self._own("reader"), plugins_path=self.plugins_path, sources=self.sources
+        )
         _ = choice.named
         return choice
 
     def processor_choice(self) -> ProcessorChoice:
         """Return the processors. Raises PluginError and ConfigError."""
-        chosen = ProcessorChoice(names=self.processors, options=self._own("processors"), plugins_path=self.plugins_path)
+        chosen = ProcessorChoice(
+            names=self.processors, options=self._own("processors"), plugins_path=self.plugins_path, sources=self.sources
+        )
         _ = chosen.configs
         return chosen
 

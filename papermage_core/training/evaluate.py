@@ -113,7 +113,7 @@ def evaluate_checkpoint(
     extensions.papermage_evaluated("eval", evaluation.scores.to_json())
 
     def again() -> Iterator[ParsedDocument]:
-        return parse_documents(source, labelling, blueprint.encoder.needs, Issues(), keep=True)
+        return parse_documents(source, labelling, blueprint.needs, Issues(), keep=True)
 
     readable = again if source.is_readable_twice else None
     return CheckpointEvaluation(blueprint=blueprint, evaluation=evaluation, issues=issues, documents=readable)

@@ -25,9 +25,9 @@ from papermage_core.data.source import DocumentSource
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
 from papermage_core.files import exclusive, whole_file, whole_folder, whole_text_file
 from papermage_core.model.inference import pick_device
-from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.spec import OptimizerConfig
 from papermage_core.training.display import Display, duration
-from papermage_core.training.module import Optimisation, clip_gradients
+from papermage_core.training.module import clip_gradients
 from papermage_core.training.process import process_of_run
 from papermage_core.training.stopping import Stopping
 
@@ -80,7 +80,8 @@ class EncoderPretrainer:
         self.config = config
         self.folder = config.run_folder()
         self.encoder_config = config.encoder_config()
-        self._reader, self._processors = config.reader_choice(), config.processor_choice()
+        self._optimizer = config.optimizer_config()
+        self._source = DocumentSource(config.data_path, config.reader_choice(), (), config.processor_choice())
         self._stopping = Stopping()
 
     def stop(self, why: str) -> bool:
@@ -90,6 +91,7 @@ class EncoderPretrainer:
     def pretrain(self) -> PretrainResult:
         """Run it, or go on with it. Raises ConfigError for a folder that holds another run."""
         config = self.config
+        _ = self._source.files  # raises where they are not there, before a folder is made
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone(), process_of_run(offline=config.offline, num_threads=config.num_threads):
             resumed = self._resumed()
@@ -166,6 +168,7 @@ class EncoderPretrainer:
             collate=encoder.collate,
             limits=BatchLimits(None, settled.default_batch_cost, config.batch_tokens),
             rate=config.learning_rate or settled.default_learning_rate,
+            optimizer=self._optimizer,
             device=device,
         )
         if resumed is not None:
@@ -175,14 +178,13 @@ class EncoderPretrainer:
 
     def _corpus(self, display: Display) -> Corpus:
         config = self.config
-        source = DocumentSource(config.data_path, self._reader, (), self._processors)
         labelling = Labelling(entity_name=config.entity_name, context_name=config.context_name)
         needs = self.encoder_config.for_pretraining().needs
         with display.work(
             f"reading {', '.join(map(str, config.data_path))}", None, "documents", announced=True
         ) as watch:
             corpus = read_corpus(
-                source,
+                self._source,
                 labelling,
                 needs,
                 spool=cache_folder() / "spool",
@@ -248,6 +250,7 @@ class _Run:
         collate: Callable[[Any], dict[str, torch.Tensor]],
         limits: BatchLimits,
         rate: float,
+        optimizer: OptimizerConfig,
         device: torch.device,
     ) -> None:
         self.state, self.task = _State(), task
@@ -259,17 +262,10 @@ class _Run:
             {"params": [p for p in self._parameters if p.ndim >= 2], "lr": rate, "weight_decay": config.weight_decay},
             {"params": [p for p in self._parameters if p.ndim < 2], "lr": rate, "weight_decay": 0.0},
         ]
-        optimizer = Plugins().config_class("optimizer", "adamw")()
         self._optimizer = optimizer.build(groups)
-        schedule = Optimisation(
-            learning_rate=rate,
-            head_learning_rate=rate,
-            weight_decay=config.weight_decay,
-            warmup_steps=config.warmup_steps,
-            optimizer=optimizer,
-        )
         total = config.max_epochs * len(self.sampler)
-        self._rate = lambda step: rate * schedule.factor(step, total)
+        warmup = config.warmup_steps * (total if config.warmup_steps <= 1 else 1)
+        self._rate: Callable[[int], float] = lambda step: rate * optimizer.factor(step, total, warmup)
 
     def steps(self) -> Iterator[None]:
         """Take the steps that are left of the epoch, one a turn."""
@@ -279,7 +275,8 @@ class _Run:
             step = self.state.epoch * len(self.sampler) + self.state.batches
             for group in self._optimizer.param_groups:
                 group["lr"] = self._rate(step)
-            self.state.total += self._step(self._batches[index].to(self._device).features, step)
+            batch = self._batches[index].to(self._device)
+            self.state.total += self._step(batch.features, step)
             self.state.batches += 1
             yield
 

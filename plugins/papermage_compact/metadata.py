@@ -53,8 +53,8 @@ class Column:
         """Return the row of each value, from 0."""
         if self.bounds:
             numbers = _numbers(values)
-            rows = np.searchsorted(np.array(self.bounds), numbers, side="right") + _FIRST
-            return np.where(np.isnan(numbers), _MISSING, rows)
+            buckets = np.searchsorted(np.array(self.bounds), numbers, side="right")
+            return np.where(np.isnan(numbers), _MISSING, buckets + _FIRST)
         row_of: dict[Any, int] = {value: row for row, value in enumerate(self.values, _FIRST)}
         row_of[None] = _MISSING
         try:

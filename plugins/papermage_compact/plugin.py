@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import attrs
 import numpy as np
 
-from papermage_compact.metadata import AUTO, MetadataCounts, columns_of
+from papermage_compact.metadata import AUTO, Column, MetadataCounts, columns_of
 from papermage_core.errors import ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, learned, option
 
@@ -47,7 +47,7 @@ class CompactConfig(ContextEncoderConfig):
     )
     lines: Literal["auto", "on", "off"] = option(
         "auto",
-        help="read line by line where units have no boxes; auto: if training units stand in rows",
+        help="read line by line without boxes; auto: if units stand in rows, and no metadata are read",
         choices=("auto", "on", "off"),
     )
     phrases: Literal["auto", "on", "off"] = option(
@@ -103,15 +103,13 @@ class CompactConfig(ContextEncoderConfig):
         seen = _Seen()
         for context in contexts:
             seen.add(context, counts_metadata=self.metadata not in ((), (NONE,)))
-        layout = ("on" if seen.mostly(seen.boxed) else "off") if self.layout == "auto" else self.layout
+        layout = ("on" if seen.mostly(seen.boxed) else "off") if self.layout == AUTO else self.layout
+        columns: tuple[Column, ...] = ()
+        if self.metadata not in ((), (NONE,)):
+            columns = seen.metadata.chosen(self.metadata, without=FONT_KEYS if layout == "on" else ())
         has_lines = layout == "off" and seen.mostly(seen.in_rows) and seen.lines >= _FEW_LINES * seen.contexts
-        lines = ("on" if has_lines else "off") if self.lines == "auto" else self.lines
-        phrases = ("on" if seen.mostly(seen.of_words) else "off") if self.phrases == "auto" else self.phrases
-        columns = (
-            ()
-            if self.metadata in ((), (NONE,))
-            else seen.metadata.chosen(self.metadata, without=FONT_KEYS if layout == "on" else ())
-        )
+        lines = ("on" if has_lines and not columns else "off") if self.lines == AUTO else self.lines
+        phrases = ("on" if seen.mostly(seen.of_words) else "off") if self.phrases == AUTO else self.phrases
         return attrs.evolve(
             self,
             layout=layout,
@@ -165,8 +163,12 @@ class CompactConfig(ContextEncoderConfig):
 
     def for_pretraining(self) -> CompactConfig:
         """Return the config that reads text alone where that is left to the data: the rest is learnt with labels."""
-        off = {name: "off" for name in ("layout", "lines") if getattr(self, name) == AUTO}
-        return attrs.evolve(self, metadata=(), **off)
+        return attrs.evolve(
+            self,
+            metadata=(),
+            layout="off" if self.layout == AUTO else self.layout,
+            lines="off" if self.lines == AUTO else self.lines,
+        )
 
     def pretraining(self, encoder: Any) -> Any:
         """Return what predicts hidden words."""

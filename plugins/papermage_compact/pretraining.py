@@ -41,16 +41,16 @@ class Cloze(nn.Module):
         self.encoder = encoder
         self._config = config
         width = encoder.output_size
-        tables = [encoder.words.tables[group].weight for group, _ in _TARGETS]
         self.norm = nn.LayerNorm(width)
         self.mix = nn.Linear(width, width)
-        self.keys = nn.ModuleList(nn.Linear(width, table.shape[1]) for table in tables)
+        self.keys = nn.ModuleList(nn.Linear(width, self._table(i).shape[1]) for i in range(len(_TARGETS)))
         self.biases = nn.ParameterList(torch.zeros(self._rows(i)) for i in range(len(_TARGETS)))
 
     def _table(self, number: int) -> torch.Tensor:
         """Return the part of a table that the feature's own rows are. Shape (rows, size)."""
         group, place = _TARGETS[number]
-        weight: torch.Tensor = self.encoder.words.tables[group].weight
+        weight = self.encoder.words.tables[group].weight
+        assert isinstance(weight, torch.Tensor)
         rows = len(weight) // GROUPS[group]
         return weight[place * rows : (place + 1) * rows]
 

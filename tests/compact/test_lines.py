@@ -70,6 +70,14 @@ def test_auto_reads_lines_where_units_stand_in_several(rows, lines):
     assert CompactConfig().settle([context(rows)]).lines == lines
 
 
+def test_metadata_that_are_read_make_lines_needless_unless_they_are_asked_for():
+    marked = context([0] * 20 + [1] * 20 + [2] * 20)
+    marked = attrs.evolve(marked, metadata={"line_status": ["start", *["in"] * 19] * 3})
+    assert CompactConfig().settle([marked] * 3).lines == "off"
+    assert CompactConfig(metadata=()).settle([marked] * 3).lines == "on"
+    assert CompactConfig(lines="on").settle([marked] * 3).lines == "on"
+
+
 def test_lines_are_left_to_the_layout_where_there_is_one():
     boxes = np.tile(np.array([0.1, 0.1, 0.2, 0.2], np.float32), (9, 1))
     boxed = attrs.evolve(context([0, 0, 0, 1, 1, 1, 2, 2, 2]), boxes=boxes, pages=np.zeros(9, np.int32))

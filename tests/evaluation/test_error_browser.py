@@ -220,6 +220,19 @@ def test_what_is_right_on_a_page_is_drawn_too() -> None:
     )
     (page,) = pages_of(blocks(browser_data(found, lambda: [document]))).values()
     assert sorted(entity[0] for entity in page[0]["entities"]) == ["predicted", "right"]
+    (page,) = pages_of(blocks(browser_data(found, lambda: [document], labels=["other"]))).values()
+    assert [entity[0] for entity in page[0]["entities"]] == ["predicted"]
+
+
+def test_documents_of_one_name_have_their_own_pages() -> None:
+    one, other = paper("same"), paper("same")
+    other.annotate_layer("more", [])
+    changed = Document.from_json(json.loads(json.dumps(other.to_json()).replace("word", "term")))
+    documents = [parsed(one), parsed(changed)]
+    found = [record for document in documents for record in mistakes(document)]
+    pages = pages_of(blocks(browser_data(found, lambda: documents)))
+    assert len(pages) == 6
+    assert {page[0]["text"][:4] for page in pages.values()} == {"word", "term"}
 
 
 def test_a_mistake_over_two_pages_has_both() -> None:

@@ -335,7 +335,7 @@ def test_it_fits_a_phone_has_a_dark_mode_and_can_be_read_in_both(browser: Browse
 def test_whoever_does_not_see_the_page_can_use_it(browser: Browser, tmp_path: Path) -> None:
     opened(browser, report(tmp_path))
     unnamed = (
-        "[...document.querySelectorAll('input, select, button, svg, [role=listbox], section')].filter((each) => "
+        "[...document.querySelectorAll('input, select, button, svg, [role=tree], section')].filter((each) => "
         "!(each.labels && each.labels.length) && !each.getAttribute('aria-label') && !each.textContent.trim()"
         " && !each.closest('[hidden]')).map((each) => each.outerHTML.slice(0, 80))"
     )

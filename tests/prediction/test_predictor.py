@@ -258,6 +258,20 @@ def test_evaluation_of_a_file_prints_scores(
     assert len([r for r in map(json.loads, errors.read_text().splitlines()) if r["gold"]]) == wrong
 
 
+def test_mistakes_are_written_as_a_page_where_the_file_is_called_so(
+    checkpoint: Path, val_file: Path, tmp_path: Path
+) -> None:
+    from papermage_core.cli.evaluate import main
+
+    page = tmp_path / "errors.html"
+    arguments = [f"model_name_or_path={checkpoint}", f"data_path={val_file}", f"errors_path={page}"]
+    assert main(arguments) == 0
+    text = page.read_text()
+    assert '<script type="application/json" id="mistakes">' in text
+    assert f"{checkpoint} on {val_file.name}" in text
+    assert main(arguments) == 3  # it is there already
+
+
 def test_wrong_options_are_all_reported(capfd: pytest.CaptureFixture[str]) -> None:
     from papermage_core.cli.predict import main
 

@@ -12,26 +12,26 @@
   if ($("list")) requestAnimationFrame(() => setTimeout(browse)); // what comes first is painted first
 
   function browse() {
-    const ROW = 52, MOST_LISTED = 200, MOST_PRINTED = 200, MOST_NAMED = 2000;
+    const ROW = 52, MOST_LISTED = 200, MOST_PRINTED = 100, MOST_NAMED = 2000;
     const index = read("errors"), list = $("list"), article = $("mistake");
     const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]/g;
     /** Text with what would move or reorder it as signs, one for each. */
     const visible = (text) => text.replace(CONTROLS, (found) => (found < " " ? String.fromCharCode(0x2400 + found.charCodeAt(0)) : "\u2423"));
+    const keys = new Map(); // of texts that are the same
+    const numberOf = (name) => { if (!keys.has(name)) keys.set(name, keys.size); return keys.get(name); };
     const mistakes = read("mistakes").map(([kind, doc, gold, predicted, score, unit, start, text, goldAt, predictedAt, goldNear, predictedNear, note, pages], i) => {
       const own = cut(goldAt.length ? goldAt : predictedAt, 2).map(([a, b]) => text.slice(a, b)).join(" … ");
       const name = own.replace(/\s+/g, " ").trim();
-      return { i, kind, doc, gold, predicted, score, unit, start, text, goldAt, predictedAt, goldNear, predictedNear, note, pages, name, key: name ? name.toLowerCase() : i };
+      const m = { i, kind, doc, gold, predicted, score, unit, start, text, goldAt, predictedAt, goldNear, predictedNear, note, pages, name, lower: null };
+      m.m = m; // it is an item of the list as it is
+      m.key = numberOf(name ? name.toLowerCase() : `\0${i}`);
+      return m;
     });
-    const lower = []; // what is searched, made while nothing else is to be done
-    const lowered = (i) => (lower[i] ??= `${mistakes[i].text} ${mistakes[i].note}`.toLowerCase().replace(/\s+/g, " "));
-    const later = window.requestIdleCallback || ((work) => setTimeout(() => work({ timeRemaining: () => 0 }), 20));
-    const lowerMore = (idle) => { for (let i = lower.length, n = 0; i < mistakes.length && (n++ < 50 || idle.timeRemaining() > 1); i++) lowered(i); if (lower.length < mistakes.length) later(lowerMore); };
-    later(lowerMore);
     const label = (i) => (i < 0 ? "" : index.labels[i]);
     const names = index.labels.map(visible), documents = index.documents.map(visible); // as they are shown
     $("list").parentElement.classList.toggle("few", mistakes.length < 8);
     const kindOf = (m) => index.kinds[m.kind];
-    const state = { gold: null, predicted: null, items: [], found: [], groups: new Map(), opened: new Set(), at: -1, chosen: null };
+    const state = { gold: null, predicted: null, items: [], found: [], groups: [], members: [], opened: new Set(), at: -1, chosen: null };
     const orders = {
       surest: [`${index.order}, high to low`, null],
       least: [`${index.order}, low to high`, (a, b) => (a.score ?? 2) - (b.score ?? 2) || a.i - b.i],
@@ -61,12 +61,17 @@
       const kind = index.kinds.indexOf($("kind").value), l = $("label").value === "" ? null : index.labels.indexOf($("label").value);
       const name = $("document").value, doc = index.documents.indexOf(name), part = name.toLowerCase();
       const least = $("least").value === "" ? null : Number($("least").value), most = $("most").value === "" ? null : Number($("most").value);
-      const words = $("text").value.toLowerCase().replace(/\s+/g, " ");
+      const words = $("text").value.toLowerCase().trim();
+      const pattern = /\s/.test(words) ? new RegExp(words.split(/\s+/).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("\\s+")) : null;
+      const says = (m) => {
+        m.lower ??= `${m.text} ${m.note}`.toLowerCase();
+        return pattern ? pattern.test(m.lower) : m.lower.includes(words);
+      };
       const docs = name && doc < 0 ? index.documents.map((each) => each.toLowerCase().includes(part)) : null;
       return sorted($("order").value).filter((m) => (kind < 0 || m.kind === kind) && (l === null || m.gold === l || m.predicted === l)
         && (state.gold === null || label(m.gold) === state.gold) && (state.predicted === null || label(m.predicted) === state.predicted)
         && (!name || (docs ? docs[m.doc] : m.doc === doc)) && (least === null || (m.score !== null && m.score >= least))
-        && (most === null || (m.score !== null && m.score <= most)) && (!words || lowered(m.i).includes(words)));
+        && (most === null || (m.score !== null && m.score <= most)) && (!words || says(m)));
     }
 
     const known = new Map(); // orders that were asked for
@@ -77,17 +82,18 @@
 
     function apply() {
       state.found = chosen();
-      const groups = new Map();
+      state.members = new Array(keys.size);
+      state.groups = [];
       for (const m of state.found) {
-        const group = groups.get(m.key);
-        if (group) group.push(m); else groups.set(m.key, [m]);
+        const group = state.members[m.key];
+        if (group) group.push(m); else state.groups.push((state.members[m.key] = [m]));
       }
-      state.groups = $("order").value === "often" ? new Map([...groups].sort((a, b) => b[1].length - a[1].length)) : groups;
+      if ($("order").value === "often") state.groups.sort((a, b) => b.length - a.length);
       const many = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
-      $("shown").textContent = `${state.found.length === mistakes.length ? "" : `${state.found.length.toLocaleString("en")} of `}${many(mistakes.length, "mistake")}, ${many(groups.size, "text")}`;
+      $("shown").textContent = `${state.found.length === mistakes.length ? "" : `${state.found.length.toLocaleString("en")} of `}${many(mistakes.length, "mistake")}, ${many(state.groups.length, "text")}`;
       $("chip").hidden = state.gold === null && state.predicted === null;
       $("chip").textContent = `${state.gold === null ? "" : `gold ${visible(state.gold)}`}${state.gold !== null && state.predicted !== null ? " → " : ""}${state.predicted === null ? "" : `predicted ${visible(state.predicted)}`} ✕`;
-      list.scrollTop = 0;
+      scrollTo(0);
       arrange();
       choose(state.items.length ? 0 : -1, false);
     }
@@ -95,12 +101,13 @@
     /** Lay the items of the list out: groups, the members of those that are open, and single mistakes. */
     function arrange() {
       const grouped = $("grouped").checked, often = $("order").value === "often";
-      if (!grouped) state.items = (often ? [...state.groups.values()].flat() : state.found).map((m) => ({ m }));
+      if (!grouped) state.items = often ? state.groups.flat() : state.found;
       else {
         state.items = [];
-        for (const [key, members] of state.groups) {
-          state.items.push(members.length === 1 ? { m: members[0] } : { m: members[0], key, members });
-          if (members.length > 1 && state.opened.has(key)) for (const m of members) state.items.push({ m, member: true });
+        for (const members of state.groups) {
+          const [m] = members, group = members.length > 1;
+          state.items.push(group ? { m, key: m.key, members } : m);
+          if (group && state.opened.has(m.key)) for (const m of members) state.items.push({ m, member: true });
         }
       }
       list.querySelector(".room")?.remove();
@@ -110,11 +117,12 @@
 
     // The list: only what is seen is in the page -----------------------------------------------------------------------
 
-    let waiting = 0;
-    list.addEventListener("scroll", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(paint); });
-    addEventListener("resize", () => paint());
+    let waiting = 0, top = 0, height = list.clientHeight; // as the list has them: to ask it would lay the page out each time
+    list.addEventListener("scroll", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(() => { top = list.scrollTop; paint(); }); });
+    addEventListener("resize", () => { height = list.clientHeight; paint(); });
+    function scrollTo(place) { if (place !== top) list.scrollTop = top = place; }
     function paint() {
-      const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 8), last = Math.min(state.items.length, first + Math.ceil(list.clientHeight / ROW) + 16);
+      const first = Math.max(0, Math.floor(top / ROW) - 8), last = Math.min(state.items.length, first + Math.ceil(height / ROW) + 16);
       for (const row of list.querySelectorAll(".row")) row.remove();
       for (let i = first; i < last; i++) paintRow(i);
       if (!state.items.length) add(list, "p", { class: "row" }, "No mistake fits these filters.");
@@ -122,7 +130,7 @@
     }
     function paintRow(i) {
       const { m, members, member, key } = state.items[i];
-      const row = add(list, "div", { class: `row${member ? " member" : ""}`, role: "option", id: `row-${i}`, "aria-selected": i === state.at, "aria-setsize": state.items.length, "aria-posinset": i + 1 });
+      const row = add(list, "div", { class: `row${member ? " member" : ""}`, role: "treeitem", id: `row-${i}`, "aria-level": member ? 2 : 1, "aria-selected": i === state.at, "aria-setsize": state.items.length, "aria-posinset": i + 1 });
       row.style.top = `${i * ROW}px`;
       row.place = i;
       if (members) { add(row, "span", { class: "times" }, `× ${members.length} ${state.opened.has(key) ? "▾" : "▸"}`); row.setAttribute("aria-expanded", state.opened.has(key)); }
@@ -157,25 +165,27 @@
     }
     function choose(i, addressed = true) {
       state.at = Math.min(i, state.items.length - 1);
-      const top = state.at * ROW;
-      if (state.at >= 0 && top < list.scrollTop) list.scrollTop = top;
-      else if (state.at >= 0 && top + ROW > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW - list.clientHeight;
+      const place = state.at * ROW;
+      if (state.at >= 0 && place < top) scrollTo(place);
+      else if (state.at >= 0 && place + ROW > top + height) scrollTo(place + ROW - height);
       paint();
       show(state.at < 0 ? null : state.items[state.at], addressed);
     }
 
     // One mistake -----------------------------------------------------------------------------------------------------
 
-    let pending = 0;
+    let pending = 0, scrolled = false;
+    article.addEventListener("scroll", () => { scrolled = true; }, { passive: true });
     function show(item, addressed) {
       article.replaceChildren();
-      article.scrollTop = 0;
+      if (scrolled) article.scrollTop = 0;
+      scrolled = false;
       const m = item && item.m;
       state.chosen = m;
       add(article, "h3", { id: "mistake-title", dir: "auto" }, m ? visible(m.name.length > 160 ? `${m.name.slice(0, 150)} …` : m.name) || "(no text)" : "No mistake fits these filters");
       if (!m) return;
       tell(article, m);
-      const same = state.groups.get(m.key);
+      const same = state.members[m.key];
       if (same.length > 1) {
         const all = add(article, "details"), places = add(all, "ol", { class: "places" });
         all.open = Boolean(item.members);
@@ -188,7 +198,7 @@
         if (same.length > MOST_LISTED) add(places, "li", {}, "… and more");
       }
       clearTimeout(pending);
-      if (m.pages.length) pending = setTimeout(() => showPages(m), 80); // not of each that keys pass by
+      if (m.pages.length) pending = setTimeout(() => showPages(m), 120); // not of each that keys pass by
       else if (index.left_out) add(article, "p", { class: "muted" }, "There was no room for its page in this file; papermage-data view shows it.");
       if (addressed) address(m);
     }
@@ -302,7 +312,7 @@
     // Keys --------------------------------------------------------------------------------------------------------------
 
     const step = (by) => choose(Math.min(Math.max(state.at + by, 0), state.items.length - 1));
-    const rows = () => Math.max(1, Math.floor(list.clientHeight / ROW) - 1);
+    const rows = () => Math.max(1, Math.floor(height / ROW) - 1);
     const close = () => { let i = state.at; while (i > 0 && state.items[i].member) i--; if (toggle(i, false)) choose(i); };
     const inList = { ArrowDown: () => step(1), ArrowUp: () => step(-1), PageDown: () => step(rows()), PageUp: () => step(-rows()), Home: () => choose(0), End: () => choose(state.items.length - 1),
       ArrowRight: () => toggle(state.at, true), ArrowLeft: close, Enter: () => { if (!toggle(state.at)) article.focus(); }, " ": () => toggle(state.at) };

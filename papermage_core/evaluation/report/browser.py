@@ -267,7 +267,10 @@ def _read_pages(
     bare = 0
     try:
         for parsed in documents():
-            numbers = [i for i in waiting.pop(parsed.name, ()) if _stands_in(chosen[i], parsed.symbols)]
+            named = waiting.pop(parsed.name, [])  # there may be several of a name
+            numbers = [i for i in named if _stands_in(chosen[i], parsed.symbols)]
+            if len(numbers) < len(named):
+                waiting[parsed.name] = [i for i in named if i not in set(numbers)]
             if numbers and parsed.document is not None and pages.wants(numbers[0]):
                 if _is_placed(parsed.document):
                     bare = -1

@@ -82,16 +82,26 @@ def write_error_page(
     entity_name: str = "tokens",
     total: int | None = None,
     folders: Sequence[Path] = (),
+    labels: Iterable[str] | None = None,
 ) -> None:
     """Write a page with the error browser alone: the records of highest score, at most 20,000.
 
     ``documents`` reads the documents once more, each with its `Document`; the pages of those that have boxes are drawn.
     ``order_name`` says what the score is, ``total`` how many records there are where ``records`` are some of them, and
-    ``folders`` where PDF files may be that are named for the documents: their pages are shown as they look.
+    ``folders`` where PDF files may be that are named for the documents: their pages are shown as they look. ``labels``
+    are those that count: gold of others is not drawn on pages.
     """
     found = records if isinstance(records, ErrorLog) else list(records)
     total = len(found) if total is None else total
-    data = browser_data(found, documents, total=total, order_name=order_name, entity_name=entity_name, folders=folders)
+    data = browser_data(
+        found,
+        documents,
+        total=total,
+        order_name=order_name,
+        entity_name=entity_name,
+        labels=labels,
+        folders=folders,
+    )
     page = _render("errors.html.jinja", data, title=title, about=about, total=total, most_shown=MOST_SHOWN)
     with whole_text_file(path) as file:
         file.write(page)
