@@ -337,12 +337,14 @@ def _places_file(options: Check, reader: ReaderChoice) -> Iterator[Callable[[dic
     from papermage_core.files import check_output, whole_file
 
     given = [*options.data_path, *options.val_data_path, *options.test_data_path]
-    inputs = [*expand_paths(given, reader=reader), *given]
+    inputs: list[str | Path] = [*expand_paths(given, reader=reader), *given]
     check_output(options.output_path, inputs=inputs, endings=(".jsonl",), overwrite=options.overwrite)
     with whole_file(options.output_path) as file:
-        yield lambda place: file.write(
-            json.dumps(place, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        )
+
+        def tell(place: dict[str, Any]) -> None:
+            file.write(json.dumps(place, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+
+        yield tell
 
 
 def _check_recipe(
@@ -388,7 +390,7 @@ def _stats(arguments: argparse.Namespace) -> None:
         from papermage_core.data.readers import expand_paths
         from papermage_core.files import check_output
 
-        inputs = [*expand_paths(options.data_path, reader=reader), *options.data_path]
+        inputs: list[str | Path] = [*expand_paths(options.data_path, reader=reader), *options.data_path]
         check_output(options.output_path, inputs=inputs, endings=(".html",), overwrite=options.overwrite)
     with skipping(options.on_error) as on_error:
         found = stats(options.data_path, **_labelling(options, options_of), reader=reader, on_error=on_error)

@@ -35,6 +35,8 @@ from papermage_core.plugin.spec import (
 
 __all__ = ["Findings", "Twin", "Windows", "check"]
 
+_MOST_PAIRS = 3
+"""Pairs of files that share texts up to which each is told."""
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[-+]?\d[\d.e]*")
 
 
@@ -117,6 +119,8 @@ class Findings:
     """Labels with too few entities in training → how many."""
     unseen: Mapping[str, int] = attrs.field(factory=dict)
     """Labels that occur in other splits only → how many entities."""
+    absent: Sequence[str] = ()
+    """Label layers that no document has."""
     two_ways: Sequence[TwoWays] = ()
     """Texts with several labels."""
     edges: Sequence[Edge] = ()
@@ -160,6 +164,8 @@ class Findings:
             found.append("no document could be read")
         elif self.labelled and not self.entity_count:
             found.append(f"nothing is labelled: {', '.join(self.labelled)} mark no entity")
+        if self.documents and self.absent:
+            found.append(f"label layers that no document has: {', '.join(self.absent)}")
         return found
 
     def costs(self) -> list[str]:
@@ -176,11 +182,15 @@ class Findings:
             some = ", ".join(f"{label} {count}" for label, count in self.unseen.items())
             found.append(f"labels that training does not see, so that they are missed: {some}")
         across = {pair: count for pair, count in self.shared.items() if pair[0] != pair[1]}
-        found += [
-            f"{_counted(count, f'documents of {second}')} with the text, or nearly so, of one of {first}: scores will "
-            "be optimistic"
-            for (first, second), count in across.items()
-        ]
+        if len(across) > _MOST_PAIRS:
+            count = sum(across.values())
+            found.append(f"{_counted(count, 'documents with the text, or nearly so, of one of another file')}")
+        else:
+            found += [
+                f"{_counted(count, f'documents of {second}')} with the text, or nearly so, of one of {first}: scores "
+                "will be optimistic"
+                for (first, second), count in across.items()
+            ]
         if self.two_ways:
             odd = sum(each.odd for each in self.two_ways)
             texts = _counted(len(self.two_ways), "texts that are labelled in several ways")
@@ -553,10 +563,13 @@ def _judge(found: Findings, consistency: Consistency, near: NearDuplicates) -> N
             others.update(counts if split != "train" else {})
         found.unseen = {label: count for label, count in sorted(others.items()) if not train[label]}
         found.rare = {label: count for label, count in consistency.rare("train").items() if label not in found.unseen}
+        found.absent = [field for field in found.labelled if not consistency.documents[field]]
         found.two_ways, found.edges = consistency.two_ways(), list(consistency.edges())
         if found.told is not None:
-            for kind, each in [*(("two_ways", t) for t in found.two_ways), *(("edge", e) for e in found.edges)]:
-                found.told({"kind": kind, **attrs.asdict(each)})
+            for text in found.two_ways:
+                found.told({"kind": "two_ways", **attrs.asdict(text)})
+            for edge in found.edges:
+                found.told({"kind": "edge", **attrs.asdict(edge)})
     if found.windows is not None and not found.windows.contexts:
         found.notes.append(f"encoder={found.windows.encoder} does not tell its windows without being built")
         found.windows = None

@@ -73,6 +73,8 @@ class Consistency:
         self._keep = keep
         self.entities: dict[str, Counter[str]] = {}
         """Split → label → entities."""
+        self.documents: Counter[str] = Counter()
+        """Label layer → documents that have it."""
         self._texts: dict[str, dict[str, list[Any]]] = {}
         self._edges: dict[tuple[str, str], dict[str, list[Any]]] = {}
         self.is_full = False
@@ -84,6 +86,7 @@ class Consistency:
             if field not in document.layer_names:
                 continue
             layer = document.get_layer(field)
+            self.documents[field] += 1
             if not len(layer):
                 continue
             labels = labels_of(layer, field, self._labelling.label_attribute, Issues(0), place)
@@ -122,6 +125,7 @@ class Consistency:
 
     def merge(self, other: Consistency) -> None:
         """Add what another has taken in."""
+        self.documents.update(other.documents)
         for split, counts in other.entities.items():
             self.entities.setdefault(split, Counter()).update(counts)
         for key, kinds in other._edges.items():
@@ -142,6 +146,8 @@ class Consistency:
     def rare(self, split: str) -> dict[str, int]:
         """Return the labels that a split has too few entities of, with how many."""
         known = {label for counts in self.entities.values() for label in counts}
+        if self._labelling.label_attribute is None:
+            known.update(field for field in self._labelling.label_field if self.documents[field])
         counts = self.entities.get(split, Counter())
         return {label: counts[label] for label in sorted(known) if counts[label] < FEW}
 

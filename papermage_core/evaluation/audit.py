@@ -162,7 +162,8 @@ class _Page:
 
     def _rivals(self) -> dict[UnitSpan, UnitSpan]:
         """Return, for gold entities, the likeliest other entity that shares units with it."""
-        known, rivals = set(self.gold), {}
+        known = set(self.gold)
+        rivals: dict[UnitSpan, UnitSpan] = {}
         for span in self._sure:
             if span not in known:
                 for gold in self._touching(span):
@@ -287,17 +288,18 @@ class _Texts:
         known = np.array(sorted(wanted), np.uint64)
         counts = np.zeros(len(known), np.int64)
         n = len(self._units)
-        ends = np.repeat(np.array(auditor._first[1:], np.int64), np.diff(np.array(auditor._first, np.int64)))
+        bounds: NDArray[np.int64] = np.array(auditor._first, np.int64)
+        ends = np.repeat(bounds[1:], bounds[1:] - bounds[:-1])
         keys = np.zeros(n, np.uint64)
         for length in range(1, min(_LONGEST, n) + 1):
             with np.errstate(over="ignore"):
                 keys = keys[: n - length + 1] * _MULTIPLIER + self._units[length - 1 :]
             at = np.arange(len(keys))
             free = (at + length <= ends[at]) & (taken[at + length] == taken[at])
-            place = np.searchsorted(known, keys[free])
-            place = place[(place < len(known))]
-            some = keys[free][np.searchsorted(known, keys[free]) < len(known)]
-            counts += np.bincount(place[known[place] == some], minlength=len(known))
+            some = keys[free]
+            place = np.searchsorted(known, some)
+            is_known = np.append(known, 0)[place] == some
+            counts += np.bincount(place[is_known & (place < len(known))], minlength=len(known))
         return dict(zip(known.tolist(), counts.tolist(), strict=True))
 
     def odds(self, first: int, span: UnitSpan, marked: int, free: int) -> Row:

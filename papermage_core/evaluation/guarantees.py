@@ -126,10 +126,12 @@ def _shares(scores: NDArray[np.float64], counted: NDArray[np.bool_], *, below: b
     scores, counted = scores[order], counted[order]
     first = np.searchsorted(scores, _GRID)
     if below:
-        return first / len(scores)
+        shares: NDArray[np.float64] = first / len(scores)
+        return shares
     left = len(scores) - first
     wrong = counted.sum() - np.append(0, np.cumsum(counted))[first]
-    return np.divide(wrong, left, out=np.zeros(len(_GRID)), where=left > 0)
+    wrong_shares: NDArray[np.float64] = np.divide(wrong, left, out=np.zeros(len(_GRID)), where=left > 0)
+    return wrong_shares
 
 
 def bounds(losses: NDArray[np.float64], confidence: float | None) -> NDArray[np.float64]:
@@ -189,7 +191,7 @@ class Guarantees:
                 f"{aim}={share:g}{what} is not guaranteed by {self.documents} documents: {can} is; fit on more "
                 "documents with papermage-evaluate guarantee=true"
             )
-        return of_label[min(fitting)]
+        return float(of_label[min(fitting)])
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a checkpoint."""

@@ -152,7 +152,8 @@ class _Matches:
     def near(self) -> NDArray[np.int64]:
         """Return the gold entities that a prediction answers for which is not at their place."""
         i, j = self._i[self._free], self._j[self._free]
-        return i[_one_to_one(i, j)]
+        chosen: NDArray[np.int64] = i[_one_to_one(i, j)]
+        return chosen
 
     def by_label(self) -> tuple[int, int]:
         """Return how many predictions share units with a gold entity, under its label, and under another only."""

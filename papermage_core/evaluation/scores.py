@@ -373,7 +373,7 @@ class Scorer:
             for before, now in itertools.zip_longest(self._credit_per_label, credits)
         ]
         lengths = [np.searchsorted(_FROM, side.sizes, "right") - 1 for side in (gold, predicted)]
-        self._count_kinds("length", *lengths, gold_right, predicted_right)
+        self._count_kinds("length", lengths[0], lengths[1], gold_right, predicted_right)
         if self._knows_seen:
             self._count_kinds(_SEEN, gold.kind, predicted.kind, gold_right, predicted_right)
 
@@ -580,7 +580,7 @@ def _units(gold: Side, predicted: Side, n_labels: int) -> Counts:
     size = 1 + max(int(keys.max(initial=-1)) for keys in sides)
     if size > _DENSE:
         different = [np.unique(keys) for keys in sides]
-        right = len(np.intersect1d(*different, assume_unique=True))
+        right = len(np.intersect1d(different[0], different[1], assume_unique=True))
         return Counts(gold=len(different[0]), found=right, predicted=len(different[1]), right=right)
     one, other = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
     one[sides[0]], other[sides[1]] = True, True

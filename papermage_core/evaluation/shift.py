@@ -49,10 +49,12 @@ class Reference:
     def from_json(cls, value: Mapping[str, Any]) -> Reference:
         """Return what ``to_json`` wrote. Raises CheckpointError for anything else."""
         try:
-            pairs = {name: (float(value[name][0]), float(value[name][1])) for name in ("unknown", "sure")}
+            values: dict[str, Any] = {
+                name: (float(value[name][0]), float(value[name][1])) for name in ("unknown", "sure")
+            }
             rest = [f.name for f in attrs.fields(cls) if f.name not in ("unknown", "sure", "documents")]
-            numbers = {name: float(value[name]) for name in rest}
-            return cls(documents=int(value["documents"]), **pairs, **numbers)
+            values |= {name: float(value[name]) for name in rest}
+            return cls(documents=int(value["documents"]), **values)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise CheckpointError(f"expected a reference for shifts, got {value!r:.100}") from error
 
@@ -145,7 +147,8 @@ def _means(rows: NDArray[np.float64]) -> tuple[float, float]:
 
 def _apart(away: float, spread: float, n: int, n_known: int) -> bool:
     """Return whether means are apart by more than chance, and by more than documents are among themselves."""
-    return away > max(_NOTABLE * spread * (1 / n + 1 / n_known) ** 0.5, spread, 1e-9)
+    chance: float = _NOTABLE * spread * (1 / n + 1 / n_known) ** 0.5
+    return away > max(chance, spread, 1e-9)
 
 
 def _f1(rows: NDArray[np.float64], known: Reference, ratio: float) -> float:

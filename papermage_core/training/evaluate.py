@@ -161,7 +161,7 @@ def fit_guarantees(
             ]
             for each in said
         ]
-        sample.add(gold, *sides, [label for _, label in parsed.unreachable])
+        sample.add(gold, sides[0], sides[1], [label for _, label in parsed.unreachable])
     if not sample.documents:
         raise DataError("no document has a label layer that the checkpoint was trained for", path=data_path[0])
     guarantees = Guarantees.fit(sample, confidence)

@@ -126,6 +126,21 @@ def test_nothing_labelled_is_fatal(tmp_path: Path) -> None:
     assert check(path, "L").fatal() == ["nothing is labelled: L mark no entity"]
 
 
+def test_a_label_layer_that_no_document_has_is_fatal_and_an_empty_one_is_rare(tmp_path: Path) -> None:
+    path = write_jsonl(
+        [marked("BRCA1 is one", {"L": [(0, 5)] * 1, "M": []}, f"d{i}") for i in range(12)], tmp_path / "a.jsonl"
+    )
+    found = check(path, "L,M,Misspelt")
+    assert found.fatal() == ["label layers that no document has: Misspelt"]
+    assert found.rare == {"M": 0}
+
+
+def test_a_folder_of_copies_is_told_in_a_line(tmp_path: Path) -> None:
+    for i in range(6):
+        write_jsonl([make_document("The same text in every file of the folder.")], tmp_path / f"{i}.jsonl")
+    assert check(tmp_path).costs() == ["5 × documents with the text, or nearly so, of one of another file"]
+
+
 def test_windows_are_those_that_the_encoder_makes(tmp_path: Path) -> None:
     from papermage_compact.plugin import CompactConfig
 

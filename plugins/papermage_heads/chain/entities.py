@@ -233,7 +233,7 @@ def likely_entities(
     if isinstance(scores, ChainScores):
         steps += scores.arrays[0][rules.tags[:, :, None], rules.tags[:, None, :]]
     marginals, log_beta = result.marginals.numpy(), result.log_beta.numpy()
-    inside = sum((np.where(tags < 0, 0.0, marginals[..., tags]) for tags in rules.tags.T), np.zeros(1))  # (B, U, L)
+    inside = np.where(rules.tags < 0, 0.0, marginals[..., rules.tags]).sum(3)  # (B, U, L)
     b, label, unit = np.nonzero(inside.transpose(0, 2, 1) >= least)  # by context, label and unit
 
     def going_on(b: NDArray[np.int64], unit: NDArray[np.int64], label: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -243,7 +243,8 @@ def likely_entities(
         with np.errstate(invalid="ignore"):
             log = steps[label] + (emissions[here] + log_beta[here])[:, None, :] - log_beta[before][:, :, None]
         found: NDArray[np.float64] = np.exp(np.where(np.isfinite(log), log, -np.inf)).sum(2)
-        return (np.where(tags < 0, 0.0, marginals[before]) * found).sum(1)
+        going: NDArray[np.float64] = (np.where(tags < 0, 0.0, marginals[before]) * found).sum(1)
+        return going
 
     here = inside[b, unit, label]
     begins, ends = here.copy(), here.copy()
