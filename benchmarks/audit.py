@@ -8,15 +8,23 @@ entities, has a unit in common with it.
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import attrs
 import numpy as np
 
-from papermage_core import Document, Entity, Span
+from benchmarks import Record, record
+from papermage_core import Document, Entity, Span, read_documents
+from papermage_core.evaluation.audit import Suspect
 from papermage_core.plugin import UnitSpan
+from papermage_core.training import EntityClassificationTrainConfig
+from papermage_core.training.audit import audit
 
-SHARE, TOP, SEED = 0.02, 0.05, 470
+SHARE, TOP, SEED, FOLDS = 0.02, 0.05, 470, 3
 WAYS = ("left out", "made up", "boundary", "label")
 
 
@@ -28,15 +36,36 @@ class Corpus:
 
 
 CORPORA = {
-    "ncbi_disease": Corpus(label_field=("Disease",), context_name="sentences", max_epochs=10),
-    "bc5cdr": Corpus(label_field=("Chemical", "Disease"), context_name="sentences", max_epochs=10),
+    "ncbi_disease": Corpus(label_field=("Disease",), context_name="sentences", max_epochs=5),
+    "bc5cdr": Corpus(label_field=("Chemical", "Disease"), context_name="sentences", max_epochs=5),
     "anystyle_references": Corpus(
-        label_field=tuple(
-            "author citation_number collection_title container_title date director doi edition editor genre isbn "
-            "journal location medium note page_range producer publisher source title translator url volume".split()
+        label_field=(
+            "author",
+            "citation_number",
+            "collection_title",
+            "container_title",
+            "date",
+            "director",
+            "doi",
+            "edition",
+            "editor",
+            "genre",
+            "isbn",
+            "journal",
+            "location",
+            "medium",
+            "note",
+            "page_range",
+            "producer",
+            "publisher",
+            "source",
+            "title",
+            "translator",
+            "url",
+            "volume",
         ),
         context_name="bib_entries",
-        max_epochs=15,
+        max_epochs=10,
     ),
 }
 
@@ -131,3 +160,51 @@ def _anywhere(old: UnitSpan, free: np.ndarray, document: Document, rng: np.rando
     fits = [i for i in range(len(word) - length + 1) if word[i : i + length].all()]
     start = int(rng.choice(fits)) if fits else old.start
     return UnitSpan.of(old.label, start, start + length)
+
+
+def run() -> list[Record]:
+    folder = Path(os.environ["PAPERMAGE_CORPORA"])
+    return [_audited(name, corpus, folder / name / "train.jsonl") for name, corpus in CORPORA.items()]
+
+
+def _audited(name: str, corpus: Corpus, path: Path) -> Record:
+    documents = list(read_documents(path))
+    broken = break_gold(documents, corpus.label_field)
+    with tempfile.TemporaryDirectory() as place:
+        data = Path(place) / "broken.jsonl"
+        data.write_bytes(b"".join(document.to_bytes() + b"\n" for document in documents))
+        config = EntityClassificationTrainConfig(
+            data_path=data,
+            label_field=",".join(corpus.label_field),
+            context_name=corpus.context_name,
+            head="crf",
+            folds=FOLDS,
+            max_epochs=corpus.max_epochs,
+            val_split=0,
+            default_root_dir=Path(place) / "run",
+            cache=False,
+            enable_progress_bar=False,
+        )
+        found = audit(config, config.components())
+    top = found.suspects[: round(TOP * found.gold)]
+    places = [(s.document, *_units(s)) for s in top]
+    hits = Counter(
+        each.way
+        for each in broken
+        if any(number == each.document and a < each.stop and each.start < b for number, a, b in places)
+    )
+    ways = Counter(each.way for each in broken)
+    return record(
+        f"audit: {name}",
+        hits.total(),
+        "errors",
+        reference="broken entities",
+        reference_value=len(broken),
+        target="at least 0.8",
+        note=", ".join(f"{way}: {hits[way]} of {count}" for way, count in ways.items()),
+    )
+
+
+def _units(suspect: Suspect) -> tuple[int, int]:
+    sides = [side for side in (suspect.gold, suspect.suggestion) if side is not None]
+    return min(side.start for side in sides), max(side.stop for side in sides)

@@ -66,7 +66,7 @@ def run() -> list[Record]:
     ours = min(seconds(partial(score_tags, gold_tags, predicted_tags)) for _ in range(3))
     of_spans = min(seconds(partial(score, gold, predicted)) for _ in range(3))
     theirs = seconds(partial(classification_report, gold_tags, predicted_tags, zero_division=0))
-    found = [
+    return [
         record(
             f"{UNITS:,} units, tags → all scores",
             ours,
@@ -86,4 +86,3 @@ def run() -> list[Record]:
             peers=("seqeval",),
         ),
     ]
-    return found

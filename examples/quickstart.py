@@ -38,7 +38,8 @@ def main(folder: Path | None = None) -> None:
     )
     trainer = EntityClassificationTrainer(config)
     result = trainer.train()
-    print(f"\nScores on {SAMPLES.name}/dev.jsonl, references it was not trained on:\n\n{result.scores.table(whole=False)}\n")
+    print(f"\nScores on {SAMPLES.name}/dev.jsonl, references it was not trained on:\n")
+    print(result.scores.table(whole=False), end="\n\n")
 
     predictor = EntityClassificationPredictor.from_pretrained(result.checkpoint)
     doc = as_document(UNSEEN)

@@ -48,6 +48,8 @@ from papermage_core.config.structure import (
 from papermage_core.data.labelling import Labelling, OverlapPolicy
 from papermage_core.errors import CheckpointError, PluginError
 from papermage_core.evaluation import Calibration, Profile
+from papermage_core.evaluation.guarantees import Guarantees
+from papermage_core.evaluation.shift import Reference
 from papermage_core.files import recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.blame import calling
@@ -66,8 +68,10 @@ __all__ = [
     "digest",
     "load",
     "read_blueprint",
+    "read_guarantees",
     "read_json",
     "read_profile",
+    "read_reference",
     "save",
     "update",
 ]
@@ -172,7 +176,7 @@ def save(
     with _replaced(folder) as new:
         (new / "encoder").mkdir()
         with calling(model.encoder, "save"):
-            model.encoder.save(new / "encoder")  # type: ignore[operator]
+            model.encoder.save(new / "encoder")
         _write_learned(new, blueprint)
         save_file(to_keep(model.state_dict()), new / _WEIGHTS)
         _write(new / _CARD, card)
@@ -262,6 +266,18 @@ def read_profile(folder: str | Path) -> Profile | None:
     _check_file(place, _PROFILE, recorded)
     with _damage(place / _PROFILE):
         return Profile.from_json(json.loads((place / _PROFILE).read_text(encoding="utf-8")))
+
+
+def read_guarantees(facts: Mapping[str, Any]) -> Guarantees | None:
+    """Return the guarantees among the facts of a checkpoint. Raises CheckpointError where they are damaged."""
+    found = facts.get("guarantees")
+    return None if found is None else Guarantees.from_json(found)
+
+
+def read_reference(facts: Mapping[str, Any]) -> Reference | None:
+    """Return what predictions are held against, of the facts of a checkpoint. Raises CheckpointError likewise."""
+    found = facts.get("reference")
+    return None if found is None else Reference.from_json(found)
 
 
 # Reading -------------------------------------------------------------------------------------------------------------
@@ -433,9 +449,13 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
     """Turn all that may go wrong with what a folder holds into a CheckpointError."""
     try:
         yield
-    except (CheckpointError, PluginError):
+    except CheckpointError:
         raise
     except BaseException as error:
+        if isinstance(error, PluginError):
+            if not error.is_of_built_in or error.__cause__ is None:
+                raise
+            error = error.__cause__  # a built-in component can do no better with what is damaged
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of libraries in Rust
             raise
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)

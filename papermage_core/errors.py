@@ -129,6 +129,8 @@ class PluginError(PapermageError, ImportError):
     """A component that cannot be used; the message names distribution, version and what to type."""
 
     exit_code = 4
+    is_of_built_in: bool = False
+    """Whether it is a built-in component that failed."""
 
 
 class CheckpointError(PapermageError):

@@ -70,6 +70,9 @@ class Labelled(Source):
 class Stats(Labelled, Reading):
     """Options of ``stats``."""
 
+    output_path: Path | None = option(None, help="write a page of HTML, with histograms, instead of the text")
+    overwrite: bool = option(False, help="replace the page if it is there already")
+
 
 @attrs.frozen(kw_only=True)
 class Check(Labelled):
@@ -114,6 +117,25 @@ class Split(Reading):
 
 
 @attrs.frozen(kw_only=True)
+class Sample(Reading):
+    """Options of ``sample``."""
+
+    output_path: str = option(help="file or folder to write; - for standard output")
+    n: int = option(50, help="how many documents", ge=1)
+    by: str | None = option(None, help="a share of every value of this key of documents' metadata, such as journal")
+    label_field: tuple[str, ...] = option((), help="a share of every set of these layers that documents have marked")
+    model_name_or_path: Path | None = option(
+        None, help="checkpoint: those that it is least sure of, to label them next"
+    )
+    seed: int = option(470, help="another seed, another sample", ge=0)
+    writer: str | None = option(
+        None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    processors: tuple[str, ...] = option((), help=_PROCESSORS)
+    overwrite: bool = option(False, help="replace what is there already")
+
+
+@attrs.frozen(kw_only=True)
 class Convert(Reading):
     """Options of ``convert``."""
 
@@ -122,6 +144,9 @@ class Convert(Reading):
     )
     writer: str | None = option(
         None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    records: str | None = option(
+        None, help="write records, nested entities put together: bib_entry(author[given,family],title,date)"
     )
     processors: tuple[str, ...] = option((), help=_PROCESSORS)
     overwrite: bool = option(False, help="replace what is there already")
@@ -163,6 +188,12 @@ def _parser() -> argparse.ArgumentParser:
         ("check", Check, _check, "list everything that is wrong or odd, with its place"),
         ("stats", Stats, _stats, "count documents, units, contexts, labels and lengths"),
         ("split", Split, _split, "deal whole documents out to files, by a seed"),
+        (
+            "sample",
+            Sample,
+            _sample,
+            "take some documents: a share of every kind, or those that a model is least sure of",
+        ),
         ("convert", Convert, _convert, "write what any reader reads as any writer writes it"),
         ("publish", Publish, _publish, "write a recipe and copies of its checkpoints into one folder"),
         ("view", View, _view, "show documents with their labels marked, on the terminal or on a page of HTML"),
@@ -353,9 +384,21 @@ def _stats(arguments: argparse.Namespace) -> None:
     from papermage_core.data.statistics import stats
 
     options, reader, options_of = _read(Stats, arguments)
+    if options.output_path is not None:
+        from papermage_core.data.readers import expand_paths
+        from papermage_core.files import check_output
+
+        inputs = [*expand_paths(options.data_path, reader=reader), *options.data_path]
+        check_output(options.output_path, inputs=inputs, endings=(".html",), overwrite=options.overwrite)
     with skipping(options.on_error) as on_error:
         found = stats(options.data_path, **_labelling(options, options_of), reader=reader, on_error=on_error)
-    say(_as_json(found.to_json()) if arguments.json else str(found))
+    if options.output_path is None:
+        say(_as_json(found.to_json()) if arguments.json else str(found))
+        return
+    from papermage_core.evaluation.stats_page import write_stats
+
+    write_stats(options.output_path, found, f"Statistics of {', '.join(map(str, options.data_path))}")
+    say(str(options.output_path))
 
 
 def _split(arguments: argparse.Namespace) -> None:
@@ -379,21 +422,83 @@ def _split(arguments: argparse.Namespace) -> None:
         say("\n".join(f"{path}: {documents} documents" for path, documents in written.items()))
 
 
+def _sample(arguments: argparse.Namespace) -> None:
+    from papermage_core.config.writers import writer_for
+    from papermage_core.data.readers import expand_paths
+    from papermage_core.data.sampling import least_sure, sample, write_sample
+    from papermage_core.files import check_output
+    from papermage_core.plugin.manager import Plugins
+
+    options, reader, options_of = _read(Sample, arguments)
+    if options.model_name_or_path is not None and (options.by or options.label_field):
+        raise ConfigError("model_name_or_path chooses the documents itself: leave out by and label_field")
+    files = expand_paths(options.data_path, reader=reader)
+    plugins = Plugins(options.plugins_path)
+    writer = writer_for(Path(options.output_path), options.writer, options_of("writer"), plugins)
+    check_output(
+        options.output_path,
+        inputs=[*files, *options.data_path],
+        overwrite=options.overwrite,
+        folder=writer.target == "folder",
+    )
+    processors = processor_choice(options, options_of)
+    with skipping(options.on_error) as on_error, _said_here("papermage_core.data.writers"):
+        given: dict[str, Any] = {
+            "reader": reader,
+            "processors": processors,
+            "writer": writer,
+            "overwrite": options.overwrite,
+        }
+        if options.model_name_or_path is None:
+            written = sample(
+                options.data_path,
+                options.output_path,
+                options.n,
+                by=options.by,
+                label_field=options.label_field,
+                seed=options.seed,
+                on_error=on_error,
+                **given,
+            )
+        else:
+            from papermage_core.data.readers import iter_documents
+            from papermage_core.prediction import EntityClassificationPredictor
+            from papermage_core.prediction.uncertain import sureness
+
+            model = options.model_name_or_path
+            predictor = EntityClassificationPredictor.from_pretrained(
+                model, plugins_path=options.plugins_path, processors=processors
+            )
+            read = (located.document for located in iter_documents(files, reader=reader, on_error=on_error))
+            chosen = least_sure(sureness(predictor, read), options.n)
+            again = None if on_error is None else (lambda error: None)
+            written = write_sample(files, options.output_path, chosen, on_error=again, **given)
+    if options.output_path == "-":
+        return
+    told = {"output_path": options.output_path, **attrs.asdict(written)}
+    say(json.dumps(told, ensure_ascii=False) if arguments.json else f"{options.output_path}: {written}")
+
+
 def _convert(arguments: argparse.Namespace) -> None:
+    from papermage_core.config.writers import writer_for
     from papermage_core.data.converting import convert
     from papermage_core.plugin.manager import Plugins
 
     arguments.words = _with_output_path(arguments.words)
     options, reader, options_of = _read(Convert, arguments)
+    plugins, path = Plugins(options.plugins_path), Path(options.output_path)
+    writer: Any = options.writer
+    if options.records is not None:
+        writer = writer_for(path, options.writer, options_of("writer"), plugins, records=options.records)
     with skipping(options.on_error) as on_error, _said_here("papermage_core.data.writers"):
         written = convert(
             options.data_path,
             options.output_path,
             reader=reader,
-            writer=options.writer,
+            writer=writer,
             writer_options=options_of("writer"),
             processors=processor_choice(options, options_of),
-            plugins=Plugins(options.plugins_path),
+            plugins=plugins,
             on_error=on_error,
             overwrite=options.overwrite,
         )

@@ -54,6 +54,11 @@ class Options:
     train_data_path: tuple[Path, ...] = option(
         (), help="documents trained on, to give scores by how often a text was seen; none: as the checkpoint knows"
     )
+    guarantee: bool = option(
+        False,
+        help="fit thresholds on these documents that guarantee recall or precision, and keep them in the checkpoint",
+    )
+    confidence: float = option(0.95, help="of what is guaranteed; 0: on average (conformal risk control)", ge=0, lt=1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     accelerator: str = option("auto", help="the GPU where there is one, or as named", choices=("auto", "cpu", "gpu"))
     errors_path: Path | None = option(
@@ -111,6 +116,9 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
             return _of_file(options, path, reader, processors, seen, watch)
         return _of_checkpoint(options, path, reader, plugins, extensions.load(), seen, watch)
 
+    if options.guarantee:
+        say(_guarantees(options, reader, plugins, as_json=arguments.json))
+        return
     from papermage_core.data.spans import SpanTable
 
     table = SpanTable()
@@ -228,6 +236,28 @@ def _of_checkpoint(
     }
     entity_name = checkpoint.blueprint.labelling.entity_name
     return _Found(found.scores, found.documents, found.names, found.errors, more, checkpoint.documents, entity_name)
+
+
+def _guarantees(options: Options, reader: ReaderChoice, plugins: Plugins, *, as_json: bool) -> str:
+    if options.model_name_or_path.is_file():
+        raise ConfigError("guarantee=true: the thresholds are kept in a checkpoint; expected its folder")
+    from papermage_core.checkpoint import read_blueprint
+    from papermage_core.training.evaluate import fit_guarantees
+
+    read_blueprint(options.model_name_or_path, plugins).encoder.tune_process()
+    found = fit_guarantees(
+        options.model_name_or_path,
+        options.data_path,
+        confidence=options.confidence or None,
+        reader=reader,
+        entity_name=options.entity_name,
+        context_name=options.context_name,
+        batch_size=options.batch_size,
+        accelerator=options.accelerator,
+        plugins=plugins,
+        extensions=plugins.extensions(options.extensions),
+    )
+    return json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.table()
 
 
 def _seen(options: Options, reader: ReaderChoice, plugins: Plugins) -> Callable[[str], int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ examples:
   papermage-plugins info head=crf
   papermage-plugins new acme --kind head
   papermage-plugins check crf head.dropout=0.2
+  papermage-plugins check acme --skip "padding changes no loss=the loss counts padding on purpose"
 """
 
 
@@ -60,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_name(check)
     check.add_argument(
         "--sample", type=Path, action="append", default=[], metavar="FILE", help="a file for a reader to read"
+    )
+    check.add_argument(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="CHECK=REASON",
+        help="a check to leave out, by its name, and why",
     )
     check.add_argument("options", nargs="*", metavar="KEY=VALUE", help="options to check it with, as for training")
     return parser
@@ -152,40 +161,69 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _report(plugins: Plugins, component: ComponentInfo, arguments: argparse.Namespace) -> dict[str, Any]:
-    results = list(_results(plugins, component, arguments.options, arguments.sample))
+    suite = _suite(plugins, component, arguments)
+    results = _run(suite, component, arguments)
     failed = [result for result in results if not result.passed]
+    skipped = [result for result in results if result.skipped]
     if not arguments.json:
-        for result in results:
-            say(f"{'ok    ' if result.passed else 'FAILED'} {result.name}")
         for result in failed:
             say(f"\n{result.name}:\n  {result.error}")
-        say(f"\n{component}: {len(results) - len(failed)} of {len(results)} checks passed")
-        if component.kind == "document_reader":
-            say(_unchecked(arguments))
+        left_out = f", {len(skipped)} skipped" if skipped else ""
+        held = len(results) - len(failed) - len(skipped)
+        say(f"\n{component}: {held} of {len(results) - len(skipped)} checks passed{left_out}")
     return {**_as_json(component), "passed": not failed, "checks": [_result_as_json(r) for r in results]}
 
 
-def _unchecked(arguments: argparse.Namespace) -> str:
-    """Return what a reader's author has to do to have all of it checked."""
-    rest = "that broken files are refused; in your tests, subclass DocumentReaderSuite with samples and broken"
-    if arguments.sample:
-        return f"Not checked: {rest}"
-    return f"Not checked: that files are read, type --sample FILE for that; {rest}"
+def _run(suite: type[Any], component: ComponentInfo, arguments: argparse.Namespace) -> list[Any]:
+    """Return the results, each shown as it comes; on a terminal, a line says which check runs at the moment."""
+    from papermage_core.testing.runner import checks_of, run_suite
+
+    names, results = checks_of(suite), []
+    progress = sys.stderr if not arguments.quiet and sys.stderr is not None and sys.stderr.isatty() else None
+    for number, name in enumerate(names, 1):
+        if progress is not None:
+            print(f"\r\033[K{number}/{len(names)} {name}", end="", file=progress, flush=True)
+        (result,) = run_suite(suite, only=name)
+        if progress is not None:
+            print("\r\033[K", end="", file=progress, flush=True)
+        results.append(result)
+        if not arguments.json:
+            say(_shown(result))
+        elif number % 10 == 0 or number == len(names):
+            _log.info("%s: %d of %d checks done", component.name, number, len(names))
+    return results
 
 
-def _results(plugins: Plugins, component: ComponentInfo, overrides: Sequence[str], samples: Sequence[Path]) -> Any:
-    if samples and component.kind not in _FORMAT:
+def _shown(result: Any) -> str:
+    word = "skip  " if result.skipped else "ok    " if result.passed else "FAILED"
+    took = f" ({result.seconds:.1f} s)" if result.seconds >= 1 else ""
+    return f"{word} {result.name}{took}" + (f": {result.skipped}" if result.skipped else "")
+
+
+def _suite(plugins: Plugins, component: ComponentInfo, arguments: argparse.Namespace) -> type[Any]:
+    if arguments.sample and component.kind not in _FORMAT:
         raise ConfigError(f"--sample is for document readers, and {component.name!r} is none")
     try:
-        from papermage_core.testing.runner import run_suite, suite_for
+        from papermage_core.testing.runner import suite_for
     except ModuleNotFoundError as exc:
         if exc.name != "hypothesis":
             raise
         raise PluginError("papermage-plugins check needs hypothesis; type: pip install hypothesis") from exc
-    options = _options(component, overrides)
+    options = _options(component, arguments.options)
     _check_required(plugins, component, options)
-    contents = {path.name: path.read_bytes() for path in samples}
-    return run_suite(suite_for(component.kind, component.qualified, [options], plugins, contents))
+    contents = {path.name: path.read_bytes() for path in arguments.sample}
+    return suite_for(component.kind, component.qualified, [options], plugins, contents, _skipped(arguments.skip))
+
+
+def _skipped(given: Sequence[str]) -> dict[str, str]:
+    """Return check → reason."""
+    skipped = {}
+    for item in given:
+        check, equals, reason = item.partition("=")
+        if not equals or not reason.strip():
+            raise ConfigError(f'--skip {item!r}: expected the name of a check and a reason, --skip "CHECK=REASON"')
+        skipped[check.strip()] = reason.strip()
+    return skipped
 
 
 def _check_required(plugins: Plugins, component: ComponentInfo, options: dict[str, Any]) -> None:
@@ -200,7 +238,7 @@ def _check_required(plugins: Plugins, component: ComponentInfo, options: dict[st
 
 
 def _result_as_json(result: Any) -> dict[str, Any]:
-    return {"name": result.name, "passed": result.passed, "error": result.error}
+    return {"name": result.name, "passed": result.passed, "error": result.error, "skipped": result.skipped}
 
 
 def _options(component: ComponentInfo, overrides: Sequence[str]) -> dict[str, Any]:

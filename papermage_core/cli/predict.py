@@ -33,6 +33,7 @@ __all__ = ["main"]
 
 _PROG = "papermage-predict"
 _log = logging.getLogger(__name__)
+_MISSING = "model_name_or_path is missing: the checkpoint folder. Type model_name_or_path=... or recipe=..."
 _OF_A_MODEL = ("layer_name", "layer_per_label", "merge", "entity_name", "context_name", "extensions")
 """Options that a recipe has for each of its stages, or not at all."""
 
@@ -57,6 +58,12 @@ class Options:
     merge: bool = option(True, help="whole entities; no: one entity for each unit, with its tag")
     min_score: float | None = option(
         None, help="leave out entities scored below; with merge=no every unit stays", ge=0, le=1
+    )
+    recall: float | None = option(
+        None, help="miss no more than this leaves, such as 0.95, as the checkpoint guarantees", ge=0, le=1
+    )
+    precision: float | None = option(
+        None, help="be right so often, such as 0.9, as the checkpoint guarantees", ge=0, le=1
     )
     shard: str = option("1/1", help="of a cluster's processes, which this one is: 3/8 takes every eighth document")
     entity_name: str | None = option(None, help="layer of the units; none: as in training")
@@ -97,7 +104,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    options, options_of = read_options(Options, overrides)
+    try:
+        options, options_of = read_options(Options, overrides)
+    except ConfigError as exc:
+        named = any(word.startswith(("model_name_or_path=", "recipe=")) for word in overrides)
+        raise ConfigError(*exc.errors, *(() if named else (_MISSING,))) from None
     first, every = _shard(options.shard)
     _check_model(options, overrides)
     reader = reader_choice(options, options_of)
@@ -146,7 +157,13 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         overwrite=options.overwrite,
         merge=options.merge,
         min_score=options.min_score,
+        recall=options.recall,
+        precision=options.precision,
     )
+    try:
+        predictor.check_shares(options.recall, options.precision, options.merge)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     told = options.output_path or options.writer or options.records
     if listed := not told and _for_a_person(options.data_path, reader):
         writer = Listing(layers=layers.names(predictor))
@@ -171,9 +188,7 @@ def _check_model(options: Options, overrides: Sequence[str]) -> None:
     """Raise ConfigError unless there is one of model and recipe, with options that it has."""
     if options.recipe is None:
         if options.model_name_or_path is None:
-            raise ConfigError(
-                "model_name_or_path is missing: the checkpoint folder. Type model_name_or_path=... or recipe=..."
-            )
+            raise ConfigError(_MISSING)
         if options.on_error == "keep":
             raise ConfigError(
                 "on_error=keep: a model has no other stages whose layers could be kept; expected raise or skip"

@@ -31,7 +31,7 @@ __all__ = ["TrainArguments"]
 
 
 class TrainArguments(TypedDict, total=False):
-    """Keyword arguments of `EntityClassificationTrainConfig`: its own options, then those of Lightning's ``Trainer``."""
+    """Keywords of `EntityClassificationTrainConfig`: its own options, then those of Lightning's ``Trainer``."""
 
     data_path: Required[Paths | Sequence[PathLike | Mapping[str, Any]]]
     label_field: Required[Names]

@@ -66,11 +66,13 @@ class ComponentConfigs:
 def needs_of(encoder: ContextEncoderConfig, *heads: ModelHeadConfig) -> ContextNeeds:
     """Return what an encoder and heads want to see of documents. Raises PluginError for what is no such thing."""
     found = ContextNeeds()
-    for config in (encoder, *heads):
+    configs: list[ContextEncoderConfig | ModelHeadConfig] = [encoder, *heads]
+    for config in configs:
         with calling(config, "needs"):
-            if not isinstance(config.needs, ContextNeeds):
-                raise TypeError(f"expected ContextNeeds, got {config.needs!r:.100}")
-            found = found | config.needs
+            needs: Any = config.needs
+            if not isinstance(needs, ContextNeeds):
+                raise TypeError(f"expected ContextNeeds, got {needs!r:.100}")
+            found = found | needs
     return found
 
 

@@ -38,7 +38,7 @@ class PredictorOptions(ComponentConfig):
         None, help="one layer for all its entities; none: a layer of its name for each label"
     )
     within: bool = option(
-        True, help="read what lies in a context only; no: what lies in none as contexts of its own, too"
+        True, help="read what lies in a context only, pages excepted; no: what lies in none as contexts of its own, too"
     )
     join_across: tuple[str, ...] | None = option(
         None,
@@ -80,7 +80,7 @@ class RecipeConfig:
         content["stages"] = _plain(stages)
         if self.records is not None:
             content["records"] = self.records
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 @attrs.frozen(kw_only=True)
@@ -164,7 +164,7 @@ def _read(path: Path, plugins_path: tuple[Path, ...], above: tuple[Path, ...]) -
 
 def _named_processors(names: Sequence[str], given: Mapping[str, Given], errors: list[str]) -> Iterator[Given]:
     """Yield the processors that stand in ``processors``, as stages with their options."""
-    options = {key.split(".", 2)[1]: {} for key in given if key.startswith("processors.")}
+    options: dict[str, dict[str, Any]] = {key.split(".", 2)[1]: {} for key in given if key.startswith("processors.")}
     for key, item in given.items():
         if key.startswith("processors."):
             _, name, *rest = key.split(".", 2)

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -29,7 +29,7 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import IN_CONFIG, OPTIONED
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
-from papermage_core.plugin.spec import DocumentProcessorConfig, ExtensionConfig, option
+from papermage_core.plugin.spec import ComponentConfig, option
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EntityClassificationTrainConfig", "lightning_parameters", "own_options"]
 
-_Config = TypeVar("_Config", DocumentProcessorConfig, ExtensionConfig)
 _WHERE = ("default_root_dir", "resume", "overwrite", "num_workers", "num_threads", "cache", "checkpoint_every")
 """Options that say where a run is and how it gets there, not what it is."""
 _CARRIED = ("lightning", "options", "sources")
@@ -333,10 +332,10 @@ def _by_name(chosen: ProcessorChoice | ExtensionChoice) -> dict[str, Any]:
     return {name: unstructure(_with_absolute_paths(config)) for name, config in named if unstructure(config)}
 
 
-def _with_absolute_paths(config: _Config) -> _Config:
-    values = attrs.asdict(config, recurse=False)  # type: ignore[call-overload]  # a config is an attrs class
+def _with_absolute_paths(config: ComponentConfig) -> ComponentConfig:
+    values = attrs.asdict(config, recurse=False)
     paths = {name: value.absolute() for name, value in values.items() if isinstance(value, Path)}
-    return attrs.evolve(config, **paths)  # type: ignore[misc]
+    return attrs.evolve(config, **paths)
 
 
 def _unknown(given: Mapping[str, Given]) -> list[str]:

@@ -84,7 +84,7 @@ def _found(path: Path, plugins: Plugins, option: str) -> tuple[str, type[Documen
     if not ending:
         return OF_STREAMS, plugins.config_class(_KIND, OF_STREAMS)
     endings = Endings(plugins, _KIND)
-    claimants = endings.claimants(path)
+    claimants = [each for each in endings.claimants(path) if has_ending(each[1], path) or not _writes_records(each[1])]
     owners = [each for each in claimants if has_ending(each[1], path)]
     found = [each for each in owners if f".{each[0]}" == ending] or owners or claimants
     if len(found) == 1:

@@ -431,7 +431,8 @@ def _pack_array(values: NDArray[Any]) -> Any:
 
 def _unpack_array(packed: Any) -> NDArray[Any]:
     kind, shape, content = packed
-    return np.frombuffer(content, kind).reshape(shape)
+    values: NDArray[Any] = np.frombuffer(content, kind).reshape(shape)
+    return values
 
 
 def _pack_target(target: Any) -> Any:

@@ -3,8 +3,9 @@
 A model disagrees with gold where the gold is wrong, and where it errs itself. What tells the two apart is learned from
 errors that are made up: each gold entity is, on paper, left out, moved, cut or given another label, and what the model
 and the other documents say of it then is held against what they say of the true disagreements. So every one gets the
-odds that it is an error of the gold, whatever its kind, and they are ranked by that. Like confident learning (Northcutt,
-Jiang and Chuang, "Confident Learning", JAIR 2021) this needs probabilities from outside of the training data.
+odds that it is an error of the gold, whatever its kind, and they are ranked by that. Like confident learning
+(Northcutt, Jiang and Chuang, "Confident Learning", JAIR 2021) this needs probabilities of models that did not see the
+gold.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ class Auditor:
         return sum(map(len, (self._gold[i] for i in range(len(self)))))
 
     def add(self, parsed: ParsedDocument, likely: Sequence[UnitSpan], outside: NDArray[Any]) -> None:
-        """Take in a document: all entities that have at least the probability `LEAST`, and how likely each unit is none.
+        """Take in a document: all entities that have at least the probability `LEAST`, and ``outside``.
 
-        ``outside`` has the shape (units,).
+        That is how likely each unit is in no entity, shape (units,).
         """
         words = [""] * parsed.n_units
         for context, units in zip(parsed.contexts, parsed.units, strict=True):

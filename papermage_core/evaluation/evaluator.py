@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from papermage_core.evaluation.documents import DocumentCounts
 from papermage_core.evaluation.mistakes import ErrorLog, UnitText, document_errors
@@ -26,7 +29,8 @@ class EntityEvaluator:
     """Takes documents, one after the other.
 
     ``by`` are keys of documents' metadata to give scores by; ``seen`` says how often a text is an entity in the
-    training data; ``watch`` is told of every document. With ``names``, those of the documents are kept.
+    training data, ``unknown`` which words do not stand there; ``watch`` is told of
+    every document. With ``names``, those of the documents are kept.
     """
 
     def __init__(
@@ -35,13 +39,15 @@ class EntityEvaluator:
         *,
         by: Sequence[str] = (),
         seen: Callable[[str], int] | None = None,
+        unknown: Callable[[Iterable[str]], Sequence[bool]] | None = None,
         watch: Watch | None = None,
         names: bool = False,
     ) -> None:
         self._scorer = Scorer(labels)
         self.errors = ErrorLog()
         self.names: list[str] | None = [] if names else None
-        self._by, self._seen, self._watch = tuple(by), seen, watch
+        self._by, self._seen, self._watch, self._unknown = tuple(by), seen, watch, unknown
+        self._shares = array("d")
 
     def add(
         self,
@@ -72,12 +78,20 @@ class EntityEvaluator:
             self.errors.add(error)
         if self.names is not None:
             self.names.append(parsed.name)
+        if self._unknown is not None:
+            told = self._unknown(word for context in parsed.contexts for word in context.words)
+            self._shares.append(sum(told) / len(told) if told else np.nan)
         if self._watch is not None:
             self._watch(text, gold, predicted)
 
     def scores(self) -> Scores:
         """Return the scores of the documents so far, with intervals."""
         return self._scorer.scores(intervals=True)
+
+    @property
+    def unknown(self) -> NDArray[np.float64]:
+        """The share of unknown words of each document, where that was asked for. Shape (documents,)."""
+        return np.array(self._shares, np.float64)
 
     def documents(self) -> DocumentCounts:
         """Return the counts of each document."""

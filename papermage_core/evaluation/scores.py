@@ -31,6 +31,7 @@ _FROM = (0, 1, 2, 4, 8, 16, 32)
 """Where groups of lengths, and of how often a text was seen in training, begin."""
 _MOST_GROUPS = 200
 _SEEN = "in training"
+_TITLES = {"length": "length in units", _SEEN: "how often the text is in the training data"}
 _OTHERS = "(others)"
 
 
@@ -260,7 +261,7 @@ class Scores:
             lines.append(f"{f'partial credit: {name}':{self._width}}  {figures} {found.possible:7} {found.actual:7}")
         for name, groups in self.groups.items():
             if whole and len(groups) > 1:
-                lines += ["", f"by {name}", *(self._line(f"  {group}", counts) for group, counts in groups.items())]
+                lines += ["", f"by {_TITLES.get(name, name)}", *(self._line(f"  {group}", counts) for group, counts in groups.items())]
         if "micro" in self.intervals:
             low, high = self.intervals["micro"]["f1"]
             lines += ["", f"F1 {100 * self.f1:.1f}, with 95 % confidence {100 * low:.1f} to {100 * high:.1f}"]

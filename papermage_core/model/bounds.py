@@ -22,7 +22,9 @@ _MAKERS: frozenset[Any] = frozenset(
 
 
 class BoundsError(ValueError):
-    """A model that would be larger than its weights."""
+    """A model that would be larger than its weights. The fault of the checkpoint, and of no component."""
+
+    is_nobodys_fault = True
 
 
 class Bounds(TorchFunctionMode):

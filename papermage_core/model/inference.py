@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def decode_documents(
     free_memory = FreeMemory()
     for number, parsed in enumerate(documents):
         waiting.append(parsed)
-        given = {"heads": model.heads, "labels": model.labels}
+        given: dict[str, Any] = {"heads": model.heads, "labels": model.labels}
         more = list(make_examples(model.encoder, [(number, parsed)], stride, **given))
         examples += more
         batches += _batches(more, limits)

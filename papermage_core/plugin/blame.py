@@ -143,7 +143,9 @@ def blamed(exc: BaseException, component: ComponentInfo | None = None, what: str
     if component is None:
         return None
     said = ": ".join(filter(None, [type(exc).__name__, one_line(exc)]))
-    return PluginError(f"the {named} failed in {what}: {said}{_place(exc, component)}")
+    error = PluginError(f"the {named} failed in {what}: {said}{_place(exc, component)}")
+    error.is_of_built_in = component.origin == "built-in"
+    return error
 
 
 def _guessed(
@@ -163,7 +165,7 @@ def _guessed(
 
 def _passes(exc: BaseException) -> bool:
     """Whether an exception is no component's fault: one of ours, Ctrl-C, memory or a disk that is full."""
-    if isinstance(exc, PapermageError):
+    if isinstance(exc, PapermageError) or getattr(exc, "is_nobodys_fault", False):
         return True
     if isinstance(exc, (KeyboardInterrupt, GeneratorExit, MemoryError)) or (
         isinstance(exc, OSError) and exc.errno in _NOBODYS

@@ -24,7 +24,7 @@ def table(components: Sequence[ComponentInfo]) -> str:
     rows = [_COLUMNS, *(tuple(str(getattr(c, column)) for column in _COLUMNS) for c in components)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    errors = [f"{c.name} of {c.source} ({c.status}): {c.error}" for c in components if c.error]
+    errors = [f"{c.name or repr(c.name)} of {c.source} ({c.status}): {c.error}" for c in components if c.error]
     return "\n".join([*lines, *(["", *errors] if errors else [])])
 
 

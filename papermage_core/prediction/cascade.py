@@ -24,11 +24,12 @@ from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import text_digest
 from papermage_core.document import Document
 from papermage_core.document.queries import units_of_contexts
-from papermage_core.errors import DataError, PapermageError
+from papermage_core.errors import ConfigError, DataError, PapermageError
 from papermage_core.files import whole_file, whole_text_file
 from papermage_core.prediction.cascade_scores import CascadeScores, score_cascade
 from papermage_core.prediction.recipe import Recipe, Stage, ready_stage
 from papermage_core.training import EntityClassificationTrainer
+from papermage_core.training.folder import RunFolder
 from papermage_core.training.several import SeveralResult, going_on
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.trainer import RunResult
@@ -163,6 +164,16 @@ class CascadeTrainer:
 
     def _run(self, config: EntityClassificationTrainConfig) -> RunResult:
         trainer = EntityClassificationTrainer(going_on(config), stopping=self._stopping)
+        if (
+            config.several is None
+            and not config.overwrite
+            and RunFolder(trainer.folder).is_done
+            and not trainer._is_done()
+        ):
+            raise ConfigError(
+                f"{trainer.folder} holds a run that is done, with other options or on other predictions: replace it "
+                f"with stages.{trainer.folder.name}.overwrite=true, or choose another default_root_dir"
+            )
         return trainer.train()
 
     def _shared_with_later(self, number: int) -> int:
@@ -264,10 +275,10 @@ class CascadeTrainer:
             stages.append({"processor": name, **unstructure(config)})
         usual = unstructure(type(self.config.stages[0].predict)())
         for number in range(len(self.config.stages)):
-            config = self._stage_config(number, self._results[number])
-            options = {key: value for key, value in unstructure(config.options).items() if value != usual[key]}
+            stage = self._stage_config(number, self._results[number])
+            options = {key: value for key, value in unstructure(stage.options).items() if value != usual[key]}
             folder = self._results[number].checkpoint.relative_to(root).as_posix()
-            stages.append({"predictor": folder, "name": config.name, **options})
+            stages.append({"predictor": folder, "name": stage.name, **options})
         content: dict[str, Any] = {}
         if first.reader is not None or any(key.startswith("reader.") for key in first.options):
             own = {
@@ -277,7 +288,8 @@ class CascadeTrainer:
         content["stages"] = stages
         if self.config.records is not None:
             content["records"] = self.config.records
-        return yaml.safe_dump(json.loads(json.dumps(content, default=str)), sort_keys=False, allow_unicode=True)
+        plain = json.loads(json.dumps(content, default=str))
+        return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
     def _score(self, recipe: Path) -> CascadeScores | None:
         paths = self.config.test_data_path

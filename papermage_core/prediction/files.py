@@ -38,6 +38,9 @@ class Layers:
     """Whether layers of these names, and a file that is there already, are replaced."""
     merge: bool = True
     min_score: float | None = None
+    recall: float | None = None
+    precision: float | None = None
+    """What the checkpoint guarantees of the entities."""
 
     def names(self, predictor: EntityClassificationPredictor) -> tuple[str, ...]:
         """Return the layers that every document gets."""
@@ -109,6 +112,8 @@ def annotate_files(
     written = write_documents(annotated, output_path, writer, overwrite=layers.overwrite, inputs=inputs)
     for line in predictor.issues.lines():
         _log.warning("%s", line)
+    if (told := predictor.shift.warning()) is not None:
+        _log.warning("%s", told)
     _log.info("%d documents in %.1f s", written.documents, time.monotonic() - start)
     return written.documents
 
@@ -137,7 +142,14 @@ def _annotated(
     def lacks_a_layer(document: Document, error: DataError) -> None:
         handle(waiting.pop().error(error))  # the last that was given
 
-    found = predictor.predict_many(documents(), layers.merge, layers.min_score, lacks_a_layer)
+    found = predictor.predict_many(
+        documents(),
+        layers.merge,
+        layers.min_score,
+        lacks_a_layer,
+        recall=layers.recall,
+        precision=layers.precision,
+    )
     for entities in found:
         document = waiting.popleft().document
         layers.annotate(document, entities, predictor)

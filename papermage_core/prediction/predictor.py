@@ -17,7 +17,9 @@ from papermage_core.data.processors import processed
 from papermage_core.data.units import ParsedDocument, Parser
 from papermage_core.document import Document, Entity, Layer
 from papermage_core.errors import DataError
-from papermage_core.evaluation import Calibration
+from papermage_core.evaluation import Calibration, Profile
+from papermage_core.evaluation.guarantees import Aim, Guarantees
+from papermage_core.evaluation.shift import Reference, ShiftMonitor
 from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
@@ -25,10 +27,14 @@ from papermage_core.model.inference import decode_documents, document_spans, pic
 from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput
+from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput, UnitSpan
 from papermage_core.prediction.entities import best_tags, merged_entities, unit_entity
 
 __all__ = ["EntityClassificationPredictor"]
+
+Share = float | Mapping[str, float] | None
+_UNNAMED = 0.5
+"""Least probability of entities of labels that were not named: of those that overlap, one at most has more."""
 
 
 class EntityClassificationPredictor:
@@ -47,7 +53,13 @@ class EntityClassificationPredictor:
         batch_size: int | None = None,
         extensions: Extensions | None = None,
         processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
+        guarantees: Guarantees | None = None,
+        reference: Reference | None = None,
+        profile: Profile | None = None,
     ) -> None:
+        self.guarantees = guarantees
+        self.shift = ShiftMonitor(reference)
+        self._profile = profile
         self.blueprint = blueprint
         self.model = model
         self.processors = processors
@@ -93,6 +105,9 @@ class EntityClassificationPredictor:
             batch_size=batch_size,
             extensions=chosen.load(),
             processors=processors,
+            guarantees=checkpoint.read_guarantees(loaded.facts),
+            reference=checkpoint.read_reference(loaded.facts),
+            profile=checkpoint.read_profile(model_name_or_path),
         )
 
     @property
@@ -110,15 +125,27 @@ class EntityClassificationPredictor:
         """The labels it can give."""
         return self.blueprint.labels
 
-    def predict(self, doc: Document | str, merge: bool = True, min_score: float | None = None) -> list[Entity]:
+    def predict(
+        self,
+        doc: Document | str,
+        merge: bool = True,
+        min_score: float | None = None,
+        *,
+        recall: Share = None,
+        precision: Share = None,
+    ) -> list[Entity]:
         """Return the entities found in a document or a text, by their place; with ``merge=False`` one for each unit.
 
         They know their ``text``, ``label`` and ``score``. Units are labelled with tags such as ``B-bibs``. Entities
         scored below ``min_score`` are left out; units never are. The document is not changed, but for the layers that
-        it lacks and the checkpoint's processors add. Raises DataError where it lacks a layer, TypeError for what is
-        neither document nor text, ValueError for a ``min_score`` outside 0 to 1.
+        it lacks and the checkpoint's processors add. With ``recall=0.95``, all entities are given that it takes to miss
+        at most one in twenty, which may overlap; with ``precision=0.9`` only so many that at most one in ten is wrong:
+        as the checkpoint guarantees (see `papermage_core.evaluation.guarantees`), for all labels together, or for some
+        with ``recall={"Disease": 0.95}``. Raises DataError where the document lacks a layer, TypeError for what is
+        neither document nor text, ValueError for a ``min_score`` outside 0 to 1, and for a share that the checkpoint
+        cannot guarantee.
         """
-        return next(self.predict_many([doc], merge=merge, min_score=min_score))
+        return next(self.predict_many([doc], merge=merge, min_score=min_score, recall=recall, precision=precision))
 
     def predict_many(
         self,
@@ -128,6 +155,8 @@ class EntityClassificationPredictor:
         on_error: Callable[[Document, DataError], None] | None = None,
         *,
         mixed: bool = False,
+        recall: Share = None,
+        precision: Share = None,
         within: bool = False,
     ) -> Iterator[list[Entity]]:
         """Yield what ``predict`` gives for each document or text, in order, reading only a little ahead.
@@ -141,6 +170,7 @@ class EntityClassificationPredictor:
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
+        thresholds, least = self._thresholds(recall, precision, merge)
         if within and not merge:
             raise ValueError("within=True gives whole entities only: what is in no context has no tag")
         parser = Parser(self.blueprint.labelling, self.blueprint.needs, self.issues, within=within)
@@ -148,9 +178,48 @@ class EntityClassificationPredictor:
         documents = processed(processed(map(_document, docs), self.processors), self.blueprint.processors)
         parsed = self._parsed(documents, parser, on_error, mixed)
         with blaming():
-            for document, outputs in decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device):
+            found = decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device, least)
+            for document, outputs in found:
                 said = adjusted(self._extensions, document, outputs, self.blueprint.built_tasks)
-                yield self._merged(document, said, min_score) if merge else self._units(document, said)
+                if merge:
+                    yield self._merged(document, said, min_score, thresholds)
+                else:
+                    yield self._units(document, said)
+
+    def check_shares(self, recall: Share = None, precision: Share = None, merge: bool = True) -> None:
+        """Raise ValueError for a recall or precision that the checkpoint does not guarantee."""
+        self._thresholds(recall, precision, merge)
+
+    def _thresholds(
+        self, recall: Share, precision: Share, merge: bool
+    ) -> tuple[Mapping[str, float] | None, float | None]:
+        """Return the least probability of each label's entities, and that of any, if entities that overlap are given.
+
+        Labels that are not named are left as they are found.
+        """
+        if recall is None and precision is None:
+            return None, None
+        if recall is not None and precision is not None:
+            raise ValueError("recall and precision: give one of the two")
+        if not merge:
+            raise ValueError("recall and precision are of whole entities: leave out merge=False")
+        aim: Aim = "recall" if recall is not None else "precision"
+        given = recall if recall is not None else precision
+        if self.guarantees is None:
+            raise ValueError(
+                f"{aim}={given}: the checkpoint guarantees nothing yet; fit it on labelled documents that it was not "
+                "trained on: papermage-evaluate model_name_or_path=... data_path=... guarantee=true"
+            )
+        shares = given if isinstance(given, Mapping) else {}
+        unknown = sorted(shares.keys() - set(self.labels))
+        if unknown:
+            raise ValueError(f"{aim}: the labels are {', '.join(self.labels)}, got {', '.join(map(repr, unknown))}")
+        if isinstance(given, Mapping):
+            found = {label: self.guarantees.threshold(aim, share, label) for label, share in given.items()}
+        else:
+            assert given is not None
+            found = dict.fromkeys(self.labels, self.guarantees.threshold(aim, given))
+        return found, min(found.values(), default=None) if aim == "recall" else None
 
     def _parsed(
         self,
@@ -172,7 +241,11 @@ class EntityClassificationPredictor:
                 yield parsed
 
     def _merged(
-        self, parsed: ParsedDocument, outputs: Sequence[Sequence[HeadOutput]], min_score: float | None
+        self,
+        parsed: ParsedDocument,
+        outputs: Sequence[Sequence[HeadOutput]],
+        min_score: float | None,
+        thresholds: Mapping[str, float] | None,
     ) -> list[Entity]:
         layer = self._layer(parsed)
         spans = [
@@ -180,12 +253,22 @@ class EntityClassificationPredictor:
             for of_tasks, units in zip(outputs, parsed.units, strict=True)
             for span in document_spans(of_tasks, units)
         ]
+        if thresholds is not None:
+            spans = [s for s in spans if s.score is None or s.score >= thresholds.get(s.label, _UNNAMED)]
         spans.sort()
         scores = self._calibrated("entity", [1.0 if span.score is None else span.score for span in spans])
+        if thresholds is None and self._profile is not None:
+            self._watch(parsed, spans, scores)
         if min_score is not None:
             spans = [span for span, score in zip(spans, scores, strict=True) if score >= min_score]
             scores = [score for score in scores if score >= min_score]
         return merged_entities(spans, layer, scores, parsed.order)
+
+    def _watch(self, parsed: ParsedDocument, spans: Sequence[UnitSpan], scores: Sequence[float]) -> None:
+        """Take in how unlike the training data a document is."""
+        assert self._profile is not None
+        unknown = self._profile.unknown(word for context in parsed.contexts for word in context.words)
+        self.shift.add(unknown, scores)
 
     def _layer(self, parsed: ParsedDocument) -> Layer:
         assert parsed.document is not None

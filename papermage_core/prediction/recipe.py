@@ -81,10 +81,9 @@ class Stage:
         todo = [each for each in documents if overwrite or not all(map(each.has_layer, self.makes))]
         former = [each.layer_names for each in todo]
         options = self.config.options
+        within = options.within and self.predictor.context_name != _OPTIONAL
         try:
-            found = list(
-                self.predictor.predict_many(todo, min_score=options.min_score, mixed=True, within=options.within)
-            )
+            found = list(self.predictor.predict_many(todo, min_score=options.min_score, mixed=True, within=within))
         finally:
             for document, names in zip(todo, former, strict=True):
                 _restore(document, names)  # without what the checkpoint's own processors made
@@ -188,18 +187,25 @@ class Recipe:
         """Yield the documents, in order and lazily, with the layers that the stages make; for a text its document.
 
         Stage by stage, some documents at a time go through. A document that a stage cannot use, or fails at, raises
-        DataError that names stage, document and page; with ``on_error`` it is handed over, and the document is left
-        out, or with ``keep`` comes out with the layers of the stages that did not need what failed.
+        DataError that names stage, document and page, once those before it have come out; with ``on_error`` it is
+        handed over, and the document is left out, or with ``keep`` comes out with the layers of the stages that did not
+        need what failed.
         """
         if isinstance(docs, (str, Document)):
             raise TypeError(f"run takes several documents, and got one {type(docs).__name__}: put it in a list")
         given = ((_document(each), each) for each in docs)
         for chunk in _chunks(given):
             failed: dict[int, set[str]] = {}
+            errors: dict[int, DataError] = {}
             for number, stage in enumerate(self.stages, 1):
-                self._run_stage(number, stage, chunk, failed, on_error, overwrite, keep)
-            for document, each in chunk:
-                if keep or id(document) not in failed:
+                for place, error in self._run_stage(number, stage, chunk, failed, overwrite, keep):
+                    errors.setdefault(place, error)
+                    if on_error is not None:
+                        on_error(error)
+            for place, (document, each) in enumerate(chunk):
+                if on_error is None and place in errors:
+                    raise errors[place]
+                if keep or place not in failed:
                     yield document if isinstance(each, str) else each
             chunk.clear()  # before the next ones are read
 
@@ -209,46 +215,47 @@ class Recipe:
         stage: Stage,
         chunk: Sequence[tuple[Document, Any]],
         failed: dict[int, set[str]],
-        on_error: OnError | None,
         overwrite: bool,
         keep: bool,
-    ) -> None:
-        """Run a stage on documents; those that fail go into ``failed``, with the layers that they lack therefore."""
+    ) -> Iterator[tuple[int, DataError]]:
+        """Run a stage on documents; yield the place of each that fails, with the error.
 
-        def fail(document: Document, each: Any, error: DataError) -> None:
+        ``failed`` holds the places of those that failed so far, and the layers that they lack therefore.
+        """
+
+        def fail(place: int, error: DataError) -> tuple[int, DataError]:
+            failed.setdefault(place, set()).update(stage.makes)
+            document, each = chunk[place]
             error = error.replace(stage=stage.name, document=error.document or document.id or "(unnamed)")
             if isinstance(each, LocatedDocument):
                 page = error.page if error.page is not None else each.page
                 error = each.error(error).replace(page=page, document=error.document)
-            if on_error is None:
-                raise error
-            failed.setdefault(id(document), set()).update(stage.makes)
-            on_error(error)
+            return place, error
 
-        ready = []
-        for document, each in chunk:
-            lacks = failed.get(id(document))
+        ready: dict[int, list[str]] = {}
+        for place, (document, _) in enumerate(chunk):
+            lacks = failed.get(place)
             if lacks is not None and (not keep or lacks.intersection(stage.reads)):
                 lacks.update(stage.makes)
             elif problem := stage.problem(document, overwrite):
-                fail(document, each, DataError(problem))
+                yield fail(place, DataError(problem))
             else:
-                ready.append((document, each))
+                ready[place] = document.layer_names
         if not ready:
             return
-        former = [document.layer_names for document, _ in ready]
         try:
-            stage.run([document for document, _ in ready], overwrite)
+            stage.run([chunk[place][0] for place in ready], overwrite)
         except Exception as exc:
             if isinstance(exc, PapermageError) and not isinstance(exc, DataError):
                 raise  # the stage itself, whatever the document
-            for (document, each), names in zip(ready, former, strict=True):
+            for place, names in ready.items():
+                document = chunk[place][0]
                 _restore(document, names)
                 try:
                     stage.run([document], overwrite)
                 except Exception as error:
                     _restore(document, names)
-                    fail(document, each, _as_data_error(error, stage, document, f"{number} of {len(self.stages)}"))
+                    yield fail(place, _as_data_error(error, stage, document, f"{number} of {len(self.stages)}"))
 
     def tune_process(self) -> None:
         """Set up the process as the encoders ask for it: for commands, not for libraries."""
@@ -300,12 +307,12 @@ def ready_stage(
     except CheckpointError as exc:
         raise CheckpointError(f"{config.source}: stage {config.name!r}: {exc}") from exc
     blueprint = blueprint.reading(own.entity_name, own.context_name)
-    if strange := [label for label in own.labels if label not in blueprint.labels]:
-        known = ", ".join(blueprint.labels)
-        hint = nearest(strange[0], blueprint.labels)
-        raise ConfigError(
-            f"{config.source}: stage {config.name!r}: it has no label {strange[0]!r}.{hint} Labels: {known}"
-        )
+    for label in own.labels:
+        if label not in blueprint.labels:
+            hint, known = nearest(label, blueprint.labels), ", ".join(blueprint.labels)
+            raise ConfigError(
+                f"{config.source}: stage {config.name!r}: it has no label {label!r}.{hint} Labels: {known}"
+            )
     labelling = blueprint.labelling
     wanted = dict.fromkeys((labelling.entity_name, labelling.context_name))
     inner = {name for each in blueprint.processors.configs for name in each.makes}
@@ -382,15 +389,24 @@ def _document(given: Any) -> Document:
 
 
 def _chunks(given: Iterator[tuple[Document, Any]]) -> Iterator[list[tuple[Document, Any]]]:
-    """Yield documents in lists that hold about as much text each."""
-    chunk: list[tuple[Document, Any]] = []
-    size = 0
-    for each in given:
-        chunk.append(each)
-        size += len(each[0].symbols or "")
-        del each
-        if size >= _CHARACTERS or len(chunk) >= _DOCUMENTS:
+    """Yield documents in lists that hold about as much text each; what reading them raises comes after the last."""
+    while True:
+        chunk: list[tuple[Document, Any]] = []
+        size = 0
+        error: Exception | None = None
+        while size < _CHARACTERS and len(chunk) < _DOCUMENTS:
+            try:
+                chunk.append(next(given))
+            except StopIteration:
+                break
+            except Exception as exc:
+                error = exc
+                break
+            size += len(chunk[-1][0].symbols or "")
+        is_last = error is not None or not (size >= _CHARACTERS or len(chunk) >= _DOCUMENTS)
+        if chunk:
             yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+        if error is not None:
+            raise error
+        if is_last:
+            return

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import time
+import unittest
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
 
-__all__ = ["each", "fail", "require"]
+from papermage_core.testing.elsewhere import described
+
+__all__ = ["CheckError", "each", "fail", "require", "working"]
+
+_BUDGET = 4.0
+"""Seconds after which no further random example is tried: a slow component is checked with fewer of them."""
+
+
+class CheckError(AssertionError):
+    """What a suite found, told from an assertion of the component's own."""
 
 
 def fail(seen: str, remedy: str) -> NoReturn:
     """Raise AssertionError with what was seen and what to do."""
-    raise AssertionError(f"{seen}. To fix it: {remedy}.")
+    raise CheckError(f"{seen}. To fix it: {remedy}.")
 
 
 def require(condition: Any, seen: str, remedy: str) -> None:
@@ -22,8 +34,23 @@ def require(condition: Any, seen: str, remedy: str) -> None:
         fail(seen, remedy)
 
 
+@contextlib.contextmanager
+def working(what: str, remedy: str) -> Iterator[None]:
+    """Raise AssertionError, with what failed and what to do, for any other exception in the block."""
+    try:
+        yield
+    except (CheckError, unittest.SkipTest):
+        raise
+    except Exception as exc:
+        fail(f"{what} failed with {described(exc)}", remedy)
+
+
 def each(strategy: SearchStrategy[Any], check: Callable[[Any], None], *, examples: int = 20) -> None:
-    """Call ``check`` with examples of a strategy, the same ones in every run, and shrink the one that fails."""
+    """Call ``check`` with examples of a strategy, the same ones in every run, and shrink the one that fails.
+
+    Where they take long, only the first of them are tried.
+    """
+    begun, failed = time.monotonic(), False
 
     @settings(
         max_examples=examples,
@@ -35,6 +62,13 @@ def each(strategy: SearchStrategy[Any], check: Callable[[Any], None], *, example
     )
     @given(strategy)
     def run(example: Any) -> None:
-        check(example)
+        nonlocal failed
+        if time.monotonic() - begun > _BUDGET and not failed:
+            return
+        try:
+            check(example)
+        except Exception:
+            failed = True
+            raise
 
     run()

@@ -6,7 +6,9 @@ import json
 import pickle
 import subprocess
 import sys
+import unittest
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
@@ -15,15 +17,17 @@ from papermage_core.config.structure import learned_values, structure, unstructu
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.endings import stated_endings
 from papermage_core.plugin.kinds import KINDS
-from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import config_class_errors
 from papermage_core.plugin.spec import LabelSchemeConfig, ModelHeadConfig
 from papermage_core.testing.checks import each, fail, require
+from papermage_core.testing.elsewhere import ComponentReference, own_place
 from papermage_core.testing.strategies import configs
+from papermage_core.testing.suite import Suite
 
 __all__ = ["ComponentSuite"]
 
 T = TypeVar("T")
+_BIG = 64 << 20  # bytes; larger files that options name are not copied, and so stay where they are
 
 _LOOK = (
     "import sys\n"
@@ -33,20 +37,15 @@ _LOOK = (
 )
 
 
-class ComponentSuite:
+class ComponentSuite(Suite):
     """Checks of a component's config class.
 
     Name the component as installed, or give its config class. Each check runs for every one of ``options``; give at
     least one where an option is required, and one more for each option that changes what is built.
     """
 
-    kind: ClassVar[str]
-    component: ClassVar[str] = ""
-    """Name of an installed component."""
     config_class: ClassVar[type[Any] | None] = None
     """Its config class, for a component that is not installed."""
-    plugins: ClassVar[Plugins] = Plugins()
-    """Where the component is looked for."""
     options: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
     """Options to check the component with, as a config file would give them."""
 
@@ -61,6 +60,31 @@ class ComponentSuite:
         """Return the configs under test, one for each of ``options``."""
         key, name = KINDS[self.kind].key, self.component or self.found_class().__name__
         return [structure(self.found_class(), options, key=key, name=name) for options in self.options]
+
+    def reference(self) -> ComponentReference | None:
+        """Return where another process finds the component; None where it cannot."""
+        if self.config_class is None:
+            return super().reference()
+        return ComponentReference.of_object(self.kind, self.config_class)
+
+    def _own(self) -> str:
+        return own_place(self.found_class())
+
+    def _inputs(self) -> list[Path]:
+        values = [value for config in self.configs() for value in unstructure(config).values()]
+        return [Path(value) for value in values if isinstance(value, str) and is_input(value)]
+
+    def _probed(self) -> list[tuple[Any, ...]]:
+        return [(dict(options),) for options in self.options]
+
+    def _training(self) -> list[dict[str, Any]]:
+        if self.config_class is not None:
+            if self.reference() is None:
+                raise unittest.SkipTest("a run cannot import it: define it at the top level of a module")
+            what: dict[str, Any] = {"component": self.config_class}
+        else:
+            what = {"component": f"{KINDS[self.kind].word}={self.component}", "plugins_path": self.plugins.paths}
+        return [{**what, "options": dict(options)} for options in self.options]
 
     def test_the_config_class_keeps_to_the_specification(self) -> None:
         """Frozen, keyword-only, immutable defaults, types that can be typed, nothing abstract left."""
@@ -120,6 +144,18 @@ class ComponentSuite:
         require(
             not heavy, f"its module imports {heavy}", "import that inside build(), or in a file that build() imports"
         )
+
+
+def is_input(value: str | Path) -> bool:
+    """Whether the value of an option names a file or folder that is there, and not too large to copy."""
+    path = Path(value)
+    try:
+        if not path.exists() or (path.name == str(value) and not path.suffix):
+            return False
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+        return len(files) < 1000 and sum(file.stat().st_size for file in files) < _BIG
+    except (OSError, ValueError):
+        return False
 
 
 def _helps(config_class: type[Any]) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import pickle
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,37 +18,25 @@ import torch
 from hypothesis import strategies as st
 
 from papermage_core.plugin.spec import Context, ContextNeeds, Window
-from papermage_core.testing.checks import each, fail, require
+from papermage_core.testing.checks import each, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle
+from papermage_core.testing.samples import many_words, sample_contexts
 from papermage_core.testing.strategies import contexts
-from papermage_core.testing.tensors import close, missing_gradients, reload, require_module, seeded
+from papermage_core.testing.tensors import (
+    close,
+    kept_alive,
+    missing_gradients,
+    other_generators,
+    reload,
+    require_module,
+    seeded,
+    unregistered,
+    without_dropout,
+)
 
 __all__ = ["ContextEncoderSuite", "sample_contexts"]
 
 PICKLES = (".bin", ".ckpt", ".joblib", ".npy", ".pickle", ".pkl", ".pt", ".pth")
-
-
-def sample_contexts(needs: ContextNeeds | None = None, *, units: Sequence[int] = (1, 7, 40, 3, 0, 12)) -> list[Context]:
-    """Return contexts of these lengths, with what ``needs`` asks for, the same in every call."""
-    needs = needs or ContextNeeds()
-    random = np.random.default_rng(7)
-    syllables = ["car", "di", "o", "gen", "ic", "Pro", "tein", "-", "12", "(", "é"]
-    samples = []
-    for n in units:
-        words = ["".join(random.choice(syllables, random.integers(1, 4))) for _ in range(n)]
-        corners = np.sort(random.random((n, 2, 2)), axis=1).reshape(n, 4).astype(np.float32)
-        samples.append(
-            Context(
-                words=words,
-                space_before=random.random(n) < 0.8,
-                boxes=corners if needs.boxes else None,
-                pages=np.zeros(n, np.int32) if needs.boxes else None,
-                groups={name: np.cumsum(random.random(n) < 0.3).astype(np.int32) for name in needs.groups},
-                metadata={key: [float(x) for x in random.integers(8, 13, n)] for key in needs.metadata}
-                | ({"style": [("bold", "plain")[x] for x in random.integers(0, 2, n)]} if needs.all_metadata else {}),
-            )
-        )
-    return samples
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -77,6 +67,14 @@ class Subject:
             f"return (windows, units of the longest window, output_size), here {shape}",
         )
         return out
+
+    def is_free_of_chance(self, windows: Sequence[Window]) -> bool:
+        """Whether two seeds give the same vectors, in the mode that the encoder is in."""
+        found = []
+        for seed in (1, 2):
+            with seeded(seed):
+                found.append(torch.cat(self.vectors(windows)))
+        return torch.equal(*found)
 
     @torch.no_grad()
     def vectors(self, windows: Sequence[Window]) -> list[torch.Tensor]:
@@ -217,20 +215,180 @@ class ContextEncoderSuite(ComponentSuite):
 
     def test_padding_and_batch_neighbours_change_nothing(self) -> None:
         """A window's vectors are the same alone, beside longer ones, and in any order."""
-        remedy = "mask the padding wherever units meet: attention, convolution, pooling, normalisation"
+
+        def check(subject: Subject, batch: list[Context]) -> None:
+            _check_batches(subject, subject.windows(batch), "")
+
+        self._each_batch(check)
+
+    def test_in_train_mode_padding_and_neighbours_change_nothing_either(self) -> None:
+        """But for the dropout, training sees each window as prediction does."""
+        for subject in self.subjects():
+            windows = subject.windows(sample_contexts(subject.config.needs, units=(5, 12, 3, 9)))
+            subject.encoder.train()
+            with without_dropout():
+                if subject.is_free_of_chance(windows):
+                    _check_batches(subject, windows, "in train mode, without dropout, ")
+            _check_seeded(subject)
+
+    def test_many_contexts_and_long_ones_are_encoded(self) -> None:
+        """Hundreds of units, dozens of contexts, thousands of words, and a word of thousands of letters."""
+        for subject in self.subjects():
+            needs = subject.config.needs
+            odd = attrs.evolve(many_words(needs, 3), words=["x" * 5000, "日" * 500, "word"])
+            for what, batch in (
+                ("a context of 700 units", sample_contexts(needs, units=[700])),
+                ("48 contexts", sample_contexts(needs, units=[1 + number % 5 for number in range(48)])),
+                ("a context of 3000 different words", [many_words(needs, 3000)]),
+                ("words of thousands of letters", [odd]),
+            ):
+                remedy = "make windows that fit the encoder's tables, and take rows of a table modulo its length"
+                with working(f"encoding {what}", remedy):
+                    for windows in _chunks(subject.windows(batch), 48):
+                        finite = all(vectors.isfinite().all() for vectors in subject.vectors(windows))
+                        require(finite, f"vectors of {what} are not finite", "see what grows with the length")
+
+    def test_encoding_keeps_no_state(self) -> None:
+        """A context is encoded the same again after others, after many words, and after training mode."""
+        remedy = (
+            "keep nothing between calls that changes a later one: no cache that answers for other inputs or changes as "
+            "it fills, no counter, no statistic"
+        )
+        for subject in self.subjects():
+            needs = subject.config.needs
+            (first,) = sample_contexts(needs, units=[12])
+            other = attrs.evolve(first, words=[f"{word}x" for word in first.words[::-1]])
+            fresh = attrs.evolve(subject, encoder=self.build(subject.config))
+            for batch in ([other], [many_words(needs, 1500)]):
+                for windows in _chunks(fresh.windows(batch), 48):
+                    fresh.vectors(windows)
+            fresh.encoder.train()
+            for batch in ([other], [first]):
+                fresh.vectors(fresh.windows(batch))
+            fresh.encoder.eval()
+            windows, again = subject.windows([first]), fresh.windows([first])
+            same = len(windows) == len(again) and all(map(_same_window, windows, again))
+            require(same, "a context has other windows once others were seen", remedy)
+            one, two = torch.cat(subject.vectors(windows)), torch.cat(fresh.vectors(again))
+            require(close(one, two), "a context has other vectors once others were encoded", remedy)
+
+    def test_contexts_and_features_are_left_as_they_are(self) -> None:
+        """Features come from a map of the cache that cannot be written to; contexts belong to the core."""
+        remedy = "work on a copy: np.array(x), tensor.clone(), or out of place"
+        for subject in self.subjects():
+            batch = sample_contexts(subject.config.needs)
+            before = [_content(context) for context in batch]
+            with _read_only(*map(_arrays_of, batch)), working("windows() of read-only arrays", remedy):
+                windows = subject.windows(batch)
+            changed = [_content(context) for context in batch] != before
+            require(not changed, "windows() changed the contexts that it was given", remedy)
+            windows = [_copied(window) for window in windows]
+            held = [{name: np.array(value) for name, value in window.features.items()} for window in windows]
+            remedy = f"features are a read-only map of the cache: {remedy}"
+            arrays = [list(window.features.values()) for window in windows]
+            with _read_only(*arrays), working("collate() and forward() of read-only features", remedy):
+                subject.vectors(windows)
+            same = all(
+                np.array_equal(window.features[name], value, equal_nan=value.dtype.kind == "f")
+                for window, before_it in zip(windows, held, strict=True)
+                for name, value in before_it.items()
+            )
+            require(same, "collate() or forward() changed the features of a window in place", remedy)
+
+    def test_vectors_have_the_dtype_of_the_weights(self) -> None:
+        """float32 unless the run computes in another precision, as under bfloat16 or float16 autocast."""
+        for subject in self.subjects():
+            windows = subject.windows(sample_contexts(subject.config.needs, units=(3, 9)))
+            with torch.no_grad():
+                dtype = subject.encode(windows).dtype
+            remedy = "make what numpy counts in float64 float32 in collate, and compute in the dtype of the weights"
+            require(dtype == torch.float32, f"forward returned {dtype}", remedy)
+            autocast = working("under bfloat16 autocast, forward", "mix no dtypes: follow that of the vectors at hand")
+            with autocast, torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+                out = subject.encode(windows)
+            fine = out.dtype in (torch.float32, torch.bfloat16) and bool(out.isfinite().all())
+            require(fine, f"under bfloat16 autocast, vectors are {out.dtype} and not all finite", remedy)
+            remedy = "mask with torch.finfo(x.dtype).min, not with a number that float16 does not have"
+            half = working("under float16 autocast, forward", remedy)
+            with half, torch.autocast("cpu", torch.float16), torch.no_grad():
+                out = subject.encode(windows)
+            require(bool(out.isfinite().all()), "under float16 autocast, vectors are not finite", remedy)
+
+    def test_tensors_move_with_the_encoder(self) -> None:
+        """All that ``forward`` computes with is a parameter or a buffer, so that it is on the device of the others."""
+        for subject in self.subjects():
+            windows = subject.windows()[:3]
+            for mode in (False, True):
+                subject.encoder.train(mode)
+                found = unregistered(subject.encoder, lambda s=subject, w=windows: s.encoder(s.encoder.collate(w)))
+                remedy = (
+                    "register_buffer(name, tensor), persistent=False if it need not be saved; or make it in forward"
+                )
+                require(
+                    not found, f"{', '.join(found)} is neither a parameter nor a buffer, and stays on the CPU", remedy
+                )
+
+    def test_only_the_seeded_generator_is_drawn_from(self) -> None:
+        """In training, ``collate`` and ``forward`` draw from torch's global generator alone, and nobody seeds it."""
+        remedy = "draw with torch, from its global generator: no np.random, no random, no Generator of its own"
+        for subject in self.subjects():
+            windows = subject.windows()[:4]
+            ends, drawn = [], []
+            for seed in (3, 3, 4):
+                with other_generators(len(drawn)), seeded(seed):
+                    encoder = subject.config.build(None).train()
+                    ends.append(torch.get_rng_state())
+                    drawn.append([_trained(encoder, windows, seed=1) for _ in range(2)])
+                    torch.manual_seed(seed)
+                    encoder(encoder.collate(windows))
+                    ends.append(torch.get_rng_state())
+            apart = not torch.equal(ends[2], ends[4]) and not torch.equal(ends[3], ends[5])
+            one, other = drawn[0], drawn[1]
+            require(torch.equal(one[0], other[0]), "in train mode, one seed gives two results", remedy)
+            require(torch.equal(one[0], one[1]), "in train mode, one seed gives another result the second time", remedy)
+            require(
+                apart,
+                "the generator of torch is set to a seed",
+                "call no manual_seed: the run is seeded once, for all of its parts",
+            )
+
+    def test_nothing_is_kept_of_what_was_encoded(self) -> None:
+        """Windows, vectors and their graphs go when the core lets them go: memory does not grow with the data."""
+        remedy = "keep no window, tensor or loss on the encoder; keep numbers, with .item() or .detach()"
+        for subject in self.subjects():
+            windows = subject.windows(sample_contexts(subject.config.needs, units=(5, 3)))
+            subject.encoder.train()
+
+            def step(number: int, subject: Subject = subject, windows: list[Window] = windows) -> list[Any]:
+                copies = [_copied(window) for window in windows]
+                vectors = subject.encode(copies)
+                if vectors.requires_grad:
+                    vectors.sum().backward()
+                return [*copies, vectors, *(array for window in copies for array in window.features.values())]
+
+            kept_of_it = kept_alive(step)
+            require(not kept_of_it, kept_of_it, remedy)
+
+    def test_gradients_are_finite(self) -> None:
+        """For wordless and unplaced units too: what is not finite and hidden by torch.where has a gradient of NaN."""
 
         def check(subject: Subject, batch: list[Context]) -> None:
             windows = subject.windows(batch)
-            alone = [subject.vectors([window])[0] for window in windows]
-            for order in (range(len(windows)), range(len(windows) - 1, -1, -1)):
-                chosen = [windows[i] for i in order]
-                for i, vectors in zip(order, subject.vectors(chosen), strict=True):
-                    require(
-                        close(vectors, alone[i], tolerance=1e-3),
-                        f"a window of {len(vectors)} units has other vectors beside longer ones than alone (by up to "
-                        f"{(vectors - alone[i]).abs().max():.2g})",
-                        remedy,
-                    )
+            if not windows:
+                return
+            subject.encoder.zero_grad()
+            vectors = subject.encode(windows)
+            if vectors.requires_grad:
+                real = [row[: window.stop - window.start] for row, window in zip(vectors, windows, strict=True)]
+                torch.cat(real).square().sum().backward()
+            wrong = [
+                n for n, p in subject.encoder.named_parameters() if p.grad is not None and not p.grad.isfinite().all()
+            ]
+            require(
+                not wrong,
+                f"the gradient of {', '.join(wrong)} is not finite",
+                "replace NaN and 0 before sqrt, log and division",
+            )
 
         self._each_batch(check)
 
@@ -252,6 +410,11 @@ class ContextEncoderSuite(ComponentSuite):
             with seeded(0):
                 for windows in _chunks(subject.windows()):
                     vectors = subject.encode(windows)
+                    require(
+                        vectors.requires_grad,
+                        "no gradient reaches the encoder: nothing of it is learnt",
+                        "leave requires_grad on, and compute without detach() and torch.no_grad()",
+                    )
                     torch.autograd.backward((vectors * torch.randn(vectors.shape)).sum())
             missing = missing_gradients(subject.encoder)
             require(
@@ -362,6 +525,85 @@ class ContextEncoderSuite(ComponentSuite):
     def _each_batch(self, check: Callable[[Subject, list[Context]], None]) -> None:
         for subject in self.subjects():
             each(_batches(subject.config.needs), functools.partial(check, subject), examples=self.examples)
+
+
+def _check_batches(subject: Subject, windows: list[Window], when: str) -> None:
+    """Fail unless windows have the same vectors alone and together; say what it is in the batch that changes them."""
+    alone = [subject.vectors([window])[0] for window in windows]
+    together = subject.vectors(windows)
+    turned = subject.vectors(windows[::-1])[::-1]
+    for window, one, two, three in zip(windows, alone, together, turned, strict=True):
+        if close(two, one, tolerance=1e-3) and close(three, one, tolerance=1e-3):
+            continue
+        n = window.stop - window.start
+        most = max(float((other - one).abs().max()) for other in (two, three))
+        beside = f"{when}a window of {n} units has other vectors (by up to {most:.2g})"
+        if not close(two, three, tolerance=1e-3):
+            fail(f"{beside} at another place of the batch", "treat every row of a batch alike: none by its place in it")
+        longer = many_words(subject.config.needs, n + 4)
+        turned_words = attrs.evolve(longer, words=longer.words[::-1])
+        beside_one, beside_other = (
+            subject.vectors([window, subject.windows([context])[0]])[0] for context in (longer, turned_words)
+        )
+        if not close(beside_one, beside_other, tolerance=1e-3):
+            fail(
+                f"{beside} beside others than alone, and it depends on their words",
+                "share nothing between the windows of a batch: no mean or norm over axis 0, no BatchNorm",
+            )
+        fail(
+            f"{beside} beside longer ones than alone",
+            "mask the padding wherever units meet: attention, convolution, pooling, normalisation",
+        )
+
+
+def _check_seeded(subject: Subject) -> None:
+    """Fail where, under one seed, a window's vectors depend on the words of another window of the same form."""
+    first, second = sample_contexts(subject.config.needs, units=(6, 9))
+    turned = attrs.evolve(second, words=second.words[::-1])
+    found = []
+    for other in (second, turned):
+        windows = subject.windows([first, other])
+        with seeded(5):
+            found.append(subject.vectors(windows)[0])
+    require(
+        close(*found, tolerance=1e-3),
+        "in train mode, under one seed, a window's vectors depend on the words of another window of the batch",
+        "share nothing between the windows of a batch: no mean or norm over axis 0, no BatchNorm",
+    )
+
+
+def _trained(encoder: Any, windows: Sequence[Window], seed: int) -> torch.Tensor:
+    torch.manual_seed(seed)
+    vectors: torch.Tensor = encoder(encoder.collate(windows))
+    return vectors.detach().clone()
+
+
+def _copied(window: Window) -> Window:
+    return attrs.evolve(window, features={name: np.array(value) for name, value in window.features.items()})
+
+
+def _arrays_of(context: Context) -> list[Any]:
+    return [a for a in (context.space_before, context.boxes, context.pages, *context.groups.values()) if a is not None]
+
+
+def _content(context: Context) -> tuple[Any, ...]:
+    metadata = {key: list(values) for key, values in context.metadata.items()}
+    return list(context.words), [array.tobytes() for array in _arrays_of(context)], metadata
+
+
+@contextlib.contextmanager
+def _read_only(*arrays: Sequence[Any]) -> Iterator[None]:
+    """Make arrays read-only while the block runs; torch's warning of them is not shown: it is the core's own."""
+    every = [array for of_one in arrays for array in of_one]
+    for array in every:
+        array.flags.writeable = False
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            yield
+    finally:
+        for array in every:
+            array.flags.writeable = True
 
 
 def _batches(needs: ContextNeeds) -> st.SearchStrategy[list[Context]]:

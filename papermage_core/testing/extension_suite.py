@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import importlib
+import logging
+import unittest
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 
 from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.document import Document
 from papermage_core.errors import PluginError
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.loading import load_module_extension
-from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import Context, HeadOutput, UnitSpan
-from papermage_core.testing.checks import fail, require
-from papermage_core.testing.documents import make_document
+from papermage_core.plugin.spec import Context, HeadOutput
+from papermage_core.testing.checks import fail, require, working
+from papermage_core.testing.elsewhere import ComponentReference, own_place
+from papermage_core.testing.probes import extension_of
+from papermage_core.testing.samples import adjusted_samples, sample_results
+from papermage_core.testing.suite import Suite
+from papermage_core.testing.tensors import kept_alive
 
 __all__ = ["ExtensionSuite"]
 
-TAGS = ("O", "B-Disease", "I-Disease")
+_METADATA = "papermage_core.document.metadata"
+"""The logger of what is read of metadata that lack it."""
 
 
-class ExtensionSuite:
+class ExtensionSuite(Suite):
     """Subclass as ``class TestMine(ExtensionSuite): component = "mine"``."""
 
     kind: ClassVar[str] = "extension"
-    component: ClassVar[str] = ""
-    """Name of an installed extension."""
-    plugins: ClassVar[Plugins] = Plugins()
-    """Where the extension is looked for."""
+    options: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    """Options to check the extension with: the first are those of the hooks' checks."""
+    labels: ClassVar[Sequence[str]] = ("Disease", "Chemical")
+    """Labels that the model of a run may be thought to have, those of the samples among them."""
     module: ClassVar[Any] = None
     """The module with its hooks, for an extension that is not installed."""
 
@@ -38,10 +49,31 @@ class ExtensionSuite:
         """Return the config of a run, as the hooks see it."""
         return EntityClassificationTrainConfig(data_path="train.jsonl", label_field="Disease")
 
+    def reference(self) -> ComponentReference | None:
+        """Return where another process finds the extension; None where it cannot."""
+        if self.module is None:
+            return super().reference()
+        return ComponentReference.of_object(self.kind, self.module)
+
+    def _own(self) -> str:
+        if self.module is not None:
+            return own_place(self.module)
+        component = self.plugins.find(self.kind, self.component)
+        return str(component.path or own_place(importlib.import_module(component.value.partition(":")[0])))
+
+    def _training(self) -> list[dict[str, Any]]:
+        if self.module is not None:
+            raise unittest.SkipTest("a run cannot name it: it is not installed")
+        found = {"component": f"extension={self.component}", "plugins_path": self.plugins.paths}
+        return [{**found, "options": dict(options)} for options in self.options]
+
+    def _probed(self) -> list[tuple[Any, ...]]:
+        return [(dict(options), "run") for options in self.options]
+
     def extension(self) -> Extensions:
         """Return the extension under test."""
         if self.module is None:
-            return self.plugins.extensions([self.component])
+            return extension_of(super().reference(), self.options[0])
         component = ComponentInfo("extension", self.module.__name__, "this test", "", self.module.__name__)
         return Extensions([(component, load_module_extension(component, self.module))])
 
@@ -70,52 +102,127 @@ class ExtensionSuite:
             require(isinstance(logger, Logger), f"a logger is {logger!r}", "return pytorch_lightning.loggers.Logger")
 
     def test_results_are_seen_and_left_as_they_are(self) -> None:
-        """``papermage_evaluated`` changes nothing in the results."""
+        """``papermage_evaluated`` takes all that `results.json` has of a split, and changes nothing in it."""
         for split in ("val", "test", "eval"):
-            scores = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2, "predicted": 2, "right": 1}
-            results = {"micro": dict(scores), "per_label": {"Disease": dict(scores)}}
+            results = sample_results()
             before = copy.deepcopy(results)
-            self.extension().papermage_evaluated(split, results)
+            with working(
+                f"papermage_evaluated(split={split!r})", "read what the hook's page lists, with .get for the rest"
+            ):
+                self.extension().papermage_evaluated(split, results)
             require(results == before, f"the results became {results}", "copy the results before changing them")
 
     def test_adjusted_predictions_are_whole(self) -> None:
         """``papermage_adjust_predictions`` returns sound predictions, and leaves those it was given as they are."""
-        document, context, output = _example()
-        before = copy.deepcopy(attrs.asdict(output))
-        adjusted = self.extension().papermage_adjust_predictions(document, context, output)
-        same = all(np.array_equal(value, before[key]) for key, value in attrs.asdict(output).items() if key != "spans")
-        untouched = same and [attrs.asdict(span) for span in output.spans] == before["spans"]
-        require(untouched, "the predictions given were changed in place", "return attrs.evolve(output, ...)")
-        _check_adjusted(adjusted, len(context))
+        for document, context, output in adjusted_samples():
+            before = copy.deepcopy(attrs.asdict(output))
+            adjusted = self._adjusted(document, context, output)
+            same = all(np.array_equal(v, before[key]) for key, v in attrs.asdict(output).items() if key != "spans")
+            untouched = same and [attrs.asdict(span) for span in output.spans] == before["spans"]
+            require(untouched, "the predictions given were changed in place", "return attrs.evolve(output, ...)")
+            _check_adjusted(adjusted, len(context), self.labels)
 
     def test_a_context_without_predictions_passes(self) -> None:
         """Nothing predicted, or no units at all, is no reason to fail."""
-        document, context, output = _example()
-        none = attrs.evolve(output, spans=[], tags=np.zeros(len(context), np.int64))
-        _check_adjusted(self.extension().papermage_adjust_predictions(document, context, none), len(context))
-        empty = Context(words=[], space_before=np.zeros(0, bool))
-        nothing = HeadOutput([], np.zeros(0, np.int64), np.zeros(0, np.float32), TAGS)
-        _check_adjusted(self.extension().papermage_adjust_predictions(document, empty, nothing), 0)
+        for document, context, output in adjusted_samples()[-2:]:
+            _check_adjusted(self._adjusted(document, context, output), len(context), self.labels)
+
+    def test_documents_of_all_kinds_pass(self) -> None:
+        """Long ones and short ones; without metadata, boxes, predictions, or any unit."""
+        for document, context, output in adjusted_samples():
+            what = f"a context of {len(context)} units, of a document with the metadata {sorted(document.metadata)}"
+            remedy = "do without what a document may lack: metadata.get(...), document.has_layer(...)"
+            with working(what, remedy), _logged(_METADATA) as logged:
+                _adjust(self.extension(), document, context, output)
+            require(not logged, f"{what}: {', '.join(dict.fromkeys(logged))}, which is logged each time", remedy)
+
+    def test_documents_and_contexts_are_left_as_they_are(self) -> None:
+        """Predicting adds nothing to a document, and takes nothing away: who asked for predictions annotates them."""
+        for document, context, output in adjusted_samples():
+            before = document.to_json(with_images=True), list(context.words), context.space_before.tolist()
+            output.tags.flags.writeable = output.scores.flags.writeable = False
+            with working("papermage_adjust_predictions of read-only tags", "return attrs.evolve(output, ...)"):
+                _adjust(self.extension(), document, context, output)
+            now = document.to_json(with_images=True), list(context.words), context.space_before.tolist()
+            remedy = "return predictions, and leave the document and its metadata as they are"
+            require(before[0] == now[0], f"document {document.id!r} was changed", remedy)
+            require(before[1:] == now[1:], "the context was changed", remedy)
+
+    def test_adjusting_keeps_no_state(self) -> None:
+        """The same predictions are adjusted the same again, after others and in another order."""
+        extension = self.extension()
+        first = [_plain(_adjust(extension, *sample)) for sample in adjusted_samples()]
+        again = [_plain(_adjust(extension, *sample)) for sample in adjusted_samples()[::-1]][::-1]
+        require(first == again, "the same predictions are adjusted in another way later", "keep no state between calls")
+
+    def test_nothing_is_kept_of_what_was_predicted(self) -> None:
+        """Documents and predictions go when the core lets them go: a corpus larger than memory is predicted."""
+        extension = self.extension()
+        (given, context, output), *_ = adjusted_samples()
+
+        def step(number: int) -> list[Any]:
+            document, mine = Document.from_json(given.to_json()), attrs.evolve(output, tags=np.array(output.tags))
+            _adjust(extension, document, attrs.evolve(context), mine)
+            return [document, mine]
+
+        kept = kept_alive(step)
+        require(not kept, kept, "keep numbers, not documents or predictions")
+
+    def _adjusted(self, document: Any, context: Context, output: HeadOutput) -> HeadOutput:
+        with working("papermage_adjust_predictions", "return attrs.evolve(output, ...), or None to leave it"):
+            return _adjust(self.extension(), document, context, output)
 
 
-def _example() -> tuple[Any, Context, HeadOutput]:
-    document = make_document("Mutations cause cystic fibrosis.", {"Disease": ["cystic fibrosis"]})
-    words = [token.text for token in document.tokens]
-    context = Context(words=words, space_before=np.array([True, True, True, True, False]))
-    tags, scores = np.array([0, 0, 1, 2, 0]), np.array([0.9, 0.8, 0.7, 0.6, 0.9], np.float32)
-    return document, context, HeadOutput([UnitSpan.of("Disease", 2, 4, 0.6)], tags, scores, TAGS)
+@contextlib.contextmanager
+def _logged(name: str) -> Iterator[list[str]]:
+    """Yield a list that gets the messages of a logger, which nobody else sees meanwhile."""
+    messages: list[str] = []
+    logger, handler = logging.getLogger(name), logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    former = logger.propagate, logger.level
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.WARNING)
+    try:
+        yield messages
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = former[0]
+        logger.setLevel(former[1])
 
 
-def _check_adjusted(adjusted: HeadOutput, n: int) -> None:
+def _adjust(extension: Extensions, document: Document, context: Context, output: HeadOutput) -> HeadOutput:
+    """Return what an extension makes of a context, and of a document that has this one alone."""
+    (adjusted,) = extension.adjusted(document, [context], [output])
+    return adjusted
+
+
+def _plain(output: HeadOutput) -> tuple[Any, ...]:
+    return output.spans, [span.score for span in output.spans], output.tags.tolist(), output.scores.tolist()
+
+
+def _check_adjusted(adjusted: HeadOutput, n: int, labels: Sequence[str]) -> None:
     for span in adjusted.spans:
         inside = span.start >= 0 and span.stop <= n
         require(inside, f"{span} in a context of {n} units", "return entities inside the context")
         probable = span.score is None or 0 <= span.score <= 1
         require(probable, f"{span} has the score {span.score}", "give scores from 0 to 1")
+        require(
+            span.label in labels,
+            f"{span} has a label that the model does not have: its labels are {', '.join(labels)}",
+            "return labels that the model was trained for; if your models have others, set labels = (...) in the suite",
+        )
     places = [(span.start, span.stop) for span in adjusted.spans]
     require(places == sorted(places), f"the entities are at {places}", "sort them by start, then stop")
+    twice = [span for span, times in Counter(adjusted.spans).items() if times > 1]
+    require(not twice, f"{twice} came more than once", "give every entity once")
     require(
         np.shape(adjusted.tags) == (n,) and np.shape(adjusted.scores) == (n,),
         f"for {n} units, tags have shape {np.shape(adjusted.tags)} and scores {np.shape(adjusted.scores)}",
         "keep one tag and one score for each unit",
     )
+    tags, scores = np.asarray(adjusted.tags), np.asarray(adjusted.scores, float)
+    known = tags.dtype.kind == "i" and bool(((tags >= 0) & (tags < len(adjusted.tag_names))).all())
+    require(known, f"tags are {tags}, of {len(adjusted.tag_names)} names", "make tags indices into tag_names")
+    probable = bool(((scores >= 0) & (scores <= 1 + 1e-5)).all())
+    require(probable, f"the scores of the units are {scores}", "give scores from 0 to 1")

@@ -2,88 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import attrs
 import numpy as np
 import torch
-from hypothesis import strategies as st
 
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import HeadOutput, LabelScheme, UnitSpan
-from papermage_core.testing.checks import each, fail, require
+from papermage_core.plugin.spec import HeadOutput, LabelScheme
+from papermage_core.testing.checks import each, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle, targets_of
-from papermage_core.testing.strategies import unit_spans
-from papermage_core.testing.tensors import close, missing_gradients, reload, require_module, seeded, shake
+from papermage_core.testing.probes import MANY, scheme_of
+from papermage_core.testing.samples import SIZE, HeadBatch, batch_of, head_batches, spread, typical
+from papermage_core.testing.tensors import (
+    close,
+    kept_alive,
+    missing_gradients,
+    other_generators,
+    reload,
+    require_module,
+    seeded,
+    shake,
+    unregistered,
+    without_dropout,
+)
 
 __all__ = ["HeadBatch", "ModelHeadSuite", "head_batches"]
 
-SIZE = 6
-"""Length of the unit vectors in the checks."""
-LABELS = ("one", "two")
 
-
-@attrs.frozen(eq=False)
-class HeadBatch:
-    """What a head is called with: B contexts of some length, with their entities."""
-
-    scheme: LabelScheme
-    vectors: torch.Tensor
-    """Shape (B, U, D)."""
-    mask: torch.Tensor
-    """Shape (B, U)."""
-    spans: list[list[UnitSpan]]
-
-    @property
-    def lengths(self) -> list[int]:
-        """The units of each context."""
-        return [int(n) for n in self.mask.sum(1)]
-
-    @property
-    def targets(self) -> Any:
-        """What the scheme makes of the entities: a padded tensor of tags, or the entities."""
-        if self.scheme.targets == "spans":
-            return self.spans
-        tags = torch.full(self.mask.shape, -1, dtype=torch.int64)
-        for row, n, spans in zip(tags, self.lengths, self.spans, strict=True):
-            row[:n] = torch.from_numpy(self.scheme.encode(spans, n))
-        return tags
-
-    def take(self, rows: Sequence[int]) -> HeadBatch:
-        """Return these contexts as a batch, padded to the longest of them."""
-        units = max((self.lengths[row] for row in rows), default=0)
-        index = torch.tensor(list(rows))
-        return attrs.evolve(
-            self,
-            vectors=self.vectors[index][:, :units],
-            mask=self.mask[index][:, :units],
-            spans=[self.spans[row] for row in rows],
-        )
-
-    def padded(self, units: int, value: float) -> HeadBatch:
-        """Return the batch with ``units`` more of padding, and ``value`` at all that is padding."""
-        vectors = torch.nn.functional.pad(self.vectors, (0, 0, 0, units))
-        mask = torch.nn.functional.pad(self.mask, (0, units))
-        return attrs.evolve(self, vectors=vectors.masked_fill(~mask[..., None], value), mask=mask)
-
-
-@st.composite
-def head_batches(draw: st.DrawFn, scheme: LabelScheme, *, min_units: int = 0) -> HeadBatch:
-    """Draw batches of one to four contexts of up to seven units, with random vectors."""
-    lengths = draw(st.lists(st.integers(min_units, 7), min_size=1, max_size=4))
-    spans = [draw(unit_spans(scheme.labels, n, overlap=scheme.allows_overlap)) for n in lengths]
-    return batch_of(scheme, lengths, spans, seed=draw(st.integers(0, 2**16)))
-
-
-def batch_of(scheme: LabelScheme, lengths: Sequence[int], spans: list[list[UnitSpan]], seed: int) -> HeadBatch:
-    """Return a batch of random vectors."""
-    generator = torch.Generator().manual_seed(seed)
-    mask = torch.arange(max(lengths))[None, :] < torch.tensor(list(lengths))[:, None]
-    vectors = torch.randn(len(lengths), max(lengths), SIZE, generator=generator)
-    return HeadBatch(scheme, vectors * mask[..., None], mask, spans)
+_LOGARITHMS = "compute with logarithms: log_softmax, logsumexp, logits in place of probabilities, no product of many"
 
 
 class ModelHeadSuite(ComponentSuite):
@@ -97,15 +48,23 @@ class ModelHeadSuite(ComponentSuite):
 
     def found_schemes(self) -> list[LabelScheme]:
         """Return the schemes to check with, built for two labels."""
-        targets = targets_of(self.found_class())
-        names = self.schemes or (("bio", "io", "bioes") if targets == "tags" else ("span",))
-        return [Plugins().config_class("label_scheme", name)().build(LABELS) for name in names]
+        return [scheme_of(name) for name in self._scheme_names()]
 
-    def build(self, config: Any, scheme: LabelScheme, *, seed: int = 0) -> Any:
+    def _scheme_names(self) -> tuple[str, ...]:
+        targets = targets_of(self.found_class())
+        return tuple(self.schemes) or (("bio", "io", "bioes") if targets == "tags" else ("span",))
+
+    def _probed(self) -> list[tuple[Any, ...]]:
+        return [(dict(options), self._scheme_names()) for options in self.options]
+
+    def _training(self) -> list[dict[str, Any]]:
+        return [{**arguments, "label_scheme": self._scheme_names()[0]} for arguments in super()._training()]
+
+    def build(self, config: Any, scheme: LabelScheme, *, seed: int = 0, size: int = SIZE) -> Any:
         """Return a new head in eval mode."""
         try:
             with seeded(seed):
-                head = config.build(SIZE, scheme)
+                head = config.build(size, scheme)
         except ConfigError as exc:
             fail(f"{config} refuses the scheme {type(scheme).__name__}: {exc}", "name those that fit in `schemes`")
         require_module(head, ("loss", "decode"))
@@ -162,10 +121,12 @@ class ModelHeadSuite(ComponentSuite):
         def check(head: Any, batch: HeadBatch) -> None:
             rows = list(range(len(batch.spans)))
             together = _decode(head, batch)
+            turned = _decode(head, batch.take(rows[::-1]))[::-1]
+            _same(
+                together, turned, "in the opposite order", "treat every row of the batch alike: none by its place in it"
+            )
             alone = [_decode(head, batch.take([row]))[0] for row in rows]
             _same(together, alone, "alone", "share nothing between the contexts of a batch")
-            turned = _decode(head, batch.take(rows[::-1]))[::-1]
-            _same(together, turned, "in the opposite order", "share nothing between the contexts of a batch")
 
         self._each_batch(check)
 
@@ -186,13 +147,291 @@ class ModelHeadSuite(ComponentSuite):
 
         self._each_batch(check)
 
+    def test_unknown_targets_are_learnt_as_nothing(self) -> None:
+        """A unit whose target is -1 counts as no tag, and a context of them has no gradient. Tags only."""
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            if scheme.targets != "tags":
+                return
+            remedy = (
+                "take units with targets >= 0 only, as in `known = mask & (targets >= 0)`, or sum over all their tags"
+            )
+            equal = dict.fromkeys(range(len(scheme.tags)), 0)
+            for seed in range(4):
+                batch = spread(scheme, [6, 9], seed)
+                targets, vectors = batch.targets, batch.vectors.clone().requires_grad_()
+                targets[0] = -1
+                loss = head.loss(vectors, batch.mask, targets)
+                if loss.requires_grad and vectors.grad_fn is None:
+                    loss.backward()
+                    reached = vectors.grad is not None and float(vectors.grad[0].abs().max()) > 1e-6
+                    require(not reached, "a context of which no target is known has a gradient", remedy)
+                unknown = batch.targets
+                unknown[1, 4] = -1
+                without = head.loss(batch.vectors, batch.mask, unknown)
+                for tag in equal:
+                    unknown[1, 4] = tag
+                    equal[tag] += close(head.loss(batch.vectors, batch.mask, unknown), without, tolerance=1e-5)
+            learnt = [scheme.tags[tag] for tag, times in equal.items() if times == 4]
+            require(not learnt, f"an unknown target (-1) counts as {' and '.join(learnt)} does", remedy)
+
+        self._each_head(check)
+
+    def test_gradients_reach_the_vectors(self) -> None:
+        """The encoder learns from the loss: by the vectors of the units that are real, and of no others."""
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            head.train()
+            reached = torch.zeros(2, dtype=torch.bool)
+            for seed in range(3):
+                batch = spread(scheme, [9, 6], seed)
+                vectors = batch.vectors.clone().requires_grad_()
+                with seeded(seed):
+                    head.loss(vectors, batch.mask, batch.targets).backward()
+                if vectors.grad is not None:
+                    reached |= vectors.grad.abs().amax((1, 2)) > 0
+                    beyond = float(vectors.grad[~batch.mask].abs().sum())
+                    require(not beyond, "a gradient reaches the vectors of padding", "let the mask end each context")
+            require(
+                bool(reached.all()),
+                "no gradient of the loss reaches the vectors of the units, so that the encoder learns nothing",
+                "compute the loss from the vectors as they are: no detach(), no .data, no torch.no_grad()",
+            )
+
+        self._each_head(check)
+
+    def test_in_train_mode_padding_and_neighbours_change_nothing_either(self) -> None:
+        """But for the dropout, the loss of a batch is that of its contexts; under one seed, each has its gradient."""
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            batch = spread(scheme, [9, 6, 4])
+            head.train()
+            with without_dropout():
+                if torch.equal(*(_seeded_loss(head, batch, seed) for seed in (1, 2))):
+                    whole = _loss(head, batch)
+                    alone = sum((_loss(head, batch.take([row])) for row in range(3)), torch.zeros(()))
+                    require(
+                        close(whole, alone),
+                        f"in train mode, without dropout, the loss of contexts of {batch.lengths} units is {whole:.4f} "
+                        f"together and {alone:.4f} one by one",
+                        "do in training what eval mode does, but for dropout: no BatchNorm, no mean over the batch",
+                    )
+            padded = batch.padded(0, 9.0)
+            require(
+                close(_seeded_loss(head, batch, 1), _seeded_loss(head, padded, 1)),
+                "in train mode, under one seed, the loss depends on what stands at padding",
+                "take only units where the mask is true into the loss",
+            )
+            noise = torch.randn(batch.vectors.shape, generator=torch.Generator().manual_seed(1))
+            other = attrs.evolve(batch, vectors=torch.cat([batch.vectors[:1], noise[1:] * batch.mask[1:, :, None]]))
+            one, two = (_gradient(head, each)[0] for each in (batch, other))
+            require(
+                close(one, two),
+                "in train mode, under one seed, the gradient of a context depends on the others of its batch",
+                "share nothing between the contexts of a batch: no BatchNorm, no mean over axis 0",
+            )
+
+        self._each_head(check)
+
+    def test_decoding_keeps_no_state(self) -> None:
+        """A batch is decoded the same by a new head, again after others, and after its loss was taken in training."""
+        remedy = (
+            "keep nothing between calls that changes a later one: no threshold, counter, cache or statistic of data"
+        )
+        for config in self.configs():
+            for scheme in self.found_schemes():
+                settled = _settled(config, scheme)
+                one, other = (shake(self.build(settled, scheme, seed=1)) for _ in range(2))
+                batch = spread(scheme, [9, 6])
+                wide, flat = (attrs.evolve(batch, vectors=scale * batch.vectors.flip(1)) for scale in (30.0, 0.01))
+                first = [_decode(one, given) for given in (batch, flat, wide)]
+                for given in (wide, flat, spread(scheme, [40, 3, 40], 1)):
+                    _decode(other, given)
+                    other.train()
+                    with torch.no_grad():
+                        _loss(other, given)
+                    other.eval()
+                for given, found in zip((batch, flat, wide), first, strict=True):
+                    _same(found, _decode(other, given), "after other batches", remedy)
+                require(close(_loss(one, batch), _loss(other, batch)), "the loss differs after other batches", remedy)
+
+    def test_long_contexts_have_a_finite_loss(self) -> None:
+        """Hundreds of units, large vectors: nothing overflows, and probabilities do not vanish."""
+        remedy = _LOGARITHMS
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            for lengths, scale in (([400, 3], 1.0), ([1000], 1.0), ([60], 100.0), ([60], 0.0)):
+                batch = spread(scheme, lengths)
+                batch = attrs.evolve(batch, vectors=scale * batch.vectors)
+                what = f"a context of {lengths[0]} units" + (f", its vectors times {scale:g}," if scale != 1 else "")
+                vectors = batch.vectors.clone().requires_grad_()
+                head.zero_grad()
+                with working(f"the loss of {what}", remedy):
+                    loss = head.loss(vectors, batch.mask, batch.targets)
+                require(bool(loss.isfinite()), f"the loss of {what} is {float(loss.detach())}", remedy)
+                if loss.requires_grad:
+                    loss.backward()
+                gradients = [vectors.grad, *(parameter.grad for parameter in head.parameters())]
+                finite = all(each is None or bool(each.isfinite().all()) for each in gradients)
+                require(finite, f"the gradient of {what} is not finite", remedy)
+                with working(f"decoding {what}", remedy):
+                    outputs = _decode(head, batch)
+                for output, n in zip(outputs, batch.lengths, strict=True):
+                    require(np.isfinite(output.scores).all(), f"scores of {what} are not finite", remedy)
+                    check_output(output, n, scheme)
+
+        self._each_head(check)
+
+    def test_dozens_of_contexts_are_taken(self) -> None:
+        """A batch of forty is decoded as its contexts are alone, and its loss is theirs."""
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            batch = spread(scheme, [1 + number % 9 for number in range(40)])
+            remedy = "let no size but the vectors' own stand in the code"
+            with working("a batch of 40 contexts", remedy):
+                together = _decode(head, batch)
+                alone = [_decode(head, batch.take([row]))[0] for row in range(40)]
+                _same(together, alone, "alone, in a batch of 40", "share nothing between the contexts of a batch")
+                whole = _loss(head, batch)
+                apart = sum((_loss(head, batch.take([row])) for row in range(40)), torch.zeros(()))
+            require(close(whole, apart), f"the loss of 40 contexts is {whole:.4f}, their sum {apart:.4f}", remedy)
+
+        self._each_head(check)
+
+    def test_one_label_and_a_dozen_are_taken(self) -> None:
+        """The number of labels is the user's; a head has as many scores as its scheme has tags."""
+        remedy = "take sizes from len(scheme.tags) and len(scheme.labels), and keep every axis: no squeeze()"
+        for config in self.configs():
+            for name in self._scheme_names():
+                for labels in (MANY[:1], MANY):
+                    scheme = scheme_of(name, labels)
+                    with working(f"with {len(labels)} label{'s'[: len(labels) > 1]}, the head", remedy):
+                        settled = _settled(config, scheme)
+                        head = shake(self.build(settled, scheme)).eval()
+                        batch = typical(scheme, 0)
+                        loss = _loss(head, batch)
+                        require(bool(loss.isfinite()), f"with {len(labels)} labels the loss is {loss}", _LOGARITHMS)
+                        for output, n in zip(_decode(head, batch), batch.lengths, strict=True):
+                            check_output(output, n, scheme)
+
+    def test_what_is_learnt_is_predicted(self) -> None:
+        """After many steps on a few contexts, their own entities are found in them, and sure."""
+        remedy = "let the loss be low where decode is right: log_softmax of the scores that decode compares"
+        for config in self.configs():
+            for scheme in self.found_schemes():
+                batch = spread(scheme, [8, 8, 5])
+                batch = batch_of(scheme, batch.lengths, batch.spans, 3, 64)
+                head = self.build(_settled(config, scheme, batch), scheme, size=64)
+                before = _loss(head, batch)
+                _train(head, batch, steps=80)
+                after = _loss(head, batch)
+                seen = (
+                    f"80 steps on contexts that can be learnt by heart took the loss from {before:.3f} to {after:.3f}"
+                )
+                require(
+                    after < 0.4 * before,
+                    seen,
+                    "give the loss logits, not probabilities, and let no detach() cut it off",
+                )
+                for output, spans in zip(_decode(head, batch), batch.spans, strict=True):
+                    expected = scheme.decode(scheme.encode(spans, len(output.tags)))
+                    seen = f"after 80 steps on three contexts, {output.spans} is found where {expected} was learnt"
+                    require(output.spans == expected, seen, remedy)
+                    sure = [span.score for span in output.spans if span.score is not None and span.score < 0.4]
+                    require(
+                        not sure,
+                        f"what was learnt by heart has the scores {sure}",
+                        "give the probability of what is predicted",
+                    )
+
+    def test_tensors_move_with_the_head(self) -> None:
+        """All that it computes with is a parameter or a buffer, so that it is on the device of the others."""
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            batch = typical(scheme, 0)
+            targets = batch.targets
+            given = [batch.vectors, batch.mask, *([targets] if isinstance(targets, torch.Tensor) else [])]
+
+            def call() -> None:
+                head.loss(batch.vectors, batch.mask, targets)
+                with torch.no_grad():
+                    head.decode(batch.vectors, batch.mask)
+
+            found = unregistered(head, call, *given)
+            remedy = (
+                "register_buffer(name, tensor), persistent=False if it need not be saved; or make it when it is used"
+            )
+            require(not found, f"{', '.join(found)} is neither a parameter nor a buffer, and stays on the CPU", remedy)
+
+        self._each_head(check)
+
+    def test_only_the_seeded_generator_is_drawn_from(self) -> None:
+        """In training, chance comes from torch's global generator alone, and nobody seeds it."""
+        remedy = "draw with torch, from its global generator: no np.random, no random, no Generator of its own"
+        for config in self.configs():
+            for scheme in self.found_schemes():
+                settled, batch = _settled(config, scheme), typical(scheme, 0)
+                ends, drawn = [], []
+                for seed in (3, 3, 4):
+                    with other_generators(len(drawn)), seeded(seed):
+                        head = settled.build(SIZE, scheme).train()
+                        ends.append(torch.get_rng_state())
+                        drawn.append([_seeded_loss(head, batch, 1) for _ in range(2)])
+                        torch.manual_seed(seed)
+                        _loss(head, batch)
+                        ends.append(torch.get_rng_state())
+                require(torch.equal(drawn[0][0], drawn[1][0]), "in train mode, one seed gives two losses", remedy)
+                require(torch.equal(*drawn[0]), "in train mode, one seed gives another loss the second time", remedy)
+                seen = "the generator of torch is set to a seed"
+                require(
+                    not torch.equal(ends[2], ends[4]) and not torch.equal(ends[3], ends[5]),
+                    seen,
+                    "call no manual_seed: the run is seeded once, for all of its parts",
+                )
+
+    def test_nothing_is_kept_of_a_batch(self) -> None:
+        """Vectors, losses and their graphs go when the core lets them go: memory does not grow with the data."""
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            head.train()
+
+            def step(number: int) -> list[Any]:
+                batch = typical(scheme, number)
+                loss = head.loss(batch.vectors.requires_grad_(), batch.mask, batch.targets)
+                loss.backward()
+                with torch.no_grad():
+                    outputs = head.decode(batch.vectors, batch.mask)
+                return [batch, batch.vectors, batch.mask, loss, *outputs]
+
+            kept_of_it = kept_alive(step)
+            require(not kept_of_it, kept_of_it, "keep no tensor or loss on the head; keep numbers, with .item()")
+
+        self._each_head(check)
+
+    def test_the_batch_is_left_as_it_is(self) -> None:
+        """Vectors, mask and targets are not changed in place: several heads see them."""
+
+        def check(head: Any, batch: HeadBatch) -> None:
+            targets = batch.targets
+            before = batch.vectors.clone(), batch.mask.clone(), copy.deepcopy(targets)
+            head.loss(batch.vectors, batch.mask, targets)
+            _decode(head, batch)
+            now = batch.vectors, batch.mask, targets
+            for name, was, it in zip(("vectors", "mask", "targets"), before, now, strict=True):
+                same = torch.equal(was, it) if isinstance(was, torch.Tensor) else was == it
+                require(
+                    same, f"{name} were changed in place", "work out of place: x * mask, x.masked_fill(...), x.clone()"
+                )
+
+        self._each_batch(check)
+
     def test_gradients_reach_every_parameter(self) -> None:
         """A parameter that no loss moves is not learned."""
 
         def check(head: Any, scheme: LabelScheme) -> None:
             head.train()
             for seed in range(4):
-                batch = _typical(scheme, seed)
+                batch = typical(scheme, seed)
                 head.loss(batch.vectors, batch.mask, batch.targets).backward()
             missing = missing_gradients(head)
             require(
@@ -207,7 +446,7 @@ class ModelHeadSuite(ComponentSuite):
         """Steps along the gradient of a batch lower its loss."""
 
         def check(head: Any, scheme: LabelScheme) -> None:
-            batch = _typical(scheme, 0)
+            batch = typical(scheme, 0)
             before = _loss(head, batch)
             _train(head, batch, steps=60)
             after = _loss(head, batch)
@@ -262,7 +501,7 @@ class ModelHeadSuite(ComponentSuite):
         """Options, what was learned and state_dict are all that a checkpoint keeps."""
 
         def check(head: Any, scheme: LabelScheme, config: Any) -> None:
-            batch = _typical(scheme, 2)
+            batch = typical(scheme, 2)
             _train(head, batch, steps=3)
             loaded: Any = reload(head, self.build(kept(config), scheme, seed=99)).eval()
             remedy = "register what decode and loss need as a parameter or buffer (register_buffer, persistent)"
@@ -284,12 +523,20 @@ class ModelHeadSuite(ComponentSuite):
         """Under autocast the encoder's vectors are bfloat16."""
 
         def check(head: Any, scheme: LabelScheme) -> None:
-            batch = _typical(scheme, 0)
+            batch = typical(scheme, 0)
             with torch.autocast("cpu", torch.bfloat16):
                 loss = head.loss(batch.vectors.bfloat16(), batch.mask, batch.targets)
                 with torch.no_grad():
                     results = head.decode(batch.vectors.bfloat16(), batch.mask)
             require(loss.isfinite(), f"the loss is {loss} under bfloat16 autocast", "compute it in float32")
+            for output, n in zip(results, batch.lengths, strict=True):
+                check_output(output, n, scheme)
+            remedy = "mask with torch.finfo(x.dtype).min, not with a number that float16 does not have"
+            with working("under float16 autocast, the head", remedy), torch.autocast("cpu", torch.float16):
+                loss = head.loss(batch.vectors.half(), batch.mask, batch.targets)
+                with torch.no_grad():
+                    results = head.decode(batch.vectors.half(), batch.mask)
+            require(loss.isfinite(), f"the loss is {loss} under float16 autocast", "compute it in float32")
             for output, n in zip(results, batch.lengths, strict=True):
                 check_output(output, n, scheme)
 
@@ -324,9 +571,14 @@ def check_output(output: Any, n: int, scheme: LabelScheme) -> None:
     _check_probabilities([span.score for span in output.spans], "the scores of the entities")
     places = [(span.start, span.stop) for span in output.spans]
     require(places == sorted(places), f"the entities are at {places}", "sort them by start, then stop")
+    twice = [span for span, times in Counter(output.spans).items() if times > 1]
+    require(not twice, f"{twice} came more than once", "give every entity once")
     for span in output.spans:
         inside = span.start >= 0 and span.stop <= n and span.label in scheme.labels
         require(inside, f"{span} in a context of {n} units", "return known labels inside the context")
+    dtypes = np.asarray(output.tags).dtype, np.asarray(output.scores).dtype
+    seen = f"tags are {dtypes[0]} and scores {dtypes[1]}"
+    require(not n or dtypes == (np.int64, np.float32), seen, "give tags as int64 and scores as float32")
     if scheme.targets == "tags":
         _check_tags(output, scheme)
 
@@ -352,27 +604,32 @@ def _check_probabilities(values: Any, what: str) -> None:
     require(probable, f"{what} are {numbers}", "return probabilities, from 0 to 1")
 
 
-def _settled(config: Any, scheme: LabelScheme) -> Any:
-    batch = _typical(scheme, 0)
+def _settled(config: Any, scheme: LabelScheme, batch: HeadBatch | None = None) -> Any:
+    """Return the config, settled on the targets of a batch."""
+    batch = batch or typical(scheme, 0)
     targets = [scheme.encode(spans, n) for spans, n in zip(batch.spans, batch.lengths, strict=True)]
     return settle(config, targets, scheme)
-
-
-def _typical(scheme: LabelScheme, seed: int) -> HeadBatch:
-    """Return a batch in which every label stands, in entities of one, two and three units."""
-    one, two = scheme.labels
-    spans = [
-        [UnitSpan.of(one, 0, 1), UnitSpan.of(two, 2, 4), UnitSpan.of(one, 4, 7)],
-        [UnitSpan.of(two, 1, 4), UnitSpan.of(two, 4, 5), UnitSpan.of(one, 6, 8)],
-        [],
-    ]
-    return batch_of(scheme, [8, 8, 3], spans, seed)
 
 
 def _loss(head: Any, batch: HeadBatch) -> torch.Tensor:
     loss = head.loss(batch.vectors, batch.mask, batch.targets)
     require(isinstance(loss, torch.Tensor), f"the loss is {loss!r}", "return a tensor")
     return loss.detach().float()  # type: ignore[no-any-return]
+
+
+def _seeded_loss(head: Any, batch: HeadBatch, seed: int) -> torch.Tensor:
+    with seeded(seed):
+        return _loss(head, batch)
+
+
+def _gradient(head: Any, batch: HeadBatch) -> torch.Tensor:
+    """Return the gradient at the vectors, under one seed."""
+    vectors = batch.vectors.clone().requires_grad_()
+    with seeded(1):
+        loss = head.loss(vectors, batch.mask, batch.targets)
+    if loss.requires_grad:
+        loss.backward()
+    return torch.zeros_like(vectors) if vectors.grad is None else vectors.grad
 
 
 @torch.no_grad()

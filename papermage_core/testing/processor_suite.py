@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from papermage_core.document import Document, Entity, Metadata, Span
 from papermage_core.errors import DataError
-from papermage_core.testing.checks import fail, require
+from papermage_core.testing.checks import fail, require, working
 from papermage_core.testing.component import ComponentSuite, kept
-from papermage_core.testing.documents import make_documents
+from papermage_core.testing.made_up import make_document, make_documents
 from papermage_core.testing.writer_suite import odd_documents
 
 __all__ = ["DocumentProcessorSuite"]
@@ -153,6 +153,25 @@ class DocumentProcessorSuite(ComponentSuite):
                 require(exc is error, f"{exc!r} was raised in place of {error!r}", "catch nothing that is not yours")
             else:
                 fail("an error of the documents was swallowed", "catch nothing that is not yours")
+
+    def test_long_documents_are_processed(self) -> None:
+        """Of many pages, with thousands of units."""
+        for config in self.configs():
+            words = " ".join(f"word{number} (2019)." for number in range(700))
+            document = make_document([words] * 3, doc_id="long")
+            for name in config.makes:
+                document.remove_layer(name)
+            with working("a document of thousands of units", "hold no size in the code"):
+                (found,) = self._process(config, [document])
+            missing = [name for name in config.makes if not found.has_layer(name)]
+            require(not missing, f"a long document has no layer {missing}", "add every layer of makes")
+
+    def _probed(self) -> list[tuple[Any, ...]]:
+        found = []
+        for options, config in zip(self.options, self.configs(), strict=True):
+            documents = [document.to_bytes(with_images=True) for document in self._bare(config)]
+            found.append((dict(options), documents))
+        return found
 
     def _bare(self, config: Any) -> list[Document]:
         """Return new documents without the layers that the processor makes."""

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import gzip
 import inspect
-import json
-import os
-import subprocess
-import sys
 import tempfile
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
-from papermage_core.config.structure import unstructure
 from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.testing.checks import fail, require
 from papermage_core.testing.component import ComponentSuite, check_suffixes
+from papermage_core.testing.probes import written
 
 __all__ = ["DocumentReaderSuite"]
+
+_MUCH = 4 << 20
+"""Bytes of a file that a reader should not hold in memory."""
 
 
 class DocumentReaderSuite(ComponentSuite):
@@ -72,30 +72,60 @@ class DocumentReaderSuite(ComponentSuite):
             first, second = (_json(reader.read(path)) for _ in range(2))
             require(first == second, f"{path.name} gave other documents the second time", "keep no state in the reader")
 
-    def test_files_are_read_the_same_under_every_locale(self) -> None:
-        """The encoding of a file is said, not that of the machine. For components named by ``component``."""
-        if self.config_class is not None:
-            return
+    def test_documents_share_nothing(self) -> None:
+        """Who changes a document changes no other one: each has its own layers and metadata."""
+        for reader, path in self._readings(self.samples):
+            plain, seen = _json(reader.read(path)), []
+            for given in reader.read(path):
+                document = _document(given)
+                seen.append(document.to_json())
+                document.metadata["changed_by_the_kit"] = True
+                for name in document.to_json()["entities"]:
+                    document.remove_layer(name)
+            require(
+                plain == seen,
+                f"documents of {path.name} share what they hold",
+                "make everything anew for each document",
+            )
+
+    def test_files_can_be_read_side_by_side(self) -> None:
+        """One reader reads several files at once, and one of them twice: what is being read is not its state."""
         for config in self.configs():
-            with _written(self.samples) as paths:
-                words = [self.kind, self.component, *map(str, self.plugins.paths)]
-                given = json.dumps({"options": unstructure(config), "paths": [str(path) for path in paths]})
-                done = subprocess.run(
-                    [sys.executable, "-c", _READ, *words],
-                    input=given,
-                    capture_output=True,
-                    text=True,
-                    encoding="utf-8",
-                    env={
-                        **os.environ,
-                        "PYTHONWARNDEFAULTENCODING": "1",
-                        "PYTHONUTF8": "0",
-                        "PYTHONIOENCODING": "utf-8",
-                    },
-                    check=False,
+            with written(self.samples) as paths:
+                reader = config.build()
+                apart = [_json(reader.read(path)) for path in paths]
+                readings = [reader.read(path) for path in [*paths, *paths]]
+                mixed: list[list[Any]] = [[] for _ in readings]
+                for row in zip_longest(*readings):
+                    for found, given in zip(mixed, row, strict=True):
+                        found += [] if given is None else [_document(given).to_json()]
+                require(
+                    mixed == [*apart, *apart],
+                    "files read side by side give other documents than one after the other",
+                    "keep what is read at the moment in the generator's own variables, not in the reader",
                 )
-            place = done.stdout.strip()
-            require(not place, f"a file is opened in the encoding of the locale, in {place}", 'say encoding="utf-8"')
+
+    def test_a_large_file_is_not_held_in_memory(self) -> None:
+        """The first document is there before the rest of the file has been read, if a file can hold any number."""
+        for config in self.configs():
+            reader = config.build()
+            for name, content in self.samples.items():
+                much = _repeated(reader, name, _bytes(content))
+                if much is None or not _is_lazy(reader, name, _bytes(content) * 8):
+                    continue  # that documents are made all at once is for another check
+                with written({name: much}) as (path,):
+                    tracemalloc.start()
+                    try:
+                        reading = reader.read(path)
+                        next(iter(reading))
+                        _, most = tracemalloc.get_traced_memory()
+                    finally:
+                        tracemalloc.stop()
+                    del reading
+                seen = f"at the first document of {len(much) >> 20} MB, {most >> 20} MB had been read"
+                require(
+                    most < len(much) // 2, seen, "read line by line, or in blocks: no read(), readlines() or list(...)"
+                )
 
     def test_places_are_those_of_the_documents(self) -> None:
         """A `LocatedDocument` names its file; lines are counted from 1, and they and bytes from top to bottom."""
@@ -159,7 +189,7 @@ class DocumentReaderSuite(ComponentSuite):
         if not self.found_class().compressed:
             return
         packed = {f"{name}.gz": gzip.compress(_bytes(content)) for name, content in self.samples.items()}
-        with _written(self.samples) as plain, _written(packed) as compressed:
+        with written(self.samples) as plain, written(packed) as compressed:
             for reader in (config.build() for config in self.configs()):
                 for one, other in zip(plain, compressed, strict=True):
                     remedy = "open files with papermage_core.files.open_bytes"
@@ -174,9 +204,28 @@ class DocumentReaderSuite(ComponentSuite):
         """``suffixes`` says which files of a folder are the reader's; they are found in the source."""
         check_suffixes(self, ("suffixes", "shared_suffixes", "companions"))
 
+    def test_a_trained_model_is_the_same_in_another_process(self) -> None:
+        """A model finds in the documents of a file, read in a new process, what it finds in them here."""
+        self._check_predictions("read_predict")
+
+    def test_a_moved_checkpoint_is_all_that_is_read(self) -> None:
+        """Of files, those that it is given are read, and none of the working folder."""
+        for look in self._look(whole=False):
+            opened = ", ".join(look.there.opened)
+            require(
+                not opened, f"{opened} was read, which nobody named", "read the file that is given, and those beside it"
+            )
+
+    def _training(self) -> list[dict[str, Any]]:
+        return []
+
+    def _probed(self) -> list[tuple[Any, ...]]:
+        samples = {name: _bytes(content) for name, content in self.samples.items()}
+        return [(dict(options), samples) for options in self.options]
+
     def _readings(self, files: Mapping[str, str | bytes]) -> Iterator[tuple[Any, Path]]:
         require(self.samples, f"{type(self).__name__} has no samples", 'set samples = {"a.xml": "<doc>..."}')
-        with _written(files) as paths:
+        with written(files) as paths:
             for config in self.configs():
                 reader = config.build()
                 require(callable(getattr(reader, "read", None)), f"build returned {reader!r}", "give it a read(path)")
@@ -184,27 +233,28 @@ class DocumentReaderSuite(ComponentSuite):
                     yield reader, path
 
 
-_READ = """\
-import json, sys, warnings
-from pathlib import Path
-kind, name, *files = sys.argv[1:]
-from papermage_core.config.structure import structure
-from papermage_core.plugin.manager import Plugins
-given = json.loads(sys.stdin.buffer.read())
-reader = structure(Plugins(files).config_class(kind, name), given["options"], key="reader", name=name).build()
-module = sys.modules[type(reader).__module__.partition(".")[0]]
-own = str(Path(module.__file__).parent if hasattr(module, "__path__") else module.__file__)
-with warnings.catch_warnings(record=True) as seen:
-    warnings.simplefilter("always", EncodingWarning)
-    for path in given["paths"]:
+def _repeated(reader: Any, name: str, content: bytes) -> bytes | None:
+    """Return a file of megabytes with the documents of a sample again and again; None where they cannot be repeated."""
+    content = content if content.endswith(b"\n") else content + b"\n"
+    counts = []
+    for times in (1, 2):
         try:
-            for document in reader.read(Path(path)):
-                pass
-        except Exception:  # other checks are for that
+            with written({name: content * times}) as (path,):
+                counts.append(sum(1 for _ in reader.read(path)))
+        except Exception:
+            return None
+    return content * (_MUCH // len(content)) if counts[1] == 2 * counts[0] else None
+
+
+def _is_lazy(reader: Any, name: str, content: bytes) -> bool:
+    """Whether not all documents are made before the first is given."""
+    with written({name: content}) as (path,), _made_documents() as made:
+        reading = iter(reader.read(path))
+        next(reading)
+        at_first = len(made)
+        for _ in reading:
             pass
-seen = [each for each in seen if each.category is EncodingWarning and each.filename.startswith(own)]
-print(*(f"{each.filename}, line {each.lineno}" for each in seen[:1]))
-"""
+        return at_first < len(made)
 
 
 def _document(given: Any) -> Any:
@@ -253,17 +303,6 @@ def _made_documents() -> Iterator[list[None]]:
         yield made
     finally:
         Document.__init__ = original  # type: ignore[method-assign]
-
-
-@contextmanager
-def _written(files: Mapping[str, str | bytes]) -> Iterator[list[Path]]:
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for name, content in files.items():
-            path = Path(folder) / name
-            path.write_bytes(_bytes(content))
-            paths.append(path)
-        yield paths
 
 
 def _bytes(content: str | bytes) -> bytes:

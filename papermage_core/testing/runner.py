@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import traceback
+import time
+import unittest
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.printing import keeping
-from papermage_core.testing.component import ComponentSuite
+from papermage_core.testing.checks import CheckError
+from papermage_core.testing.elsewhere import described
+from papermage_core.testing.suite import check_names, sentence_of
 
-__all__ = ["CheckResult", "run_suite", "suite_for"]
+__all__ = ["CheckResult", "checks_of", "run_suite", "suite_for"]
 
 
 @attrs.frozen
@@ -23,7 +27,11 @@ class CheckResult:
     name: str
     """What should hold, as a sentence."""
     passed: bool
+    """Whether it holds, or was left out."""
     error: str = ""
+    skipped: str = ""
+    """Why it was left out."""
+    seconds: float = attrs.field(default=0.0, eq=False)
 
 
 def suite_for(
@@ -32,25 +40,36 @@ def suite_for(
     options: Sequence[Mapping[str, Any]] = ({},),
     plugins: Plugins | None = None,
     samples: Mapping[str, bytes] | None = None,
+    skip: Mapping[str, str] | None = None,
 ) -> type[Any]:
     """Return the suite of a component, by its name; ``plugins`` is where it is looked for.
 
-    A reader's suite reads ``samples``, file name → content; it holds what can be checked with them, or without any.
+    A reader's suite reads ``samples``, file name → content; what cannot be checked without any, or without broken
+    ones, is left out and says so. ``skip`` holds further checks to leave out, each with the reason. Raises ConfigError
+    for one that there is not.
     """
-    members: dict[str, Any] = {"component": name, "kind": kind, "plugins": plugins or Plugins()}
-    if kind != "extension":
-        members["options"] = tuple(options)
+    found = plugins or Plugins()
+    members: dict[str, Any] = {"component": name, "kind": kind, "plugins": found, "options": tuple(options)}
     base = KINDS[kind].suite_class()
     if kind == "document_reader":
-        base = type("ReaderSuite", (ComponentSuite,), _parts_for(base, samples or {}))
-    return type(f"Suite_{kind}", (base,), members)
+        members["samples"] = samples or {}
+        members["skip"] = {
+            **dict.fromkeys(_NEED_BROKEN, "broken files are needed: subclass DocumentReaderSuite, with broken"),
+            **({} if samples else dict.fromkeys(_NEED_SAMPLES, "a file to read is needed: --sample FILE")),
+        }
+    try:
+        return type(f"Suite_{kind}", (base,), {**members, "skip": {**members.get("skip", {}), **(skip or {})}})
+    except ValueError as exc:
+        raise ConfigError(str(exc)) from exc
 
 
 _NEED_SAMPLES = (
     "test_documents_are_read_one_by_one",
     "test_documents_can_be_written_and_read_again",
+    "test_documents_share_nothing",
     "test_reading_twice_gives_the_same",
-    "test_files_are_read_the_same_under_every_locale",
+    "test_files_can_be_read_side_by_side",
+    "test_a_large_file_is_not_held_in_memory",
     "test_places_are_those_of_the_documents",
     "test_a_share_of_a_file_is_every_so_many_of_its_documents",
     "test_compressed_files_are_read_where_the_config_says_so",
@@ -61,10 +80,9 @@ _NEED_BROKEN = (
 )
 
 
-def _parts_for(suite: type[Any], samples: Mapping[str, bytes]) -> dict[str, Any]:
-    left_out = (*_NEED_BROKEN, *(() if samples else _NEED_SAMPLES))
-    parts = {name: part for name, part in vars(suite).items() if not name.startswith("__") and name not in left_out}
-    return parts | {"samples": samples}
+def checks_of(suite: type[Any]) -> list[str]:
+    """Return what a suite checks, each as a sentence, in the order in which the checks are run."""
+    return [sentence_of(name) for name in check_names(suite)]
 
 
 def run_suite(suite: type[Any], only: str = "") -> Iterator[CheckResult]:
@@ -72,27 +90,21 @@ def run_suite(suite: type[Any], only: str = "") -> Iterator[CheckResult]:
 
     A command drops what a plugin prints meanwhile.
     """
-    for name in _checks(suite):
-        sentence = name.removeprefix("test_").replace("_", " ")
-        if only not in ("", sentence):
-            continue
-        try:
-            with keeping.get()():
-                getattr(suite(), name)()
-        except AssertionError as exc:
-            yield CheckResult(sentence, False, str(exc))
-        except Exception as exc:
-            yield CheckResult(sentence, False, f"{type(exc).__name__}: {exc} ({_place(exc)})")
-        else:
-            yield CheckResult(sentence, True)
+    for name in check_names(suite):
+        sentence, begun = sentence_of(name), time.monotonic()
+        if only in ("", sentence):
+            passed, error, skipped = _outcome(suite, name)
+            yield CheckResult(sentence, passed, error, skipped, time.monotonic() - begun)
 
 
-def _checks(suite: type[Any]) -> list[str]:
-    found = [name for cls in reversed(suite.__mro__) for name in vars(cls) if name.startswith("test_")]
-    return list(dict.fromkeys(found))
-
-
-def _place(exc: BaseException) -> str:
-    """Return the last line of code that the exception went through."""
-    frames = traceback.extract_tb(exc.__traceback__)
-    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "place unknown"
+def _outcome(suite: type[Any], check: str) -> tuple[bool, str, str]:
+    try:
+        with keeping.get()():
+            getattr(suite(), check)()
+    except unittest.SkipTest as exc:
+        return True, "", str(exc)
+    except CheckError as exc:
+        return False, str(exc), ""
+    except (Exception, SystemExit) as exc:
+        return False, described(exc), ""
+    return True, "", ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import LabelScheme, UnitSpan
-from papermage_core.testing.checks import each, fail, require
+from papermage_core.testing.checks import each, fail, require, working
 from papermage_core.testing.component import ComponentSuite, targets_of
+from papermage_core.testing.probes import MANY
 from papermage_core.testing.strategies import labels, legal_tags, unit_spans
 
 __all__ = ["LabelSchemeSuite"]
@@ -73,6 +75,74 @@ class LabelSchemeSuite(ComponentSuite):
             )
 
         self._each(self._entities, check)
+
+    def test_long_entities_at_every_place_come_back(self) -> None:
+        """Of any length, at the first and the last unit, of many labels; discontinuous ones with many segments."""
+        for scheme, names in self._schemes(MANY):
+            for spans, n in _long_ones(names, discontinuous=scheme.allows_discontinuous):
+                with working(f"{spans} in {n} units", "let encode and decode hold entities of any length and place"):
+                    found = scheme.decode(scheme.encode(spans, n))
+                require(
+                    found == sorted(spans),
+                    f"{_brief(spans)} in {n} units came back as {_brief(found)}",
+                    "let encode and decode hold entities of any length and place, of any number of labels or segments",
+                )
+
+    def test_one_label_and_a_dozen_are_kept_apart(self) -> None:
+        """Each label has tags of its own, however many there are."""
+        for count in (1, 12, 60):
+            names = tuple(f"label {number}" for number in range(count))
+            remedy = "build tags and tables from the labels, of which there may be any number"
+            with working(f"with {count} labels, the scheme", remedy):
+                for scheme, _ in self._schemes(names):
+                    spans = [UnitSpan.of(name, 2 * i, 2 * i + 1) for i, name in enumerate(names)]
+                    found = scheme.decode(scheme.encode(spans, 2 * count))
+                    wrong = [(a.label, b.label) for a, b in zip(spans, found, strict=True) if a != b]
+                    require(not wrong, f"with {count} labels, {wrong[:1]} came back for another", remedy)
+
+    def test_encoding_keeps_no_state(self) -> None:
+        """The same entities are encoded, and the same target is decoded, the same again after others."""
+        remedy = "keep nothing between calls that changes a later one"
+        for scheme, names in self._schemes(MANY):
+            first = [UnitSpan.of(names[0], 0, 2), UnitSpan.of(names[3], 4, 5)]
+            fresh = copy.deepcopy(scheme)
+            once = fresh.encode(first, 6)
+            found = fresh.decode(once)
+            scheme.decode(scheme.encode([UnitSpan.of(names[1], 1, 3)], 6))
+            for spans, n in _long_ones(names, discontinuous=scheme.allows_discontinuous):
+                scheme.decode(scheme.encode(spans, n))
+            same = np.array_equal(once, scheme.encode(first, 6)) if scheme.tags else once == scheme.encode(first, 6)
+            require(same, "the same entities have another target after others", remedy)
+            require(scheme.decode(once) == found, "the same target means other entities after others", remedy)
+
+    def test_what_is_given_is_left_as_it_is(self) -> None:
+        """Neither the entities nor the target are changed, and a target that cannot be written to is read."""
+        remedy = "work on a copy: sorted(spans), np.array(target)"
+        for scheme, names in self._schemes(("one", "two")):
+            spans = [UnitSpan.of(names[0], 0, 2), UnitSpan.of(names[1], 3, 4)]
+            before = list(spans)
+            target = scheme.encode(spans, 6)
+            require(spans == before, f"encode changed the entities that it was given to {spans}", remedy)
+            with working("encode of a tuple of entities", remedy):
+                scheme.encode(tuple(spans), 6)
+            kept = np.array(target) if scheme.tags else list(target)
+            if scheme.tags:
+                target.flags.writeable = False
+            with working("decode of a read-only target", remedy):
+                scheme.decode(target)
+            same = np.array_equal(kept, target) if scheme.tags else kept == target
+            require(same, "decode changed the target that it was given", remedy)
+
+    def test_predecessors_are_those_of_the_table(self) -> None:
+        """A scheme that overrides ``predecessors`` says there what ``transition_allowed`` says."""
+        for scheme, _ in self._schemes(MANY):
+            if scheme.targets == "tags":
+                number, sets = scheme.predecessors()
+                table = np.asarray(scheme.transition_allowed)
+                same = all(
+                    np.array_equal(sets[number[tag]], np.flatnonzero(table[:, tag])) for tag in range(len(table))
+                )
+                require(same, "predecessors() and transition_allowed differ", "derive both from one rule")
 
     def test_encoded_tags_are_legal(self) -> None:
         """``encode`` makes an int64 array of shape (n,), known tags only, in a legal order."""
@@ -170,12 +240,12 @@ class LabelSchemeSuite(ComponentSuite):
 
     def _each(self, strategy: Callable[[Any], st.SearchStrategy[Any]], check: Callable[[Any], None]) -> None:
         for config in self.configs():
-            schemes = labels().map(functools.partial(self._build, config))
+            schemes = labels(8).map(functools.partial(self._build, config))
             each(schemes.flatmap(strategy), check, examples=60)
 
     @staticmethod
     def _entities(scheme: LabelScheme) -> st.SearchStrategy[Any]:
-        return st.integers(0, 12).flatmap(
+        return st.one_of(st.integers(0, 12), st.integers(13, 60)).flatmap(
             lambda n: st.tuples(
                 st.just(scheme),
                 st.just(n),
@@ -187,14 +257,29 @@ class LabelSchemeSuite(ComponentSuite):
     def _legal(scheme: LabelScheme) -> st.SearchStrategy[Any]:
         if scheme.targets != "tags":
             return st.just((scheme, []))
-        return st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(scheme), legal_tags(scheme, n)))
+        return st.integers(1, 20).flatmap(lambda n: st.tuples(st.just(scheme), legal_tags(scheme, n)))
 
     @staticmethod
     def _any_tags(scheme: LabelScheme) -> st.SearchStrategy[Any]:
         if scheme.targets != "tags":
             return st.just((scheme, []))
-        tags = st.lists(st.integers(-1, len(scheme.tags) - 1), max_size=8)
+        tags = st.lists(st.integers(-1, len(scheme.tags) - 1), max_size=20)
         return st.tuples(st.just(scheme), tags.map(lambda values: np.array(values, np.int64)))
+
+
+def _long_ones(names: tuple[str, ...], *, discontinuous: bool) -> Iterator[tuple[list[UnitSpan], int]]:
+    """Yield entities and the number of units that they are in."""
+    for number, label in enumerate(names):
+        yield [UnitSpan.of(label, number, number + 7 + number)], 2 * number + 7  # to the last unit
+    yield [UnitSpan.of(names[0], 0, 90), UnitSpan.of(names[1], 91, 92)], 92
+    yield [UnitSpan.of(names[-1], 0, 1), UnitSpan.of(names[-2], 2, 40), UnitSpan.of(names[0], 41, 300)], 300
+    if discontinuous:
+        yield [UnitSpan(names[2], ((0, 2), (5, 6), (9, 12)))], 12
+        yield [UnitSpan(names[0], ((1, 2), (3, 4), (8, 9), (20, 27))), UnitSpan.of(names[1], 30, 31)], 31
+
+
+def _brief(spans: list[UnitSpan]) -> str:
+    return ", ".join(f"{span.label} {span.segments}" for span in spans) or "nothing"
 
 
 def _check_tables(scheme: LabelScheme) -> None:

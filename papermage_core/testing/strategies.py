@@ -91,9 +91,10 @@ def unit_spans(
     """Draw different entities in a context of ``n_units``, in order."""
     spans: list[UnitSpan] = []
     taken = np.zeros(n_units, bool)
+    longest = draw(st.sampled_from([1, 5, max(1, n_units)]))
     for _ in range(draw(st.integers(0, min(5, n_units)))):
         start = draw(st.integers(0, n_units - 1))
-        stop = draw(st.integers(start + 1, min(n_units, start + 5)))
+        stop = draw(st.integers(start + 1, min(n_units, start + longest)))
         if not overlap and taken[start:stop].any():
             continue
         taken[start:stop] = True
@@ -102,10 +103,13 @@ def unit_spans(
 
 
 def _segments(draw: st.DrawFn, start: int, stop: int, discontinuous: bool) -> tuple[tuple[int, int], ...]:
-    if not discontinuous or stop - start < 3 or not draw(st.booleans()):
-        return ((start, stop),)
-    gap = draw(st.integers(start + 1, stop - 2))
-    return ((start, gap), (gap + 1, stop))
+    """Return one segment, or up to four with gaps of any length between them."""
+    most = min(4, (stop - start + 1) // 2)
+    pieces = draw(st.integers(1, most)) if discontinuous else 1
+    between = st.lists(st.integers(start + 1, stop - 1), min_size=2 * pieces - 2, max_size=2 * pieces - 2, unique=True)
+    cuts = sorted(draw(between)) if pieces > 1 else []
+    ends = [start, *cuts, stop]
+    return tuple(zip(ends[::2], ends[1::2], strict=True))
 
 
 @st.composite

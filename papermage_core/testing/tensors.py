@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import gc
+import random
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from unittest import mock
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from papermage_core.testing.checks import fail, require
 
-__all__ = ["close", "missing_gradients", "reload", "seeded", "shake"]
+__all__ = [
+    "close",
+    "kept_alive",
+    "missing_gradients",
+    "other_generators",
+    "reload",
+    "seeded",
+    "shake",
+    "unregistered",
+    "without_dropout",
+]
 
 
 @contextlib.contextmanager
@@ -65,3 +81,139 @@ def require_module(built: Any, methods: tuple[str, ...]) -> None:
     require(isinstance(built, nn.Module), f"build returned {built!r}", "return a torch.nn.Module")
     for method in methods:
         require(callable(getattr(built, method, None)), f"the module has no {method}()", "implement it")
+
+
+@contextlib.contextmanager
+def other_generators(seed: int) -> Iterator[None]:
+    """Run with the generators of Python and numpy at a seed, and leave them as they were."""
+    states = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+@contextlib.contextmanager
+def without_dropout() -> Iterator[None]:
+    """Run with the dropout of torch passing everything, in train mode too."""
+    attention = nn.functional.scaled_dot_product_attention
+
+    def sure_attention(*arguments: Any, **more: Any) -> torch.Tensor:
+        if len(arguments) > 4:
+            arguments = (*arguments[:4], 0.0, *arguments[5:])
+        return attention(*arguments, **{**more, **({"dropout_p": 0.0} if "dropout_p" in more else {})})
+
+    def whole(values: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return values
+
+    names = ("dropout", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout")
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(mock.patch.object(nn.functional, name, whole))
+        stack.enter_context(mock.patch.object(nn.functional, "scaled_dot_product_attention", sure_attention))
+        yield
+
+
+_MOVES = ("to", "cuda", "cpu", "type_as")
+_LOOKS = (
+    "__get__",
+    "size",
+    "dim",
+    "numel",
+    "__len__",
+    "is_floating_point",
+    "__repr__",
+    "tolist",
+    "item",
+    "numpy",
+    "detach",
+)
+
+
+class _Uses(TorchFunctionMode):
+    """Notes which of some tensors are computed with where they are: not moved first to where the others are.
+
+    What a component moves to the CPU itself, to decode there, may meet tensors that stay there.
+    """
+
+    def __init__(self, tensors: dict[int, torch.Tensor]) -> None:
+        super().__init__()
+        self.tensors = tensors
+        self.used: dict[int, torch.Tensor] = {}
+        self._on_cpu: dict[int, torch.Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        given = list(_tensors([*args, *kwargs.values()]))
+        result = func(*args, **kwargs)
+        if name in _MOVES:
+            self.tensors.pop(id(args[0]), None)
+            if name == "cpu" or "cpu" in map(str, [*args[1:], *kwargs.values()]):
+                result = result.view_as(result)
+                self._on_cpu[id(result)] = result
+        elif any(id(tensor) in self._on_cpu for tensor in given):
+            self._on_cpu |= {id(tensor): tensor for tensor in _tensors([result])}
+        elif name not in _LOOKS:
+            self.used |= {id(t): t for t in given if id(t) in self.tensors and t.dim()}
+        return result
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+
+
+def live_tensors() -> list[torch.Tensor]:
+    """Return the tensors that there are in the process."""
+    return [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor)]
+
+
+def unregistered(module: nn.Module, call: Callable[[], Any], *given: torch.Tensor) -> list[str]:
+    """Return the tensors, by name where they have one, that a call computes with and that do not move with the module.
+
+    They were there before the call, and are neither parameters nor buffers, nor ``given`` to it.
+    """
+    registered = {id(tensor) for tensor in [*module.parameters(), *module.buffers(), *given]}
+    with _Uses({id(tensor): tensor for tensor in live_tensors() if id(tensor) not in registered}) as uses:
+        call()
+    return [_name_of(tensor, module) for tensor in uses.used.values()]
+
+
+def _name_of(tensor: torch.Tensor, module: nn.Module) -> str:
+    for prefix, part in module.named_modules():
+        for name, value in vars(part).items():
+            inside = (
+                value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else [value]
+            )
+            if name not in ("_parameters", "_buffers", "_modules") and any(each is tensor for each in inside):
+                return f"{prefix}.{name}".lstrip(".")
+    return f"a tensor of shape {tuple(tensor.shape)}"
+
+
+def kept_alive(step: Callable[[int], Iterable[Any]], *, steps: int = 24) -> str:
+    """Return what is still there of that which ``step`` gives, once many steps are done; empty if next to nothing is.
+
+    Tensors that nobody gave count too: those that hold a graph.
+    """
+    alive: list[list[weakref.ref[Any]]] = []
+    before = 0
+    for number in range(steps):
+        alive.append([weakref.ref(each) for each in step(number)])
+        if number == steps // 3:
+            gc.collect()
+            before = len(live_tensors())
+    gc.collect()
+    grown = len(live_tensors()) - before
+    kept = sum(any(each() is not None for each in of_step) for of_step in alive)
+    if kept > steps * 2 // 3:
+        return f"what {kept} of {steps} steps were given, or returned, is still in memory"
+    if grown > steps // 3:
+        return f"in {steps - steps // 3} steps, {grown} more tensors came to stay in memory"
+    return ""

@@ -17,7 +17,7 @@ from papermage_core.document import Box, Document, Entity, Metadata, Span
 from papermage_core.errors import DataError, PapermageError
 from papermage_core.testing.checks import fail, require
 from papermage_core.testing.component import ComponentSuite, check_suffixes
-from papermage_core.testing.documents import make_documents
+from papermage_core.testing.made_up import make_documents
 
 __all__ = ["DocumentWriterSuite", "odd_documents"]
 
@@ -111,6 +111,24 @@ class DocumentWriterSuite(ComponentSuite):
             first, second = (_write(config, self.documents(), writer)[1] for _ in range(2))
             require(first == second, "the same documents made another file", "write no time and nothing random")
 
+    def test_writing_keeps_no_state(self) -> None:
+        """The same documents make the same file after others were written, and while others are."""
+        remedy = "keep what is being written in variables of write(), not in the writer"
+        for config in self.configs():
+            documents, writer = list(self.documents()), config.build()
+            first = _write(config, documents, writer)
+            for document in documents[::-1]:
+                _write(config, [document], writer)
+
+            def documents_with_another_file(writer: Any = writer, config: Any = config) -> Iterator[Document]:
+                for number, document in enumerate(self.documents()):
+                    if number == 1:
+                        _write(config, self.documents(), writer)
+                    yield document
+
+            for again in (documents, documents_with_another_file()):
+                require(_write(config, again, writer) == first, "another file is made once others were written", remedy)
+
     def test_errors_while_documents_are_read_are_passed_on(self) -> None:
         """What is raised where the documents come from ends the writing: half a file is not a file."""
         for config in self.configs():
@@ -142,6 +160,23 @@ class DocumentWriterSuite(ComponentSuite):
         check_suffixes(self, ("suffixes", "shared_suffixes"))
         target = self.found_class().target
         require(target in ("file", "folder"), f"target is {target!r}", 'set it to "file" or "folder"')
+
+    def test_a_trained_model_is_the_same_in_another_process(self) -> None:
+        """A new process that predicts with the same model writes the same file."""
+        self._check_predictions("predict_write")
+
+    def test_a_moved_checkpoint_is_all_that_is_read(self) -> None:
+        """Of files, none is read, and none of the working folder."""
+        for look in self._look(whole=False):
+            opened = ", ".join(look.there.opened)
+            require(not opened, f"{opened} was read, which nobody named", "read no file")
+
+    def _training(self) -> list[dict[str, Any]]:
+        return []
+
+    def _probed(self) -> list[tuple[Any, ...]]:
+        documents = [document.to_bytes(with_images=True) for document in self.documents()]
+        return [(dict(options), documents) for options in self.options]
 
     def _samples(self) -> Iterator[list[Document]]:
         """Yield each document alone, then all."""

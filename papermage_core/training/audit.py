@@ -63,7 +63,7 @@ class Audit:
             yield suspect.record(texts[suspect.document])
 
     def write(self, folder: Path, title: str) -> None:
-        """Write ``audit.jsonl``, a suspect a line in the form of ``errors.jsonl``, and ``audit.html``, to browse them."""
+        """Write ``audit.jsonl``, a suspect a line as in ``errors.jsonl``, and ``audit.html``, to browse them."""
         folder.mkdir(parents=True, exist_ok=True)
         with whole_text_file(folder / "audit.jsonl") as file:
             for rank, (suspect, record) in enumerate(zip(self.suspects, self.records(), strict=True), start=1):

@@ -19,15 +19,17 @@ from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError, nearest
 from papermage_core.evaluation.evaluator import Watch
+from papermage_core.evaluation.guarantees import LEAST, Guarantees, LossSample
+from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
-from papermage_core.model.inference import decode_documents, pick_device
+from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import Metric
 from papermage_core.training.scoring import Evaluation, Evaluator, reliability_of
 
-__all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model"]
+__all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model", "fit_guarantees"]
 
 _log = logging.getLogger(__name__)
 
@@ -111,10 +113,60 @@ def evaluate_checkpoint(
     extensions.papermage_evaluated("eval", evaluation.scores.to_json())
 
     def again() -> Iterator[ParsedDocument]:
-        return parse_documents(source, labelling, blueprint.encoder.needs, Issues(), keep=True)
+        return parse_documents(source, labelling, blueprint.needs, Issues(), keep=True)
 
     readable = again if source.is_readable_twice else None
     return CheckpointEvaluation(blueprint=blueprint, evaluation=evaluation, issues=issues, documents=readable)
+
+
+def fit_guarantees(
+    path: Path,
+    data_path: Sequence[Path],
+    *,
+    confidence: float | None = 0.95,
+    reader: AnyReader = None,
+    entity_name: str | None = None,
+    context_name: str | None = None,
+    batch_size: int | None = None,
+    accelerator: str = "auto",
+    plugins: Plugins | None = None,
+    extensions: Extensions | None = None,
+) -> Guarantees:
+    """Fit thresholds that guarantee recall or precision on labelled documents, and keep them in the checkpoint.
+
+    The documents must be like those to come, and none that the model was trained on or chosen by. Without a
+    ``confidence``, what is promised holds on average.
+    """
+    loaded = checkpoint.load(path, pick_device(accelerator), plugins)
+    extensions = extensions if extensions is not None else Extensions()
+    blueprint = loaded.blueprint.reading(entity_name, context_name)
+    device = next(loaded.model.parameters()).device
+    limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
+    source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
+    issues, sample = Issues(), LossSample(blueprint.labels)
+    documents, again = (
+        parse_documents(source, blueprint.labelling, blueprint.needs, each, keep=extensions.adjust())
+        for each in (issues, Issues())
+    )
+    found = decode_documents(loaded.model, documents, blueprint.stride, limits, device)
+    likely = decode_documents(loaded.model, again, blueprint.stride, limits, device, LEAST)
+    for (parsed, outputs), (_, candidates) in zip(found, likely, strict=True):
+        gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
+        said = [adjusted(extensions, parsed, each, blueprint.built_tasks) for each in (candidates, outputs)]
+        sides = [
+            [
+                span
+                for of_tasks, units in zip(each, parsed.units, strict=True)
+                for span in document_spans(of_tasks, units)
+            ]
+            for each in said
+        ]
+        sample.add(gold, *sides, [label for _, label in parsed.unreachable])
+    if not sample.documents:
+        raise DataError("no document has a label layer that the checkpoint was trained for", path=data_path[0])
+    guarantees = Guarantees.fit(sample, confidence)
+    checkpoint.update(path, guarantees=guarantees.to_json())
+    return guarantees
 
 
 def _some_labels(fields: Sequence[str], labelling: Labelling, path: Path) -> frozenset[str] | None:

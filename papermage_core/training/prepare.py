@@ -305,10 +305,10 @@ def _key_of_files(corpus: Corpus) -> Any:
 def _checked(config: _Config, settle: Callable[[], Any]) -> _Config:
     """Return what settling gives. Raises PluginError for what is no config of the same class."""
     with calling(config, "settle"):
-        settled = settle()
+        settled: _Config = settle()
         if type(settled) is not type(config):
             raise TypeError(f"expected a {type(config).__name__}, got {settled!r:.100}; return attrs.evolve(self, ...)")
-    return settled  # type: ignore[no-any-return]
+    return settled
 
 
 class _TargetStream:

@@ -66,6 +66,8 @@ class Evaluation:
     """What was odd in the gold for these tasks."""
     documents: DocumentCounts
     """What was counted of each document."""
+    unknown: NDArray[np.float64] = attrs.field(factory=lambda: np.zeros(0))
+    """The share of each document's words that training did not see, where that was asked for."""
     names: Sequence[str] | None = None
     """What the documents are called, where that was asked for."""
     calibration: dict[str, Any] | None = None
@@ -84,6 +86,7 @@ class Evaluator:
         *,
         by: Sequence[str] = (),
         seen: Callable[[str], int] | None = None,
+        unknown: Callable[[Iterable[str]], Sequence[bool]] | None = None,
         watch: Watch | None = None,
         names: bool = False,
     ) -> None:
@@ -93,7 +96,7 @@ class Evaluator:
         self._extensions = extensions
         self._labels = labels
         shown = [label for label in blueprint.labels if labels is None or label in labels]
-        self._evaluator = EntityEvaluator(shown, by=by, seen=seen, watch=watch, names=names)
+        self._evaluator = EntityEvaluator(shown, by=by, seen=seen, unknown=unknown, watch=watch, names=names)
         self._issues = Issues()
         has_tags = len(self._tasks) == 1 and self._tasks[0].scheme.targets == "tags" and labels is None
         self._units = UnitScorer(self._tasks[0].scheme.tags) if has_tags else None
@@ -171,6 +174,7 @@ class Evaluator:
             issues=self._issues,
             documents=self._evaluator.documents(),
             names=self._evaluator.names,
+            unknown=self._evaluator.unknown,
         )
 
 

@@ -25,6 +25,7 @@ from papermage_core.data.corpus import Corpus
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Profile, Scores
+from papermage_core.evaluation.shift import reference_of
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import pick_device
@@ -409,6 +410,7 @@ class EntityClassificationTrainer:
                     self.config.batch_size,
                     self._extensions,
                     seen=profile.count,
+                    unknown=profile.unknown,
                 )
             if name == "test":
                 splits.issues[name].merge([found[name].issues])
@@ -427,10 +429,16 @@ class EntityClassificationTrainer:
         calibration = calibrate(record.evaluations["val"], "val") if "val" in record.evaluations else None
         if calibration is not None:
             record = attrs.evolve(record, calibration=calibration.summary)
+        reference = None
+        if calibration is not None:
+            val = record.evaluations["val"]
+            scores = calibration.entity.apply(val.entity_scores)
+            reference = reference_of(val.scores, val.unknown, val.document_of, scores)
         checkpoint.update(
             self.checkpoint,
             card=record.card(),
             profile=profile,
+            reference=None if reference is None else reference.to_json(),
             calibration=None if calibration is None else calibration.to_json(),
             data_fingerprint=fingerprint,
             scores={name: found.scores.to_json() for name, found in record.evaluations.items()},

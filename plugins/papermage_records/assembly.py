@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -27,6 +28,8 @@ _ALIKE = (
 )
 """Names of one thing in different corpora: where a document lacks one, it may have another."""
 _SPACE = re.compile(r"\s+")
+_HYPHEN = re.compile(r"([^\W\d_]+)[-\u00ad\u2010][ \t]*\r?\n\s*([^\W\d_]+)")
+"""A word that the end of a line hyphenates."""
 
 
 @attrs.frozen(eq=False)
@@ -38,14 +41,16 @@ class Value:
 
     @property
     def text(self) -> str:
-        """Its text, white space as one space."""
-        has_text = self.entity.spans or (self.entity.layer and self.entity.layer.doc and self._has_tokens())
-        return _SPACE.sub(" ", self.entity.text).strip() if has_text else ""
-
-    def _has_tokens(self) -> bool:
-        assert self.entity.layer is not None
-        assert self.entity.layer.doc is not None
-        return self.entity.layer.doc.has_layer("tokens") and bool(self.entity.layer.doc.symbols)
+        """Its text, white space as one space, and words that the end of a line hyphenates put together."""
+        document = self.entity.layer.doc if self.entity.layer is not None else None
+        symbols = (document.symbols if document is not None else None) or ""
+        if self.entity.spans and symbols and not self.entity.metadata.get("text", None):
+            text = " ".join(_HYPHEN.sub(partial(_word, symbols), each) for each in self.entity.symbols_from_spans)
+        elif self.entity.spans or (symbols and document is not None and document.has_layer("tokens")):
+            text = self.entity.text
+        else:
+            text = ""
+        return _SPACE.sub(" ", text).strip()
 
     @property
     def score(self) -> float | None:
@@ -79,6 +84,14 @@ class Value:
             for value in values:
                 yield key, value
                 yield from ((f"{key}.{inner}", found) for inner, found in value.all())
+
+
+def _word(symbols: str, found: re.Match[str]) -> str:
+    """Return a word without its hyphen, unless the document has it with one elsewhere, or a part begins a name."""
+    left, right = found.groups()
+    if not right[0].islower() or (f"{left}-{right}" in symbols and left + right not in symbols):
+        return f"{left}-{right}"
+    return f"{left}{right}"
 
 
 def records_of(document: Document, record: Field, lost: Counter[str]) -> list[Value]:

@@ -48,7 +48,7 @@ def _command(sign: str) -> str:
         return _SIGNS[sign]
     if sign in _LETTERS:
         return f"{{\\{_LETTERS[sign]}}}"
-    letter, *marks = unicodedata.normalize("NFD", sign)
+    letter, *marks = list(unicodedata.normalize("NFD", sign))
     if len(marks) == 1 and marks[0] in _ACCENTS and letter.isascii() and letter.isalpha():
         accent = _ACCENTS[marks[0]]
         base = f"\\{letter}" if letter in "ij" and accent not in "cdk." else letter

@@ -44,6 +44,10 @@ _IDENTIFIERS = (
     ("issn", re.compile(r"\bISSN[\s:]*(\d{4}-?\d{3}[\dXx])\b")),
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NAMES = (
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november"),
+    *("december", "sept"),
+)
 _YEAR = re.compile(r"(?<!\d)(1[4-9]\d\d|20\d\d)(?!\d)")
 _ISO = re.compile(r"(?<!\d)((?:1[4-9]|20)\d\d)[-/.](0?[1-9]|1[0-2])(?:[-/.](0?[1-9]|[12]\d|3[01]))?(?!\d)")
 _DAY = re.compile(r"(?<![\d./-])(0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th|\.)?(?![\d/])")
@@ -83,10 +87,8 @@ def parse_date(text: str) -> Date | None:
 
 
 def _is_month(word: str) -> bool:
-    names = ("january", "february", "march", "april", "may", "june", "july", "august")
-    names += ("september", "october", "november", "december")
     lower = word.lower()
-    return lower[:3] in _MONTHS and len(lower) >= 3 and any(name.startswith(lower) for name in (*names, "sept"))
+    return len(lower) >= 3 and any(name.startswith(lower) for name in _NAMES)
 
 
 @attrs.frozen(eq=False)

@@ -45,6 +45,11 @@ class StackConfig(ContextEncoderConfig):
         """That of the inner encoder."""
         return self.inner.default_batch_cost
 
+    @property
+    def training_batch_cost(self) -> int:
+        """That of the inner encoder."""
+        return self.inner.training_batch_cost
+
     def check(self, *, stride: int) -> None:
         """Refuse what the inner encoder refuses."""
         self.inner.check(stride=stride)

@@ -82,7 +82,7 @@ def test_help_on_a_component_lists_its_options_with_type_and_default(capsys: pyt
         ("reader", "label_studio"),
         ("reader=conll", "  reader.columns="),
         ("reader.columns", "reader=conll of distribution 'papermage_core'"),
-        ("writer", "  writer=          bioc"),
+        ("writer", "  writer=          biblstruct"),
         ("writer=csv", "  writer.safe=yes"),
         ("predictor", "processors.predictor.model_name_or_path=..."),
         ("brat", "writer=brat of distribution 'papermage_core'"),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import ComponentHooks, Context, ExtensionHooks, HeadOutput, UnitSpan
 from papermage_core.testing import make_documents, write_jsonl
 from papermage_core.testing.runner import run_suite, suite_for
+from papermage_core.testing.suite import check_names, sentence_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "plugins"
@@ -85,6 +89,7 @@ def test_the_example_of_papermage_label_scheme_fails_where_its_page_says(tmp_pat
     failed = {r.name for r in run_suite(suite_for("label_scheme", "example", plugins=plugins)) if not r.passed}
     assert failed == {
         "entities come back from encode and decode",
+        "long entities at every place come back",
         "entities that cannot be written are refused",
     }
 
@@ -199,3 +204,31 @@ def test_the_writers_of_both_versions_write_the_same(tmp_path):
     lost = now["LinesConfig"]().build().write(documents, target)
     assert target.getvalue() == (tmp_path / "a.lines").read_bytes()
     assert lost == {"entities": sum(len(layer) for d in documents for layer in d.to_json()["entities"].values())}
+
+
+def test_the_page_of_the_kit_lists_every_check_with_what_it_is_about():
+    page = text_of(PAGES / "conformance.md")
+    for kind in KINDS.values():
+        suite = kind.suite_class()
+        for name in check_names(suite):
+            contract = one_line((inspect.getdoc(getattr(suite, name)) or "").partition("\n\n")[0])
+            assert f"| {sentence_of(name)} | {contract} |" in page, name
+
+
+def test_the_examples_of_the_kits_page_run(tmp_path):
+    pytest_examples = [example for example in examples_in(PAGES / "conformance.md") if "def test_" in example]
+    (tmp_path / "test_page.py").write_text("\n\n".join(pytest_examples), encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "papermage_core.testing.pytest_plugin",
+        "-p",
+        "no:cacheprovider",
+    ]
+    where = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run([*command, "."], cwd=tmp_path, env=where, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "2 passed" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -166,7 +167,7 @@ def test_check_runs_the_suite_and_says_what_holds(capsys):
     assert "FAILED" not in out
     report = json.loads(run(capsys, "check", "io", "--json")[1])
     assert report["passed"] is True
-    assert all(check["passed"] for check in report["checks"])
+    assert all(check["passed"] and not check["skipped"] for check in report["checks"])
 
 
 def test_check_says_what_failed_and_why(tmp_path, capsys):
@@ -192,17 +193,49 @@ def test_check_says_what_failed_and_why(tmp_path, capsys):
     assert "To fix it: make decode the inverse of encode" in out
 
 
+def test_a_check_can_be_left_out_with_a_reason_that_the_report_shows_and_a_terminal_shows_which_one_runs(
+    capsys, monkeypatch
+):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    code, out, err = run(capsys, "check", "io", "--skip", "entities come back from encode and decode=they touch")
+    assert code == 0
+    assert "skip   entities come back from encode and decode: they touch" in out
+    assert out.splitlines()[-1].endswith(" checks passed, 1 skipped")
+    steps = re.findall(r"(\d+)/(\d+) (.*?)\r", err)
+    names = [line[7:].partition(" (")[0].partition(":")[0] for line in out.splitlines() if line[:3] in ("ok ", "ski")]
+    assert [name for _, _, name in steps] == names
+    assert [(int(number), int(of)) for number, of, _ in steps] == [(i + 1, len(names)) for i in range(len(names))]
+
+
+@pytest.mark.parametrize(
+    ("skip", "message"),
+    [
+        ("entities come back from encode and decod=x", "has no check 'entities come back from encode and decod'. Did"),
+        (
+            "entities come back from encode and decode",
+            'expected the name of a check and a reason, --skip "CHECK=REASON"',
+        ),
+        ("entities come back from encode and decode= ", "expected the name of a check and a reason"),
+    ],
+)
+def test_what_cannot_be_left_out_is_an_error(capsys, skip, message):
+    code, out, err = run(capsys, "check", "io", "--skip", skip)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
 def test_check_of_a_reader_reads_samples_and_says_what_it_did_not_check(tmp_path, capsys):
     sound, empty = tmp_path / "a.jsonl", tmp_path / "empty.jsonl"
     sound.write_text('{"symbols": "a b", "metadata": {}, "entities": {}}\n')
     empty.write_text("")
-    code, out, _ = run(capsys, "check", "jsonl")
-    assert (code, "one by one" in out) == (0, False)
-    assert "Not checked: that files are read, type --sample FILE for that; that broken files are refused" in out
-    code, out, _ = run(capsys, "check", "jsonl", "--sample", str(sound))
+    code, out, _ = run(capsys, "check", "reader=jsonl")
+    assert code == 0
+    assert "skip   documents are read one by one: a file to read is needed: --sample FILE" in out
+    assert "skip   a broken file is refused by its name: broken files are needed" in out
+    code, out, _ = run(capsys, "check", "reader=jsonl", "--sample", str(sound))
     assert code == 0
     assert "ok     documents are read one by one" in out
-    assert "Not checked: that broken files are refused" in out
+    assert "skip   a broken file is refused by its name: broken files are needed" in out
     code, out, _ = run(capsys, "check", "jsonl", "--sample", str(sound), "--sample", str(empty))
     assert code == 1
     assert "empty.jsonl: this file holds no document" in out

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,6 +23,7 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.template import generate
 
+ROOT = Path(__file__).parents[2]
 NAMES = {
     "context_encoder": "my-encoder",
     "label_scheme": "x",
@@ -26,6 +31,8 @@ NAMES = {
     "document_reader": "my_reader",
     "document_processor": "my-numbers",
     "document_writer": "my-writer",
+    "optimizer": "my-optimizer",
+    "metric": "my-metric",
     "extension": "ext2",
 }
 
@@ -78,16 +85,94 @@ def test_the_generated_code_passes_ruff(generated):
         command = [sys.executable, "-m", ruff.__name__, "check", "--no-cache", "."]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+        command = [sys.executable, "-m", ruff.__name__, "format", "--check", "--no-cache", "."]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 def test_a_generated_distribution_is_complete(generated):
     files = {str(path.relative_to(generated["model_head"])) for path in generated["model_head"].rglob("*")}
     stem = "papermage_a_rather_long_name_for_a_head"
     wanted = {"pyproject.toml", "tox.ini", "README.md", ".github/workflows/test.yml", f"src/{stem}/plugin.py"}
+    wanted |= {"LICENSE", "CHANGELOG.md", "constraints-lowest.txt", ".github/workflows/release.yml"}
     assert wanted <= files
     for path in generated["model_head"].rglob("*"):
         if path.suffix in (".py", ".toml", ".ini", ".md"):
             assert "$name" not in path.read_text(), path
+
+
+def test_the_project_says_who_made_it_under_what_licence_and_what_it_needs(generated):
+    folder = generated["context_encoder"]
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["license"] == "MIT"
+    assert project["authors"][0]["name"] in (folder / "LICENSE").read_text()
+    assert not any("License ::" in classifier for classifier in project["classifiers"])  # PEP 639 has the field instead
+    assert {"Programming Language :: Python :: 3.10", "Typing :: Typed"} <= set(project["classifiers"])
+    assert set(project["urls"]) == {"Homepage", "Changelog", "Issues"}
+    (core,) = (Requirement(line) for line in project["dependencies"])
+    assert {specifier.operator for specifier in core.specifier} == {">=", "<"}
+    assert version("papermage_core") in core.specifier
+    lowest = (folder / "constraints-lowest.txt").read_text().splitlines()[1:]
+    pinned = {requirement.name: requirement.specifier for requirement in map(Requirement, lowest)}
+    assert version("papermage_core") in pinned["papermage_core"]
+    ours = [Requirement(line) for line in requires("papermage_core") or () if "extra" not in line]
+    for requirement in ours:
+        (pin,) = pinned[requirement.name]
+        assert pin.version in requirement.specifier, requirement
+
+
+def test_workflows_pin_their_actions_and_may_only_read(generated):
+    for path in (generated["model_head"] / ".github" / "workflows").glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {"contents": "read"}
+        used = [step["uses"] for job in workflow["jobs"].values() for step in job.get("steps", []) if "uses" in step]
+        assert used
+        assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action in used)
+    publish = workflow_of(generated["model_head"], "release")["jobs"]["publish"]
+    assert publish["permissions"] == {"id-token": "write"}
+    assert publish["environment"] == "pypi"
+    test = workflow_of(generated["model_head"], "test")["jobs"]["test"]
+    environments = {row["env"] for row in test["strategy"]["matrix"]["include"]}
+    assert {"lowest", "lint", "py310", "py313"} <= environments
+    for environment in environments:
+        assert environment in (generated["model_head"] / "tox.ini").read_text()
+
+
+def workflow_of(folder: Path, name: str):
+    return yaml.safe_load((folder / ".github" / "workflows" / f"{name}.yml").read_text())
+
+
+@pytest.mark.slow
+def test_the_generated_code_has_types(generated):
+    mypy = pytest.importorskip("mypy", reason="mypy is installed in the lint environment only")
+    cache = str(generated["extension"] / ".mypy_cache")
+    sources = [str(folder / "src") for folder in generated.values()]
+    flags = ["--strict", "--follow-imports=silent", "--cache-dir", cache]
+    where = {**os.environ, "MYPYPATH": str(ROOT)}
+    command = [sys.executable, "-m", mypy.__name__, *flags, *sources]
+    done = subprocess.run(command, cwd=generated["extension"], env=where, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("class", "a word of Python"),
+        ("print", "a word of Python"),
+        ("json", "a module of Python"),
+        ("torch", "a library that papermage_core uses"),
+        ("pytorch-lightning", "a library that papermage_core uses"),
+        ("none", "a word of Python"),
+        ("auto", "a word that configs have"),
+        ("label_scheme", "a word that configs have"),
+        ("core", "a word that configs have"),
+        ("compact", "the name of the installed package papermage_compact"),
+    ],
+)
+def test_a_name_that_means_something_else_is_refused(tmp_path, name, meaning):
+    with pytest.raises(ConfigError, match=f"'{name}' is {meaning}"):
+        generate(name, "model_head", tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["", "My-Head", "1st", "a b", "../up", "a--b", "-a", "héad"])

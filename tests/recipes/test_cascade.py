@@ -150,6 +150,14 @@ def test_what_is_done_is_not_trained_again(trained: Path, capsys: pytest.Capture
     assert f"recipe  {trained / 'cascade' / 'recipe.yaml'}" in out
 
 
+def test_a_stage_that_is_done_otherwise_is_not_replaced_unasked(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-c", str(trained / "cascade.yaml"), "-q", "stages.letters.weight_decay=0.5"]) == 2
+    assert "replace it with stages.letters.overwrite=true" in capsys.readouterr().err
+    assert main(["-c", str(trained / "cascade.yaml"), "-q", "stages.letters.overwrite=true"]) == 0
+
+
 def test_stages_may_be_trained_on_gold(trained: Path, tmp_path: Path) -> None:
     config = load_cascade([write(tmp_path)], ["stages.fields.contexts=gold", "max_epochs=1"])
     assert [stage.contexts for stage in config.stages] == ["predicted", "gold", "gold"]

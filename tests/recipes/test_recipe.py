@@ -183,6 +183,17 @@ def broken(recipe: Path, word: str, at: int = 1) -> Recipe:
     return Recipe(ready.config, stages)
 
 
+def until_error(documents: Iterable[Document]) -> tuple[list[str | None], DataError | None]:
+    """Return the ids of the documents before an error is raised, and the error."""
+    found = []
+    try:
+        for document in documents:
+            found.append(document.id)
+    except DataError as error:
+        return found, error
+    return found, None
+
+
 def documents_with(word: str) -> list[Document]:
     made = [bare(number) for number in range(500, 505)]
     text = str(made[3].symbols)
@@ -206,8 +217,19 @@ def test_a_stage_that_fails_at_a_document_leaves_the_others(recipe: Path) -> Non
     assert (error.stage, error.document, error.page) == ("odd", "the odd one", 1)
     assert str(error) == "document 'the odd one', page 2, stage 'odd': (stage 2 of 3) RuntimeError: boom"
     assert isinstance(error.__cause__, RuntimeError)
-    with pytest.raises(DataError, match="page 2, stage 'odd'"):
-        list(ready.run(documents_with("§")))
+    before, raised = until_error(ready.run(documents_with("§")))
+    assert "page 2, stage 'odd'" in str(raised)
+    assert before == ["doc-500", "doc-501", "doc-502"], "those before it come out"
+
+
+def test_what_reading_raises_comes_after_the_documents_before_it(recipe: Path) -> None:
+    def reading() -> Iterator[Document]:
+        yield bare(1)
+        yield bare(2)
+        raise DataError("half of it", path="a.file")
+
+    found, raised = until_error(Recipe.from_yaml(recipe).run(reading()))
+    assert (found, str(raised)) == (["doc-1", "doc-2"], "a.file: half of it")
 
 
 def test_with_keep_the_stages_that_can_go_on_do(recipe: Path) -> None:

@@ -139,6 +139,13 @@ def test_pages_of_a_reference_are_not_the_pages_of_the_document() -> None:
     assert [each.text for each in record.fields["pages"]] == ["12-34"]
 
 
+def test_words_that_a_line_end_hyphenates_are_whole() -> None:
+    text = "Bridg-\ning long-\nterm, Hong-\nKong; long-term co-\n  operate x-\n1"
+    made = document(text, r=[(0, len(text))])
+    (record,) = records_of(made, parse_fields("r"), Counter())
+    assert record.text == "Bridging long-term, Hong-Kong; long-term cooperate x- 1"
+
+
 def test_entities_without_text_are_where_the_centre_of_their_box_is() -> None:
     made = Document("x")
     made.annotate_layer("figures", [Entity(boxes=[Box(0, 0, 1, 0.5, 0)]), Entity(boxes=[Box(0, 0, 1, 0.5, 1)])])

@@ -172,7 +172,7 @@ FORM = "windows hold numbers of the same names and types"
     ("encoder", "check", "message"),
     [
         (AttendsToPadding, PADDING, "mask the padding wherever units meet"),
-        (NormalisesOverTheBatch, PADDING, "mask the padding wherever units meet"),
+        (NormalisesOverTheBatch, PADDING, "share nothing between the windows of a batch"),
         (DropsInEvalMode, "eval mode is free of chance", "use dropout only through nn.Dropout"),
         (HasAnIdleLayer, "gradients reach every parameter", "no gradient reaches pooler.weight, pooler.bias"),
         (ForgetsABuffer, SAVED, "register what forward needs as a parameter or buffer"),

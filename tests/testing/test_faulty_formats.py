@@ -152,7 +152,7 @@ def test_an_encoding_that_is_not_said_is_caught(tmp_path: Path, opened: str, fau
     file = tmp_path / "lines.py"
     file.write_text(LOCALE.format(opened=opened, suffixes='suffixes = (".lines",)'))
     suite = suite_for("document_reader", "lines", plugins=Plugins([file]), samples={"a.lines": b"plain\nascii"})
-    (found,) = run_suite(suite, only="files are read the same under every locale")
+    (found,) = run_suite(suite, only="text is opened in an encoding that is named")
     assert found.passed != fault, found.error
     if fault:
         assert "lines.py, line 9" in found.error

@@ -1,4 +1,4 @@
-"""What users write, as a type checker sees it: `mypy tests/typed`. An ignored error that is no longer one is an error."""
+"""What users write, as a type checker sees it: `mypy tests/typed`. An ignored error that is none any more is one."""
 
 from __future__ import annotations
 

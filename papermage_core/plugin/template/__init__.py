@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
+import datetime
 import importlib.metadata
+import importlib.util
+import keyword
 import re
+import subprocess
+import sys
 from pathlib import Path
 from string import Template
+
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.component import canonical
@@ -17,6 +26,7 @@ from papermage_core.plugin.template import common
 __all__ = ["generate"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+_CONFIG_WORDS = frozenset(["none", "null", "true", "false", "yes", "no", "on", "off", "auto", "core", "papermage"])
 
 
 def generate(name: str, kind: str, into: Path) -> Path:
@@ -30,6 +40,7 @@ def generate(name: str, kind: str, into: Path) -> Path:
             f"{name!r} is no name for a component; expected small letters, digits, and - or _ between them"
         )
     words = _words(name, KINDS[kind])
+    _refuse_confusing(name, words["module"], words["distribution"])
     _refuse_taken(name, kind, words["distribution"])
     folder = into / words["distribution"]
     if folder.exists():
@@ -50,17 +61,66 @@ def _refuse_taken(name: str, kind: str, distribution: str) -> None:
         )
 
 
+def _refuse_confusing(name: str, module: str, distribution: str) -> None:
+    """Raise ConfigError for a name that means something else already, in Python or in a config."""
+    stem = name.replace("-", "_")
+    meaning = next((what for what, names in _taken().items() if stem in names), None)
+    if meaning is None and importlib.util.find_spec(module) is not None:
+        owners = [canonical(owner) for owner in importlib.metadata.packages_distributions().get(module, [])]
+        meaning = f"the name of the installed package {module}" if distribution not in owners else None
+    if meaning is not None:
+        raise ConfigError(f"{name!r} is {meaning}, and would be mistaken for it; choose another name")
+
+
+def _taken() -> dict[str, frozenset[str]]:
+    requirements = map(Requirement, importlib.metadata.requires("papermage_core") or ())
+    return {
+        "a word of Python": frozenset(map(str.lower, [*keyword.kwlist, *keyword.softkwlist])) | set(dir(builtins)),
+        "a module of Python": frozenset(sys.stdlib_module_names),
+        "a library that papermage_core uses": frozenset(r.name.replace("-", "_").lower() for r in requirements),
+        "a word that configs have": _CONFIG_WORDS | {word for k in KINDS.values() for word in (k.word, k.key, k.name)},
+    }
+
+
 def _words(name: str, kind: Kind) -> dict[str, str]:
     stem = name.replace("-", "_")
-    version = importlib.metadata.version("papermage_core")
+    core = Version(importlib.metadata.version("papermage_core"))
+    author, account = _git("user.name"), _git("github.user")
+    distribution = f"papermage-{name.replace('_', '-')}"
     return {
         "name": name,
-        "distribution": f"papermage-{name.replace('_', '-')}",
+        "distribution": distribution,
         "module": f"papermage_{stem}",
         "class_name": "".join(part.capitalize() for part in stem.split("_")),
         "kind": kind.label,
         "group": kind.group,
         "key": kind.key,
-        "core_version": ".".join(version.split(".")[:2]),
+        "core_version": f"{core.major}.{core.minor}",
+        "core_next": f"{core.major}.{core.minor + 1}" if core.major == 0 else f"{core.major + 1}",
+        "core_exact": str(core),
         "api_version": str(API_VERSION),
+        "author": author.replace("\\", "").replace('"', "") or f"the authors of {distribution}",
+        "homepage": f"https://github.com/{account or 'OWNER'}/{distribution}",
+        "year": str(datetime.date.today().year),
+        "lowest": "\n".join(_lowest()),
     }
+
+
+def _lowest() -> list[str]:
+    """Return the lowest versions of what papermage_core needs, which is what a plugin imports, as pins."""
+    requirements = [Requirement(line) for line in importlib.metadata.requires("papermage_core") or ()]
+    return [
+        f"{requirement.name}=={specifier.version}"
+        for requirement in requirements
+        for specifier in requirement.specifier
+        if specifier.operator == ">=" and requirement.marker is None
+    ]
+
+
+def _git(key: str) -> str:
+    """Return what git knows of the author; nothing where it knows nothing, or is not there."""
+    try:
+        done = subprocess.run(["git", "config", "--get", key], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return " ".join(done.stdout.split())

@@ -93,7 +93,8 @@ class ${class_name}Encoder(nn.Module):
     def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the unit vectors. Shape: (windows, units, size). Padding is zero before the convolution sees it."""
         words = self.words(features["rows"])
-        return words + self.mix(words.transpose(1, 2)).transpose(1, 2).relu()
+        vectors: torch.Tensor = words + self.mix(words.transpose(1, 2)).transpose(1, 2).relu()
+        return vectors
 
     def save(self, folder: Path) -> None:
         """Write nothing: options and weights are kept by the core."""

@@ -10,7 +10,7 @@ _PLUGIN = '''\
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import ClassVar
 
@@ -45,8 +45,20 @@ class ${class_name}Reader:
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding
 
-    def read(self, path: Path) -> Iterator[LocatedDocument]:
-        """Yield the document of a file. Raises DataError for a file without text, or of another encoding."""
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the document of a file, which is number 0 of 1. Raises DataError, or hands it to ``on_error``."""
+        if first == 0:
+            try:
+                yield self._document(path)
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(error)
+        return 1
+
+    def _document(self, path: Path) -> LocatedDocument:
         with open_bytes(path) as file:
             data = file.read()
         try:
@@ -59,7 +71,7 @@ class ${class_name}Reader:
         document = Document(text, metadata=Metadata(doc_id=path.stem))
         document.annotate_layer("tokens", [Entity(spans=[Span(*m.span())]) for m in _TOKEN.finditer(text)])
         document.annotate_layer("pages", [Entity(spans=[Span(*m.span())]) for m in re.finditer(r"[^\\f]+", text)])
-        yield LocatedDocument(document, path, line=1, byte=0)
+        return LocatedDocument(document, path, line=1, byte=0)
 
 
 @hookimpl

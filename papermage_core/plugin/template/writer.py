@@ -52,7 +52,7 @@ class ${class_name}Writer:
                     lost["boxes"] += len(entity.boxes)
                     lost["entities without text"] += not entity.spans
                     for span in entity.spans:
-                        text = json.dumps(document.symbols[span.start : span.end], ensure_ascii=False)
+                        text = json.dumps((document.symbols or "")[span.start : span.end], ensure_ascii=False)
                         cells = [document.id or "", name, str(span.start), str(span.end), text]
                         target.write("\\\\t".join(cells).encode() + b"\\\\n")
         return {kind: count for kind, count in lost.items() if count}

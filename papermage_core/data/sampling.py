@@ -1,0 +1,124 @@
+"""Some documents of many: a share of every kind, or those that a model is least sure of."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.processors import processed
+from papermage_core.data.readers import STDIN, AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.units import text_digest
+from papermage_core.data.writers import Written, write_documents
+from papermage_core.document import Document
+from papermage_core.errors import DataError
+from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
+
+__all__ = ["sample", "stratified", "write_sample"]
+
+
+def sample(
+    data_path: str | Path | Sequence[str | Path],
+    output_path: str | Path,
+    n: int,
+    *,
+    by: str | None = None,
+    label_field: Sequence[str] = (),
+    seed: int = 470,
+    reader: AnyReader = None,
+    processors: ProcessorChoice | None = None,
+    writer: DocumentWriterConfig | None = None,
+    on_error: OnError | None = None,
+    overwrite: bool = False,
+) -> Written:
+    """Write ``n`` documents, of each kind as large a share as there is of it, and one at least while there is room.
+
+    The kind is the value of the metadata ``by``, or of the layers ``label_field`` those that have entities, or else the
+    length: a quarter of the documents each. Of documents with the same text one is taken. Reads twice, holding a hash
+    and a number a document.
+    """
+    files = expand_paths(data_path, reader=reader)
+    if any(str(path) == STDIN for path in files):
+        raise DataError("sample reads its input twice: write standard input to a file first", path=STDIN)
+    kinds: dict[str, int] = {}
+    numbers, lengths, of_kind = [], [], []
+    seen: set[bytes] = set()
+    for number, located in enumerate(iter_documents(files, reader=reader, on_error=on_error)):
+        digest = text_digest(located.document)
+        if digest in seen:
+            continue
+        seen.add(digest)
+        numbers.append(number)
+        lengths.append(len(located.document.symbols or ""))
+        of_kind.append(kinds.setdefault(_kind(located.document, by, label_field), len(kinds)))
+    strata = np.array(of_kind, np.int64)
+    if by is None and not label_field and lengths:
+        strata = np.searchsorted(np.quantile(lengths, [0.25, 0.5, 0.75]), lengths)
+    chosen = {numbers[i] for i in stratified(strata, n, seed).tolist()}
+    again = None if on_error is None else (lambda error: None)  # they were handed over in the first reading
+    return write_sample(
+        files,
+        output_path,
+        chosen,
+        reader=reader,
+        processors=processors,
+        writer=writer,
+        on_error=again,
+        overwrite=overwrite,
+    )
+
+
+def _kind(document: Document, by: str | None, label_field: Sequence[str]) -> str:
+    if by is not None:
+        return str(document.metadata.get(by, None))
+    present = [name for name in label_field if name in document.layer_names]
+    return ",".join(name for name in present if len(document.get_layer(name)))
+
+
+def stratified(strata: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
+    """Return which of the documents are taken, ascending; ``strata`` is the kind of each.
+
+    >>> strata = np.array([0] * 90 + [1] * 9 + [2])
+    >>> np.bincount(strata[stratified(strata, 10, 0)]).tolist()
+    [8, 1, 1]
+    """
+    rng = np.random.default_rng(seed)
+    n = min(n, len(strata))
+    _, kind, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    kind = kind.reshape(-1)
+    wanted = n * sizes / max(1, len(strata))
+    room = np.zeros(len(sizes), np.int64)
+    for each in np.argsort(sizes)[:n]:  # the rarest first: they would get none
+        room[each] = 1
+    while room.sum() < n:
+        room[int(np.argmax(np.where(room < sizes, wanted - room, -np.inf)))] += 1
+    order = rng.permutation(len(strata))
+    taken = [order[kind[order] == each][: room[each]] for each in range(len(sizes))]
+    return np.sort(np.concatenate([*taken, np.zeros(0, np.int64)]))
+
+
+def least_sure(sureness: Iterator[float], n: int) -> set[int]:
+    """Return the numbers of the ``n`` documents whose sureness is least."""
+    return {number for _, number in heapq.nsmallest(n, ((value, number) for number, value in enumerate(sureness)))}
+
+
+def write_sample(
+    files: Sequence[Path],
+    output_path: str | Path,
+    chosen: set[int],
+    *,
+    reader: AnyReader = None,
+    processors: ProcessorChoice | None = None,
+    writer: DocumentWriterConfig | None = None,
+    on_error: OnError | None = None,
+    overwrite: bool = False,
+) -> Written:
+    """Write the documents of these numbers, counted among those that can be read, in their order."""
+    found = iter_documents(files, reader=reader, on_error=on_error)
+    some: Iterator[LocatedDocument] = (located for number, located in enumerate(found) if number in chosen)
+    documents = processed(some, processors) if processors is not None else some
+    return write_documents(documents, output_path, writer, overwrite=overwrite, inputs=files)

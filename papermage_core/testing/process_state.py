@@ -1,0 +1,88 @@
+"""What a component may not change of the process that it runs in."""
+
+from __future__ import annotations
+
+import builtins
+import locale
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["changes", "process_state"]
+
+_WATCHED = (builtins, os, random, np, np.random, torch, torch.nn, torch.nn.functional, torch.optim, torch.Tensor)
+"""Whose attributes are looked at: patching one of them changes other people's code."""
+
+
+def process_state() -> dict[str, Any]:
+    """Return what `changes` compares. The random state is not among it: a run is seeded after its plugins are there."""
+    root = logging.getLogger()
+    return {
+        "environment variables": dict(os.environ),
+        "the working folder": os.getcwd(),  # noqa: PTH109 - compared, not used
+        "sys.path": list(sys.path),
+        "sys.stdout": id(sys.stdout),
+        "sys.stderr": id(sys.stderr),
+        "sys.excepthook": id(sys.excepthook),
+        "the recursion limit": sys.getrecursionlimit(),
+        "the locale": locale.setlocale(locale.LC_ALL),
+        "filters of warnings": list(map(str, warnings.filters)),
+        "the root logger": (root.level, len(root.handlers), logging.root.manager.disable),
+        "signal handlers": {name: id(signal.getsignal(name)) for name in (signal.SIGINT, signal.SIGTERM)},
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "umask": _umask(),
+        "numpy's handling of errors": np.geterr(),
+        "numpy's print options": str(np.get_printoptions()),
+        "torch's default dtype": str(torch.get_default_dtype()),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "torch's anomaly detection": torch.is_anomaly_enabled(),
+        "torch's precision of matrix products": torch.get_float32_matmul_precision(),
+        **{f"attributes of {_name(owner)}": _attributes(owner) for owner in _WATCHED},
+    }
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return what is another, in words. Attributes that are new are none: importing a module adds them."""
+    found = []
+    for what, was in before.items():
+        now = after[what]
+        if not isinstance(was, dict):
+            found += [what] if was != now else []
+            continue
+        new = set() if what.startswith("attributes of") else now.keys() - was.keys()
+        names = [*sorted(map(str, new)), *(str(key) for key in was if key not in now or was[key] != now[key])]
+        found += [f"{what} ({', '.join(names)})"] if names else []
+    return found
+
+
+def _attributes(owner: Any) -> dict[str, int]:
+    kinds = (types.FunctionType, types.BuiltinFunctionType, type)
+    return {name: id(value) for name, value in vars(owner).items() if isinstance(value, kinds)}
+
+
+def _name(owner: Any) -> str:
+    return owner.__name__ if isinstance(owner, types.ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def new_files(folder: Path) -> list[str]:
+    """Return the files in a folder that was empty, bytecode left out."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc")

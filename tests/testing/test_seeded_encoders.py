@@ -1,0 +1,373 @@
+"""Encoders with one fault each that only shows in a long run, in training, or in another process: each is caught."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from papermage_core.plugin.spec import ContextEncoderConfig, option
+from papermage_core.testing import ContextEncoderSuite, TinyEncoder, TinyEncoderConfig, run_suite
+
+
+class Sound(TinyEncoder):
+    def __init__(self, config, folder):
+        super().__init__(TinyEncoderConfig(size=8, rows=300, window=40))
+
+
+class SaltsItsRows(Sound):
+    def _windows(self, context, stride):
+        rows = {"rows": np.array([1 + hash(word) % 300 for word in context.words], np.int32)}
+        return [
+            attrs.evolve(w, features={"rows": rows["rows"][w.start : w.stop]})
+            for w in super()._windows(context, stride)
+        ]
+
+
+class TakesTheOrderOfASet(Sound):
+    """Numbers the words of the data as a set gives them."""
+
+    listed = tuple({f"w{number}" for number in range(40)} | {"the", "of"})
+
+    def _windows(self, context, stride):
+        number = {word: 1 + i for i, word in enumerate(self.listed)}
+        rows = np.array([number.get(word, 0) for word in context.words], np.int32)
+        return [attrs.evolve(w, features={"rows": rows[w.start : w.stop]}) for w in super()._windows(context, stride)]
+
+
+class ReadsItsFileAgain(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.terms = Path(config.file).read_text(encoding="utf-8").split() if config.file else []
+
+    def save(self, folder):
+        (folder / "terms.txt").write_text("\n".join(self.terms), encoding="utf-8")
+
+
+class CachesByLength(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.made = {}
+
+    def _windows(self, context, stride):
+        if len(context) != 12:
+            return super()._windows(context, stride)
+        return self.made.setdefault(len(context), super()._windows(context, stride))
+
+
+class FillsACache(Sound):
+    """Takes row 1 for every word once a thousand are known."""
+
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.known = set()
+
+    def _windows(self, context, stride):
+        if len(self.known) < 1000:
+            self.known |= set(context.words)
+            return super()._windows(context, stride)
+        return [
+            attrs.evolve(w, features={"rows": np.ones(w.stop - w.start, np.int32)})
+            for w in super()._windows(context, stride)
+        ]
+
+
+class RemembersTraining(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.shift = 0.0
+
+    def forward(self, features):
+        vectors = super().forward(features)
+        if self.training:
+            self.shift = float(vectors.detach().mean()) + 0.3
+        return vectors + self.shift
+
+
+class AveragesTheBatchInTraining(Sound):
+    def forward(self, features):
+        vectors = super().forward(features)
+        return vectors - vectors.mean((0, 1)) if self.training else vectors
+
+
+class NormalisesTheBatch(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, features):
+        return self.norm(super().forward(features).transpose(1, 2)).transpose(1, 2)
+
+
+class DropsThenAverages(Sound):
+    """Dropout of its own, which the kit cannot turn off, and a mean over the batch."""
+
+    def forward(self, features):
+        vectors = super().forward(features)
+        if not self.training:
+            return vectors
+        return (vectors - vectors.mean(0, keepdim=True)) * (torch.rand(vectors.shape) > 0.3)
+
+
+class TreatsTheFirstRowOtherwise(Sound):
+    def forward(self, features):
+        vectors = super().forward(features)
+        return torch.cat([vectors[:1] * 0.5, vectors[1:]])
+
+
+class HasATableOfPlaces(Sound):
+    """Twenty-four places, for windows of up to forty units."""
+
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.places = nn.Embedding(24, 8)
+
+    def forward(self, features):
+        vectors = super().forward(features)
+        return vectors + self.places(torch.arange(vectors.shape[1]))
+
+
+class GrowsItsVocabulary(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.number = {}
+
+    def _windows(self, context, stride):
+        rows = np.array([1 + self.number.setdefault(word, len(self.number)) for word in context.words], np.int32)
+        return [attrs.evolve(w, features={"rows": rows[w.start : w.stop]}) for w in super()._windows(context, stride)]
+
+
+class CountsInFloat64(Sound):
+    def forward(self, features):
+        return super().forward(features) * torch.from_numpy(np.ones(1))
+
+
+class MasksWithMinusABillion(Sound):
+    def forward(self, features):
+        vectors = super().forward(features)
+        seen = self.mix(torch.cat([vectors] * 3, -1)).masked_fill((features["rows"] == 0)[..., None], -1e9)
+        return vectors + seen.relu()
+
+
+class KeepsAPlainTensor(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.scale = torch.linspace(0.5, 1.5, 8)
+
+    def forward(self, features):
+        return super().forward(features) * self.scale
+
+
+SCALE = torch.linspace(0.5, 1.5, 8)
+
+
+class UsesATensorOfItsModule(Sound):
+    def forward(self, features):
+        return super().forward(features) * SCALE
+
+
+class WritesThroughTorch(Sound):
+    def collate(self, windows):
+        for window in windows:
+            torch.from_numpy(window.features["rows"]).clamp_(max=100)
+        return super().collate(windows)
+
+
+class SortsInPlace(Sound):
+    def collate(self, windows):
+        for window in windows:
+            window.features["rows"] += 0
+        return super().collate(windows)
+
+
+class ChangesTheContext(Sound):
+    def _windows(self, context, stride):
+        found = super()._windows(context, stride)
+        context.words[:] = [word.lower() for word in context.words]
+        return found
+
+
+class DropsWordsWithNumpy(Sound):
+    def collate(self, windows):
+        features = super().collate(windows)
+        if self.training:
+            features["rows"] = features["rows"] * torch.from_numpy(np.random.rand(*features["rows"].shape) > 0.3)
+        return features
+
+
+class HasAGeneratorOfItsOwn(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.random = np.random.default_rng(0)
+
+    def collate(self, windows):
+        features = super().collate(windows)
+        if self.training:
+            features["rows"] = features["rows"] * torch.from_numpy(self.random.random(features["rows"].shape) > 0.3)
+        return features
+
+
+class SeedsTheRun(Sound):
+    def __init__(self, config, folder):
+        torch.manual_seed(0)
+        super().__init__(config, folder)
+
+
+class KeepsWindows(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.seen = []
+
+    def collate(self, windows):
+        self.seen.extend(windows)
+        return super().collate(windows)
+
+
+class KeepsGraphs(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.norms = []
+
+    def forward(self, features):
+        vectors = super().forward(features)
+        self.norms.append(vectors.norm())
+        return vectors
+
+
+class TakesTheRootOfZero(Sound):
+    def forward(self, features):
+        vectors = super().forward(features)
+        length = vectors.square().sum(-1, keepdim=True) * (features["rows"] % 2)[..., None]
+        return torch.where(length > 0, vectors * length.sqrt(), vectors)
+
+
+class Prints(Sound):
+    def collate(self, windows):
+        print("collate", len(windows))
+        return super().collate(windows)
+
+
+class PrintsPastPython(Sound):
+    def save(self, folder):
+        os.write(1, b"saving\n")
+
+
+class SetsTheDefaultDtype(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        os.environ["TOKENIZERS_PARALLELISM_OF_MINE"] = "false"
+
+
+class TurnsGradientsOff(Sound):
+    def save(self, folder):
+        sys.setrecursionlimit(sys.getrecursionlimit() + 1000)
+
+
+class LeavesAFileBehind(Sound):
+    def save(self, folder):
+        Path("words.txt").write_text("x", encoding="utf-8")
+
+
+class LeavesAFileOpen(Sound):
+    def save(self, folder):
+        (folder / "words.txt").open("w", encoding="utf-8").write("x")
+
+
+class OpensInTheLocale(Sound):
+    def save(self, folder):
+        with (folder / "words.txt").open("w") as file:
+            file.write("x")
+
+
+@attrs.frozen(kw_only=True)
+class Config(ContextEncoderConfig):
+    encoder: str = option(help="name of the class above")
+    file: str = option("", help="a file that it reads")
+
+    def build(self, folder=None):
+        return globals()[self.encoder](self, folder)
+
+
+def suite_of(encoder: type, **options: str) -> type[ContextEncoderSuite]:
+    members = {"config_class": Config, "options": ({"encoder": encoder.__name__, **options},)}
+    return type("Suite", (ContextEncoderSuite,), members)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some of them leave a file where they run
+
+
+ELSEWHERE = "another process makes the same of the same"
+STATE = "encoding keeps no state"
+TRAIN = "in train mode padding and neighbours change nothing either"
+LARGE = "many contexts and long ones are encoded"
+DTYPE = "vectors have the dtype of the weights"
+MOVE = "tensors move with the encoder"
+GIVEN = "contexts and features are left as they are"
+CHANCE = "only the seeded generator is drawn from"
+KEPT = "nothing is kept of what was encoded"
+PROCESS = "the process is left as it was"
+PRINTED = "nothing is printed"
+SHARE = "share nothing between the windows of a batch"
+
+CASES = [
+    (SaltsItsRows, ELSEWHERE, "use no hash() of strings"),
+    (TakesTheOrderOfASet, ELSEWHERE, "no order of a set"),
+    (CachesByLength, STATE, "other windows once others were seen"),
+    (FillsACache, STATE, "changes as it fills"),
+    (RemembersTraining, STATE, "no statistic"),
+    (AveragesTheBatchInTraining, TRAIN, SHARE),
+    (NormalisesTheBatch, TRAIN, SHARE),
+    (DropsThenAverages, TRAIN, SHARE),
+    (TreatsTheFirstRowOtherwise, "padding and batch neighbours change nothing", "treat every row of a batch alike"),
+    (HasATableOfPlaces, LARGE, "make windows that fit the encoder's tables"),
+    (GrowsItsVocabulary, LARGE, "take rows of a table modulo its length"),
+    (CountsInFloat64, DTYPE, "forward returned torch.float64"),
+    (MasksWithMinusABillion, DTYPE, "mask with torch.finfo(x.dtype).min"),
+    (KeepsAPlainTensor, MOVE, "scale is neither a parameter nor a buffer"),
+    (UsesATensorOfItsModule, MOVE, "a tensor of shape (8,) is neither a parameter nor a buffer"),
+    (WritesThroughTorch, GIVEN, "changed the features of a window in place"),
+    (SortsInPlace, GIVEN, "features are a read-only map of the cache: work on a copy"),
+    (ChangesTheContext, GIVEN, "windows() changed the contexts"),
+    (DropsWordsWithNumpy, CHANCE, "no np.random"),
+    (HasAGeneratorOfItsOwn, CHANCE, "no Generator of its own"),
+    (SeedsTheRun, CHANCE, "call no manual_seed"),
+    (KeepsWindows, KEPT, "keep no window, tensor or loss on the encoder"),
+    (KeepsGraphs, KEPT, "keep numbers, with .item() or .detach()"),
+    (TakesTheRootOfZero, "gradients are finite", "replace NaN and 0 before sqrt"),
+    (Prints, PRINTED, "log with logging.getLogger"),
+    (PrintsPastPython, PRINTED, "'saving' was printed"),
+    (SetsTheDefaultDtype, PROCESS, "environment variables (TOKENIZERS_PARALLELISM_OF_MINE)"),
+    (TurnsGradientsOff, PROCESS, "the recursion limit"),
+    (LeavesAFileBehind, PROCESS, "words.txt was left in the working folder"),
+    (LeavesAFileOpen, "files are closed", "open files in a with block"),
+    (OpensInTheLocale, "text is opened in an encoding that is named", 'say encoding="utf-8"'),
+]
+
+
+@pytest.mark.parametrize(("encoder", "check", "message"), CASES, ids=[case[0].__name__ for case in CASES])
+def test_a_faulty_encoder_is_caught(encoder, check, message):
+    (found,) = run_suite(suite_of(encoder), only=check)
+    assert not found.passed
+    assert message in found.error
+
+
+def test_a_file_that_is_read_after_it_was_saved_is_caught(tmp_path):
+    (tmp_path / "given.txt").write_text("heart\nlung", encoding="utf-8")
+    suite = suite_of(ReadsItsFileAgain, file=str(tmp_path / "given.txt"))
+    (found,) = run_suite(suite, only="a trained model is the same in another process")
+    assert "the moved checkpoint fails in another process" in found.error
+    (found,) = run_suite(suite, only="a moved checkpoint is all that is read")
+    assert "given.txt was read, which is not in it" in found.error
+    assert "have save(folder) write a copy of what is read" in found.error
+
+
+def test_the_sound_encoder_passes():
+    assert [result for result in run_suite(suite_of(Sound)) if not result.passed] == []

@@ -1,0 +1,321 @@
+"""Heads with one fault each that only shows on long input, in training, or with other labels: each is caught."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from papermage_core.plugin.spec import HeadOutput, ModelHeadConfig, UnitSpan, option
+from papermage_core.testing import ModelHeadSuite, run_suite
+from papermage_core.testing.head_suite import check_output
+from papermage_core.testing.probes import scheme_of
+
+
+class Sound(nn.Module):
+    def __init__(self, input_size, scheme):
+        super().__init__()
+        self.scheme = scheme
+        self.score = nn.Linear(input_size, len(scheme.tags))
+
+    def scores(self, vectors, mask):
+        return self.score(vectors).float()
+
+    def loss(self, vectors, mask, targets):
+        known = mask & (targets >= 0)
+        return nn.functional.cross_entropy(self.scores(vectors, mask)[known], targets[known], reduction="sum")
+
+    def decode(self, vectors, mask):
+        best = self.scores(vectors, mask).softmax(-1).max(-1)
+        return [
+            HeadOutput.from_tags(best.indices[i, m].numpy(), best.values[i, m].numpy(), self.scheme)
+            for i, m in enumerate(mask)
+        ]
+
+
+class DetachesInTraining(Sound):
+    def scores(self, vectors, mask):
+        return super().scores(vectors.detach() if self.training else vectors, mask)
+
+
+class LearnsUnknownAsOutside(Sound):
+    def loss(self, vectors, mask, targets):
+        return nn.functional.cross_entropy(
+            self.scores(vectors, mask)[mask], targets[mask].clamp(min=0), reduction="sum"
+        )
+
+
+class LearnsUnknownAsTheLastTag(Sound):
+    """As an index from the end."""
+
+    def loss(self, vectors, mask, targets):
+        scores = self.scores(vectors, mask).log_softmax(-1)
+        return -torch.stack([row[tag] for row, tag in zip(scores[mask], targets[mask].tolist(), strict=True)]).sum()
+
+
+class NormalisesInTraining(Sound):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.norm = nn.BatchNorm1d(input_size)
+
+    def scores(self, vectors, mask):
+        return super().scores(self.norm(vectors.transpose(1, 2)).transpose(1, 2), mask)
+
+
+class AveragesInTraining(Sound):
+    def loss(self, vectors, mask, targets):
+        loss = super().loss(vectors, mask, targets)
+        return loss / mask.sum().clamp(min=1) if self.training else loss
+
+
+class MixesTheBatchUnderDropout(Sound):
+    def scores(self, vectors, mask):
+        if self.training:
+            vectors = vectors * (torch.rand(vectors.shape) > 0.3)
+            vectors = vectors - (vectors * mask[..., None]).sum((0, 1)) / mask.sum().clamp(min=1)
+        return super().scores(vectors, mask)
+
+
+class FixesAThreshold(Sound):
+    floor = None
+
+    def scores(self, vectors, mask):
+        scores = super().scores(vectors, mask)
+        if self.floor is None and mask.any():
+            self.floor = float(scores[mask].std())
+        return scores / (self.floor or 1.0)
+
+
+class CountsItsCalls(Sound):
+    calls = 0
+
+    def decode(self, vectors, mask):
+        self.calls += 1
+        return super().decode(vectors * (1 + 0.3 * (self.calls > 1)), mask)
+
+
+class TracksAMeanInTraining(Sound):
+    mean = 0.0
+
+    def scores(self, vectors, mask):
+        if self.training and mask.any():
+            self.mean = float(vectors.detach()[mask].mean()) + 0.2
+        return super().scores(vectors - self.mean, mask)
+
+
+class MultipliesProbabilities(Sound):
+    def loss(self, vectors, mask, targets):
+        known = mask & (targets >= 0)
+        right = self.scores(vectors, mask).softmax(-1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
+        return -torch.stack([row[k].prod().log() for row, k in zip(right, known, strict=True)]).sum()
+
+
+class TakesProbabilitiesForLogits(Sound):
+    def loss(self, vectors, mask, targets):
+        known = mask & (targets >= 0)
+        scores = self.scores(vectors, mask).softmax(-1)
+        return nn.functional.cross_entropy(scores[known], targets[known], reduction="sum")
+
+
+class Exponentiates(Sound):
+    def decode(self, vectors, mask):
+        powers = self.scores(vectors, mask).exp()
+        best = (powers / powers.sum(-1, keepdim=True)).max(-1)
+        return [
+            HeadOutput.from_tags(best.indices[i, m].numpy(), best.values[i, m].numpy(), self.scheme)
+            for i, m in enumerate(mask)
+        ]
+
+
+class HasPlacesForSixtyFour(Sound):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.places = nn.Parameter(torch.zeros(64, input_size))
+
+    def scores(self, vectors, mask):
+        return super().scores(vectors + self.places[: vectors.shape[1]], mask)
+
+
+class KnowsTwoLabels(Sound):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.score = nn.Linear(input_size, 9)
+
+    def scores(self, vectors, mask):
+        return super().scores(vectors, mask)[..., : len(self.scheme.tags)]
+
+
+class HoldsThirtyTwoContexts(Sound):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.register_buffer("ones", torch.ones(32, 1, 1))
+
+    def scores(self, vectors, mask):
+        return super().scores(vectors * self.ones[: vectors.shape[0]], mask)
+
+
+class PenalisesWithAPlainTensor(Sound):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.forbidden = torch.zeros(len(scheme.tags))
+
+    def scores(self, vectors, mask):
+        return super().scores(vectors, mask) + self.forbidden
+
+
+class GivesFloat64(Sound):
+    def decode(self, vectors, mask):
+        return [attrs.evolve(d, scores=d.scores.astype(float)) for d in super().decode(vectors, mask)]
+
+
+class MasksWithMinusABillion(Sound):
+    def scores(self, vectors, mask):
+        return self.score(vectors).masked_fill(~mask[..., None], -1e9).float()
+
+
+class DrawsFromNumpy(Sound):
+    def scores(self, vectors, mask):
+        scores = super().scores(vectors, mask)
+        return scores + float(np.random.rand()) * scores if self.training else scores
+
+
+class DrawsFromItsOwn(Sound):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def scores(self, vectors, mask):
+        scores = super().scores(vectors, mask)
+        return scores + torch.rand(scores.shape, generator=self.generator) if self.training else scores
+
+
+class SeedsTheRun(Sound):
+    def loss(self, vectors, mask, targets):
+        torch.manual_seed(1)
+        return super().loss(vectors, mask, targets)
+
+
+class KeepsLosses(Sound):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.losses = []
+
+    def loss(self, vectors, mask, targets):
+        self.losses.append(super().loss(vectors, mask, targets))
+        return self.losses[-1]
+
+
+class KeepsOutputs(Sound):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.said = []
+
+    def decode(self, vectors, mask):
+        self.said += super().decode(vectors, mask)
+        return self.said[len(self.said) - len(mask) :]
+
+
+class MasksInPlace(Sound):
+    def loss(self, vectors, mask, targets):
+        targets[targets == 2] = 1
+        return super().loss(vectors, mask, targets)
+
+
+class StartsFromHashes(Sound):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        with torch.no_grad():
+            self.score.bias.copy_(torch.tensor([hash(tag) % 7 - 3.0 for tag in scheme.tags]))
+
+
+class OrdersTagsByASet(Sound):
+    """The weights are those of one order of the tags, which another process does not have."""
+
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        order = [scheme.tags.index(tag) for tag in {f"{tag}": None for tag in sorted(scheme.tags, key=hash)}]
+        self.register_buffer("order", torch.tensor(order), persistent=False)
+
+    def scores(self, vectors, mask):
+        return super().scores(vectors, mask)[..., self.order]
+
+
+class Prints(Sound):
+    def decode(self, vectors, mask):
+        print("decode")
+        return super().decode(vectors, mask)
+
+
+@attrs.frozen(kw_only=True)
+class Config(ModelHeadConfig):
+    head: str = option(help="name of the class above")
+
+    def build(self, input_size, scheme):
+        return globals()[self.head](input_size, scheme)
+
+
+def suite_of(head: type) -> type[ModelHeadSuite]:
+    members = {"config_class": Config, "options": ({"head": head.__name__},), "schemes": ("bio",)}
+    return type("Suite", (ModelHeadSuite,), members)
+
+
+UNKNOWN = "unknown targets are learnt as nothing"
+TRAIN = "in train mode padding and neighbours change nothing either"
+STATE = "decoding keeps no state"
+LONG = "long contexts have a finite loss"
+LABELS = "one label and a dozen are taken"
+MOVE = "tensors move with the head"
+CHANCE = "only the seeded generator is drawn from"
+KEPT = "nothing is kept of a batch"
+LEARNT = "what is learnt is predicted"
+
+CASES = [
+    (DetachesInTraining, "gradients reach the vectors", "no detach(), no .data, no torch.no_grad()"),
+    (LearnsUnknownAsOutside, UNKNOWN, "take units with targets >= 0 only"),
+    (LearnsUnknownAsTheLastTag, UNKNOWN, "take units with targets >= 0 only"),
+    (NormalisesInTraining, TRAIN, "no BatchNorm"),
+    (AveragesInTraining, TRAIN, "no mean over the batch"),
+    (MixesTheBatchUnderDropout, TRAIN, "share nothing between the contexts of a batch"),
+    (FixesAThreshold, STATE, "keep nothing between calls that changes a later one: no threshold"),
+    (CountsItsCalls, STATE, "no threshold, counter"),
+    (TracksAMeanInTraining, STATE, "statistic of data"),
+    (MultipliesProbabilities, LONG, "no product of many"),
+    (Exponentiates, LONG, "compute with logarithms"),
+    (HasPlacesForSixtyFour, LONG, "a context of 400 units failed"),
+    (TakesProbabilitiesForLogits, LEARNT, "give the loss logits, not probabilities"),
+    (KnowsTwoLabels, LABELS, "take sizes from len(scheme.tags)"),
+    (HoldsThirtyTwoContexts, "dozens of contexts are taken", "let no size but the vectors' own stand in the code"),
+    (PenalisesWithAPlainTensor, MOVE, "forbidden is neither a parameter nor a buffer"),
+    (GivesFloat64, "predictions keep to the specification", "scores as float32"),
+    (MasksWithMinusABillion, "bfloat16 vectors are taken", "mask with torch.finfo(x.dtype).min"),
+    (DrawsFromNumpy, CHANCE, "no np.random"),
+    (DrawsFromItsOwn, CHANCE, "no Generator of its own"),
+    (SeedsTheRun, CHANCE, "call no manual_seed"),
+    (KeepsLosses, KEPT, "keep no tensor or loss on the head"),
+    (KeepsOutputs, KEPT, "is still in memory"),
+    (MasksInPlace, "the batch is left as it is", "targets were changed in place"),
+    (StartsFromHashes, "another process makes the same of the same", "use no hash() of strings"),
+    (OrdersTagsByASet, "a trained model is the same in another process", "no hash() of strings, no order of a set"),
+    (Prints, "nothing is printed", "log with logging.getLogger"),
+]
+
+
+@pytest.mark.parametrize(("head", "check", "message"), CASES, ids=[case[0].__name__ for case in CASES])
+def test_a_faulty_head_is_caught(head, check, message):
+    (found,) = run_suite(suite_of(head), only=check)
+    assert not found.passed
+    assert message in found.error
+
+
+def test_the_sound_head_passes():
+    assert [result for result in run_suite(suite_of(Sound)) if not result.passed] == []
+
+
+def test_an_entity_that_comes_twice_is_caught():
+    scheme = scheme_of("span")
+    twice = [UnitSpan.of("one", 0, 2, 0.5)] * 2
+    output = HeadOutput(twice, np.zeros(3, np.int64), np.ones(3, np.float32), ("O",))
+    with pytest.raises(AssertionError, match="give every entity once"):
+        check_output(output, 3, scheme)

@@ -1,0 +1,188 @@
+"""Optimizer, schedule and metric are chosen by name, with their options; what heads name beside the loss is kept."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from papermage_core.errors import ConfigError, PluginError, StoppedError
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+from papermage_core.training.module import EntityModule, Optimisation
+from papermage_optimizers.adamw import AdamWConfig
+
+SMALL = {"encoder.width": 16, "encoder.rows": 100, "enable_progress_bar": False, "accelerator": "cpu", "max_epochs": 2}
+
+PLUGIN = """
+import attrs
+import torch
+from papermage_core.plugin import ExtensionConfig, MetricConfig, OptimizerConfig, hookimpl, option
+from papermage_heads.linear.plugin import LinearHeadConfig
+
+SEEN = []
+
+class Mistakes:
+    def __init__(self, labels, missed):
+        self.labels, self.missed, self.sum = labels, missed, 0.0
+
+    def add(self, gold, predicted, unreachable=()):
+        assert gold == sorted(gold) and predicted == sorted(predicted)
+        self.sum += self.missed * (len(set(gold) - set(predicted)) + len(unreachable))
+        self.sum += len(set(predicted) - set(gold))
+
+    def value(self):
+        SEEN.append((self.labels, self.sum))
+        return self.sum
+
+@attrs.frozen(kw_only=True)
+class MistakesConfig(MetricConfig):
+    greater_is_better = False
+    missed: float = option(1.0, help="weight of what is missed", gt=0)
+
+    def build(self, labels):
+        return Mistakes(labels, self.missed)
+
+@attrs.frozen(kw_only=True)
+class SgdConfig(OptimizerConfig):
+    momentum: float = option(0.5, help="momentum")
+
+    def build(self, groups, *, mixed=False):
+        return torch.optim.SGD(groups, momentum=self.momentum)
+
+@attrs.frozen(kw_only=True)
+class HeadConfig(LinearHeadConfig):
+    def build(self, input_size, scheme):
+        head = super().build(input_size, scheme)
+        loss = head.loss
+
+        def losses(vectors, mask, targets):
+            found = loss(vectors, mask, targets)
+            return {"loss": found, "twice": 2 * found}
+
+        head.loss = losses
+        return head
+
+@attrs.frozen(kw_only=True)
+class QuietConfig(ExtensionConfig):
+    def build(self):
+        return Quiet()
+
+class Quiet:
+    @hookimpl
+    def papermage_adjust_predictions(self, output):
+        return attrs.evolve(output, spans=[])
+
+@hookimpl
+def papermage_metric(): return MistakesConfig
+@hookimpl
+def papermage_optimizer(): return SgdConfig
+@hookimpl
+def papermage_model_head(): return HeadConfig
+@hookimpl
+def papermage_extension(): return QuietConfig
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.py"
+    file.write_text(PLUGIN)
+    return file
+
+
+@pytest.fixture
+def config(train_file: Path, val_file: Path, tmp_path: Path) -> Callable[..., EntityClassificationTrainConfig]:
+    given = {"data_path": train_file, "val_data_path": val_file, "label_field": "names,amounts"}
+
+    def make(**values: Any) -> EntityClassificationTrainConfig:
+        return EntityClassificationTrainConfig(**given | {"default_root_dir": tmp_path / "run"} | SMALL | values)
+
+    return make
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+
+
+def test_all_of_them_together(config, mine):
+    chosen = {"monitor": "mine", "monitor.missed": 3, "optimizer": "mine", "optimizer.momentum": 0.25, "head": "mine"}
+    result = EntityClassificationTrainer(config(plugins_path=mine, learning_rate=0.01, **chosen)).train()
+    rows = history(result.folder)
+    for row in rows:
+        assert float(row["train_twice"]) == pytest.approx(2 * float(row["train_loss"]), rel=1e-5)
+    counts = result.scores.micro
+    best = min(float(row["val_mine"]) for row in rows)
+    assert best == 3 * (counts.gold - counts.right) + counts.predicted - counts.right
+    kept = yaml.safe_load((result.folder / "config.yaml").read_text())
+    assert kept["monitor"] == {"name": "mine", "missed": 3.0}
+    assert kept["optimizer"] == {"name": "mine", "momentum": 0.25}
+
+
+def test_a_metric_sees_what_extensions_leave(config, mine):
+    given = {"monitor": "mine", "extensions": "mine", "plugins_path": mine}
+    result = EntityClassificationTrainer(config(**given)).train()
+    gold = result.scores.micro.gold
+    assert gold > 0
+    assert [float(row["val_mine"]) for row in history(result.folder)] == [gold, gold]
+
+
+def test_a_run_that_was_stopped_goes_on_with_its_optimizer_and_named_losses(config, mine, tmp_path):
+    given = {"optimizer": "mine", "head": "mine", "plugins_path": mine, "seed": 3, "learning_rate": 0.01}
+    whole = EntityClassificationTrainer(config(default_root_dir=tmp_path / "whole", **given)).train()
+    trainer = EntityClassificationTrainer(config(default_root_dir=tmp_path / "half", **given))
+    step = EntityModule.training_step
+
+    def stopping(self: EntityModule, batch: Any, batch_idx: int) -> Any:
+        if self.current_epoch == 1:
+            trainer.stop("a test")
+        return step(self, batch, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EntityModule, "training_step", stopping)
+        with pytest.raises(StoppedError):
+            trainer.train()
+    half = EntityClassificationTrainer(config(default_root_dir=tmp_path / "half", resume=True, **given)).train()
+    timeless = [{name: value for name, value in row.items() if name != "seconds"} for row in history(whole.folder)]
+    assert [{n: v for n, v in row.items() if n != "seconds"} for row in history(half.folder)] == timeless
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"optimizer": "sgdd"}, PluginError, "optimizer=sgdd: unknown optimizer; known: adamw"),
+        ({"optimizer.schedul": "cosine"}, ConfigError, r"optimizer\.schedul .*Did you mean 'optimizer\.schedule'"),
+        ({"monitor": "fbetta"}, ConfigError, "monitor='fbetta' .*or a metric: fbeta.* Did you mean 'fbeta'"),
+        ({"monitor": "fbeta", "monitor.beta": 0}, ConfigError, r"monitor\.beta=0 .*: expected a number above 0"),
+        ({"monitor.beta": 2}, ConfigError, r"monitor\.beta \(Python\): monitor=f1 has no options"),
+    ],
+)
+def test_what_is_named_wrongly_is_told_before_anything_is_read(config, given, error, message):
+    with pytest.raises(error, match=message):
+        config(**given).components()
+
+
+@pytest.mark.parametrize(("schedule", "end"), [("linear", 0.0), ("cosine", 0.0), ("constant", 1.0)])
+def test_the_rates_follow_the_schedule(schedule, end):
+    given = {"learning_rate": 1.0, "head_learning_rate": 1.0, "weight_decay": 0.0, "warmup_steps": 0.1}
+    optimisation = Optimisation(**given, optimizer=AdamWConfig(schedule=schedule))
+    factors = [optimisation.factor(step, 100) for step in range(101)]
+    assert factors[:11] == pytest.approx([(step + 1) / 11 for step in range(10)] + [1.0])
+    assert factors[-1] == pytest.approx(end)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(factors[10:]))
+
+
+def test_the_default_optimizer_is_that_of_before():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    group = {"params": [parameter], "lr": 0.1, "weight_decay": 0.05}
+    defaults = AdamWConfig().build([group]).defaults
+    wanted = torch.optim.AdamW([parameter], lr=0.1, fused=True).defaults
+    assert {name: defaults[name] for name in ("betas", "eps", "fused", "amsgrad")} == {
+        name: wanted[name] for name in ("betas", "eps", "fused", "amsgrad")
+    }
+    assert AdamWConfig().build([{**group}], mixed=True).defaults["fused"] is False
