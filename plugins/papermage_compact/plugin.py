@@ -93,7 +93,7 @@ class CompactConfig(ContextEncoderConfig):
         keys = (*(FONT_KEYS if has_layout else ()), *(key for key in self.metadata if key not in (AUTO, NONE)))
         return ContextNeeds(
             boxes=has_layout,
-            groups=("rows",) if has_layout or self.lines != "off" else (),
+            groups=("rows",) if has_layout or self.lines == "on" else (),
             metadata=tuple(dict.fromkeys(keys)),
             all_metadata=self.metadata == (AUTO,),
         )
@@ -104,10 +104,11 @@ class CompactConfig(ContextEncoderConfig):
         for context in contexts:
             seen.add(context, counts_metadata=self.metadata not in ((), (NONE,)))
         layout = ("on" if seen.mostly(seen.boxed) else "off") if self.layout == AUTO else self.layout
+        has_no_boxes = (self.layout, layout) == (AUTO, "off")  # unlike a layout that is not wanted
         columns: tuple[Column, ...] = ()
         if self.metadata not in ((), (NONE,)):
-            columns = seen.metadata.chosen(self.metadata, without=FONT_KEYS if layout == "on" else ())
-        has_lines = layout == "off" and seen.mostly(seen.in_rows) and seen.lines >= _FEW_LINES * seen.contexts
+            columns = seen.metadata.chosen(self.metadata, without=() if has_no_boxes else FONT_KEYS)
+        has_lines = has_no_boxes and seen.mostly(seen.in_rows) and seen.lines >= _FEW_LINES * seen.contexts
         lines = ("on" if has_lines and not columns else "off") if self.lines == AUTO else self.lines
         phrases = ("on" if seen.mostly(seen.of_words) else "off") if self.phrases == AUTO else self.phrases
         return attrs.evolve(

@@ -84,6 +84,8 @@ def test_lines_are_left_to_the_layout_where_there_is_one():
     settled = CompactConfig(width=16, rows=64).settle([boxed])
     assert (settled.layout, settled.lines) == ("on", "off")
     assert settled.build().placed is None
+    unwanted = CompactConfig(layout="off").settle([context([0, 0, 0, 1, 1, 1, 2, 2, 2])])
+    assert unwanted.lines == "off"
 
 
 def test_a_corpus_without_rows_pays_nothing():

@@ -91,6 +91,9 @@ def test_fonts_are_left_to_the_layout_where_there_is_one():
     fonts = {"fontname": ["Times", "Courier"] * 20, "bold": [True, False] * 20}
     assert set(chosen(attrs.evolve(context(**fonts), boxes=boxes))) == {"bold"}
     assert set(chosen(context(**fonts))) == {"bold", "fontname"}
+    unwanted = CompactConfig(layout="off").settle([context(**fonts)])
+    assert unwanted.metadata == ("bold",)
+    assert CompactConfig(layout="off", metadata=("fontname",)).settle([context(**fonts)]).metadata == ("fontname",)
 
 
 @given(st.lists(st.lists(VALUES, min_size=1, max_size=8), min_size=1, max_size=4), st.booleans())
