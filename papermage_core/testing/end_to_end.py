@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +221,8 @@ def read_predict(
     reader = config_of(reference, options).build()
     predictor = _predictor(model)
     with written(samples) as paths:
-        return [found(predictor, [_document(given) for given in reader.read(path)]) for path in paths]
+        read = [[_document(given) for given in reader.read(path)] for path in paths]
+        return [found(predictor, documents, mixed=True, on_error=lambda *_: None) for documents in read]
 
 
 def predict_write(
@@ -246,12 +247,18 @@ def _document(given: Any) -> Document:
     return given.document if isinstance(given, LocatedDocument) else given  # type: ignore[no-any-return]
 
 
-def found(predictor: EntityClassificationPredictor, documents: Sequence[Document]) -> dict[str, Any]:
+def found(
+    predictor: EntityClassificationPredictor,
+    documents: Sequence[Document],
+    *,
+    mixed: bool = False,
+    on_error: Callable[..., None] | None = None,
+) -> dict[str, Any]:
     """Return the entities of each document, and the tags of its units, as plain values."""
     return {
         what: [
             [(entity.label, [(span.start, span.end) for span in entity.spans], entity.score) for entity in of_document]
-            for of_document in predictor.predict_many(documents, merge=merge)
+            for of_document in predictor.predict_many(documents, merge=merge, on_error=on_error, mixed=mixed)
         ]
         for what, merge in (("entities", True), ("units", False))
     }

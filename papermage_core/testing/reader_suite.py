@@ -111,14 +111,16 @@ class DocumentReaderSuite(ComponentSuite):
             reader = config.build()
             for name, content in self.samples.items():
                 much = _repeated(reader, name, _bytes(content))
-                if much is None or not _is_lazy(reader, name, _bytes(content) * 8):
+                if much is None or not _is_lazy(reader, name, (_bytes(content).removesuffix(b"\n") + b"\n") * 8):
                     continue  # that documents are made all at once is for another check
                 with written({name: much}) as (path,):
                     tracemalloc.start()
                     try:
-                        reading = reader.read(path)
-                        next(iter(reading))
+                        reading = iter(reader.read(path))
+                        next(reading)
                         _, most = tracemalloc.get_traced_memory()
+                    except DataError:
+                        continue  # so much cannot stand in one file of this format
                     finally:
                         tracemalloc.stop()
                     del reading
@@ -237,13 +239,14 @@ def _repeated(reader: Any, name: str, content: bytes) -> bytes | None:
     """Return a file of megabytes with the documents of a sample again and again; None where they cannot be repeated."""
     content = content if content.endswith(b"\n") else content + b"\n"
     counts = []
-    for times in (1, 2):
+    for times in (1, 2, 8):
         try:
             with written({name: content * times}) as (path,):
                 counts.append(sum(1 for _ in reader.read(path)))
         except Exception:
             return None
-    return content * (_MUCH // len(content)) if counts[1] == 2 * counts[0] else None
+    whole = counts[0] > 0 and counts == [counts[0], 2 * counts[0], 8 * counts[0]]
+    return content * (_MUCH // len(content)) if whole else None
 
 
 def _is_lazy(reader: Any, name: str, content: bytes) -> bool:

@@ -197,7 +197,7 @@ def _name_of(tensor: torch.Tensor, module: nn.Module) -> str:
     return f"a tensor of shape {tuple(tensor.shape)}"
 
 
-def kept_alive(step: Callable[[int], Iterable[Any]], *, steps: int = 24) -> str:
+def kept_alive(step: Callable[[int], Iterable[Any]], *, steps: int = 12) -> str:
     """Return what is still there of that which ``step`` gives, once many steps are done; empty if next to nothing is.
 
     Tensors that nobody gave count too: those that hold a graph.
