@@ -311,6 +311,8 @@ class _Watch:
             writes = any(c in mode for c in "wax") if mode else bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
             if writes:
                 self._written.add(name)
+            elif mode is None and not Path(name).exists():
+                pass  # relative to a folder that is not told, as shutil.rmtree opens them
             elif name not in self._written and name not in self.opened and not self._may(name):
                 self.opened.append(name)
         finally:

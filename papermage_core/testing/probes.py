@@ -217,10 +217,12 @@ def extension_of(reference: ComponentReference | None, options: Mapping[str, Any
 @contextmanager
 def written(files: Mapping[str, str | bytes]) -> Iterator[list[Path]]:
     """Write files to a folder of their own, while the block runs."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "files"  # a document may be named for its folder
+        folder.mkdir()
         paths = []
         for name, content in files.items():
-            path = Path(folder) / name
+            path = folder / name
             path.write_bytes(content.encode() if isinstance(content, str) else content)
             paths.append(path)
         yield paths
