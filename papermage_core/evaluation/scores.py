@@ -261,7 +261,11 @@ class Scores:
             lines.append(f"{f'partial credit: {name}':{self._width}}  {figures} {found.possible:7} {found.actual:7}")
         for name, groups in self.groups.items():
             if whole and len(groups) > 1:
-                lines += ["", f"by {_TITLES.get(name, name)}", *(self._line(f"  {group}", counts) for group, counts in groups.items())]
+                lines += [
+                    "",
+                    f"by {_TITLES.get(name, name)}",
+                    *(self._line(f"  {group}", counts) for group, counts in groups.items()),
+                ]
         if "micro" in self.intervals:
             low, high = self.intervals["micro"]["f1"]
             lines += ["", f"F1 {100 * self.f1:.1f}, with 95 % confidence {100 * low:.1f} to {100 * high:.1f}"]

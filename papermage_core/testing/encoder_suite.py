@@ -320,7 +320,11 @@ class ContextEncoderSuite(ComponentSuite):
             windows = subject.windows()[:3]
             for mode in (False, True):
                 subject.encoder.train(mode)
-                found = unregistered(subject.encoder, lambda s=subject, w=windows: s.encoder(s.encoder.collate(w)))
+
+                def encode(subject: Subject = subject, windows: Sequence[Window] = windows) -> Any:
+                    return subject.encoder(subject.encoder.collate(windows))
+
+                found = unregistered(subject.encoder, encode)
                 remedy = (
                     "register_buffer(name, tensor), persistent=False if it need not be saved; or make it in forward"
                 )
@@ -333,7 +337,8 @@ class ContextEncoderSuite(ComponentSuite):
         remedy = "draw with torch, from its global generator: no np.random, no random, no Generator of its own"
         for subject in self.subjects():
             windows = subject.windows()[:4]
-            ends, drawn = [], []
+            ends: list[torch.Tensor] = []
+            drawn: list[Any] = []
             for seed in (3, 3, 4):
                 with other_generators(len(drawn)), seeded(seed):
                     encoder = subject.config.build(None).train()
@@ -363,7 +368,7 @@ class ContextEncoderSuite(ComponentSuite):
                 copies = [_copied(window) for window in windows]
                 vectors = subject.encode(copies)
                 if vectors.requires_grad:
-                    vectors.sum().backward()
+                    vectors.sum().backward()  # type: ignore[no-untyped-call]
                 return [*copies, vectors, *(array for window in copies for array in window.features.values())]
 
             kept_of_it = kept_alive(step)
@@ -380,7 +385,7 @@ class ContextEncoderSuite(ComponentSuite):
             vectors = subject.encode(windows)
             if vectors.requires_grad:
                 real = [row[: window.stop - window.start] for row, window in zip(vectors, windows, strict=True)]
-                torch.cat(real).square().sum().backward()
+                torch.cat(real).square().sum().backward()  # type: ignore[no-untyped-call]
             wrong = [
                 n for n, p in subject.encoder.named_parameters() if p.grad is not None and not p.grad.isfinite().all()
             ]

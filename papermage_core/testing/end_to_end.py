@@ -244,7 +244,7 @@ def _predictor(model: tuple[str, list[str]]) -> EntityClassificationPredictor:
 
 
 def _document(given: Any) -> Document:
-    return given.document if isinstance(given, LocatedDocument) else given  # type: ignore[no-any-return]
+    return given.document if isinstance(given, LocatedDocument) else given
 
 
 def found(

@@ -371,7 +371,8 @@ class ModelHeadSuite(ComponentSuite):
         for config in self.configs():
             for scheme in self.found_schemes():
                 settled, batch = _settled(config, scheme), typical(scheme, 0)
-                ends, drawn = [], []
+                ends: list[torch.Tensor] = []
+                drawn: list[Any] = []
                 for seed in (3, 3, 4):
                     with other_generators(len(drawn)), seeded(seed):
                         head = settled.build(SIZE, scheme).train()
@@ -578,7 +579,8 @@ def check_output(output: Any, n: int, scheme: LabelScheme) -> None:
         require(inside, f"{span} in a context of {n} units", "return known labels inside the context")
     dtypes = np.asarray(output.tags).dtype, np.asarray(output.scores).dtype
     seen = f"tags are {dtypes[0]} and scores {dtypes[1]}"
-    require(not n or dtypes == (np.int64, np.float32), seen, "give tags as int64 and scores as float32")
+    right = dtypes[0] == np.int64 and dtypes[1] == np.float32
+    require(not n or right, seen, "give tags as int64 and scores as float32")
     if scheme.targets == "tags":
         _check_tags(output, scheme)
 

@@ -171,7 +171,7 @@ def extension(reference: ComponentReference, options: Mapping[str, Any], run_fol
     for split in ("val", "test", "eval"):
         found.papermage_evaluated(split, sample_results())
     samples = adjusted_samples()
-    adjusted = [each for document, *rest in samples for each in found.adjusted(document, *([part] for part in rest))]
+    adjusted = [each for document, context, output in samples for each in found.adjusted(document, [context], [output])]
     return {"predictions": [(_spans(output.spans), output.tags, output.scores) for output in adjusted]}
 
 

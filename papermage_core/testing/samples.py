@@ -191,7 +191,7 @@ def _adjusted(document: Document, page: Any) -> tuple[Document, Context, HeadOut
     first, last = page.spans[0].start, page.spans[0].end
     tokens = [token for token in document.get_layer("tokens") if first <= token.spans[0].start < last]
     starts = [token.spans[0].start for token in tokens]
-    space = [start == 0 or document.symbols[start - 1].isspace() for start in starts]
+    space = [start == 0 or (document.symbols or "")[start - 1].isspace() for start in starts]
     context = Context(words=[token.text for token in tokens], space_before=np.array(space))
     tags, scores, spans = np.zeros(len(tokens), np.int64), np.full(len(tokens), 0.9, np.float32), []
     for label in ("Disease", "Chemical"):
