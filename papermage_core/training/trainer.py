@@ -22,6 +22,7 @@ from papermage_core.config import ComponentConfigs, EntityClassificationTrainCon
 from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
+from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation import Profile, Scores
@@ -412,6 +413,7 @@ class EntityClassificationTrainer:
                     seen=profile.count,
                     unknown=profile.unknown,
                 )
+            release_free_memory()
             if name == "test":
                 splits.issues[name].merge([found[name].issues])
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import logging
 import math
 import zlib
@@ -60,14 +61,13 @@ def browser_data(
     ``labels`` are those that count: gold of others is not drawn. ``folders`` are where the PDF files of documents may
     be; their pages are shown as they look.
     """
-    chosen = list(_chosen(records))
+    chosen = _Chosen(records)
     table = _Table()
-    for record in chosen:
-        table.document(record)
-    chosen.sort(key=_order)
+    for name in chosen.documents:
+        table.document(name)
     for longest, around in _LENGTHS:
-        rows = [table.row(record, longest, around) for record in chosen]
-        size = len(as_json(rows))
+        rows = [as_json(table.row(record, longest, around)) for record in chosen]
+        size = sum(map(len, rows)) + len(rows)
         if size <= _MOST_ROWS:
             break
     total = len(chosen) if total is None else total
@@ -75,8 +75,11 @@ def browser_data(
     if documents is not None and chosen:
         whole = total <= len(chosen)
         _read_pages(pages, chosen, documents, entity_name, None if labels is None else frozenset(labels), whole)
+    pages_of: dict[int, list[int]] = {}
     for number, of_page in pages.of_mistakes():
-        rows[number][-1].append(of_page)
+        pages_of.setdefault(number, []).append(of_page)
+    for number, found in pages_of.items():
+        rows[number] = rows[number].removesuffix(b"[]]") + as_json(found) + b"]"
     index = {
         "share": SHARE,
         "kinds": KINDS,
@@ -87,22 +90,32 @@ def browser_data(
         "fonts": list(pages.fonts),
         "left_out": pages.left_out,
     }
-    return [data_block("errors", index), data_block("mistakes", rows), *pages.blocks()]
+    mistakes = b'<script type="application/json" id="mistakes">[%s]</script>\n' % b",".join(rows)
+    return [data_block("errors", index), mistakes, *pages.blocks()]
 
 
-def _chosen(records: Iterable[ErrorRecord]) -> Iterator[ErrorRecord]:
-    """Yield the records of highest score in the order in which they come."""
-    numbered = enumerate(records)
-    best = heapq.nlargest(MOST_SHOWN, numbered, key=lambda each: (_rank(each[1]), -each[0]))
-    return (record for _, record in sorted(best, key=lambda each: each[0]))
+class _Chosen(Sequence[ErrorRecord]):
+    """The records of highest score, these first; as JSON, since so many objects would take a tenth of a gigabyte."""
+
+    def __init__(self, records: Iterable[ErrorRecord]) -> None:
+        numbered = (
+            (_rank(record), -number, record.document, json.dumps(record.to_json()).encode())
+            for number, record in enumerate(records)
+        )
+        best = heapq.nlargest(MOST_SHOWN, numbered, key=lambda each: each[:2])
+        self._lines = [line for *_, line in best]
+        self.documents = [name for _, name in sorted((-number, name) for _, number, name, _ in best)]
+        """Their documents, in the order in which the records came."""
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, number: Any) -> Any:
+        return ErrorRecord.from_json(json.loads(self._lines[number]))
 
 
 def _rank(record: ErrorRecord) -> float:
     return -1.0 if record.score is None or math.isnan(record.score) else record.score
-
-
-def _order(record: ErrorRecord) -> float:
-    return -_rank(record)
 
 
 # Rows ----------------------------------------------------------------------------------------------------------------
@@ -115,8 +128,8 @@ class _Table:
     labels: dict[str, int] = attrs.field(factory=dict)
     documents: dict[str, int] = attrs.field(factory=dict)
 
-    def document(self, record: ErrorRecord) -> int:
-        return self.documents.setdefault(record.document, len(self.documents))
+    def document(self, name: str) -> int:
+        return self.documents.setdefault(name, len(self.documents))
 
     def label(self, label: str) -> int:
         return self.labels.setdefault(label, len(self.labels))
@@ -130,7 +143,7 @@ class _Table:
         near = (record.gold_near, record.predicted_near)
         return [
             KINDS.index(record.kind),
-            self.document(record),
+            self.document(record.document),
             *(-1 if span is None else self.label(span.label) for span, _ in sides),
             None if _rank(record) < 0 else round(_rank(record), 4),
             record.unit,
