@@ -17,6 +17,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.units import ParsedDocument
 from papermage_core.document import Document
 from papermage_core.errors import PapermageError
@@ -75,6 +76,7 @@ def browser_data(
     if documents is not None and chosen:
         whole = total <= len(chosen)
         _read_pages(pages, chosen, documents, entity_name, None if labels is None else frozenset(labels), whole)
+        release_free_memory()
     pages_of: dict[int, list[int]] = {}
     for number, of_page in pages.of_mistakes():
         pages_of.setdefault(number, []).append(of_page)
