@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
 
-from papermage_core import Document, Entity, Span
-from papermage_core.prediction import EntityClassificationPredictor
-from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as commands do: waiting threads leave a busy machine to others
+
+from papermage_core import Document, Entity, Span  # noqa: E402
+from papermage_core.prediction import EntityClassificationPredictor  # noqa: E402
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer  # noqa: E402
 
 SAMPLES = Path(__file__).parent / "data" / "references"
 FIELDS = (

@@ -50,7 +50,7 @@ class Encoder(ContextEncoderConfig):
 
         encoder = TinyEncoder(TinyEncoderConfig(size=self.size, rows=len(self.words) + 1))
         rows = {word: row for row, word in enumerate(self.words, start=1)}
-        encoder.row_of = lambda word: rows.get(word, 0) + len(word) // (self.longest + 1)
+        encoder.row_of = lambda word: rows.get(word, 0) + (len(word) > self.longest)
         encoder._windows = lambda context, stride: windows(context, encoder.row_of)
         return encoder
 
