@@ -139,14 +139,14 @@ def typical(scheme: LabelScheme, seed: int) -> HeadBatch:
     return batch_of(scheme, [8, 8, 3], spans, seed)
 
 
-def spread(scheme: LabelScheme, lengths: Sequence[int], seed: int = 0) -> HeadBatch:
-    """Return a batch with entities all along its contexts, of any length, of all labels in turn."""
+def spread(scheme: LabelScheme, lengths: Sequence[int], seed: int = 0, *, longest: int = 4) -> HeadBatch:
+    """Return a batch with entities all along its contexts, of up to ``longest`` units, of all labels in turn."""
     random = np.random.default_rng(seed)
     spans: list[list[UnitSpan]] = []
     for n in lengths:
         found, start, number = [], int(random.integers(0, 3)), int(random.integers(len(scheme.labels)))
         while start < n:
-            stop = min(n, start + int(random.integers(1, 5)))
+            stop = min(n, start + int(random.integers(1, longest + 1)))
             found.append(UnitSpan.of(scheme.labels[number % len(scheme.labels)], start, stop))
             start, number = stop + 1 + int(random.integers(0, 6)), number + 1
         spans.append(found)

@@ -15,10 +15,12 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from papermage_core.testing.checks import fail, require
 
 __all__ = [
+    "Draws",
     "close",
     "kept_alive",
     "missing_gradients",
@@ -115,6 +117,20 @@ def without_dropout() -> Iterator[None]:
             stack.enter_context(mock.patch.object(nn.functional, name, whole))
         stack.enter_context(mock.patch.object(nn.functional, "scaled_dot_product_attention", sure_attention))
         yield
+
+
+class Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes what is drawn from torch's generators while the block runs: each operation, with its shapes, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[tuple[str, list[tuple[int, ...]]]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.found.append((str(func), [tuple(tensor.shape) for tensor in _tensors([*args, result])]))
+        return result
 
 
 _MOVES = ("to", "cuda", "cpu", "type_as")
