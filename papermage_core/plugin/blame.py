@@ -11,8 +11,10 @@ import contextlib
 import dis
 import errno
 import signal
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -41,10 +43,21 @@ _NOBODYS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT)
 
 
 def claim_class(config_class: type[Any], component: ComponentInfo) -> None:
-    """Remember of which component a config class is."""
+    """Remember of which component a config class is, and which modules are its."""
     _classes[config_class] = component
-    for name in (config_class.__module__, component.value.partition(":")[0].strip()):
+    modules = {component.value.partition(":")[0].strip()} if component.path is None else set()
+    if _is_in(config_class.__module__, component):
+        modules.add(config_class.__module__)
+    for name in modules:
         _modules.setdefault(name, {})[component] = None
+
+
+def _is_in(module: str, component: ComponentInfo) -> bool:
+    """Whether a module is the component's own: what a plugin gives may be a class of somebody else's."""
+    if component.path is not None:
+        file = getattr(sys.modules.get(module), "__file__", None)
+        return file is not None and Path(file).resolve() == component.path.resolve()
+    return module.partition(".")[0] == component.value.partition(":")[0].strip().partition(".")[0]
 
 
 def claim(thing: Any, component: ComponentInfo | None) -> None:

@@ -29,9 +29,19 @@ class AdamWConfig(OptimizerConfig):
     )
 
     def build(self, groups: list[dict[str, Any]], *, mixed: bool = False) -> torch.optim.Optimizer:
-        """Return a new optimizer, fused where its gradients can be clipped then."""
+        """Return a new optimizer, fused where its gradients can be clipped then.
+
+        Weights of float16 have squares of float16, where those of small gradients are 0: ``eps`` is at least what the
+        smallest gradient is whose square is not, as else a step is as many times too long as it is smaller.
+        """
         import torch
 
+        half = torch.finfo(torch.float16)
+        seen = math.sqrt(half.smallest_normal * half.eps / (1 - self.beta2))
+        for group in groups:
+            group["params"] = list(group["params"])
+            if any(weight.dtype == torch.float16 for weight in group["params"]):
+                group["eps"] = max(self.eps, seen)
         return torch.optim.AdamW(groups, betas=(self.beta1, self.beta2), eps=self.eps, fused=not mixed)
 
     def factor(self, step: float, total: float, warmup: float) -> float:

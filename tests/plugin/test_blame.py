@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import attrs
 import pytest
 
 from papermage_core.cli.data import main as data_command
@@ -15,7 +16,7 @@ from papermage_core.errors import ConfigError, DataError, PluginError
 from papermage_core.plugin.blame import Given, blaming, built, calling, claim, component_of
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.manager import Plugins
-from papermage_core.testing import make_documents, write_jsonl
+from papermage_core.testing import TinyEncoderConfig, make_documents, write_jsonl
 
 PARTS = """
 import os
@@ -408,6 +409,11 @@ def test_a_reader_that_fails_at_another_s_file_is_passed_over(install, tmp_path,
 INFO = ComponentInfo("model_head", "mine", "acme", "1.0", "acme_module")
 
 
+@attrs.frozen(kw_only=True)
+class GivenConfig(TinyEncoderConfig):
+    """Given by a plugin that has it from here."""
+
+
 class Thing:
     def fail(self, error: BaseException) -> None:
         raise error
@@ -433,8 +439,28 @@ def test_what_is_nobody_s_fault_passes():
 def test_ctrl_c_in_a_component_s_code_is_the_user_s():
     thing = Thing()
     claim(thing, INFO)
-    with pytest.raises(KeyboardInterrupt), calling(thing, "fail"):
-        os.kill(os.getpid(), signal.SIGINT)
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt), calling(thing, "fail"):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def test_what_a_plugin_did_not_write_is_not_its_fault(tmp_path):
+    """A file that gives a class of this module is not to blame for the rest of this module, nor of its package."""
+    file = tmp_path / "giving.py"
+    file.write_text(
+        "from papermage_core.plugin import hookimpl\n"
+        f"from {__name__} import GivenConfig\n\n"
+        "@hookimpl\ndef papermage_context_encoder(): return GivenConfig\n"
+    )
+    assert Plugins(paths=[file]).config_class("context_encoder", "giving") is GivenConfig
+    assert component_of(GivenConfig).distribution == str(file)
+    with pytest.raises(KeyError), blaming():
+        raise KeyError("of the caller")
+    with pytest.raises(KeyboardInterrupt), blaming():
+        raise KeyboardInterrupt
 
 
 def test_what_a_component_is_given_is_not_its_fault():

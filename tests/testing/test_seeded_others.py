@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ READERS: dict[str, tuple[dict[str, str], str, str]] = {
         "the process is left as it was",
         "filters of warnings",
     ),
-    "logging": (
+    "root_logger": (
         {"top": "import logging; logging.basicConfig(level=10, force=True)", "read": SOUND},
         "the process is left as it was",
         "the root logger",
@@ -369,6 +370,16 @@ def _home(tmp_path, monkeypatch):
         (tmp_path / "home" / name).write_text("x", encoding="utf-8")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)  # some of them leave a file where they run
+
+
+@pytest.fixture(autouse=True)
+def _root_logger():
+    """The root logger after a test is as it was: one of the faulty readers sets it up."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.mark.parametrize("name", READERS)

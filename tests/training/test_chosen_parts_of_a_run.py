@@ -186,3 +186,16 @@ def test_the_default_optimizer_is_that_of_before():
         name: wanted[name] for name in ("betas", "eps", "fused", "amsgrad")
     }
     assert AdamWConfig().build([{**group}], mixed=True).defaults["fused"] is False
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("gradient", [1e-7, 1e-5, 1e-3, 0.1])
+def test_weights_of_float16_take_no_step_longer_than_the_rate(mixed, gradient):
+    """The square of a small gradient is 0 there."""
+    weight = torch.nn.Parameter(torch.zeros(3, dtype=torch.float16))
+    optimizer = AdamWConfig().build([{"params": [weight], "lr": 0.01, "weight_decay": 0.0}], mixed=mixed)
+    for found in (gradient, 0.0, gradient):
+        before = weight.detach().clone()
+        weight.grad = torch.full_like(weight, found)
+        optimizer.step()
+        assert (weight - before).abs().max() <= 0.0101

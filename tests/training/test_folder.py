@@ -76,7 +76,7 @@ def test_a_run_that_replaces_another_and_fails_later_leaves_nothing_of_it(
 
     folder = train(config())
     before = contents(folder)
-    monkeypatch.setattr(trainer, "evaluate_model", lambda *_: 1 / 0)
+    monkeypatch.setattr(trainer, "evaluate_model", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(config(overwrite=True, seed=3))
     after = contents(folder)
