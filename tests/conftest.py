@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,15 @@ settings.load_profile("untimed")
 
 NAMES = ["Arvo", "Berta", "Celan", "Dufay", "Elgar", "Fauré", "Gluck", "Haydn"]
 FILLERS = ["the", "of", "and", "with", "under", "some", "very", "old", "new", "red"]
+
+
+@pytest.fixture(autouse=True)
+def _log_is_left_as_it_was() -> Iterator[None]:
+    """Fail the test that leaves the root logger changed, not one that runs after it."""
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    yield
+    assert (root.level, root.handlers) == before
 
 
 @pytest.fixture(scope="session")

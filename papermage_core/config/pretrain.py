@@ -96,9 +96,14 @@ class EncoderPretrainConfig:
         self.__attrs_init__(**values, options={key: item.value for key, item in dotted.items()}, sources=sources)
 
     def encoder_config(self) -> ContextEncoderConfig:
-        """Return the encoder's config. Raises PluginError where it cannot be loaded, ConfigError for wrong options."""
+        """Return the encoder's config. Raises PluginError where it cannot be loaded.
+
+        Raises ConfigError for wrong options, and for an encoder that learns nothing from text alone.
+        """
         config: ContextEncoderConfig = self._component("context_encoder", "encoder")
         config.check(stride=self.stride)
+        if type(config).pretraining is ContextEncoderConfig.pretraining:
+            config.pretraining(None)  # raises now what it would raise when the documents were read
         return config
 
     def optimizer_config(self) -> OptimizerConfig:

@@ -16,6 +16,7 @@ from papermage_core.cli import pretrain, train
 from papermage_core.errors import CheckpointError, ConfigError, DataError, StoppedError
 from papermage_core.plugin import Context
 from papermage_core.training import EncoderPretrainConfig, EncoderPretrainer
+from papermage_transformers.plugin import TransformerEncoderConfig
 
 OPTIONS = {"encoder.width": 16, "encoder.rows": 64, "num_workers": 0}
 SETTLED = CompactConfig(width=16, rows=64, layout="off", lines="off", phrases="off", metadata=())
@@ -212,6 +213,14 @@ def test_the_command(corpus, tmp_path, capsys, monkeypatch):
     assert pretrain.main(["-q", "data_path=nowhere.jsonl", f"default_root_dir={tmp_path / 'none'}"]) == 3
     assert not (tmp_path / "none").exists()
     assert pretrain.main(["-q", f"data_path={corpus}", "encoder=hf", "encoder.model_name_or_path=/nowhere"]) == 2
+    assert "cannot be pretrained" in capsys.readouterr().err
+
+
+def test_an_encoder_that_is_refused_does_not_tune_the_process(monkeypatch):
+    tuned = []
+    monkeypatch.setattr(TransformerEncoderConfig, "tune_process", tuned.append)
+    assert pretrain.main(["-q", "data_path=x", "encoder=hf", "encoder.model_name_or_path=/nowhere"]) == 2
+    assert tuned == []
 
 
 def test_an_encoder_that_learns_nothing_from_text_says_so():
