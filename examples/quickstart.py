@@ -12,9 +12,9 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as commands do: waiting threads leave a busy machine to others
 
-from papermage_core import Document, Entity, Span  # noqa: E402
-from papermage_core.prediction import EntityClassificationPredictor  # noqa: E402
-from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer  # noqa: E402
+from papermage_core import Document, Entity, Span
+from papermage_core.prediction import EntityClassificationPredictor
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 
 SAMPLES = Path(__file__).parent / "data" / "references"
 FIELDS = (

@@ -24,7 +24,7 @@ from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
-from papermage_core.plugin.blame import Given, blaming
+from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput, UnitSpan
@@ -175,7 +175,7 @@ class EntityClassificationPredictor:
             raise ValueError("within=True gives whole entities only: what is in no context has no tag")
         parser = Parser(self.blueprint.labelling, self.blueprint.needs, self.issues, within=within)
         device = next(self.model.parameters()).device
-        documents = processed(processed(Given(map(_document, docs)), self.processors), self.blueprint.processors)
+        documents = processed(processed(map(_document, docs), self.processors), self.blueprint.processors)
         parsed = self._parsed(documents, parser, on_error, mixed)
         with blaming():
             found = decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device, least)
@@ -297,5 +297,7 @@ def _document(given: Document | str) -> Document:
         return Document.from_text(given or " ")  # a document has text; in white space nothing is found
     if not isinstance(given, Document):
         hint = "; papermage_core.read_documents reads files" if isinstance(given, Path) else ""
-        raise TypeError(f"expected a Document or a text, got {type(given).__name__}{hint}")
+        error = TypeError(f"expected a Document or a text, got {type(given).__name__}{hint}")
+        error.is_nobodys_fault = True  # type: ignore[attr-defined] - not that of the processor that asks for it
+        raise error
     return given
