@@ -298,6 +298,6 @@ def _document(given: Document | str) -> Document:
     if not isinstance(given, Document):
         hint = "; papermage_core.read_documents reads files" if isinstance(given, Path) else ""
         error = TypeError(f"expected a Document or a text, got {type(given).__name__}{hint}")
-        error.is_nobodys_fault = True  # type: ignore[attr-defined]  # not the processor that asks for it
+        error.is_nobodys_fault = True  # the processor that asks for it is right
         raise error
     return given
