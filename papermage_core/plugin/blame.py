@@ -240,6 +240,6 @@ def one_line(exc: BaseException) -> str:
     """Return what an exception says, in one line that is not too long; its class where it cannot say anything."""
     try:
         text = " ".join(str(exc).split())
-    except Exception:
+    except Exception:  # a __str__ of a stranger's exception, while that one is told: it may raise anything
         return "(its message cannot be made)"
     return text if len(text) <= 500 else f"{text[:497]}..."

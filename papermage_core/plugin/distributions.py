@@ -131,7 +131,7 @@ def passing_over_malformed_entry_points() -> Iterator[None]:
     def entry_points(found: importlib.metadata.Distribution) -> Any:
         try:
             return before.fget(found)  # type: ignore[attr-defined]  # a property of the class
-        except Exception:
+        except Exception:  # TypeError for a malformed line, and whatever a finder of distributions raises
             distribution = Distribution(found)
         for sentence in _malformed(distribution):
             if sentence not in told:

@@ -67,7 +67,7 @@ def each(strategy: SearchStrategy[Any], check: Callable[[Any], None], *, example
             return
         try:
             check(example)
-        except Exception:
+        except Exception:  # raised again; from here on only the example that fails is made smaller
             failed = True
             raise
 

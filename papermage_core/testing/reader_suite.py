@@ -243,7 +243,7 @@ def _repeated(reader: Any, name: str, content: bytes) -> bytes | None:
         try:
             with written({name: content * times}) as (path,):
                 counts.append(sum(1 for _ in reader.read(path)))
-        except Exception:
+        except Exception:  # a format that holds one document a file; whatever its reader raises then
             return None
     whole = counts[0] > 0 and counts == [counts[0], 2 * counts[0], 8 * counts[0]]
     return content * (_MUCH // len(content)) if whole else None

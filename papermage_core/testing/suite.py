@@ -124,7 +124,7 @@ class Suite:
 
     def _own(self) -> str:
         """Return the file, or the folder of the package, of the component's code."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind's suite says; no ABC, since pytest makes an object of each test class
 
     def _inputs(self) -> Sequence[Path]:
         """Return the files and folders that options name."""
