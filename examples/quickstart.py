@@ -1,4 +1,4 @@
-"""Train on the sample references, score on ones it has not seen, and read three others: half a minute, no network.
+"""Train on the sample references, score on ones it has not seen, and read three others: a minute, no network.
 
 ``python examples/quickstart.py [FOLDER]`` keeps the run in FOLDER, else where runs are kept (it prints where).
 """
