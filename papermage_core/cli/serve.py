@@ -23,7 +23,9 @@ _OF_A_MODEL = ("layer_name", "entity_name", "context_name")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = command_parser(_PROG, __doc__.split(": ", 1)[1].capitalize(), epilog=options_help(ServerOptions))
+    parser = command_parser(
+        _PROG, "Offer a predictor or a recipe as an HTTP service.", epilog=options_help(ServerOptions)
+    )
     parser.usage = (
         f"{_PROG} [flags] model_name_or_path=FOLDER key=value...\n       {_PROG} [flags] recipe=FILE key=value..."
     )

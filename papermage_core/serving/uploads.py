@@ -70,7 +70,7 @@ class UploadWorker:
             path = Path(folder) / "upload.pdf"
             path.write_bytes(data)
             try:
-                (document,) = islice(iter_documents([path], reader=self._settings.reader), 1)
+                (located,) = islice(iter_documents([path], reader=self._settings.reader), 1)
             except DataError as exc:
                 problem = data_problem(exc, "file")
                 problem.status = 413 if _is_limit(exc) else 422
@@ -78,8 +78,8 @@ class UploadWorker:
             except PapermageError as exc:
                 _log.error("PDF files cannot be read: %s", exc)
                 raise RequestError(415, "this server reads no PDF files", do="send text or JSON") from exc
-        document.metadata.pop("doc_id", None)  # nobody named it so
-        return document
+        located.document.metadata.pop("doc_id", None)  # nobody named it so
+        return located.document
 
 
 def _is_limit(error: DataError) -> bool:
