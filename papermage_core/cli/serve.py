@@ -11,6 +11,7 @@ import attrs
 from papermage_core.cli._options import options_help, processor_choice, read_options, reader_choice
 from papermage_core.cli._shell import command_parser, run
 from papermage_core.config.readers import ReaderChoice
+from papermage_core.config.recipe import read_recipe
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.serving.options import ServerOptions
 
@@ -44,7 +45,11 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         if typed:
             raise ConfigError(*(f"{name}: the recipe says it for each stage; write it there" for name in typed))
     processors = processor_choice(options, options_of)
-    reader = _limited(reader_choice(options, options_of), options)
+    reader = reader_choice(options, options_of)
+    if options.recipe is not None and reader.name is None and not reader.options:
+        own = read_recipe(options.recipe, options.plugins_path).reader
+        reader = own if own.name == "pdf" else reader
+    reader = _limited(reader, options)
     try:
         from papermage_core.serving.server import serve
         from papermage_core.serving.settings import Settings

@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _MOST_CONNECTIONS = 1000
 _HEAD_SECONDS = 15.0
 """Time for the head of a request, from the connection or from the answer before it."""
+_READ_SECONDS = 30.0
+"""Time in which a client must read more of an answer."""
 
 
 def serve(settings: Settings) -> None:
@@ -97,7 +99,10 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """Closes connections that are opened and on which no request comes."""
+    """Closes connections on which no request comes, and those of clients that do not read their answer."""
+
+    _head: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait."""
@@ -111,13 +116,29 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
-        self._head.cancel()
+        self._wait_no_longer()
+        if self._unread is not None:
+            self._unread.cancel()
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        """Wait for the client to read."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(_READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Wait no longer."""
+        if self._unread is not None:
+            self._unread.cancel()
+        super().resume_writing()
+
     def _expect_head(self) -> None:
-        if (waiting := getattr(self, "_head", None)) is not None:
-            waiting.cancel()
+        self._wait_no_longer()
         self._head = self.loop.call_later(_HEAD_SECONDS, self._close_unless_asked)
+
+    def _wait_no_longer(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
 
     def _close_unless_asked(self) -> None:
         cycle = getattr(self, "cycle", None)

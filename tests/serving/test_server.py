@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -341,6 +344,22 @@ def test_openapi_describes_predict_with_examples_that_work(server: Any) -> None:
     assert len(server.ask("/predict", lines.encode(), "application/jsonl").json["documents"]) == 2
     assert {"400", "408", "413", "415", "422", "503"} <= predict["responses"].keys()
     assert {each["name"] for each in predict["parameters"]} == {"output", "min_score", "merge"}
+
+
+def test_the_commands_of_the_page_work(
+    server: Any, make_pdf: Callable[..., bytes], tmp_path: Path, documents: list[dict[str, Any]]
+) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl")
+    (tmp_path / "paper.pdf").write_bytes(make_pdf(TEXT))
+    (tmp_path / "some.jsonl").write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^curl .*$", page, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        words = [word.replace("localhost:8000", f"127.0.0.1:{server.port}") for word in shlex.split(command)]
+        done = subprocess.run([*words, "-sS", "--fail"], cwd=tmp_path, capture_output=True, check=True)
+        assert json.loads(done.stdout)["documents"]
 
 
 def test_it_stops_once_what_is_in_hand_is_answered(serve: Callable[..., Any], checkpoint: Path) -> None:
