@@ -77,19 +77,18 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     @app.post("/predict", openapi_extra=PREDICT, response_class=Response)
     async def predict(request: Request) -> Response:
         """Find entities in papermage documents, in text, or in a PDF."""
-        output = "entities"
+        is_page = request.query_params.get("output") == "page"
         try:
             asked = _asked(request)
-            output = asked.output
             answer = await service.answer(asked, request.receive)
             if (problem := messages.problem_of(answer)) is not None:
                 raise problem
         except RequestError as problem:
-            wants_page = "text/html" in request.headers.get("accept", "")
-            return _error_page(problem) if wants_page and output == "page" else _error(problem)
+            is_browser = "text/html" in request.headers.get("accept", "")
+            return _error_page(problem) if is_page and is_browser else _error(problem)
         except GoneError:
             return Response(status_code=_GONE)
-        headers = {"Content-Security-Policy": PAGE_POLICY} if output == "page" else {}
+        headers = {"Content-Security-Policy": PAGE_POLICY} if is_page else {}
         return Response(answer.body, headers=headers, media_type=answer.content_type)
 
     @app.get("/health")

@@ -166,8 +166,9 @@ def multipart_parts(content_type: str, body: bytes) -> Iterator[tuple[str, str, 
         said = _header("content-disposition", headers.get("content-disposition", ""))
         name = said.get_param("name", "", "content-disposition")
         file = said.get_filename("")
-        kind = _header("content-type", headers.get("content-type", "text/plain")).get_content_type()
-        yield str(name), file, kind, bytes(content)
+        kind = headers.get("content-type")
+        content_type = _header("content-type", kind).get_content_type() if kind else ""
+        yield str(name), file, content_type, bytes(content)
 
 
 def _header(name: str, value: str) -> Message:
