@@ -139,7 +139,8 @@ def _soak(documents: Path, port: int) -> Record:
 def _asked(*words: Any) -> dict[str, Any]:
     """Return what this module, run as a program, prints."""
     command = [sys.executable, "-m", "benchmarks.serving", *map(str, words)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as for commands
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -6,6 +6,7 @@ import gc
 import io
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import attrs
 import msgspec
 
 from papermage_core import checkpoint
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.processors import processed
 from papermage_core.document import Document, Entity
@@ -251,7 +253,8 @@ class _OfPredictor:
             for name in config.makes
         }
         known = plugins.named("document_processor", self.entity_name)
-        self._of_text = (self.entity_name,) if known and self.entity_name not in made else ()
+        names = (self.entity_name,) if known and self.entity_name not in made else ()
+        self._of_text = ProcessorChoice(names=names, plugins_path=options.plugins_path).configs
         """What makes the units of plain text, where neither the checkpoint nor whoever starts the server says it."""
 
     def check(self, request: Request) -> None:
@@ -265,9 +268,8 @@ class _OfPredictor:
             wrong.add(id(document))
             on_error(document, error)
 
-        bare = [each for each in documents if not each.layer_names]
-        for _ in processed(bare, ",".join(self._of_text) if self._of_text else ()):
-            pass
+        if bare := [each for each in documents if not each.layer_names]:
+            deque(processed(bare, self._of_text), maxlen=0)
         found = list(self._predictor.predict_many(documents, like.merge, like.min_score, fail, mixed=True))
         self._predictor.shift = ShiftMonitor(None)  # it counts as long as it lives
         right = [id(document) for document in documents if id(document) not in wrong]
