@@ -6,6 +6,7 @@ Beside each part file lies ``<part>.shard.json``: which part it is, of which job
 from __future__ import annotations
 
 import glob
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
@@ -21,7 +22,6 @@ from papermage_core.document import Document
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import (
     check_output,
-    compression,
     find_files,
     open_bytes,
     open_output,
@@ -162,38 +162,29 @@ def _joined(
     paths: Sequence[Path], facts: Sequence[ShardFacts], config: DocumentWriterConfig, output_path: str | Path
 ) -> Written:
     """Write the bytes of each document in its place, after what a file without documents has."""
+    head = io.BytesIO()
+    built(config).write([], head)
+    count = 0
     with open_output(output_path) as target:
-        parts = [_pieces(path, each) for path, each in zip(paths, facts, strict=True)]
-        built(config).write([], target)
-        count = 0
+        target.write(head.getvalue())
+        parts = [_pieces(path, each, head.getvalue()) for path, each in zip(paths, facts, strict=True)]
         for _, piece in merge(*parts, key=lambda each: each[0]):
             target.write(piece)
             count += 1
     return Written(count, {})
 
 
-def _pieces(path: Path, facts: ShardFacts) -> Iterator[tuple[int, bytes]]:
-    lengths = facts.lengths[1::2]
+def _pieces(path: Path, facts: ShardFacts, head: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield number and bytes of each document of a part file. Raises DataError for one that is longer or shorter."""
     with open_bytes(path) as file:
-        begin = 0 if compression(path) else path.stat().st_size - sum(lengths)
-        if compression(path):
-            begin = _length(path) - sum(lengths)
-        if begin < 0 or len(file.read(begin)) != begin:
-            raise DataError("this part file is not as long as it was: it was cut or changed", path=path)
-        for number, length in zip(facts.numbers, lengths, strict=True):
+        is_whole = file.read(len(head)) == head
+        for number, length in zip(facts.numbers, facts.lengths[1::2], strict=True):
             piece = file.read(length)
-            if len(piece) != length:
-                raise DataError("this part file is not as long as it was: it was cut or changed", path=path)
-            yield number, piece
-
-
-def _length(path: Path) -> int:
-    """Return how many bytes a file holds, decompressed."""
-    count = 0
-    with open_bytes(path) as file:
-        while part := file.read(1 << 20):
-            count += len(part)
-    return count
+            is_whole = is_whole and len(piece) == length
+            if is_whole:
+                yield number, piece
+        if not is_whole or file.read(1):
+            raise DataError("this part file is not as long as it was: it was cut or changed", path=path)
 
 
 def _in_order(paths: Sequence[Path], facts: Sequence[ShardFacts]) -> Iterator[Document]:
