@@ -95,9 +95,12 @@ def _typed(component: str, own: Iterable[str]) -> dict[str, str]:
 
 
 @contextmanager
-def skipping(on_error: str) -> Iterator[OnError | None]:
-    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` says so."""
-    if on_error == "raise":
+def skipping(on_error: str, most: int | None = None) -> Iterator[OnError | None]:
+    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` says so.
+
+    More than ``most``, if it is given, raise the error of the one that is too many.
+    """
+    if on_error == "raise" and most is None:
         yield None
         return
     skipped: list[str] = []
@@ -106,6 +109,8 @@ def skipping(on_error: str) -> Iterator[OnError | None]:
     def skip(error: DataError) -> None:
         nonlocal count
         count += 1
+        if most is not None and count > most:
+            raise error.replace(message=f"{error.message} ({count} documents or files, and max_errors={most})")
         if len(skipped) < _SHOWN:
             skipped.append(str(error))
 

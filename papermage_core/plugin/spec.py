@@ -763,6 +763,11 @@ class DocumentReader(Protocol):
         With ``first`` and ``every``, only documents number ``first``, ``first + every``, … counted from 0, are given,
         and only their errors reported: so workers share a file. A document that cannot be read has its number, too. A
         generator that takes these two *returns* the number of all documents in the file.
+
+        A reader that can begin in the middle of a file says where with a method ``places(path)``, which yields line and
+        byte of each document, those that cannot be read included, without decoding them; its ``read`` then takes
+        ``start``, one of these places, and counts from there: so a large file is read by several processes, and a job
+        that was killed goes on where it was. Compressed files are never begun in the middle.
         """
         ...
 
@@ -868,6 +873,11 @@ class DocumentWriter(Protocol):
         at all, are not the writer's business. What cannot be written is never left out in silence: it is counted, as in
         ``{"boxes": 12, "overlapping entities": 3}``, or if it makes no sense to go on, DataError is raised. Documents
         are not changed, and none is kept.
+
+        A writer of files that may be written bit by bit takes ``first``, too: a number means that only what stands for
+        the documents is written, the first of them being that number, counted from 0. What ``write([], target)``
+        writes, and then that for all documents, some at a time, is the file that one call makes. So several processes
+        write one file, and a job that was killed goes on; files of other writers are made at the end.
         """
         ...
 

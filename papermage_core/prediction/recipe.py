@@ -61,6 +61,11 @@ class Stage:
         """Whether it is no processor."""
         return self.config.predictor is not None
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is a predictor that has been asked for."""
+        return "predictor" in self.__dict__
+
     @cached_property
     def predictor(self) -> EntityClassificationPredictor:
         """The predictor, loaded when it is first asked for."""
@@ -284,7 +289,7 @@ class Recipe:
     def issue_lines(self) -> Iterator[str]:
         """Yield what was odd in the documents so far, by stage."""
         for stage in self.stages:
-            if "predictor" in stage.__dict__:
+            if stage.is_loaded:
                 yield from (f"stage {stage.name!r}: {line}" for line in stage.predictor.issues.lines())
 
 
