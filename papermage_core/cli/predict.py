@@ -13,9 +13,12 @@ from typing import Any
 import attrs
 
 from papermage_core.cli._options import (
+    ARITHMETIC_HELP,
+    BACKEND_HELP,
     ON_ERROR_HELP,
     extension_choice,
     options_help,
+    precisions,
     processor_choice,
     read_options,
     reader_choice,
@@ -62,9 +65,10 @@ class Options:
     recall: float | None = option(
         None, help="miss no more than this leaves, such as 0.95, as the checkpoint guarantees", ge=0, le=1
     )
-    precision: float | None = option(
-        None, help="be right so often, such as 0.9, as the checkpoint guarantees", ge=0, le=1
+    precision: tuple[str, ...] = option(
+        (), help=f"be right so often, such as 0.9, as the checkpoint guarantees; or {ARITHMETIC_HELP}; or 0.9,int8"
     )
+    backend: str | None = option(None, help=BACKEND_HELP, choices=("torch", "onnx"))
     shard: str = option("1/1", help="of a cluster's processes, which this one is: 3/8 takes every eighth document")
     entity_name: str | None = option(None, help="layer of the units; none: as in training")
     context_name: str | None = option(None, help="layer of the contexts; none: as in training")
@@ -110,6 +114,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         named = any(word.startswith(("model_name_or_path=", "recipe=")) for word in overrides)
         raise ConfigError(*exc.errors, *(() if named else (_MISSING,))) from None
     first, every = _shard(options.shard)
+    share, arithmetic = precisions(options.precision)
+    backend: Any = options.backend
     _check_model(options, overrides)
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
@@ -150,6 +156,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         options.device,
         plugins_path=options.plugins_path,
         extensions=extensions,
+        backend=backend,
+        precision=arithmetic,
     )
     layers = Layers(
         name=options.layer_name,
@@ -158,10 +166,10 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         merge=options.merge,
         min_score=options.min_score,
         recall=options.recall,
-        precision=options.precision,
+        precision=share,
     )
     try:
-        predictor.check_shares(options.recall, options.precision, options.merge)
+        predictor.check_shares(options.recall, share, options.merge)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     told = options.output_path or options.writer or options.records
@@ -214,7 +222,8 @@ def _recipe(
     from papermage_core.prediction.recipe_files import check_recipe_output, run_recipe
 
     assert options.recipe is not None
-    given = {"batch_size": options.batch_size, "min_score": options.min_score}
+    given = {"batch_size": options.batch_size, "min_score": options.min_score, "backend": options.backend}
+    given["precision"] = precisions(options.precision)[1]
     recipe = Recipe.from_yaml(options.recipe, device=options.device, plugins_path=options.plugins_path, **given)
     reader = reader if options.reader is not None or options_of("reader") else recipe.config.reader
     output_path = options.output_path or "-"
