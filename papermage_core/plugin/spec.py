@@ -450,6 +450,15 @@ class ContextEncoder(Protocol):
     Results must not depend on padding, on batch neighbours, or (in eval mode) on chance. A unit with an empty word
     gets a vector like any other. May also have ``parameter_groups(learning_rate, weight_decay)`` returning the list of
     dicts that a torch optimizer takes; without it all parameters are one group, with weight decay on matrices only.
+
+    For ``papermage-export`` an encoder may have ``exportable()``: it returns a module that computes in eval mode what
+    ``forward`` does, of the same features, with operations that ``torch.export`` can follow whatever the sizes; or
+    raises ConfigError, which says why there is none. What such a module cannot compute in a graph, its
+    ``inputs(features)`` may: it returns the tensors that ``forward`` takes instead, and runs outside the graph.
+    Without ``exportable``, the encoder itself is exported. What comes out is compared with ``forward`` either way.
+
+    For ``precision=`` an encoder may have ``compute_in(precision)``, with ``"fp32"``, ``"bf16"`` or ``"int8"``: from
+    then on ``forward`` computes so where no gradient is wanted; or ConfigError is raised, which says why it cannot.
     """
 
     output_size: int
@@ -680,6 +689,11 @@ class ModelHead(Protocol):
     arrays of shape (n, ...), a row for each unit of a `Context` that holds what the config ``needs``. They are cached,
     so they hold numbers only. ``loss`` and ``decode`` then take one argument more, ``features``: name → tensor of shape
     (B, U, ...), zero at padding.
+
+    A head whose decoding begins with scores of each unit by itself may have ``split()``, for ``papermage-export``. It
+    returns a module, vectors (..., D) → emissions (..., E), and a head that takes emissions where this one takes
+    vectors. The module becomes part of the graph. Without ``split`` the graph gives the vectors, and the head decodes
+    these.
     """
 
     def loss(
