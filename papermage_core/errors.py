@@ -1,7 +1,5 @@
 """The exceptions of papermage_core, one tree.
 
-::
-
     PapermageError          exit code 1: the run failed
     ├── ConfigError         2: an option is unknown, malformed, out of range, or does not fit another
     ├── DataError           3: a document cannot be read, or does not hold what was asked for

@@ -1,7 +1,5 @@
 """What every command shares: flags, logging, and how a failure becomes a message and an exit code.
 
-::
-
     def main(argv=None):
         parser = command_parser("papermage-thing", "Do the thing.")
         parser.add_argument("path", type=Path)

@@ -1,7 +1,5 @@
 """Fixtures for the tests of plugins. Pytest finds them by an entry point of papermage_core; nothing is imported before.
 
-::
-
     def test_it_learns(train_predict):
         trained = train_predict("head=mine", options={"reach": 3})
         assert trained.scores.f1 > 0.9

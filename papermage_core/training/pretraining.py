@@ -68,8 +68,6 @@ class _State:
 class EncoderPretrainer:
     """Does what a config says; nothing is read before `pretrain`.
 
-    ::
-
         <folder>/
           pretrained/   what encoder.pretrained takes, as of the last epoch
           last.ckpt     where a run that was stopped goes on
