@@ -10,6 +10,7 @@ import attrs
 
 from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
+from papermage_transformers.extra import require
 
 if TYPE_CHECKING:
     from papermage_transformers.encoder import TransformerEncoder
@@ -69,7 +70,8 @@ class TransformerEncoderConfig(ContextEncoderConfig):
     tune_allocator: bool = option(True, help="in commands, keep glibc from handing large blocks back (CPU, Linux)")
 
     def check(self, *, stride: int) -> None:
-        """Refuse a stride that no window can keep."""
+        """Refuse a stride that no window can keep, and to go on without transformers."""
+        require("transformers", "encoder=hf")
         if self.max_length is not None and stride >= self.max_length:
             raise ConfigError(f"stride={stride}: expected less than encoder.max_length={self.max_length}")
 
@@ -91,6 +93,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
 
         Raises ConfigError for a model that cannot be found, loaded or used, CheckpointError for a damaged ``folder``.
         """
+        require("transformers", "the encoder hf")
         from papermage_transformers.build import build_encoder
         from papermage_transformers.folder import ModelFolder
         from papermage_transformers.source import base_model
@@ -121,6 +124,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
 
         None for a model that has no fast tokenizer in a file.
         """
+        require("transformers", "the encoder hf")
         from papermage_transformers.counting import window_counter
 
         count = window_counter(self.model_name_or_path, self.revision, self.max_length, self.layout_indicator)
@@ -128,6 +132,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
 
     def tune_process(self) -> None:
         """Let glibc keep large blocks, and backward passes too multiply in the arithmetic that forward passes do."""
+        require("transformers", "the encoder hf")
         from papermage_transformers import cpu
 
         if not cpu.has_accelerator():
