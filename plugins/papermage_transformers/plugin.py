@@ -70,8 +70,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
     tune_allocator: bool = option(True, help="in commands, keep glibc from handing large blocks back (CPU, Linux)")
 
     def check(self, *, stride: int) -> None:
-        """Refuse a stride that no window can keep, and to go on without transformers."""
-        require("transformers", "encoder=hf")
+        """Refuse a stride that no window can keep."""
         if self.max_length is not None and stride >= self.max_length:
             raise ConfigError(f"stride={stride}: expected less than encoder.max_length={self.max_length}")
 
@@ -81,6 +80,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
 
         Looks the model's type up in its config file when `boxes` is not set; `settle` sets it.
         """
+        require("transformers", "the encoder hf")
         groups = (self.layout_indicator,) if self.layout_indicator else ()
         return ContextNeeds(boxes=self._wants_boxes(), groups=groups)
 

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from papermage_compact.vectors import _Wordpieces, load_vectors, restore_vectors
 from papermage_core.cli.train import main
 from papermage_core.errors import PluginError
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 from papermage_transformers.hub import download
 from papermage_transformers.plugin import TransformerEncoderConfig
 
@@ -30,7 +31,20 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_stops_before_data_is_read(train_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"data_path={train_file}", "label_field=names", "model_name_or_path=bert-base-cased"]) == 4
     told = capsys.readouterr().err
-    assert "encoder=hf needs transformers; type: pip install 'papermage_core[hf]'" in told
+    assert "the encoder hf needs transformers; type: pip install 'papermage_core[hf]'" in told
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_run_in_python_stops_before_data_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("documents were read")
+
+    monkeypatch.setattr("papermage_core.data.source.DocumentSource.documents", read)
+    file = tmp_path / "a.jsonl"
+    file.touch()
+    config = EntityClassificationTrainConfig(data_path=file, label_field="a", model_name_or_path="b")
+    with pytest.raises(PluginError, match=EXTRA):
+        EntityClassificationTrainer(config).train()
 
 
 @pytest.mark.usefixtures("bare")
@@ -64,6 +78,13 @@ def test_vectors_of_a_model_say_what_they_need(
 def test_compact_is_trained_and_used_without_it(train_file: Path, tmp_path: Path) -> None:
     code = f"""
 import sys
+from importlib import metadata
+installed = metadata.distribution
+def distribution(name):
+    if name in {WITHOUT!r}:
+        raise metadata.PackageNotFoundError(name)
+    return installed(name)
+metadata.distribution = distribution  # other libraries import what they find there
 sys.modules.update(dict.fromkeys({WITHOUT!r}))
 from papermage_core import read_documents
 from papermage_core.cli.train import main
