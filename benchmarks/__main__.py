@@ -1,4 +1,4 @@
-"""Run benchmarks from a checkout: ``python -m benchmarks [NAME …] [--json FILE]`` prints a table of each as Markdown."""
+"""Run benchmarks from a checkout: ``python -m benchmarks [NAME …] [--json FILE]`` prints tables in Markdown."""
 
 from __future__ import annotations
 

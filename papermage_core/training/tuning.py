@@ -66,8 +66,8 @@ def tune(
     """Run trials until there are as many as wanted, those of other processes and of earlier calls counted in.
 
     Each is a run of ``config`` with values of the space, in a folder below ``folder``, scored by ``monitor`` on the
-    validation data. Without a space, what the options of the components declare is varied. Writes ``trials.json``, ``report.html``, ``best.yaml`` and the folder ``best``. Raises ConfigError
-    where the folder holds another search.
+    validation data. Without a space, what the options of the components declare is varied. Writes ``trials.json``,
+    ``report.html``, ``best.yaml`` and the folder ``best``. Raises ConfigError where the folder holds another search.
     """
     options = options or TuneOptions()
     space = declared_space(config) if space is None else space

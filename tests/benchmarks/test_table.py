@@ -17,8 +17,9 @@ from benchmarks._table import header, table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 ABOUT = re.compile(
-    r"\*.+, \d+ cores?, .+; \d{4}-\d{2}-\d{2}(?: to \d{4}-\d{2}-\d{2})?; commits? .+; .*`python -m .+`.*\*|\*.*not recorded.*\*"
+    r"\*.+, \d+ cores?, .*load .+; \d{4}-\d{2}-\d{2}(?: to \d{4}-\d{2}-\d{2})?; commits? [0-9a-f]{7}.*; `.+`.*\*"
 )
+"""Processor, cores and load; date; commit; command."""
 
 
 def test_the_header_names_processor_date_commit_and_command() -> None:

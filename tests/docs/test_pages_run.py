@@ -202,7 +202,11 @@ def names_of(page: str) -> dict[str, object]:
         return {"line": doc.to_bytes()}
     if page == "evaluation.md":
         gold = [[UnitSpan.of("author", 0, 2)]]
-        return {"gold": gold, "predicted": gold, "texts": [UnitText(document="a", symbols="a b", starts=np.array([0, 2]), stops=np.array([1, 3]))]}
+        return {
+            "gold": gold,
+            "predicted": gold,
+            "texts": [UnitText(document="a", symbols="a b", starts=np.array([0, 2]), stops=np.array([1, 3]))],
+        }
     return {"doc": make_documents(1)[0]}
 
 

@@ -20,7 +20,9 @@ SHOWN = [
     for path in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
 ]
 """The full path of each name that a page takes from the code."""
-REST = re.compile(r"(?:^|[\s(]):[a-z]+(?: \w+)?:`|:(?:param|returns?|raises?)\b[^`\n]*: |^\s*\.\. \w|::$|(?<!`)`_(?![\w`])", re.M)
+REST = re.compile(
+    r"(?:^|[\s(]):[a-z]+(?: \w+)?:`|:(?:param|returns?|raises?)\b[^`\n]*: |^\s*\.\. \w|::$|(?<!`)`_(?![\w`])", re.M
+)
 
 
 def known_by(path: str) -> object:

@@ -1,4 +1,4 @@
-"""The site as it was built: ``PAPERMAGE_SITE`` names its folder (``.ci/run`` and ``tox -e docs`` build it and set it)."""
+"""The site as it was built: ``PAPERMAGE_SITE`` names its folder; ``.ci/run`` and ``tox -e docs`` set it."""
 
 from __future__ import annotations
 
@@ -79,4 +79,8 @@ def test_formulas_are_drawn_and_docstrings_have_no_remains(pages: dict[Path, Pag
     evaluation = (SITE / "reference" / "evaluation" / "index.html").read_text(encoding="utf-8")
     assert re.search(r'<div class="formula"><math[^>]*display="block"', evaluation)
     remains = r'class="arithmatex"|<p>[^<]*(?:&gt;){3}|<blockquote>\s*<blockquote>|:math:|\$\$'
-    assert {str(file.relative_to(SITE)): found[0] for file, page in pages.items() if (found := re.search(remains, page.text))} == {}
+    assert {
+        str(file.relative_to(SITE)): found[0]
+        for file, page in pages.items()
+        if (found := re.search(remains, page.text))
+    } == {}
