@@ -9,8 +9,8 @@
     ├── DivergedError       1: the loss of a run is no longer a number
     └── StoppedError       75: a run was asked to stop, by a signal say; it can go on
 
-Commands print the message and leave with the exit code; a traceback needs ``--debug``. The page of messages (`PAGE`) has
-a heading for each class, which `PapermageError.help` leads to.
+Commands print the message and leave with the exit code; a traceback needs ``--debug``. The page of messages (`PAGE`)
+has a heading for each class, which `PapermageError.help` leads to.
 """
 
 from __future__ import annotations
