@@ -1,7 +1,5 @@
 """A trained model as one folder: JSON, safetensors and what the encoder saved. No pickle.
 
-::
-
     checkpoints/
       papermage.json      format version; components, options, distributions and versions; labels; checksums
       model.safetensors   the weights

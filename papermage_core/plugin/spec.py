@@ -5,19 +5,17 @@ processor or writer, an optimizer, a metric, an extension. A plugin is any insta
 in the group of the component's kind.
 The entry point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
 
-================================  =============================  ==================================
-entry-point group                 hook                           returns a subclass of
-================================  =============================  ==================================
-``papermage.context_encoder``     `papermage_context_encoder`    `ContextEncoderConfig`
-``papermage.label_scheme``        `papermage_label_scheme`       `LabelSchemeConfig`
-``papermage.model_head``          `papermage_model_head`         `ModelHeadConfig`
-``papermage.document_reader``     `papermage_document_reader`    `DocumentReaderConfig`
-``papermage.document_processor``  `papermage_document_processor` `DocumentProcessorConfig`
-``papermage.document_writer``     `papermage_document_writer`    `DocumentWriterConfig`
-``papermage.optimizer``           `papermage_optimizer`          `OptimizerConfig`
-``papermage.metric``              `papermage_metric`             `MetricConfig`
-``papermage.extension``           `papermage_extension`          `ExtensionConfig`; or the life-cycle hooks alone
-================================  =============================  ==================================
+| entry-point group | hook | returns a subclass of |
+|---|---|---|
+| ``papermage.context_encoder`` | `papermage_context_encoder` | `ContextEncoderConfig` |
+| ``papermage.label_scheme`` | `papermage_label_scheme` | `LabelSchemeConfig` |
+| ``papermage.model_head`` | `papermage_model_head` | `ModelHeadConfig` |
+| ``papermage.document_reader`` | `papermage_document_reader` | `DocumentReaderConfig` |
+| ``papermage.document_processor`` | `papermage_document_processor` | `DocumentProcessorConfig` |
+| ``papermage.document_writer`` | `papermage_document_writer` | `DocumentWriterConfig` |
+| ``papermage.optimizer`` | `papermage_optimizer` | `OptimizerConfig` |
+| ``papermage.metric`` | `papermage_metric` | `MetricConfig` |
+| ``papermage.extension`` | `papermage_extension` | `ExtensionConfig`; or the life-cycle hooks alone |
 
 The module is imported only when a config names the component. Keep it light: put torch behind ``build``.
 
@@ -40,7 +38,7 @@ the longest of them, ``D`` the encoder's `output_size`, ``K`` the scheme's tags.
 
 A complete plugin
 -----------------
-A head that scores tags with two layers, in a file ``my_head.py``::
+A head that scores tags with two layers, in a file ``my_head.py``:
 
     import attrs
     from papermage_core.plugin import ModelHeadConfig, hookimpl, option
@@ -78,7 +76,7 @@ A head that scores tags with two layers, in a file ``my_head.py``::
     def papermage_model_head():
         return MyHeadConfig
 
-Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``, or publish it with an entry point::
+Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``, or publish it with an entry point:
 
     [project.entry-points."papermage.model_head"]
     my_head = "my_head"

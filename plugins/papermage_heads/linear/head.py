@@ -30,7 +30,7 @@ class LinearHead(nn.Module):
     each unit takes its likeliest tag, the scheme reads what comes out, and the score of an entity is that of its least
     sure unit.
 
-    The loss of a unit with target k is :math:`-w_k (1 - p_k)^\\gamma \\log p_k` (Lin et al. 2017, "Focal Loss for
+    The loss of a unit with target k is $-w_k (1 - p_k)^\\gamma \\log p_k$ (Lin et al. 2017, "Focal Loss for
     Dense Object Detection"), w and gamma being options; label smoothing as in Szegedy et al. 2016.
     """
 
