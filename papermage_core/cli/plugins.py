@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
+from papermage_core.cli._shell import add_common_flags, check_flags, command_parser, parse_words, run, say
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.kinds import BY_WORD, KINDS, kind_called
 
@@ -38,7 +38,13 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 for a failed check, 2 for wrong usage, 4 for a broken plugin."""
     arguments = parse_words(_parser(), argv, "options")
-    return run(lambda: arguments.body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+    return run(lambda: _body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _body(arguments: argparse.Namespace) -> int | None:
+    check_flags(arguments, getattr(arguments, "options", ()))
+    code: int | None = arguments.body(arguments)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from papermage_core.cli._options import (
     reader_choice,
     skipping,
 )
-from papermage_core.cli._shell import command_parser, run
+from papermage_core.cli._shell import check_flags, command_parser, run
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
@@ -104,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    check_flags(arguments, overrides)
     try:
         options, options_of = read_options(Options, overrides)
     except ConfigError as exc:
