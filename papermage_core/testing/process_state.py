@@ -72,7 +72,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 @contextlib.contextmanager
 def new_objects_only() -> Iterator[None]:
-    """Let ``gc.collect`` and ``gc.get_objects`` look at what the block makes; a process holds a million other objects."""
+    """Let ``gc.collect`` and ``gc.get_objects`` look at what the block makes, not at a million others."""
     if gc.get_freeze_count():  # somebody keeps objects out already, which must not be undone
         yield
         return

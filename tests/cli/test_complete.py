@@ -134,7 +134,8 @@ def test_what_was_found_out_is_kept_until_something_is_installed(tmp_path: Path,
 
 def test_a_shell_is_answered_without_torch_and_the_second_time_without_a_library_of_ours() -> None:
     script = (
-        "import sys\nfrom papermage_core.cli.main import main\nmain(['complete', 'bash', 'papermage train encoder.w'])\n"
+        "import sys\nfrom papermage_core.cli.main import main\n"
+        "main(['complete', 'bash', 'papermage train encoder.w'])\n"
         "print(sorted({'torch', 'attrs', 'yaml', 'papermage_core.config'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", script]

@@ -51,7 +51,8 @@ def test_its_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[s
 def test_help_imports_no_command() -> None:
     script = (
         "import sys\nfrom papermage_core.cli.main import main\nmain(['--help'])\n"
-        "found = {'torch', 'attrs', 'papermage_core.cli.train'} & set(sys.modules)\nsys.exit(f'{found}' if found else 0)"
+        "found = {'torch', 'attrs', 'papermage_core.cli.train'} & set(sys.modules)\n"
+        "sys.exit(f'{found}' if found else 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
