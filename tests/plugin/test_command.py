@@ -118,9 +118,8 @@ def test_the_kind_may_be_typed_before_the_name(capsys, typed, key):
 def test_info_says_what_may_be_part_of_a_component_and_where_its_options_are_listed(capsys):
     out = run(capsys, "info", "encoder=stack")[1]
     names = [component.name for component in Plugins().components("context_encoder")]
-    assert (
-        f"      one of {', '.join(names)}; its own options are typed as encoder.inner.KEY=VALUE; those of compact are below"
-    ) in out.splitlines()
+    line = f"      one of {', '.join(names)}; its own options are typed as encoder.inner.KEY=VALUE; "
+    assert f"{line}those of compact are below" in out.splitlines()
     assert "      papermage-plugins info encoder=NAME lists those of another" in out.splitlines()
 
 
