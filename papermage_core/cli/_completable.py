@@ -61,6 +61,10 @@ class Completable:
         """Return the names of all components, and what may be typed before one."""
         return [*dict.fromkeys(component.name for component in self._plugins.components()), *(f"{k}=" for k in _KINDS)]
 
+    def kinds_of(self, name: str) -> list[str]:
+        """Return the keys that may have a name."""
+        return [key for key, kind in _KINDS.items() if self._plugins.named(kind.name, name)]
+
     def options(self, key: str, name: str) -> dict[str, Any]:
         """Return the options of a component; none of one that cannot be loaded."""
         try:

@@ -48,7 +48,9 @@ _KEPT = 3600.0
 
 def answer(arguments: Sequence[str]) -> int:
     """Print what the line that a shell gives may go on with, one a line."""
-    shell, line = arguments[0], arguments[1]
+    if len(arguments) != 2 or arguments[0] not in SCRIPTS:
+        return 2
+    shell, line = arguments
     words, current = split(line)
     for text in sorted(set(candidates(words, current, _Kept(words)))):
         print(_as_typed(text, current, shell))
@@ -157,7 +159,8 @@ def _values(words: Sequence[str], current: str, command: Mapping[str, Any], know
 def _of_components(key: str, words: Sequence[str], options: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """Return the options of the components that the words choose for a key, by what is typed: ``head.dropout``."""
     found: dict[str, Any] = {}
-    for name in _chosen(key, words, options):
+    bare = [] if options else [word for word in words if key in known.kinds_of(word)]
+    for name in _chosen(key, words, options) or bare:
         begin = f"{key}.{name}." if key in known.several() else f"{key}."
         found |= {f"{begin}{option}": value for option, value in known.options(key, name).items()}
     return found

@@ -83,6 +83,8 @@ def test_dotted_options_are_those_of_the_component_that_is_chosen(known: Complet
     assert shown(known, "papermage-train head=span head.") == options("span") != options("linear")
     assert shown(known, "papermage-train model_name_or_path=x encoder.") == options("hf", "context_encoder", "encoder")
     assert shown(known, "papermage-train head=nothing head.") == set()
+    for typed in ("crf", "head=crf"):
+        assert shown(known, f"papermage-plugins check {typed} head.") == options("crf")
 
 
 def test_files_and_folders_are_shown_where_paths_are_typed(known: Completable) -> None:
