@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from papermage_core.cli._environment import machine_defaults
 from papermage_core.cli._train_help import as_typed
+from papermage_core.config.aliases import with_known_words
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import COMMAND_LINE, from_overrides
@@ -52,7 +54,8 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
     Raises ConfigError with all errors.
     """
     options = {option.name: option for option in describe_options(cls)}
-    given = {item.key: item for item in from_overrides(overrides)}
+    layers = [machine_defaults(options), from_overrides(overrides)]
+    given = {item.key: item for layer in layers for item in with_known_words(layer, options)}
     of_components = {key: item.value for key, item in given.items() if _component(key) in _COMPONENTS & options.keys()}
     strange = [
         unknown(key, item.source, "unknown option", [*options, *([f"processors.{key}"] if "." in key else [])])

@@ -21,7 +21,7 @@ from papermage_core.cli._options import (
     read_options,
     reader_choice,
 )
-from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.data.readers import expand_paths
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import check_output, whole_file
@@ -106,6 +106,7 @@ class _Found:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    check_flags(arguments, overrides)
     options, options_of = read_options(Options, overrides)
     from papermage_core.plugin.manager import Plugins
 

@@ -25,7 +25,7 @@ from papermage_core.cli._options import (
     reader_choice,
     skipping,
 )
-from papermage_core.cli._shell import command_parser, run
+from papermage_core.cli._shell import check_flags, command_parser, run
 from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.readers import ReaderChoice
@@ -128,6 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    check_flags(arguments, overrides)
     try:
         options, options_of = read_options(Options, overrides)
     except ConfigError as exc:

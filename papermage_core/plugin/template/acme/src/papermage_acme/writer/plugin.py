@@ -1,11 +1,4 @@
-"""A document writer: a table of entities."""
-
-from __future__ import annotations
-
-__all__ = ["FILES"]
-
-_PLUGIN = '''\
-"""Options of ``writer=$name``, and the hook."""
+"""Options of ``writer=acme``, and the hook."""
 
 from __future__ import annotations
 
@@ -17,23 +10,23 @@ import attrs
 from papermage_core import Document
 from papermage_core.plugin import DocumentWriter, DocumentWriterConfig, hookimpl, option
 
-papermage_api_version = $api_version
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)
-class ${class_name}WriterConfig(DocumentWriterConfig):
+class AcmeWriterConfig(DocumentWriterConfig):
     """A line an entity: document, layer, start, end and text, with tabs between."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".$module",)
+    suffixes: ClassVar[tuple[str, ...]] = (".acme",)
 
     layers: tuple[str, ...] = option((), help="layers to write; none: all")
 
     def build(self) -> DocumentWriter:
         """Return a new writer."""
-        return ${class_name}Writer(self.layers)
+        return AcmeWriter(self.layers)
 
 
-class ${class_name}Writer:
+class AcmeWriter:
     """Writes the entities of documents, and counts what a table has no place for."""
 
     def __init__(self, layers: tuple[str, ...]) -> None:
@@ -54,40 +47,11 @@ class ${class_name}Writer:
                     for span in entity.spans:
                         text = json.dumps((document.symbols or "")[span.start : span.end], ensure_ascii=False)
                         cells = [document.id or "", name, str(span.start), str(span.end), text]
-                        target.write("\\\\t".join(cells).encode() + b"\\\\n")
+                        target.write("\t".join(cells).encode() + b"\n")
         return {kind: count for kind, count in lost.items() if count}
 
 
 @hookimpl
-def papermage_document_writer() -> type[${class_name}WriterConfig]:
-    """Serve ``$name``."""
-    return ${class_name}WriterConfig
-'''.replace("\\\\", "\\")
-
-_TEST = '''\
-"""The writer keeps to what papermage_core asks of a document writer."""
-
-import io
-
-from papermage_core.testing import DocumentWriterSuite, make_document
-
-from $module.plugin import ${class_name}WriterConfig
-
-
-class Test${class_name}Writer(DocumentWriterSuite):
-    component = "$name"
-    options = ({}, {"layers": ["tokens"]})
-    reader = None  # nothing reads such a table back
-
-
-def test_every_entity_is_a_line():
-    file = io.BytesIO()
-    config = ${class_name}WriterConfig(layers=("Disease",))
-    config.build().write([make_document("No ataxia.", {"Disease": ["ataxia"]}, doc_id="1")], file)
-    assert file.getvalue().decode() == '1\\\\tDisease\\\\t3\\\\t9\\\\t"ataxia"\\\\n'
-'''.replace("\\\\", "\\")
-
-FILES = {
-    "src/$module/plugin.py": _PLUGIN,
-    "tests/test_$module.py": _TEST,
-}
+def papermage_document_writer() -> type[AcmeWriterConfig]:
+    """Serve ``acme``."""
+    return AcmeWriterConfig

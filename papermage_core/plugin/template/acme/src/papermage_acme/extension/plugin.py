@@ -1,11 +1,4 @@
-"""An extension that uses every life-cycle hook."""
-
-from __future__ import annotations
-
-__all__ = ["FILES"]
-
-_PLUGIN = '''\
-"""The extension ``$name``: each of the life-cycle hooks once. Leave out those that you do not need."""
+"""The extension ``acme``: each of the life-cycle hooks once. Leave out those that you do not need."""
 
 from __future__ import annotations
 
@@ -20,7 +13,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback
     from pytorch_lightning.loggers import Logger
 
-papermage_api_version = $api_version
+papermage_api_version = 2
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +31,7 @@ def papermage_loggers(config: Any) -> list[Logger]:
     """Keep the metrics in a second place, beside those of the run."""
     from pytorch_lightning.loggers import CSVLogger
 
-    return [CSVLogger(config.run_folder(), name="$name")]
+    return [CSVLogger(config.run_folder(), name="acme")]
 
 
 @hookimpl
@@ -46,7 +39,7 @@ def papermage_evaluated(split: str, results: Mapping[str, Any]) -> None:
     """Warn of labels of which nothing was found."""
     missed = [label for label, scores in results.get("per_label", {}).items() if scores["recall"] == 0]
     if missed:
-        _log.warning("$name: on %s, nothing was found of %s", split, ", ".join(missed))
+        _log.warning("acme: on %s, nothing was found of %s", split, ", ".join(missed))
 
 
 @hookimpl
@@ -54,30 +47,3 @@ def papermage_adjust_predictions(context: Context, output: HeadOutput) -> HeadOu
     """Veto entities that are nothing but punctuation."""
     kept = [s for s in output.spans if any(c.isalnum() for word in context.words[s.start : s.stop] for c in word)]
     return None if len(kept) == len(output.spans) else attrs.evolve(output, spans=kept)
-'''
-
-_TEST = '''\
-"""The extension keeps to what papermage_core asks of an extension."""
-
-import numpy as np
-from papermage_core.plugin import Context, HeadOutput, UnitSpan
-from papermage_core.testing import ExtensionSuite
-
-from $module.plugin import papermage_adjust_predictions
-
-
-class Test${class_name}Extension(ExtensionSuite):
-    component = "$name"
-
-
-def test_entities_of_punctuation_are_vetoed():
-    context = Context(words=["(", "ataxia"], space_before=np.array([True, False]))
-    spans = [UnitSpan.of("Disease", 0, 1), UnitSpan.of("Disease", 1, 2)]
-    output = HeadOutput(spans, np.array([1, 1]), np.ones(2, np.float32), ("O", "B-Disease"))
-    assert papermage_adjust_predictions(context, output).spans == spans[1:]
-'''
-
-FILES = {
-    "src/$module/plugin.py": _PLUGIN,
-    "tests/test_$module.py": _TEST,
-}

@@ -1,11 +1,4 @@
-"""A document reader: plain text."""
-
-from __future__ import annotations
-
-__all__ = ["FILES"]
-
-_PLUGIN = '''\
-"""Options of ``reader=$name``, and the hook."""
+"""Options of ``reader=acme``, and the hook."""
 
 from __future__ import annotations
 
@@ -20,26 +13,26 @@ from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
 from papermage_core.plugin import DocumentReader, DocumentReaderConfig, LocatedDocument, hookimpl, option
 
-papermage_api_version = $api_version
+papermage_api_version = 2
 
-_TOKEN = re.compile(r"\\w+|[^\\w\\s]")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 @attrs.frozen(kw_only=True)
-class ${class_name}ReaderConfig(DocumentReaderConfig):
+class AcmeReaderConfig(DocumentReaderConfig):
     """Plain text: a file is a document, form feeds end its pages."""
 
-    suffixes: ClassVar[tuple[str, ...]] = (".$module",)
+    suffixes: ClassVar[tuple[str, ...]] = (".acme",)
     compressed: ClassVar[bool] = True
 
     encoding: str = option("utf-8", help="encoding of the files")
 
     def build(self) -> DocumentReader:
         """Return a new reader."""
-        return ${class_name}Reader(self.encoding)
+        return AcmeReader(self.encoding)
 
 
-class ${class_name}Reader:
+class AcmeReader:
     """Gives documents with the layers tokens and pages."""
 
     def __init__(self, encoding: str) -> None:
@@ -64,35 +57,17 @@ class ${class_name}Reader:
         try:
             text = data.decode(self.encoding)
         except UnicodeDecodeError as exc:
-            line = data[: exc.start].count(b"\\n") + 1
+            line = data[: exc.start].count(b"\n") + 1
             raise DataError(f"not {self.encoding} text: {exc.reason}", path=path, line=line) from exc
         if not text.strip():
             raise DataError("this file holds no text", path=path)
         document = Document(text, metadata=Metadata(doc_id=path.stem))
         document.annotate_layer("tokens", [Entity(spans=[Span(*m.span())]) for m in _TOKEN.finditer(text)])
-        document.annotate_layer("pages", [Entity(spans=[Span(*m.span())]) for m in re.finditer(r"[^\\f]+", text)])
+        document.annotate_layer("pages", [Entity(spans=[Span(*m.span())]) for m in re.finditer(r"[^\f]+", text)])
         return LocatedDocument(document, path, line=1, byte=0)
 
 
 @hookimpl
-def papermage_document_reader() -> type[${class_name}ReaderConfig]:
-    """Serve ``$name``."""
-    return ${class_name}ReaderConfig
-'''.replace("\\\\", "\\")
-
-_TEST = '''\
-"""The reader keeps to what papermage_core asks of a document reader."""
-
-from papermage_core.testing import DocumentReaderSuite
-
-
-class Test${class_name}Reader(DocumentReaderSuite):
-    component = "$name"
-    samples = {"two-pages.$module": "Cystic fibrosis is rare.\\\\fIt is known."}
-    broken = {"latin.$module": b"Naevus\\\\nna\\\\xefve", "empty.$module": ""}
-'''.replace("\\\\", "\\")
-
-FILES = {
-    "src/$module/plugin.py": _PLUGIN,
-    "tests/test_$module.py": _TEST,
-}
+def papermage_document_reader() -> type[AcmeReaderConfig]:
+    """Serve ``acme``."""
+    return AcmeReaderConfig

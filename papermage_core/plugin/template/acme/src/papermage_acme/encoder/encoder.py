@@ -1,47 +1,3 @@
-"""A context encoder: hashed words and a convolution over their neighbours."""
-
-from __future__ import annotations
-
-__all__ = ["FILES"]
-
-_PLUGIN = '''\
-"""Options of ``encoder=$name``, and the hook. Imported when a config names it: torch stays behind `build`."""
-
-from __future__ import annotations
-
-from pathlib import Path
-from typing import ClassVar
-
-import attrs
-from papermage_core.plugin import ContextEncoder, ContextEncoderConfig, hookimpl, option
-
-papermage_api_version = $api_version
-
-
-@attrs.frozen(kw_only=True)
-class ${class_name}EncoderConfig(ContextEncoderConfig):
-    """Hashed words, each seen with its neighbours."""
-
-    default_learning_rate: ClassVar[float] = 5e-3
-
-    size: int = option(64, help="size of a unit's vector", ge=1)
-    rows: int = option(20000, help="rows of the table that words are hashed into", ge=1)
-    window: int = option(256, help="most units in a window", ge=2)
-
-    def build(self, folder: Path | None = None) -> ContextEncoder:
-        """Return a new encoder; options and weights are all there is, so ``folder`` holds nothing for it."""
-        from $module.encoder import ${class_name}Encoder
-
-        return ${class_name}Encoder(self)
-
-
-@hookimpl
-def papermage_context_encoder() -> type[${class_name}EncoderConfig]:
-    """Serve ``$name``."""
-    return ${class_name}EncoderConfig
-'''
-
-_CODE = '''\
 """The encoder itself."""
 
 from __future__ import annotations
@@ -57,13 +13,13 @@ from papermage_core.plugin import Context, Window
 from torch import nn
 
 if TYPE_CHECKING:
-    from $module.plugin import ${class_name}EncoderConfig
+    from papermage_acme.encoder.plugin import AcmeEncoderConfig
 
 
-class ${class_name}Encoder(nn.Module):
+class AcmeEncoder(nn.Module):
     """A vector for each unit's word, hashed, and a convolution over three units."""
 
-    def __init__(self, config: ${class_name}EncoderConfig) -> None:
+    def __init__(self, config: AcmeEncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.output_size = config.size
@@ -98,21 +54,3 @@ class ${class_name}Encoder(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write nothing: options and weights are kept by the core."""
-'''
-
-_TEST = '''\
-"""The encoder keeps to what papermage_core asks of an encoder."""
-
-from papermage_core.testing import ContextEncoderSuite
-
-
-class Test${class_name}Encoder(ContextEncoderSuite):
-    component = "$name"
-    options = ({}, {"window": 4, "size": 8, "rows": 50})
-'''
-
-FILES = {
-    "src/$module/plugin.py": _PLUGIN,
-    "src/$module/encoder.py": _CODE,
-    "tests/test_$module.py": _TEST,
-}

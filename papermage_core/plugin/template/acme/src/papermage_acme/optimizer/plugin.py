@@ -1,11 +1,4 @@
-"""An optimizer with a schedule."""
-
-from __future__ import annotations
-
-__all__ = ["FILES"]
-
-_PLUGIN = '''\
-"""The optimizer ``$name``: stochastic gradient descent with momentum, and rates that fall at the end only."""
+"""The optimizer ``acme``: stochastic gradient descent with momentum, and rates that fall at the end only."""
 
 from __future__ import annotations
 
@@ -17,11 +10,11 @@ from papermage_core.plugin import OptimizerConfig, hookimpl, option
 if TYPE_CHECKING:
     import torch
 
-papermage_api_version = $api_version
+papermage_api_version = 2
 
 
 @attrs.frozen(kw_only=True)
-class ${class_name}Config(OptimizerConfig):
+class AcmeConfig(OptimizerConfig):
     """Stochastic gradient descent with Nesterov's momentum."""
 
     momentum: float = option(0.9, help="share of the last step that is taken again", gt=0, lt=1)
@@ -42,30 +35,6 @@ class ${class_name}Config(OptimizerConfig):
 
 
 @hookimpl
-def papermage_optimizer() -> type[${class_name}Config]:
-    """Serve ``$name``."""
-    return ${class_name}Config
-'''
-
-_TEST = '''\
-"""The optimizer keeps to what papermage_core asks of an optimizer."""
-
-from papermage_core.testing import OptimizerSuite
-
-from $module.plugin import ${class_name}Config
-
-
-class Test${class_name}(OptimizerSuite):
-    component = "$name"
-    options = ({}, {"momentum": 0.5, "level": 0})
-
-
-def test_the_rates_fall_at_the_end_only():
-    config = ${class_name}Config(level=0.5)
-    assert [config.factor(step, 100, 0) for step in (0, 50, 75, 100)] == [1, 1, 0.5, 0]
-'''
-
-FILES = {
-    "src/$module/plugin.py": _PLUGIN,
-    "tests/test_$module.py": _TEST,
-}
+def papermage_optimizer() -> type[AcmeConfig]:
+    """Serve ``acme``."""
+    return AcmeConfig

@@ -1,11 +1,4 @@
-"""A metric that counts units."""
-
-from __future__ import annotations
-
-__all__ = ["FILES"]
-
-_PLUGIN = '''\
-"""The metric ``$name``: F1 of units, so that an entity that is cut short counts in part."""
+"""The metric ``acme``: F1 of units, so that an entity that is cut short counts in part."""
 
 from __future__ import annotations
 
@@ -14,10 +7,10 @@ from collections.abc import Sequence
 import attrs
 from papermage_core.plugin import MetricConfig, UnitSpan, hookimpl, option
 
-papermage_api_version = $api_version
+papermage_api_version = 2
 
 
-class ${class_name}Metric:
+class AcmeMetric:
     """Counts units of gold and predicted entities."""
 
     def __init__(self, by_label: bool) -> None:
@@ -41,43 +34,17 @@ class ${class_name}Metric:
 
 
 @attrs.frozen(kw_only=True)
-class ${class_name}MetricConfig(MetricConfig):
+class AcmeMetricConfig(MetricConfig):
     """F1 of single units."""
 
     by_label: bool = option(True, help="whether the label of a unit has to be right, too")
 
-    def build(self, labels: Sequence[str]) -> ${class_name}Metric:
+    def build(self, labels: Sequence[str]) -> AcmeMetric:
         """Return a new metric."""
-        return ${class_name}Metric(self.by_label)
+        return AcmeMetric(self.by_label)
 
 
 @hookimpl
-def papermage_metric() -> type[${class_name}MetricConfig]:
-    """Serve ``$name``."""
-    return ${class_name}MetricConfig
-'''
-
-_TEST = '''\
-"""The metric keeps to what papermage_core asks of a metric."""
-
-from papermage_core.plugin import UnitSpan
-from papermage_core.testing import MetricSuite
-
-from $module.plugin import ${class_name}MetricConfig
-
-
-class Test${class_name}Metric(MetricSuite):
-    component = "$name"
-    options = ({}, {"by_label": False})
-
-
-def test_an_entity_that_is_cut_short_counts_in_part():
-    metric = ${class_name}MetricConfig().build(["Disease"])
-    metric.add([UnitSpan.of("Disease", 0, 3)], [UnitSpan.of("Disease", 0, 1)])
-    assert metric.value() == 0.5
-'''
-
-FILES = {
-    "src/$module/plugin.py": _PLUGIN,
-    "tests/test_$module.py": _TEST,
-}
+def papermage_metric() -> type[AcmeMetricConfig]:
+    """Serve ``acme``."""
+    return AcmeMetricConfig

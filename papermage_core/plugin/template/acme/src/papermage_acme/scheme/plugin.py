@@ -1,11 +1,4 @@
-"""A label scheme: BIO, written out."""
-
-from __future__ import annotations
-
-__all__ = ["FILES"]
-
-_PLUGIN = '''\
-"""The label scheme ``$name``, its options, and the hook. Pure Python and numpy: no torch."""
+"""The label scheme ``acme``, its options, and the hook. Pure Python and numpy: no torch."""
 
 from __future__ import annotations
 
@@ -17,10 +10,10 @@ import numpy as np
 from papermage_core.errors import ConfigError
 from papermage_core.plugin import LabelScheme, LabelSchemeConfig, UnitSpan, hookimpl
 
-papermage_api_version = $api_version
+papermage_api_version = 2
 
 
-class ${class_name}Scheme(LabelScheme):
+class AcmeScheme(LabelScheme):
     """The first unit of an entity is tagged ``B-label``, the others ``I-label``, all other units ``O``."""
 
     targets: ClassVar[Literal["tags", "spans"]] = "tags"
@@ -65,7 +58,7 @@ class ${class_name}Scheme(LabelScheme):
 
 
 @attrs.frozen(kw_only=True)
-class ${class_name}SchemeConfig(LabelSchemeConfig):
+class AcmeSchemeConfig(LabelSchemeConfig):
     """BIO tags."""
 
     targets: ClassVar[Literal["tags", "spans"]] = "tags"
@@ -73,27 +66,11 @@ class ${class_name}SchemeConfig(LabelSchemeConfig):
     def build(self, labels: Sequence[str]) -> LabelScheme:
         """Return the scheme for these labels. Raises ConfigError for labels that are not different."""
         if len(set(labels)) != len(labels):
-            raise ConfigError(f"label_scheme=$name: expected different labels, got {', '.join(labels)}")
-        return ${class_name}Scheme(labels)
+            raise ConfigError(f"label_scheme=acme: expected different labels, got {', '.join(labels)}")
+        return AcmeScheme(labels)
 
 
 @hookimpl
-def papermage_label_scheme() -> type[${class_name}SchemeConfig]:
-    """Serve ``$name``."""
-    return ${class_name}SchemeConfig
-'''
-
-_TEST = '''\
-"""The scheme keeps to what papermage_core asks of a label scheme."""
-
-from papermage_core.testing import LabelSchemeSuite
-
-
-class Test${class_name}Scheme(LabelSchemeSuite):
-    component = "$name"
-'''
-
-FILES = {
-    "src/$module/plugin.py": _PLUGIN,
-    "tests/test_$module.py": _TEST,
-}
+def papermage_label_scheme() -> type[AcmeSchemeConfig]:
+    """Serve ``acme``."""
+    return AcmeSchemeConfig
