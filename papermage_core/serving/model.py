@@ -245,7 +245,7 @@ class _OfPredictor:
         )
         self.labels = self._predictor.labels
         self.entity_name = self._predictor.entity_name
-        self.makes = (options.layer_name,)
+        self.makes: tuple[str, ...] = (options.layer_name,)
         made = {
             name
             for choice in (settings.processors, self._predictor.blueprint.processors)
@@ -278,7 +278,7 @@ class _OfPredictor:
 
     def tell_before_batches(self, told: Callable[..., None]) -> None:
         """Have a function called before each batch."""
-        self._predictor.model.encoder.register_forward_pre_hook(told)
+        _tell(self._predictor, told)
 
 
 class _OfRecipe:
@@ -321,4 +321,9 @@ class _OfRecipe:
     def tell_before_batches(self, told: Callable[..., None]) -> None:
         """Have a function called before each batch."""
         for predictor in self._predictors:
-            predictor.model.encoder.register_forward_pre_hook(told)
+            _tell(predictor, told)
+
+
+def _tell(predictor: EntityClassificationPredictor, told: Callable[..., None]) -> None:
+    encoder: Any = predictor.model.encoder  # a ContextEncoder is a Module, which a Protocol cannot say
+    encoder.register_forward_pre_hook(told)

@@ -88,7 +88,7 @@ class _Server(uvicorn.Server):
     """Ends by itself when it is told to stop: the process goes on, and decides its exit code."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Stop at signals, and leave their handlers as they were."""
         former = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
