@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -46,6 +47,8 @@ def serve(role: str) -> None:
             if not isinstance(exc, PapermageError):
                 _log.exception("this process cannot start")
             ready = Ready(error=str(exc) or type(exc).__name__, exit_code=getattr(exc, "exit_code", 1))
+        gc.collect()
+        gc.freeze()  # the model is no garbage, and need not be looked through
         out.write(pack(ready))
         out.flush()
         while not ready.error and (content := read_frame(sys.stdin.buffer)) is not None:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -32,7 +33,7 @@ from papermage_core.serving.settings import Settings
 __all__ = ["ModelWorker"]
 
 _log = logging.getLogger(__name__)
-_BETWEEN_COLLECTIONS = 32_000_000
+_BETWEEN_COLLECTIONS = 8_000_000
 """Bytes of requests after which garbage is collected: documents and their layers know each other."""
 Found = list[tuple[str, list[Entity]]]
 """The layers that a document gets, each with its entities."""
@@ -69,8 +70,6 @@ class ModelWorker:
         self._deadline = float("inf")
         self._bytes = 0
         self.answer([Request(kind="text", body=b"A text", seconds=60)])  # what is slow but once is slow now
-        gc.collect()
-        gc.freeze()  # the model is no garbage, and need not be looked through
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -305,18 +304,18 @@ class _OfRecipe:
 
     def find(self, documents: Sequence[Document], like: Request, on_error: OnError) -> dict[int, Found]:
         """Return the entities of each document that nothing is wrong with, by its `id`."""
-        errors: list[DataError] = []
-        found: dict[int, Found] = {}
-        for document in documents:  # one by one: an error does not say which of like names it is about
-            ready = list(processed([document], self._processors))
-            for each in self._recipe.run(ready, errors.append):
-                found[id(each)] = [(name, list(each.get_layer(name))) for name in self.makes if each.has_layer(name)]
-            if errors:
-                on_error(document, errors[0])
-                errors.clear()
+        found = self._run(documents, lambda error: None)
+        for document in documents:
+            if id(document) not in found:  # again, alone: an error does not say which of like names it is about
+                found |= self._run([document], partial(on_error, document))
         for predictor in self._predictors:
             predictor.shift = ShiftMonitor(None)
         return found
+
+    def _run(self, documents: Sequence[Document], on_error: Callable[[DataError], None]) -> dict[int, Found]:
+        done = self._recipe.run(list(processed(documents, self._processors)), on_error)
+        layers = self.makes
+        return {id(d): [(name, list(d.get_layer(name))) for name in layers if d.has_layer(name)] for d in done}
 
     def tell_before_batches(self, told: Callable[..., None]) -> None:
         """Have a function called before each batch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import signal
@@ -44,6 +45,8 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     options = settings.options
     service = Service(settings)
     await service.start()
+    gc.collect()
+    gc.freeze()  # what is there now stays, and need not be looked through
     config = uvicorn.Config(
         create_app(settings, service),
         http=_Protocol,
