@@ -22,10 +22,8 @@ _MOST_IN_HAND = 12
 """How many of the largest bodies may be held at once."""
 _DRAINED = 4
 """How many times the allowed size is read of a body that is too large: who writes on may not hear the answer."""
-
-
-_BETWEEN_COLLECTIONS = 32_000_000
-"""Bytes of requests."""
+_BETWEEN_COLLECTIONS, _OF_A_REQUEST = 32_000_000, 100_000
+"""Bytes of requests, and what each counts as beside its body."""
 
 
 class GoneError(Exception):
@@ -112,7 +110,7 @@ class Service:
 
     def _collect(self, size: int) -> None:
         """Collect garbage now and then: an exception holds what was in hand when it was raised, until it is found."""
-        self._uncollected += size
+        self._uncollected += size + _OF_A_REQUEST
         if self._uncollected > _BETWEEN_COLLECTIONS:
             self._uncollected = 0
             gc.collect()
