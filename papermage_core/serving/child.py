@@ -39,7 +39,8 @@ def serve(role: str) -> None:
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # whatever libraries print is no answer
         settings: Settings = pickle.loads(read_frame(sys.stdin.buffer) or b"")
-        logging.basicConfig(level=settings.log_level, format="%(message)s")
+        level = max(settings.log_level, logging.ERROR) if role == "upload" else settings.log_level
+        logging.basicConfig(level=level, format="%(message)s")  # what is odd about uploads is their senders' affair
         try:
             worker = _made(role, settings)
             ready = Ready(labels=worker.labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ from papermage_core.serving.settings import Settings
 __all__ = ["ModelWorker"]
 
 _log = logging.getLogger(__name__)
+_UNIT = re.compile(r"\w+|[^\w\s]")
 _BETWEEN_COLLECTIONS = 8_000_000
 """Bytes of requests after which garbage is collected: documents and their layers know each other."""
 Found = list[tuple[str, list[Entity]]]
@@ -69,7 +71,9 @@ class ModelWorker:
         self._finder.tell_before_batches(self._check_time)
         self._deadline = float("inf")
         self._bytes = 0
+        logging.disable()  # what is odd about this text is of no interest
         self.answer([Request(kind="text", body=b"A text", seconds=60)])  # what is slow but once is slow now
+        logging.disable(logging.NOTSET)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -100,13 +104,16 @@ class ModelWorker:
                 if there := [name for name in self._finder.makes if document.has_layer(name)]:
                     what = f"there is a layer {there[0]!r} already"
                     raise RequestError(422, what, f"document {number}", "leave it out, or ask for output=entities")
-        units = 0
-        for document in job.documents:
-            if document.has_layer(self._finder.entity_name):
-                units += len(document.get_layer(self._finder.entity_name))
+        units = sum(self._units(document) for document in job.documents)
         if units > self._options.max_units:
             what = f"there are {units} {self._finder.entity_name}; {self._options.max_units} are allowed"
             raise RequestError(413, what, do="send several requests")
+
+    def _units(self, document: Document) -> int:
+        """Return how many units a document has; about, where they are not made yet."""
+        if document.has_layer(self._finder.entity_name):
+            return len(document.get_layer(self._finder.entity_name))
+        return sum(1 for _ in _UNIT.finditer(document.symbols or ""))
 
     def _predict(self, jobs: Sequence[_Job]) -> None:
         """Find what is in the documents of jobs; where that fails, of each job alone, to see which fails."""

@@ -47,6 +47,7 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     await service.start()
     gc.collect()
     gc.freeze()  # what is there now stays, and need not be looked through
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is no request is no news
     config = uvicorn.Config(
         create_app(settings, service),
         http=_Protocol,

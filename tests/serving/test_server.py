@@ -267,6 +267,9 @@ def test_large_bodies_are_refused_with_and_without_a_length(server: Any, make_pd
     assert (pages.status, pages.error["what"]) == (413, "has 4 pages; 3 are allowed")
     units = {"symbols": "a" * 4000, "entities": {"tokens": [{"spans": [[i, i + 1]]} for i in range(4000)]}}
     assert server.predict(units).error["what"] == "there are 4000 tokens; 3000 are allowed"
+    assert server.predict({"text": "." * 4000}).error["what"] == "there are 4000 tokens; 3000 are allowed"
+    layers = {"symbols": "a", "entities": {f"layer{i}": [] for i in range(1001)}}
+    assert server.predict(layers).error["what"] == "there are 1001 layers; 1000 are allowed"
     assert server.ask("/predict", make_pdf("a" * 30_000), "application/pdf").status == 413
 
 
