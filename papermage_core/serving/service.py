@@ -176,6 +176,7 @@ async def _next(receive: Receive) -> tuple[bytes, bool]:
 async def _unless_gone(answer: Awaitable[Answer], receive: Receive) -> Answer:
     """Return an answer; raise GoneError, and wait for it no longer, where the client hangs up before."""
     answering, hanging_up = asyncio.ensure_future(answer), asyncio.ensure_future(_until_gone(receive))
+    answering.add_done_callback(lambda task: task.cancelled() or task.exception())  # which nobody may ask for
     try:
         await asyncio.wait((answering, hanging_up), return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():
