@@ -137,6 +137,8 @@ class RayWorkers:
         while self._again and any(each.is_ready and len(each.blocks) < _AT_ONCE for each in self._members):
             self.give(self._again.popleft())
         found: list[Outcome] = []
+        if not self._pending:
+            return found
         first, others = self._ray.wait(list(self._pending), num_returns=1, timeout=seconds)
         more = self._ray.wait(others, num_returns=len(others), timeout=0)[0] if first and others else []
         for reference in [*first, *more]:
