@@ -19,7 +19,7 @@ from papermage_core.prediction import Engine, EntityClassificationPredictor, pre
 __all__ = ["equal_after_kills", "equal_after_lost_nodes"]
 
 _COMMAND = "import sys; from papermage_core.cli.predict import main; sys.exit(main(sys.argv[1:]))"
-_KILLS_OF_A_JOB = 6
+_KILLS_OF_A_JOB = 5
 
 
 def _forked(body: Callable[[], Any]) -> int:

@@ -409,7 +409,7 @@ def test_documents_over_which_workers_always_die_are_named(
     monkeypatch.setattr(BlockWorker, "run", run)
     before = alive()
     with pytest.raises(
-        BrokenRunError, match=r"3 processes, one after the other, ended with code 9 over documents \d+ to"
+        BrokenRunError, match=r"6 processes, one after the other, ended with code 9 over documents \d+ to"
     ):
         predict_files(predictor, sound, tmp_path / "found.csv", engine=Engine(processes=2))
     assert alive() == before
