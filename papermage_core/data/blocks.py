@@ -179,7 +179,7 @@ def _count(documents: Iterator[LocatedDocument]) -> int:
         try:
             next(documents)
         except StopIteration as done:
-            return max(1, done.value)
+            return max(1, int(done.value))
 
 
 def _ignore(error: DataError) -> None:

@@ -100,7 +100,7 @@ class RayWorkers:
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             _join(ray, address)
-        resources = ray.cluster_resources()
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call, unused-ignore]
         gpus = 0 if device == "cpu" else int(resources.get("GPU", 0))
         threads = threads or 1
         self._count = count or gpus or max(1, int(resources.get("CPU", 1)) // threads)

@@ -256,7 +256,7 @@ def _facts(
     overwrite: bool,
 ) -> dict[str, Any]:
     """Return what a job is, for its journal."""
-    stamps = []
+    stamps: list[dict[str, Any]] = []
     digest = hashlib.sha256()
     for path in files:
         for each in (path, *companions_of(path, reader_config(path, work.reader))) if path.is_file() else ():
