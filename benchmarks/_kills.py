@@ -116,7 +116,7 @@ def equal_after_lost_nodes(
             job = subprocess.Popen([sys.executable, "-c", _COMMAND, *words], stderr=subprocess.PIPE)
             begun = Path(f"{out}.part")
             while job.poll() is None:
-                time.sleep(chance.uniform(0.5, 4.0))
+                time.sleep(chance.uniform(1.0, 8.0))
                 if done < kills and begun.exists() and job.poll() is None:
                     cluster.remove_node(node, allow_graceful=False)
                     done += 1

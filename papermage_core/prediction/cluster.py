@@ -170,7 +170,7 @@ class RayWorkers:
             self._pending = {key: each for key, each in self._pending.items() if each[0] is not member}
             if block is None:
                 self._failed_starts += 1
-                if self._failed_starts > _STARTS * self._count:
+                if self._failed_starts > _STARTS * self._count and not any(each.is_ready for each in self._members):
                     raise BrokenRunError(f"actors end as soon as they start: {error}") from error
             elif member.blocks[0] is block:
                 self._tries.failed(block, f"({type(error).__name__})")
