@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.cli._options import (
+    ARITHMETIC_HELP,
+    BACKEND_HELP,
     ON_ERROR_HELP,
     extension_choice,
     options_help,
+    precisions,
     processor_choice,
     read_options,
     reader_choice,
     skipping,
 )
-from papermage_core.cli._shell import command_parser, run
+from papermage_core.cli._shell import check_flags, command_parser, run
 from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.readers import ReaderChoice
@@ -68,9 +71,10 @@ class Options:
     recall: float | None = option(
         None, help="miss no more than this leaves, such as 0.95, as the checkpoint guarantees", ge=0, le=1
     )
-    precision: float | None = option(
-        None, help="be right so often, such as 0.9, as the checkpoint guarantees", ge=0, le=1
+    precision: tuple[str, ...] = option(
+        (), help=f"be right so often, such as 0.9, as the checkpoint guarantees; or {ARITHMETIC_HELP}; or 0.9,int8"
     )
+    backend: str | None = option(None, help=BACKEND_HELP, choices=("torch", "onnx"))
     shard: str = option("1/1", help="of a cluster's processes, which this one is: 3/8 takes every eighth document")
     entity_name: str | None = option(None, help="layer of the units; none: as in training")
     context_name: str | None = option(None, help="layer of the contexts; none: as in training")
@@ -124,12 +128,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    check_flags(arguments, overrides)
     try:
         options, options_of = read_options(Options, overrides)
     except ConfigError as exc:
         named = any(word.startswith(("model_name_or_path=", "recipe=")) for word in overrides)
         raise ConfigError(*exc.errors, *(() if named else (_MISSING,))) from None
     first, every = _shard(options.shard)
+    precisions(options.precision)  # before torch is imported
     _check_model(options, overrides)
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
@@ -174,6 +180,7 @@ def _model(options: Options, extensions: ExtensionChoice) -> ModelChoice:
     from papermage_core.prediction.annotators import Layers, ModelChoice
 
     assert options.model_name_or_path is not None
+    share, arithmetic = precisions(options.precision)
     layers = Layers(
         name=options.layer_name,
         per_label=options.layer_per_label,
@@ -181,7 +188,7 @@ def _model(options: Options, extensions: ExtensionChoice) -> ModelChoice:
         merge=options.merge,
         min_score=options.min_score,
         recall=options.recall,
-        precision=options.precision,
+        precision=share,
     )
     given = {
         "entity_name": options.entity_name,
@@ -190,6 +197,8 @@ def _model(options: Options, extensions: ExtensionChoice) -> ModelChoice:
         "device": options.device,
         "plugins_path": options.plugins_path,
         "extensions": extensions,
+        "backend": options.backend,
+        "precision": arithmetic,
     }
     return ModelChoice(model_name_or_path=options.model_name_or_path, layers=layers, options=given)
 
@@ -201,7 +210,8 @@ def _recipe(options: Options) -> tuple[RecipeChoice, RecipeConfig]:
 
     assert options.recipe is not None
     given: dict[str, Any] = {"batch_size": options.batch_size, "min_score": options.min_score}
-    given |= {"device": options.device, "plugins_path": options.plugins_path}
+    given |= {"device": options.device, "plugins_path": options.plugins_path, "backend": options.backend}
+    given["precision"] = precisions(options.precision)[1]
     config = Recipe.from_yaml(options.recipe, **given).config
     keep = options.on_error == "keep"
     return RecipeChoice(recipe=options.recipe, options=given, overwrite=options.overwrite, keep=keep), config

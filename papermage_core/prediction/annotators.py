@@ -292,7 +292,8 @@ class RecipeChoice:
                 stages.append(f"{checkpoint.digest(stage.config.predictor)} {options}")
             elif stage.config.processor is not None:
                 stages.append(f"{stage.config.processor[1]!r} {stage.config.processor[1].fingerprint}")
-        return {"recipe": "; ".join(stages), "on_error": "keep" if self.keep else "skip"}
+        given = {key: repr(self.options.get(key)) for key in ("min_score", "backend", "precision")}
+        return {"recipe": "; ".join(stages), "on_error": "keep" if self.keep else "skip"} | given
 
     def _recipe(self) -> Recipe:
         return Recipe.from_yaml(self.recipe, **self.options)

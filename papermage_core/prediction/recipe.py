@@ -71,6 +71,7 @@ class Stage:
         """The predictor, loaded when it is first asked for."""
         options = self.config.options
         assert self.config.predictor is not None
+        how: dict[str, Any] = {"backend": options.backend, "precision": options.precision}
         return EntityClassificationPredictor.from_pretrained(
             self.config.predictor,
             options.entity_name,
@@ -78,6 +79,7 @@ class Stage:
             options.batch_size,
             self.device,
             plugins_path=self.plugins_path,
+            **how,
         )
 
     def run(self, documents: Sequence[Document], overwrite: bool = False) -> None:
