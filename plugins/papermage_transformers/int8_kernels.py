@@ -17,6 +17,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 __all__ = ["Int8Kernels", "has_int8_kernels"]
 
 
+_LARGEST = 63
+"""Of a weight: two products with 255 fit in 16 bits."""
+
+
 @cache
 def has_int8_kernels() -> bool:
     """Whether this torch has FBGEMM's products of int8, which want AVX2."""
@@ -28,8 +32,8 @@ def has_int8_kernels() -> bool:
 class Int8Kernels(TorchFunctionMode):
     """While it is entered, linear layers of float32 multiply in int8 where no gradient is wanted. No model is changed.
 
-    Weights have a scale for each output and inputs one for each call, of seven bits, since instructions of processors
-    without VNNI saturate at eight. What comes out is float32, and all else is computed in it.
+    Weights have a scale for each output, inputs one for each call. Weights have seven bits: with eight, instructions of
+    processors without VNNI saturate. What comes out is float32, and all else is computed in it.
     """
 
     def __torch_function__(
@@ -63,12 +67,12 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     found = _packed.get(weight)
     if found is None or found.state != state:
         found = _packed[weight] = _Packed(_pack(weight.detach(), None if bias is None else bias.detach()), state)
-    product: Tensor = torch.ops.quantized.linear_dynamic(x, found.parameters, reduce_range=True)
+    product: Tensor = torch.ops.quantized.linear_dynamic(x, found.parameters, reduce_range=False)
     return product
 
 
 def _pack(weight: Tensor, bias: Tensor | None) -> Any:
-    scales = weight.abs().amax(1).clamp_min(torch.finfo(torch.float32).tiny).double() / 127
+    scales = weight.abs().amax(1).clamp_min(torch.finfo(torch.float32).tiny).double() / _LARGEST
     zeros = torch.zeros(len(weight), dtype=torch.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # quantized tensors will go from torch
