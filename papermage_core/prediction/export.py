@@ -160,7 +160,7 @@ def agreement(
     variants: dict[str, tuple[EntityModel, str]] = {}
     for precision in ("fp32", "bf16", "int8") if exported is None else ("fp32",):
         try:
-            use_precision(loaded.model, precision)  # type: ignore[arg-type]
+            use_precision(loaded.model, precision)
         except ConfigError as error:
             _log.info("torch %s is left out: %s", precision, error)
         else:
