@@ -28,6 +28,7 @@ DOCS = ROOT / "docs"
 TUTORIAL = ROOT / "examples" / "data" / "tutorial"
 COMMANDS = {found.name: found for found in entry_points(group="console_scripts") if found.name.startswith("papermage-")}
 HOW_TO = ["your-data.md", *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").glob("*.md"))]
+SLOW = ["how-to/few-labels.md"]  # eight runs
 GUIDE = [
     "config.md", "data.md", "documents.md", "encoders/hf.md", "evaluation.md", "prediction.md", "pretraining.md",
     "processors.md", "schemes.md", "tuning.md", "../README.md",
@@ -105,7 +106,9 @@ def write_nested(texts: list[str]) -> None:
             Path(f"mine/{number}{ending}").write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", HOW_TO)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in HOW_TO]
+)
 @pytest.mark.usefixtures("desk")
 def test_a_page_goes_through_from_top_to_bottom(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     trains = any("$ papermage-train" in block for _, block in blocks(page))
