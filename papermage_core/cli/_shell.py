@@ -30,7 +30,7 @@ from papermage_core.plugin.distributions import passing_over_malformed_entry_poi
 from papermage_core.plugin.printing import keeping
 from papermage_core.terminal import printable
 
-__all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
+__all__ = ["add_common_flags", "check_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
 
 INTERRUPTED = 130
 _OURS = (
@@ -90,6 +90,14 @@ def parse_words(parser: argparse.ArgumentParser, argv: Sequence[str] | None, nam
     if rest:
         setattr(arguments, name, [*getattr(arguments, name), *rest])
     return arguments
+
+
+def check_flags(arguments: argparse.Namespace, words: Sequence[str]) -> None:
+    """Raise ConfigError for a flag that was typed as a word or an option: ``strict``, ``dry_run=true``."""
+    for word in words:
+        name = word.partition("=")[0].replace("-", "_")
+        if isinstance(getattr(arguments, name, None), bool) and not os.path.lexists(word):
+            raise ConfigError(f"{word}: {name.replace('_', '-')} is a flag; type --{name.replace('_', '-')}")
 
 
 def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = False, prog: str | None = None) -> int:

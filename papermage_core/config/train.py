@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from papermage_core.config.aliases import with_known_words
 from papermage_core.config.components import ComponentConfigs, build_components
 from papermage_core.config.dump import to_yaml
 from papermage_core.config.errors import read_given, unknown
@@ -161,7 +162,8 @@ class EntityClassificationTrainConfig:
         return config
 
     def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
-        given, errors = name_encoder(merge(layers))
+        known = [*own_options(), *lightning_parameters()]
+        given, errors = name_encoder(merge(with_known_words(layer, known) for layer in layers))
         given = name_scheme(given)
         own, own_errors = read_given(own_options(), given)
         named = {name: parameter for name, parameter in lightning_parameters().items() if name in given}

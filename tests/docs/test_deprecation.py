@@ -16,7 +16,9 @@ else:  # comes with pytest there
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-FRAGMENTS = sorted(path for path in (ROOT / "changelog.d").iterdir() if path.name not in ("README.md", "template.jinja"))
+FRAGMENTS = sorted(
+    path for path in (ROOT / "changelog.d").iterdir() if path.name not in ("README.md", "template.jinja")
+)
 TYPES = [
     each["directory"]
     for each in tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["towncrier"]["type"]
@@ -35,7 +37,9 @@ def warns(function: Function) -> list[ast.Call]:
     """The calls of ``warnings.warn`` in a function that say DeprecationWarning."""
     calls = (node for node in ast.walk(function) if isinstance(node, ast.Call))
     return [
-        call for call in calls if ast.unparse(call.func) == "warnings.warn" and "DeprecationWarning" in ast.unparse(call)
+        call
+        for call in calls
+        if ast.unparse(call.func) == "warnings.warn" and "DeprecationWarning" in ast.unparse(call)
     ]
 
 
