@@ -30,8 +30,8 @@ COMMANDS = {found.name: found for found in entry_points(group="console_scripts")
 HOW_TO = ["your-data.md", *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").glob("*.md"))]
 SLOW = ["how-to/few-labels.md"]  # eight runs
 GUIDE = [
-    "config.md", "data.md", "documents.md", "encoders/hf.md", "evaluation.md", "faster.md", "prediction.md", "pretraining.md",
-    "processors.md", "schemes.md", "tuning.md", "../README.md",
+    "config.md", "data.md", "documents.md", "encoders/hf.md", "evaluation.md", "faster.md", "prediction.md",
+    "pretraining.md", "processors.md", "schemes.md", "tuning.md", "../README.md",
 ]  # fmt: skip
 ELSEWHERE = ["first-steps.md", "moving.md", "recipes.md"]  # and plugins/: each has a test of its own
 NEEDED = {"tuning.md": ["optuna"], "faster.md": ["onnx", "onnxruntime", "onnxscript"]}
