@@ -1,4 +1,4 @@
-"""File systems that know no locks (some network ones): files are whole there, too, and what was begun is judged by age."""
+"""File systems that know no locks (network ones, say): files are whole there, too, and leftovers are judged by age."""
 
 from __future__ import annotations
 
