@@ -107,7 +107,8 @@ def test_help_on_an_unknown_thing_names_the_nearest(capsys: pytest.CaptureFixtur
         assert f"Did you mean {name!r}?" in err
     assert outcome(capsys, "--help", "writer.no")[::2] == (
         2,
-        "papermage-train: writer.no (command line): no document writer has this option\n",
+        "papermage-train: writer.no (command line): no document writer has this option\n"
+        f"more on this: {PAGE}#configerror\n",
     )
 
 
