@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "papermage_core"
 ROAD = (
     "errors", "terminal", "files", "compiling", "document", "plugin", "config", "data", "evaluation", "model",
-    "checkpoint", "training", "prediction", "testing", "cli",
+    "checkpoint", "training", "prediction", "serving", "testing", "cli",
 )  # fmt: skip
 """A room imports only from rooms before it, and from itself."""
 LIGHT = ("errors", "terminal", "files", "compiling", "document", "plugin", "config")
@@ -113,6 +113,8 @@ def test_plugins_import_only_public_names_of_the_core() -> None:
         "from papermage_core.plugin.manager import Plugins; assert Plugins().components()",
         "from papermage_core.cli import train; train.main(['--help'])",
         "from papermage_core.cli import train; train.main(['--print-config', 'data_path=x', 'label_field=y'])",
+        "from papermage_core.cli import serve; serve.main(['--help'])",
+        "import papermage_core.serving.app, papermage_core.serving.server, papermage_core.serving.uploads",
     ],
 )
 def test_it_answers_without_torch(code: str) -> None:

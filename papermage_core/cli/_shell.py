@@ -1,7 +1,5 @@
 """What every command shares: flags, logging, and how a failure becomes a message and an exit code.
 
-::
-
     def main(argv=None):
         parser = command_parser("papermage-thing", "Do the thing.")
         parser.add_argument("path", type=Path)
@@ -26,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any, NoReturn
 
-from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.errors import ConfigError, PapermageError, StoppedError
 from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.distributions import passing_over_malformed_entry_points
 from papermage_core.plugin.printing import keeping
@@ -129,6 +127,8 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
             _say_error(traceback.format_exc().rstrip())
         _flush_or_abandon_stdout()
         _say_error(f"{prog}: {_message(exc)}")
+        if isinstance(exc, PapermageError) and not isinstance(exc, StoppedError) and not quiet:
+            _say_error(f"more on this: {exc.help}")  # what was stopped says last what to type
         return exc.exit_code if isinstance(exc, PapermageError) else 1
     finally:
         keeping.reset(former)

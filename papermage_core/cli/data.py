@@ -161,6 +161,19 @@ class Convert(Reading):
 
 
 @attrs.frozen(kw_only=True)
+class Merge:
+    """Options of ``merge``."""
+
+    data_path: tuple[str, ...] = option(help="all parts: files or globs, such as part-*.jsonl")
+    output_path: str = option(help="file or folder to write; - for standard output; or a last PATH that is new")
+    writer: str | None = option(
+        None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
+    overwrite: bool = option(False, help="replace what is there already")
+
+
+@attrs.frozen(kw_only=True)
 class View(Labelled, Reading):
     """Options of ``view``."""
 
@@ -180,6 +193,7 @@ OPTIONS = {
     "split": Split,
     "sample": Sample,
     "convert": Convert,
+    "merge": Merge,
     "publish": Publish,
     "view": View,
 }
@@ -209,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         ("split", _split, "deal whole documents out to files, by a seed"),
         ("sample", _sample, "take some documents: a share of every kind, or those that a model is least sure of"),
         ("convert", _convert, "write what any reader reads as any writer writes it"),
+        ("merge", _merge, "put the parts together that papermage-predict shard=i/n wrote"),
         ("publish", _publish, "write a recipe and copies of its checkpoints into one folder"),
         ("view", _view, "show documents with their labels marked, on the terminal or on a page of HTML"),
     ):
@@ -537,6 +552,25 @@ def _said_here(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _merge(arguments: argparse.Namespace) -> None:
+    from papermage_core.config.writers import writer_for
+    from papermage_core.data.shards import merge_shards, parts_of
+    from papermage_core.plugin.manager import Plugins
+
+    words = _with_output_path(arguments.words)
+    paths = [word for word in words if "=" not in word]
+    given = [f"data_path={','.join(paths)}"] if paths else []
+    options, options_of = read_options(Merge, [*given, *(word for word in words if "=" in word)])
+    path, plugins = Path(options.output_path), Plugins(options.plugins_path)
+    with _said_here("papermage_core.data.writers"):
+        writer = writer_for(path, options.writer, options_of("writer"), plugins)
+        written = merge_shards(parts_of(options.data_path), options.output_path, writer, overwrite=options.overwrite)
+    if options.output_path == "-":
+        return
+    told = {"output_path": options.output_path, **attrs.asdict(written)}
+    say(json.dumps(told, ensure_ascii=False) if arguments.json else f"{options.output_path}: {written}")
 
 
 def _with_output_path(words: Sequence[str]) -> list[str]:

@@ -49,7 +49,7 @@ class EntityClassificationTrainConfig:
     """All that decides a run. Checks everything it can without reading data, and reports every error at once.
 
     Takes its own options, every parameter of Lightning's ``Trainer``, and options of the components, as a mapping or
-    dotted (``**{"head.dropout": 0.2}``, which type checkers do not follow)::
+    dotted (``**{"head.dropout": 0.2}``, which type checkers do not follow):
 
         EntityClassificationTrainConfig(
             data_path="train.jsonl", label_field="Disease", head={"name": "crf", "dropout": 0.2}, gradient_clip_val=1.0
