@@ -1,4 +1,4 @@
-"""Jobs killed at random moments: the process, a worker of it, a node of a Ray cluster. ``python -m benchmarks._job_kills``."""
+"""Jobs killed at random moments: the process, a worker, a Ray node: ``python -m benchmarks._job_kills``."""
 
 from __future__ import annotations
 

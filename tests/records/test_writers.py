@@ -55,7 +55,7 @@ class TestBiblStruct(DocumentWriterSuite):
 
 
 def references(*entries: dict[str, Any], doc_id: str = "paper") -> Document:
-    """Return a document with a reference for each dict: field → text, or list of texts; authors, too, as lists of parts."""
+    """Return a document with a reference for each dict: field → text, or texts; authors, too, as lists of parts."""
     text = ""
     layers: dict[str, list[Entity]] = {"bib_entries": []}
 
