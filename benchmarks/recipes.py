@@ -187,14 +187,16 @@ def measure(recipe: str, folder: str, target: str) -> None:
     import torch
 
     from papermage_core.config.writers import writer_for
-    from papermage_core.prediction.recipe_files import run_recipe
+    from papermage_core.prediction.annotators import RecipeAnnotator
+    from papermage_core.prediction.files import stream_documents
 
     torch.set_num_threads(1)  # what is imported, and its threads, are not counted
     peak = _Peak()
     start = time.perf_counter()
     ready = Recipe.from_yaml(recipe)
     writer = writer_for(Path(target), default_records=ready.config.records)
-    run_recipe(ready, [folder], target, writer=writer, on_error=lambda error: print(error, file=sys.stderr))
+    on_error = lambda error: print(error, file=sys.stderr)  # noqa: E731
+    stream_documents(RecipeAnnotator(ready), [folder], target, writer=writer, on_error=on_error)
     found = {
         "megabytes": peak.stop(),
         "references": len(json.loads(Path(target).read_text(encoding="utf-8"))),

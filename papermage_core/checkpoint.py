@@ -1,7 +1,5 @@
 """A trained model as one folder: JSON, safetensors and what the encoder saved. No pickle.
 
-::
-
     checkpoints/
       papermage.json      format version; components, options, distributions and versions; labels; checksums
       model.safetensors   the weights
@@ -11,6 +9,9 @@
       learned/            what they learned that is a file of its own
       processors/         what processors read beside their options: the checkpoint of a predictor
       README.md           the model card
+
+One that ``papermage-export`` wrote has format version 2, ``model.onnx`` (and ``model.int8.onnx``) for the encoder, and
+in ``model.safetensors`` only what heads decode with.
 
 The folder is written beside its place and swapped in when it is whole: whoever looks sees the old one or the new one.
 """
@@ -25,7 +26,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -59,13 +60,16 @@ from papermage_core.plugin.parts import provenance_of
 
 if TYPE_CHECKING:
     from papermage_core.model.entity_model import EntityModel
+    from papermage_core.model.precision import Backend, Precision
     from papermage_core.model.weights import TensorInfo
 
 __all__ = [
+    "EXPORT_VERSION",
     "FORMAT_VERSION",
     "Checkpoint",
     "copy",
     "digest",
+    "export",
     "load",
     "read_blueprint",
     "read_guarantees",
@@ -77,12 +81,15 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+EXPORT_VERSION = 2
+"""The format of a checkpoint whose encoder is an ONNX graph."""
 _JSON, _WEIGHTS, _LEARNED, _CARD = "papermage.json", "model.safetensors", "learned.json", "README.md"
 _PROFILE = "profile.json"
 _LEARNED_FILES = "learned"
 _PROCESSORS = "processors"
 _MOST_JSON = 64 << 20
 _DEEPEST = 8  # checkpoints of processors within each other
+_MOST_TENSORS = 2000  # of an encoder whose weights are in a graph
 _FEW = 100  # unknown options, or labels, that nothing has to account for
 
 
@@ -139,6 +146,16 @@ class _Processor(msgspec.Struct):
     options: dict[str, Any]
 
 
+class _Output(msgspec.Struct):
+    name: _Name
+    width: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class _Onnx(msgspec.Struct):
+    graphs: Annotated[dict[Annotated[str, msgspec.Meta(pattern="^(fp32|int8)$")], _Name], msgspec.Meta(min_length=1)]
+    outputs: Annotated[tuple[_Output, ...], msgspec.Meta(min_length=1)]
+
+
 class _Content(msgspec.Struct):
     format_version: int
     encoder: _Component
@@ -149,6 +166,7 @@ class _Content(msgspec.Struct):
     checksums: dict[str, Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]]
     calibration: dict[str, dict[str, Any]] | None = None
     processors: tuple[_Processor, ...] = ()
+    onnx: _Onnx | None = None
 
     @property
     def components(self) -> list[_Component | _Part]:
@@ -206,12 +224,60 @@ def update(folder: Path, *, card: str | None = None, profile: Profile | None = N
         _write_json(new, {**content, **facts, "checksums": checksums})
 
 
-def load(folder: str | Path, device: Any = "cpu", plugins: Plugins | None = None) -> Checkpoint:
+def export(
+    folder: str | Path,
+    target: Path,
+    heads: Any,
+    graphs: Mapping[str, bytes],
+    outputs: Sequence[Any],
+    **facts: Any,
+) -> None:
+    """Write a checkpoint anew with ONNX graphs, by their precision, in place of the encoder's weights.
+
+    ``heads`` is the module that decodes what the graphs give. Whole or not at all, as in `save`.
+    """
+    from safetensors.torch import save_file
+
+    from papermage_core.model.weights import to_keep
+
+    place = _located(Path(folder).expanduser())
+    content = read_json(place)
+    with _replaced(target) as new:
+        copy(place, new)
+        for name in (_JSON, _WEIGHTS):
+            (new / name).unlink()
+        names = {each: "model.onnx" if each == "fp32" else f"model.{each}.onnx" for each in graphs}
+        for each, name in names.items():
+            (new / name).write_bytes(graphs[each])
+        save_file(to_keep(heads.state_dict()), new / _WEIGHTS)
+        checksums = {path.relative_to(new).as_posix(): _sha256(path) for path in _files(new)}
+        onnx = {"graphs": names, "outputs": [attrs.asdict(each) for each in outputs]}
+        _write_json(new, {**content, **facts, "format_version": EXPORT_VERSION, "onnx": onnx, "checksums": checksums})
+
+
+def load(
+    folder: str | Path,
+    device: Any = "cpu",
+    plugins: Plugins | None = None,
+    *,
+    backend: Backend | None = None,
+    precision: Precision | None = None,
+) -> Checkpoint:
     """Return the model that a folder holds, in eval mode; a run's folder stands for the ``checkpoints`` in it.
 
     Nothing outside the folder is read, and no code of it is run. Raises CheckpointError where it is no checkpoint, is
-    damaged, or is of a newer format, and PluginError where a component's plugin is not installed.
+    damaged, or is of a newer format, PluginError where a component's plugin is not installed, and ConfigError where it
+    cannot predict by ``backend`` or in ``precision`` (see `papermage_core.model.precision`).
     """
+    found = _loaded(folder, device, plugins)
+    if backend is None and precision is None:
+        return found
+    from papermage_core.model.precision import with_backend
+
+    return attrs.evolve(found, model=with_backend(found.model, found.blueprint.needs, backend, precision))
+
+
+def _loaded(folder: str | Path, device: Any, plugins: Plugins | None) -> Checkpoint:
     place = _located(Path(folder).expanduser())
     for _ in range(100):  # as often as it is replaced while it is read
         before = _identity(place)
@@ -292,13 +358,15 @@ def _load(folder: Path, device: Any, plugins: Plugins) -> Checkpoint:
     _check_files(folder, content.checksums)
     with _damage(folder / _WEIGHTS):
         header = read_header(folder / _WEIGHTS)
-    _check_labels(folder, content, header)
+    if content.onnx is None:
+        _check_labels(folder, content, header)
     with _damage(folder / _JSON):
         for value in (content.calibration or {}).values():
             Calibration.from_json(value)
     blueprint = _with_learned(folder, content, _restore(folder, content, plugins))
     model = _build(folder, content, blueprint, header)
     with _damage(folder / _WEIGHTS):
+        device = device if content.onnx is None else "cpu"
         model.load_state_dict(load_file(folder / _WEIGHTS, device=str(device)), strict=False)
     model.to(device).eval()
     return Checkpoint(blueprint, model, facts.get("calibration"), facts)
@@ -338,9 +406,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], _Content]:
         version = facts.get("format_version") if isinstance(facts, dict) else None
         if type(version) is not int:
             raise CheckpointError(f"{path} is damaged: it has no format_version")
-        if version > FORMAT_VERSION:
+        if version > EXPORT_VERSION:
             raise CheckpointError(
-                f"{folder} has checkpoint format {version}, this papermage_core reads up to {FORMAT_VERSION}; "
+                f"{folder} has checkpoint format {version}, this papermage_core reads up to {EXPORT_VERSION}; "
                 "pip install -U papermage_core"
             )
         content = msgspec.convert(facts, _Content)
@@ -433,15 +501,43 @@ def _build(folder: Path, content: _Content, blueprint: Blueprint, header: Mappin
     import torch
 
     from papermage_core.model.bounds import Bounds
+    from papermage_core.model.onnx import check_runtime
     from papermage_core.model.weights import mismatches
 
+    if content.onnx is not None:
+        check_runtime()
+    with _damage(folder / _JSON):
+        size = sum((folder / name).stat().st_size for name in (_WEIGHTS, *_graphs(content)))
+    tensors = len(header) if content.onnx is None else _MOST_TENSORS
     with _damage(folder, "does not fit the components that are installed", _advice(content)):
-        with Bounds(len(header), (folder / _WEIGHTS).stat().st_size), torch.random.fork_rng(devices=[]):
+        with Bounds(tensors, size), torch.random.fork_rng(devices=[]):
             model: EntityModel = blueprint.build_model(folder / "encoder")
+        if content.onnx is not None:
+            model = _with_graphs(folder, content, model)
         wrong = list(islice(mismatches(model.state_dict(), header), 4))
         if wrong:
             raise ValueError("; ".join(wrong[:3]) + (" …" if len(wrong) > 3 else ""))
     return model
+
+
+def _graphs(content: _Content) -> list[str]:
+    """Return the files of graphs. Raises ValueError for one whose contents are not recorded."""
+    names = [] if content.onnx is None else list(content.onnx.graphs.values())
+    if strange := [name for name in names if name not in content.checksums]:
+        raise ValueError(f"expected the name of a recorded file, got {strange[0]!r:.80}")
+    return names
+
+
+def _with_graphs(folder: Path, content: _Content, model: EntityModel) -> EntityModel:
+    from papermage_core.model.onnx import OnnxModel, Output, halves
+
+    assert content.onnx is not None
+    graphs = {precision: (folder / name).read_bytes() for precision, name in content.onnx.graphs.items()}
+    outputs = [Output(each.name, each.width) for each in content.onnx.outputs]
+    if len(outputs) != len(model.heads):
+        raise ValueError(f"it names {len(outputs)} outputs of graphs for {len(model.heads)} heads")
+    _, heads = halves(list(model.heads))  # type: ignore[arg-type]
+    return OnnxModel(model.encoder, heads, model.labels, graphs, outputs)
 
 
 @contextmanager

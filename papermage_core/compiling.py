@@ -14,7 +14,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any] | None:
     """Return a function of numpy arrays compiled; None where numba is missing, or told not to compile.
 
     The function is one that ``numba.njit`` takes; it holds no lock of Python's while it runs. What numba makes of it is
-    kept beside its file, or in the user's cache folder: it compiles once an installation. Have a way without::
+    kept beside its file, or in the user's cache folder: it compiles once an installation. Have a way without:
 
         loop = compiled(_loop)
         if loop is not None:

@@ -1,7 +1,5 @@
 """The exceptions of papermage_core, one tree.
 
-::
-
     PapermageError          exit code 1: the run failed
     ├── ConfigError         2: an option is unknown, malformed, out of range, or does not fit another
     ├── DataError           3: a document cannot be read, or does not hold what was asked for
@@ -11,7 +9,8 @@
     ├── DivergedError       1: the loss of a run is no longer a number
     └── StoppedError       75: a run was asked to stop, by a signal say; it can go on
 
-Commands print the message and leave with the exit code; a traceback needs ``--debug``.
+Commands print the message and leave with the exit code; a traceback needs ``--debug``. The page of messages (`PAGE`)
+has a heading for each class, which `PapermageError.help` leads to.
 """
 
 from __future__ import annotations
@@ -35,11 +34,24 @@ __all__ = [
     "nearest",
 ]
 
+PAGE = "https://papermage-core.github.io/papermage_core/questions/"
+"""Messages and what to do, in the docs; below the documentation's address in pyproject.toml."""
+
 
 class PapermageError(Exception):
     """Root of every exception that papermage_core raises on purpose."""
 
     exit_code: ClassVar[int] = 1
+
+    @property
+    def help(self) -> str:
+        """The address of what the docs say of this kind of error.
+
+        >>> DataError("is not JSON").help.rpartition("#")[2]
+        'dataerror'
+        """
+        kind = next(cls.__name__ for cls in type(self).__mro__ if cls.__name__ in __all__)
+        return f"{PAGE}#{kind.lower()}"
 
 
 class ConfigError(PapermageError, ValueError):

@@ -13,8 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: their threads would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # No test is about time: a busy machine must not fail one.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(  # the same examples each time where a failure would hold others up
+    "untimed", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("untimed")
 
 NAMES = ["Arvo", "Berta", "Celan", "Dufay", "Elgar", "Fauré", "Gluck", "Haydn"]

@@ -74,7 +74,7 @@ def record(folder: Path, *names: str) -> None:
 
 def outcome(folder: Path, expected: dict[str, torch.Tensor]) -> str:
     try:
-        state = checkpoint.load(folder).model.state_dict()
+        state = checkpoint.load(folder, plugins=PLUGINS).model.state_dict()
     except (CheckpointError, PluginError) as error:
         return str(error)
     equal = state.keys() == expected.keys() and all(state[name].equal(expected[name]) for name in state)
@@ -208,9 +208,9 @@ def fuzz(folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     load = checkpoint.load
 
-    def watched(folder: Path) -> Any:
+    def watched(folder: Path, **given: Any) -> Any:
         faulthandler.dump_traceback_later(120, exit=True)
-        return load(folder)
+        return load(folder, **given)
 
     checkpoint.load = watched  # type: ignore[assignment]
     copies = [Path(shutil.copytree(folder, folder.with_name(f"c{i}"))) for i in range(3)]

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from papermage_core.cli._environment import machine_defaults
 from papermage_core.cli._train_help import as_typed
+from papermage_core.config.aliases import with_known_words
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import COMMAND_LINE, from_overrides
@@ -20,9 +22,13 @@ if TYPE_CHECKING:
     from papermage_core.data.readers import OnError
 
 __all__ = [
+    "ARITHMETICS",
+    "ARITHMETIC_HELP",
+    "BACKEND_HELP",
     "ON_ERROR_HELP",
     "extension_choice",
     "options_help",
+    "precisions",
     "processor_choice",
     "read_options",
     "reader_choice",
@@ -33,6 +39,12 @@ T = TypeVar("T")
 _COMPONENTS = frozenset({"encoder", "reader", "writer", "processors", "extensions"})
 _SHOWN = 20
 _log = logging.getLogger(__name__)
+ARITHMETICS = ("fp32", "bf16", "int8", "auto")
+ARITHMETIC_HELP = (
+    "arithmetic: fp32, bf16, int8, or auto for the fastest here that finds the same in the first documents; none: as "
+    "the encoder chooses"
+)
+BACKEND_HELP = "what runs the encoder: torch, or onnx for ONNX Runtime; none: torch, and onnx for what was exported"
 ON_ERROR_HELP = "at a document that cannot be used: raise, or skip it and say so at the end"
 
 
@@ -42,7 +54,8 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
     Raises ConfigError with all errors.
     """
     options = {option.name: option for option in describe_options(cls)}
-    given = {item.key: item for item in from_overrides(overrides)}
+    layers = [machine_defaults(options), from_overrides(overrides)]
+    given = {item.key: item for layer in layers for item in with_known_words(layer, options)}
     of_components = {key: item.value for key, item in given.items() if _component(key) in _COMPONENTS & options.keys()}
     strange = [
         unknown(key, item.source, "unknown option", [*options, *([f"processors.{key}"] if "." in key else [])])
@@ -94,10 +107,41 @@ def _typed(component: str, own: Iterable[str]) -> dict[str, str]:
     return {f"{component}.{key}": COMMAND_LINE for key in own}
 
 
+def precisions(words: Sequence[str]) -> tuple[float | None, Any]:
+    """Return the share to be right, and the arithmetic, of the words of ``precision``. Raises ConfigError for others.
+
+    >>> precisions(["int8", "0.9"])
+    (0.9, 'int8')
+    """
+    share: float | None = None
+    arithmetic: str | None = None
+    for word in words:
+        if word in ARITHMETICS and arithmetic is None:
+            arithmetic = word
+        elif share is None and _is_share(word):
+            share = float(word)
+        else:
+            raise ConfigError(
+                f"precision={','.join(words)}: expected a share from 0 to 1, or one of {', '.join(ARITHMETICS)}, or "
+                f"one of each; got {word!r}"
+            )
+    return share, arithmetic
+
+
+def _is_share(word: str) -> bool:
+    try:
+        return 0 <= float(word) <= 1
+    except ValueError:
+        return False
+
+
 @contextmanager
-def skipping(on_error: str) -> Iterator[OnError | None]:
-    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` says so."""
-    if on_error == "raise":
+def skipping(on_error: str, most: int | None = None) -> Iterator[OnError | None]:
+    """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` says so.
+
+    More than ``most``, if it is given, raise the error of the one that is too many.
+    """
+    if on_error == "raise" and most is None:
         yield None
         return
     skipped: list[str] = []
@@ -106,6 +150,8 @@ def skipping(on_error: str) -> Iterator[OnError | None]:
     def skip(error: DataError) -> None:
         nonlocal count
         count += 1
+        if most is not None and count > most:
+            raise error.replace(message=f"{error.message} ({count} documents or files, and max_errors={most})")
         if len(skipped) < _SHOWN:
             skipped.append(str(error))
 

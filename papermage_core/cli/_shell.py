@@ -1,7 +1,5 @@
 """What every command shares: flags, logging, and how a failure becomes a message and an exit code.
 
-::
-
     def main(argv=None):
         parser = command_parser("papermage-thing", "Do the thing.")
         parser.add_argument("path", type=Path)
@@ -26,13 +24,13 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any, NoReturn
 
-from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.errors import ConfigError, PapermageError, StoppedError
 from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.distributions import passing_over_malformed_entry_points
 from papermage_core.plugin.printing import keeping
 from papermage_core.terminal import printable
 
-__all__ = ["add_common_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
+__all__ = ["add_common_flags", "check_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
 
 INTERRUPTED = 130
 _OURS = (
@@ -94,6 +92,14 @@ def parse_words(parser: argparse.ArgumentParser, argv: Sequence[str] | None, nam
     return arguments
 
 
+def check_flags(arguments: argparse.Namespace, words: Sequence[str]) -> None:
+    """Raise ConfigError for a flag that was typed as a word or an option: ``strict``, ``dry_run=true``."""
+    for word in words:
+        name = word.partition("=")[0].replace("-", "_")
+        if isinstance(getattr(arguments, name, None), bool) and not os.path.lexists(word):
+            raise ConfigError(f"{word}: {name.replace('_', '-')} is a flag; type --{name.replace('_', '-')}")
+
+
 def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = False, prog: str | None = None) -> int:
     """Return the exit code of ``body``, whose exceptions become messages on stderr.
 
@@ -121,6 +127,8 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
             _say_error(traceback.format_exc().rstrip())
         _flush_or_abandon_stdout()
         _say_error(f"{prog}: {_message(exc)}")
+        if isinstance(exc, PapermageError) and not isinstance(exc, StoppedError) and not quiet:
+            _say_error(f"more on this: {exc.help}")  # what was stopped says last what to type
         return exc.exit_code if isinstance(exc, PapermageError) else 1
     finally:
         keeping.reset(former)

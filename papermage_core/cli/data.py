@@ -23,7 +23,15 @@ from papermage_core.cli._options import (
     reader_choice,
     skipping,
 )
-from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say, say_in_colour
+from papermage_core.cli._shell import (
+    add_common_flags,
+    check_flags,
+    command_parser,
+    parse_words,
+    run,
+    say,
+    say_in_colour,
+)
 from papermage_core.config.given import check_lists
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
@@ -120,7 +128,7 @@ class Split(Reading):
 class Sample(Reading):
     """Options of ``sample``."""
 
-    output_path: str = option(help="file or folder to write; - for standard output")
+    output_path: str = option(help="file or folder to write; - for standard output; or a last PATH that is new")
     n: int = option(50, help="how many documents", ge=1)
     by: str | None = option(None, help="a share of every value of this key of documents' metadata, such as journal")
     label_field: tuple[str, ...] = option((), help="a share of every set of these layers that documents have marked")
@@ -153,6 +161,19 @@ class Convert(Reading):
 
 
 @attrs.frozen(kw_only=True)
+class Merge:
+    """Options of ``merge``."""
+
+    data_path: tuple[str, ...] = option(help="all parts: files or globs, such as part-*.jsonl")
+    output_path: str = option(help="file or folder to write; - for standard output; or a last PATH that is new")
+    writer: str | None = option(
+        None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
+    )
+    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
+    overwrite: bool = option(False, help="replace what is there already")
+
+
+@attrs.frozen(kw_only=True)
 class View(Labelled, Reading):
     """Options of ``view``."""
 
@@ -166,6 +187,17 @@ class View(Labelled, Reading):
     overwrite: bool = option(False, help="replace the page if it is there already")
 
 
+OPTIONS = {
+    "check": Check,
+    "stats": Stats,
+    "split": Split,
+    "sample": Sample,
+    "convert": Convert,
+    "merge": Merge,
+    "publish": Publish,
+    "view": View,
+}
+"""What can be typed as ``key=value``, by command."""
 Options = TypeVar("Options", bound=Source)
 
 
@@ -176,6 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace) -> int | None:
+    check_flags(arguments, getattr(arguments, "words", ()))
     check_lists(getattr(arguments, "words", ()))
     code: int | None = arguments.body(arguments)
     return code
@@ -184,21 +217,17 @@ def _body(arguments: argparse.Namespace) -> int | None:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(_PROG, __doc__.split(": ", 1)[1].capitalize())
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, options, body, text in (
-        ("check", Check, _check, "list everything that is wrong or odd, with its place"),
-        ("stats", Stats, _stats, "count documents, units, contexts, labels and lengths"),
-        ("split", Split, _split, "deal whole documents out to files, by a seed"),
-        (
-            "sample",
-            Sample,
-            _sample,
-            "take some documents: a share of every kind, or those that a model is least sure of",
-        ),
-        ("convert", Convert, _convert, "write what any reader reads as any writer writes it"),
-        ("publish", Publish, _publish, "write a recipe and copies of its checkpoints into one folder"),
-        ("view", View, _view, "show documents with their labels marked, on the terminal or on a page of HTML"),
+    for name, body, text in (
+        ("check", _check, "list everything that is wrong or odd, with its place"),
+        ("stats", _stats, "count documents, units, contexts, labels and lengths"),
+        ("split", _split, "deal whole documents out to files, by a seed"),
+        ("sample", _sample, "take some documents: a share of every kind, or those that a model is least sure of"),
+        ("convert", _convert, "write what any reader reads as any writer writes it"),
+        ("merge", _merge, "put the parts together that papermage-predict shard=i/n wrote"),
+        ("publish", _publish, "write a recipe and copies of its checkpoints into one folder"),
+        ("view", _view, "show documents with their labels marked, on the terminal or on a page of HTML"),
     ):
-        _add_command(commands, name, options, body, text)
+        _add_command(commands, name, OPTIONS[name], body, text)
     _add_audit(commands)
     _add_cache(commands)
     return parser
@@ -431,6 +460,7 @@ def _sample(arguments: argparse.Namespace) -> None:
     from papermage_core.files import check_output
     from papermage_core.plugin.manager import Plugins
 
+    arguments.words = _with_output_path(arguments.words)
     options, reader, options_of = _read(Sample, arguments)
     if options.model_name_or_path is not None and (options.by or options.label_field):
         raise ConfigError("model_name_or_path chooses the documents itself: leave out by and label_field")
@@ -522,6 +552,25 @@ def _said_here(name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def _merge(arguments: argparse.Namespace) -> None:
+    from papermage_core.config.writers import writer_for
+    from papermage_core.data.shards import merge_shards, parts_of
+    from papermage_core.plugin.manager import Plugins
+
+    words = _with_output_path(arguments.words)
+    paths = [word for word in words if "=" not in word]
+    given = [f"data_path={','.join(paths)}"] if paths else []
+    options, options_of = read_options(Merge, [*given, *(word for word in words if "=" in word)])
+    path, plugins = Path(options.output_path), Plugins(options.plugins_path)
+    with _said_here("papermage_core.data.writers"):
+        writer = writer_for(path, options.writer, options_of("writer"), plugins)
+        written = merge_shards(parts_of(options.data_path), options.output_path, writer, overwrite=options.overwrite)
+    if options.output_path == "-":
+        return
+    told = {"output_path": options.output_path, **attrs.asdict(written)}
+    say(json.dumps(told, ensure_ascii=False) if arguments.json else f"{options.output_path}: {written}")
 
 
 def _with_output_path(words: Sequence[str]) -> list[str]:

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.cli._options import (
+    ARITHMETIC_HELP,
+    ARITHMETICS,
+    BACKEND_HELP,
     extension_choice,
     options_help,
     processor_choice,
     read_options,
     reader_choice,
 )
-from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.data.readers import expand_paths
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import check_output, whole_file
@@ -61,6 +64,8 @@ class Options:
     confidence: float = option(0.95, help="of what is guaranteed; 0: on average (conformal risk control)", ge=0, lt=1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     accelerator: str = option("auto", help="the GPU where there is one, or as named", choices=("auto", "cpu", "gpu"))
+    precision: str | None = option(None, help=ARITHMETIC_HELP, choices=ARITHMETICS)
+    backend: str | None = option(None, help=BACKEND_HELP, choices=("torch", "onnx"))
     errors_path: Path | None = option(
         None, help="write every mistake here, a JSON line each; to FILE.html, a page to browse them"
     )
@@ -101,6 +106,7 @@ class _Found:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    check_flags(arguments, overrides)
     options, options_of = read_options(Options, overrides)
     from papermage_core.plugin.manager import Plugins
 
@@ -213,6 +219,7 @@ def _of_checkpoint(
     from papermage_core.training.evaluate import evaluate_checkpoint
 
     read_blueprint(path, plugins).encoder.tune_process()
+    how: dict[str, Any] = {"backend": options.backend, "precision": options.precision}
     checkpoint = evaluate_checkpoint(
         path,
         options.data_path,
@@ -227,6 +234,7 @@ def _of_checkpoint(
         by=options.by,
         seen=seen,
         watch=watch,
+        **how,
     )
     found = checkpoint.evaluation
     assert found.names is not None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from papermage_core.cli._shell import add_common_flags, command_parser, parse_words, run, say
+from papermage_core.cli._shell import add_common_flags, check_flags, command_parser, parse_words, run, say
+from papermage_core.cli._train_help import as_typed
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.kinds import BY_WORD, KINDS, kind_called
 
@@ -38,7 +40,13 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0, 1 for a failed check, 2 for wrong usage, 4 for a broken plugin."""
     arguments = parse_words(_parser(), argv, "options")
-    return run(lambda: arguments.body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+    return run(lambda: _body(arguments), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _body(arguments: argparse.Namespace) -> int | None:
+    check_flags(arguments, getattr(arguments, "options", ()))
+    code: int | None = arguments.body(arguments)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="CHECK=REASON",
         help="a check to leave out, by its name, and why",
     )
+    check.add_argument("--seed", type=int, metavar="N", help="draw other random examples, those of this seed")
     check.add_argument("options", nargs="*", metavar="KEY=VALUE", help="options to check it with, as for training")
     return parser
 
@@ -162,6 +171,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _report(plugins: Plugins, component: ComponentInfo, arguments: argparse.Namespace) -> dict[str, Any]:
     suite = _suite(plugins, component, arguments)
+    varied = _varied(suite, component, arguments)
     results = _run(suite, component, arguments)
     failed = [result for result in results if not result.passed]
     skipped = [result for result in results if result.skipped]
@@ -171,7 +181,36 @@ def _report(plugins: Plugins, component: ComponentInfo, arguments: argparse.Name
         left_out = f", {len(skipped)} skipped" if skipped else ""
         held = len(results) - len(failed) - len(skipped)
         say(f"\n{component}: {held} of {len(results) - len(skipped)} checks passed{left_out}")
-    return {**_as_json(component), "passed": not failed, "checks": [_result_as_json(r) for r in results]}
+        say(_how(varied))
+    checks = [_result_as_json(result) for result in results]
+    return {**_as_json(component), "passed": not failed, "checks": checks, **varied}
+
+
+def _varied(suite: type[Any], component: ComponentInfo, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that a suite checks with, those that it varies, and the seed of what it draws."""
+    from papermage_core.config.structure import unstructure
+    from papermage_core.testing.strategies import varied_options
+
+    prefix, checked = KINDS[component.kind].prefix(component.name), suite()
+    found: dict[str, Any] = {"options": [], "varied": [], "seed": arguments.seed}
+    if hasattr(checked, "configs"):  # an extension without options has none
+        with contextlib.suppress(Exception):  # the checks say what is wrong with it
+            values = [unstructure(config) for config in checked.configs()]
+            found["options"] = [{f"{prefix}{key}": value for key, value in of_one.items()} for of_one in values]
+            varied = varied_options(checked.found_class(), checked.options[0])
+            found["varied"] = [f"{prefix}{option.name}" for option in varied]
+    return found
+
+
+def _how(varied: Mapping[str, Any]) -> str:
+    shown = (", ".join(f"{key}={as_typed(value)}" for key, value in of_one.items()) for of_one in varied["options"])
+    lines = [f"checked with {each}" for each in shown if each]
+    if varied["varied"]:
+        lines.append(f"varied at random where configs are written and read: {', '.join(varied['varied'])}")
+    seed = (
+        "the same in every run; --seed N draws others" if varied["seed"] is None else f"those of seed {varied['seed']}"
+    )
+    return "\n".join([*lines, f"random examples: {seed}"])
 
 
 def _run(suite: type[Any], component: ComponentInfo, arguments: argparse.Namespace) -> list[Any]:
@@ -204,11 +243,13 @@ def _suite(plugins: Plugins, component: ComponentInfo, arguments: argparse.Names
     if arguments.sample and component.kind not in _FORMAT:
         raise ConfigError(f"--sample is for document readers, and {component.name!r} is none")
     try:
+        from papermage_core.testing.checks import chosen_seed
         from papermage_core.testing.runner import suite_for
     except ModuleNotFoundError as exc:
         if exc.name != "hypothesis":
             raise
         raise PluginError("papermage-plugins check needs hypothesis; type: pip install hypothesis") from exc
+    chosen_seed.set(arguments.seed)
     options = _options(component, arguments.options)
     _check_required(plugins, component, options)
     contents = {path.name: path.read_bytes() for path in arguments.sample}

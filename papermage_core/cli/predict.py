@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from papermage_core.cli._options import (
+    ARITHMETIC_HELP,
+    BACKEND_HELP,
     ON_ERROR_HELP,
     extension_choice,
     options_help,
+    precisions,
     processor_choice,
     read_options,
     reader_choice,
     skipping,
 )
-from papermage_core.cli._shell import command_parser, run
-from papermage_core.config.processors import ProcessorChoice
+from papermage_core.cli._shell import check_flags, command_parser, run
+from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
+from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
-from papermage_core.errors import ConfigError
+from papermage_core.errors import BrokenRunError, ConfigError, DataError, StoppedError
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import DocumentWriterConfig, option
+from papermage_core.plugin.spec import option
+
+if TYPE_CHECKING:
+    from papermage_core.config.recipe import RecipeConfig
+    from papermage_core.prediction.annotators import ModelChoice, RecipeChoice
 
 __all__ = ["main"]
 
@@ -62,9 +71,10 @@ class Options:
     recall: float | None = option(
         None, help="miss no more than this leaves, such as 0.95, as the checkpoint guarantees", ge=0, le=1
     )
-    precision: float | None = option(
-        None, help="be right so often, such as 0.9, as the checkpoint guarantees", ge=0, le=1
+    precision: tuple[str, ...] = option(
+        (), help=f"be right so often, such as 0.9, as the checkpoint guarantees; or {ARITHMETIC_HELP}; or 0.9,int8"
     )
+    backend: str | None = option(None, help=BACKEND_HELP, choices=("torch", "onnx"))
     shard: str = option("1/1", help="of a cluster's processes, which this one is: 3/8 takes every eighth document")
     entity_name: str | None = option(None, help="layer of the units; none: as in training")
     context_name: str | None = option(None, help="layer of the contexts; none: as in training")
@@ -88,6 +98,18 @@ class Options:
         help=f"{ON_ERROR_HELP}; keep, of a recipe: write it with the layers of the stages that did not fail",
         choices=("raise", "skip", "keep"),
     )
+    max_errors: int | None = option(
+        None, help="skip documents that cannot be used, and stop once there are more than so many", ge=0
+    )
+    errors_path: Path | None = option(
+        None, help="file for what is skipped, with the reason; none: found.csv.errors.jsonl beside found.csv"
+    )
+    resume: str = option("no", help="auto: go on with a job that was stopped, or begin one", choices=("no", "auto"))
+    processes: int | None = option(
+        None, help="processes that share the work on this machine; with engine=ray, actors; none: one, or all", ge=1
+    )
+    engine: str = option("local", help="local: this machine; ray: a Ray cluster", choices=("local", "ray"))
+    address: str | None = option(None, help="of the Ray cluster, such as auto; none: one of this machine alone")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
 
@@ -99,17 +121,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{_PROG} [flags] model_name_or_path=FOLDER data_path=FILE output_path=FILE key=value...\n"
         f"       {_PROG} [flags] recipe=FILE data_path=FILE output_path=FILE key=value..."
     )
+    argv = sys.argv[1:] if argv is None else argv
     arguments, overrides = parser.parse_known_args(argv)
+    arguments.again = go_on_with(_PROG, argv)
     return run(lambda: _body(arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    check_flags(arguments, overrides)
     try:
         options, options_of = read_options(Options, overrides)
     except ConfigError as exc:
         named = any(word.startswith(("model_name_or_path=", "recipe=")) for word in overrides)
         raise ConfigError(*exc.errors, *(() if named else (_MISSING,))) from None
     first, every = _shard(options.shard)
+    precisions(options.precision)  # before torch is imported
     _check_model(options, overrides)
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
@@ -118,39 +144,43 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if options.data_path == ("-",) and not any(each.startswith("data_path=") for each in overrides):
         _check_input()
     output_path = options.output_path or "-"
-    if options.recipe is not None:
-        _recipe(options, options_of, reader, processors, plugins)
-        return
+    if options.recipe is None:  # before torch is imported
+        writer = writer_for(Path(output_path), options.writer, options_of("writer"), plugins, records=options.records)
+    from papermage_core.prediction.job import check_job, is_file_job
+
+    choice: ModelChoice | RecipeChoice
+    if options.recipe is None:
+        choice = _model(options, extensions)
+    else:
+        choice, config = _recipe(options)
+        reader = reader if options.reader is not None or options_of("reader") else config.reader
+        writer = writer_for(
+            Path(output_path),
+            options.writer,
+            options_of("writer"),
+            plugins,
+            records=options.records,
+            default_records=config.records,
+        )
+    resume = options.resume == "auto"
+    files = check_job(options.data_path, output_path, reader, writer, choice, overwrite=options.overwrite or resume)
+    is_job = is_file_job(files, output_path)
+    _check_engine(options, is_job)
+    _set_threads(options)
+    choice.tune_process()
+    given: dict[str, Any] = {"reader": reader, "processors": processors, "first": first, "every": every}
+    if is_job:
+        _job(arguments, options, choice, output_path, {**given, "writer": writer})
+    else:
+        _stream(options, choice, output_path, {**given, "writer": writer})
+
+
+def _model(options: Options, extensions: ExtensionChoice) -> ModelChoice:
+    """Return what loads the model."""
+    from papermage_core.prediction.annotators import Layers, ModelChoice
+
     assert options.model_name_or_path is not None
-    writer: DocumentWriterConfig = writer_for(
-        Path(output_path), options.writer, options_of("writer"), plugins, records=options.records
-    )
-    from papermage_core.checkpoint import read_blueprint
-    from papermage_core.prediction.files import Layers, annotate_files, check_output_path
-    from papermage_core.prediction.listing import Listing
-    from papermage_core.prediction.predictor import EntityClassificationPredictor
-
-    check_output_path(
-        output_path,
-        options.data_path,
-        options.model_name_or_path,
-        reader=reader,
-        overwrite=options.overwrite,
-    )
-    if options.num_threads is not None:
-        import torch
-
-        torch.set_num_threads(options.num_threads)
-    read_blueprint(options.model_name_or_path, plugins).encoder.tune_process()
-    predictor = EntityClassificationPredictor.from_pretrained(
-        options.model_name_or_path,
-        options.entity_name,
-        options.context_name,
-        options.batch_size,
-        options.device,
-        plugins_path=options.plugins_path,
-        extensions=extensions,
-    )
+    share, arithmetic = precisions(options.precision)
     layers = Layers(
         name=options.layer_name,
         per_label=options.layer_per_label,
@@ -158,27 +188,92 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         merge=options.merge,
         min_score=options.min_score,
         recall=options.recall,
-        precision=options.precision,
+        precision=share,
     )
+    given = {
+        "entity_name": options.entity_name,
+        "context_name": options.context_name,
+        "batch_size": options.batch_size,
+        "device": options.device,
+        "plugins_path": options.plugins_path,
+        "extensions": extensions,
+        "backend": options.backend,
+        "precision": arithmetic,
+    }
+    return ModelChoice(model_name_or_path=options.model_name_or_path, layers=layers, options=given)
+
+
+def _recipe(options: Options) -> tuple[RecipeChoice, RecipeConfig]:
+    """Return what loads a recipe, and what its file says."""
+    from papermage_core.prediction import Recipe
+    from papermage_core.prediction.annotators import RecipeChoice
+
+    assert options.recipe is not None
+    given: dict[str, Any] = {"batch_size": options.batch_size, "min_score": options.min_score}
+    given |= {"device": options.device, "plugins_path": options.plugins_path, "backend": options.backend}
+    given["precision"] = precisions(options.precision)[1]
+    config = Recipe.from_yaml(options.recipe, **given).config
+    keep = options.on_error == "keep"
+    return RecipeChoice(recipe=options.recipe, options=given, overwrite=options.overwrite, keep=keep), config
+
+
+def _job(
+    arguments: argparse.Namespace,
+    options: Options,
+    choice: ModelChoice | RecipeChoice,
+    output_path: str,
+    given: dict[str, Any],
+) -> None:
+    """Do a job that can go on after it was stopped."""
+    from papermage_core.prediction.job import Engine, predict_files
+    from papermage_core.prediction.journal import part_folder
+    from papermage_core.training.stopping import Stopping
+
+    engine = Engine(
+        name=options.engine,
+        processes=options.processes,
+        num_threads=_threads(options),
+        address=options.address,
+        device=options.device,
+    )
+    stopping = Stopping()
+    tolerant = options.on_error != "raise" or options.max_errors is not None
     try:
-        predictor.check_shares(options.recall, options.precision, options.merge)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+        with stopping_on_signals(stopping.ask):
+            predict_files(
+                choice,
+                options.data_path,
+                output_path,
+                max_errors=options.max_errors if tolerant else 0,
+                errors_path=options.errors_path,
+                resume=options.resume == "auto",
+                overwrite=options.overwrite,
+                engine=engine,
+                stopping=stopping,
+                shown=True,
+                **given,
+            )
+    except StoppedError as error:
+        kind = CtrlCError if error.why == CTRL_C else StoppedError
+        raise kind(f"{error}\ngo on with:  {arguments.again}", error.why) from error
+    except (DataError, BrokenRunError):
+        if options.resume == "auto" or part_folder(output_path).is_dir():
+            _log.info("what is done so far is kept; go on with:  %s", arguments.again)
+        raise
+
+
+def _stream(options: Options, choice: ModelChoice | RecipeChoice, output_path: str, given: dict[str, Any]) -> None:
+    """Write documents as they come, to a pipe or for a person."""
+    from papermage_core.prediction.files import stream_documents
+    from papermage_core.prediction.listing import Listing
+
+    annotator = choice.load()
     told = options.output_path or options.writer or options.records
-    if listed := not told and _for_a_person(options.data_path, reader):
-        writer = Listing(layers=layers.names(predictor))
-    with skipping(options.on_error) as on_error:
-        annotate_files(
-            predictor,
-            options.data_path,
-            output_path,
-            reader=reader,
-            processors=processors,
-            writer=writer,
-            layers=layers,
-            first=first,
-            every=every,
-            on_error=on_error,
+    if listed := not told and _for_a_person(options.data_path, given["reader"]):
+        given["writer"] = Listing(layers=annotator.makes)
+    with skipping(options.on_error, options.max_errors) as on_error:
+        stream_documents(
+            annotator, options.data_path, output_path, on_error=on_error, overwrite=options.overwrite, **given
         )
     if listed:
         _log.info("output_path=found.html shows them in their documents; .csv, .jsonl and other files hold them")
@@ -201,59 +296,39 @@ def _check_model(options: Options, overrides: Sequence[str]) -> None:
         raise ConfigError(*(f"{name}: the recipe says it for each stage; write it there" for name in typed))
 
 
-def _recipe(
-    options: Options,
-    options_of: Callable[[str], dict[str, Any]],
-    reader: ReaderChoice,
-    processors: ProcessorChoice,
-    plugins: Plugins,
-) -> None:
-    """Run the stages of a recipe over files."""
-    from papermage_core.prediction.listing import Listing
-    from papermage_core.prediction.recipe import Recipe
-    from papermage_core.prediction.recipe_files import check_recipe_output, run_recipe
+def _check_engine(options: Options, is_job: bool) -> None:
+    """Raise ConfigError for what only goes from files to a file, and for options that do not go together."""
+    errors = []
+    if not is_job:
+        for name, wanted in (("processes", options.processes), ("engine", options.engine != "local")):
+            if wanted and wanted != 1:
+                errors.append(f"{name}: several processes go from files to a file; name data_path and output_path")
+        if options.resume == "auto":
+            errors.append("resume=auto: what goes through pipes cannot be gone on with; name data_path and output_path")
+    if options.address is not None and options.engine != "ray":
+        errors.append(f"address={options.address}: this is for engine=ray")
+    several = options.engine == "local" and (options.processes or 1) > 1
+    if several and (options.device or "cpu").startswith(("cuda", "gpu")):
+        errors.append(f"device={options.device}: processes share the processor; for GPUs, type engine=ray or shard=i/n")
+    if errors:
+        raise ConfigError(*errors)
 
-    assert options.recipe is not None
-    given = {"batch_size": options.batch_size, "min_score": options.min_score}
-    recipe = Recipe.from_yaml(options.recipe, device=options.device, plugins_path=options.plugins_path, **given)
-    reader = reader if options.reader is not None or options_of("reader") else recipe.config.reader
-    output_path = options.output_path or "-"
-    writer: DocumentWriterConfig = writer_for(
-        Path(output_path),
-        options.writer,
-        options_of("writer"),
-        plugins,
-        records=options.records,
-        default_records=recipe.config.records,
-    )
-    check_recipe_output(
-        recipe, output_path, options.data_path, reader=reader, overwrite=options.overwrite, writer=writer
-    )
-    if options.num_threads is not None:
-        import torch
 
+def _threads(options: Options) -> int | None:
+    """Return the threads of each process: those of the machine are divided."""
+    if options.num_threads is not None or options.engine == "ray" or (options.processes or 1) == 1:
+        return options.num_threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // (options.processes or 1))
+
+
+def _set_threads(options: Options) -> None:
+    import torch
+
+    if options.engine == "local" and (options.processes or 1) > 1:
+        torch.set_num_threads(1)  # forks cannot use threads that were there before them
+    elif options.num_threads is not None:
         torch.set_num_threads(options.num_threads)
-    recipe.tune_process()
-    told = options.output_path or options.writer or options.records
-    if listed := not told and _for_a_person(options.data_path, reader):
-        writer = Listing(layers=recipe.makes)
-    first, every = _shard(options.shard)
-    with skipping(options.on_error) as on_error:
-        run_recipe(
-            recipe,
-            options.data_path,
-            output_path,
-            reader=reader,
-            processors=processors,
-            writer=writer,
-            first=first,
-            every=every,
-            on_error=on_error,
-            overwrite=options.overwrite,
-            keep=options.on_error == "keep",
-        )
-    if listed:
-        _log.info("output_path=found.html shows them in their documents; .csv, .jsonl and other files hold them")
 
 
 def _check_input() -> None:

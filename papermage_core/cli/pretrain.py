@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
 from papermage_core.errors import ConfigError, StoppedError
 
@@ -36,12 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    from papermage_core.cli._environment import machine_defaults
     from papermage_core.config.given import from_overrides
     from papermage_core.config.pretrain import EncoderPretrainConfig
+    from papermage_core.plugin.options import describe_options
 
+    check_flags(arguments, overrides)
     if not overrides:
         raise ConfigError(f"nothing to do: type {_PROG} data_path=FILE; --help lists all options")
-    config = EncoderPretrainConfig.of(from_overrides(overrides))
+    options = [each.name for each in describe_options(EncoderPretrainConfig)]
+    config = EncoderPretrainConfig.of(from_overrides(overrides), machine_defaults(options))
     config.encoder_config().tune_process()
     from papermage_core.training.pretraining import EncoderPretrainer
 

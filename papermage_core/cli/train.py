@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
 from papermage_core.errors import BrokenRunError, ConfigError, StoppedError, nearest
 from papermage_core.plugin.kinds import IN_CONFIG
@@ -79,6 +79,7 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
     if arguments.help:
         return _help(parser, overrides)
     _check_flags(parser, overrides)
+    check_flags(arguments, overrides)
     if arguments.schema:
         return _schema(overrides)
     if not overrides and not arguments.config:
@@ -87,13 +88,16 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
 
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    from papermage_core.cli._environment import machine_defaults
     from papermage_core.config import load_config
     from papermage_core.config.cascade import load_cascade, names_stages
+    from papermage_core.config.train import lightning_parameters, own_options
 
+    defaults = machine_defaults([*own_options(), *lightning_parameters()])
     if names_stages(arguments.config):
-        _run_cascade(load_cascade(arguments.config, overrides), arguments)
+        _run_cascade(load_cascade(arguments.config, overrides, defaults), arguments)
         return
-    config = load_config(arguments.config, overrides)
+    config = load_config(arguments.config, overrides, defaults)
     components = config.components()
     if arguments.print_config:
         say(config.to_yaml(components, annotated=True).rstrip())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
 from papermage_core.errors import ConfigError, StoppedError
 from papermage_core.plugin.spec import option
@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    check_flags(arguments, overrides)
     options, config, space = _read(arguments.config, overrides)
     folder = _folder(config, space)
     if arguments.dry_run:
@@ -95,14 +96,16 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _read(files: Sequence[Path], overrides: Sequence[str]) -> tuple[Options, EntityClassificationTrainConfig, Space]:
     """Return the options of the search, the config of its runs, and what is varied."""
+    from papermage_core.cli._environment import machine_defaults
     from papermage_core.config.errors import read_given
     from papermage_core.config.given import from_file, from_overrides
     from papermage_core.config.space import declared_space, read_space
-    from papermage_core.config.train import EntityClassificationTrainConfig
+    from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
     from papermage_core.plugin.options import describe_options
 
     described = {each.name: each for each in describe_options(Options)}
-    layers = [*(from_file(path) for path in files), from_overrides(overrides)]
+    defaults = machine_defaults([*own_options(), *lightning_parameters(), *described])
+    layers = [defaults, *(from_file(path) for path in files), from_overrides(overrides)]
     own: dict[str, Given] = {}
     inline: dict[str, Given] = {}
     rest: list[list[Given]] = []
@@ -114,7 +117,7 @@ def _read(files: Sequence[Path], overrides: Sequence[str]) -> tuple[Options, Ent
     if errors:
         raise ConfigError(*errors)
     options = Options(**values)
-    if not any(rest):
+    if not any(rest[1:]):
         raise ConfigError(f"nothing to do: type {_PROG} data_path=FILE label_field=LAYER; --help lists the options")
     config = EntityClassificationTrainConfig.from_layers(rest)
     config.components()

@@ -100,12 +100,12 @@ def names_stages(files: Sequence[Path]) -> bool:
     return any(item.key == _STAGES for file in files for item in from_file(Path(file)))
 
 
-def load_cascade(files: Sequence[Path], overrides: Sequence[str] = ()) -> CascadeConfig:
+def load_cascade(files: Sequence[Path], overrides: Sequence[str] = (), defaults: Sequence[Given] = ()) -> CascadeConfig:
     """Return the cascade that YAML files and ``key=value`` arguments describe. Raises ConfigError with every error.
 
     What stands beside ``stages`` holds for each of them; ``stages.NAME.key=value`` is typed for one.
     """
-    layers = [from_file(Path(file)) for file in files]
+    layers = [[item for item in defaults if item.key not in _REFUSED], *(from_file(Path(file)) for file in files)]
     typed = from_overrides(overrides)
     lists = [item for layer in layers for item in layer if item.key == _STAGES]
     given = {item.key: item for item in [*(item for layer in layers for item in layer), *typed]}

@@ -13,9 +13,9 @@ import yaml
 
 from papermage_core.config.values import Text
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.kinds import OPTIONED
+from papermage_core.plugin.kinds import OPTIONED, kind_called
 
-__all__ = ["COMMAND_LINE", "PYTHON", "Given", "check_lists", "from_file", "from_mapping", "from_overrides"]
+__all__ = ["COMMAND_LINE", "PYTHON", "Given", "check_lists", "from_file", "from_mapping", "from_overrides", "full_key"]
 
 COMMAND_LINE = "command line"
 PYTHON = "Python"
@@ -43,7 +43,7 @@ def from_overrides(overrides: Sequence[str]) -> list[Given]:
     if bad:
         raise ConfigError(*_bad_overrides(bad))
     pairs = (argument.split("=", 1) for argument in overrides)
-    return _each_once(Given(_full(key.strip()), Text(value), COMMAND_LINE) for key, value in pairs)
+    return _each_once(Given(full_key(key.strip()), Text(value), COMMAND_LINE) for key, value in pairs)
 
 
 def check_lists(words: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ def check_lists(words: Sequence[str]) -> None:
 
 def from_mapping(values: Mapping[str, Any], source: str = PYTHON) -> list[Given]:
     """Return what a mapping says, nested or with dotted keys."""
-    return _each_once(Given(_full(key), value, source) for key, value in _flatten(values))
+    return _each_once(Given(full_key(key), value, source) for key, value in _flatten(values))
 
 
 def from_file(path: Path) -> list[Given]:
@@ -111,10 +111,12 @@ def _each_once(items: Iterable[Given]) -> list[Given]:
     return list(found.values())
 
 
-def _full(key: str) -> str:
-    """Return the key that is meant: ``head.name`` is ``head``."""
-    first, _, rest = key.partition(".")
-    return first if rest == "name" and first in OPTIONED else key
+def full_key(key: str) -> str:
+    """Return the key that is meant: ``head.name`` is ``head``, and ``model_head.dropout`` is ``head.dropout``."""
+    first, dot, rest = key.partition(".")
+    if kind := kind_called(first):
+        first = kind.key
+    return first if rest == "name" and first in OPTIONED else f"{first}{dot}{rest}"
 
 
 def _is_override(argument: str) -> bool:
@@ -180,7 +182,7 @@ class _File:
             if isinstance(value_node, yaml.MappingNode) and dotted not in _MAPPING_VALUED:
                 yield from self.values(value_node, f"{dotted}.", above | {id(node)})
             else:
-                yield Given(_full(dotted), self.value(value_node, dotted, place, above | {id(node)}), place)
+                yield Given(full_key(dotted), self.value(value_node, dotted, place, above | {id(node)}), place)
 
     def pairs(self, node: Any, prefix: str, above: frozenset[int]) -> Iterator[tuple[str, Any, str]]:
         """Yield key, value node and place of a mapping node."""

@@ -15,14 +15,16 @@ __all__ = ["load_config"]
 _OF_COMPONENTS = frozenset({*IN_CONFIG, "plugins_path", "extensions"})
 
 
-def load_config(files: Sequence[Path] = (), overrides: Sequence[str] = ()) -> EntityClassificationTrainConfig:
-    """Return the config that YAML files (later wins) and ``key=value`` arguments (over files) give.
+def load_config(
+    files: Sequence[Path] = (), overrides: Sequence[str] = (), defaults: Sequence[Given] = ()
+) -> EntityClassificationTrainConfig:
+    """Return the config that YAML files (later wins) and ``key=value`` arguments (over files) give, over ``defaults``.
 
     Its ``sources`` say for each value where it was given. Raises ConfigError with every error.
     """
     readers: list[Callable[[], list[Given]]] = [_reader(Path(file)) for file in files]
     readers.append(lambda: from_overrides(overrides))
-    layers: list[list[Given]] = []
+    layers: list[list[Given]] = [[*defaults]]
     errors: list[str] = []
     for read in readers:
         try:

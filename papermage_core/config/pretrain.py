@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import attrs
 
+from papermage_core.config.aliases import with_known_words
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.every import Every
 from papermage_core.config.given import Given, from_mapping
@@ -74,15 +75,16 @@ class EncoderPretrainConfig:
         self._read(from_mapping(values))
 
     @classmethod
-    def of(cls, given: Iterable[Given]) -> EncoderPretrainConfig:
-        """Return the config of what was given. Raises ConfigError with every error."""
+    def of(cls, given: Iterable[Given], defaults: Iterable[Given] = ()) -> EncoderPretrainConfig:
+        """Return the config of what was given, over ``defaults``. Raises ConfigError with every error."""
         config = cls.__new__(cls)
-        config._read(given)
+        config._read(defaults, given)
         return config
 
-    def _read(self, given: Iterable[Given]) -> None:
-        by_key = {item.key: item for item in given}
+    def _read(self, *layers: Iterable[Given]) -> None:
         known = {each.name: each for each in describe_options(type(self)) if each.name not in _CARRIED}
+        named = (with_known_words(layer, known, no_device="auto") for layer in layers)
+        by_key = {item.key: item for layer in named for item in layer}
         dotted = {key: item for key, item in by_key.items() if key.partition(".")[0] in _COMPONENTS and "." in key}
         strange = [
             unknown(key, item.source, "unknown option", known)

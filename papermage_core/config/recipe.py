@@ -47,6 +47,10 @@ class PredictorOptions(ComponentConfig):
     )
     min_score: float | None = option(None, help="leave out entities scored below", ge=0, le=1)
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
+    precision: str | None = option(
+        None, help="arithmetic; none: as the encoder chooses", choices=("fp32", "bf16", "int8", "auto")
+    )
+    backend: str | None = option(None, help="torch, or onnx for ONNX Runtime", choices=("torch", "onnx"))
 
 
 @attrs.frozen(kw_only=True)

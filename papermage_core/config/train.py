@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from papermage_core.config.aliases import with_known_words
 from papermage_core.config.components import ComponentConfigs, build_components
 from papermage_core.config.dump import to_yaml
 from papermage_core.config.errors import read_given, unknown
@@ -48,7 +49,7 @@ class EntityClassificationTrainConfig:
     """All that decides a run. Checks everything it can without reading data, and reports every error at once.
 
     Takes its own options, every parameter of Lightning's ``Trainer``, and options of the components, as a mapping or
-    dotted (``**{"head.dropout": 0.2}``, which type checkers do not follow)::
+    dotted (``**{"head.dropout": 0.2}``, which type checkers do not follow):
 
         EntityClassificationTrainConfig(
             data_path="train.jsonl", label_field="Disease", head={"name": "crf", "dropout": 0.2}, gradient_clip_val=1.0
@@ -161,7 +162,8 @@ class EntityClassificationTrainConfig:
         return config
 
     def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
-        given, errors = name_encoder(merge(layers))
+        known = [*own_options(), *lightning_parameters()]
+        given, errors = name_encoder(merge(with_known_words(layer, known) for layer in layers))
         given = name_scheme(given)
         own, own_errors = read_given(own_options(), given)
         named = {name: parameter for name, parameter in lightning_parameters().items() if name in given}

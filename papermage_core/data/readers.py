@@ -6,6 +6,7 @@ import glob
 import inspect
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -23,12 +24,27 @@ from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, Loc
 if TYPE_CHECKING:
     from papermage_core.document import Document
 
-__all__ = ["AnyReader", "OnError", "companions_of", "expand_paths", "iter_documents", "read_documents", "reader_config"]
+__all__ = [
+    "AnyReader",
+    "OnError",
+    "Place",
+    "chosen_reader",
+    "companions_of",
+    "expand_paths",
+    "file_head",
+    "iter_documents",
+    "needing",
+    "read_documents",
+    "read_file",
+    "reader_config",
+]
 
 STDIN = "-"
 _HEAD = 4096
 
 OnError = Callable[[DataError], None]
+Place: TypeAlias = "tuple[int | None, int | None]"
+"""Line and byte where a document begins, as in `LocatedDocument`."""
 AnyReader: TypeAlias = "ReaderChoice | DocumentReaderConfig | DocumentReader | str | None"
 """What names a reader: a choice, a config, a reader, a name; None: the ending of each file."""
 
@@ -53,7 +69,7 @@ def iter_documents(
     With ``first`` and ``every``, only documents number ``first``, ``first + every``, … are given, counted from 0 over
     all files together, those that cannot be read included; the others are passed over as cheaply as the format allows.
     """
-    choice = _choice(reader)
+    choice = chosen_reader(reader)
     files = expand_paths(paths, reader=choice)
     choice.check(files)
     return collecting(_documents(files, choice, on_error, first, every), _n_characters)
@@ -74,7 +90,8 @@ def read_documents(
     return (located.document for located in iter_documents(paths, reader=reader, on_error=on_error))
 
 
-def _choice(reader: AnyReader) -> ReaderChoice:
+def chosen_reader(reader: AnyReader) -> ReaderChoice:
+    """Return the choice that names a reader."""
     if isinstance(reader, ReaderChoice):
         return reader
     if reader is None or isinstance(reader, str):
@@ -84,7 +101,7 @@ def _choice(reader: AnyReader) -> ReaderChoice:
 
 def reader_config(path: Path, reader: AnyReader) -> DocumentReaderConfig:
     """Return the config of the reader that reads a file. Raises DataError for a file that is nobody's."""
-    return _choice(reader).config_for(path, _head)
+    return chosen_reader(reader).config_for(path, file_head)
 
 
 def companions_of(path: Path, config: DocumentReaderConfig) -> list[Path]:
@@ -113,16 +130,24 @@ def _documents(
     count = 0
     for path in files:
         ahead = first - count if count < first else (first - count) % every
-        config = choice.config_for(path, _head)
-        try:
-            count += yield from _read(path, built(config), partial(choice.advice, path), on_error, ahead, every)
-        except ModuleNotFoundError as exc:
-            raise PluginError(
-                f"{path}: reading it needs {exc.name}; type: pip install {quote(config.requirement or exc.name or '')}"
-            ) from exc
+        config = choice.config_for(path, file_head)
+        with needing(path, config):
+            count += yield from read_file(path, built(config), partial(choice.advice, path), on_error, ahead, every)
 
 
-def _head(path: Path) -> bytes:
+@contextmanager
+def needing(path: Path, config: DocumentReaderConfig) -> Iterator[None]:
+    """Raise PluginError that says what to install where a reader misses a module."""
+    try:
+        yield
+    except ModuleNotFoundError as exc:
+        raise PluginError(
+            f"{path}: reading it needs {exc.name}; type: pip install {quote(config.requirement or exc.name or '')}"
+        ) from exc
+
+
+def file_head(path: Path) -> bytes:
+    """Return how a file begins, decompressed; nothing where it cannot be read."""
     try:
         with open_bytes(path) as file:
             return file.read(_HEAD)
@@ -130,10 +155,19 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def _read(
-    path: Path, reader: DocumentReader, advice: Callable[[], str], on_error: OnError | None, first: int, every: int
+def read_file(
+    path: Path,
+    reader: DocumentReader,
+    advice: Callable[[], str],
+    on_error: OnError | None,
+    first: int,
+    every: int,
+    start: Place | None = None,
 ) -> Generator[LocatedDocument, None, int]:
-    """Yield the chosen documents of a file; return how many there are. What the reader does not know is done here."""
+    """Yield the chosen documents of a file; return how many there are. What the reader does not know is done here.
+
+    ``start`` is for readers that can begin in the middle of a file: documents before it do not count.
+    """
     with calling(reader, f"read of {path}"):
         takes = inspect.signature(reader.read).parameters
     shares = "first" in takes and "every" in takes
@@ -157,13 +191,16 @@ def _read(
     arguments: dict[str, Any] = {"first": first, "every": every} if shares else {}
     if on_error is not None and "on_error" in takes:
         arguments["on_error"] = report
+    if start is not None:
+        arguments["start"] = start
     with calling(reader, f"read of {path}"):
         documents: Iterator[Any] = iter(reader.read(path, **arguments))
     while True:
         try:
             found = next(documents)
         except StopIteration as done:
-            return _count(done.value, reader) if shares and (first, every) != (0, 1) else count
+            ended = reported and done.value is None  # by what it raised, and so cannot say how many there are
+            return _count(done.value, reader) if shares and (first, every) != (0, 1) and not ended else count
         except DataError as exc:
             report(exc)
         except (OSError, UnicodeDecodeError) as exc:
@@ -198,7 +235,7 @@ def _count(returned: object, reader: DocumentReader) -> int:
 
 def expand_paths(paths: str | Path | Sequence[str | Path], *, reader: AnyReader = None) -> list[Path]:
     """Return the files that paths stand for (see `iter_documents`)."""
-    choice = _choice(reader)
+    choice = chosen_reader(reader)
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
     parts = [part for path in given for part in (_split(path) if isinstance(path, str) else [path])]
     if not parts:
@@ -257,4 +294,4 @@ def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and entry.name[0] != ".")
     except OSError as exc:
         raise DataError(f"cannot list this folder: {exc.strerror}", path=folder) from exc
-    return choice.in_folder([folder / name for name in names], _head)
+    return choice.in_folder([folder / name for name in names], file_head)

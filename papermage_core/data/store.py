@@ -1,7 +1,5 @@
 """Records that are kept in memory while they are few, else on disk, and read one at a time.
 
-::
-
     <store>/
       records-<i>.bin    records, one after the other; one file for each process that made them
       index.npy          file, first byte and bytes of each record    (records, 3), int64

@@ -129,8 +129,8 @@ class Parser:
         wanted = self.labelling.context_name
         known = document.layer_names
         if self.reads_whole is None:
-            misspelt = difflib.get_close_matches(wanted, known, n=1, cutoff=_MISSPELT)
-            self.reads_whole = wanted not in known and not misspelt
+            here = wanted in known or difflib.get_close_matches(wanted, known, n=1, cutoff=_MISSPELT)
+            self.reads_whole = not here
             if self.reads_whole:
                 self.issues.add("no_context_layer", name, f"no layer {wanted!r}; layers: {', '.join(known) or 'none'}")
         if self.reads_whole and wanted in known:

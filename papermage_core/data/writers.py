@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from papermage_core.document import Document
     from papermage_core.plugin.manager import Plugins
 
-__all__ = ["Written", "write_documents"]
+__all__ = ["Written", "listed", "write_documents"]
 
 _log = logging.getLogger(__name__)
 

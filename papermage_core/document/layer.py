@@ -162,6 +162,8 @@ class Layer:
 
     def metadata_column(self, key: str) -> list[Any] | None:
         """Return the value that each entity's metadata has for ``key``, None where missing; None if all lack it."""
+        if isinstance(self._rows, ColumnRows) and not self._made:
+            return self._rows.column(key)
         if not self._has_key(key):
             return None
         return [values.get(key) for values in self._metadata_dicts()]
@@ -169,6 +171,8 @@ class Layer:
     def metadata_keys(self, most: int | None = None) -> list[str]:
         """Return the keys that the entities' metadata have, the ``most`` frequent ones first."""
         rows = self._rows
+        if isinstance(rows, ColumnRows) and not self._made:
+            return rows.keys()[:most]
         if isinstance(rows, JsonRows) and not self._made and not rows.may_mention("metadata"):
             return []
         counts = Counter(chain.from_iterable(self._metadata_dicts()))
@@ -285,6 +289,8 @@ class Layer:
     def _has_key(self, key: str) -> bool:
         if self._rows is not None and not self._made and not self._rows.may_mention(key):
             return False
+        if isinstance(self._rows, ColumnRows) and not self._made:
+            return self._rows.column(key) is not None
         return any(key in values for values in self._metadata_dicts())
 
 

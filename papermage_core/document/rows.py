@@ -72,6 +72,19 @@ class ColumnRows:
         rows = (zip(self.columns, values, strict=True) for values in zip(*self.columns.values(), strict=True))
         return [{key: value for key, value in row if value is not None} for row in rows]
 
+    def column(self, key: str) -> list[Any] | None:
+        """Return the values of a key; None if no entity has it."""
+        values = self.columns.get(key)
+        return None if values is None or all(value is None for value in values) else list(values)
+
+    def keys(self) -> list[str]:
+        """Return the keys that entities have, the frequent ones first, and of these those of the first entities."""
+        found: list[tuple[int, int, str]] = []
+        for key, values in self.columns.items():
+            if (missing := sum(value is None for value in values)) < len(values):
+                found.append((missing, next(i for i, value in enumerate(values) if value is not None), key))
+        return [key for *_, key in sorted(found, key=lambda each: each[:2])]
+
     def json(self) -> None:
         """Return None: there is no JSON."""
 

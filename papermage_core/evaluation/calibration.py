@@ -24,7 +24,9 @@ _EDGE = 1e-6
 class Calibration:
     r"""A strictly rising map of scores: beta calibration.
 
-    .. math:: \operatorname{logit} q(s) = a \ln s - b \ln(1 - s) + c
+    $$
+    \operatorname{logit} q(s) = a \ln s - b \ln(1 - s) + c
+    $$
 
     With ``a = b = 1 / T`` and ``c = 0`` this is a temperature, with ``a = b`` it is Platt's scaling of the logit; the
     default is the identity. Kull, Silva Filho and Flach, "Beta calibration", AISTATS 2017.

@@ -54,8 +54,9 @@ def model_card(run: RunSummary) -> str:
 
 
 def _front_matter(run: RunSummary) -> dict[str, Any]:
-    """Return what the hub reads, as its `model card specification
-    <https://github.com/huggingface/hub-docs/blob/main/modelcard.md>`_ has it.
+    """Return what the hub reads.
+
+    See its [model card specification](https://github.com/huggingface/hub-docs/blob/main/modelcard.md).
     """
     known: dict[str, Any] = {
         "library_name": "papermage_core",

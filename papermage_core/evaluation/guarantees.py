@@ -10,7 +10,7 @@ The promise is on average over documents, of each as much as of any other.
   prediction sets (Bates, Angelopoulos, Lei, Malik and Jordan, "Distribution-Free, Risk-Controlling Prediction Sets",
   JACM 2021). Without a confidence, conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster, "Conformal
   Risk Control", ICLR 2024) promises the same of the mean over samples, too:
-  :math:`\frac{n}{n+1} \hat R + \frac{1}{n+1} \le \alpha`.
+  $\frac{n}{n+1} \hat R + \frac{1}{n+1} \le \alpha$.
 - *Precision*: the share of wrong ones need not fall with the threshold, so thresholds are tested from the highest on,
   until one fails (Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then Test", 2021, fixed sequence testing).
 

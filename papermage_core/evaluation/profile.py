@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Profile", "normal"]
 
 _MOST = 2_000_000
-"""Different words, and texts of entities, that are known of; those that come later count as unknown."""
+"""Different words, and texts of entities, after which no new ones are taken: those that come later count as unknown."""
+_BETWEEN_MERGES = 50_000
+"""Words and texts that are held as objects."""
 
 
 def normal(text: str) -> str:
@@ -47,25 +49,18 @@ class Profile:
     @classmethod
     def of(cls, documents: Iterable[ParsedDocument]) -> Profile:
         """Return the profile of labelled documents, read once."""
-        words: set[str] = set()
-        texts: Counter[str] = Counter()
+        new_words: set[str] = set()
+        words, texts = _Hashes(), _Hashes()
         for parsed in documents:
-            if len(words) < _MOST:
-                for context in parsed.contexts:
-                    words.update(context.words)
+            for context in parsed.contexts:
+                new_words.update(context.words)
+            if len(new_words) > _BETWEEN_MERGES:
+                words.add(_hash(word.lower()) for word in new_words)
+                new_words.clear()
             text = unit_text(parsed)
-            spans = [gold for of_task in parsed.gold for gold in of_task or ()]
-            found = [normal(text_of(span, text)) for span in spans]
-            texts.update(each for each in found if each in texts or len(texts) < _MOST)
-        hashes: Counter[int] = Counter()
-        for each, count in texts.items():
-            hashes[_hash(each)] += count
-        order = sorted(hashes)
-        return cls(
-            np.array(sorted({_hash(word.lower()) for word in words}), np.uint32),
-            np.array(order, np.uint32),
-            np.array([hashes[each] for each in order], np.uint32),
-        )
+            texts.add(_hash(normal(text_of(span, text))) for of_task in parsed.gold for span in of_task or ())
+        words.add(_hash(word.lower()) for word in new_words)
+        return cls(words.merged()[0], *texts.merged())
 
     def count(self, text: str) -> int:
         """Return how often a text is an entity in the training data."""
@@ -106,6 +101,32 @@ class Profile:
         if len(found.texts) != len(found.counts):
             raise CheckpointError("expected as many counts as texts")
         return found
+
+
+class _Hashes:
+    """Different hashes, with how often each was given: in arrays, but for the last ones."""
+
+    def __init__(self) -> None:
+        self._values, self._counts = np.zeros(0, np.uint32), np.zeros(0, np.uint32)
+        self._new: Counter[int] = Counter()
+
+    def add(self, hashes: Iterable[int]) -> None:
+        """Count hashes."""
+        self._new.update(hashes)
+        if len(self._new) > _BETWEEN_MERGES:
+            self.merged()
+
+    def merged(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Return the different hashes, in order, with their counts."""
+        values = np.fromiter(self._new, np.uint32, len(self._new))
+        counts = np.fromiter(self._new.values(), np.uint32, len(self._new))
+        self._new.clear()
+        if len(self._values) >= _MOST:
+            known = np.isin(values, self._values)
+            values, counts = values[known], counts[known]
+        self._values, at = np.unique(np.concatenate([self._values, values]), return_inverse=True)
+        self._counts = np.bincount(at, np.concatenate([self._counts, counts])).astype(np.uint32)
+        return self._values, self._counts
 
 
 def _hash(text: str) -> int:

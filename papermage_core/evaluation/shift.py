@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,6 +19,8 @@ __all__ = ["Expectation", "Reference", "ShiftMonitor", "reference_of"]
 
 _FEW = 5
 """Documents below which nothing is said."""
+_MANY = 20_000
+"""Most documents of which numbers are held."""
 _NOTABLE = 3.0
 """Standard errors beyond which documents are told to be unlike."""
 
@@ -78,21 +80,37 @@ class Expectation:
 class ShiftMonitor:
     """Takes in, document by document, how many words are unknown, and what was found how surely.
 
-    Holds three numbers a document.
+    Holds three numbers a document; of very many documents those of every second, of every fourth, and so on.
     """
 
     def __init__(self, reference: Reference | None = None) -> None:
-        self._reference = reference
+        self.reference = reference
+        self.documents = 0
         self._rows = array("d")
+        self._every = 1
 
     def add(self, unknown: Sequence[bool], scores: Sequence[float]) -> None:
         """Take in a document: which of its words are unknown, and the calibrated scores of its entities."""
-        share = sum(unknown) / len(unknown) if len(unknown) else np.nan
-        self._rows.extend((share, len(scores), sum(scores)))
+        if self.documents % self._every == 0:
+            share = sum(unknown) / len(unknown) if len(unknown) else np.nan
+            self._extend((share, len(scores), sum(scores)))
+        self.documents += 1
+
+    def merge(self, others: Iterable[ShiftMonitor]) -> None:
+        """Take in what others have."""
+        for other in others:
+            self.documents += other.documents
+            self._extend(other._rows)
+
+    def _extend(self, rows: Iterable[float]) -> None:
+        self._rows.extend(rows)
+        while len(self._rows) > 3 * _MANY:
+            self._rows = array("d", self.rows[::2].ravel().tolist())
+            self._every *= 2
 
     @property
     def rows(self) -> NDArray[np.float64]:
-        """Share of unknown words, entities, and the sum of their scores. Shape (documents, 3)."""
+        """Share of unknown words, entities, and the sum of their scores, of each document held. Shape (n, 3)."""
         return np.array(self._rows, np.float64).reshape(-1, 3)
 
     def expectation(self) -> Expectation | None:
@@ -103,7 +121,7 @@ class ShiftMonitor:
         words are unknown. How far that moves the figure tells how little it is to be trusted: the interval is that of
         the bootstrap over documents, and twice the move more.
         """
-        rows, known = self.rows, self._reference
+        rows, known = self.rows, self.reference
         if known is None or len(rows) < _FEW:
             return None
         unknown, sure = _means(rows)
@@ -117,7 +135,7 @@ class ShiftMonitor:
         half = 2 * float(np.sqrt(own))
         low, high = max(0.0, expected - half - 2 * move), min(1.0, expected + half + move)
         return Expectation(
-            documents=len(rows),
+            documents=self.documents,
             unknown=unknown,
             sure=sure,
             f1=expected,
@@ -128,7 +146,7 @@ class ShiftMonitor:
 
     def warning(self) -> str | None:
         """Return what to say of documents unlike those trained on; None where they are like them."""
-        found, known = self.expectation(), self._reference
+        found, known = self.expectation(), self.reference
         if found is None or known is None or not found.is_shifted:
             return None
         return (

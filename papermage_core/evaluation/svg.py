@@ -115,10 +115,14 @@ def _point(number: int, x: float, y: float, title: str) -> str:
     return f'<path stroke="none" d="{_SHAPES[number % len(_SHAPES)]}" transform="translate({x} {y})">{told}</path>'
 
 
+_LEAST = 1e-200
+"""Below it a number is drawn as zero: the logarithm of a fraction of it may be none."""
+
+
 def _ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Return about ``count`` round numbers, evenly spaced, from below ``low`` to above ``high``."""
-    if high - low <= 1e-9 * max(abs(low), abs(high)):  # a flat line gets a scale as well
-        room = 0.1 * abs(low) or 0.5
+    if high - low <= max(1e-9 * max(abs(low), abs(high)), _LEAST):  # a flat line gets a scale as well
+        room = 0.1 * abs(low) if abs(low) > _LEAST else 0.5
         low, high = low - room, high + room
     span = high - low
     magnitude = 10.0 ** math.floor(math.log10(span / count))

@@ -23,15 +23,18 @@ class Lines:
     [(1, 0, b'one\n'), (2, 4, b'\n'), (3, 5, b'three')]
     """
 
-    def __init__(self, file: IO[bytes], limit: int, *, option: str | None = None) -> None:
+    def __init__(
+        self, file: IO[bytes], limit: int, *, option: str | None = None, start: tuple[int, int] = (1, 0)
+    ) -> None:
+        """``start`` is the number of the line that comes first, and how many bytes of the file are before it."""
         self._file = file
         self._limit = limit
         self._option = option
-        self._stop = 0
+        self._stop = start[1]
         self._within = False
-        self.number = 0
+        self.number = start[0] - 1
         """Of the line, counted from 1."""
-        self.start = 0
+        self.start = start[1]
         """How many bytes are before the line."""
 
     def __iter__(self) -> Lines:

@@ -32,15 +32,26 @@ class EntityModel(nn.Module):
 
     def __init__(self, encoder: ContextEncoder, heads: Sequence[ModelHead], labels: tuple[str, ...] = ()) -> None:
         super().__init__()
+        self.undecided = False
+        """Whether `papermage_core.model.precision` chooses the arithmetic to predict in at the first windows."""
         self.labels = labels
         """The names of the labels, where the encoder or a head wants to see them."""
         self.encoder = encoder
         self.heads = nn.ModuleList(heads)  # type: ignore[arg-type]  # a ModelHead is a Module, which a Protocol cannot say
 
+    @property
+    def device(self) -> torch.device:
+        """Where batches have to be."""
+        return next(self.parameters()).device
+
     def forward(self, batch: Batch) -> Tensor:
         """Return the vectors of a batch's units. Shape (B, U, D); what stands at padding is arbitrary but finite."""
         with calling(self.encoder, "forward"):
             return self._gathered([self.encoder(run) for run in batch.features], batch)
+
+    def taken(self, vectors: Tensor, number: int) -> Tensor:
+        """Return what a head takes of what ``forward`` gave."""
+        return vectors
 
     def _gathered(self, outputs: list[Tensor], batch: Batch) -> Tensor:
         """Return the vector of each unit from what the encoder made of the runs of windows."""
@@ -98,7 +109,9 @@ class EntityModel(nn.Module):
         found = []
         for number, head in enumerate(self.heads):
             with calling(head, "decode"):
-                outputs: list[HeadOutput] = head.decode(vectors, batch.mask, **_seen(batch, number))  # type: ignore[operator]
+                outputs: list[HeadOutput] = head.decode(  # type: ignore[operator]
+                    self.taken(vectors, number), batch.mask, **_seen(batch, number)
+                )
                 if len(outputs) != len(batch.index):
                     raise ValueError(f"expected {len(batch.index)} outputs, one a context, got {len(outputs)}")
                 found.append(outputs)
@@ -111,12 +124,12 @@ class EntityModel(nn.Module):
         each context, gives those that it decodes.
         """
         vectors, found = self(batch), []
-        for head, outputs in zip(self.heads, self.decode_of(vectors, batch), strict=True):
+        for number, (head, outputs) in enumerate(zip(self.heads, self.decode_of(vectors, batch), strict=True)):
             of_head = getattr(head, "candidates", None)
             if of_head is None:
                 found.append([attrs.evolve(each, spans=_likely(each.spans, least)) for each in outputs])
                 continue
-            spans = of_head(vectors, batch.mask, least)
+            spans = of_head(self.taken(vectors, number), batch.mask, least)
             found.append([attrs.evolve(each, spans=some) for each, some in zip(outputs, spans, strict=True)])
         return found
 

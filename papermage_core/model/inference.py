@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from papermage_core.data.batches import BatchLimits, LengthSampler, collate
+from papermage_core.data.batches import Batch, BatchLimits, LengthSampler, collate
 from papermage_core.data.examples import Example, Examples, make_examples
 from papermage_core.data.garbage import FreeMemory
 from papermage_core.data.gold import to_document
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError
 from papermage_core.model.entity_model import EntityModel
+from papermage_core.model.precision import UNITS, decide
 from papermage_core.plugin.spec import HeadOutput, UnitSpan
 
 __all__ = ["decode_documents", "decode_examples", "document_spans", "pick_device"]
@@ -89,16 +90,36 @@ def decode_examples(
     """
     model.eval()
     outputs: list[list[HeadOutput]] = [[] for _ in examples]
+    sampler = LengthSampler(Examples.of(examples), limits, shuffle=False)
+
+    def batch_of(index: list[int]) -> Batch:
+        return collate(index, [examples[i] for i in index], model.encoder.collate, limits.cost).to(device)
+
     with torch.inference_mode():
-        for index in LengthSampler(Examples.of(examples), limits, shuffle=False):
-            batch = collate(index, [examples[i] for i in index], model.encoder.collate, limits.cost)
-            batch = batch.to(device)
+        if model.undecided:
+            decide(model, [batch_of(index) for index in _some(sampler, examples)])
+        for index in sampler:
+            batch = batch_of(index)
             for of_task in model.decode(batch) if least is None else model.candidates(batch, least):
                 for i, found in zip(index, of_task, strict=True):
                     outputs[i].append(found)
             if free_memory is not None:
                 free_memory.after(batch.mask.numel())
     return outputs
+
+
+def _some(sampler: LengthSampler, examples: Sequence[Example]) -> list[list[int]]:
+    """Return the batches, from the middle outwards, that it takes to try arithmetics on."""
+    batches = list(sampler)
+    middle = len(batches) // 2
+    found: list[list[int]] = []
+    units = 0
+    for index in (*batches[middle:], *reversed(batches[:middle])):
+        if units >= UNITS:
+            break
+        found.append(index)
+        units += sum(len(examples[i]) for i in index)
+    return found
 
 
 def document_spans(outputs: Sequence[HeadOutput], units: NDArray[np.int64]) -> list[UnitSpan]:

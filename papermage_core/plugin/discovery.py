@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import hashlib
 import importlib.util
 import os
@@ -62,6 +63,7 @@ def unknown_groups() -> list[str]:
     ]
 
 
+@functools.cache
 def _kind_of(group: str) -> Kind | None:
     """Return the kind whose group is meant: ``papermage.model_heads`` is a misspelt ``papermage.model_head``."""
     groups = {kind.group: kind for kind in KINDS.values()}

@@ -36,8 +36,6 @@ class Kind:
     """What its config classes are subclasses of."""
     suite: str
     """Its conformance suite, as ``module:class``: the module imports torch."""
-    template: str
-    """The module with the files that ``papermage-plugins new`` writes."""
     in_config: bool = False
     """Whether a training config names one component of this kind, under `key`."""
     several: bool = False
@@ -74,13 +72,8 @@ class Kind:
         found: type[Any] = pkgutil.resolve_name(self.suite)
         return found
 
-    def template_files(self) -> Mapping[str, str]:
-        """Return the files of a new plugin, path → content, with ``$name`` and its like in both."""
-        files: Mapping[str, str] = pkgutil.resolve_name(f"{self.template}:FILES")
-        return files
 
-
-_SUITES, _TEMPLATES = "papermage_core.testing", "papermage_core.plugin.template"
+_SUITES = "papermage_core.testing"
 
 KINDS: Mapping[str, Kind] = {
     kind.name: kind
@@ -90,7 +83,6 @@ KINDS: Mapping[str, Kind] = {
             key="encoder",
             base=ContextEncoderConfig,
             suite=f"{_SUITES}.encoder_suite:ContextEncoderSuite",
-            template=f"{_TEMPLATES}.encoder",
             in_config=True,
         ),
         Kind(
@@ -98,7 +90,6 @@ KINDS: Mapping[str, Kind] = {
             key="label_scheme",
             base=LabelSchemeConfig,
             suite=f"{_SUITES}.scheme_suite:LabelSchemeSuite",
-            template=f"{_TEMPLATES}.scheme",
             in_config=True,
             partner="model_head",
         ),
@@ -107,7 +98,6 @@ KINDS: Mapping[str, Kind] = {
             key="head",
             base=ModelHeadConfig,
             suite=f"{_SUITES}.head_suite:ModelHeadSuite",
-            template=f"{_TEMPLATES}.head",
             in_config=True,
             partner="label_scheme",
         ),
@@ -116,7 +106,6 @@ KINDS: Mapping[str, Kind] = {
             key="reader",
             base=DocumentReaderConfig,
             suite=f"{_SUITES}.reader_suite:DocumentReaderSuite",
-            template=f"{_TEMPLATES}.reader",
             in_config=True,
         ),
         Kind(
@@ -124,7 +113,6 @@ KINDS: Mapping[str, Kind] = {
             key="processors",
             base=DocumentProcessorConfig,
             suite=f"{_SUITES}.processor_suite:DocumentProcessorSuite",
-            template=f"{_TEMPLATES}.processor",
             several=True,
         ),
         Kind(
@@ -132,14 +120,12 @@ KINDS: Mapping[str, Kind] = {
             key="writer",
             base=DocumentWriterConfig,
             suite=f"{_SUITES}.writer_suite:DocumentWriterSuite",
-            template=f"{_TEMPLATES}.writer",
         ),
         Kind(
             "optimizer",
             key="optimizer",
             base=OptimizerConfig,
             suite=f"{_SUITES}.optimizer_suite:OptimizerSuite",
-            template=f"{_TEMPLATES}.optimizer",
             in_config=True,
         ),
         Kind(
@@ -147,14 +133,12 @@ KINDS: Mapping[str, Kind] = {
             key="monitor",
             base=MetricConfig,
             suite=f"{_SUITES}.metric_suite:MetricSuite",
-            template=f"{_TEMPLATES}.metric",
         ),
         Kind(
             "extension",
             key="extensions",
             base=ExtensionConfig,
             suite=f"{_SUITES}.extension_suite:ExtensionSuite",
-            template=f"{_TEMPLATES}.extension",
             several=True,
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def description(plugins: Plugins, component: ComponentInfo) -> dict[str, Any]:
     known["summary"] = _summary(config_class)
     known["class"] = f"{config_class.__module__}.{config_class.__qualname__}"
     known["file"] = _file(config_class)
-    known["options"] = [_option(option) for option in describe_options(config_class)]
+    known["options"] = [_option(option, plugins) for option in describe_options(config_class)]
     known["learned"] = [{"name": o.name, "type": o.type_name, "help": o.help} for o in describe_learned(config_class)]
     if component.kind == "extension" and all("default" in option for option in known["options"]):
         known["hooks"] = plugins.extensions([component.qualified]).hooks()
@@ -66,11 +66,12 @@ def _file(config_class: type[Any]) -> str:
         return ""
 
 
-def _option(option: OptionDescription) -> dict[str, Any]:
+def _option(option: OptionDescription, plugins: Plugins) -> dict[str, Any]:
     described = {"name": option.name, "type": option.type_name, "required": option.required, "help": option.help}
     default = {} if option.required else {"default": _plain(option.default)}
     if option.part is not None:
         described["part"] = option.part
+        described["components"] = [each.name for each in plugins.components(option.part) if each.status == "ok"]
     return described | default | {limit: _plain(bound) for limit, bound in option.limits.items()}
 
 
@@ -109,11 +110,21 @@ def describe(known: Mapping[str, Any]) -> str:
         lines.append(f"  hooks: {', '.join(known['hooks'])}")
     if "options" in known:
         lines.append("  options:" if known["options"] else "  no options")
-        lines += [_option_line(kind.prefix(known["name"]), option) for option in known["options"]]
+        prefix = kind.prefix(known["name"])
+        lines += [line for option in known["options"] for line in _option_lines(prefix, option)]
     if known.get("learned"):
         fields = (f"{field['name']} ({field['type']}; {field['help']})" for field in known["learned"])
         lines.append(f"  learned from the training data: {', '.join(fields)}")
     return "\n".join(lines)
+
+
+def _option_lines(prefix: str, option: Mapping[str, Any]) -> Iterator[str]:
+    yield _option_line(prefix, option)
+    if "part" in option:
+        part, name = KINDS[option["part"]], f"{prefix}{option['name']}"
+        default = "" if option["required"] else f"; those of {option['default']} are below"
+        yield f"      one of {', '.join(option['components'])}; its own options are typed as {name}.KEY=VALUE{default}"
+        yield f"      papermage-plugins info {part.key}=NAME lists those of another"
 
 
 def _option_line(prefix: str, option: Mapping[str, Any]) -> str:

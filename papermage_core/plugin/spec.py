@@ -5,19 +5,17 @@ processor or writer, an optimizer, a metric, an extension. A plugin is any insta
 in the group of the component's kind.
 The entry point's **name is the component's name**; its value is a module (or object) that implements the kind's hook:
 
-================================  =============================  ==================================
-entry-point group                 hook                           returns a subclass of
-================================  =============================  ==================================
-``papermage.context_encoder``     `papermage_context_encoder`    `ContextEncoderConfig`
-``papermage.label_scheme``        `papermage_label_scheme`       `LabelSchemeConfig`
-``papermage.model_head``          `papermage_model_head`         `ModelHeadConfig`
-``papermage.document_reader``     `papermage_document_reader`    `DocumentReaderConfig`
-``papermage.document_processor``  `papermage_document_processor` `DocumentProcessorConfig`
-``papermage.document_writer``     `papermage_document_writer`    `DocumentWriterConfig`
-``papermage.optimizer``           `papermage_optimizer`          `OptimizerConfig`
-``papermage.metric``              `papermage_metric`             `MetricConfig`
-``papermage.extension``           `papermage_extension`          `ExtensionConfig`; or the life-cycle hooks alone
-================================  =============================  ==================================
+| entry-point group | hook | returns a subclass of |
+|---|---|---|
+| ``papermage.context_encoder`` | `papermage_context_encoder` | `ContextEncoderConfig` |
+| ``papermage.label_scheme`` | `papermage_label_scheme` | `LabelSchemeConfig` |
+| ``papermage.model_head`` | `papermage_model_head` | `ModelHeadConfig` |
+| ``papermage.document_reader`` | `papermage_document_reader` | `DocumentReaderConfig` |
+| ``papermage.document_processor`` | `papermage_document_processor` | `DocumentProcessorConfig` |
+| ``papermage.document_writer`` | `papermage_document_writer` | `DocumentWriterConfig` |
+| ``papermage.optimizer`` | `papermage_optimizer` | `OptimizerConfig` |
+| ``papermage.metric`` | `papermage_metric` | `MetricConfig` |
+| ``papermage.extension`` | `papermage_extension` | `ExtensionConfig`; or the life-cycle hooks alone |
 
 The module is imported only when a config names the component. Keep it light: put torch behind ``build``.
 
@@ -40,7 +38,7 @@ the longest of them, ``D`` the encoder's `output_size`, ``K`` the scheme's tags.
 
 A complete plugin
 -----------------
-A head that scores tags with two layers, in a file ``my_head.py``::
+A head that scores tags with two layers, in a file ``my_head.py``:
 
     import attrs
     from papermage_core.plugin import ModelHeadConfig, hookimpl, option
@@ -78,7 +76,7 @@ A head that scores tags with two layers, in a file ``my_head.py``::
     def papermage_model_head():
         return MyHeadConfig
 
-Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``, or publish it with an entry point::
+Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``, or publish it with an entry point:
 
     [project.entry-points."papermage.model_head"]
     my_head = "my_head"
@@ -450,6 +448,15 @@ class ContextEncoder(Protocol):
     Results must not depend on padding, on batch neighbours, or (in eval mode) on chance. A unit with an empty word
     gets a vector like any other. May also have ``parameter_groups(learning_rate, weight_decay)`` returning the list of
     dicts that a torch optimizer takes; without it all parameters are one group, with weight decay on matrices only.
+
+    For ``papermage-export`` an encoder may have ``exportable()``: it returns a module that computes in eval mode what
+    ``forward`` does, of the same features, with operations that ``torch.export`` can follow whatever the sizes; or
+    raises ConfigError, which says why there is none. What such a module cannot compute in a graph, its
+    ``inputs(features)`` may: it returns the tensors that ``forward`` takes instead, and runs outside the graph.
+    Without ``exportable``, the encoder itself is exported. What comes out is compared with ``forward`` either way.
+
+    For ``precision=`` an encoder may have ``compute_in(precision)``, with ``"fp32"``, ``"bf16"`` or ``"int8"``: from
+    then on ``forward`` computes so where no gradient is wanted; or ConfigError is raised, which says why it cannot.
     """
 
     output_size: int
@@ -680,6 +687,11 @@ class ModelHead(Protocol):
     arrays of shape (n, ...), a row for each unit of a `Context` that holds what the config ``needs``. They are cached,
     so they hold numbers only. ``loss`` and ``decode`` then take one argument more, ``features``: name → tensor of shape
     (B, U, ...), zero at padding.
+
+    A head whose decoding begins with scores of each unit by itself may have ``split()``, for ``papermage-export``. It
+    returns a module, vectors (..., D) → emissions (..., E), and a head that takes emissions where this one takes
+    vectors. The module becomes part of the graph. Without ``split`` the graph gives the vectors, and the head decodes
+    these.
     """
 
     def loss(
@@ -763,6 +775,11 @@ class DocumentReader(Protocol):
         With ``first`` and ``every``, only documents number ``first``, ``first + every``, … counted from 0, are given,
         and only their errors reported: so workers share a file. A document that cannot be read has its number, too. A
         generator that takes these two *returns* the number of all documents in the file.
+
+        A reader that can begin in the middle of a file says where with a method ``places(path)``, which yields line and
+        byte of each document, those that cannot be read included, without decoding them; its ``read`` then takes
+        ``start``, one of these places, and counts from there: so a large file is read by several processes, and a job
+        that was killed goes on where it was. Compressed files are never begun in the middle.
         """
         ...
 
@@ -868,6 +885,11 @@ class DocumentWriter(Protocol):
         at all, are not the writer's business. What cannot be written is never left out in silence: it is counted, as in
         ``{"boxes": 12, "overlapping entities": 3}``, or if it makes no sense to go on, DataError is raised. Documents
         are not changed, and none is kept.
+
+        A writer of files that may be written bit by bit takes ``first``, too: a number means that only what stands for
+        the documents is written, the first of them being that number, counted from 0. What ``write([], target)``
+        writes, and then that for all documents, some at a time, is the file that one call makes. So several processes
+        write one file, and a job that was killed goes on; files of other writers are made at the end.
         """
         ...
 

@@ -1,8 +1,21 @@
-"""Run a trained predictor over one document, or many."""
+"""Run a trained predictor over one document, or many, or files of any number."""
 
 from papermage_core.checkpoint import copy as copy_checkpoint
 from papermage_core.checkpoint import digest as checkpoint_digest
+from papermage_core.prediction.annotators import Layers, ModelChoice, RecipeChoice
+from papermage_core.prediction.job import Engine, Predicted, predict_files
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 from papermage_core.prediction.recipe import Recipe
 
-__all__ = ["EntityClassificationPredictor", "Recipe", "checkpoint_digest", "copy_checkpoint"]
+__all__ = [
+    "Engine",
+    "EntityClassificationPredictor",
+    "Layers",
+    "ModelChoice",
+    "Predicted",
+    "Recipe",
+    "RecipeChoice",
+    "checkpoint_digest",
+    "copy_checkpoint",
+    "predict_files",
+]

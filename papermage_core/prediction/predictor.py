@@ -24,6 +24,7 @@ from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
+from papermage_core.model.precision import Backend, Precision
 from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
@@ -65,7 +66,7 @@ class EntityClassificationPredictor:
         self.processors = processors
         self.issues = Issues()
         self._calibration = calibration or {}
-        device = next(model.parameters()).device
+        device = model.device
         self._limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
         self._extensions = extensions if extensions is not None else Extensions()
 
@@ -81,20 +82,26 @@ class EntityClassificationPredictor:
         plugins_path: Sequence[str | Path] = (),
         extensions: ExtensionChoice | Sequence[str] | Mapping[str, Mapping[str, Any]] = (),
         processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
+        backend: Backend | None = None,
+        precision: Precision | None = None,
     ) -> EntityClassificationPredictor:
         """Return the predictor that a checkpoint folder holds.
 
         ``entity_name`` and ``context_name`` default to those it was trained with; ``device`` to the GPU where there is
         one. ``extensions`` are called in their order; ``{"repeats": {"min_score": 0.9}}`` names them with options.
-        ``processors``, such as ``"tokens,sentences"``, add layers before those of the checkpoint do. Raises
-        CheckpointError where the folder cannot be read, PluginError where a plugin it needs is missing, ConfigError for
-        a device that is not there.
+        ``processors``, such as ``"tokens,sentences"``, add layers before those of the checkpoint do. With
+        ``backend="onnx"``, ONNX Runtime runs the encoder, which is exported for it first; what ``papermage-export``
+        wrote it always runs. ``precision`` is ``"fp32"``, ``"bf16"`` or ``"int8"``, or ``"auto"`` for the fastest that
+        finds the same in the first documents; by default as the encoder chooses. Raises CheckpointError where the
+        folder cannot be read, PluginError where a plugin it needs is missing, ConfigError for a device that is not
+        there and for a backend or precision that cannot be had.
         """
         plugins = Plugins([Path(path) for path in plugins_path])
         chosen = (
             extensions if isinstance(extensions, ExtensionChoice) else ExtensionChoice.of(extensions, plugins.paths)
         )
-        loaded = checkpoint.load(model_name_or_path, pick_device(device or "auto"), plugins)
+        place = pick_device(device or "auto")
+        loaded = checkpoint.load(model_name_or_path, place, plugins, backend=backend, precision=precision)
         blueprint = loaded.blueprint.reading(entity_name, context_name)
         found = loaded.calibration or {}
         calibration = {name: Calibration.from_json(value) for name, value in found.items()}
@@ -174,7 +181,7 @@ class EntityClassificationPredictor:
         if within and not merge:
             raise ValueError("within=True gives whole entities only: what is in no context has no tag")
         parser = Parser(self.blueprint.labelling, self.blueprint.needs, self.issues, within=within)
-        device = next(self.model.parameters()).device
+        device = self.model.device
         documents = processed(processed(map(_document, docs), self.processors), self.blueprint.processors)
         parsed = self._parsed(documents, parser, on_error, mixed)
         with blaming():

@@ -61,11 +61,17 @@ class Stage:
         """Whether it is no processor."""
         return self.config.predictor is not None
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is a predictor that has been asked for."""
+        return "predictor" in self.__dict__
+
     @cached_property
     def predictor(self) -> EntityClassificationPredictor:
         """The predictor, loaded when it is first asked for."""
         options = self.config.options
         assert self.config.predictor is not None
+        how: dict[str, Any] = {"backend": options.backend, "precision": options.precision}
         return EntityClassificationPredictor.from_pretrained(
             self.config.predictor,
             options.entity_name,
@@ -73,6 +79,7 @@ class Stage:
             options.batch_size,
             self.device,
             plugins_path=self.plugins_path,
+            **how,
         )
 
     def run(self, documents: Sequence[Document], overwrite: bool = False) -> None:
@@ -284,7 +291,7 @@ class Recipe:
     def issue_lines(self) -> Iterator[str]:
         """Yield what was odd in the documents so far, by stage."""
         for stage in self.stages:
-            if "predictor" in stage.__dict__:
+            if stage.is_loaded:
                 yield from (f"stage {stage.name!r}: {line}" for line in stage.predictor.issues.lines())
 
 

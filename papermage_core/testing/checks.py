@@ -6,15 +6,18 @@ import contextlib
 import time
 import unittest
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
 from papermage_core.testing.elsewhere import described
 
-__all__ = ["CheckError", "each", "fail", "require", "working"]
+__all__ = ["CheckError", "chosen_seed", "each", "fail", "require", "working"]
 
+chosen_seed: ContextVar[int | None] = ContextVar("chosen_seed", default=None)
+"""Of the random examples; with None they are the same in every run, too."""
 _BUDGET = 4.0
 """Seconds after which no further random example is tried: a slow component is checked with fewer of them."""
 
@@ -46,16 +49,16 @@ def working(what: str, remedy: str) -> Iterator[None]:
 
 
 def each(strategy: SearchStrategy[Any], check: Callable[[Any], None], *, examples: int = 20) -> None:
-    """Call ``check`` with examples of a strategy, the same ones in every run, and shrink the one that fails.
+    """Call ``check`` with examples of a strategy, the same ones for a `chosen_seed`, and shrink the one that fails.
 
     Where they take long, only the first of them are tried.
     """
-    begun, failed = time.monotonic(), False
+    begun, failed, chosen = time.monotonic(), False, chosen_seed.get()
 
     @settings(
         max_examples=examples,
         deadline=None,
-        derandomize=True,
+        derandomize=chosen is None,
         database=None,
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
@@ -71,4 +74,4 @@ def each(strategy: SearchStrategy[Any], check: Callable[[Any], None], *, example
             failed = True
             raise
 
-    run()
+    (run if chosen is None else seed(chosen)(run))()

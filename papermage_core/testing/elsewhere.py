@@ -30,6 +30,7 @@ from typing import Any
 
 import attrs
 
+from papermage_core.plugin.endings import Endings
 from papermage_core.plugin.manager import Plugins
 from papermage_core.testing.printed import printed
 from papermage_core.testing.process_state import changes, new_files, process_state
@@ -206,6 +207,7 @@ def serve() -> None:
     import papermage_core.training  # noqa: F401 - imported before anything forks
 
     torch.set_num_threads(1)
+    _look_around()
     gc.freeze()
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
@@ -214,7 +216,10 @@ def serve() -> None:
     for line in requests:
         request = json.loads(line)
         for name in request["import"]:
-            importlib.import_module(name)
+            if name not in sys.modules:
+                importlib.import_module(name)
+                if name == "numba":
+                    sys.modules[name].njit(lambda: 0)()  # what it sets up when it compiles first takes long, too
         if not hasattr(os, "fork"):
             _answer(request)
             return
@@ -229,6 +234,13 @@ def serve() -> None:
         _, status = os.waitpid(child, 0)
         replies.write(f"{'' if status == 0 else f'exit status {os.waitstatus_to_exitcode(status)}'}\n".encode())
         replies.flush()
+
+
+def _look_around() -> None:
+    """Have read what is kept of installed plugins, so that it is not read again in each fork."""
+    plugins = Plugins()
+    for kind in ("document_reader", "document_writer"):
+        Endings(plugins, kind).all()
 
 
 def _answer(request: Mapping[str, Any]) -> None:

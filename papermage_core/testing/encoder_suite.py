@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
+from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import Context, ContextNeeds, Window
 from papermage_core.testing.checks import each, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle
@@ -498,6 +499,28 @@ class ContextEncoderSuite(ComponentSuite):
                 [parameter for parameter in grouped if parameter not in frozen] == wanted,
                 "parameter_groups does not hold every trainable parameter exactly once",
                 "put each parameter into one group",
+            )
+
+    def test_what_is_exportable_computes_the_same(self) -> None:
+        """Where the encoder has ``exportable()``, and that gives a module."""
+        for subject in self.subjects():
+            encoder = subject.encoder
+            if not hasattr(encoder, "exportable"):
+                continue
+            try:
+                module = encoder.exportable().eval()
+            except ConfigError:
+                continue
+            features = encoder.collate(subject.windows())
+            given = module.inputs(features) if hasattr(module, "inputs") else features
+            with torch.no_grad():
+                wanted, found = encoder(features), module(dict(given))
+            units = [window.stop - window.start for window in subject.windows()]
+            require(
+                found.shape == wanted.shape
+                and all(close(a[:n].float(), b[:n].float()) for a, b, n in zip(wanted, found, units, strict=True)),
+                "the module that exportable() returns gives other vectors than the encoder",
+                "compute the same in eval mode, whatever the operations",
             )
 
     def test_a_settled_config_is_a_config_that_can_be_kept(self) -> None:

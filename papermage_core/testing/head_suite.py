@@ -515,6 +515,22 @@ class ModelHeadSuite(ComponentSuite):
                 settled = _settled(config, scheme)
                 check(shake(self.build(settled, scheme, seed=1)).eval(), scheme, settled)
 
+    def test_a_split_head_decodes_the_same(self) -> None:
+        """Where the head has ``split()``: the module and the rest together are the head."""
+        for config in self.configs():
+            for scheme in self.found_schemes():
+                head = shake(self.build(_settled(config, scheme), scheme, seed=1))
+                if not hasattr(head, "split"):
+                    continue
+                batch = spread(scheme, [9, 6])
+                wanted = _decode(head, batch)
+                scorer, rest = head.split()
+                with torch.no_grad():
+                    emissions = scorer(batch.vectors)
+                remedy = "return the scores of single units, and a head that decodes these scores"
+                _same(wanted, _decode(rest, attrs.evolve(batch, vectors=emissions)), "after split()", remedy)
+                _same(wanted, _decode(head, batch), "once it was split", "leave the head as it is")
+
     def test_a_settled_config_is_a_config_that_can_be_kept(self) -> None:
         """``settle`` returns a config of the same class, which is the same after writing and reading."""
         for config in self.configs():

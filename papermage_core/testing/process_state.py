@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
+import gc
 import locale
 import logging
 import os
@@ -12,14 +14,14 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["changes", "process_state"]
+__all__ = ["changes", "new_files", "new_objects_only", "process_state"]
 
 _WATCHED = (builtins, os, random, np, np.random, torch, torch.nn, torch.nn.functional, torch.optim, torch.Tensor)
 """Whose attributes are looked at: patching one of them changes other people's code."""
@@ -66,6 +68,19 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         names = [*sorted(map(str, new)), *(str(key) for key in was if key not in now or was[key] != now[key])]
         found += [f"{what} ({', '.join(names)})"] if names else []
     return found
+
+
+@contextlib.contextmanager
+def new_objects_only() -> Iterator[None]:
+    """Let ``gc.collect`` and ``gc.get_objects`` look at what the block makes, not at a million others."""
+    if gc.get_freeze_count():  # somebody keeps objects out already, which must not be undone
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _attributes(owner: Any) -> dict[str, int]:

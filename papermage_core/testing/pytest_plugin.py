@@ -1,15 +1,13 @@
 """Fixtures for the tests of plugins. Pytest finds them by an entry point of papermage_core; nothing is imported before.
 
-::
-
-    def test_it_learns(train_predict):
-        trained = train_predict("head=mine", options={"reach": 3})
-        assert trained.scores.f1 > 0.9
-        trained.check()  # another process finds the same, from a checkpoint that was moved
+def test_it_learns(train_predict):
+    trained = train_predict("head=mine", options={"reach": 3})
+    assert trained.scores.f1 > 0.9
+    trained.check()  # another process finds the same, from a checkpoint that was moved
 
 
-    def test_it_keeps_to_the_specification(check_component):
-        assert check_component("head=mine") == []
+def test_it_keeps_to_the_specification(check_component):
+    assert check_component("head=mine") == []
 """
 
 from __future__ import annotations

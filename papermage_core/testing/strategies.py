@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from papermage_core.config.structure import nest
 from papermage_core.plugin.option_types import OptionType, option_type
-from papermage_core.plugin.options import describe_options
+from papermage_core.plugin.options import OptionDescription, describe_options
 from papermage_core.plugin.parts import default_part, part_fields
 from papermage_core.plugin.spec import Context, ContextNeeds, LabelScheme, UnitSpan
 
@@ -141,11 +141,18 @@ def configs(config_class: type[T], **given: Any) -> st.SearchStrategy[T]:
     return _configs(config_class, given)
 
 
+def varied_options(config_class: type[Any], given: Container[str]) -> list[OptionDescription]:
+    """Return the options that `configs` draws: all but those ``given``, and those of components that are parts."""
+    parts = [name for name, part in part_fields(config_class).items() if part.default is not None]
+    described = ((option, option.name.partition(".")[0]) for option in describe_options(config_class))
+    return [option for option, first in described if first not in given and first not in parts]
+
+
 @st.composite
 def _configs(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any]) -> Any:
     parts = [name for name, part in part_fields(config_class).items() if part.default is not None]
     given = {name: default_part(config_class, name) for name in parts} | dict(given)
-    options = [option for option in describe_options(config_class) if option.name.partition(".")[0] not in given]
+    options = varied_options(config_class, given)
     drawn = {option.name: draw(_values(option_type(option.type), option.limits)) for option in options}
     try:
         return _made(config_class, {**nest(drawn), **given})

@@ -20,6 +20,7 @@ from papermage_core.testing import probes
 from papermage_core.testing.checks import fail, require
 from papermage_core.testing.elsewhere import ComponentReference, Report, call_elsewhere, described
 from papermage_core.testing.printed import printed
+from papermage_core.testing.process_state import new_objects_only
 
 __all__ = ["Suite", "check_names", "sentence_of"]
 
@@ -225,7 +226,7 @@ def _look_at(
     beside = [path for path in inputs if path.is_file() and not path.is_absolute() and ".." not in path.parts]
     read = [*map(Path, reference.paths), *inputs]
     there = call_elsewhere(probe, reference, *arguments, own=own, may_read=read, beside=beside)
-    with warnings.catch_warnings():  # what is not closed is seen there
+    with new_objects_only(), warnings.catch_warnings():  # what is not closed is seen there
         warnings.simplefilter("ignore", ResourceWarning)
         try:
             with printed() as said:

@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from papermage_core.testing.checks import fail, require
+from papermage_core.testing.process_state import new_objects_only
 
 __all__ = [
     "Draws",
@@ -188,7 +189,9 @@ def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
 
 def live_tensors() -> list[torch.Tensor]:
     """Return the tensors that there are in the process."""
-    return [found for found in gc.get_objects() if issubclass(type(found), torch.Tensor)]
+    objects = gc.get_objects()
+    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, torch.Tensor)}
+    return [found for found in objects if type(found) in kinds]
 
 
 def unregistered(module: nn.Module, call: Callable[[], Any], *given: torch.Tensor) -> list[str]:
@@ -220,13 +223,14 @@ def kept_alive(step: Callable[[int], Iterable[Any]], *, steps: int = 12) -> str:
     """
     alive: list[list[weakref.ref[Any]]] = []
     before = 0
-    for number in range(steps):
-        alive.append([weakref.ref(each) for each in step(number)])
-        if number == steps // 3:
-            gc.collect()
-            before = len(live_tensors())
-    gc.collect()
-    grown = len(live_tensors()) - before
+    with new_objects_only():
+        for number in range(steps):
+            alive.append([weakref.ref(each) for each in step(number)])
+            if number == steps // 3:
+                gc.collect()
+                before = len(live_tensors())
+        gc.collect()
+        grown = len(live_tensors()) - before
     kept = sum(any(each() is not None for each in of_step) for of_step in alive)
     if kept > steps * 2 // 3:
         return f"what {kept} of {steps} steps were given, or returned, is still in memory"

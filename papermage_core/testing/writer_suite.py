@@ -18,6 +18,7 @@ from papermage_core.errors import DataError, PapermageError
 from papermage_core.testing.checks import fail, require
 from papermage_core.testing.component import ComponentSuite, check_suffixes
 from papermage_core.testing.made_up import make_documents
+from papermage_core.testing.process_state import new_objects_only
 
 __all__ = ["DocumentWriterSuite", "odd_documents"]
 
@@ -91,7 +92,8 @@ class DocumentWriterSuite(ComponentSuite):
                         gc.collect()
                         most = max(most, len(alive))
 
-            _write(config, documents())
+            with new_objects_only():
+                _write(config, documents())
             require(most < _MANY // 2, f"{most} of {_MANY} documents were held at once", "write each, and let it go")
 
     def test_documents_are_left_as_they_were(self) -> None:

@@ -173,7 +173,7 @@ def audit(
 def _add(auditor: Auditor, model: Path, held_out: Corpus, config: EntityClassificationTrainConfig) -> None:
     plugins = Plugins(config.plugins_path)
     loaded = checkpoint.load(model, pick_device(str(config.lightning.get("accelerator", "auto"))), plugins)
-    device = next(loaded.model.parameters()).device
+    device = loaded.model.device
     limits = BatchLimits.without_gradient(loaded.blueprint.encoder, config.batch_size, device)
     found = decode_documents(loaded.model, held_out, loaded.blueprint.stride, limits, device, least=LEAST)
     for parsed, outputs in found:

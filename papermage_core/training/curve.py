@@ -56,7 +56,7 @@ class Forecast:
 
 @attrs.frozen(eq=False)
 class LearningCurve:
-    r"""The inverse power law :math:`F_1(n) = a - b\,n^{-c}`, fitted to points.
+    r"""The inverse power law $F_1(n) = a - b\,n^{-c}$, fitted to points.
 
     Figueroa, Zeng-Treitler, Kandula and Ngo, "Predicting sample size required for classification performance", BMC
     Medical Informatics and Decision Making 12:8, 2012; Viering and Loog, "The Shape of Learning Curves", 2021.

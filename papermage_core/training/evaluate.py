@@ -24,6 +24,7 @@ from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
+from papermage_core.model.precision import Backend, Precision
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import Metric
@@ -61,7 +62,7 @@ def evaluate_model(
     With ``labels``, only entities with these count, gold and predicted. A ``metric`` is given the same to count.
     ``options`` are those of `EntityEvaluator`.
     """
-    device = next(model.parameters()).device
+    device = model.device
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
     evaluator = Evaluator(blueprint, extensions, labels, metric, **options)
     for parsed, outputs in decode_documents(model, documents, blueprint.stride, limits, device):
@@ -84,14 +85,17 @@ def evaluate_checkpoint(
     by: Sequence[str] = (),
     seen: Callable[[str], int] | None = None,
     watch: Watch | None = None,
+    backend: Backend | None = None,
+    precision: Precision | None = None,
 ) -> CheckpointEvaluation:
     """Return how the model of a checkpoint folder does on labelled files, which are read once, as a stream.
 
     ``label_fields`` are the layers that hold the gold: those that the model was trained for, or some of them, and then
     only entities of these labels count. ``by``, ``seen`` (by default as the checkpoint knows) and ``watch`` as for
-    `EntityEvaluator`. Raises ConfigError for other label fields.
+    `EntityEvaluator`; ``backend`` and ``precision`` as for `checkpoint.load`. Raises ConfigError for other label
+    fields.
     """
-    loaded = checkpoint.load(path, pick_device(accelerator), plugins)
+    loaded = checkpoint.load(path, pick_device(accelerator), plugins, backend=backend, precision=precision)
     extensions = extensions if extensions is not None else Extensions()
     blueprint = loaded.blueprint.reading(entity_name, context_name)
     labelling = blueprint.labelling
@@ -140,7 +144,7 @@ def fit_guarantees(
     loaded = checkpoint.load(path, pick_device(accelerator), plugins)
     extensions = extensions if extensions is not None else Extensions()
     blueprint = loaded.blueprint.reading(entity_name, context_name)
-    device = next(loaded.model.parameters()).device
+    device = loaded.model.device
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
     source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
     issues, sample = Issues(), LossSample(blueprint.labels)

@@ -13,6 +13,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -31,6 +32,7 @@ from papermage_core.model.entity_model import EntityModel
 from papermage_core.plugin.blame import built, calling, claim, component_of
 from papermage_core.plugin.spec import HeadOutput, Metric, OptimizerConfig, UnitSpan
 from papermage_core.training.schedule import learning_rate_factor
+from papermage_core.training.shared_memory import average_in_shared_memory
 
 __all__ = ["EntityModule", "Optimisation", "Predictions", "Validation", "clip_gradients", "parameter_groups"]
 
@@ -235,6 +237,12 @@ class EntityModule(pl.LightningModule):
         return batch.to(device, non_blocking=True)
 
     # Training
+
+    def on_train_start(self) -> None:
+        """Have several processes of one machine share gradients as memory, unless a way of their own was asked for."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, DDPStrategy) and strategy._ddp_comm_hook is None:
+            average_in_shared_memory(strategy.model, self.trainer.num_nodes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | dict[str, Tensor]:
         """Return the loss of a batch, and the parts that heads name beside it."""

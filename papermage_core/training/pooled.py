@@ -47,7 +47,7 @@ def _predicted(model: Path, held_out: Corpus, config: EntityClassificationTrainC
     plugins = Plugins(config.plugins_path)
     extensions = config.components(plugins).extensions.load()
     loaded = checkpoint.load(model, pick_device(str(config.lightning.get("accelerator", "auto"))), plugins)
-    device = next(loaded.model.parameters()).device
+    device = loaded.model.device
     limits = BatchLimits.without_gradient(loaded.blueprint.encoder, config.batch_size, device)
     calibration = Calibration.from_json((loaded.calibration or {}).get("entity", Calibration().to_json()))
     found = decode_documents(loaded.model, held_out.parsed(keep=True), loaded.blueprint.stride, limits, device)

@@ -68,12 +68,10 @@ class _State:
 class EncoderPretrainer:
     """Does what a config says; nothing is read before `pretrain`.
 
-    ::
-
-        <folder>/
-          pretrained/   what encoder.pretrained takes, as of the last epoch
-          last.ckpt     where a run that was stopped goes on
-          metrics.csv   the loss of each epoch
+    <folder>/
+      pretrained/   what encoder.pretrained takes, as of the last epoch
+      last.ckpt     where a run that was stopped goes on
+      metrics.csv   the loss of each epoch
     """
 
     def __init__(self, config: EncoderPretrainConfig) -> None:

@@ -22,7 +22,7 @@ import pytorch_lightning as pl
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.monitor import Monitor, is_figure
-from papermage_core.config.space import Dimension, Space, check_space, has_option
+from papermage_core.config.space import Dimension, Space, check_space, declared_space, has_option
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, PapermageError
 from papermage_core.files import exclusive
 from papermage_core.training.folder import RunFolder
@@ -58,7 +58,7 @@ class _PrunedError(PapermageError):
 
 def tune(
     config: EntityClassificationTrainConfig,
-    space: Space,
+    space: Space | None,
     folder: Path,
     options: TuneOptions | None = None,
     stopping: Stopping | None = None,
@@ -66,10 +66,11 @@ def tune(
     """Run trials until there are as many as wanted, those of other processes and of earlier calls counted in.
 
     Each is a run of ``config`` with values of the space, in a folder below ``folder``, scored by ``monitor`` on the
-    validation data. Writes ``trials.json``, ``report.html``, ``best.yaml`` and the folder ``best``. Raises ConfigError
-    where the folder holds another search.
+    validation data. Without a space, what the options of the components declare is varied. Writes ``trials.json``,
+    ``report.html``, ``best.yaml`` and the folder ``best``. Raises ConfigError where the folder holds another search.
     """
     options = options or TuneOptions()
+    space = declared_space(config) if space is None else space
     check_tunable(config, space)
     config.check_paths()
     search = _Search(config, space, folder, options, stopping)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -26,6 +27,7 @@ class WordEmbedding(nn.Module):
     """Vectors of word types, from sums of hashed embeddings (Miranda et al., 2022) and from given vectors."""
 
     vectors: torch.Tensor | None
+    mean_bags = staticmethod(partial(F.embedding_bag, mode="mean", include_last_offset=True))
 
     def __init__(
         self,
@@ -62,9 +64,7 @@ class WordEmbedding(nn.Module):
         parts["ngram"] = self.ngrams(features["ngram"], features["ngram_offset"])
         seen = self.dropout(torch.cat(list(parts.values()), 1))
         if self.vectors is not None:  # not dropped out: they are what unknown words have in common with known ones
-            given = F.embedding_bag(
-                features["piece"], self.vectors, features["piece_offset"], mode="mean", include_last_offset=True
-            )
+            given = self.mean_bags(features["piece"], self.vectors, features["piece_offset"])
             seen = torch.cat([seen, given], 1)
         mixed: torch.Tensor = self.mix(seen)
         return F.gelu(mixed)

@@ -17,6 +17,7 @@ from papermage_compact.embedding import (
     UnitEmbedding,
     WordEmbedding,
 )
+from papermage_compact.exportable import ExportableCompact
 from papermage_compact.metadata import Column
 from papermage_compact.network import BlockDropout, GatedConvolution, LineReader, Neighbours, RepetitionReader
 from papermage_compact.phrases import phrase_features
@@ -52,6 +53,7 @@ class CompactEncoder(nn.Module):
         super().__init__()
         self.output_size = width
         self._given = vectors
+        self._max_length = max_length
         sizes = {group: max(rows if group == "word" else rows // 3, count) for group, count in GROUPS.items()}
         ngram_rows = min(rows * 5 // 3, 65535)
         make = partial(
@@ -114,6 +116,10 @@ class CompactEncoder(nn.Module):
             x = convolution(x, neighbours)
         read: torch.Tensor = self.last(x)
         return read
+
+    def exportable(self) -> nn.Module:
+        """Return the encoder with the operations that ONNX has."""
+        return ExportableCompact(self, self._max_length)
 
     def save(self, folder: Path) -> None:
         """Write the given vectors, if any; the rest is options and weights."""

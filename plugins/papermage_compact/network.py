@@ -19,14 +19,12 @@ class Neighbours:
         self._before = before
         self._after = after
         self._masks: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def __len__(self) -> int:
-        return len(self._before)
+        self.count = before.shape[0]  # no len(), which torch.export takes for a constant
 
     def of(self, x: torch.Tensor, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what stands ``distance`` before and after each unit, zero beyond its window. Shapes (N, D)."""
         has_before, has_after = self.exist(distance)
-        before = F.pad(x, (0, 0, distance, 0))[: len(x)] * has_before
+        before = F.pad(x, (0, 0, distance, 0))[: x.shape[0]] * has_before
         after = F.pad(x, (0, 0, 0, distance))[distance:] * has_after
         return before, after
 
@@ -95,8 +93,8 @@ class LineReader(nn.Module):
     def forward(self, x: torch.Tensor, line: torch.Tensor, neighbours: Neighbours) -> torch.Tensor:
         """Return new vectors of the units; ``line`` (N,) is the line of each, ``neighbours`` are those of the lines."""
         y = self.norm(x)
-        sums = y.new_zeros(len(neighbours), y.shape[1]).index_add(0, line, y)
-        sizes = torch.bincount(line, minlength=len(neighbours)).unsqueeze(1)
+        sums = y.new_zeros(neighbours.count, y.shape[1]).index_add(0, line, y)
+        sizes = y.new_zeros(neighbours.count, 1).index_add(0, line, y.new_ones(line.shape[0], 1))
         lines = sums / sizes
         for layer in self.layers:
             lines = layer(lines, neighbours)
@@ -122,7 +120,7 @@ class RepetitionReader(nn.Module):
         ``counts`` says how many units have each of these words.
         """
         y = self.norm(x)
-        sums = y.new_zeros(len(counts), y.shape[1]).index_add(0, same, y)
+        sums = y.new_zeros(counts.shape[0], y.shape[1]).index_add(0, same, y)
         others = (counts.index_select(0, same) - 1).clamp(min=1).unsqueeze(1)
         mean = (sums.index_select(0, same) - y) / others
         given: torch.Tensor = self.dropout(F.gelu(self.linear(mean)))

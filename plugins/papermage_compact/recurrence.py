@@ -34,6 +34,8 @@ class GatedRecurrence(nn.Module):
     ``x + dropout(U dropout([h→; h←] · silu(G y)))``. States begin at zero in each window.
     """
 
+    scan = staticmethod(scan)
+
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
@@ -50,7 +52,7 @@ class GatedRecurrence(nn.Module):
         new = (1 - forget) * torch.tanh(new.float())
         has_before, has_after = neighbours.exist(1)
         keep = torch.cat([forget[:, :width] * has_before, (forget[:, width:] * has_after).flip(0)], 1)
-        states = scan(keep, torch.cat([new[:, :width], new[:, width:].flip(0)], 1))
+        states = self.scan(keep, torch.cat([new[:, :width], new[:, width:].flip(0)], 1))
         states = torch.cat([states[:, :width], states[:, width:].flip(0)], 1).to(x.dtype)
         changed: torch.Tensor = self.dropout(self.linear(self.dropout(states * F.silu(gate))))
         return x + changed

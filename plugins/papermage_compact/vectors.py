@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from papermage_compact.hashing import U64, code_points, hash_runs
 from papermage_core.errors import ConfigError
+from papermage_transformers.extra import require
 from papermage_transformers.folder import TOKENIZER, ModelFolder
 from papermage_transformers.hub import download
 
@@ -141,6 +142,7 @@ def load_vectors(source: str, size: int, most_rows: int) -> Vectors:
         raise ConfigError(
             f"encoder.vectors={source}: has no {missing}; expected a model with a fast tokenizer and safetensors"
         )
+    require("tokenizers", "encoder.vectors of a Hugging Face model")
     matrix = _embedding_matrix(source, weights)
     with _explained(path / TOKENIZER):
         index = _Wordpieces((path / TOKENIZER).read_text(encoding="utf-8"), len(matrix))
@@ -162,6 +164,7 @@ def restore_vectors(folder: Path) -> Vectors:
             raise ValueError("it does not hold vectors")
     if keys is not None:
         return Vectors(rounded, scales, _WholeWords(keys.numpy().view(np.uint64)))
+    require("tokenizers", "the model, which has vectors of a Hugging Face model,")
     text = door.read(TOKENIZER)
     with door.using(TOKENIZER):
         return Vectors(rounded, scales, _Wordpieces(text, rows))

@@ -542,7 +542,7 @@ class ConllWriter:
         self.config = config
         self._columns = _known(config.columns)
 
-    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+    def write(self, documents: Iterable[Document], target: IO[bytes], first: int | None = None) -> dict[str, int]:
         """Write the documents; return what a table of tokens does not hold. Raises DataError for one without tokens."""
         lost: Counter[str] = Counter()
         for document in documents:

@@ -49,12 +49,13 @@ class CsvWriter:
     def __init__(self, config: CsvWriterConfig) -> None:
         self.config = config
 
-    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+    def write(self, documents: Iterable[Document], target: IO[bytes], first: int | None = None) -> dict[str, int]:
         """Write the documents; return what the table does not hold."""
         lost: Counter[str] = Counter()
-        target.write(b"\xef\xbb\xbf" if self.config.mark else b"")
-        target.write(_line(ROW_COLUMNS))
-        for number, document in enumerate(documents, 1):
+        if first is None:
+            target.write(b"\xef\xbb\xbf" if self.config.mark else b"")
+            target.write(_line(ROW_COLUMNS))
+        for number, document in enumerate(documents, (first or 0) + 1):
             for row in entity_rows(document, self._chosen(document, lost), number):
                 target.write(_line(map(self._cell, row.values())))
         return losses(lost)

@@ -148,7 +148,7 @@ class DoccanoWriter:
     def __init__(self, config: DoccanoWriterConfig) -> None:
         self.config = config
 
-    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+    def write(self, documents: Iterable[Document], target: IO[bytes], first: int | None = None) -> dict[str, int]:
         """Write the documents; return what the format does not hold."""
         lost: Counter[str] = Counter()
         for document in documents:

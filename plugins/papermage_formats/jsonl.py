@@ -59,10 +59,19 @@ class JsonlReader:
         self.max_line = max_line
 
     def read(
-        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+        self,
+        path: Path,
+        on_error: Callable[[DataError], None] | None = None,
+        first: int = 0,
+        every: int = 1,
+        start: tuple[int, int] | None = None,
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file with line and byte. Raises DataError with path and line."""
-        return read_records(_lines(path, self.max_line), self._document, path, on_error, first, every)
+        return read_records(_lines(path, self.max_line, start), self._document, path, on_error, first, every)
+
+    def places(self, path: Path) -> Iterator[tuple[int, int]]:
+        """Yield line and byte of each document."""
+        return ((line, byte) for line, byte, _ in _lines(path, self.max_line))
 
     def _document(self, data: bytes | DataError) -> Document:
         if isinstance(data, DataError):
@@ -76,19 +85,24 @@ class JsonlReader:
             raise
 
 
-def _lines(path: Path, limit: int) -> Iterator[tuple[int, int, bytes | DataError]]:
+def _lines(
+    path: Path, limit: int, start: tuple[int, int] | None = None
+) -> Iterator[tuple[int, int, bytes | DataError]]:
     """Yield number and byte of the lines that hold something, with the line, or why it cannot be read.
 
-    A first line that only opens JSON comes with all that follows. What is no text at all is an error once.
+    A first line that only opens JSON comes with all that follows. What is no text at all is an error once. With
+    ``start``, line and byte, those before it are passed over.
     """
     with open_bytes(path) as handle:
-        lines = Lines(handle, limit, option="reader.max_line_mb")
-        found = False
+        found = start is not None and start[0] > 1
+        if start is not None:
+            handle.seek(start[1])
+        lines = Lines(handle, limit, option="reader.max_line_mb", start=start or (1, 0))
         while data := _next(lines):
-            start = lines.start
+            byte = lines.start
             if isinstance(data, bytes):
                 if lines.number == 1 and data.startswith(_BYTE_ORDER_MARK):
-                    data, start = data[len(_BYTE_ORDER_MARK) :], start + len(_BYTE_ORDER_MARK)
+                    data, byte = data[len(_BYTE_ORDER_MARK) :], byte + len(_BYTE_ORDER_MARK)
                 data = data.rstrip(b"\r\n")
                 if not data or data.isspace():
                     continue
@@ -99,7 +113,7 @@ def _lines(path: Path, limit: int) -> Iterator[tuple[int, int, bytes | DataError
                     if len(data) > limit:
                         raise DataError(f"this document, over many lines, is larger than {limit >> 20} MiB")
             found = True
-            yield lines.number, start, data
+            yield lines.number, byte, data
     if not found:
         raise DataError("this file holds no document", expected="one document a line")
 
@@ -133,7 +147,7 @@ class JsonlWriter:
     def __init__(self, *, images: bool = True) -> None:
         self.images = images
 
-    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+    def write(self, documents: Iterable[Document], target: IO[bytes], first: int | None = None) -> dict[str, int]:
         """Write the documents; return how many images were left out, if they were to be."""
         left_out = 0
         for document in documents:

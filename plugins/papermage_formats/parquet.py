@@ -7,6 +7,7 @@ all other keys). Needs pyarrow: ``pip install 'papermage_core[parquet]'``.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -54,10 +55,22 @@ class ParquetReader:
         self.lenient = lenient
 
     def read(
-        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+        self,
+        path: Path,
+        on_error: Callable[[DataError], None] | None = None,
+        first: int = 0,
+        every: int = 1,
+        start: tuple[int, None] = (1, None),
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file. Row groups, and rows, that are passed over are not decoded."""
-        return read_records(_rows(path, first, every), self._document, path, on_error, first, every)
+        return read_records(_rows(path, first, every, start[0] - 1), self._document, path, on_error, first, every)
+
+    def places(self, path: Path) -> Iterator[tuple[int, None]]:
+        """Yield the number of each row, from 1."""
+        import pyarrow.parquet as pq
+
+        with _readable(), pq.ParquetFile(path) as file:
+            yield from ((row + 1, None) for row in range(file.metadata.num_rows))
 
     def _document(self, row: Callable[[], dict[str, Any]]) -> Document:
         try:
@@ -143,32 +156,43 @@ def _json_of(row: dict[str, Any]) -> bytes:
     return _encode(own | _decode_raw(row["others"]))
 
 
-def _rows(path: Path, first: int, every: int) -> Iterator[tuple[int, None, Callable[[], dict[str, Any]]]]:
-    """Yield the number of each row, from 1, and what returns it; row groups without a chosen row are not read."""
-    import pyarrow as pa
+def _rows(path: Path, first: int, every: int, begin: int) -> Iterator[tuple[int, None, Callable[[], dict[str, Any]]]]:
+    """Yield the number of each row, from 1, and what returns it; row groups without a chosen row are not read.
+
+    The rows before number ``begin``, from 0, are left out, and not counted.
+    """
     import pyarrow.parquet as pq
 
     wanted = ["symbols", "metadata", "layers", "others"]
     number = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            if missing := sorted(set(wanted) - set(file.schema_arrow.names)):
-                found = ", ".join(file.schema_arrow.names)
-                raise DataError(f"has no column {', '.join(missing)}, only {found}", expected="its columns")
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                if not any(chosen(row, first, every) for row in range(number, number + size)):
-                    yield from ((row + 1, None, dict) for row in range(number, number + size))
-                    number += size
-                    continue
-                for batch in file.iter_batches(_ROWS, row_groups=[group], columns=wanted):
-                    for row in range(len(batch)):
-                        number += 1
+    with _readable(), pq.ParquetFile(path) as file:
+        if missing := sorted(set(wanted) - set(file.schema_arrow.names)):
+            found = ", ".join(file.schema_arrow.names)
+            raise DataError(f"has no column {', '.join(missing)}, only {found}", expected="its columns")
+        for group in range(file.num_row_groups):
+            rows = range(max(number, begin), number + file.metadata.row_group(group).num_rows)
+            if not any(chosen(row - begin, first, every) for row in rows):
+                yield from ((row + 1, None, dict) for row in rows)
+                number = max(number, rows.stop)
+                continue
+            for batch in file.iter_batches(_ROWS, row_groups=[group], columns=wanted):
+                for row in range(len(batch)):
+                    number += 1
+                    if number > begin:
                         yield number, None, partial(_row_of, batch, row)
-    except (pa.ArrowException, OSError) as exc:
-        raise DataError(f"cannot be read as Parquet: {exc}", expected="a Parquet file") from exc
     if not number:
         raise DataError("this file holds no document", expected="one document a row")
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raise DataError for what pyarrow cannot read."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError) as exc:
+        raise DataError(f"cannot be read as Parquet: {exc}", expected="a Parquet file") from exc
 
 
 def _row_of(batch: Any, row: int) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class PdfReaderConfig(DocumentReaderConfig):
         2, help="processes that read, once there are many pages and if there are two cores: 1 or 2", ge=1, le=2
     )
     images: int | None = option(None, help="add pictures of the pages of so many dots an inch", ge=1, le=600)
+    max_pages: int | None = option(None, help="refuse a file of more pages", ge=1)
+    max_characters: int | None = option(None, help="refuse a file of more text", ge=1)
 
     def build(self) -> PdfReader:
         """Return a new reader."""
@@ -53,10 +55,11 @@ class PdfReader:
         return read_records(iter([(None, None, path)]), self._document, path, on_error, first, every)
 
     def _document(self, path: Path) -> Document:
-        from papermage_formats.pdf_document import read_pdf
+        from papermage_formats.pdf_document import Limits, read_pdf
 
         config = self.config
-        return read_pdf(path, config.style, config.password, config.images, config.processes)
+        limits = Limits(config.max_pages, config.max_characters)
+        return read_pdf(path, config.style, config.password, config.images, config.processes, limits)
 
 
 @hookimpl

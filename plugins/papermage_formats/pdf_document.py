@@ -27,7 +27,7 @@ from papermage_processors.tokenizing import Style
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["read_pdf"]
+__all__ = ["Limits", "read_pdf"]
 
 _log = logging.getLogger(__name__)
 _alone = threading.RLock()
@@ -41,7 +41,30 @@ _Font = tuple["str | None", float, bool, bool, bool]
 """Name, size, whether bold, italic, and invisible."""
 
 
-def read_pdf(path: Path, style: Style, password: str | None, dots: int | None, processes: int = 1) -> Document:
+@attrs.frozen
+class Limits:
+    """How much of a file is read at most: of more, nothing is."""
+
+    pages: int | None = None
+    characters: int | None = None
+
+    def check(self, path: Path, pages: int, characters: int = 0) -> None:
+        """Raise DataError for too many pages, or characters."""
+        for what, count, most in (("pages", pages, self.pages), ("characters", characters, self.characters)):
+            if most is not None and count > most:
+                counted = f"{count}" if what == "pages" else "more"
+                said = f"has {counted} {what}; {most} are allowed"
+                raise DataError(said, path=path, expected=f"at most {most} {what}")
+
+
+def read_pdf(
+    path: Path,
+    style: Style,
+    password: str | None,
+    dots: int | None,
+    processes: int = 1,
+    limits: Limits = Limits(),
+) -> Document:
     """Return the document of a file, with pictures of ``dots`` an inch if they are asked for.
 
     Raises DataError, and PluginError for pictures where Pillow is not installed.
@@ -49,9 +72,10 @@ def read_pdf(path: Path, style: Style, password: str | None, dots: int | None, p
     if dots and find_spec("PIL") is None:
         raise PluginError(f"{path}: pictures of pages need Pillow; type: pip install 'papermage_core[images]'")
     with _alone, closing(_open(path, password)) as file:
+        limits.check(path, len(file))
         second = second_reader(len(file)) if processes > 1 and _is_plain(path) and not dots else None
         with closing(_Ahead(second, path, password, style, len(file))) as ahead:
-            return _document(path, file, ahead, style, dots)
+            return _document(path, file, ahead, style, dots, limits)
 
 
 def _is_plain(path: Path) -> bool:
@@ -102,7 +126,8 @@ class _Ahead:
             self._second.stop()
 
 
-def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int | None) -> Document:
+def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int | None, limits: Limits) -> Document:
+    characters = 0
     parts: list[_Part] = []
     waiting: list[tuple[int, PageTokens]] = []
     fonts: dict[_Font, int] = {}
@@ -119,6 +144,8 @@ def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int 
             unread.append(number)
             image = Image.create_rgb_all_white(*_BLANK) if dots else None  # the others keep their numbers
         else:
+            characters += len(tokens.codes)
+            limits.check(path, count, characters)
             waiting.append((number, tokens))
         images += [image] if image else []
         if waiting and (len(waiting) == _PAGES or number == count - 1):

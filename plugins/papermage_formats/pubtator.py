@@ -157,10 +157,10 @@ class PubtatorWriter:
     def __init__(self, config: PubtatorWriterConfig) -> None:
         self.config = config
 
-    def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
+    def write(self, documents: Iterable[Document], target: IO[bytes], first: int | None = None) -> dict[str, int]:
         """Write the documents; return what the format does not hold."""
         lost: Counter[str] = Counter()
-        for number, document in enumerate(documents, 1):
+        for number, document in enumerate(documents, (first or 0) + 1):
             target.write(self._rows(document, document.id or str(number), lost).encode())
         return losses(lost)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from papermage_core.errors import PapermageError
 
-__all__ = ["TagScorer", "check_finite"]
+__all__ = ["GivenScores", "TagScorer", "check_finite"]
 
 
 def check_finite(*tensors: Tensor) -> None:
@@ -38,4 +38,13 @@ class TagScorer(nn.Module):
             kept = torch.empty_like(vectors[:, :1]).bernoulli_(1 - self.dropout)
             vectors = vectors * kept.div_(1 - self.dropout)
         scores: Tensor = self.linear(vectors)
+        return scores if scores.dtype == torch.float64 else scores.float()
+
+
+class GivenScores(nn.Module):
+    """Takes the place of a `TagScorer` in a head whose vectors are scores already."""
+
+    def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
+        """Return the scores (B, U, K), in float32 or better; what is at padding goes nowhere."""
+        scores = scores.masked_fill(~mask[..., None], 0.0)
         return scores if scores.dtype == torch.float64 else scores.float()

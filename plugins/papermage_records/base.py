@@ -15,7 +15,7 @@ from papermage_formats.labelled import losses
 from papermage_records.assembly import Value, count_losses, records_of
 from papermage_records.fields import REFERENCES, Field, parse_fields
 
-__all__ = ["RecordWriter", "RecordWriterConfig", "Records"]
+__all__ = ["RecordRows", "RecordWriter", "RecordWriterConfig", "Records"]
 
 Records: TypeAlias = "Iterator[tuple[str, int, Value]]"
 """The name of the document, the number of the record in it, from 1, and the record."""
@@ -48,13 +48,16 @@ class RecordWriter(ABC):
 
     def write(self, documents: Iterable[Document], target: IO[bytes]) -> dict[str, int]:
         """Write the records of each document as it comes; return what is in none."""
+        return self._write(documents, target, 0)
+
+    def _write(self, documents: Iterable[Document], target: IO[bytes], first: int) -> dict[str, int]:
         lost: Counter[str] = Counter()
-        for part in self.parts(self._records(documents, lost), lost):
+        for part in self.parts(self._records(documents, lost, first), lost):
             target.write(part.encode("utf-8", "replace"))
         return losses(lost)
 
-    def _records(self, documents: Iterable[Document], lost: Counter[str]) -> Records:
-        for number, document in enumerate(documents, 1):
+    def _records(self, documents: Iterable[Document], lost: Counter[str], first: int) -> Records:
+        for number, document in enumerate(documents, first + 1):
             found = records_of(document, self.record, lost)
             count_losses(document, self.record, lost)
             lost["documents without records"] += not found
@@ -64,3 +67,17 @@ class RecordWriter(ABC):
     @abstractmethod
     def parts(self, records: Records, lost: Counter[str]) -> Iterator[str]:
         """Yield the text of the file, piece by piece; count what it cannot hold."""
+
+
+class RecordRows(RecordWriter):
+    """A writer of records whose file is a head and then what stands for each record."""
+
+    def write(self, documents: Iterable[Document], target: IO[bytes], first: int | None = None) -> dict[str, int]:
+        """Write the records of each document as it comes; return what is in none."""
+        if first is None:
+            target.write(self.head().encode())
+        return self._write(documents, target, first or 0)
+
+    def head(self) -> str:
+        """Return what the file begins with."""
+        return ""

@@ -21,6 +21,7 @@ from papermage_records.reference import KNOWN, Reference, reference_of
 
 __all__ = ["BibtexConfig"]
 
+_BETWEEN_NAMES = re.compile(r"\s*[,;&]\s*|\s+and\s+|\s+et\s+")
 _WORD = re.compile(r"[a-z0-9]+")
 _DASHES = re.compile(r"\s*(?:--?|[–—−])\s*")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -129,11 +130,17 @@ def _others(reference: Reference) -> dict[str, str]:
 
 def _key(reference: Reference) -> str:
     """Return ``smith2004deep``, of letters and digits that every BibTeX takes; ``ref`` where there are none."""
-    authors = [person.family or person.literal for person in reference.authors]
-    author = next(filter(None, (_plain(name) for name in authors[:1])), [])
+    author = [word for person in reference.authors[:1] for word in _family(person)]
     title = [word for word in _plain(reference.title) if word not in _SMALL]
     year = [str(reference.date.year)] if reference.date is not None else []
     return "".join([*author[-1:], *year, *title[:1]]) or "ref"
+
+
+def _family(person: Person) -> list[str]:
+    """Return the words of a family name; of names as they stand, those of the first, without initials."""
+    first = next(filter(None, _BETWEEN_NAMES.split(person.literal)), "")
+    words = _plain(person.family or first)
+    return [word for word in words if len(word) > 1] or words
 
 
 def _plain(text: str) -> list[str]:

@@ -11,7 +11,7 @@ import attrs
 
 from papermage_core.plugin import DocumentWriterConfig, hookimpl
 from papermage_records.assembly import Value
-from papermage_records.base import Records, RecordWriter, RecordWriterConfig
+from papermage_records.base import RecordRows, Records, RecordWriterConfig
 from papermage_records.fields import Field
 from papermage_records.persons import PARTS, persons_in
 
@@ -29,7 +29,7 @@ class RecordLinesConfig(RecordWriterConfig):
         return RecordLines(self)
 
 
-class RecordLines(RecordWriter):
+class RecordLines(RecordRows):
     """Writes ``record``, ``document``, text, score and place of the record, and ``fields``: a list of values each.
 
     Where these are parts of names, ``persons`` has each person's together.

@@ -12,7 +12,7 @@ import attrs
 
 from papermage_core.plugin import DocumentWriterConfig, hookimpl, option
 from papermage_records.assembly import Value
-from papermage_records.base import Records, RecordWriter, RecordWriterConfig
+from papermage_records.base import RecordRows, Records, RecordWriterConfig
 
 __all__ = ["RecordTableConfig"]
 
@@ -37,7 +37,7 @@ class RecordTableConfig(RecordWriterConfig):
         return RecordTable(self)
 
 
-class RecordTable(RecordWriter):
+class RecordTable(RecordRows):
     """Writes document, number, text, score and place of each record, and three columns for each field.
 
     They are ``title``, ``title.score`` and ``title.place``; fields inside others are ``author.given``. Several values
@@ -46,12 +46,16 @@ class RecordTable(RecordWriter):
 
     config: RecordTableConfig
 
-    def parts(self, records: Records, lost: Counter[str]) -> Iterator[str]:
-        """Yield the head of the table, and a row for each record."""
+    def head(self) -> str:
+        """Return the head of the table."""
         paths = [".".join(path) for path in self.record.leaves()]
-        yield "\ufeff" if self.config.mark else ""
-        names = ("", ".score", ".place")
-        yield _line(["document", "number", "text", "score", "place", *(f"{p}{n}" for p in paths for n in names)])
+        columns = [f"{path}{name}" for path in paths for name in ("", ".score", ".place")]
+        mark = "\ufeff" if self.config.mark else ""
+        return mark + _line(["document", "number", "text", "score", "place", *columns])
+
+    def parts(self, records: Records, lost: Counter[str]) -> Iterator[str]:
+        """Yield a row for each record."""
+        paths = [".".join(path) for path in self.record.leaves()]
         for document, number, value in records:
             inside = list(value.all())
             cells: list[Any] = [document, number, value.text, value.score, _place(value)]

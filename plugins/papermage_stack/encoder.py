@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from papermage_core.errors import ConfigError
 from papermage_core.plugin import Context, ContextEncoder, Window
 
 __all__ = ["StackEncoder"]
@@ -58,6 +59,10 @@ class StackEncoder(nn.Module):
         found, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=vectors.shape[1])
         result: Tensor = found
         return result
+
+    def exportable(self) -> nn.Module:
+        """Raise ConfigError: the lengths of windows steer the LSTM, which no graph can follow."""
+        raise ConfigError("encoder=stack cannot be exported: its LSTM runs over windows of different lengths")
 
     def save(self, folder: Path) -> None:
         """Have the inner encoder save in a folder of its own."""

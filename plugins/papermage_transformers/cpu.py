@@ -16,13 +16,16 @@ import torch
 import transformers
 
 from papermage_core.errors import ConfigError
+from papermage_transformers.linear_kernels import has_int8_kernels
 
 __all__ = [
     "CpuPrecision",
+    "PredictionPrecision",
     "choose_precision",
     "has_accelerator",
     "has_bfloat16",
     "medium_matmul",
+    "prediction_precision",
     "prepare",
     "tune_allocator",
     "tune_process",
@@ -31,9 +34,12 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 CpuPrecision = Literal["float32", "medium", "bfloat16"]
+PredictionPrecision = Literal["float32", "bfloat16", "int8"]
 
 _ONLY_FLOAT32 = ("deberta",) if int(transformers.__version__.split(".")[0]) >= 5 else ("deberta", "modernbert")
 """Kinds of model that mask with the least number of float32, which is too large for what autocast computes in."""
+_WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Limits of oneDNN below the instructions for bfloat16."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # <malloc.h>
 _THRESHOLD = 1 << 30
 
@@ -45,7 +51,12 @@ def has_accelerator() -> bool:
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX), as Linux tells."""
+    """Whether the CPU multiplies bfloat16 matrices in hardware (AVX512-BF16 or AMX), as Linux tells.
+
+    Not where the environment keeps oneDNN, which does it, from the instructions.
+    """
+    if (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA", "")).upper() in _WITHOUT_BFLOAT16:
+        return False
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.is_file():
         return False
@@ -68,6 +79,28 @@ def choose_precision(wanted: str, model_type: str = "") -> CpuPrecision:
         return "medium"
     assert precision in ("float32", "medium", "bfloat16")
     return precision  # type: ignore[return-value]  # mypy does not narrow by a tuple of literals
+
+
+def prediction_precision(wanted: str, model_type: str, device: torch.device) -> PredictionPrecision:
+    """Return the arithmetic that ``fp32``, ``bf16`` or ``int8`` means for a kind of model where no gradient is wanted.
+
+    Raises ConfigError for one that cannot be had, or would be slower than float32 on this processor.
+    """
+    if wanted == "fp32":
+        return "float32"
+    if wanted == "bf16":
+        if model_type in _ONLY_FLOAT32:
+            raise ConfigError(f"precision=bf16: transformers' {model_type} models fail in bfloat16; expected fp32")
+        if device.type == "cpu" and not has_bfloat16():
+            raise ConfigError("precision=bf16: this processor multiplies no bfloat16; expected fp32 or int8")
+        return "bfloat16"
+    if wanted != "int8":
+        raise ConfigError(f"precision={wanted}: expected fp32, bf16 or int8")
+    if device.type != "cpu":
+        raise ConfigError(f"precision=int8: on the CPU alone; expected fp32 or bf16 on {device}")
+    if not has_int8_kernels():
+        raise ConfigError("precision=int8: this torch has no products of int8 for this processor; expected fp32")
+    return "int8"
 
 
 class _MediumMatmul:

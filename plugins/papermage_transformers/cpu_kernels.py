@@ -17,7 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from papermage_transformers.cpu import has_bfloat16
 
-__all__ = ["CpuKernels", "has_cpu_kernels"]
+__all__ = ["CpuDropout", "CpuKernels", "has_cpu_kernels"]
 
 _LONG = 192
 """Wordpieces from which attention by whole products is the faster one."""
@@ -33,6 +33,21 @@ def has_cpu_kernels() -> bool:
     has_operators = all(hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))
     available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return has_bfloat16() and available and has_operators
+
+
+class CpuDropout(TorchFunctionMode):
+    """While it is entered, dropout draws fewer random numbers, in training in float32."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        found = _dropout(*args, **kwargs) if func is F.dropout else None
+        return func(*args, **kwargs) if found is None else found
 
 
 class CpuKernels(TorchFunctionMode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,9 +13,16 @@ from torch import nn
 
 from papermage_core.plugin import Context, Window
 from papermage_transformers.batch import Collator
-from papermage_transformers.cpu import CpuPrecision, medium_matmul
-from papermage_transformers.cpu_kernels import CpuKernels, has_cpu_kernels
-from papermage_transformers.pooling import POOLINGS
+from papermage_transformers.cpu import (
+    CpuPrecision,
+    PredictionPrecision,
+    has_bfloat16,
+    medium_matmul,
+    prediction_precision,
+)
+from papermage_transformers.cpu_kernels import CpuDropout, CpuKernels, has_cpu_kernels
+from papermage_transformers.linear_kernels import LinearKernels, has_float32_kernels
+from papermage_transformers.pooling import POOLINGS, Pooling
 from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import parameter_groups
 from papermage_transformers.windows import WindowMaker
@@ -25,6 +33,23 @@ __all__ = ["TransformerEncoder", "model_inputs"]
 def model_inputs(features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return what of a batch goes to the model; the rest says how its wordpieces are pooled."""
     return {name: features[name] for name in ("input_ids", "attention_mask", "bbox") if name in features}
+
+
+def _is_float32(precision: str) -> bool:
+    """Whether matrices are multiplied in float32: "medium" says so where there is nothing faster."""
+    return precision == "float32" or (precision == "medium" and not has_bfloat16())
+
+
+class _Exportable(nn.Module):
+    """The tensors of a batch → unit vectors, in the arithmetic of the weights."""
+
+    def __init__(self, model: nn.Module, pool: Pooling) -> None:
+        super().__init__()
+        self.model = model
+        self._pool = pool
+
+    def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self._pool(self.model(**model_inputs(features)).last_hidden_state, features)
 
 
 class TransformerEncoder(nn.Module):
@@ -59,6 +84,7 @@ class TransformerEncoder(nn.Module):
         self._pool = POOLINGS[pooling]
         self._layer_decay = layer_decay
         self._precision = precision
+        self._predicted: PredictionPrecision | None = None
         self._checkpointing = checkpointing
 
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
@@ -75,22 +101,44 @@ class TransformerEncoder(nn.Module):
         dtype = next(self.model.parameters()).dtype
         if "bbox" in inputs and inputs["bbox"].is_floating_point():
             inputs["bbox"] = inputs["bbox"].to(dtype)
-        if torch.is_autocast_enabled(inputs["input_ids"].device.type):
+        device = inputs["input_ids"].device.type
+        if torch.is_autocast_enabled(device):
             return self._pool(self.model(**inputs).last_hidden_state, features)
         with ExitStack() as stack:
-            if inputs["input_ids"].device.type == "cpu" and dtype == torch.float32:
+            if device == "cpu" and dtype == torch.float32:
                 self._enter_precision(stack)
+            elif self._predicted == "bfloat16" and not torch.is_grad_enabled():
+                stack.enter_context(torch.autocast(device, dtype=torch.bfloat16))
             pieces = self.model(**inputs).last_hidden_state  # (S, T, D)
         return self._pool(pieces, features).to(dtype)
 
     def _enter_precision(self, stack: ExitStack) -> None:
         """Compute as ``precision`` says until the stack is left; nothing else in the process is changed by it."""
-        if self._precision == "medium":
+        precision = self._precision if self._predicted is None or torch.is_grad_enabled() else self._predicted
+        if precision == "medium":
             stack.enter_context(medium_matmul)
-        elif self._precision == "bfloat16":
+        elif precision == "bfloat16":
             stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
             if has_cpu_kernels() and not (torch.is_grad_enabled() and self._checkpointing):
                 stack.enter_context(CpuKernels())
+        elif precision == "int8":
+            stack.enter_context(LinearKernels("int8"))
+        if precision in ("float32", "medium") and torch.is_grad_enabled() and not self._checkpointing:
+            stack.enter_context(CpuDropout())
+        if not torch.is_grad_enabled() and has_float32_kernels() and _is_float32(precision):
+            stack.enter_context(LinearKernels("float32"))
+
+    def compute_in(self, precision: str) -> None:
+        """Compute in ``fp32``, ``bf16`` or ``int8`` where no gradient is wanted. Raises ConfigError where it cannot."""
+        config: Any = self.model.config
+        self._predicted = prediction_precision(precision, config.model_type, next(self.model.parameters()).device)
+
+    def exportable(self) -> nn.Module:
+        """Return model and pooling, with LoRA's matrices merged into the weights."""
+        model: Any = self.model
+        if hasattr(model, "merge_and_unload"):
+            model = copy.deepcopy(model).merge_and_unload()
+        return _Exportable(model, self._pool)
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return optimizer groups: no weight decay on biases and norms, layer-wise learning rates."""

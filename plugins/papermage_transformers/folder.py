@@ -140,10 +140,10 @@ class ModelFolder:
             raise self.error(CONFIG, f"has {path}={value:.4g}: expected a number below {_LARGEST_NUMBER:,}")
 
     def weight_files(self) -> list[Path]:
-        """Return the files of weights: of a checkpoint the one beside the folder, if any."""
+        """Return the files of weights: of a checkpoint those beside the folder, if any."""
         if self.is_checkpoint:
-            beside = self.path.parent / "model.safetensors"
-            return [beside] if beside.is_file() else []
+            beside = (self.path.parent / "model.safetensors", *sorted(self.path.parent.glob("model*.onnx")))
+            return [path for path in beside if path.is_file()]
         for whole, index in (
             ("model.safetensors", "model.safetensors.index.json"),
             ("pytorch_model.bin", "pytorch_model.bin.index.json"),

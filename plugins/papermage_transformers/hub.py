@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from papermage_core.errors import ConfigError
+from papermage_transformers.extra import require
 
 __all__ = ["download", "is_offline"]
 
@@ -28,6 +29,7 @@ def download(key: str, name: str, revision: str | None, choose: Callable[[Collec
     Without network the folder is what an earlier download left. The hub is asked once: an unreachable one fails at
     once. Raises ConfigError, named by the option ``key``, that says what to do.
     """
+    require("huggingface_hub", f"{key}={name}, no folder here but a name on the Hugging Face hub,")
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 

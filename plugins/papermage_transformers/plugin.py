@@ -10,6 +10,7 @@ import attrs
 
 from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, option
+from papermage_transformers.extra import require
 
 if TYPE_CHECKING:
     from papermage_transformers.encoder import TransformerEncoder
@@ -79,6 +80,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
 
         Looks the model's type up in its config file when `boxes` is not set; `settle` sets it.
         """
+        require("transformers", "the encoder hf")
         groups = (self.layout_indicator,) if self.layout_indicator else ()
         return ContextNeeds(boxes=self._wants_boxes(), groups=groups)
 
@@ -91,6 +93,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
 
         Raises ConfigError for a model that cannot be found, loaded or used, CheckpointError for a damaged ``folder``.
         """
+        require("transformers", "the encoder hf")
         from papermage_transformers.build import build_encoder
         from papermage_transformers.folder import ModelFolder
         from papermage_transformers.source import base_model
@@ -121,6 +124,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
 
         None for a model that has no fast tokenizer in a file.
         """
+        require("transformers", "the encoder hf")
         from papermage_transformers.counting import window_counter
 
         count = window_counter(self.model_name_or_path, self.revision, self.max_length, self.layout_indicator)
@@ -128,6 +132,7 @@ class TransformerEncoderConfig(ContextEncoderConfig):
 
     def tune_process(self) -> None:
         """Let glibc keep large blocks, and backward passes too multiply in the arithmetic that forward passes do."""
+        require("transformers", "the encoder hf")
         from papermage_transformers import cpu
 
         if not cpu.has_accelerator():

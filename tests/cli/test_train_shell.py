@@ -20,7 +20,7 @@ from papermage_core.cli import _shell
 from papermage_core.cli.train import main
 from papermage_core.config import load_config
 from papermage_core.config.train import lightning_parameters, own_options
-from papermage_core.errors import CheckpointError, ConfigError, DataError, PluginError
+from papermage_core.errors import PAGE, CheckpointError, ConfigError, DataError, PluginError
 
 BASE = ["data_path=train.jsonl", "label_field=Disease"]
 
@@ -399,7 +399,7 @@ def test_debug_adds_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 
     err = capsys.readouterr().err
     assert "Traceback" in err
-    assert err.endswith("x: broken\n")
+    assert err.endswith(f"x: broken\nmore on this: {PAGE}#dataerror\n")
 
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (1, 1)])

@@ -7,9 +7,13 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from papermage_core import Box, Document, Entity, Layer, Metadata, Prediction, Span
+from papermage_core.document import SpanArrays
 from papermage_core.errors import DataError
 
 
@@ -201,3 +205,26 @@ def test_importing_the_package_is_light() -> None:
     code = f"import sys, papermage_core; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@given(
+    st.integers(0, 4).flatmap(
+        lambda n: st.lists(st.lists(st.sampled_from([None, 0, "x", False]), min_size=n, max_size=n), max_size=4)
+    )
+)
+def test_columns_of_metadata_read_as_the_same_rows_do(columns: list[list[object]]) -> None:
+    named = dict(zip("abcd", columns, strict=False))
+    n = len(columns[0]) if columns else 0
+    places = list(range(n))
+    spans = SpanArrays.one_each(np.array(places, np.int64), np.array(places, np.int64) + 1)
+    rows = [{key: values[i] for key, values in named.items() if values[i] is not None} for i in places]
+    by_column, by_row = Layer.from_arrays(spans, None, named), Layer.from_arrays(spans, None, rows)
+    for key in "abcde":
+        assert by_column.metadata_column(key) == by_row.metadata_column(key)
+    assert by_column.metadata_keys() == by_row.metadata_keys()
+    assert by_column.metadata_keys(1) == by_row.metadata_keys(1)
+    assert [entity.metadata.to_json() for entity in by_column] == rows
+    if n:
+        by_column[0].metadata.set("e", 1)
+        assert by_column.metadata_column("e") == [1, *[None] * (n - 1)]
+        assert "e" in by_column.metadata_keys()

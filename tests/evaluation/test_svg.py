@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from papermage_core.evaluation.svg import line_chart, reliability_diagram
 
@@ -12,6 +12,9 @@ points = st.lists(st.tuples(st.floats(0, 1e4), st.floats(-1e9, 1e9)), min_size=1
 
 
 @given(points)
+@example([(0.0, 0.0), (0.0, 5e-324)])
+@example([(0.0, 1e-310), (0.0, 1e-310)])
+@example([(1e-201, 1e-199), (2e-199, 2e-199)])
 def test_every_point_is_drawn_inside_the_picture(line: list[tuple[float, float]]) -> None:
     figure = ElementTree.fromstring(line_chart("t", {"a": line}))
     circles = list(figure.iter("circle"))

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from papermage_core.cli.plugins import main
+from papermage_core.plugin.manager import Plugins
 
 HEADS = "papermage.model_head"
 
@@ -114,6 +115,14 @@ def test_the_kind_may_be_typed_before_the_name(capsys, typed, key):
     assert [item["kind"].endswith(key) for item in json.loads(run(capsys, "info", typed, "--json")[1])] == [True]
 
 
+def test_info_says_what_may_be_part_of_a_component_and_where_its_options_are_listed(capsys):
+    out = run(capsys, "info", "encoder=stack")[1]
+    names = [component.name for component in Plugins().components("context_encoder")]
+    line = f"      one of {', '.join(names)}; its own options are typed as encoder.inner.KEY=VALUE; "
+    assert f"{line}those of compact are below" in out.splitlines()
+    assert "      papermage-plugins info encoder=NAME lists those of another" in out.splitlines()
+
+
 def test_info_of_an_extension_lists_its_hooks(install, capsys):
     source = "from papermage_core.plugin import hookimpl\n@hookimpl\ndef papermage_evaluated(split): ...\n"
     install("acme", {"papermage.extension": {"watcher": "acme"}}, acme=source)
@@ -163,10 +172,17 @@ def test_wrong_usage_leaves_with_two(capsys, arguments):
 def test_check_runs_the_suite_and_says_what_holds(capsys):
     code, out, _ = run(capsys, "check", "io", "--kind", "scheme", "label_scheme.reading=strict")
     assert code == 0
+    assert out.splitlines()[-2:] == [
+        "checked with label_scheme.reading=strict",
+        "random examples: the same in every run; --seed N draws others",
+    ]
     assert "ok     entities come back from encode and decode" in out
     assert "FAILED" not in out
-    report = json.loads(run(capsys, "check", "io", "--json")[1])
+    report = json.loads(run(capsys, "check", "io", "--seed", "3", "--json")[1])
     assert report["passed"] is True
+    assert (report["options"], report["varied"], report["seed"]) == (
+        [{"label_scheme.reading": "lenient"}], ["label_scheme.reading"], 3
+    )  # fmt: skip
     assert all(check["passed"] and not check["skipped"] for check in report["checks"])
 
 
@@ -200,7 +216,7 @@ def test_a_check_can_be_left_out_with_a_reason_that_the_report_shows_and_a_termi
     code, out, err = run(capsys, "check", "io", "--skip", "entities come back from encode and decode=they touch")
     assert code == 0
     assert "skip   entities come back from encode and decode: they touch" in out
-    assert out.splitlines()[-1].endswith(" checks passed, 1 skipped")
+    assert any(line.endswith(" checks passed, 1 skipped") for line in out.splitlines())
     steps = re.findall(r"(\d+)/(\d+) (.*?)\r", err)
     names = [line[7:].partition(" (")[0].partition(":")[0] for line in out.splitlines() if line[:3] in ("ok ", "ski")]
     assert [name for _, _, name in steps] == names

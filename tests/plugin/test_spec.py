@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from papermage_core.cli.train import main as train
-from papermage_core.plugin import spec
+from papermage_core.plugin import spec, template
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import ComponentHooks, ExtensionHooks, HeadOutput, UnitSpan, option
@@ -68,7 +68,7 @@ def test_every_kind_has_a_hook_a_suite_a_template_and_a_line_in_the_table():
         line = next(line for line in (spec.__doc__ or "").splitlines() if f"``{kind.group}``" in line)
         assert kind.hook in vars(ComponentHooks)
         assert kind.base.__name__ in line
-        assert "src/$module/plugin.py" in kind.template_files()
+        assert (Path(template.__file__).parent / "acme/src/papermage_acme" / kind.word / "plugin.py").is_file()
         assert issubclass(kind.suite_class(), ComponentSuite) or kind.name == "extension"
 
 

@@ -20,7 +20,9 @@ else:
 
 from papermage_core.cli.plugins import main
 from papermage_core.errors import ConfigError
+from papermage_core.plugin import template
 from papermage_core.plugin.kinds import KINDS
+from papermage_core.plugin.spec import API_VERSION
 from papermage_core.plugin.template import generate
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +34,7 @@ NAMES = {
     "document_processor": "my-numbers",
     "document_writer": "my-writer",
     "optimizer": "my-optimizer",
-    "metric": "my-metric",
+    "metric": "acme-2",
     "extension": "ext2",
 }
 
@@ -142,16 +144,29 @@ def workflow_of(folder: Path, name: str):
     return yaml.safe_load((folder / ".github" / "workflows" / f"{name}.yml").read_text())
 
 
-@pytest.mark.slow
-def test_the_generated_code_has_types(generated):
-    mypy = pytest.importorskip("mypy", reason="mypy is installed in the lint environment only")
-    cache = str(generated["extension"] / ".mypy_cache")
-    sources = [str(folder / "src") for folder in generated.values()]
-    flags = ["--strict", "--follow-imports=silent", "--cache-dir", cache]
-    where = {**os.environ, "MYPYPATH": str(ROOT)}
-    command = [sys.executable, "-m", mypy.__name__, *flags, *sources]
-    done = subprocess.run(command, cwd=generated["extension"], env=where, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+def test_the_types_of_the_code_that_is_generated_are_checked_with_those_of_the_core():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert settings["strict"]
+    assert "papermage_acme" in settings["packages"]
+    assert {path.parent for path in (ROOT / "papermage_core/plugin/template").rglob("plugin.py")} == {
+        ROOT / path / "papermage_acme" / kind.word for path in settings["mypy_path"][1:] for kind in KINDS.values()
+    }
+
+
+def test_what_is_generated_says_the_plugin_api_of_today(generated):
+    for folder in generated.values():
+        (source,) = folder.glob("src/*/plugin.py")
+        assert f"papermage_api_version = {API_VERSION}\n" in source.read_text()
+
+
+def test_the_names_of_others_are_not_changed(tmp_path, monkeypatch):
+    monkeypatch.setattr(template, "_git", lambda key: "Acme $Inc" if key == "user.name" else "acme")
+    folder = generate("mine", "model_head", tmp_path)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["authors"] == [{"name": "Acme $Inc"}]
+    assert project["urls"]["Homepage"] == "https://github.com/acme/papermage-mine"
+    assert "papermage-train data_path=train.jsonl label_field=Disease head=mine" in (folder / "README.md").read_text()
+    assert not re.search("acme", (folder / "src/papermage_mine/head.py").read_text(), re.IGNORECASE)
 
 
 @pytest.mark.parametrize(

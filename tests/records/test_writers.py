@@ -55,7 +55,7 @@ class TestBiblStruct(DocumentWriterSuite):
 
 
 def references(*entries: dict[str, Any], doc_id: str = "paper") -> Document:
-    """Return a document with a reference for each dict: field → text, or list of texts; authors as lists of parts."""
+    """Return a document with a reference for each dict: field → text, or texts; authors, too, as lists of parts."""
     text = ""
     layers: dict[str, list[Entity]] = {"bib_entries": []}
 
@@ -70,7 +70,7 @@ def references(*entries: dict[str, Any], doc_id: str = "paper") -> Document:
     for entry in entries:
         start = len(text)
         for field, values in entry.items():
-            if field == "author":
+            if field == "author" and isinstance(values, list):
                 begin = len(text)
                 for number, parts in enumerate(values):
                     text += " and " if number else ""
@@ -198,6 +198,25 @@ def test_keys_stand_once() -> None:
     assert len(set(keys)) == len(keys) == 6
     assert all(re.fullmatch(r"[a-z0-9-]+", key) for key in keys)
     assert len(bibtex(documents)) == 6
+
+
+@pytest.mark.parametrize(
+    ("author", "key"),
+    [
+        ("Duarte, A.", "duarte1907dot"),
+        ("J. Smith and A. Jones", "smith1907dot"),
+        ("Smith J, Jones B", "smith1907dot"),
+        ("van den Berg, H.; Li, W.", "berg1907dot"),
+        ("Li, W.", "li1907dot"),
+        ("W", "w1907dot"),
+        (", and", "and1907dot"),
+        ("山田", "1907dot"),
+    ],
+)
+def test_the_key_of_authors_without_parts_is_the_first_one_s_family_name(author: str, key: str) -> None:
+    document = references({"author": author, "title": "Dot", "date": "1907"})
+    data, _ = written(BibtexConfig().build(), [document])
+    assert re.findall(r"^@\w+\{(.*),$", data.decode(), re.MULTILINE) == [key]
 
 
 def test_names_that_tex_would_take_apart_are_kept_whole() -> None:

@@ -98,10 +98,11 @@ def papermage_optimizer():
 """
 
 
-def failed(kind: str, source: str, tmp_path: Path) -> dict[str, str]:
+def failed(kind: str, source: str, tmp_path: Path, only: str | None) -> dict[str, str]:
     file = tmp_path / "mine.py"
     file.write_text(dedent(source))
-    return {r.name: r.error for r in run_suite(suite_for(kind, "mine", plugins=Plugins([file]))) if not r.passed}
+    results = run_suite(suite_for(kind, "mine", plugins=Plugins([file])), only=only or "")
+    return {result.name: result.error for result in results if not result.passed}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def failed(kind: str, source: str, tmp_path: Path) -> dict[str, str]:
     ],
 )  # fmt: skip
 def test_faults_of_metrics_are_caught(tmp_path, add, value, check, remedy):
-    found = failed("metric", METRIC.replace("ADD", add or "pass").replace("VALUE", value), tmp_path)
+    found = failed("metric", METRIC.replace("ADD", add or "pass").replace("VALUE", value), tmp_path, check)
     if check is None:
         assert found == {}
     else:
@@ -140,7 +141,7 @@ def test_faults_of_optimizers_are_caught(tmp_path, changes, check, remedy):
     source = OPTIMIZER
     for word, value in ({"SIGN": "-1", "FIRST": "0", "COUNTS": "False", "FACTOR": "1.0"} | changes).items():
         source = source.replace(word, value)
-    found = failed("optimizer", source, tmp_path)
+    found = failed("optimizer", source, tmp_path, check)
     if check is None:
         assert found == {}
     else:

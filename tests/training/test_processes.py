@@ -60,3 +60,59 @@ def test_two_processes_survive_the_death_of_one_and_score_as_one(
     assert max(float(row["val_f1"]) for row in rows) == pytest.approx(alone.scores.f1)
     assert done.stdout.count("Entities of the val documents") == 1
     assert done.stderr.count("epoch      loss") == 1
+
+
+_AVERAGED = """
+import sys
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from papermage_core.training.shared_memory import average_in_shared_memory
+
+rank, size, store = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+distributed.init_process_group("gloo", rank=rank, world_size=size, store=distributed.FileStore(store, size))
+for shared in (True, False):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(7, 300), nn.Tanh(), nn.Linear(300, 2000), nn.Linear(2000, 1))
+    model = DistributedDataParallel(model, gradient_as_bucket_view=True, bucket_cap_mb=1)
+    assert not average_in_shared_memory(model.module, 1)
+    assert not average_in_shared_memory(model, 2)
+    if shared:
+        assert average_in_shared_memory(model, 1)
+    torch.manual_seed(rank)
+    for _ in range(3):
+        model.zero_grad()
+        model(torch.randn(5, 7)).sum().backward()
+    found = [p.grad.clone() for p in model.parameters()]
+    everywhere = [None] * size
+    distributed.all_gather_object(everywhere, found)
+    assert all(a.equal(b) for other in everywhere for a, b in zip(found, other, strict=True))
+    if shared:
+        mean = found
+    else:
+        assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in zip(mean, found, strict=True))
+        assert all(a.abs().sum() > 0 for a in mean)
+distributed.destroy_process_group()
+print("equal")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="shares memory by /proc")
+def test_gradients_averaged_in_shared_memory_are_those_of_gloo(tmp_path: Path) -> None:
+    """Of three processes, in buckets whose sizes three does not divide, over several steps."""
+    size = 3
+    given = [sys.executable, "-c", _AVERAGED]
+    processes = [
+        subprocess.Popen(
+            [*given, str(rank), str(size), str(tmp_path / "store")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(size)
+    ]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert out == "equal\n", err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
@@ -36,11 +36,15 @@ _MOST_CONFUSED = 20
 def write_report(path: str | PathLike[str], run: RunSummary) -> None:
     """Write the report of ``run`` to ``path``: whole, or not at all."""
     with whole_text_file(path) as file:
-        file.write(report_html(run))
+        file.writelines(_report(run))
 
 
 def report_html(run: RunSummary) -> str:
     """Return the page: nothing of the run's text is markup or code, and there is no address to load from."""
+    return "".join(_report(run))
+
+
+def _report(run: RunSummary) -> Iterator[str]:
     summary = summarise(run.errors, limit=None) if run.error_summary is None else run.error_summary
     scores = run.scores.get(run.errors_split)
     data = browser_data(
@@ -102,9 +106,9 @@ def write_error_page(
         labels=labels,
         folders=folders,
     )
-    page = _render("errors.html.jinja", data, title=title, about=about, total=total, most_shown=MOST_SHOWN)
     with whole_text_file(path) as file:
-        file.write(page)
+        values = {"title": title, "about": about, "total": total, "most_shown": MOST_SHOWN}
+        file.writelines(_render("errors.html.jinja", data, **values))
 
 
 @functools.cache
@@ -123,19 +127,20 @@ def _environment() -> jinja2.Environment:
     return made
 
 
-def _render(name: str, data: Sequence[bytes], **values: Any) -> str:
+def _render(name: str, data: Iterable[bytes], **values: Any) -> Iterator[str]:
+    """Return the pieces of a page: each element of ``data`` is one, since a text of several megabytes takes more."""
     style, script = asset("report", "report.css"), asset("report", "browser.js")
     return (
         _environment()
         .get_template(name)
-        .render(
+        .generate(
             **values,
             kinds=KINDS,
             link=_link,
             style=style,
             script=script,
             policy=policy([script], [style]),
-            data=b"".join(data).decode(),
+            data=data,
         )
     )
 

@@ -1,4 +1,8 @@
-"""Generate a distribution with a component that works, for its author to change."""
+"""Generate a distribution with a component that works, for its author to change.
+
+The folder ``acme`` is one, with a component of each kind: its code is linted and its types are checked as they stand.
+What is generated is that of one kind, by another name.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import keyword
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Template
 
@@ -20,11 +25,11 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.component import canonical
 from papermage_core.plugin.kinds import KINDS, Kind
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import API_VERSION
-from papermage_core.plugin.template import common
 
 __all__ = ["generate"]
 
+_ACME = Path(__file__).parent / "acme"
+_NAMES = {"papermage-acme": "distribution", "papermage_acme": "module", "Acme": "class_name", "acme": "name"}
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _CONFIG_WORDS = frozenset(["none", "null", "true", "false", "yes", "no", "on", "off", "auto", "core", "papermage"])
 
@@ -45,11 +50,34 @@ def generate(name: str, kind: str, into: Path) -> Path:
     folder = into / words["distribution"]
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another name, or another folder with --into")
-    for path, content in {**common.FILES, **KINDS[kind].template_files()}.items():
-        file = folder / Template(path).substitute(words)
+    for path, content in _files(KINDS[kind], words):
+        file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(Template(content).substitute(words), encoding="utf-8")
+        file.write_text(content, encoding="utf-8")
     return folder
+
+
+def _files(kind: Kind, words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield path and content of each file: those of the kind, and those that all kinds have."""
+    package, test = f"src/papermage_acme/{kind.word}/", f"tests/test_{kind.word}.py"
+    for file in sorted(_ACME.rglob("*")):
+        path = file.relative_to(_ACME).as_posix()
+        if not file.is_file() or any(part.startswith((".", "__pycache__")) for part in path.split("/")):
+            continue
+        text = file.read_text(encoding="utf-8")
+        if not path.startswith(("src/", "tests/")):
+            path = re.sub("^git", ".git", path)
+        elif path.startswith(package) or path == test or path.endswith("py.typed"):
+            path = path.replace(package, "src/papermage_acme/").replace(test, "tests/test_papermage_acme.py")
+            text = text.replace(f"papermage_acme.{kind.word}", "papermage_acme")
+        else:
+            continue
+        text = _renamed(text, words)
+        yield _renamed(path, words), text if path.endswith(".py") else Template(text).safe_substitute(words)
+
+
+def _renamed(text: str, words: Mapping[str, str]) -> str:
+    return re.sub("|".join(_NAMES), lambda found: words[_NAMES[found[0]]], text)
 
 
 def _refuse_taken(name: str, kind: str, distribution: str) -> None:
@@ -98,7 +126,6 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         "core_version": f"{core.major}.{core.minor}",
         "core_next": f"{core.major}.{core.minor + 1}" if core.major == 0 else f"{core.major + 1}",
         "core_exact": str(core),
-        "api_version": str(API_VERSION),
         "author": author.replace("\\", "").replace('"', "") or f"the authors of {distribution}",
         "homepage": f"https://github.com/{account or 'OWNER'}/{distribution}",
         "year": str(datetime.date.today().year),

@@ -164,12 +164,14 @@ def entity_probabilities(
 ) -> NDArray[np.float64]:
     r"""Return the probability that exactly this entity, with both its ends, is in the sequence. Shape (E,).
 
-    Given the emissions, the tags of a chain are a Markov chain, with :math:`q_i(s, t) = P(y_i = t \mid y_{i-1} = s)
-    = e^{m_{st} + x_{it}} \beta_i(t) / \beta_{i-1}(s)`. Let :math:`C_i` be :math:`q_i` where t goes on with the entity
-    of s and zero elsewhere, over the tags of one label, and :math:`\gamma` the marginals. An entity over units
+    Given the emissions, the tags of a chain are a Markov chain, with $q_i(s, t) = P(y_i = t \mid y_{i-1} = s)
+    = e^{m_{st} + x_{it}} \beta_i(t) / \beta_{i-1}(s)$. Let $C_i$ be $q_i$ where t goes on with the entity
+    of s and zero elsewhere, over the tags of one label, and $\gamma$ the marginals. An entity over units
     s to e - 1 begins at s, goes on up to e - 1, and does not go on at e:
 
-    .. math:: P = (\gamma_s - \gamma_{s-1} C_s) \, C_{s+1} \cdots C_{e-1} \, (1 - C_e 1)
+    $$
+    P = (\gamma_s - \gamma_{s-1} C_s) \, C_{s+1} \cdots C_{e-1} \, (1 - C_e 1)
+    $$
 
     Exact, for every scheme whose rules are known (compare the constrained forward–backward of Culotta and McCallum
     2004, "Confidence Estimation for Information Extraction", which needs a run for each entity).
@@ -226,7 +228,7 @@ def likely_entities(
     r"""Return the entities, in any sequence, that have at least a probability: (E, 4) as above, and theirs, (E,).
 
     None is more likely than that one begins, ends, or lies at a unit. So the units where its label, its beginning
-    :math:`(\gamma_s - \gamma_{s-1} C_s) 1` and its end :math:`\gamma_e (1 - C_{e+1} 1)` are likely enough leave few
+    $(\gamma_s - \gamma_{s-1} C_s) 1$ and its end $\gamma_e (1 - C_{e+1} 1)$ are likely enough leave few
     to be asked about.
     """
     steps = np.where(rules.continues, 0.0, -np.inf)

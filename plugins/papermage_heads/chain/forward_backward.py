@@ -1,15 +1,20 @@
 r"""Forward–backward over a batch of chains: partition functions, marginals and expected transitions.
 
-With :math:`\alpha` and :math:`\beta` as in Rabiner 1989, "A Tutorial on Hidden Markov Models", equations 19 to 25, for
+With $\alpha$ and $\beta$ as in Rabiner 1989, "A Tutorial on Hidden Markov Models", equations 19 to 25, for
 the scores of `ChainScores`:
 
-.. math::
-   \alpha_1(j) = e^{a_j + x_{1j}} \qquad \alpha_t(j) = e^{x_{tj}} \sum_i \alpha_{t-1}(i) \, e^{m_{ij}}
+$$
+\alpha_1(j) = e^{a_j + x_{1j}} \qquad \alpha_t(j) = e^{x_{tj}} \sum_i \alpha_{t-1}(i) \, e^{m_{ij}}
+$$
 
-   \beta_n(i) = e^{b_i} \qquad \beta_t(i) = \sum_j e^{m_{ij} + x_{t+1,j}} \beta_{t+1}(j)
+$$
+\beta_n(i) = e^{b_i} \qquad \beta_t(i) = \sum_j e^{m_{ij} + x_{t+1,j}} \beta_{t+1}(j)
+$$
 
-   Z = \sum_i \alpha_t(i) \, \beta_t(i) \qquad P(y_t = i) = \alpha_t(i) \, \beta_t(i) / Z
-   \qquad P(y_t = i, y_{t+1} = j) = \alpha_t(i) \, e^{m_{ij} + x_{t+1,j}} \beta_{t+1}(j) / Z
+$$
+Z = \sum_i \alpha_t(i) \, \beta_t(i) \qquad P(y_t = i) = \alpha_t(i) \, \beta_t(i) / Z
+\qquad P(y_t = i, y_{t+1} = j) = \alpha_t(i) \, e^{m_{ij} + x_{t+1,j}} \beta_{t+1}(j) / Z
+$$
 
 Two ways to the same numbers: `_log_space` is the formula in logarithms, right whatever the scores, and slow; `_scaled`
 multiplies, and divides now and then so that nothing vanishes (section V.A). B contexts, U units, K tags.
@@ -53,7 +58,7 @@ class ForwardBackward:
     marginals: Tensor
     """Probability of each tag at each unit; zero at padding. Shape (B, U, K)."""
     log_beta: Tensor
-    r""":math:`\log \beta`; anything at padding. Shape (B, U, K), or (0, U, K) where it was not asked for."""
+    r"""$\log \beta$; anything at padding. Shape (B, U, K), or (0, U, K) where it was not asked for."""
     expected_transitions: Tensor
     """Expected number of times that tag j follows tag i, over the batch. Shape (K, K), or (0, 0) with `log_beta`."""
 
@@ -172,7 +177,7 @@ def _log_space(x: Tensor, mask: Tensor, scores: ChainScores | LegalChain, log_be
 
 
 def _log_product(matrix: Tensor, state: Tensor) -> Tensor:
-    r"""Return :math:`\log \sum_j e^{m_{ij} + s_j}` for a matrix (K, K) and states (K, B). Shape (K, B)."""
+    r"""Return $\log \sum_j e^{m_{ij} + s_j}$ for a matrix (K, K) and states (K, B). Shape (K, B)."""
     size = max(1, _BLOCK // matrix.numel())
     return torch.cat([(matrix[..., None] + some).logsumexp(1) for some in torch.split(state, size, 1)], 1)
 

@@ -19,13 +19,13 @@ __all__ = ["negative_log_likelihood"]
 def negative_log_likelihood(
     emissions: Tensor, mask: Tensor, targets: Tensor, scores: ChainScores, *, focal_gamma: float = 0.0
 ) -> Tensor:
-    r"""Return :math:`\sum_b \log Z_b - \log Z_b(\text{targets})`, a scalar of the emissions' type.
+    r"""Return $\sum_b \log Z_b - \log Z_b(\text{targets})$, a scalar of the emissions' type.
 
     Emissions are (B, U, K), the mask (B, U) with padding at the end, targets int64 (B, U). Where a target is -1 the
     label is unknown, and the second sum runs over all legal tags (Tsuboi et al. 2008, "Training Conditional Random
     Fields Using Incomplete Annotations"). The gradient is that of the formula, the difference of two expectations, so
     no graph is built in the loop. With ``focal_gamma`` the gradient at the emissions of a unit is multiplied by
-    :math:`(1 - p)^\gamma`, p being the marginal probability of its target (Lin et al. 2017, held constant).
+    $(1 - p)^\gamma$, p being the marginal probability of its target (Lin et al. 2017, held constant).
     NaN and infinity, in emissions or scores, give NaN.
     """
     expected, shape = tuple(emissions.shape[:2]), tuple(targets.shape)

@@ -23,19 +23,21 @@ __all__ = ["ChainScores"]
 class ChainScores:
     r"""Scores of a linear chain over K tags, in nats; minus infinity where a scheme forbids.
 
-    With emissions :math:`x_{ik}` the score of a sequence of tags :math:`y` over n units is
+    With emissions $x_{ik}$ the score of a sequence of tags $y$ over n units is
 
-    .. math:: s(y) = a_{y_1} + \sum_{i=1}^{n} x_{i y_i} + \sum_{i=2}^{n} m_{y_{i-1} y_i} + b_{y_n}
+    $$
+    s(y) = a_{y_1} + \sum_{i=1}^{n} x_{i y_i} + \sum_{i=2}^{n} m_{y_{i-1} y_i} + b_{y_n}
+    $$
 
-    and its probability is :math:`e^{s(y)} / Z` (Lafferty, McCallum and Pereira 2001, "Conditional Random Fields").
+    and its probability is $e^{s(y)} / Z$ (Lafferty, McCallum and Pereira 2001, "Conditional Random Fields").
     """
 
     transitions: Tensor
-    """:math:`m`: [i, j] scores tag j after tag i. Shape (K, K)."""
+    """$m$: [i, j] scores tag j after tag i. Shape (K, K)."""
     start: Tensor
-    """:math:`a`. Shape (K,)."""
+    """$a$. Shape (K,)."""
     end: Tensor
-    """:math:`b`. Shape (K,)."""
+    """$b$. Shape (K,)."""
 
     @classmethod
     def of_scheme(cls, scheme: LabelScheme) -> ChainScores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ from papermage_heads.chain.loss import negative_log_likelihood
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
 from papermage_heads.chain.viterbi import n_best_paths
-from papermage_heads.scoring import TagScorer
+from papermage_heads.scoring import GivenScores, TagScorer
 
 __all__ = ["CrfHead"]
 
@@ -43,7 +44,7 @@ class CrfHead(nn.Module):
     ) -> None:
         super().__init__()
         n_tags = len(scheme.tags)
-        self.score = TagScorer(input_size, n_tags, dropout)
+        self.score: TagScorer | GivenScores = TagScorer(input_size, n_tags, dropout)
         self.transitions = nn.Parameter(torch.zeros(n_tags, n_tags))
         self.start = nn.Parameter(torch.zeros(n_tags))
         self.end = nn.Parameter(torch.zeros(n_tags))
@@ -68,6 +69,12 @@ class CrfHead(nn.Module):
     def decode(self, vectors: Tensor, mask: Tensor) -> list[HeadOutput]:
         """Return the best legal sequence of each context, with marginals."""
         return self.tagger(self.score(vectors, mask), mask, self.chain)
+
+    def split(self) -> tuple[nn.Module, CrfHead]:
+        """Return what scores the tags of each unit, and the head that decodes these scores."""
+        rest = copy.deepcopy(self)
+        rest.score = GivenScores()
+        return self.score.linear, rest
 
     def candidates(self, vectors: Tensor, mask: Tensor, least: float) -> list[list[UnitSpan]]:
         """Return all entities of each context that have at least this probability, overlapping or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
 from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
-from papermage_heads.scoring import TagScorer, check_finite
+from papermage_heads.scoring import GivenScores, TagScorer, check_finite
 
 __all__ = ["LinearHead"]
 
@@ -29,7 +30,7 @@ class LinearHead(nn.Module):
     each unit takes its likeliest tag, the scheme reads what comes out, and the score of an entity is that of its least
     sure unit.
 
-    The loss of a unit with target k is :math:`-w_k (1 - p_k)^\\gamma \\log p_k` (Lin et al. 2017, "Focal Loss for
+    The loss of a unit with target k is $-w_k (1 - p_k)^\\gamma \\log p_k$ (Lin et al. 2017, "Focal Loss for
     Dense Object Detection"), w and gamma being options; label smoothing as in Szegedy et al. 2016.
     """
 
@@ -48,7 +49,7 @@ class LinearHead(nn.Module):
     ) -> None:
         super().__init__()
         self.scheme = scheme
-        self.score = TagScorer(input_size, len(scheme.tags), dropout)
+        self.score: TagScorer | GivenScores = TagScorer(input_size, len(scheme.tags), dropout)
         self.register_buffer("weights", None if weights is None else torch.tensor(weights), persistent=False)
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
@@ -82,6 +83,12 @@ class LinearHead(nn.Module):
             HeadOutput.from_tags(row[:n].astype(np.int64), score[:n], self.scheme)
             for row, score, n in zip(tags, sure, lengths, strict=True)
         ]
+
+    def split(self) -> tuple[nn.Module, LinearHead]:
+        """Return what scores the tags of each unit, and the head that decodes these scores."""
+        rest = copy.deepcopy(self)
+        rest.score = GivenScores()
+        return self.score.linear, rest
 
     def candidates(self, vectors: Tensor, mask: Tensor, least: float) -> list[list[UnitSpan]]:
         """Return all entities of each context that have at least this probability; not ``constrained``, those found."""

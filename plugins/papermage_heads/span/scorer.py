@@ -38,7 +38,7 @@ class Parts:
 class SpanScorer(nn.Module):
     r"""Scores spans of up to W units for C channels.
 
-    The vector of units i to j is :math:`\mathrm{gelu}(A x_i + B x_j + C \bar{x}_{i..j} + e_{j-i})`, its scores a linear
+    The vector of units i to j is $\mathrm{gelu}(A x_i + B x_j + C \bar{x}_{i..j} + e_{j-i})$, its scores a linear
     layer above it. The products are taken once a unit; what is left a span is a sum. Spans are taken in blocks of
     units, whose vectors are made again for the gradient when there is more than one block, so that memory does not
     grow with N · W · H.

@@ -1,0 +1,72 @@
+"""``papermage-serve``: a predictor or a recipe as an HTTP service."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+
+import attrs
+
+from papermage_core.cli._options import options_help, processor_choice, read_options, reader_choice
+from papermage_core.cli._shell import command_parser, run
+from papermage_core.config.readers import ReaderChoice
+from papermage_core.config.recipe import read_recipe
+from papermage_core.errors import ConfigError, PluginError
+from papermage_core.serving.options import ServerOptions
+
+__all__ = ["main"]
+
+_PROG = "papermage-serve"
+_MISSING = "model_name_or_path is missing: the checkpoint folder. Type model_name_or_path=... or recipe=..."
+_OF_A_MODEL = ("layer_name", "entity_name", "context_name")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = command_parser(
+        _PROG, "Offer a predictor or a recipe as an HTTP service.", epilog=options_help(ServerOptions)
+    )
+    parser.usage = (
+        f"{_PROG} [flags] model_name_or_path=FOLDER key=value...\n       {_PROG} [flags] recipe=FILE key=value..."
+    )
+    arguments, overrides = parser.parse_known_args(argv)
+    return run(lambda: _body(arguments, overrides), debug=arguments.debug, quiet=arguments.quiet, prog=_PROG)
+
+
+def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    options, options_of = read_options(ServerOptions, overrides)
+    if options.recipe is None and options.model_name_or_path is None:
+        raise ConfigError(_MISSING)
+    if options.recipe is not None:
+        if options.model_name_or_path is not None:
+            raise ConfigError("recipe and model_name_or_path are both given: give one of them")
+        typed = [name for name in _OF_A_MODEL if any(word.startswith(f"{name}=") for word in overrides)]
+        if typed:
+            raise ConfigError(*(f"{name}: the recipe says it for each stage; write it there" for name in typed))
+    processors = processor_choice(options, options_of)
+    reader = reader_choice(options, options_of)
+    if options.recipe is not None and reader.name is None and not reader.options:
+        own = read_recipe(options.recipe, options.plugins_path).reader
+        reader = own if own.name == "pdf" else reader
+    reader = _limited(reader, options)
+    try:
+        from papermage_core.serving.server import serve
+        from papermage_core.serving.settings import Settings
+    except ModuleNotFoundError as exc:
+        raise PluginError(f"a server needs {exc.name}; type: pip install 'papermage_core[serve]'") from exc
+    level = logging.DEBUG if arguments.debug else logging.ERROR if arguments.quiet else logging.WARNING
+    serve(Settings(options=options, processors=processors, reader=reader, log_level=level))
+
+
+def _limited(chosen: ReaderChoice, options: ServerOptions) -> ReaderChoice:
+    """Return the reader of PDFs, within the server's limits."""
+    name = chosen.name or "pdf"
+    own = {"processes": 1, "max_pages": options.max_pages, "max_characters": options.max_characters}
+    limited = attrs.evolve(chosen, name=name, options={**(own if name == "pdf" else {}), **chosen.options})
+    _ = limited.named
+    return limited
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

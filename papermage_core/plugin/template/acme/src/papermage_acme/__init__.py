@@ -1,0 +1,1 @@
+"""What ``papermage-plugins new`` writes: a component of each kind, in a folder each."""

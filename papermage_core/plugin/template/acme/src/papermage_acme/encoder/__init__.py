@@ -1,0 +1,1 @@
+"""The context encoder ``acme`` for papermage_core."""

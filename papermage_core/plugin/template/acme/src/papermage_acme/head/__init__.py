@@ -1,0 +1,1 @@
+"""The model head ``acme`` for papermage_core."""

@@ -1,0 +1,1 @@
+"""The metric ``acme`` for papermage_core."""

@@ -1,0 +1,1 @@
+"""The optimizer ``acme`` for papermage_core."""

@@ -1,0 +1,1 @@
+"""The document processor ``acme`` for papermage_core."""

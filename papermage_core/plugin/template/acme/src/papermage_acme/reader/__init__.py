@@ -1,0 +1,1 @@
+"""The document reader ``acme`` for papermage_core."""

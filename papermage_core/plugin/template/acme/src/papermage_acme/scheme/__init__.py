@@ -1,0 +1,1 @@
+"""The label scheme ``acme`` for papermage_core."""

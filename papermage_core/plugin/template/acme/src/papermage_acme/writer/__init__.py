@@ -1,0 +1,1 @@
+"""The document writer ``acme`` for papermage_core."""

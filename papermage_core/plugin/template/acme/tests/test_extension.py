@@ -1,0 +1,18 @@
+"""The extension keeps to what papermage_core asks of an extension."""
+
+import numpy as np
+from papermage_core.plugin import Context, HeadOutput, UnitSpan
+from papermage_core.testing import ExtensionSuite
+
+from papermage_acme.extension.plugin import papermage_adjust_predictions
+
+
+class TestAcmeExtension(ExtensionSuite):
+    component = "acme"
+
+
+def test_entities_of_punctuation_are_vetoed():
+    context = Context(words=["(", "ataxia"], space_before=np.array([True, False]))
+    spans = [UnitSpan.of("Disease", 0, 1), UnitSpan.of("Disease", 1, 2)]
+    output = HeadOutput(spans, np.array([1, 1]), np.ones(2, np.float32), ("O", "B-Disease"))
+    assert papermage_adjust_predictions(context, output).spans == spans[1:]

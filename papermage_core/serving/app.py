@@ -1,0 +1,229 @@
+"""The addresses of a server."""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import time
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
+from email.message import Message
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from papermage_core.errors import nearest
+from papermage_core.serving import messages
+from papermage_core.serving.front import PAGE_POLICY, error_page, front_page, front_policy
+from papermage_core.serving.messages import RequestError
+from papermage_core.serving.openapi import OUTPUTS, PREDICT
+from papermage_core.serving.service import GoneError, Service
+from papermage_core.serving.settings import Settings
+
+__all__ = ["create_app"]
+
+_log = logging.getLogger(__name__)
+_KINDS = {
+    "application/json": "json",
+    "application/jsonl": "lines",
+    "application/x-ndjson": "lines",
+    "application/x-jsonlines": "lines",
+    "text/plain": "text",
+    "application/pdf": "pdf",
+    "multipart/form-data": "form",
+}
+_PATHS = ("/", "/predict", "/health", "/ready", "/metrics", "/openapi.json")
+_QUERY = ("output", "min_score", "merge")
+_GONE = 499
+"""What the metrics count a request as whose client hung up."""
+_NOT_FOUND = f"known here: {', '.join(_PATHS)}"
+
+
+def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
+    """Return an ASGI application. It starts its processes with it, unless it is given a service that has started."""
+    service = service or Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if not service.is_started:
+            await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(
+        title="papermage",
+        description="Entities in scientific documents: " + (", ".join(service.model.labels[:50]) or "see /"),
+        version=version("papermage_core"),
+        lifespan=lifespan,
+        docs_url=None,  # these pages would load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.add_middleware(_Measured, service=service)  # type: ignore[arg-type]  # of ASGI applications
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestError, _problem)
+
+    @app.get("/", include_in_schema=False)
+    async def front() -> Response:
+        options = service.options
+        most = f"at most {options.max_megabytes:g} MB, {options.max_pages} pages"
+        page = front_page(service.model.labels, most)
+        return HTMLResponse(page, headers={"Content-Security-Policy": front_policy()})
+
+    @app.post("/predict", openapi_extra=PREDICT, response_class=Response)
+    async def predict(request: Request) -> Response:
+        """Find entities in papermage documents, in text, or in a PDF."""
+        is_page = request.query_params.get("output") == "page"
+        try:
+            asked = _asked(request)
+            answer = await service.answer(asked, request.receive)
+            if (problem := messages.problem_of(answer)) is not None:
+                raise problem
+        except RequestError as problem:
+            is_browser = "text/html" in request.headers.get("accept", "")
+            return _error_page(problem) if is_page and is_browser else _error(problem)
+        except GoneError:
+            return Response(status_code=_GONE)
+        headers = {"Content-Security-Policy": PAGE_POLICY} if is_page else {}
+        return Response(answer.body, headers=headers, media_type=answer.content_type)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Say that the server lives."""
+        return {"status": "alive"}
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        """Say whether a request would be answered now: 200, or 503."""
+        if service.is_ready:
+            return JSONResponse({"status": "ready"})
+        return _error(service.model.full() if service.model.is_full else RequestError(503, "not ready", retry_after=5))
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Return counts and times for Prometheus."""
+        return PlainTextResponse(service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return app
+
+
+def _asked(request: Request) -> messages.Request:
+    """Return what a request asks, without its body. Raises RequestError."""
+    kind, content_type = _kind(request)
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise RequestError(
+            415, f"compressed bodies ({coding[:40]!r}) are not read", "Content-Encoding", "send it plain"
+        )
+    asked = messages.Request(kind=kind, body=b"", content_type=content_type)
+    query = request.query_params
+    for name in query:
+        if name not in _QUERY:
+            known = f"known here: {', '.join(_QUERY)}"
+            raise RequestError(400, f"unknown parameter {name[:100]!r}.{nearest(name, _QUERY)}", "query", known)
+        if len(query.getlist(name)) > 1:
+            raise RequestError(400, f"{name} is given twice", "query", "give it once")
+    if (output := query.get("output")) is not None:
+        if output not in OUTPUTS:
+            raise RequestError(400, f"output={output[:100]!r}", "query", f"expected one of {', '.join(OUTPUTS)}")
+        asked.output = output
+    if (merge := query.get("merge")) is not None:
+        if merge.lower() not in ("true", "false"):
+            raise RequestError(400, f"merge={merge[:100]!r}", "query", "expected true or false")
+        asked.merge = merge.lower() == "true"
+    if (score := query.get("min_score")) is not None:
+        asked.min_score = _share(score)
+    return asked
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise RequestError(400, f"min_score={text[:100]!r}", "query", "expected a number from 0 to 1")
+    return value
+
+
+def _kind(request: Request) -> tuple[str, str]:
+    """Return the kind of a body, and its type of content. Raises RequestError for one that nobody reads."""
+    content_type = request.headers.get("content-type", "")
+    message = Message()
+    message["content-type"] = content_type
+    name = message.get_content_type() if content_type else ""
+    kind = _KINDS.get(name)
+    if kind is None:
+        what = f"Content-Type {content_type[:100]!r} is not read" if content_type else "there is no Content-Type"
+        raise RequestError(415, what, "Content-Type", f"send one of {', '.join(_KINDS)}")
+    charset = message.get_param("charset")
+    if kind in ("json", "lines", "text") and isinstance(charset, str) and charset:
+        try:
+            is_utf8 = codecs.lookup(charset).name in ("utf-8", "ascii", "utf-8-sig")
+        except (LookupError, ValueError):
+            is_utf8 = False
+        if not is_utf8:
+            raise RequestError(415, f"charset {charset[:40]!r} is not read", "Content-Type", "send UTF-8")
+    return kind, content_type
+
+
+def _error(problem: RequestError) -> Response:
+    headers = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
+    return Response(problem.answer().body, problem.status, headers, media_type="application/json")
+
+
+def _error_page(problem: RequestError) -> Response:
+    headers = {"Content-Security-Policy": front_policy(answers=True)}
+    return HTMLResponse(error_page(problem), problem.status, headers)
+
+
+async def _problem(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestError)
+    return _error(exc)
+
+
+async def _http_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    do = _NOT_FOUND if exc.status_code == 404 else "POST /predict; GET the others"
+    answer = _error(RequestError(exc.status_code, str(exc.detail), do=do))
+    answer.headers.update(exc.headers or {})
+    return answer
+
+
+class _Measured:
+    """Counts requests, by path and status, and their times; adds headers that all answers have."""
+
+    def __init__(self, app: Any, service: Service) -> None:
+        self._app, self._metrics = app, service.metrics
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_HEADERS]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            path = scope["path"] if scope["path"] in _PATHS else "other"
+            self._metrics.count("papermage_requests_total", path=path, status=str(status))
+            self._metrics.observe("papermage_request_seconds", time.perf_counter() - start, path=path)
+
+
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)

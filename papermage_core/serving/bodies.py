@@ -1,0 +1,131 @@
+"""Bodies of requests → documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from papermage_core.document import Document
+from papermage_core.errors import DataError, nearest
+from papermage_core.serving.messages import Request, RequestError
+from papermage_core.serving.options import ServerOptions
+
+__all__ = ["data_problem", "documents_of"]
+
+_EXPECTED = 'send a papermage document, {"text": "…"}, or {"documents": [document, {"text": "…"}, …]}'
+_TEXT_KEYS = ("text", "id")
+_PLACE = re.compile(r" \(byte (\d+)\)$")
+
+
+def documents_of(request: Request, options: ServerOptions) -> list[Document]:
+    """Return the documents that a request holds. Raises RequestError for what is none, and for more than is allowed."""
+    found: list[Document] = []
+    characters = 0
+    for document in _documents(request, options):
+        if len(found) == options.max_documents:
+            raise RequestError(
+                413, f"there are more than {options.max_documents} documents", do="send several requests"
+            )
+        characters += len(document.symbols or "")
+        if characters > options.max_characters:
+            what = f"the text has more than {options.max_characters} characters"
+            raise RequestError(413, what, do="divide it, or run papermage-predict on it")
+        found.append(document)
+    return found
+
+
+def _documents(request: Request, options: ServerOptions) -> Iterator[Document]:
+    if request.kind == "text":
+        yield _of_text(_decoded(request.body), None)
+    elif request.kind == "lines":
+        for number, line in enumerate(request.body.split(b"\n"), 1):
+            if line.strip():
+                yield _document(line, f"line {number}")
+    else:
+        yield from _of_json(request.body)
+
+
+def _decoded(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        what = f"byte {exc.start + 1} is not UTF-8: {exc.reason}"
+        raise RequestError(400, what, "body", "send the text as UTF-8") from exc
+
+
+def _of_text(text: str, name: str | None) -> Document:
+    return Document.from_text(text or " ", name)  # a document has text; in white space nothing is found
+
+
+def _of_json(body: bytes) -> Iterator[Document]:
+    keys = _keys(body, "body")
+    if "documents" in keys and "symbols" not in keys:
+        _only(keys, ("documents",), "body")
+        try:
+            several = msgspec.json.decode(keys["documents"], type=list[msgspec.Raw])
+        except msgspec.ValidationError as exc:
+            raise RequestError(422, "expected a list", "documents", _EXPECTED) from exc
+        for number, each in enumerate(several):
+            yield _document(bytes(each), f"documents[{number}]")
+    else:
+        yield _document(body, "body", keys)
+
+
+def _document(data: bytes, where: str, keys: dict[str, msgspec.Raw] | None = None) -> Document:
+    keys = _keys(data, where) if keys is None else keys
+    if "text" not in keys or "symbols" in keys:
+        if not keys.keys() & {"symbols", "entities"}:
+            known = nearest(next(iter(keys), ""), ("text", "documents", "symbols"))
+            raise RequestError(422, f"there is neither text nor symbols.{known}", where, _EXPECTED)
+        try:
+            return Document.from_bytes(data)
+        except DataError as exc:
+            raise data_problem(exc, where) from exc
+    _only(keys, _TEXT_KEYS, where)
+    text, name = (_string(keys.get(key), f"{where}.{key}") for key in _TEXT_KEYS)
+    try:
+        return _of_text(text or "", name)
+    except ValueError as exc:
+        raise RequestError(422, str(exc), where) from exc
+
+
+def _string(raw: msgspec.Raw | None, where: str) -> str | None:
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise RequestError(422, "expected a string", where, _EXPECTED) from exc
+
+
+def _keys(data: bytes, where: str) -> dict[str, msgspec.Raw]:
+    if not data.strip():
+        raise RequestError(400, "there is nothing", where, _EXPECTED)
+    try:
+        data.decode("utf-8")
+        return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except UnicodeDecodeError as exc:
+        raise RequestError(400, f"byte {exc.start + 1} is not UTF-8: {exc.reason}", where, "send UTF-8") from exc
+    except RecursionError as exc:
+        raise RequestError(400, "is nested too deep", where, _EXPECTED) from exc
+    except msgspec.ValidationError as exc:
+        raise RequestError(422, "expected an object", where, _EXPECTED) from exc
+    except msgspec.DecodeError as exc:
+        raise RequestError(400, f"is not JSON: {exc}", where, "JSON has no NaN and no Infinity; send UTF-8") from exc
+
+
+def _only(keys: dict[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in keys:
+        if key not in known:
+            what = f"unknown key {key[:100]!r}.{nearest(key, known)}"
+            raise RequestError(422, what, where, f"known here: {', '.join(known)}")
+
+
+def data_problem(error: DataError, where: str = "") -> RequestError:
+    """Return what is wrong with a document, without paths of this machine."""
+    place = str(error.replace(path=None, message="", line=None)).removesuffix(": ")
+    do = f"expected {error.expected}" if error.expected else ""
+    return RequestError(422, error.message, ", ".join(filter(None, [where, place])), do)

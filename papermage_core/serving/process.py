@@ -1,0 +1,128 @@
+"""A process that works for this one, as the event loop sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import pickle
+import sys
+from collections import deque
+
+from papermage_core.errors import PapermageError
+from papermage_core.serving.messages import Answer, Ready, Request, pack, size_of, unpack
+from papermage_core.serving.settings import Settings
+
+__all__ = ["DiedError", "Process"]
+
+_START = """\
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from papermage_core.serving.child import serve
+serve(sys.argv[2])"""
+
+
+class DiedError(Exception):
+    """The process ended before it answered."""
+
+
+class Process:
+    """Is asked for answers to batches, and gives them in order."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._waiting: deque[asyncio.Future[list[Answer]]] = deque()
+        self._reading: asyncio.Task[None] | None = None
+        self.labels: tuple[str, ...] = ()
+
+    @classmethod
+    async def start(cls, role: str, settings: Settings) -> Process:
+        """Return a process that is ready. Raises PapermageError, with the exit code, for one that cannot work."""
+        process = cls(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", _START, json.dumps(sys.path), role),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,  # what is typed to stop the server is not for this process
+            )
+        )
+        content = pickle.dumps(settings)
+        try:
+            await process._write(len(content).to_bytes(size_of(None), "big") + content)
+            ready = unpack(await process._read(), Ready)
+        except (OSError, EOFError):
+            await process.stop()
+            raise _failure(f"the process of the {role} ended before it was ready", 1) from None
+        except BaseException:
+            await process.stop()
+            raise
+        if ready.error:
+            await process.stop()
+            raise _failure(ready.error, ready.exit_code)
+        process.labels = ready.labels
+        process._reading = asyncio.create_task(process._read_answers())
+        return process
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.returncode is None and self._reading is not None and not self._reading.done()
+
+    @property
+    def id(self) -> int:
+        """The system's number of the process."""
+        return self._process.pid
+
+    async def ask(self, requests: list[Request]) -> list[Answer]:
+        """Return the answers to a batch. Raises DiedError."""
+        if not self.is_alive:
+            raise DiedError
+        future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        with contextlib.suppress(OSError):  # the future tells it
+            await self._write(pack(requests))
+        return await future
+
+    def kill(self) -> None:
+        """End the process now; who waits for an answer gets DiedError."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def stop(self) -> None:
+        """End the process, and wait until it has ended."""
+        self.kill()
+        if self._reading is not None:
+            await self._reading
+        await self._process.wait()
+
+    async def _write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        await self._process.stdin.drain()
+
+    async def _read(self) -> bytes:
+        assert self._process.stdout is not None
+        head = await self._process.stdout.readexactly(size_of(None))
+        return await self._process.stdout.readexactly(size_of(head))
+
+    async def _read_answers(self) -> None:
+        try:
+            while True:
+                answers = unpack(await self._read(), list[Answer])
+                future = self._waiting.popleft()
+                if not future.done():
+                    future.set_result(answers)
+        except (OSError, EOFError):
+            pass
+        finally:
+            self.kill()
+            for future in self._waiting:
+                if not future.done():
+                    future.set_exception(DiedError())
+            self._waiting.clear()
+
+
+def _failure(message: str, exit_code: int) -> PapermageError:
+    error = PapermageError(message)
+    error.exit_code = exit_code  # type: ignore[misc]  # that of the error of the other process
+    return error

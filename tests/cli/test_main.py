@@ -1,0 +1,58 @@
+"""``papermage``: the commands by one name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from papermage_core.cli import predict, train
+from papermage_core.cli.main import commands, main
+
+
+def test_every_command_of_its_own_is_a_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
+    scripts = metadata.distribution("papermage_core").entry_points
+    names = {point.name for point in scripts if point.group == "console_scripts"} - {"papermage"}
+
+    assert {f"papermage-{name}" for name in commands()} == names
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name in commands():
+        assert f"\n  {name:12} " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [(["train", "data_path=a", "x"], train), (["papermage-predict", "colour=1"], predict), (["train"], train)],
+)
+def test_a_subcommand_does_what_the_command_does(words, command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == command.main(words[1:]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) > 1
+    assert errors[: len(errors) // 2] == errors[len(errors) // 2 :]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["trian"], "Did you mean 'train'?"), (["completion", "csh"], "expected one of bash, zsh, fish")],
+)
+def test_what_is_no_command_is_told_with_the_nearest(words, message, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_its_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"papermage_core {metadata.version('papermage_core')}\n"
+
+
+def test_help_imports_no_command() -> None:
+    script = (
+        "import sys\nfrom papermage_core.cli.main import main\nmain(['--help'])\n"
+        "found = {'torch', 'attrs', 'papermage_core.cli.train'} & set(sys.modules)\n"
+        "sys.exit(f'{found}' if found else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,495 @@
+"""Jobs: the same output to the byte in one go or in many, by one process or several; what is bad is set apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from papermage_core import Document, read_documents, write_documents
+from papermage_core.cli.data import main as data_main
+from papermage_core.cli.predict import main
+from papermage_core.data import blocks
+from papermage_core.errors import BrokenRunError, ConfigError, DataError, StoppedError
+from papermage_core.prediction import (
+    Engine,
+    EntityClassificationPredictor,
+    Layers,
+    ModelChoice,
+    Predicted,
+    journal,
+    predict_files,
+)
+from papermage_core.prediction.work import BlockWorker
+from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+from papermage_core.training.stopping import Stopping
+from papermage_formats.csv import CsvWriterConfig
+
+
+@pytest.fixture(scope="module")
+def checkpoint(train_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = EntityClassificationTrainConfig(
+        data_path=train_file,
+        label_field="names,amounts",
+        max_steps=6,
+        val_split=0,
+        learning_rate=3e-2,
+        default_root_dir=tmp_path_factory.mktemp("run"),
+        enable_progress_bar=False,
+        **{"encoder.width": 16, "encoder.rows": 400},
+    )
+    return EntityClassificationTrainer(config).train().checkpoint
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint: Path) -> EntityClassificationPredictor:
+    return EntityClassificationPredictor.from_pretrained(checkpoint)
+
+
+@pytest.fixture
+def source(tmp_path: Path, write_corpus: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Documents, the second and the ninth of which cannot be used, in blocks of about three."""
+    monkeypatch.setattr(blocks, "_BYTES", 12_000)
+    path = write_corpus(tmp_path / "in" / "new.jsonl", n=16, seed=9) if (tmp_path / "in").mkdir() is None else tmp_path
+    lines = path.read_bytes().splitlines(keepends=True)
+    lacking = json.loads(lines[8])
+    del lacking["entities"]["tokens"]
+    lines[1], lines[8] = b"{broken\n", json.dumps(lacking).encode() + b"\n"
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+@pytest.fixture
+def sound(source: Path) -> Path:
+    lines = source.read_bytes().splitlines(keepends=True)
+    source.write_bytes(b"".join([lines[0], *lines[2:8], *lines[9:]]))
+    return source
+
+
+def found_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+# What comes out ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["found.jsonl", "found.csv", "found.csv.gz", "found.bioc", "found.ann", "found.conll"])
+def test_the_output_is_what_the_writer_makes_of_all_documents(
+    predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, name: str
+) -> None:
+    documents = list(read_documents(sound))
+    for document, entities in zip(documents, predictor.predict_many(documents), strict=True):
+        document.annotate_layer("predictions", entities)
+    out, expected = tmp_path / "out", tmp_path / "expected"
+    out.mkdir()
+    write_documents(documents, expected / name)
+    found = predict_files(predictor, sound, out / name)
+    assert (found.documents, found.failed) == (len(documents), 0)
+    assert found.units == sum(len(document.tokens) for document in documents)
+    told = [dict(each) for each in (found_in(out), found_in(expected))]
+    assert told[0].keys() == told[1].keys()
+    if not name.endswith(".gz"):
+        assert without_scores(told[0]) == without_scores(told[1])
+
+
+def without_scores(files: dict[str, bytes]) -> list[list[str]]:
+    """Return the words of files but for long numbers, which batches round in other ways."""
+    return [
+        [word for word in content.decode().replace(",", " ").split() if "0." not in word] for content in files.values()
+    ]
+
+
+def test_documents_without_names_are_numbered_in_tables(
+    predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path
+) -> None:
+    lines = [json.loads(line) for line in sound.read_text().splitlines()]
+    for line in lines:
+        line["metadata"] = {}
+    sound.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    predict_files(predictor, sound, tmp_path / "found.csv")
+    numbers = [int(row.partition(",")[0]) for row in (tmp_path / "found.csv").read_text().splitlines()[1:]]
+    assert numbers == sorted(numbers)
+    assert set(numbers) == set(range(1, len(lines) + 1))
+
+
+def test_bad_documents_are_set_apart_with_their_place(
+    predictor: EntityClassificationPredictor, source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "found.jsonl"
+    found = predict_files(predictor, source, out, max_errors=2)
+    assert (found.documents, found.failed) == (14, 2)
+    assert [document.id for document in read_documents(out)] == [
+        f"doc-{9000 + n}" for n in range(16) if n not in (1, 8)
+    ]
+    errors = [json.loads(line) for line in (tmp_path / "found.jsonl.errors.jsonl").read_text().splitlines()]
+    assert [(each["file"], each["line"], each["document"], each["number"]) for each in errors] == [
+        (str(source), 2, None, 1),
+        (str(source), 9, "doc-9008", 8),
+    ]
+    assert "JSON" in errors[0]["reason"]
+    assert "tokens" in errors[1]["reason"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.jsonl", "found.jsonl.errors.jsonl", "in"]
+
+
+def test_more_errors_than_allowed_end_the_job_which_can_go_on(
+    predictor: EntityClassificationPredictor, source: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "found.jsonl"
+    with pytest.raises(DataError, match=r"2 documents could not be used, and max_errors=1"):
+        predict_files(predictor, source, out, max_errors=1)
+    assert not out.exists()
+    found = predict_files(predictor, source, out, max_errors=2, resume=True)
+    assert (found.documents, found.failed) == (14, 2)
+
+
+def test_by_default_the_first_bad_document_ends_the_job(
+    predictor: EntityClassificationPredictor, source: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="line 2"):
+        predict_files(predictor, source, tmp_path / "found.jsonl")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_document_over_which_code_fails_is_found_out(
+    predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predictor.predict_many
+
+    def fails(docs: Any, *arguments: Any, **more: Any) -> Iterator[Any]:
+        def looked(docs: Any = docs) -> Iterator[Document]:
+            for document in docs:
+                if document.id == "doc-9005":
+                    raise IndexError("an odd one")
+                yield document
+
+        return whole(looked(), *arguments, **more)
+
+    monkeypatch.setattr(predictor, "predict_many", fails)
+    found = predict_files(predictor, sound, tmp_path / "found.jsonl", max_errors=None)
+    assert (found.documents, found.failed) == (13, 1)
+    (error,) = [json.loads(line) for line in (tmp_path / "found.jsonl.errors.jsonl").read_text().splitlines()]
+    assert (error["document"], error["reason"]) == ("doc-9005", "IndexError: an odd one")
+
+
+# Killed and gone on with ---------------------------------------------------------------------------------------------
+
+
+def in_a_fork(body: Callable[[], Any]) -> int:
+    """Run in a process of its own; return how it ended: minus the signal that killed it, 0 if it was done."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            import torch
+
+            torch.set_num_threads(1)
+            body()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("name", ["found.csv", "found.bioc"])
+def test_a_job_killed_at_any_call_to_the_system_ends_with_the_same_bytes(
+    predictor: EntityClassificationPredictor,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Killed before each call in turn that makes, moves or removes something, or has it on the disk."""
+    monkeypatch.setattr(journal, "_BETWEEN_LINES", 0.0)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    assert in_a_fork(lambda: predict_files(predictor, source, whole / name, max_errors=9)) == 0
+    calls = ("fsync", "replace", "rename", "unlink", "rmdir", "truncate", "write")
+
+    def killed_at(count: int) -> None:
+        left = count
+
+        def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **more: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*arguments, **more)
+
+            return call
+
+        for each in calls:
+            setattr(os, each, counted(getattr(os, each)))
+        predict_files(predictor, source, broken / name, max_errors=9, resume=True)
+
+    ends = [in_a_fork(lambda: killed_at(2))]
+    while ends[-1] == -signal.SIGKILL and len(ends) < 200:
+        ends.append(in_a_fork(lambda: killed_at(2 + len(ends) % 7)))  # each time at another call
+    assert ends[-1] == 0
+    assert len(ends) > 5
+    assert found_in(broken) == found_in(whole)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_job_killed_at_random_moments_ends_with_the_same_bytes(
+    predictor: EntityClassificationPredictor, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_BETWEEN_LINES", 0.0)
+    whole, broken = tmp_path / "whole.csv", tmp_path / "broken.csv"
+    assert in_a_fork(lambda: predict_files(predictor, source, whole, max_errors=9)) == 0
+    chance = random.Random(5)
+
+    def killed_in(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.signal(signal.SIGALRM, lambda number, frame: os.kill(os.getpid(), signal.SIGKILL))
+        predict_files(predictor, source, broken, max_errors=9, resume=True)
+
+    for _ in range(5):
+        in_a_fork(lambda: killed_in(chance.uniform(0.001, 0.05)))
+    assert in_a_fork(lambda: predict_files(predictor, source, broken, max_errors=9, resume=True)) == 0
+    assert broken.read_bytes() == whole.read_bytes()
+    errors = [(tmp_path / f"{each}.csv.errors.jsonl").read_bytes() for each in ("whole", "broken")]
+    assert errors[0] == errors[1]
+
+
+def stopped(predictor: Any, source: Path, out: Path, **more: Any) -> None:
+    """Begin a job and have it stop after its first documents."""
+    stopping = Stopping()
+    ticks = 0
+    real = BlockWorker._write
+
+    def write(self: BlockWorker, *arguments: Any) -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks == 5:
+            stopping.ask("SIGTERM")
+        real(self, *arguments)
+
+    BlockWorker._write = write  # type: ignore[method-assign]
+    try:
+        with pytest.raises(StoppedError, match=r"stopped by SIGTERM: \d+ documents are done and kept"):
+            predict_files(predictor, source, out, stopping=stopping, **more)
+    finally:
+        BlockWorker._write = real  # type: ignore[method-assign]
+
+
+def test_a_job_that_is_stopped_goes_on(predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path) -> None:
+    stopped(predictor, sound, tmp_path / "found.csv")
+    assert not (tmp_path / "found.csv").exists()
+    done = (tmp_path / "found.csv.part" / "output.csv").read_text()
+    assert len(done.splitlines()) > 1  # it can be looked at
+    with pytest.raises(DataError, match="of a job that was stopped: go on with resume=auto, or begin anew with"):
+        predict_files(predictor, sound, tmp_path / "found.csv")
+    predict_files(predictor, sound, tmp_path / "found.csv", resume=True)
+    predict_files(predictor, sound, tmp_path / "whole.csv")
+    assert (tmp_path / "found.csv").read_text() == (tmp_path / "whole.csv").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.csv", "in", "whole.csv"]
+
+
+def test_a_job_goes_on_only_as_it_began(
+    predictor: EntityClassificationPredictor, checkpoint: Path, sound: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "found.csv"
+    stopped(ModelChoice(model_name_or_path=checkpoint), sound, out)
+    other = ModelChoice(model_name_or_path=checkpoint, layers=Layers(name="others"))
+    with pytest.raises(ConfigError, match=r"layers is .*others.*\n.*another one: type what it was begun with"):
+        predict_files(other, sound, out, resume=True)
+    same = ModelChoice(model_name_or_path=checkpoint)
+    with pytest.raises(ConfigError, match=r"writer is .*safe=False"):
+        predict_files(same, sound, out, resume=True, writer=CsvWriterConfig(safe=False))
+    sound.write_bytes(sound.read_bytes() + sound.read_bytes().splitlines(keepends=True)[0])
+    with pytest.raises(ConfigError, match=r"the documents are others \(.*new.jsonl\)"):
+        predict_files(same, sound, out, resume=True)
+    found = predict_files(same, sound, out, overwrite=True)
+    assert found.documents == 15
+
+
+def test_what_is_done_is_not_done_again(predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found.jsonl"
+    predict_files(predictor, sound, out)
+    before = out.stat().st_mtime_ns
+    assert predict_files(predictor, sound, out, resume=True).documents == 0
+    assert out.stat().st_mtime_ns == before
+    os.utime(sound, ns=(time.time_ns(), time.time_ns()))
+    with pytest.raises(DataError, match=r"new\.jsonl is newer"):
+        predict_files(predictor, sound, out, resume=True)
+    with pytest.raises(DataError, match="already"):
+        predict_files(predictor, sound, out)
+
+
+def test_two_processes_are_not_at_one_job(
+    predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_WAIT", 0.0)
+    out = tmp_path / "found.jsonl"
+    facts = {"fingerprint": {}, "overwrite": False}
+    with (
+        journal.open_journal(out, facts, "a", resume=False, overwrite=False),
+        pytest.raises(DataError, match="another process is at this job"),
+    ):
+        predict_files(predictor, sound, out, overwrite=True)
+
+
+def test_a_job_that_replaces_layers_does_so_to_its_end(checkpoint: Path, sound: Path, tmp_path: Path) -> None:
+    choice = ModelChoice(model_name_or_path=checkpoint, layers=Layers(name="names", overwrite=True))
+    out = tmp_path / "found.jsonl"
+    out.write_text("former")
+    stopped(choice, sound, out, overwrite=True)
+    assert out.read_text() == "former"  # until the job is done
+    typed_again = ModelChoice(model_name_or_path=checkpoint, layers=Layers(name="names"))
+    assert predict_files(typed_again, sound, out, resume=True).documents == 14
+
+
+# Several processes ---------------------------------------------------------------------------------------------------
+
+
+def alive() -> set[int]:
+    """Return the processes that this one has started, those that have ended and are not yet waited for included."""
+    return {int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+@pytest.mark.parametrize("name", ["found.csv", "found.bioc"])
+def test_several_processes_write_the_same_bytes(
+    predictor: EntityClassificationPredictor, source: Path, tmp_path: Path, name: str
+) -> None:
+    before = alive()
+    told: list[Predicted] = []
+    for processes in (1, 3):
+        out = tmp_path / str(processes)
+        out.mkdir()
+        told.append(predict_files(predictor, source, out / name, max_errors=None, engine=Engine(processes=processes)))
+    assert found_in(tmp_path / "1") == found_in(tmp_path / "3")
+    assert [(each.documents, each.failed, each.units) for each in told] == [(14, 2, told[0].units)] * 2
+    assert alive() == before
+
+
+def test_a_worker_that_dies_is_replaced_and_its_documents_are_done_again(
+    predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict_files(predictor, sound, tmp_path / "whole.csv")
+    parent, real, marks = os.getpid(), BlockWorker.run, tmp_path / "marks"
+    marks.mkdir()
+
+    def run(self: BlockWorker, block: Any, *arguments: Any) -> Any:
+        done = real(self, block, *arguments)
+        mark = marks / str(block.index)
+        if os.getpid() != parent and block.index and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    monkeypatch.setattr(BlockWorker, "run", run)
+    before = alive()
+    predict_files(predictor, sound, tmp_path / "found.csv", engine=Engine(processes=2))
+    assert len(list(marks.iterdir())) > 1
+    assert (tmp_path / "found.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert alive() == before
+
+
+def test_documents_over_which_workers_always_die_are_named(
+    predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = BlockWorker.run
+
+    def run(self: BlockWorker, block: Any, *arguments: Any) -> Any:
+        if block.index == 2:
+            os._exit(9)
+        return real(self, block, *arguments)
+
+    monkeypatch.setattr(BlockWorker, "run", run)
+    before = alive()
+    with pytest.raises(
+        BrokenRunError, match=r"3 processes, one after the other, ended with code 9 over documents \d+ to"
+    ):
+        predict_files(predictor, sound, tmp_path / "found.csv", engine=Engine(processes=2))
+    assert alive() == before
+    monkeypatch.setattr(BlockWorker, "run", real)
+    found = predict_files(predictor, sound, tmp_path / "found.csv", resume=True)
+    assert found.documents == 14
+
+
+def test_the_first_bad_document_is_named_whichever_process_finds_one(
+    predictor: EntityClassificationPredictor, source: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="line 2"):
+        predict_files(predictor, source, tmp_path / "found.jsonl", engine=Engine(processes=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+def test_shards_are_merged_to_what_one_process_writes(
+    checkpoint: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = [f"model_name_or_path={checkpoint}", f"data_path={source}", "on_error=skip", "-q"]
+    for name in ("whole.csv", "whole.jsonl"):
+        assert main([*common, f"output_path={tmp_path / name}"]) == 0
+    for ending in ("csv", "jsonl"):
+        parts = str(tmp_path / f"part-*.{ending}")
+        for number in (3, 1):
+            assert main([*common, f"shard={number}/3", f"output_path={tmp_path}/part-{number}.{ending}"]) == 0
+        assert data_main(["merge", parts, f"output_path={tmp_path / f'merged.{ending}'}"]) == 3
+        assert "of 3 parts, there are none for shard=2" in capsys.readouterr().err
+        assert main([*common, "shard=2/3", f"output_path={tmp_path}/part-2.{ending}"]) == 0
+        assert data_main(["merge", parts, f"output_path={tmp_path / f'merged.{ending}'}"]) == 0
+        assert "14 documents" in capsys.readouterr().out
+        for name in (f".{ending}", f".{ending}.errors.jsonl"):
+            merged, whole = ((tmp_path / f"{each}{name}").read_bytes() for each in ("merged", "whole"))
+            assert without_scores({"": merged}) == without_scores({"": whole})
+    other = tmp_path / "other.bioc"
+    assert data_main(["merge", str(tmp_path / "part-*.jsonl"), f"output_path={other}", "overwrite=true"]) == 0
+    assert len(list(read_documents(other))) == 14
+    part = tmp_path / "part-1.csv"
+    part.write_bytes(part.read_bytes()[:-9])
+    assert data_main(["merge", str(tmp_path / "part-*.csv"), f"output_path={tmp_path / 'cut.csv'}"]) == 3
+    assert "part-1.csv: this part file is not as long as it was" in capsys.readouterr().err
+
+
+def test_a_job_asked_to_stop_says_what_to_type(
+    checkpoint: Path, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "found file.csv"
+    real = BlockWorker.run
+
+    def run(self: BlockWorker, block: Any, *arguments: Any) -> Any:
+        if block.index == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, block, *arguments)
+
+    monkeypatch.setattr(BlockWorker, "run", run)
+    words = [f"model_name_or_path={checkpoint}", f"data_path={sound}", f"output_path={out}"]
+    assert main(words) == 75
+    told = capsys.readouterr().err
+    assert "stopped by SIGTERM: " in told
+    assert f"go on with:  papermage-predict model_name_or_path={checkpoint} " in told
+    assert f"'output_path={out}' resume=auto" in told
+    monkeypatch.setattr(BlockWorker, "run", real)
+    assert main([*words, "resume=auto"]) == 0
+    assert main([*words, "resume=auto"]) == 0
+
+
+def test_options_that_do_not_go_together_are_refused(
+    checkpoint: Path, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = [f"model_name_or_path={checkpoint}", f"data_path={sound}"]
+    out = f"output_path={tmp_path / 'found.csv'}"
+    for words, expected in (
+        ([*common, "processes=2"], "several processes go from files to a file"),
+        ([*common, "resume=auto", "output_path=-"], "resume=auto: what goes through pipes cannot be gone on with"),
+        ([*common, out, "address=auto"], "address=auto: this is for engine=ray"),
+        ([*common, out, "processes=2", "device=cuda"], "for GPUs, type engine=ray or shard=i/n"),
+        ([*common, out, "engine=dask"], "engine='dask'"),
+    ):
+        assert main(words) == 2, words
+        assert expected in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""Linear layers laid out once: torch's results to rounding, or to seven bits, of the weights as they are now."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from papermage_core.errors import ConfigError
+from papermage_transformers import cpu
+from papermage_transformers.cpu import prediction_precision
+from papermage_transformers.linear_kernels import LinearKernels, has_float32_kernels, has_int8_kernels
+
+KINDS = [
+    pytest.param("float32", 1e-5, marks=pytest.mark.skipif(not has_float32_kernels(), reason="no oneDNN")),
+    pytest.param("int8", 0.05, marks=pytest.mark.skipif(not has_int8_kernels(), reason="no FBGEMM")),
+]
+CPU = torch.device("cpu")
+
+
+def normal(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), KINDS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, 40), (3, 5, 40), (0, 40)])
+def test_a_product_is_that_of_the_formula(kind, tolerance, bias, shape):
+    layer, x = nn.Linear(40, 24, bias=bias), normal(*shape)
+    with torch.inference_mode():
+        wanted = x.double() @ layer.weight.double().T + (layer.bias.double() if bias else 0)
+        with LinearKernels(kind):
+            found = layer(x)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double(), wanted, atol=tolerance)
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), KINDS)
+def test_the_weights_are_those_of_now(kind, tolerance):
+    layer, x = nn.Linear(16, 8), normal(4, 16)
+    with torch.no_grad(), LinearKernels(kind):
+        layer(x)
+        for change in (
+            lambda: layer.weight.mul_(-2),
+            lambda: layer.bias.add_(1),
+            lambda: layer.load_state_dict(nn.Linear(16, 8).state_dict()),
+        ):
+            change()
+            found = layer(x)
+            assert torch.allclose(found, x @ layer.weight.T + layer.bias, atol=2 * tolerance)
+            assert torch.equal(copy.deepcopy(layer)(x), found)
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), KINDS)
+def test_what_wants_a_gradient_is_left_to_torch(kind, tolerance):
+    layer, x = nn.Linear(16, 8), normal(4, 16)
+    with LinearKernels(kind):
+        found = layer(x)
+        with torch.no_grad():
+            doubled = F.linear(x.double(), layer.weight.double())
+    assert torch.equal(found, F.linear(x, layer.weight, layer.bias))
+    assert found.requires_grad
+    assert doubled.dtype == torch.float64
+
+
+@pytest.mark.skipif(not has_int8_kernels(), reason="no FBGEMM")
+def test_an_encoder_predicts_in_int8_and_goes_on_learning_in_float32(encoder, make_context, texts):
+    made = encoder("bert", dropout=0.0)
+    windows = [w for ws in made.windows([make_context(text) for text in texts], stride=0) for w in ws]
+    features = made.collate(windows)
+    with torch.no_grad():
+        exact = made(features)
+        made.compute_in("int8")
+        rough = made(features)
+        made.compute_in("fp32")
+        again = made(features)
+    made.compute_in("int8")
+    learning = made(features)
+    assert torch.equal(exact, again)
+    assert not torch.equal(exact, rough)
+    assert (exact - rough).norm() < 0.1 * exact.norm()
+    assert torch.allclose(learning, exact, atol=1e-5)
+
+
+def test_what_this_machine_cannot_do_is_refused(monkeypatch):
+    assert prediction_precision("fp32", "deberta", CPU) == "float32"
+    with pytest.raises(ConfigError, match="deberta models fail in bfloat16"):
+        prediction_precision("bf16", "deberta", CPU)
+    with pytest.raises(ConfigError, match="on the CPU alone"):
+        prediction_precision("int8", "bert", torch.device("cuda"))
+    assert prediction_precision("bf16", "bert", torch.device("cuda")) == "bfloat16"
+    monkeypatch.setattr(cpu, "has_bfloat16", lambda: False)
+    with pytest.raises(ConfigError, match="multiplies no bfloat16"):
+        prediction_precision("bf16", "bert", CPU)
+    monkeypatch.setattr(cpu, "has_int8_kernels", lambda: False)
+    with pytest.raises(ConfigError, match="no products of int8"):
+        prediction_precision("int8", "bert", CPU)
+
+
+@pytest.mark.parametrize(("limit", "reads"), [("AVX2", False), ("avx512_core", False), ("DEFAULT", True), (None, True)])
+def test_a_limit_of_the_environment_is_one_of_the_processor(limit, reads, monkeypatch):
+    monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    monkeypatch.setattr(cpu.Path, "is_file", lambda _: True)
+    monkeypatch.setattr(cpu.Path, "read_text", lambda *_, **__: "flags : avx512_bf16 fpu\n")
+    assert cpu.has_bfloat16.__wrapped__() is reads
