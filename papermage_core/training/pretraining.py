@@ -164,7 +164,7 @@ class EncoderPretrainer:
             task=task,
             examples=examples,
             collate=encoder.collate,
-            limits=BatchLimits(None, settled.default_batch_cost, config.batch_tokens),
+            limits=BatchLimits(None, max(settled.default_batch_cost, config.batch_tokens or 0), config.batch_tokens),
             rate=config.learning_rate or settled.default_learning_rate,
             optimizer=self._optimizer,
             device=device,

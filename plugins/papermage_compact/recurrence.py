@@ -1,8 +1,8 @@
-"""A linear recurrence that reads the units of all windows of a batch at once, in about 3·√N steps for N units."""
+"""A linear recurrence that reads the units of all windows of a batch at once, in far fewer steps than N units."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["GatedRecurrence", "scan"]
+
+Floats: TypeAlias = "NDArray[np.floating[Any]]"
 
 
 def scan(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
@@ -75,9 +77,9 @@ class _Scan(torch.autograd.Function):
 
 
 def _scan(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-    if keep.device.type != "cpu" or keep.dtype != torch.float32:
-        return _scan_in_chunks(keep, new)
-    if loop := compiled(_fill_states):
+    if keep.device.type != "cpu":
+        return _scan_by_doubling(keep, new)
+    if keep.dtype == torch.float32 and (loop := compiled(_fill_states)):
         states = new.contiguous().clone()
         loop(keep.contiguous().numpy(), states.numpy())
         return states
@@ -91,6 +93,19 @@ def _fill_states(keep: NDArray[np.float32], states: NDArray[np.float32]) -> None
             states[t, d] += keep[t, d] * states[t - 1, d]
 
 
+def _scan_by_doubling(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Return the states in log N steps of whole arrays, each a few kernels: on a GPU a step costs what a launch does.
+
+    After k steps each state holds what is new at the 2^k units up to its own (Hillis and Steele, 1986).
+    """
+    states, kept, reach = new, keep, 1
+    while reach < len(states):
+        states = torch.cat([states[:reach], torch.addcmul(states[reach:], kept[reach:], states[:-reach])])
+        kept = torch.cat([kept[:reach], kept[reach:] * kept[:-reach]])
+        reach *= 2
+    return states
+
+
 def _scan_in_chunks(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     """Return the states: within chunks, all chunks at once; then what each chunk hands to the next."""
     n, d = keep.shape
@@ -101,23 +116,18 @@ def _scan_in_chunks(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     states = F.pad(new, padding).view(chunks, size, d).transpose(0, 1).contiguous()
     kept = keep.clone()  # the share of a chunk's first input that is left after each of its units
     carried = torch.zeros_like(states[0])  # (chunks, D): the state before each chunk
-    parts: list[Any] = [keep, states, kept, carried]
-    mul: Any = torch.mul
-    if keep.device.type == "cpu":  # numpy runs the same loop: a call of it costs half of torch's
-        parts, mul = [part.numpy() for part in parts], np.multiply
-    _run(*parts, mul=mul)
+    _run(*(part.numpy() for part in (keep, states, kept, carried)))  # a call of numpy costs half of torch's
     states.addcmul_(kept, carried)
     return states.transpose(0, 1).reshape(chunks * size, d)[:n]
 
 
-def _run(keep: Any, states: Any, kept: Any, carried: Any, *, mul: Any) -> None:
-    """Make ``states`` and ``kept`` those within chunks, and fill ``carried``; arrays of numpy or torch."""
-    part = mul(keep[0], states[0])
+def _run(keep: Floats, states: Floats, kept: Floats, carried: Floats) -> None:
+    """Make ``states`` and ``kept`` those within chunks, and fill ``carried``."""
+    part = keep[0] * states[0]
     for k, s, before, left, left_before in zip(keep[1:], states[1:], states, kept[1:], kept, strict=False):
-        mul(k, before, out=part)
+        np.multiply(k, before, out=part)
         s += part
-        mul(left, left_before, out=left)
-    part = mul(carried[0], carried[0])
+        np.multiply(left, left_before, out=left)
     for after, s, left, before in zip(carried[1:], states[-1], kept[-1], carried, strict=False):
-        mul(left, before, out=after)
+        np.multiply(left, before, out=after)
         after += s

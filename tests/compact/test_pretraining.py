@@ -228,3 +228,11 @@ def test_an_encoder_that_learns_nothing_from_text_says_so():
 
     with pytest.raises(ConfigError, match="cannot be pretrained"):
         TinyEncoderConfig().pretraining(None)
+
+
+@pytest.mark.parametrize(("given", "steps"), [({}, 6), ({"batch_tokens": 30}, 12), ({"batch_tokens": 360}, 1)])
+def test_batch_tokens_take_the_place_of_the_encoder_s_own_limit(corpus, tmp_path, monkeypatch, given, steps):
+    monkeypatch.setattr(CompactConfig, "default_batch_cost", 60)  # two of the twelve documents of thirty units
+    EncoderPretrainer(config(corpus, tmp_path / "run", max_epochs=1, **given)).pretrain()
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert {int(each["step"]) for each in state["optimizer"]["state"].values()} == {steps}

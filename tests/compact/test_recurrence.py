@@ -25,6 +25,14 @@ def test_a_scan_is_the_loop_over_units(n):
     torch.testing.assert_close(scan(keep, new), slow_scan(keep, new))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 50, 333])
+def test_the_scan_of_a_gpu_is_the_loop_over_units(n):
+    torch.manual_seed(n)
+    keep, new = torch.rand(n, 5, dtype=torch.float64), torch.randn(n, 5, dtype=torch.float64)
+    keep[::4] = 0  # where windows begin
+    torch.testing.assert_close(recurrence._scan_by_doubling(keep, new), slow_scan(keep, new))
+
+
 @pytest.mark.parametrize("loop", ["compiled", "plain"])
 @pytest.mark.parametrize("n", [1, 2, 9, 100])
 def test_a_scan_in_float32_is_that_in_float64_with_its_gradients(n, loop, monkeypatch):

@@ -36,7 +36,7 @@ from papermage_heads.chain.compiled import Kernels, kernels
 from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.scores import ChainScores
 
-__all__ = ["ForwardBackward", "forward_backward"]
+__all__ = ["ForwardBackward", "forward_backward", "is_compiled"]
 
 _SAFE_SPREAD = 100.0
 """Nats between scores of one unit. Scaled probabilities hold `_HEADROOM` beyond what they lose between two divisions,
@@ -77,7 +77,7 @@ def forward_backward(
     emissions = emissions.detach()
     if isinstance(scores, ChainScores):
         scores = scores.detach(torch.float64)
-        if n_tags <= _COMPILED_TAGS and emissions.device.type == "cpu" and (loops := kernels()):
+        if is_compiled(n_tags) and emissions.device.type == "cpu" and (loops := kernels()):
             found = _compiled(loops, emissions, mask, scores, log_beta)
             if found is not None:
                 return found
@@ -102,6 +102,11 @@ def forward_backward(
     found.log_z.add_(top.sum(1)).masked_fill_(~mask.any(1), 0.0)
     found.log_beta.add_((top.flip(1).cumsum(1).flip(1) - top)[: len(found.log_beta), :, None])
     return found
+
+
+def is_compiled(n_tags: int) -> bool:
+    """Return whether there is a compiled loop for so many tags, on the CPU."""
+    return n_tags <= _COMPILED_TAGS and kernels() is not None
 
 
 def check_batch(emissions: Tensor, mask: Tensor, n_tags: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from papermage_heads.chain.compiled import kernels
-from papermage_heads.chain.forward_backward import forward_backward
+from papermage_heads.chain.forward_backward import forward_backward, is_compiled
 from papermage_heads.chain.scores import ChainScores
 
 __all__ = ["negative_log_likelihood"]
@@ -53,14 +53,23 @@ class _NegativeLogLikelihood(torch.autograd.Function):
         focal_gamma: float,
     ) -> Tensor:
         inputs = (emissions, transitions, start, end)
-        value, gradients = _value_and_gradients(emissions, mask, targets, ChainScores(*inputs[1:]), focal_gamma)
-        ctx.save_for_backward(*(part.to(given.dtype) for part, given in zip(gradients, inputs, strict=True)))
-        return value.to(emissions.dtype)
+        there = _where(emissions, focal_gamma)
+        x, real, right = emissions.detach().to(there), mask.to(there), targets.to(there)
+        scores = ChainScores(*(part.detach().to(there) for part in inputs[1:]))
+        value, gradients = _value_and_gradients(x, real, right, scores, focal_gamma)
+        ctx.save_for_backward(*(part.to(given) for part, given in zip(gradients, inputs, strict=True)))
+        return value.to(emissions)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return (*(part * grad for part in ctx.saved_tensors), None, None, None)
+
+
+def _where(emissions: Tensor, focal_gamma: float) -> torch.device:
+    """Return where the loss is computed: by the compiled loop of the CPU, as on a GPU each unit is several launches."""
+    on_cpu = not focal_gamma and is_compiled(emissions.shape[2])
+    return torch.device("cpu") if on_cpu else emissions.device
 
 
 def _value_and_gradients(
