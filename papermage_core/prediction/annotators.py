@@ -229,6 +229,11 @@ class ModelChoice:
         predictor = EntityClassificationPredictor.from_pretrained(self.model_name_or_path, **self.options)
         return ModelAnnotator(predictor, self.layers)
 
+    @property
+    def is_undecided(self) -> bool:
+        """Whether each process chooses its arithmetic itself."""
+        return self.options.get("precision") == "auto"
+
     def overwriting(self) -> ModelChoice:
         """Return the same, which replaces layers that are there already."""
         return attrs.evolve(self, layers=attrs.evolve(self.layers, overwrite=True))
@@ -273,6 +278,11 @@ class RecipeChoice:
             if stage.is_predictor:
                 _ = stage.predictor
         return RecipeAnnotator(recipe, overwrite=self.overwrite, keep=self.keep)
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether each process chooses the arithmetic of a stage itself."""
+        return any(stage.config.options.precision == "auto" for stage in self._recipe().stages if stage.is_predictor)
 
     def overwriting(self) -> RecipeChoice:
         """Return the same, which replaces layers that are there already."""

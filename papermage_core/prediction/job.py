@@ -152,6 +152,12 @@ def predict_files(
     files = check_job(paths, output_path, readers, config, choice, overwrite=overwrite or resume)
     if not is_file_job(files, output_path):
         raise ConfigError(f"output_path={output_path}: a job goes from files to a file or folder, not through pipes")
+    alone = engine.name == "local" and (engine.processes or 1) == 1 and every == 1 and not resume
+    if choice is not None and choice.is_undecided and not alone:
+        raise ConfigError(
+            "precision=auto: each process would choose anew, and one after a stop, so that parts of the output would not "
+            "agree; name what it chooses in a run of its own, such as precision=bf16"
+        )
     if max_errors != 0:
         check_output(listed_at, option="errors_path", inputs=files, overwrite=overwrite or resume)
     recover(target.parent)

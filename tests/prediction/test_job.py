@@ -523,3 +523,14 @@ def test_options_that_do_not_go_together_are_refused(
     ):
         assert main(words) == 2, words
         assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"every": 2}, {"engine": Engine(processes=2)}])
+def test_what_each_process_would_choose_anew_is_refused(
+    options: dict[str, Any], checkpoint: Path, sound: Path, tmp_path: Path
+) -> None:
+    choice = ModelChoice(model_name_or_path=checkpoint, options={"precision": "auto"})
+    with pytest.raises(ConfigError, match="precision=auto: each process would choose anew"):
+        predict_files(choice, sound, tmp_path / "out.jsonl", **options)
+    assert not (tmp_path / "out.jsonl.part").exists()
+    assert predict_files(choice, sound, tmp_path / "out.jsonl").documents > 0
