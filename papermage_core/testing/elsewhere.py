@@ -206,6 +206,7 @@ def serve() -> None:
     import papermage_core.testing.probes
     import papermage_core.training  # noqa: F401 - imported before anything forks
 
+    importlib.import_module("torch._dynamo")  # the first step of an optimizer would, and that changes the process
     torch.set_num_threads(1)
     _look_around()
     gc.freeze()
