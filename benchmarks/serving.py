@@ -66,9 +66,16 @@ def _train(encoder: str, corpus: Path, fields: str, folder: Path) -> Path:
         from benchmarks.transformers import minilm
 
         more = {"encoder": "hf", "encoder.model_name_or_path": str(minilm())}
-    (source,) = corpus.glob("train.jsonl*")
+    few = folder.with_suffix(".jsonl")
+    _write(corpus, few, 12)
     config = EntityClassificationTrainConfig(
-        data_path=source, label_field=fields, max_steps=30, default_root_dir=folder, enable_progress_bar=False, **more
+        data_path=few,
+        label_field=fields,
+        max_epochs=1 if encoder == "hf" else 6,
+        val_split=0.0,
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        **more,
     )
     return EntityClassificationTrainer(config).train().checkpoint
 

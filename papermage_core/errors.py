@@ -34,8 +34,8 @@ __all__ = [
     "nearest",
 ]
 
-PAGE = "https://papermage-core.github.io/papermage_core/questions/"
-"""Messages and what to do, in the docs; below the documentation's address in pyproject.toml."""
+PAGE = "docs/questions.md"
+"""Messages and what to do, in the docs."""
 
 
 class PapermageError(Exception):
@@ -45,7 +45,7 @@ class PapermageError(Exception):
 
     @property
     def help(self) -> str:
-        """The address of what the docs say of this kind of error.
+        """Where the docs speak of this kind of error.
 
         >>> DataError("is not JSON").help.rpartition("#")[2]
         'dataerror'

@@ -13,8 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from papermage_core.config.environment import variables
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: their threads would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+for variable, _ in list(variables()):  # the defaults of the machine that runs the tests are not theirs
+    del os.environ[variable]
 
 # No test is about time: a busy machine must not fail one.
 settings.register_profile(  # the same examples each time where a failure would hold others up

@@ -45,7 +45,7 @@ def test_the_lowest_versions_are_those_of_pyproject() -> None:
             assert Version(lowest[requirement.name]) == Version(floor[0]), requirement.name
 
 
-@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
 def test_each_python_has_one_pin_within_range_for_every_dependency(python: str) -> None:
     constraints = pins("constraints.txt")
     for requirement in declared():

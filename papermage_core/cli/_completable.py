@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from papermage_core.cli._environment import option_classes
 from papermage_core.cli.main import commands
 from papermage_core.config.train import lightning_parameters, own_options
 from papermage_core.errors import PapermageError
@@ -98,7 +99,7 @@ def _options_of(name: str, module: ModuleType) -> list[OptionDescription]:
         from papermage_core.config.pretrain import EncoderPretrainConfig
 
         return [option for option in describe_options(EncoderPretrainConfig) if option.help]
-    own = describe_options(module.Options) if hasattr(module, "Options") else []
+    own = [option for cls in option_classes(module).values() for option in describe_options(cls)]
     return [*own, *_of_training()] if name in ("train", "tune") else own
 
 

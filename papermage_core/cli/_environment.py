@@ -6,14 +6,20 @@ import logging
 import re
 from collections.abc import Collection, Iterator
 from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
+import attrs
+
+from papermage_core.cli.main import commands
 from papermage_core.config.environment import from_environment, is_typed_each_time, variables
 from papermage_core.config.given import Given
 from papermage_core.errors import nearest
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.options import describe_options
 
-__all__ = ["machine_defaults"]
+__all__ = ["machine_defaults", "option_classes"]
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +51,16 @@ def _all_options() -> frozenset[str]:
 
 
 def _options() -> Iterator[str]:
-    from papermage_core.cli import data, evaluate, predict, tune
     from papermage_core.config.pretrain import EncoderPretrainConfig
     from papermage_core.config.train import lightning_parameters, own_options
 
-    classes = (tune.Options, predict.Options, evaluate.Options, *data.OPTIONS.values(), EncoderPretrainConfig)
     yield from (*own_options(), *lightning_parameters(), *(kind.key for kind in KINDS.values()))
-    yield from (option.name for cls in classes for option in describe_options(cls))
+    modules = (import_module(value.partition(":")[0]) for value in commands().values())
+    classes = (cls for module in modules for cls in option_classes(module).values())
+    yield from (option.name for cls in (*classes, EncoderPretrainConfig) for option in describe_options(cls))
+
+
+def option_classes(module: ModuleType) -> dict[str, type[Any]]:
+    """Return the classes with a command's options, those of subcommands by name."""
+    found = {name: cls for name, cls in vars(module).items() if name.endswith("Options") and attrs.has(cls)}
+    return {**found, **getattr(module, "OPTIONS", {})}

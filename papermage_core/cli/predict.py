@@ -257,8 +257,9 @@ def _job(
         kind = CtrlCError if error.why == CTRL_C else StoppedError
         raise kind(f"{error}\ngo on with:  {arguments.again}", error.why) from error
     except (DataError, BrokenRunError):
-        if options.resume == "auto" or part_folder(output_path).is_dir():
-            _log.info("what is done so far is kept; go on with:  %s", arguments.again)
+        if part_folder(output_path).is_dir():
+            more = "" if tolerant else " on_error=skip"
+            _log.info("what is done so far is kept; go on with:  %s%s", arguments.again, more)
         raise
 
 

@@ -16,8 +16,10 @@ from papermage_core.plugin.kinds import KINDS
 __all__ = ["NOT_OPTIONS", "from_environment", "is_typed_each_time", "variables"]
 
 _PREFIX = "PAPERMAGE_"
-NOT_OPTIONS = frozenset({"PAPERMAGE_CACHE_DIR", "PAPERMAGE_CORPORA", BLOCK_VARIABLE})
+NOT_OPTIONS = frozenset({"PAPERMAGE_CACHE_DIR", BLOCK_VARIABLE})
 """Variables of our own that are no option's default."""
+_OF_CHECKOUTS = ("PAPERMAGE_CORPORA", "PAPERMAGE_SITE", "PAPERMAGE_PYTHON", "PAPERMAGE_BENCH_")
+"""What variables for tests and benchmarks begin with."""
 _TYPED = frozenset(
     {
         *("data_path", "val_data_path", "test_data_path", "train_data_path", "label_field", "recipe", "mode"),
@@ -32,7 +34,8 @@ _KEYS = frozenset(kind.key for kind in KINDS.values())
 def variables() -> Iterator[tuple[str, str]]:
     """Yield each variable that may be an option's default, with the key of the option."""
     for name in sorted(os.environ):
-        if name.startswith(_PREFIX) and name == name.upper() and name not in NOT_OPTIONS:
+        ours = name in NOT_OPTIONS or name.startswith(_OF_CHECKOUTS)
+        if name.startswith(_PREFIX) and name == name.upper() and not ours:
             yield name, full_key(name.removeprefix(_PREFIX).lower().replace("__", "."))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -118,7 +118,7 @@ def _blocks(files: Sequence[Path], choice: ReaderChoice, every: int) -> Iterator
     size = 0.0
     for path in files:
         for number, (place, weight) in enumerate(_documents(path, choice)):
-            if pieces and pieces[-1].path == path:
+            if number and pieces:  # of this file, as the last one was
                 pieces[-1] = attrs.evolve(pieces[-1], count=pieces[-1].count + 1)
             else:
                 pieces.append(Piece(path, number, 1, place if number else None))
@@ -142,7 +142,7 @@ def _documents(path: Path, choice: ReaderChoice) -> Iterator[tuple[Place | None,
             reader = built(config)
             places = None if compression(path) else _places(path, reader)
             if places is None:
-                count = _count(read_file(path, reader, lambda: "", _ignore, _NONE, 1))
+                count = _count(path, reader)
                 yield from ((None, size / count) for _ in range(count))
             else:
                 yield from _weighed(places, size)
@@ -173,17 +173,25 @@ def _weighed(places: Callable[[], Iterator[Place]], size: int) -> Iterator[tuple
     yield last, float(size - (last[1] or 0))
 
 
-def _count(documents: Iterator[LocatedDocument]) -> int:
-    """Return how many documents a file has, by what its generator returns; at least one, which fails."""
+def _count(path: Path, reader: DocumentReader) -> int:
+    """Return how many documents a file has, those that cannot be read included; at least one, which fails."""
+    errors: list[DataError] = []
+    count = _exhausted(read_file(path, reader, lambda: "", errors.append, _NONE, 1))[1]
+    if errors:  # it ends where it is damaged, before it was said how many there are
+        errors.clear()
+        count = _exhausted(read_file(path, reader, lambda: "", errors.append, 0, 1))[0] + len(errors)
+    return max(1, count)
+
+
+def _exhausted(documents: Generator[LocatedDocument, None, int]) -> tuple[int, int]:
+    """Return how many documents come, and what the generator returns."""
+    count = 0
     while True:
         try:
             next(documents)
+            count += 1
         except StopIteration as done:
-            return max(1, done.value)
-
-
-def _ignore(error: DataError) -> None:
-    """Let whoever reads it find out."""
+            return count, int(done.value)
 
 
 class BlockReader:
@@ -249,6 +257,8 @@ class _Stream:
         """Yield what comes before number ``stop``, from number ``begin`` on."""
         while self._items or self._next < stop:
             if not self._items and not self._fill():
+                if stop > 1:  # else there may be none, and nobody to say so
+                    raise DataError("this file has fewer documents than when the job began", path=self._path)
                 return
             if self._items[0][0] >= stop:
                 return

@@ -23,6 +23,8 @@ __all__ = ["Profile", "normal"]
 
 _MOST = 2_000_000
 """Different words, and texts of entities, after which no new ones are taken: those that come later count as unknown."""
+_MOST_LOOKED_UP = 100_000
+"""Words that were looked up and are remembered."""
 _BETWEEN_MERGES = 50_000
 """Words and texts that are held as objects."""
 
@@ -72,7 +74,7 @@ class Profile:
         """Return which words do not stand in the training data."""
         known, given = self._known, list(words)
         new = [word for word in dict.fromkeys(given) if word not in known]
-        if len(known) > _MOST:
+        if len(known) > _MOST_LOOKED_UP:
             known.clear()
             new = list(dict.fromkeys(given))
         if new:

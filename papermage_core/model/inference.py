@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ __all__ = ["decode_documents", "decode_examples", "document_spans", "pick_device
 
 _BATCHES_AT_ONCE = 16
 """How many batches' worth of documents are read ahead, so that contexts of like length can run together."""
+_UNITS_AT_ONCE = 30_000
+"""Units of a document after which its further contexts wait until these went through the model."""
 
 
 def decode_documents(
@@ -39,18 +42,35 @@ def decode_documents(
     """
     waiting: list[ParsedDocument] = []
     examples: list[Example] = []
+    outputs: list[list[HeadOutput]] = []
     batches = 0.0
     free_memory = FreeMemory()
     for number, parsed in enumerate(documents):
         waiting.append(parsed)
-        given: dict[str, Any] = {"heads": model.heads, "labels": model.labels}
-        more = list(make_examples(model.encoder, [(number, parsed)], stride, **given))
-        examples += more
-        batches += _batches(more, limits)
-        if batches >= _BATCHES_AT_ONCE:
-            yield from _decoded(model, waiting, examples, limits, device, least, free_memory)
-            waiting, examples, batches = [], [], 0.0
-    yield from _decoded(model, waiting, examples, limits, device, least, free_memory)
+        for part in _parts(parsed):
+            if batches >= _BATCHES_AT_ONCE:  # within a long document
+                outputs += decode_examples(model, examples, limits, device, least, free_memory)
+                examples, batches = [], 0.0
+            given: dict[str, Any] = {"heads": model.heads, "labels": model.labels}
+            more = list(make_examples(model.encoder, [(number, part)], stride, **given))
+            examples += more
+            batches += _batches(more, limits)
+        if batches >= _BATCHES_AT_ONCE or outputs:
+            outputs += decode_examples(model, examples, limits, device, least, free_memory)
+            yield from _of_documents(waiting, outputs)
+            waiting, examples, outputs, batches = [], [], [], 0.0
+    yield from _of_documents(waiting, decode_examples(model, examples, limits, device, least, free_memory))
+
+
+def _parts(parsed: ParsedDocument) -> Iterator[ParsedDocument]:
+    """Yield a document in parts of some contexts each, so that not all of a long one's examples are there at once."""
+    first = units = 0
+    for number, context in enumerate(parsed.contexts):
+        units += len(context)
+        if units >= _UNITS_AT_ONCE or number == len(parsed.contexts) - 1:
+            some = slice(first, number + 1)
+            yield attrs.evolve(parsed, contexts=parsed.contexts[some], units=parsed.units[some])
+            first, units = number + 1, 0
 
 
 def _batches(examples: Sequence[Example], limits: BatchLimits) -> float:
@@ -60,19 +80,12 @@ def _batches(examples: Sequence[Example], limits: BatchLimits) -> float:
     return sum(example.cost for example in examples) / limits.cost
 
 
-def _decoded(
-    model: EntityModel,
-    documents: Sequence[ParsedDocument],
-    examples: Sequence[Example],
-    limits: BatchLimits,
-    device: torch.device | str,
-    least: float | None,
-    free_memory: FreeMemory,
+def _of_documents(
+    documents: Sequence[ParsedDocument], outputs: Sequence[list[HeadOutput]]
 ) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
-    outputs = decode_examples(model, examples, limits, device, least, free_memory)
     first = 0
     for parsed in documents:
-        yield parsed, outputs[first : first + len(parsed.contexts)]
+        yield parsed, list(outputs[first : first + len(parsed.contexts)])
         first += len(parsed.contexts)
 
 

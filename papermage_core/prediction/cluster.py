@@ -100,7 +100,7 @@ class RayWorkers:
         self._is_ours = not ray.is_initialized()
         if self._is_ours:
             _join(ray, address)
-        resources = ray.cluster_resources()
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call, unused-ignore]
         gpus = 0 if device == "cpu" else int(resources.get("GPU", 0))
         threads = threads or 1
         self._count = count or gpus or max(1, int(resources.get("CPU", 1)) // threads)
@@ -137,6 +137,8 @@ class RayWorkers:
         while self._again and any(each.is_ready and len(each.blocks) < _AT_ONCE for each in self._members):
             self.give(self._again.popleft())
         found: list[Outcome] = []
+        if not self._pending:
+            return found
         first, others = self._ray.wait(list(self._pending), num_returns=1, timeout=seconds)
         more = self._ray.wait(others, num_returns=len(others), timeout=0)[0] if first and others else []
         for reference in [*first, *more]:
@@ -168,7 +170,7 @@ class RayWorkers:
             self._pending = {key: each for key, each in self._pending.items() if each[0] is not member}
             if block is None:
                 self._failed_starts += 1
-                if self._failed_starts > _STARTS * self._count:
+                if self._failed_starts > _STARTS * self._count and not any(each.is_ready for each in self._members):
                     raise BrokenRunError(f"actors end as soon as they start: {error}") from error
             elif member.blocks[0] is block:
                 self._tries.failed(block, f"({type(error).__name__})")

@@ -158,22 +158,23 @@ def agreement(
     loaded = checkpoint.load(model_name_or_path, "cpu", plugins)
     blueprint = loaded.blueprint
     variants: dict[str, tuple[EntityModel, str]] = {}
-    if exported is None:
-        for backend in ("torch", "onnx"):
-            for precision in ("fp32", "bf16", "int8"):
-                name = f"{backend} {precision}"
-                try:
-                    own = checkpoint.load(model_name_or_path, "cpu", plugins, backend=backend, precision=precision)  # type: ignore[arg-type]
-                except ConfigError as error:
-                    _log.info("%s: left out: %s", name, error)
-                else:
-                    variants[name] = own.model, precision
+    for precision in ("fp32", "bf16", "int8") if exported is None else ("fp32",):
+        try:
+            use_precision(loaded.model, precision)
+        except ConfigError as error:
+            _log.info("torch %s is left out: %s", precision, error)
+        else:
+            variants[f"torch {precision}"] = loaded.model, precision
+    try:
+        how: dict[str, Any] = {"backend": "onnx", "precision": "auto"} if exported is None else {}
+        other = checkpoint.load(exported or model_name_or_path, "cpu", plugins, **how).model
+    except ConfigError as error:
+        if exported is not None:
+            raise
+        _log.info("onnx is left out: %s", error)
     else:
-        use_precision(loaded.model, "fp32")
-        variants["torch fp32"] = loaded.model, "fp32"
-        other = checkpoint.load(exported, "cpu", plugins)
-        assert isinstance(other.model, OnnxModel)
-        variants |= {f"onnx {precision}": (other.model, precision) for precision in other.model.precisions}
+        assert isinstance(other, OnnxModel)
+        variants |= {f"onnx {precision}": (other, precision) for precision in other.precisions}
     source = DocumentSource(tuple(map(Path, data_path)), reader, processors=blueprint.processors)
     documents = parse_documents(source, blueprint.labelling, blueprint.needs, Issues())
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, "cpu")

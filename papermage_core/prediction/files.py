@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from papermage_core.config.processors import ProcessorChoice
@@ -43,7 +44,7 @@ def stream_documents(
     start = time.monotonic()
     found = iter_documents(data_path, reader=reader, on_error=on_error, first=first, every=every)
     annotated = _with_news(annotator.annotate(processed(found, processors or ()), on_error), start)
-    inputs = [*expand_paths(data_path, reader=reader), *data_path]
+    inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path]
     written = write_documents(annotated, output_path, writer, overwrite=overwrite, inputs=inputs)
     for line in annotator.seen().lines():
         _log.warning("%s", line)

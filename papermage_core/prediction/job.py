@@ -181,15 +181,15 @@ def predict_files(
             raise DataError(f"there is {target} already, and the job began without it: choose what to do with it first")
         job = _Job(journal, work, files, config, stopping, max_errors, shown)
         seen = job.run(choice, annotator, engine)
-        losses = _finish(journal, work, config, target, listed_at)
+        losses = _finish(journal, work, config, Path(output_path), listed_at)
+        if losses and bit_by_bit:
+            _log.warning("%s: the format cannot hold %s", output_path, listed(losses))
         done = journal.progress
         for told in seen.lines():
             _log.warning("%s", told)
         if done.failed:
             what = "%d errors" if isinstance(choice, RecipeChoice) and choice.keep else "skipped %d documents or files"
             _log.warning(f"{what}; they are listed in %s:\n  %s", done.failed, listed_at, "\n  ".join(_some(listed_at)))
-        if losses:
-            _log.warning("%s: the format cannot hold %s", output_path, listed(losses))
         seconds = time.monotonic() - start
         _log.info("%d documents in %.1f s", done.documents, seconds)
         return Predicted(documents=done.documents, failed=done.failed, units=done.units, losses=losses, seconds=seconds)
@@ -256,7 +256,7 @@ def _facts(
     overwrite: bool,
 ) -> dict[str, Any]:
     """Return what a job is, for its journal."""
-    stamps = []
+    stamps: list[dict[str, Any]] = []
     digest = hashlib.sha256()
     for path in files:
         for each in (path, *companions_of(path, reader_config(path, work.reader))) if path.is_file() else ():
@@ -422,10 +422,11 @@ class _Job:
 
 
 def _finish(
-    journal: Journal, work: Work, config: DocumentWriterConfig, target: Path, errors_path: Path
+    journal: Journal, work: Work, config: DocumentWriterConfig, output_path: Path, errors_path: Path
 ) -> Mapping[str, int]:
     """Put the output in its place, whole; return what the format could not hold. May be done again at any point."""
-    losses: Mapping[str, int] = dict(journal.progress.losses)
+    losses: Mapping[str, int] = {kind: count for kind, count in journal.progress.losses.items() if count}
+    target = Path(os.path.realpath(output_path))
     if work.every > 1:
         fingerprint = {key: value for key, value in journal.facts["fingerprint"].items() if key != "shard"}
         facts = ShardFacts(shard=work.first + 1, of=work.every, job=fingerprint, lengths=journal.lengths())
@@ -436,7 +437,7 @@ def _finish(
             errors_path.unlink(missing_ok=True)
         journal.close()
         if work.writer is None:
-            written = write_documents(_stored(journal.data_path), target, config, overwrite=True)
+            written = write_documents(_stored(journal.data_path), output_path, config, overwrite=True)
             losses = written.losses
         elif compression(target):
             with open_output(target) as file, journal.data_path.open("rb") as data:
@@ -446,7 +447,7 @@ def _finish(
                 journal.data_path.chmod(stat.S_IMODE(target.stat().st_mode) & 0o777)
             journal.data_path.replace(target)
     if work.every > 1:
-        write_facts(target, facts)
+        write_facts(output_path, facts)
     journal.remove()
     return losses
 

@@ -1,7 +1,5 @@
 """What a job has done so far, kept so that it goes on after it was killed at any moment.
 
-::
-
     found.csv.part/
       job.json        what the job is: its model, options and documents
       found.csv       what is written so far, in the format of the file where that can be written bit by bit;

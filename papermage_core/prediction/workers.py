@@ -28,7 +28,8 @@ __all__ = ["ForkedWorkers", "Outcome", "Tries", "Workers"]
 
 _AT_ONCE = 2
 """Blocks that a process is given at once, so that it never waits for the next."""
-_TRIES = 3
+_TRIES = 6
+"""How many processes may end over a block, some by chance, before it is taken to be the block."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 

@@ -63,7 +63,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
     )
-    app.add_middleware(_Measured, service=service)  # type: ignore[arg-type]  # of ASGI applications
+    app.add_middleware(_Measured, service=service)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestError, _problem)
 

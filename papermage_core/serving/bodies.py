@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +15,9 @@ from papermage_core.serving.options import ServerOptions
 __all__ = ["data_problem", "documents_of"]
 
 _EXPECTED = 'send a papermage document, {"text": "…"}, or {"documents": [document, {"text": "…"}, …]}'
+_MANY, _MOST_LAYERS = 10_000, 1000
+"""Bytes that hold as many layers as are looked for, and how many layers a document may have."""
 _TEXT_KEYS = ("text", "id")
-_PLACE = re.compile(r" \(byte (\d+)\)$")
 
 
 def documents_of(request: Request, options: ServerOptions) -> list[Document]:
@@ -81,6 +81,7 @@ def _document(data: bytes, where: str, keys: dict[str, msgspec.Raw] | None = Non
             known = nearest(next(iter(keys), ""), ("text", "documents", "symbols"))
             raise RequestError(422, f"there is neither text nor symbols.{known}", where, _EXPECTED)
         try:
+            _check_layers(keys.get("entities"), where)
             return Document.from_bytes(data)
         except DataError as exc:
             raise data_problem(exc, where) from exc
@@ -90,6 +91,18 @@ def _document(data: bytes, where: str, keys: dict[str, msgspec.Raw] | None = Non
         return _of_text(text or "", name)
     except ValueError as exc:
         raise RequestError(422, str(exc), where) from exc
+
+
+def _check_layers(raw: msgspec.Raw | None, where: str) -> None:
+    """Raise RequestError for thousands of layers, each of which takes its time."""
+    if raw is None or len(memoryview(raw)) < _MANY:
+        return
+    try:
+        layers = len(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
+    except msgspec.ValidationError:  # said later
+        return
+    if layers > _MOST_LAYERS:
+        raise RequestError(413, f"there are {layers} layers; {_MOST_LAYERS} are allowed", where, "leave some out")
 
 
 def _string(raw: msgspec.Raw | None, where: str) -> str | None:

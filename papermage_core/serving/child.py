@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
@@ -38,7 +39,8 @@ def serve(role: str) -> None:
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # whatever libraries print is no answer
         settings: Settings = pickle.loads(read_frame(sys.stdin.buffer) or b"")
-        logging.basicConfig(level=settings.log_level, format="%(message)s")
+        level = max(settings.log_level, logging.ERROR) if role == "upload" else settings.log_level
+        logging.basicConfig(level=level, format="%(message)s")  # what is odd about uploads is their senders' affair
         try:
             worker = _made(role, settings)
             ready = Ready(labels=worker.labels)
@@ -46,6 +48,8 @@ def serve(role: str) -> None:
             if not isinstance(exc, PapermageError):
                 _log.exception("this process cannot start")
             ready = Ready(error=str(exc) or type(exc).__name__, exit_code=getattr(exc, "exit_code", 1))
+        gc.collect()
+        gc.freeze()  # the model is no garbage, and need not be looked through
         out.write(pack(ready))
         out.flush()
         while not ready.error and (content := read_frame(sys.stdin.buffer)) is not None:

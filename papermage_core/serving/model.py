@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import io
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -32,7 +34,8 @@ from papermage_core.serving.settings import Settings
 __all__ = ["ModelWorker"]
 
 _log = logging.getLogger(__name__)
-_BETWEEN_COLLECTIONS = 32_000_000
+_UNIT = re.compile(r"\w+|[^\w\s]")
+_BETWEEN_COLLECTIONS = 8_000_000
 """Bytes of requests after which garbage is collected: documents and their layers know each other."""
 Found = list[tuple[str, list[Entity]]]
 """The layers that a document gets, each with its entities."""
@@ -68,9 +71,9 @@ class ModelWorker:
         self._finder.tell_before_batches(self._check_time)
         self._deadline = float("inf")
         self._bytes = 0
+        logging.disable()  # what is odd about this text is of no interest
         self.answer([Request(kind="text", body=b"A text", seconds=60)])  # what is slow but once is slow now
-        gc.collect()
-        gc.freeze()  # the model is no garbage, and need not be looked through
+        logging.disable(logging.NOTSET)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -101,13 +104,16 @@ class ModelWorker:
                 if there := [name for name in self._finder.makes if document.has_layer(name)]:
                     what = f"there is a layer {there[0]!r} already"
                     raise RequestError(422, what, f"document {number}", "leave it out, or ask for output=entities")
-        units = 0
-        for document in job.documents:
-            if document.has_layer(self._finder.entity_name):
-                units += len(document.get_layer(self._finder.entity_name))
+        units = sum(self._units(document) for document in job.documents)
         if units > self._options.max_units:
             what = f"there are {units} {self._finder.entity_name}; {self._options.max_units} are allowed"
             raise RequestError(413, what, do="send several requests")
+
+    def _units(self, document: Document) -> int:
+        """Return how many units a document has; about, where they are not made yet."""
+        if document.has_layer(self._finder.entity_name):
+            return len(document.get_layer(self._finder.entity_name))
+        return sum(1 for _ in _UNIT.finditer(document.symbols or ""))
 
     def _predict(self, jobs: Sequence[_Job]) -> None:
         """Find what is in the documents of jobs; where that fails, of each job alone, to see which fails."""
@@ -245,7 +251,7 @@ class _OfPredictor:
         )
         self.labels = self._predictor.labels
         self.entity_name = self._predictor.entity_name
-        self.makes = (options.layer_name,)
+        self.makes: tuple[str, ...] = (options.layer_name,)
         made = {
             name
             for choice in (settings.processors, self._predictor.blueprint.processors)
@@ -278,7 +284,7 @@ class _OfPredictor:
 
     def tell_before_batches(self, told: Callable[..., None]) -> None:
         """Have a function called before each batch."""
-        self._predictor.model.encoder.register_forward_pre_hook(told)
+        _tell(self._predictor, told)
 
 
 class _OfRecipe:
@@ -305,20 +311,25 @@ class _OfRecipe:
 
     def find(self, documents: Sequence[Document], like: Request, on_error: OnError) -> dict[int, Found]:
         """Return the entities of each document that nothing is wrong with, by its `id`."""
-        errors: list[DataError] = []
-        found: dict[int, Found] = {}
-        for document in documents:  # one by one: an error does not say which of like names it is about
-            ready = list(processed([document], self._processors))
-            for each in self._recipe.run(ready, errors.append):
-                found[id(each)] = [(name, list(each.get_layer(name))) for name in self.makes if each.has_layer(name)]
-            if errors:
-                on_error(document, errors[0])
-                errors.clear()
+        found = self._run(documents, lambda error: None)
+        for document in documents:
+            if id(document) not in found:  # again, alone: an error does not say which of like names it is about
+                found |= self._run([document], partial(on_error, document))
         for predictor in self._predictors:
             predictor.shift = ShiftMonitor(None)
         return found
 
+    def _run(self, documents: Sequence[Document], on_error: Callable[[DataError], None]) -> dict[int, Found]:
+        done = self._recipe.run(list(processed(documents, self._processors)), on_error)
+        layers = self.makes
+        return {id(d): [(name, list(d.get_layer(name))) for name in layers if d.has_layer(name)] for d in done}
+
     def tell_before_batches(self, told: Callable[..., None]) -> None:
         """Have a function called before each batch."""
         for predictor in self._predictors:
-            predictor.model.encoder.register_forward_pre_hook(told)
+            _tell(predictor, told)
+
+
+def _tell(predictor: EntityClassificationPredictor, told: Callable[..., None]) -> None:
+    encoder: Any = predictor.model.encoder  # a ContextEncoder is a Module, which a Protocol cannot say
+    encoder.register_forward_pre_hook(told)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import pickle
+import signal
 import sys
 from collections import deque
 
@@ -85,8 +87,9 @@ class Process:
 
     def kill(self) -> None:
         """End the process now; who waits for an answer gets DiedError."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.id, signal.SIGKILL)  # asyncio's own looks whether it has ended, and misses that later
 
     async def stop(self) -> None:
         """End the process, and wait until it has ended."""

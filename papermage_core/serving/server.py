@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import signal
@@ -44,6 +45,9 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
     options = settings.options
     service = Service(settings)
     await service.start()
+    gc.collect()
+    gc.freeze()  # what is there now stays, and need not be looked through
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is no request is no news
     config = uvicorn.Config(
         create_app(settings, service),
         http=_Protocol,
@@ -88,7 +92,7 @@ class _Server(uvicorn.Server):
     """Ends by itself when it is told to stop: the process goes on, and decides its exit code."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Stop at signals, and leave their handlers as they were."""
         former = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from papermage_core.data.garbage import release_free_memory
 from papermage_core.serving.messages import Answer, Request, RequestError, problem_of
 from papermage_core.serving.metrics import Metrics, resident
 from papermage_core.serving.pool import Pool
@@ -20,6 +22,8 @@ _MOST_IN_HAND = 12
 """How many of the largest bodies may be held at once."""
 _DRAINED = 4
 """How many times the allowed size is read of a body that is too large: who writes on may not hear the answer."""
+_BETWEEN_COLLECTIONS, _OF_A_REQUEST = 32_000_000, 100_000
+"""Bytes of requests, and what each counts as beside its body."""
 
 
 class GoneError(Exception):
@@ -57,7 +61,7 @@ class Service:
             retry=False,
         )
         self.is_started = False
-        self.in_hand = self.bytes_in_hand = 0
+        self.in_hand = self.bytes_in_hand = self._uncollected = 0
 
     async def start(self) -> None:
         """Start the processes. Raises PapermageError for one that cannot work."""
@@ -94,6 +98,7 @@ class Service:
         finally:
             self.in_hand -= 1
             self.bytes_in_hand -= held.size
+            self._collect(len(request.body))
 
     async def _answer(self, request: Request) -> Answer:
         if request.kind in ("pdf", "form"):
@@ -102,6 +107,14 @@ class Service:
                 raise problem
             request.kind, request.body = read.kind, read.body
         return await self.model.answer(request)
+
+    def _collect(self, size: int) -> None:
+        """Collect garbage now and then: an exception holds what was in hand when it was raised, until it is found."""
+        self._uncollected += size + _OF_A_REQUEST
+        if self._uncollected > _BETWEEN_COLLECTIONS:
+            self._uncollected = 0
+            gc.collect()
+            release_free_memory()
 
     def metrics_text(self) -> str:
         """Return what is counted."""
@@ -163,6 +176,7 @@ async def _next(receive: Receive) -> tuple[bytes, bool]:
 async def _unless_gone(answer: Awaitable[Answer], receive: Receive) -> Answer:
     """Return an answer; raise GoneError, and wait for it no longer, where the client hangs up before."""
     answering, hanging_up = asyncio.ensure_future(answer), asyncio.ensure_future(_until_gone(receive))
+    answering.add_done_callback(lambda task: task.cancelled() or task.exception())  # which nobody may ask for
     try:
         await asyncio.wait((answering, hanging_up), return_when=asyncio.FIRST_COMPLETED)
         if not answering.done():

@@ -21,7 +21,7 @@ from papermage_core.serving.settings import Settings
 __all__ = ["UploadWorker", "multipart_parts"]
 
 _log = logging.getLogger(__name__)
-_MEMORY = 4 << 30
+_MEMORY = 2 << 30
 """Bytes of address space: a PDF of a few kilobytes can unpack to more than there is."""
 _MOST_PARTS = 16
 _KINDS = {"application/pdf": "pdf", "application/json": "json", "text/plain": "text"}

@@ -331,7 +331,9 @@ class _Watch:
             self.on = True
 
     def _may(self, name: str) -> bool:
-        if Path(name).is_dir() or name.endswith((".py", ".pyc", ".so", ".pyd", ".pth")) or "__pycache__" in name:
+        if Path(name).is_dir() or name in sys.path:  # an entry may be no folder: that of an editable install, say
+            return True
+        if name.endswith((".py", ".pyc", ".so", ".pyd", ".pth")) or "__pycache__" in name:
             return True
         if any(name == root or name.startswith(root + os.sep) for root in self._allowed):
             return True

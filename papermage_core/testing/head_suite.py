@@ -519,7 +519,7 @@ class ModelHeadSuite(ComponentSuite):
         """Where the head has ``split()``: the module and the rest together are the head."""
         for config in self.configs():
             for scheme in self.found_schemes():
-                head = shake(self.build(_settled(config, scheme), scheme, seed=1))
+                head: Any = shake(self.build(_settled(config, scheme), scheme, seed=1))
                 if not hasattr(head, "split"):
                     continue
                 batch = spread(scheme, [9, 6])

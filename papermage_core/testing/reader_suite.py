@@ -161,6 +161,19 @@ class DocumentReaderSuite(ComponentSuite):
                     f"return {len(whole)} at the end",
                 )
 
+    def test_reading_begins_at_every_place(self) -> None:
+        """``places`` and ``start``, where the reader has them: what is read from a place on is what comes there."""
+        for reader, path in self._readings(self.samples):
+            if not hasattr(reader, "places"):
+                continue
+            require("start" in _parameters(reader), "there is places, and read takes no start", "give read a start")
+            whole, places = _json(reader.read(path)), list(reader.places(path))
+            require(len(places) == len(whole), f"{len(places)} places for {len(whole)} documents", "yield one for each")
+            for number, place in enumerate(places):
+                found = _json(reader.read(path, start=place))
+                same = found == whole[number:]
+                require(same, f"from {place!r} on other documents came", "begin with the document at start")
+
     def test_a_broken_file_is_refused_by_its_name(self) -> None:
         """DataError with the path, and the line where there are lines."""
         for reader, path in self._readings(self.broken):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import io
 import tempfile
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +97,23 @@ class DocumentWriterSuite(ComponentSuite):
             with new_objects_only():
                 _write(config, documents())
             require(most < _MANY // 2, f"{most} of {_MANY} documents were held at once", "write each, and let it go")
+
+    def test_a_file_that_is_written_bit_by_bit_is_the_same(self) -> None:
+        """``first``, where the writer takes it: the head, and then documents some at a time, make the same file."""
+        for config in self.configs():
+            writer = config.build()
+            if config.target != "file" or "first" not in inspect.signature(writer.write).parameters:
+                continue
+            documents = list(self.documents())
+            file = io.BytesIO()
+            lost: Counter[str] = Counter(writer.write([], file))
+            for first in range(0, len(documents), 2):
+                lost.update(writer.write(documents[first : first + 2], file, first=first))
+            losses, written = _write(config, documents)
+            same = file.getvalue() == written[""]
+            require(same, "written bit by bit, the file is another", "with first, write only what is of the documents")
+            counted = {kind: count for kind, count in lost.items() if count}
+            require(counted == dict(losses), f"bit by bit, {counted} was counted", f"count {dict(losses)}")
 
     def test_documents_are_left_as_they_were(self) -> None:
         """The documents given are not changed."""

@@ -13,7 +13,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -297,6 +297,9 @@ class EntityModule(pl.LightningModule):
             if not (self._may_diverge or torch.isfinite(norm)) and self._batch is not None:
                 what = f"the loss is a number, and its gradients are none (their norm is {norm.item()})"
                 raise self._diverged(what, self._batch, self._train, self._corpus)
+        elif isinstance(self.trainer.strategy, FSDPStrategy) and gradient_clip_algorithm in (None, "norm"):
+            if gradient_clip_val:  # Lightning refuses to: each process has a part of the gradients alone
+                self.trainer.strategy.model.clip_grad_norm_(gradient_clip_val)  # type: ignore[union-attr,operator]
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

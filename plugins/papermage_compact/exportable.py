@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -28,6 +28,7 @@ class ExportableCompact(nn.Module):
                 if isinstance(child, nn.EmbeddingBag):
                     setattr(module, name, _Bags(child))
         self.encoder.words.mean_bags = mean_bags
+        recurrence: Any
         for recurrence in self.encoder.recurrences:
             recurrence.scan = partial(scan_by_doubling, steps=max(1, math.ceil(math.log2(max_length))))
 

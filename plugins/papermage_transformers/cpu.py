@@ -16,7 +16,7 @@ import torch
 import transformers
 
 from papermage_core.errors import ConfigError
-from papermage_transformers.linear_kernels import has_int8_kernels
+from papermage_transformers.int8_kernels import has_int8_kernels
 
 __all__ = [
     "CpuPrecision",

@@ -16,12 +16,11 @@ from papermage_transformers.batch import Collator
 from papermage_transformers.cpu import (
     CpuPrecision,
     PredictionPrecision,
-    has_bfloat16,
     medium_matmul,
     prediction_precision,
 )
 from papermage_transformers.cpu_kernels import CpuDropout, CpuKernels, has_cpu_kernels
-from papermage_transformers.linear_kernels import LinearKernels, has_float32_kernels
+from papermage_transformers.int8_kernels import Int8Kernels
 from papermage_transformers.pooling import POOLINGS, Pooling
 from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import parameter_groups
@@ -33,11 +32,6 @@ __all__ = ["TransformerEncoder", "model_inputs"]
 def model_inputs(features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return what of a batch goes to the model; the rest says how its wordpieces are pooled."""
     return {name: features[name] for name in ("input_ids", "attention_mask", "bbox") if name in features}
-
-
-def _is_float32(precision: str) -> bool:
-    """Whether matrices are multiplied in float32: "medium" says so where there is nothing faster."""
-    return precision == "float32" or (precision == "medium" and not has_bfloat16())
 
 
 class _Exportable(nn.Module):
@@ -122,11 +116,9 @@ class TransformerEncoder(nn.Module):
             if has_cpu_kernels() and not (torch.is_grad_enabled() and self._checkpointing):
                 stack.enter_context(CpuKernels())
         elif precision == "int8":
-            stack.enter_context(LinearKernels("int8"))
+            stack.enter_context(Int8Kernels())
         if precision in ("float32", "medium") and torch.is_grad_enabled() and not self._checkpointing:
             stack.enter_context(CpuDropout())
-        if not torch.is_grad_enabled() and has_float32_kernels() and _is_float32(precision):
-            stack.enter_context(LinearKernels("float32"))
 
     def compute_in(self, precision: str) -> None:
         """Compute in ``fp32``, ``bf16`` or ``int8`` where no gradient is wanted. Raises ConfigError where it cannot."""

@@ -59,7 +59,17 @@ def test_a_variable_that_no_command_knows_is_told_without_its_value(monkeypatch,
     monkeypatch.setenv("PAPERMAGE_BATCHSIZE", "hunter2")
     monkeypatch.setenv("PAPERMAGE_XQZW", "hunter2")
     monkeypatch.setenv("PAPERMAGE_OVERWRITE", "true")
-    for name in ("CACHE_DIR", "BLOCK_PLUGINS", "CORPORA", "LAYER_NAME", "N_TRIALS", "ENCODER__WIDTH", "SHARES"):
+    for name in (
+        "CACHE_DIR",
+        "BLOCK_PLUGINS",
+        "CORPORA",
+        "BENCH_RUNS",
+        "SITE",
+        "LAYER_NAME",
+        "N_TRIALS",
+        "ENCODER__WIDTH",
+        "SHARES",
+    ):
         monkeypatch.setenv(f"PAPERMAGE_{name}", "1")  # of other commands, or no options
     with caplog.at_level(logging.WARNING):
         assert not load().overwrite

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,33 @@ def test_small_files_share_a_block(tmp_path: Path) -> None:
     assert plan.documents == 7
     assert 1 < len(list(plan)) < 7
     assert [each[1][1] for each in read(files)] == [str(number) for number in range(7)]
+
+
+def test_a_compressed_file_that_is_cut_short_gives_what_is_there(tmp_path: Path) -> None:
+    chance = random.Random(0)
+    text = "".join(f"-DOCSTART-\n\n{chance.randbytes(2000).hex()}\tO\n\n" for _ in range(1000))
+    path = tmp_path / "a.conll.gz"
+    path.write_bytes(gzip.compress(text.encode())[:-2000])
+    found = read([path])
+    assert len(found) > 100
+    assert "damaged" in found[-1][1]
+    assert found == expected([path])
+
+
+def test_a_file_may_be_given_twice(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(line(number) for number in range(7)))
+    assert read([path, path]) == expected([path, path])
+    assert len(read([path, path])) == 14
+
+
+def test_a_file_that_changes_meanwhile_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(line(number) for number in range(7)))
+    found = list(Plan([path], ReaderChoice()))
+    path.write_bytes(b"".join(line(number) for number in range(6)))
+    with pytest.raises(DataError, match=r"a\.jsonl: this file has fewer documents"):
+        [list(BlockReader(ReaderChoice()).read(block)) for block in found]
 
 
 def test_compressed_files_and_tables_are_cut_too(tmp_path: Path) -> None:

@@ -28,11 +28,13 @@ DOCS = ROOT / "docs"
 TUTORIAL = ROOT / "examples" / "data" / "tutorial"
 COMMANDS = {found.name: found for found in entry_points(group="console_scripts") if found.name.startswith("papermage-")}
 HOW_TO = ["your-data.md", *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").glob("*.md"))]
+SLOW = ["how-to/few-labels.md"]  # eight runs
 GUIDE = [
-    "config.md", "data.md", "documents.md", "encoders/hf.md", "evaluation.md", "prediction.md", "pretraining.md",
-    "processors.md", "schemes.md", "tuning.md", "../README.md",
+    "config.md", "data.md", "documents.md", "encoders/hf.md", "evaluation.md", "faster.md", "prediction.md",
+    "pretraining.md", "processors.md", "schemes.md", "tuning.md", "../README.md",
 ]  # fmt: skip
 ELSEWHERE = ["first-steps.md", "moving.md", "recipes.md"]  # and plugins/: each has a test of its own
+NEEDED = {"tuning.md": ["optuna"], "faster.md": ["onnx", "onnxruntime", "onnxscript"]}
 OPTIONS = {
     "papermage-evaluate": evaluate.Options, "papermage-predict": predict.Options,
     "papermage-data check": data.Check, "papermage-data convert": data.Convert,
@@ -105,7 +107,9 @@ def write_nested(texts: list[str]) -> None:
             Path(f"mine/{number}{ending}").write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", HOW_TO)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in HOW_TO]
+)
 @pytest.mark.usefixtures("desk")
 def test_a_page_goes_through_from_top_to_bottom(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     trains = any("$ papermage-train" in block for _, block in blocks(page))
@@ -167,6 +171,7 @@ def corpora_of_the_guide(tmp_path_factory: pytest.TempPathFactory, run_of_drugs:
     write_documents(documents, folder / "train.jsonl")
     write_documents(documents[:3], folder / "dev.jsonl")
     write_documents(documents, folder / "all.jsonl")
+    write_documents(documents[:3], folder / "test.jsonl")
     for number in range(3):
         for doc in documents[number::3]:
             doc.annotate_layer("Chemical", [])
@@ -222,8 +227,8 @@ def as_it_runs(block: str) -> str:
 def test_the_python_of_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if page == "encoders/hf.md":
         monkeypatch.setattr("papermage_transformers.cpu.tune_process", lambda *, allocator: None)
-    if page == "tuning.md":
-        pytest.importorskip("optuna")
+    for module in NEEDED.get(page, ()):
+        pytest.importorskip(module)
     names = names_of(page)
     ran = 0
     for language, block in blocks(page):

@@ -55,7 +55,7 @@ def test_the_addresses_of_the_project_stand_in_one_place() -> None:
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert yaml.safe_load(config)["site_url"] == SITE
     assert f"link: {REPOSITORY}\n" in config
-    assert f"{SITE}questions/" == PAGE
+    assert (ROOT / PAGE).is_file()
     ours = [url for url in TARGETS if file_of(url) is not None]
     assert len(ours) > 8
     foreign = [url for url in TARGETS if PROJECT["name"] in url and file_of(url) is None]

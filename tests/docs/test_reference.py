@@ -33,10 +33,13 @@ def known_by(path: str) -> object:
 
 
 def test_every_public_name_is_shown_exactly_once() -> None:
-    public = {known_by(f"{module}.{name}") for module in PUBLIC for name in import_module(module).__all__}
+    public = {
+        known_by(path): path for module in PUBLIC for path in (f"{module}.{n}" for n in import_module(module).__all__)
+    }
     shown = Counter(map(known_by, SHOWN))
-    assert {name for name, count in shown.items() if count > 1} == set()
-    assert set(shown) == public
+    assert [path for path in SHOWN if shown[known_by(path)] > 1] == []
+    assert [path for known, path in public.items() if known not in shown] == []
+    assert [path for path in SHOWN if known_by(path) not in public] == []
 
 
 def test_names_are_shown_as_members_of_a_public_module() -> None:

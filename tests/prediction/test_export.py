@@ -118,7 +118,7 @@ def test_what_is_exported_finds_the_same(compact: Path, exported: Path, document
 def test_every_head_decodes_what_the_graph_gives(
     head: str, scheme: str, heads: int, options: Any, tmp_path: Path, documents: list[Document]
 ) -> None:
-    encoder = component("encoder", "compact", width=16, rows=200, layout="off")
+    encoder = component("encoder", "compact", width=16, rows=200, layout="off", max_length=16)
     names = {"encoder": "compact", "scheme": scheme, "head": head}
     source = save(tmp_path / "c", encoder, names, heads, **options)
     ours, theirs = Predictor.from_pretrained(source), Predictor.from_pretrained(source, backend="onnx")

@@ -409,7 +409,7 @@ def test_documents_over_which_workers_always_die_are_named(
     monkeypatch.setattr(BlockWorker, "run", run)
     before = alive()
     with pytest.raises(
-        BrokenRunError, match=r"3 processes, one after the other, ended with code 9 over documents \d+ to"
+        BrokenRunError, match=r"6 processes, one after the other, ended with code 9 over documents \d+ to"
     ):
         predict_files(predictor, sound, tmp_path / "found.csv", engine=Engine(processes=2))
     assert alive() == before
@@ -424,6 +424,36 @@ def test_the_first_bad_document_is_named_whichever_process_finds_one(
     with pytest.raises(DataError, match="line 2"):
         predict_files(predictor, source, tmp_path / "found.jsonl", engine=Engine(processes=2))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Ray's own
+def test_a_cluster_writes_the_same_bytes_though_a_node_is_lost(
+    checkpoint: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    model = ModelChoice(model_name_or_path=checkpoint)
+    whole = predict_files(model, source, tmp_path / "whole.csv", max_errors=None)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        node, real, removed = cluster.add_node(num_cpus=1), journal.Journal.add, []
+
+        def add(self: journal.Journal, *arguments: Any) -> None:
+            real(self, *arguments)
+            if not removed:
+                removed.append(cluster.remove_node(node, allow_graceful=False))
+
+        monkeypatch.setattr(journal.Journal, "add", add)
+        engine = Engine(name="ray", processes=2, address=cluster.address)
+        found = predict_files(model, source, tmp_path / "found.csv", max_errors=None, engine=engine)
+    finally:
+        cluster.shutdown()
+    assert removed
+    assert (found.documents, found.failed, found.units) == (whole.documents, whole.failed, whole.units)
+    for name in ("csv", "csv.errors.jsonl"):
+        assert (tmp_path / f"found.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
 
 
 # The command ---------------------------------------------------------------------------------------------------------

@@ -402,3 +402,19 @@ def test_a_file_of_many_pages_is_opened_anew_now_and_then(tmp_path, monkeypatch)
     data = pdf(*(text((50, 700, f"page {i}")) for i in range(5)))
     assert read(tmp_path, data, processes=1).symbols == "\n\n".join(f"page {i}" for i in range(5))
     assert len(opened) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_pages": 2}, "has 3 pages; 2 are allowed"),
+        ({"max_characters": 20}, "has more characters; 20 are allowed"),
+    ],
+)
+def test_what_is_larger_than_allowed_is_refused(tmp_path: Path, given: dict[str, int], said: str) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdf(*[text((50, 700, "one page of three"))] * 3))
+    with pytest.raises(DataError, match=said):
+        list(read_documents(path, PdfReaderConfig(**given)))
+    (document,) = read_documents(path, PdfReaderConfig(max_pages=3, max_characters=100))
+    assert len(document.pages) == 3

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from papermage_core import Document, Entity, read_documents
-from papermage_core.prediction import EntityClassificationPredictor
+from papermage_core.prediction import EntityClassificationPredictor, Recipe
 
 pytest.importorskip("pypdfium2")
 JSON = "application/json"
@@ -267,6 +267,9 @@ def test_large_bodies_are_refused_with_and_without_a_length(server: Any, make_pd
     assert (pages.status, pages.error["what"]) == (413, "has 4 pages; 3 are allowed")
     units = {"symbols": "a" * 4000, "entities": {"tokens": [{"spans": [[i, i + 1]]} for i in range(4000)]}}
     assert server.predict(units).error["what"] == "there are 4000 tokens; 3000 are allowed"
+    assert server.predict({"text": "." * 4000}).error["what"] == "there are 4000 tokens; 3000 are allowed"
+    layers = {"symbols": "a", "entities": {f"layer{i}": [] for i in range(1001)}}
+    assert server.predict(layers).error["what"] == "there are 1001 layers; 1000 are allowed"
     assert server.ask("/predict", make_pdf("a" * 30_000), "application/pdf").status == 413
 
 
@@ -274,7 +277,9 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Any) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n"
     with server.connected() as connection:
         connection.sendall(head + b"half")
-        said = b"".join(iter(lambda: connection.recv(65536), b""))
+        said = b""
+        while b"}}" not in said:
+            said += connection.recv(65536)
     assert said.startswith(b"HTTP/1.1 408")
     assert b"within 1 s" in said
 
@@ -362,10 +367,22 @@ def test_the_commands_of_the_page_work(
         assert json.loads(done.stdout)["documents"]
 
 
-def test_it_stops_once_what_is_in_hand_is_answered(serve: Callable[..., Any], checkpoint: Path) -> None:
+def test_a_recipe_is_served_and_stops_once_what_is_in_hand_is_answered(
+    serve: Callable[..., Any], checkpoint: Path, tmp_path: Path, documents: list[dict[str, Any]]
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"processors: tokens\nstages:\n- predictor: {checkpoint}\n  labels: amounts\n", encoding="utf-8")
     body = TEXT.encode()
     head = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
-    with serve(f"model_name_or_path={checkpoint}", "num_threads=1", "pdf_processes=1") as server:
+    with serve(f"recipe={recipe}", "num_threads=1", "pdf_processes=1") as server:
+        bare = {**documents[1], "entities": {}}
+        found = server.predict({"documents": [bare, {"text": TEXT}]}).json["documents"]
+        ran = Recipe.from_yaml(recipe).run([Document.from_json(bare), TEXT])
+        expected = [[entity.text for entity in document.amounts] for document in ran]
+        assert [[entity["text"] for entity in each["entities"]] for each in found] == expected
+        assert expected[1] == ["417", "33"]
+        assert {entity["label"] for each in found for entity in each["entities"]} == {"amounts"}
+        assert server.predict(bare, "?min_score=0.5").error["where"] == "query"
         with server.connected() as connection:
             connection.sendall(head.encode() + body[:10])
             while "papermage_requests_in_hand 1\n" not in server.ask("/metrics").body.decode():
@@ -380,6 +397,7 @@ def test_it_stops_once_what_is_in_hand_is_answered(serve: Callable[..., Any], ch
             connection.sendall(body[10:])
             said = b"".join(iter(lambda: connection.recv(65536), b""))
         assert said.startswith(b"HTTP/1.1 200")
-        assert b"Berta Celan" in said
+        assert b"417" in said
+        assert b"Berta" not in said
         _, log = server.process.communicate(timeout=60)
         assert (server.process.returncode, "stopped" in log) == (0, True)

@@ -55,9 +55,9 @@ BUILT_IN = [(c.kind, c.name) for c in Plugins().components() if c.origin == "bui
 
 @pytest.mark.parametrize(("kind", "name"), BUILT_IN, ids=[f"{kind}-{name}" for kind, name in BUILT_IN])
 def test_every_built_in_has_a_suite_among_the_tests(kind, name):
-    assert (kind, name) in tested()
+    assert (kind, name) in suites()
 
 
 @functools.cache
-def tested() -> set[tuple[str, str]]:
+def suites() -> set[tuple[str, str]]:
     return {found for path in TESTS.rglob("test_*.py") for found in suites_in(path)}

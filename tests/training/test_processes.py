@@ -10,10 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from pytorch_lightning.strategies import FSDPStrategy
 
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+from papermage_core.training.module import EntityModule
 
 
 @pytest.mark.slow
@@ -116,3 +120,16 @@ def test_gradients_averaged_in_shared_memory_are_those_of_gloo(tmp_path: Path) -
     for process in processes:
         out, err = process.communicate(timeout=120)
         assert out == "equal\n", err
+
+
+def test_where_each_process_has_a_part_of_the_gradients_the_model_clips_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning refuses to, and needs a GPU for the strategy: what it would call is called here."""
+    clipped: list[float] = []
+    strategy = FSDPStrategy.__new__(FSDPStrategy)
+    strategy.model = SimpleNamespace(clip_grad_norm_=clipped.append)  # type: ignore[assignment]
+    module = EntityModule.__new__(EntityModule)
+    monkeypatch.setattr(EntityModule, "trainer", SimpleNamespace(strategy=strategy))
+    monkeypatch.setattr(EntityModule, "device", torch.device("cuda"))
+    for value in (0.5, None, 0):
+        module.configure_gradient_clipping(None, value, "norm")  # type: ignore[arg-type]
+    assert clipped == [0.5]

@@ -16,7 +16,10 @@ class _Decoder(torch.nn.Module):
     """A head that takes vectors."""
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "layoutlm", "t5"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("distilbert", "roberta", "modernbert", "t5")]
+
+
+@pytest.mark.parametrize("name", ["bert", "layoutlm", *SLOW])
 def test_a_family_is_exported(name, encoder, layout_families):
     from papermage_core.model.onnx import make_graphs
 

@@ -72,6 +72,7 @@ class CrfHead(nn.Module):
 
     def split(self) -> tuple[nn.Module, CrfHead]:
         """Return what scores the tags of each unit, and the head that decodes these scores."""
+        assert isinstance(self.score, TagScorer)
         rest = copy.deepcopy(self)
         rest.score = GivenScores()
         return self.score.linear, rest

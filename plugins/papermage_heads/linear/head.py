@@ -86,6 +86,7 @@ class LinearHead(nn.Module):
 
     def split(self) -> tuple[nn.Module, LinearHead]:
         """Return what scores the tags of each unit, and the head that decodes these scores."""
+        assert isinstance(self.score, TagScorer)
         rest = copy.deepcopy(self)
         rest.score = GivenScores()
         return self.score.linear, rest

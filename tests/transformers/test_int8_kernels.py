@@ -1,4 +1,4 @@
-"""Linear layers laid out once: torch's results to rounding, or to seven bits, of the weights as they are now."""
+"""Linear layers in int8: torch's results to seven bits, of the weights as they are now."""
 
 from __future__ import annotations
 
@@ -12,36 +12,33 @@ from torch.nn import functional as F
 from papermage_core.errors import ConfigError
 from papermage_transformers import cpu
 from papermage_transformers.cpu import prediction_precision
-from papermage_transformers.linear_kernels import LinearKernels, has_float32_kernels, has_int8_kernels
+from papermage_transformers.int8_kernels import Int8Kernels, has_int8_kernels
 
-KINDS = [
-    pytest.param("float32", 1e-5, marks=pytest.mark.skipif(not has_float32_kernels(), reason="no oneDNN")),
-    pytest.param("int8", 0.05, marks=pytest.mark.skipif(not has_int8_kernels(), reason="no FBGEMM")),
-]
 CPU = torch.device("cpu")
+WANTS_INT8 = pytest.mark.skipif(not has_int8_kernels(), reason="no FBGEMM")
 
 
 def normal(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), KINDS)
+@WANTS_INT8
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(1, 40), (3, 5, 40), (0, 40)])
-def test_a_product_is_that_of_the_formula(kind, tolerance, bias, shape):
+def test_a_product_is_that_of_the_formula(bias, shape):
     layer, x = nn.Linear(40, 24, bias=bias), normal(*shape)
     with torch.inference_mode():
         wanted = x.double() @ layer.weight.double().T + (layer.bias.double() if bias else 0)
-        with LinearKernels(kind):
+        with Int8Kernels():
             found = layer(x)
     assert found.dtype == torch.float32
-    assert torch.allclose(found.double(), wanted, atol=tolerance)
+    assert torch.allclose(found.double(), wanted, atol=0.05)
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), KINDS)
-def test_the_weights_are_those_of_now(kind, tolerance):
+@WANTS_INT8
+def test_the_weights_are_those_of_now():
     layer, x = nn.Linear(16, 8), normal(4, 16)
-    with torch.no_grad(), LinearKernels(kind):
+    with torch.no_grad(), Int8Kernels():
         layer(x)
         for change in (
             lambda: layer.weight.mul_(-2),
@@ -50,14 +47,14 @@ def test_the_weights_are_those_of_now(kind, tolerance):
         ):
             change()
             found = layer(x)
-            assert torch.allclose(found, x @ layer.weight.T + layer.bias, atol=2 * tolerance)
+            assert torch.allclose(found, x @ layer.weight.T + layer.bias, atol=0.1)
             assert torch.equal(copy.deepcopy(layer)(x), found)
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), KINDS)
-def test_what_wants_a_gradient_is_left_to_torch(kind, tolerance):
+@WANTS_INT8
+def test_what_wants_a_gradient_is_left_to_torch():
     layer, x = nn.Linear(16, 8), normal(4, 16)
-    with LinearKernels(kind):
+    with Int8Kernels():
         found = layer(x)
         with torch.no_grad():
             doubled = F.linear(x.double(), layer.weight.double())
@@ -66,7 +63,7 @@ def test_what_wants_a_gradient_is_left_to_torch(kind, tolerance):
     assert doubled.dtype == torch.float64
 
 
-@pytest.mark.skipif(not has_int8_kernels(), reason="no FBGEMM")
+@WANTS_INT8
 def test_an_encoder_predicts_in_int8_and_goes_on_learning_in_float32(encoder, make_context, texts):
     made = encoder("bert", dropout=0.0)
     windows = [w for ws in made.windows([make_context(text) for text in texts], stride=0) for w in ws]

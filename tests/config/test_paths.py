@@ -1,0 +1,83 @@
+"""What a config names is looked for before anything is read, and all that is missing is told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from papermage_core.config.paths import check_paths
+from papermage_core.errors import ConfigError, DataError
+
+NOTHING: dict[str, Any] = {
+    "data_path": [], "val_data_path": [], "test_data_path": [], "resume": False, "mode": "train",
+    "model_name_or_path": None,
+}  # fmt: skip
+
+
+def check(**values: Any) -> None:
+    check_paths(NOTHING | values, dict.fromkeys(values, "command line"))
+
+
+@pytest.fixture(autouse=True)
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("papers").mkdir()
+    Path("papers/a.jsonl").touch()
+    Path("run").mkdir()
+    Path("last.ckpt").touch()
+
+
+@pytest.mark.parametrize("path", ["papers", "papers/a.jsonl", "papers/*.jsonl", "**/*.jsonl", "-"])
+def test_documents_that_are_there_are_found(path: str) -> None:
+    check(data_path=[Path(path)])
+
+
+@pytest.mark.parametrize("path", ["paper", "papers/b.jsonl", "papers/*.xml", "a" * 300, "papers/a.jsonl/b"])
+def test_documents_that_are_not_there_are_told(path: str) -> None:
+    with pytest.raises(DataError, match=r"^data_path=.* \(command line\): no such file or folder$"):
+        check(data_path=[Path(path)])
+
+
+def test_all_that_is_missing_is_told_at_once() -> None:
+    with pytest.raises(DataError) as caught:
+        check(data_path=[Path("x"), Path("papers")], val_data_path=[Path("y")], test_data_path=[Path("z")])
+    assert [line.partition(" ")[0] for line in str(caught.value).splitlines()] == [
+        "data_path=x", "val_data_path=y", "test_data_path=z",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["bert-base-cased", "allenai/scibert_scivocab_uncased", "run", "./run"])
+def test_a_name_on_the_hub_is_not_looked_up_and_a_folder_may_be_named(model: str) -> None:
+    check(model_name_or_path=model)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model_name_or_path": "./gone"},
+        {"model_name_or_path": "a/b/c"},
+        {"model_name_or_path": "~/gone-for-ever"},
+        {"encoder.model_name_or_path": "/gone"},
+        {"mode": "eval", "model_name_or_path": "bert-base-cased"},
+        {"processors.predictor.model_name_or_path": "gone"},
+        {"processors.predictor.model_name_or_path": "last.ckpt"},
+    ],
+)
+def test_a_folder_that_is_not_there_is_told(values: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="no such folder"):
+        check(**values)
+
+
+def test_one_model_under_two_keys_is_told_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(**{"model_name_or_path": "./gone", "encoder.model_name_or_path": "./gone"})
+    assert len(caught.value.errors) == 1
+
+
+def test_a_state_to_go_on_from_must_be_there() -> None:
+    check(resume=Path("last.ckpt"))
+    check(resume="auto")
+    with pytest.raises(ConfigError, match=r"^resume=first\.ckpt \(command line\): no such file$"):
+        check(resume=Path("first.ckpt"))
