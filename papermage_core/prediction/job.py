@@ -155,7 +155,7 @@ def predict_files(
     alone = engine.name == "local" and (engine.processes or 1) == 1 and every == 1 and not resume
     if choice is not None and choice.is_undecided and not alone:
         raise ConfigError(
-            "precision=auto: each process would choose anew, and one after a stop, so that parts of the output would not "
+            "precision=auto: each process would choose anew, also after a stop, and parts of the output would not "
             "agree; name what it chooses in a run of its own, such as precision=bf16"
         )
     if max_errors != 0:
