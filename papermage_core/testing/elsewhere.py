@@ -204,7 +204,7 @@ def serve() -> None:
 
     import papermage_core.prediction
     import papermage_core.testing.probes
-    import papermage_core.training  # noqa: F401 - imported before anything forks
+    import papermage_core.training.trainer  # noqa: F401 - with Lightning; imported before anything forks
 
     importlib.import_module("torch._dynamo")  # the first step of an optimizer would, and that changes the process
     torch.set_num_threads(1)

@@ -67,6 +67,7 @@ _NEED_SAMPLES = (
     "test_documents_are_read_one_by_one",
     "test_documents_can_be_written_and_read_again",
     "test_documents_share_nothing",
+    "test_reading_begins_at_every_place",
     "test_reading_twice_gives_the_same",
     "test_files_can_be_read_side_by_side",
     "test_a_large_file_is_not_held_in_memory",

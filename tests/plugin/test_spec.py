@@ -27,7 +27,7 @@ from papermage_schemes.bio import BioScheme
 @pytest.fixture
 def pasted(tmp_path: Path) -> Path:
     """The plugin of the docstring, pasted into a file as it says."""
-    block = inspect.getdoc(spec).partition("``my_head.py``::")[2].partition("Try it at once")[0]
+    block = inspect.getdoc(spec).partition("``my_head.py``:")[2].partition("Try it at once")[0]
     file = tmp_path / "my_head.py"
     file.write_text(dedent(block))
     return file
