@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -21,6 +22,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return answer(rest)
     known = commands()
+    if word.removeprefix(_PREFIX) in known:
+        import pkgutil
+
+        code: int = pkgutil.resolve_name(known[word.removeprefix(_PREFIX)])(rest)
+        return code
+    try:
+        code = _own(word, rest, known)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _own(word: str, rest: Sequence[str], known: Mapping[str, str]) -> int:
     if word in ("-h", "--help", "help"):
         print(_help(known))
     elif word == "--version":
@@ -29,11 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"papermage_core {metadata.version('papermage_core')}")
     elif word == "completion":
         return _completion(rest, known)
-    elif word.removeprefix(_PREFIX) in known:
-        import pkgutil
-
-        code: int = pkgutil.resolve_name(known[word.removeprefix(_PREFIX)])(rest)
-        return code
     else:
         from papermage_core.errors import nearest
 
