@@ -27,7 +27,7 @@ _DOCUMENTS = 4000
 """Abstracts, for the rates."""
 _MANY = 100_000
 """Documents over which memory is looked at."""
-_PAPERS = 24
+_PAPERS = 400
 _KILLS = 50
 
 
@@ -125,7 +125,7 @@ def _papers(corpora: str, root: Path) -> Record:
     folder.mkdir()
     sources = sorted((Path(corpora) / "formats" / "pdf").glob("*.pdf")) or sorted(Path(corpora).rglob("*.pdf"))[:4]
     for number in range(_PAPERS):
-        shutil.copy(sources[number % len(sources)], folder / f"{number:03}.pdf")
+        shutil.copy(sources[number % len(sources)], folder / f"{number:04}.pdf")
     predictor = EntityClassificationPredictor.from_pretrained(root / "run", context_name="pages")
     _job(predictor, folder, root, 1, "csv")  # once for nothing
     one, two = (_job(predictor, folder, root, processes, "csv") for processes in (1, 2))
