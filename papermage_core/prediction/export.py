@@ -21,7 +21,7 @@ from papermage_core.data.issues import Issues
 from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import ParsedDocument
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import CheckpointError, ConfigError, DataError
 from papermage_core.files import check_output
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, document_spans
@@ -80,7 +80,7 @@ def export_checkpoint(
 def _is_export(folder: Path) -> bool:
     try:
         return "onnx" in checkpoint.read_json(folder) and (folder / "papermage.json").is_file()
-    except Exception:
+    except (CheckpointError, OSError):
         return False
 
 

@@ -159,7 +159,7 @@ class Pool:
                 await self._run(slot, items)
             except asyncio.CancelledError:
                 raise
-            except Exception:
+            except Exception:  # else this slot would take no more work, and its clients would wait in vain
                 _log.exception("a batch failed")
                 _give_up(items, RequestError(500, "the server failed at this request"))
             finally:

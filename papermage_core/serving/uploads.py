@@ -59,7 +59,7 @@ class UploadWorker:
             return RequestError(
                 413, "there is not enough memory for this file", "file", "send some of its pages"
             ).answer()
-        except Exception:
+        except Exception:  # nothing that a client sends ends the process; whatever a parser raises is logged whole
             _log.exception("an uploaded file could not be read")
             return INTERNAL.answer()
 
