@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -215,3 +216,23 @@ def test_nothing_is_written_over(tmp_path, capsys):
     assert main(["new", "acme", "--kind", "scheme", "--into", str(tmp_path)]) == 2
     assert "is there already" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("ours", "example"), [("head", "two_layers_head"), ("plugin", "two_layers")])
+def test_the_head_of_the_template_is_that_of_the_example_plugin_by_another_name(ours: str, example: str) -> None:
+    """So that what is mended in one is mended in both; words of docstrings and comments aside."""
+    head = Path(template.__file__).parent / "acme" / "src" / "papermage_acme" / "head" / f"{ours}.py"
+    other = ROOT / "examples" / "papermage-example-plugin" / "src" / "papermage_example" / f"{example}.py"
+    renamed = other.read_text(encoding="utf-8").replace("papermage_example.two_layers_head", "papermage_acme.head.head")
+    for old, new in (("TwoLayersConfig", "AcmeHeadConfig"), ("TwoLayersHead", "AcmeHead"), ("two_layers", "acme")):
+        renamed = renamed.replace(old, new)
+
+    def code(text: str) -> str:
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+                body[0] = ast.Expr(ast.Constant(None))
+        return ast.unparse(tree)
+
+    assert code(head.read_text(encoding="utf-8")) == code(renamed)
