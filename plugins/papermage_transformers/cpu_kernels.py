@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import attrs
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from papermage_transformers.cpu import has_bfloat16
+from papermage_transformers.kernel_mode import KernelMode, PackedWeights, constant_linear
 
 __all__ = ["CpuDropout", "CpuKernels", "has_cpu_kernels"]
 
@@ -35,22 +33,15 @@ def has_cpu_kernels() -> bool:
     return has_bfloat16() and available and has_operators
 
 
-class CpuDropout(TorchFunctionMode):
+class CpuDropout(KernelMode):
     """While it is entered, dropout draws fewer random numbers, in training in float32."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        found = _dropout(*args, **kwargs) if func is F.dropout else None
-        return func(*args, **kwargs) if found is None else found
+    def compute(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """Return the values that dropout leaves."""
+        return _dropout(*args, **kwargs) if func is F.dropout else None
 
 
-class CpuKernels(TorchFunctionMode):
+class CpuKernels(KernelMode):
     """While it is entered, linear layers and attention on bfloat16 run faster; the results differ by rounding alone.
 
     torch lays the weights of a linear layer out anew for each product, after converting them: here that is done once a
@@ -62,55 +53,30 @@ class CpuKernels(TorchFunctionMode):
     No model is changed. What checkpoints its activations must run without: it would be computed again outside.
     """
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        found = None
-        if func is F.linear and not kwargs and len(args) == 3 and not torch.is_grad_enabled():
-            found = _linear(*args)
-        elif func is F.dropout:
-            found = _dropout(*args, **kwargs)
-        elif func is F.scaled_dot_product_attention:
-            found = _attention(*args, **kwargs)
-        return func(*args, **kwargs) if found is None else found
+    def compute(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+        """Return what a linear layer, dropout or attention gives."""
+        if func is F.dropout:
+            return _dropout(*args, **kwargs)
+        if func is F.scaled_dot_product_attention:
+            return _attention(*args, **kwargs)
+        found = None if torch.is_grad_enabled() else constant_linear(func, args, kwargs)
+        return None if found is None else _linear(*found)
 
 
-@attrs.frozen(eq=False)
-class _Packed:
-    """A weight in the layout that products want, and what tells whether it is still the weight's."""
-
-    weight: Tensor
-    bias: Tensor | None
-    state: tuple[int, ...]
-
-
-_packed: Any = WeakTensorKeyDictionary()
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-    """Return the linear layer's output in bfloat16, or None where torch is to do it."""
-    if not isinstance(weight, nn.Parameter) or x.device.type != "cpu" or not x.numel() or weight.is_inference():
-        return None
-    state = _state(weight) + (_state(bias) if bias is not None else ())
-    found = _packed.get(weight)
-    if found is None or found.state != state:
-        found = _packed[weight] = _pack(weight, bias, state)
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x.to(torch.bfloat16), found.weight, found.bias, "none", [], "")
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return the linear layer's output in bfloat16."""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(
+        x.to(torch.bfloat16), *_packed.of(weight, bias), "none", [], ""
+    )
     return product
 
 
-def _state(parameter: Tensor) -> tuple[int, ...]:
-    return parameter._version, parameter.data_ptr()
+def _pack(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    laid_out = torch.ops.mkldnn._reorder_linear_weight(weight.to(torch.bfloat16), _ROWS)
+    return laid_out, None if bias is None else bias.to(torch.bfloat16)
 
 
-def _pack(weight: Tensor, bias: Tensor | None, state: tuple[int, ...]) -> _Packed:
-    laid_out = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), _ROWS)
-    return _Packed(laid_out, None if bias is None else bias.detach().to(torch.bfloat16), state)
+_packed = PackedWeights(_pack)
 
 
 def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:

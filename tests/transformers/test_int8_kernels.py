@@ -52,6 +52,17 @@ def test_the_weights_are_those_of_now():
 
 
 @WANTS_INT8
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_parameters_made_for_inference_are_left_to_torch(name):
+    layer, x = nn.Linear(16, 8), normal(4, 16)
+    with torch.inference_mode():
+        setattr(layer, name, nn.Parameter(getattr(layer, name).clone()))
+        wanted = layer(x)
+        with Int8Kernels():
+            assert torch.equal(layer(x), wanted)
+
+
+@WANTS_INT8
 def test_what_wants_a_gradient_is_left_to_torch():
     layer, x = nn.Linear(16, 8), normal(4, 16)
     with Int8Kernels():
