@@ -1,7 +1,11 @@
 """Averages gradients over the processes of one machine in memory that they share.
 
 The sockets of gloo move the gradients of a small model in about the time of its step. Here each process writes its own
-once, takes the mean of a part over all processes, and reads the rest.
+once, takes the mean of a share over all processes, and reads the rest.
+
+The memory has no name in ``/dev/shm`` (memfd): the kernel frees it with the last process that has it, however that
+ends. Of it only as much is taken as the largest bucket needs. What waits, waits in gloo's barrier: like gloo's own
+averaging, it raises where a peer has died, and after the process group's timeout where one hangs.
 """
 
 # No annotations from __future__: torch looks at the type that the hook takes.
@@ -9,6 +13,7 @@ import contextlib
 import itertools
 import mmap
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +45,22 @@ def average_in_shared_memory(model: Any, n_nodes: int) -> bool:
 
 
 def _mapped(size: int) -> list[mmap.mmap] | None:
-    """Return memory of each process, the first twice ``size`` bytes, seen by all; None where there can be none."""
+    """Return memory of each process, the first twice ``size`` bytes, seen by all; None where there can be none.
+
+    Whatever fails in one process, all take part in both exchanges: a peer that waits for a third would wait in vain.
+    """
     rank, n_processes = distributed.get_rank(), distributed.get_world_size()
-    own, maps = None, []
+    name, own, maps = f"papermage-{secrets.token_hex(16)}", None, []
     with contextlib.suppress(OSError, AttributeError):  # a system that has none
-        own = os.memfd_create("gradients")
+        own = os.memfd_create(name)
         os.ftruncate(own, size * (1 if rank else 2))
-    names: list[Any] = [None] * n_processes
-    distributed.all_gather_object(names, own is not None and f"/proc/{os.getpid()}/fd/{own}")
-    with contextlib.suppress(OSError):
-        if all(names):
-            for name in names:
-                with Path(name).open("r+b", buffering=0) as file:
+    offered: list[Any] = [None] * n_processes
+    distributed.all_gather_object(offered, None if own is None else (f"/proc/{os.getpid()}/fd/{own}", name))
+    with contextlib.suppress(OSError, ValueError):  # ValueError: an empty file, of one that got no memory
+        for path, its_name in filter(None, offered):
+            # in another container the same number is that of another process, with files of its own
+            if str(Path(path).readlink()) == f"/memfd:{its_name} (deleted)":
+                with Path(path).open("r+b", buffering=0) as file:
                     maps.append(mmap.mmap(file.fileno(), 0))
     agreed: list[Any] = [None] * n_processes
     distributed.all_gather_object(agreed, len(maps) == n_processes)  # and all have opened what is closed now

@@ -67,6 +67,7 @@ def test_two_processes_survive_the_death_of_one_and_score_as_one(
 
 
 _AVERAGED = """
+import os
 import sys
 import torch
 from torch import distributed, nn
@@ -81,6 +82,13 @@ for shared in (True, False):
     model = DistributedDataParallel(model, gradient_as_bucket_view=True, bucket_cap_mb=1)
     assert not average_in_shared_memory(model.module, 1)
     assert not average_in_shared_memory(model, 2)
+    own, os.getpid = os.getpid, lambda: "self"  # as in containers where each process has the same number
+    assert not average_in_shared_memory(model, 1)
+    os.getpid, truncate = own, os.ftruncate
+    if rank == 1:  # memory that one process is not given
+        os.ftruncate = lambda file, length: open("/none/such")
+    assert not average_in_shared_memory(model, 1)
+    os.ftruncate = truncate
     if shared:
         assert average_in_shared_memory(model, 1)
     torch.manual_seed(rank)
