@@ -3,58 +3,30 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import chain, repeat, zip_longest
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import attrs
 import numpy as np
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.files import open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
-from papermage_formats.labelled import (
-    LABEL_LAYER,
-    LAYERS,
-    decode_text,
-    labelled_entities,
-    losses,
-    make_document,
-    stem_of,
-)
+from papermage_formats.conll_blocks import Block, iter_blocks
+from papermage_formats.conll_table import Table
+from papermage_formats.conll_writer import ConllWriter
+from papermage_formats.labelled import LABEL_LAYER, LAYERS, decode_text, make_document
 from papermage_formats.records import read_records
-from papermage_formats.tags import encode_tags, is_tag, tagged_stretches
-from papermage_formats.tokenized import PlacedTokens, annotate_spans, annotate_stretches, covered_tokens, placed_tokens
+from papermage_formats.tags import is_tag, tagged_stretches
+from papermage_formats.tokenized import annotate_spans, annotate_stretches
 
 __all__ = ["ConllReader", "ConllReaderConfig", "ConllWriter", "ConllWriterConfig"]
 
-CONLLU = ("id", "token", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-_NAMES = {
-    "form": "token",
-    "word": "token",
-    "words": "token",
-    "text": "token",
-    "ner": "tag",
-    "tags": "tag",
-    "label": "tag",
-}
-_SPECIAL = frozenset({"id", "token", "tag", "start", "end", "space", "_"})
-_EMPTY = ("_", "")
-_BORDERS = (re.compile(rb"-DOCSTART-"), re.compile(rb"#\s*(?:newdoc|doc_id|begin document)\b"))
-"""What begins a document at the beginning of a line. Apart and without ``^``: so they are found fastest."""
-_TOKEN = re.compile(rb"^(?!-DOCSTART-)(?:[^#\s]|#\S*[ \t]O\b)", re.MULTILINE)
-_BLANK = re.compile(rb"\n[ \t\r]*\n")
 _ID = re.compile(
     r"#\s*(?:newdoc\s+id|newdoc_id|doc_id)\s*=\s*(.+)|-DOCSTART-\s+\((.+)\)|#\s*begin document\s+\(?([^\s;)]+)\)?.*"
 )
-_SPACED_CONLLU = re.compile(r"\d[\d.-]*(?: +\S+){8}[ \t]+\S+")
-_UNUSUAL = ("\n ", "\n\t", "\n-DOCSTART-", "\n# global.columns")
-"""Beginnings of lines that are neither empty nor comments nor tokens."""
-_CHUNK = 1 << 20
+"""What states the id of a document."""
 
 
 @attrs.frozen(kw_only=True)
@@ -101,16 +73,6 @@ class ConllReaderConfig(DocumentReaderConfig):
         return ConllReader(self)
 
 
-@attrs.frozen
-class _Block:
-    """The lines of a document, not yet decoded."""
-
-    data: bytes
-    line: int
-    byte: int
-    doc_id: str
-
-
 class ConllReader:
     """Reads a token a line; empty lines end sentences.
 
@@ -126,17 +88,17 @@ class ConllReader:
         self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file. Raises DataError with path and line."""
-        blocks = _blocks(path, by_sentence=self.config.document == "sentence")
+        blocks = iter_blocks(path, by_sentence=self.config.document == "sentence")
         header: list[tuple[str, ...]] = []
         return read_records(blocks, lambda block: self._document(block, header), path, on_error, first, every)
 
-    def _document(self, block: _Block, header: list[tuple[str, ...]]) -> Document:
+    def _document(self, block: Block, header: list[tuple[str, ...]]) -> Document:
         text = decode_text(block.data, line=block.line, byte=block.byte)
         if text.startswith("#FORMAT=WebAnno"):
             raise DataError("WebAnno TSV is not a table that this reader knows", expected="a token and its tags a line")
         text = text.replace("\r\n", "\n")
         header_line = self.config.header and block.byte == 0
-        table = (None if header_line else _Table.of_plain(text, block)) or _Table.of(text, block, header_line)
+        table = (None if header_line else Table.of_plain(text, block)) or Table.of(text, block, header_line)
         if block.byte == 0 or not header:
             header[:] = [table.stated]
         names = table.names(self.config.columns or header[0])
@@ -160,360 +122,6 @@ class ConllReader:
         return document
 
 
-@attrs.frozen
-class _Table:
-    """Columns of a document's tokens."""
-
-    columns: list[list[str]]
-    line_of: Callable[[int], int]
-    """The line of a token."""
-    starts: list[int]
-    """The first token of each sentence."""
-    comments: list[tuple[int, str]]
-    """The sentence that each comes before, or in, and its line."""
-    stated: tuple[str, ...]
-    """The names of the columns, if a comment or a header line states them."""
-    extras: dict[int, dict[str, Any]] = attrs.field(factory=dict)
-    """Words and empty nodes of tokens of CoNLL-U."""
-
-    @classmethod
-    def of_plain(cls, text: str, block: _Block) -> _Table | None:
-        """Return the table in a text of tokens, with comments only before sentences; None where it is not as plain."""
-        comments = []
-        if text.startswith("-DOCSTART-"):
-            row, _, text = text.partition("\n")
-            comments.append((0, row))
-        text = "\n" + text.strip("\n")
-        if len(text) == 1 or any(beginning in text for beginning in _UNUSUAL):
-            return None
-        sentences = list(filter(None, text[1:].split("\n\n")))
-        if "\n#" in text:
-            before = comments
-            sentences, comments = _without_comments(sentences)
-            comments = before + comments
-        rows = "\n".join(sentences)
-        row = rows[: rows.find("\n")] if "\n" in rows else rows
-        separator = "\t" if "\t" in row else " "
-        if not rows or "\n\n" in rows or rows[0] == "\n" or "\n#" in rows or (separator == " " and "\t" in rows):
-            return None
-        width = row.count(separator) + 1
-        if _piped(row) or any(_is_token(each.split(separator), width) for _, each in comments):
-            return None
-        signs = np.frombuffer(rows.encode() + b"\n", np.uint8)
-        # of the signs below a tab only NUL could be there
-        marks = signs[signs <= ord("\n")] if separator == "\t" else signs[(signs == ord("\n")) | (signs == ord(" "))]
-        if len(marks) % width:
-            return None
-        lines = marks.reshape(-1, width)
-        if (lines[:, :-1] != ord(separator)).any() or (lines[:, -1] != ord("\n")).any():
-            return None
-        flat = rows.replace("\n", separator).split(separator)
-        if separator == " " and "" in flat:
-            return None
-        columns = [flat[i::width] for i in range(width)]
-        starts = np.cumsum([0, *(sentence.count("\n") + 1 for sentence in sentences[:-1])]).tolist()
-
-        def line_of(token: int) -> int:
-            lines = decode_text(block.data, byte=block.byte).replace("\r\n", "\n").split("\n")
-            return [i for i, line in enumerate(lines, block.line) if line and not line.startswith(("-DOCSTART-", "#"))][
-                token
-            ]
-
-        return cls(columns, line_of, starts, comments, ())
-
-    @classmethod
-    def of(cls, text: str, block: _Block, header: bool) -> _Table:
-        """Return the table in the text of a document. Raises DataError."""
-        rows = text.split("\n")
-        sample = [row for row in rows if row.strip(" \t") and not row.startswith(("#", "-DOCSTART-"))][:20]
-        if sample and (width := _piped(sample[0])):
-            rows = [piece for row in rows for piece in _unpiped(row, width)]
-            sample = [row for row in rows if row][:20]
-        tabs = any("\t" in row for row in sample) and not all(map(_SPACED_CONLLU.fullmatch, sample))
-        split: Callable[[str], list[str]] = (lambda row: row.split("\t")) if tabs else re.compile(r"[ \t]+").split
-        usual = Counter(len(split(row.rstrip(" "))) for row in sample).most_common(1)
-        width = usual[0][0] if usual else 0
-        kept, lines, starts, comments = list[str](), list[int](), list[int](), list[tuple[int, str]]()
-        stated: tuple[str, ...] = ()
-        begins = True
-        for line, row in enumerate(rows, block.line):
-            if not row or row[0] in "#- \t":
-                if not row.strip(" \t"):
-                    begins = True
-                    continue
-                if row.startswith("-DOCSTART-") or (row[0] == "#" and not _is_token(split(row), width)):
-                    comments.append((len(starts) - (not begins), row))
-                    if row.startswith("# global.columns"):
-                        stated = tuple(row.partition("=")[2].lower().split())
-                    continue
-            if header:
-                header, stated = False, tuple(name.lower() for name in split(row.strip()))
-                continue
-            if begins:
-                starts.append(len(kept))
-                begins = False
-            kept.append(row)
-            lines.append(line)
-        if not kept:
-            raise DataError("there is no token", line=block.line, expected="a token a line")
-        return cls(_columns(kept, lines, "\t" if tabs else " "), lines.__getitem__, starts, comments, stated)
-
-    def names(self, given: Sequence[str]) -> list[str]:
-        """Return the names of the columns: those given, or what they seem to be. Raises DataError."""
-        if tuple(given) == ("conllu",):
-            given = CONLLU
-        names = _known(given) or self._guessed()
-        if len(names) != len(self.columns) or "token" not in names:
-            raise DataError(
-                f"has {len(self.columns)} columns; named were {len(names)}: {', '.join(names)}",
-                line=self.line_of(0),
-                expected="a name for each column, one of them token",
-            )
-        return names
-
-    def _guessed(self) -> list[str]:
-        width, columns = len(self.columns), self.columns
-        first = [column[: self.starts[1] if len(self.starts) > 1 else None] for column in columns]
-        numbered = width > 2 and re.fullmatch(r"[01]([-.]\d+)?", first[0][0]) and all(n[0].isdigit() for n in first[0])
-        if numbered and width == len(CONLLU):
-            return list(CONLLU)
-        before, after = ["id", "token"] if numbered else ["token"], list[str]()
-        if width - len(before) > 1 and set(columns[-1]) <= {"+", "-"}:
-            after = ["space"]
-        if width > len(before) + len(after) and _are_tags(columns[-1 - len(after)]):
-            after = ["tag", *after]
-        middle = width - len(before) - len(after)
-        inner = columns[len(before) : len(before) + middle]
-        if numbered and middle == 1 and after and all(map(is_tag, inner[0])):
-            return [*before, "tag", *after]
-        if middle == 2 and all(all(map(str.isdecimal, column)) for column in inner):
-            return [*before, "start", "end", *after]
-        names = (
-            [["pos"], ["pos", "chunk"]][middle - 1]
-            if 0 < middle < 3 and after
-            else [f"f{i + 1}" for i in range(middle)]
-        )
-        return [*before, *names, *after]
-
-    def column(self, names: Sequence[str], name: str) -> list[str]:
-        """Return a column by name."""
-        return self.columns[names.index(name)]
-
-    def with_surface_tokens(self, names: Sequence[str]) -> _Table:
-        """Return the table with a row for what is written: words of a contraction and empty nodes are beside it."""
-        numbers = self.column(names, "id") if "id" in names else []
-        if not any("-" in number or "." in number for number in numbers):
-            return self
-        keep, extras, last = list[int](), dict[int, dict[str, Any]](), 0
-        firsts = set(self.starts)
-        columns = [list(column) for column in self.columns]
-        for i, number in enumerate(numbers):
-            last = 0 if i in firsts else last
-            row = [column[i] for column in self.columns]
-            if "." in number and keep:
-                extras.setdefault(len(keep) - 1, {}).setdefault("empty_nodes", []).append(row)
-            elif number.isdigit() and int(number) <= last:
-                extras[len(keep) - 1].setdefault("words", []).append(row)
-                for column, value, name in zip(columns, row, names, strict=True):
-                    if name == "tag" and column[keep[-1]] in _EMPTY:
-                        column[keep[-1]] = value
-            elif "." not in number:
-                keep.append(i)
-                if "-" in number:
-                    last = int(number.partition("-")[2])
-                    extras[len(keep) - 1] = {}
-        starts = np.searchsorted(keep, self.starts).tolist()
-        columns = [[column[i] for i in keep] for column in columns]
-        return attrs.evolve(
-            self, columns=columns, line_of=lambda i: self.line_of(keep[i]), starts=sorted(set(starts)), extras=extras
-        )
-
-    def text(self, names: Sequence[str], comments: list[list[str]]) -> tuple[str, Any]:
-        """Return the text and where in it each token begins. Raises DataError."""
-        tokens = self.column(names, "token")
-        if "" in tokens:
-            raise DataError("the token is empty", line=self.line_of(tokens.index("")), expected="a token a line")
-        if "start" in names:
-            return self._placed(tokens, self.column(names, "start"))
-        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
-        after = np.ones_like(lengths)  # what follows each token: a space, or after sentences a line end
-        glued = set[int]()
-        if "space" in names or "misc" in names:
-            column = self.column(names, "space" if "space" in names else "misc")
-            glued = {i for i, value in enumerate(column) if value == "-" or "SpaceAfter=No" in value.split("|")}
-            after[list(glued)] = 0
-        pieces = list[str]()
-        for found, first, end in zip(comments, self.starts, [*self.starts[1:], len(tokens)], strict=True):
-            words = tokens[first:end]
-            for comment in found:
-                text = comment[6:].strip() if comment.startswith("text =") else ""
-                if text and (gaps := _between(text, words)) is not None:
-                    after[first : end - 1] = gaps
-                    pieces.append(text)
-                    found.remove(comment)
-                    break
-            else:
-                inner = (("" if i in glued else " ") for i in range(first, end - 1)) if glued else ()
-                pieces.append(
-                    "".join(chain.from_iterable(zip_longest(words, inner, fillvalue=""))) if glued else " ".join(words)
-                )
-            pieces.append("\n" if after[end - 1] else "")
-        lengths += after
-        return "".join(pieces[:-1]), np.cumsum(lengths) - lengths
-
-    def _placed(self, tokens: list[str], starts: list[str]) -> tuple[str, Any]:
-        pieces, at, firsts = list[str](), 0, set(self.starts)
-        for i, (token, written) in enumerate(zip(tokens, starts, strict=True)):
-            start = int(written) if written.isdecimal() else -1
-            if start < at:
-                raise DataError(
-                    f"{token!r} begins at {written}, the token before it ends at {at}",
-                    line=self.line_of(i),
-                    value=written,
-                )
-            pieces += [
-                "\n" + " " * (start - at - 1) if i in firsts and start > at and at else " " * (start - at),
-                token,
-            ]
-            at = start + len(token)
-        return "".join(pieces), np.fromiter(map(int, starts), np.int64, len(starts))
-
-    def metadata(self, names: Sequence[str]) -> list[dict[str, Any]] | dict[str, Sequence[Any]]:
-        """Return what is known of each token."""
-        own = [i for i, name in enumerate(names) if name not in _SPECIAL and not set(self.columns[i]) <= set(_EMPTY)]
-        columns: dict[str, Sequence[Any]] = {names[i]: self.columns[i] for i in own}
-        for key, column in columns.items():
-            if "_" in column or "" in column:
-                columns[key] = [None if value in _EMPTY else value for value in column]
-        if not self.extras:
-            return columns
-        values = zip(*columns.values(), strict=True) if columns else repeat((), len(self.columns[0]))
-        found = [{key: v for key, v in zip(columns, row, strict=True) if v is not None} for row in values]
-        for i, more in self.extras.items():
-            found[i] |= more
-        return found
-
-
-def _known(names: Iterable[str]) -> list[str]:
-    """Return the names of columns with those that mean the same as one of ours replaced by it."""
-    return [_NAMES.get(name.lower(), name) for name in names]
-
-
-def _columns(rows: list[str], lines: list[int], separator: str) -> list[list[str]]:
-    """Return the columns of rows that have as many each. Raises DataError for the first that differs."""
-    if separator == " ":
-        rows = [_respaced(row) if "  " in row or "\t" in row or " " in (row[0], row[-1]) else row for row in rows]
-    counts = list(map(str.count, rows, repeat(separator)))
-    if len(set(counts)) > 1:
-        respaced = list(map(_respaced, rows))
-        spaces = list(map(str.count, respaced, repeat(" ")))
-        if len(set(spaces)) > 1:
-            usual = Counter(counts).most_common(1)[0][0]
-            odd = next(i for i, count in enumerate(counts) if count != usual)
-            raise DataError(
-                f"has {counts[odd] + 1} column{'s' * (counts[odd] > 0)}, other lines have {usual + 1}",
-                line=lines[odd],
-                value=rows[odd],
-                expected=f"{usual + 1} columns",
-            )
-        rows, separator, counts = respaced, " ", spaces
-    flat = separator.join(rows).split(separator)
-    width = counts[0] + 1
-    return [flat[i::width] for i in range(width)]
-
-
-def _without_comments(sentences: Iterable[str]) -> tuple[list[str], list[tuple[int, str]]]:
-    """Return sentences without the comments before them, and these, each with the number of its sentence."""
-    kept, comments = list[str](), list[tuple[int, str]]()
-    for sentence in sentences:
-        while sentence.startswith("#"):
-            comment, _, sentence = sentence.partition("\n")
-            comments.append((len(kept), comment))
-        if sentence:
-            kept.append(sentence)
-    return kept, comments
-
-
-def _respaced(row: str) -> str:
-    return re.sub("[ \t]+", " ", row.strip(" \t"))
-
-
-def _is_token(row: list[str], width: int) -> bool:
-    """Whether a line that begins with # is a token, not a comment: it has as many columns, and a tag or features."""
-    return len(row) == width and (is_tag(row[-1]) or width > len(CONLLU))
-
-
-def _are_tags(column: list[str]) -> bool:
-    """Whether a column holds tags, or labels among which there is O."""
-    values = set(column)
-    return all(map(is_tag, values)) or ("O" in values and len(values) < 100)
-
-
-def _piped(row: str) -> int:
-    """Return how many bars each piece of a line has, if it is a sentence such as ``the|DT|O cat|NN|B-X``."""
-    counts = {piece.count("|") for piece in row.split(" ") if piece.strip("|")}
-    return counts.pop() if len(counts) == 1 and "\t" not in row and counts <= {1, 2} and row.count(" ") else 0
-
-
-def _unpiped(row: str, width: int) -> Iterator[str]:
-    for piece in row.split():
-        yield "\t".join(piece.rsplit("|", width))
-    yield ""
-
-
-def _between(text: str, tokens: list[str]) -> list[int] | None:
-    """Return how long the white space between tokens is in a text that consists of them; None if it does not."""
-    if text == " ".join(tokens):
-        return [1] * (len(tokens) - 1)
-    at, gaps = 0, list[int]()
-    for token in tokens:
-        start = text.find(token, at)
-        if start < 0 or text[at:start].strip():
-            return None
-        gaps.append(start - at)
-        at = start + len(token)
-    return None if gaps[0] or text[at:].strip() else gaps[1:]
-
-
-def _borders(data: bytes, at: int, by_sentence: bool) -> list[int]:
-    """Return where documents begin, from a place on."""
-    if by_sentence:
-        return [found.end() for found in _BLANK.finditer(data, at)]
-    starts = (found.start() for border in _BORDERS for found in border.finditer(data, at))
-    return sorted(start for start in starts if start == 0 or data[start - 1] == ord("\n"))
-
-
-def _blocks(path: Path, by_sentence: bool) -> Iterator[tuple[int, int, _Block]]:
-    """Yield the lines of each document, as they are read, with line and byte."""
-    data, start, searched = b"", 0, 0
-    line, byte, number = 1, 0, 0
-    """Of the block that begins at ``start``: its line and byte, and how many there were before it."""
-    name = stem_of(path)
-
-    def block(part: bytes) -> tuple[int, int, _Block]:
-        return line, byte, _Block(part, line, byte, name if number == 1 else f"{name}-{number}")
-
-    with open_bytes(path) as file:
-        while more := file.read(max(_CHUNK, len(data) - start)):  # so that joining takes linear time
-            data, start, searched = data[start:] + more, 0, searched - start
-            if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                data += file.read()
-                break
-            for at in _borders(data, searched, by_sentence):
-                searched = at + (not by_sentence)
-                if _TOKEN.search(data, start + 3 * data.startswith(b"\xef\xbb\xbf", start), at):
-                    number += 1
-                    part = data[start:at]
-                    yield block(part)
-                    line, byte, start = line + part.count(b"\n"), byte + len(part), at
-            last = data.rfind(b"\n")
-            searched = max(searched, last - 1 if by_sentence else last + 1)
-    data = data[start:]
-    if not number or _TOKEN.search(data):
-        number += 1
-        yield block(data)
-
-
 @attrs.frozen(kw_only=True)
 class ConllWriterConfig(DocumentWriterConfig):
     """Options of the writer ``conll``."""
@@ -532,86 +140,7 @@ class ConllWriterConfig(DocumentWriterConfig):
 
     def build(self) -> ConllWriter:
         """Return a new writer."""
-        return ConllWriter(self)
-
-
-class ConllWriter:
-    """Writes a token a line. Of entities that overlap, the first of the longest is written."""
-
-    def __init__(self, config: ConllWriterConfig) -> None:
-        self.config = config
-        self._columns = _known(config.columns)
-
-    def write(self, documents: Iterable[Document], target: IO[bytes], first: int | None = None) -> dict[str, int]:
-        """Write the documents; return what a table of tokens does not hold. Raises DataError for one without tokens."""
-        lost: Counter[str] = Counter()
-        for document in documents:
-            target.write(self._table(document, lost).encode())
-        return losses(lost)
-
-    def _table(self, document: Document, lost: Counter[str]) -> str:
-        symbols, tokens = document.symbols or "", placed_tokens(document, lost, held={*_SPECIAL, *self._columns})
-        places, texts = tokens.places, tokens.words(document.symbols or "")
-        words = [re.sub(r"[\t\n\r]+", " ", text) for text in texts]
-        lost["white space in tokens"] += sum(text != word for text, word in zip(texts, words, strict=True))
-        entities = labelled_entities(document, self.config.layers, lost, kept=("tokens", "sentences"))
-        stretches = [(each.label, first, last) for each, first, last in covered_tokens(entities, places, lost)]
-        tags = encode_tags(stretches, len(places), self.config.scheme, lost)
-        borders, comments = _sentences(document, places, lost)
-        columns = [self._column(name, tokens, words, tags, borders) for name in self._columns]
-        lost["metadata of documents"] += len(set(document.metadata.keys()) - {"doc_id"})
-        rows = list(map("\t".join, zip(*columns, strict=True)))
-        doc_id = "" if document.id is None else " ".join(document.id.split())
-        pieces = [f"-DOCSTART-\t({doc_id})\n\n" if doc_id else "-DOCSTART-\n\n"]
-        for first, last, noted in zip(borders, [*borders[1:], len(rows)], comments, strict=True):
-            text = symbols[places[first][0] : places[last - 1][1]]
-            if " ".join(words[first:last]) != text and "start" not in self._columns:
-                if not self.config.comments or "\n" in text or "\r" in text or text.split() != text.strip().split():
-                    lost["white space between tokens"] += 1
-                else:
-                    noted = [f"text = {text}", *noted]
-            if self.config.comments:
-                pieces += [
-                    f"# {' '.join(comment.split())}\n" if "\n" in comment else f"# {comment}\n" for comment in noted
-                ]
-            else:
-                lost["comments"] += len(noted)
-            pieces += ["\n".join(rows[first:last]), "\n\n"]
-        return "".join(pieces)
-
-    def _column(
-        self, name: str, tokens: PlacedTokens, words: list[str], tags: list[str], borders: list[int]
-    ) -> list[str]:
-        if name in ("token", "tag"):
-            return words if name == "token" else tags
-        if name in ("start", "end"):
-            return [str(place[name == "end"]) for place in tokens.places]
-        if name == "id":
-            return [str(i - borders[bisect_right(borders, i) - 1] + 1) for i in range(len(words))]
-        return ["_" if value is None else " ".join(str(value).split()) or "_" for value in tokens.column(name)]
-
-
-def _sentences(
-    document: Document, places: list[tuple[int, int]], lost: Counter[str]
-) -> tuple[list[int], list[list[str]]]:
-    """Return the first token of each sentence, and the comments of each."""
-    layer = document.get_layer("sentences").entities if document.has_layer("sentences") else []
-    comments: dict[int, list[str]] = {0: []}
-    starts = [place[0] for place in places]
-    for sentence in layer:
-        if sentence.spans:
-            first = int(np.searchsorted(starts, sentence.start))
-            last = int(np.searchsorted(starts, sentence.end))
-            if first < last:
-                comments[first] = list(sentence.metadata.get("comments", None) or ())
-                if last < len(places):
-                    comments.setdefault(last, [])
-    lost["documents without sentences"] += not len(layer)
-    borders = sorted(comments) if places else []
-    text = document.symbols or ""
-    gaps = (text[places[border - 1][1] : places[border][0]] for border in borders[1:])
-    lost["white space between sentences"] += sum(gap != "\n" for gap in gaps)
-    return borders, [comments[border] for border in borders]
+        return ConllWriter(self.columns, self.scheme, comments=self.comments, layers=self.layers)
 
 
 @hookimpl

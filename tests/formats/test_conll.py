@@ -128,7 +128,7 @@ def test_errors_have_the_line_of_the_token_in_the_file(tmp_path: Path) -> None:
 
 
 def test_documents_are_read_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("papermage_formats.conll._CHUNK", 7)
+    monkeypatch.setattr("papermage_formats.conll_blocks._CHUNK", 7)
     path = tmp_path / "a.conll"
     path.write_text("\n".join(f"-DOCSTART- (n{n})\n\nw{n} O\nx B-Y\n" for n in range(8)))
     found = list(iter_documents(path))

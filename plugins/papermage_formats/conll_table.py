@@ -1,0 +1,351 @@
+"""Tables of a token a line: their columns, sentences and comments, and the text that they stand for."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, repeat, zip_longest
+from typing import Any
+
+import attrs
+import numpy as np
+
+from papermage_core.errors import DataError
+from papermage_formats.conll_blocks import Block
+from papermage_formats.labelled import decode_text
+from papermage_formats.tags import is_tag
+
+__all__ = ["SPECIAL", "Table", "known_columns"]
+
+CONLLU = ("id", "token", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+_NAMES = {
+    "form": "token",
+    "word": "token",
+    "words": "token",
+    "text": "token",
+    "ner": "tag",
+    "tags": "tag",
+    "label": "tag",
+}
+SPECIAL = frozenset({"id", "token", "tag", "start", "end", "space", "_"})
+"""Columns that are no metadata of tokens."""
+_EMPTY = ("_", "")
+_SPACED_CONLLU = re.compile(r"\d[\d.-]*(?: +\S+){8}[ \t]+\S+")
+_UNUSUAL = ("\n ", "\n\t", "\n-DOCSTART-", "\n# global.columns")
+"""Beginnings of lines that are neither empty nor comments nor tokens."""
+
+
+@attrs.frozen
+class Table:
+    """Columns of a document's tokens."""
+
+    columns: list[list[str]]
+    line_of: Callable[[int], int]
+    """The line of a token."""
+    starts: list[int]
+    """The first token of each sentence."""
+    comments: list[tuple[int, str]]
+    """The sentence that each comes before, or in, and its line."""
+    stated: tuple[str, ...]
+    """The names of the columns, if a comment or a header line states them."""
+    extras: dict[int, dict[str, Any]] = attrs.field(factory=dict)
+    """Words and empty nodes of tokens of CoNLL-U."""
+
+    @classmethod
+    def of_plain(cls, text: str, block: Block) -> Table | None:
+        """Return the table in a text of tokens, with comments only before sentences; None where it is not as plain."""
+        comments = []
+        if text.startswith("-DOCSTART-"):
+            row, _, text = text.partition("\n")
+            comments.append((0, row))
+        text = "\n" + text.strip("\n")
+        if len(text) == 1 or any(beginning in text for beginning in _UNUSUAL):
+            return None
+        sentences = list(filter(None, text[1:].split("\n\n")))
+        if "\n#" in text:
+            before = comments
+            sentences, comments = _without_comments(sentences)
+            comments = before + comments
+        rows = "\n".join(sentences)
+        row = rows[: rows.find("\n")] if "\n" in rows else rows
+        separator = "\t" if "\t" in row else " "
+        if not rows or "\n\n" in rows or rows[0] == "\n" or "\n#" in rows or (separator == " " and "\t" in rows):
+            return None
+        width = row.count(separator) + 1
+        if _piped(row) or any(_is_token(each.split(separator), width) for _, each in comments):
+            return None
+        signs = np.frombuffer(rows.encode() + b"\n", np.uint8)
+        # of the signs below a tab only NUL could be there
+        marks = signs[signs <= ord("\n")] if separator == "\t" else signs[(signs == ord("\n")) | (signs == ord(" "))]
+        if len(marks) % width:
+            return None
+        lines = marks.reshape(-1, width)
+        if (lines[:, :-1] != ord(separator)).any() or (lines[:, -1] != ord("\n")).any():
+            return None
+        flat = rows.replace("\n", separator).split(separator)
+        if separator == " " and "" in flat:
+            return None
+        columns = [flat[i::width] for i in range(width)]
+        starts = np.cumsum([0, *(sentence.count("\n") + 1 for sentence in sentences[:-1])]).tolist()
+
+        def line_of(token: int) -> int:
+            lines = decode_text(block.data, byte=block.byte).replace("\r\n", "\n").split("\n")
+            return [i for i, line in enumerate(lines, block.line) if line and not line.startswith(("-DOCSTART-", "#"))][
+                token
+            ]
+
+        return cls(columns, line_of, starts, comments, ())
+
+    @classmethod
+    def of(cls, text: str, block: Block, header: bool) -> Table:
+        """Return the table in the text of a document. Raises DataError."""
+        rows = text.split("\n")
+        sample = [row for row in rows if row.strip(" \t") and not row.startswith(("#", "-DOCSTART-"))][:20]
+        if sample and (width := _piped(sample[0])):
+            rows = [piece for row in rows for piece in _unpiped(row, width)]
+            sample = [row for row in rows if row][:20]
+        tabs = any("\t" in row for row in sample) and not all(map(_SPACED_CONLLU.fullmatch, sample))
+        split: Callable[[str], list[str]] = (lambda row: row.split("\t")) if tabs else re.compile(r"[ \t]+").split
+        usual = Counter(len(split(row.rstrip(" "))) for row in sample).most_common(1)
+        width = usual[0][0] if usual else 0
+        kept, lines, starts, comments = list[str](), list[int](), list[int](), list[tuple[int, str]]()
+        stated: tuple[str, ...] = ()
+        begins = True
+        for line, row in enumerate(rows, block.line):
+            if not row or row[0] in "#- \t":
+                if not row.strip(" \t"):
+                    begins = True
+                    continue
+                if row.startswith("-DOCSTART-") or (row[0] == "#" and not _is_token(split(row), width)):
+                    comments.append((len(starts) - (not begins), row))
+                    if row.startswith("# global.columns"):
+                        stated = tuple(row.partition("=")[2].lower().split())
+                    continue
+            if header:
+                header, stated = False, tuple(name.lower() for name in split(row.strip()))
+                continue
+            if begins:
+                starts.append(len(kept))
+                begins = False
+            kept.append(row)
+            lines.append(line)
+        if not kept:
+            raise DataError("there is no token", line=block.line, expected="a token a line")
+        return cls(_columns(kept, lines, "\t" if tabs else " "), lines.__getitem__, starts, comments, stated)
+
+    def names(self, given: Sequence[str]) -> list[str]:
+        """Return the names of the columns: those given, or what they seem to be. Raises DataError."""
+        if tuple(given) == ("conllu",):
+            given = CONLLU
+        names = known_columns(given) or self._guessed()
+        if len(names) != len(self.columns) or "token" not in names:
+            raise DataError(
+                f"has {len(self.columns)} columns; named were {len(names)}: {', '.join(names)}",
+                line=self.line_of(0),
+                expected="a name for each column, one of them token",
+            )
+        return names
+
+    def _guessed(self) -> list[str]:
+        width, columns = len(self.columns), self.columns
+        first = [column[: self.starts[1] if len(self.starts) > 1 else None] for column in columns]
+        numbered = width > 2 and re.fullmatch(r"[01]([-.]\d+)?", first[0][0]) and all(n[0].isdigit() for n in first[0])
+        if numbered and width == len(CONLLU):
+            return list(CONLLU)
+        before, after = ["id", "token"] if numbered else ["token"], list[str]()
+        if width - len(before) > 1 and set(columns[-1]) <= {"+", "-"}:
+            after = ["space"]
+        if width > len(before) + len(after) and _are_tags(columns[-1 - len(after)]):
+            after = ["tag", *after]
+        middle = width - len(before) - len(after)
+        inner = columns[len(before) : len(before) + middle]
+        if numbered and middle == 1 and after and all(map(is_tag, inner[0])):
+            return [*before, "tag", *after]
+        if middle == 2 and all(all(map(str.isdecimal, column)) for column in inner):
+            return [*before, "start", "end", *after]
+        names = (
+            [["pos"], ["pos", "chunk"]][middle - 1]
+            if 0 < middle < 3 and after
+            else [f"f{i + 1}" for i in range(middle)]
+        )
+        return [*before, *names, *after]
+
+    def column(self, names: Sequence[str], name: str) -> list[str]:
+        """Return a column by name."""
+        return self.columns[names.index(name)]
+
+    def with_surface_tokens(self, names: Sequence[str]) -> Table:
+        """Return the table with a row for what is written: words of a contraction and empty nodes are beside it."""
+        numbers = self.column(names, "id") if "id" in names else []
+        if not any("-" in number or "." in number for number in numbers):
+            return self
+        keep, extras, last = list[int](), dict[int, dict[str, Any]](), 0
+        firsts = set(self.starts)
+        columns = [list(column) for column in self.columns]
+        for i, number in enumerate(numbers):
+            last = 0 if i in firsts else last
+            row = [column[i] for column in self.columns]
+            if "." in number and keep:
+                extras.setdefault(len(keep) - 1, {}).setdefault("empty_nodes", []).append(row)
+            elif number.isdigit() and int(number) <= last:
+                extras[len(keep) - 1].setdefault("words", []).append(row)
+                for column, value, name in zip(columns, row, names, strict=True):
+                    if name == "tag" and column[keep[-1]] in _EMPTY:
+                        column[keep[-1]] = value
+            elif "." not in number:
+                keep.append(i)
+                if "-" in number:
+                    last = int(number.partition("-")[2])
+                    extras[len(keep) - 1] = {}
+        starts = np.searchsorted(keep, self.starts).tolist()
+        columns = [[column[i] for i in keep] for column in columns]
+        return attrs.evolve(
+            self, columns=columns, line_of=lambda i: self.line_of(keep[i]), starts=sorted(set(starts)), extras=extras
+        )
+
+    def text(self, names: Sequence[str], comments: list[list[str]]) -> tuple[str, Any]:
+        """Return the text and where in it each token begins. Raises DataError."""
+        tokens = self.column(names, "token")
+        if "" in tokens:
+            raise DataError("the token is empty", line=self.line_of(tokens.index("")), expected="a token a line")
+        if "start" in names:
+            return self._placed(tokens, self.column(names, "start"))
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        after = np.ones_like(lengths)  # what follows each token: a space, or after sentences a line end
+        glued = set[int]()
+        if "space" in names or "misc" in names:
+            column = self.column(names, "space" if "space" in names else "misc")
+            glued = {i for i, value in enumerate(column) if value == "-" or "SpaceAfter=No" in value.split("|")}
+            after[list(glued)] = 0
+        pieces = list[str]()
+        for found, first, end in zip(comments, self.starts, [*self.starts[1:], len(tokens)], strict=True):
+            words = tokens[first:end]
+            for comment in found:
+                text = comment[6:].strip() if comment.startswith("text =") else ""
+                if text and (gaps := _between(text, words)) is not None:
+                    after[first : end - 1] = gaps
+                    pieces.append(text)
+                    found.remove(comment)
+                    break
+            else:
+                inner = (("" if i in glued else " ") for i in range(first, end - 1)) if glued else ()
+                pieces.append(
+                    "".join(chain.from_iterable(zip_longest(words, inner, fillvalue=""))) if glued else " ".join(words)
+                )
+            pieces.append("\n" if after[end - 1] else "")
+        lengths += after
+        return "".join(pieces[:-1]), np.cumsum(lengths) - lengths
+
+    def _placed(self, tokens: list[str], starts: list[str]) -> tuple[str, Any]:
+        pieces, at, firsts = list[str](), 0, set(self.starts)
+        for i, (token, written) in enumerate(zip(tokens, starts, strict=True)):
+            start = int(written) if written.isdecimal() else -1
+            if start < at:
+                raise DataError(
+                    f"{token!r} begins at {written}, the token before it ends at {at}",
+                    line=self.line_of(i),
+                    value=written,
+                )
+            pieces += [
+                "\n" + " " * (start - at - 1) if i in firsts and start > at and at else " " * (start - at),
+                token,
+            ]
+            at = start + len(token)
+        return "".join(pieces), np.fromiter(map(int, starts), np.int64, len(starts))
+
+    def metadata(self, names: Sequence[str]) -> list[dict[str, Any]] | dict[str, Sequence[Any]]:
+        """Return what is known of each token."""
+        own = [i for i, name in enumerate(names) if name not in SPECIAL and not set(self.columns[i]) <= set(_EMPTY)]
+        columns: dict[str, Sequence[Any]] = {names[i]: self.columns[i] for i in own}
+        for key, column in columns.items():
+            if "_" in column or "" in column:
+                columns[key] = [None if value in _EMPTY else value for value in column]
+        if not self.extras:
+            return columns
+        values = zip(*columns.values(), strict=True) if columns else repeat((), len(self.columns[0]))
+        found = [{key: v for key, v in zip(columns, row, strict=True) if v is not None} for row in values]
+        for i, more in self.extras.items():
+            found[i] |= more
+        return found
+
+
+def _columns(rows: list[str], lines: list[int], separator: str) -> list[list[str]]:
+    """Return the columns of rows that have as many each. Raises DataError for the first that differs."""
+    if separator == " ":
+        rows = [_respaced(row) if "  " in row or "\t" in row or " " in (row[0], row[-1]) else row for row in rows]
+    counts = list(map(str.count, rows, repeat(separator)))
+    if len(set(counts)) > 1:
+        respaced = list(map(_respaced, rows))
+        spaces = list(map(str.count, respaced, repeat(" ")))
+        if len(set(spaces)) > 1:
+            usual = Counter(counts).most_common(1)[0][0]
+            odd = next(i for i, count in enumerate(counts) if count != usual)
+            raise DataError(
+                f"has {counts[odd] + 1} column{'s' * (counts[odd] > 0)}, other lines have {usual + 1}",
+                line=lines[odd],
+                value=rows[odd],
+                expected=f"{usual + 1} columns",
+            )
+        rows, separator, counts = respaced, " ", spaces
+    flat = separator.join(rows).split(separator)
+    width = counts[0] + 1
+    return [flat[i::width] for i in range(width)]
+
+
+def _without_comments(sentences: Iterable[str]) -> tuple[list[str], list[tuple[int, str]]]:
+    """Return sentences without the comments before them, and these, each with the number of its sentence."""
+    kept, comments = list[str](), list[tuple[int, str]]()
+    for sentence in sentences:
+        while sentence.startswith("#"):
+            comment, _, sentence = sentence.partition("\n")
+            comments.append((len(kept), comment))
+        if sentence:
+            kept.append(sentence)
+    return kept, comments
+
+
+def _respaced(row: str) -> str:
+    return re.sub("[ \t]+", " ", row.strip(" \t"))
+
+
+def _is_token(row: list[str], width: int) -> bool:
+    """Whether a line that begins with # is a token, not a comment: it has as many columns, and a tag or features."""
+    return len(row) == width and (is_tag(row[-1]) or width > len(CONLLU))
+
+
+def _are_tags(column: list[str]) -> bool:
+    """Whether a column holds tags, or labels among which there is O."""
+    values = set(column)
+    return all(map(is_tag, values)) or ("O" in values and len(values) < 100)
+
+
+def _piped(row: str) -> int:
+    """Return how many bars each piece of a line has, if it is a sentence such as ``the|DT|O cat|NN|B-X``."""
+    counts = {piece.count("|") for piece in row.split(" ") if piece.strip("|")}
+    return counts.pop() if len(counts) == 1 and "\t" not in row and counts <= {1, 2} and row.count(" ") else 0
+
+
+def _unpiped(row: str, width: int) -> Iterator[str]:
+    for piece in row.split():
+        yield "\t".join(piece.rsplit("|", width))
+    yield ""
+
+
+def _between(text: str, tokens: list[str]) -> list[int] | None:
+    """Return how long the white space between tokens is in a text that consists of them; None if it does not."""
+    if text == " ".join(tokens):
+        return [1] * (len(tokens) - 1)
+    at, gaps = 0, list[int]()
+    for token in tokens:
+        start = text.find(token, at)
+        if start < 0 or text[at:start].strip():
+            return None
+        gaps.append(start - at)
+        at = start + len(token)
+    return None if gaps[0] or text[at:].strip() else gaps[1:]
+
+
+def known_columns(names: Iterable[str]) -> list[str]:
+    """Return the names of columns with those that mean the same as one of ours replaced by it."""
+    return [_NAMES.get(name.lower(), name) for name in names]

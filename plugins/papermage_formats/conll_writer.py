@@ -1,0 +1,98 @@
+"""Documents → tables of a token a line."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import IO
+
+import numpy as np
+
+from papermage_core.document import Document
+from papermage_formats.conll_table import SPECIAL, known_columns
+from papermage_formats.labelled import labelled_entities, losses
+from papermage_formats.tags import encode_tags
+from papermage_formats.tokenized import PlacedTokens, covered_tokens, placed_tokens
+
+__all__ = ["ConllWriter"]
+
+
+class ConllWriter:
+    """Writes a token a line. Of entities that overlap, the first of the longest is written."""
+
+    def __init__(self, columns: Sequence[str], scheme: str, *, comments: bool, layers: Sequence[str]) -> None:
+        self._columns, self._scheme = known_columns(columns), scheme
+        self._comments, self._layers = comments, tuple(layers)
+
+    def write(self, documents: Iterable[Document], target: IO[bytes], first: int | None = None) -> dict[str, int]:
+        """Write the documents; return what a table of tokens does not hold. Raises DataError for one without tokens."""
+        lost: Counter[str] = Counter()
+        for document in documents:
+            target.write(self._table(document, lost).encode())
+        return losses(lost)
+
+    def _table(self, document: Document, lost: Counter[str]) -> str:
+        symbols, tokens = document.symbols or "", placed_tokens(document, lost, held={*SPECIAL, *self._columns})
+        places, texts = tokens.places, tokens.words(document.symbols or "")
+        words = [re.sub(r"[\t\n\r]+", " ", text) for text in texts]
+        lost["white space in tokens"] += sum(text != word for text, word in zip(texts, words, strict=True))
+        entities = labelled_entities(document, self._layers, lost, kept=("tokens", "sentences"))
+        stretches = [(each.label, first, last) for each, first, last in covered_tokens(entities, places, lost)]
+        tags = encode_tags(stretches, len(places), self._scheme, lost)
+        borders, comments = _sentences(document, places, lost)
+        columns = [self._column(name, tokens, words, tags, borders) for name in self._columns]
+        lost["metadata of documents"] += len(set(document.metadata.keys()) - {"doc_id"})
+        rows = list(map("\t".join, zip(*columns, strict=True)))
+        doc_id = "" if document.id is None else " ".join(document.id.split())
+        pieces = [f"-DOCSTART-\t({doc_id})\n\n" if doc_id else "-DOCSTART-\n\n"]
+        for first, last, noted in zip(borders, [*borders[1:], len(rows)], comments, strict=True):
+            text = symbols[places[first][0] : places[last - 1][1]]
+            if " ".join(words[first:last]) != text and "start" not in self._columns:
+                if not self._comments or "\n" in text or "\r" in text or text.split() != text.strip().split():
+                    lost["white space between tokens"] += 1
+                else:
+                    noted = [f"text = {text}", *noted]
+            if self._comments:
+                pieces += [
+                    f"# {' '.join(comment.split())}\n" if "\n" in comment else f"# {comment}\n" for comment in noted
+                ]
+            else:
+                lost["comments"] += len(noted)
+            pieces += ["\n".join(rows[first:last]), "\n\n"]
+        return "".join(pieces)
+
+    def _column(
+        self, name: str, tokens: PlacedTokens, words: list[str], tags: list[str], borders: list[int]
+    ) -> list[str]:
+        if name in ("token", "tag"):
+            return words if name == "token" else tags
+        if name in ("start", "end"):
+            return [str(place[name == "end"]) for place in tokens.places]
+        if name == "id":
+            return [str(i - borders[bisect_right(borders, i) - 1] + 1) for i in range(len(words))]
+        return ["_" if value is None else " ".join(str(value).split()) or "_" for value in tokens.column(name)]
+
+
+def _sentences(
+    document: Document, places: list[tuple[int, int]], lost: Counter[str]
+) -> tuple[list[int], list[list[str]]]:
+    """Return the first token of each sentence, and the comments of each."""
+    layer = document.get_layer("sentences").entities if document.has_layer("sentences") else []
+    comments: dict[int, list[str]] = {0: []}
+    starts = [place[0] for place in places]
+    for sentence in layer:
+        if sentence.spans:
+            first = int(np.searchsorted(starts, sentence.start))
+            last = int(np.searchsorted(starts, sentence.end))
+            if first < last:
+                comments[first] = list(sentence.metadata.get("comments", None) or ())
+                if last < len(places):
+                    comments.setdefault(last, [])
+    lost["documents without sentences"] += not len(layer)
+    borders = sorted(comments) if places else []
+    text = document.symbols or ""
+    gaps = (text[places[border - 1][1] : places[border][0]] for border in borders[1:])
+    lost["white space between sentences"] += sum(gap != "\n" for gap in gaps)
+    return borders, [comments[border] for border in borders]
