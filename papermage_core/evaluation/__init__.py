@@ -25,7 +25,9 @@ from papermage_core.evaluation.partial import Credit
 from papermage_core.evaluation.profile import Profile
 from papermage_core.evaluation.report import write_error_page, write_report
 from papermage_core.evaluation.run import CalibrationSummary, PreviousRun, RunSummary
-from papermage_core.evaluation.scores import Counts, Scorer, Scores, score, score_tags
+from papermage_core.evaluation.scorer import Scorer, score
+from papermage_core.evaluation.scores import Counts, Scores
+from papermage_core.evaluation.tag_rows import score_tags
 from papermage_core.evaluation.units import UnitScorer, UnitScores, score_units
 
 __all__ = [

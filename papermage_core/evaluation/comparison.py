@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -185,8 +184,3 @@ def document_changes(
             words = " … ".join(text.symbols[start:stop] for start, stop in chars)
             changes.append(Change(kind=kind, document=text.document, span=span, chars=chars, text=words))
     return sorted(changes, key=lambda change: change.chars)
-
-
-def count_changes(changes: Sequence[Change]) -> Counter[str]:
-    """Return how many there are of each kind."""
-    return Counter(change.kind for change in changes)

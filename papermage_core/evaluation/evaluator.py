@@ -10,7 +10,8 @@ import numpy as np
 
 from papermage_core.evaluation.documents import DocumentCounts
 from papermage_core.evaluation.mistakes import ErrorLog, UnitText, document_errors
-from papermage_core.evaluation.scores import Scorer, Scores
+from papermage_core.evaluation.scorer import Scorer
+from papermage_core.evaluation.scores import Scores
 from papermage_core.plugin.spec import UnitSpan
 
 if TYPE_CHECKING:
