@@ -12,10 +12,9 @@ import attrs
 import numpy as np
 
 from papermage_core.config.processors import ProcessorChoice
-from papermage_core.data.checking import label_fields
 from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
-from papermage_core.data.labelling import Labelling
+from papermage_core.data.labelling import Labelling, label_fields
 from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, iter_documents
 from papermage_core.data.units import Parser

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from papermage_core.config.processors import ProcessorChoice
-from papermage_core.data.checking import label_fields
+from papermage_core.data.labelling import label_fields
 from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
 from papermage_core.data.writers import Written, write_documents
