@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from papermage_core.errors import PapermageError, PluginError
 from papermage_core.plugin.component import ComponentInfo
@@ -34,6 +34,8 @@ __all__ = [
     "raised_on_purpose",
 ]
 
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
 T = TypeVar("T")
 
 _MARK = "_papermage_component"
@@ -78,10 +80,18 @@ def component_of(thing: Any) -> ComponentInfo | None:
     return found or _classes.get(thing if isinstance(thing, type) else type(thing))
 
 
-def built(config: Any, *arguments: Any) -> Any:
+class _Builder(Protocol[P, R]):
+    """A config class, or its like."""
+
+    def build(self, *arguments: P.args, **named: P.kwargs) -> R:
+        """Return the component."""
+        ...
+
+
+def built(config: _Builder[P, R], *arguments: P.args, **named: P.kwargs) -> R:
     """Return what a config builds."""
     with calling(config, "build"):
-        thing = config.build(*arguments)
+        thing = config.build(*arguments, **named)
     claim(thing, component_of(config))
     return thing
 

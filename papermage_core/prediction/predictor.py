@@ -31,7 +31,7 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput, UnitSpan
 from papermage_core.prediction.entities import best_tags, merged_entities, unit_entity
 
-__all__ = ["EntityClassificationPredictor"]
+__all__ = ["EntityClassificationPredictor", "as_document"]
 
 Share = float | Mapping[str, float] | None
 _UNNAMED = 0.5
@@ -182,7 +182,7 @@ class EntityClassificationPredictor:
             raise ValueError("within=True gives whole entities only: what is in no context has no tag")
         parser = Parser(self.blueprint.labelling, self.blueprint.needs, self.issues, within=within)
         device = self.model.device
-        documents = processed(processed(map(_document, docs), self.processors), self.blueprint.processors)
+        documents = processed(processed(map(as_document, docs), self.processors), self.blueprint.processors)
         parsed = self._parsed(documents, parser, on_error, mixed)
         with blaming():
             found = decode_documents(self.model, parsed, self.blueprint.stride, self._limits, device, least)
@@ -299,7 +299,8 @@ class EntityClassificationPredictor:
         return result
 
 
-def _document(given: Document | str) -> Document:
+def as_document(given: Document | str) -> Document:
+    """Return a document as it is, and a text as one. Raises TypeError for all else."""
     if isinstance(given, str):
         return Document.from_text(given or " ")  # a document has text; in white space nothing is found
     if not isinstance(given, Document):

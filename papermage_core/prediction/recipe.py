@@ -23,7 +23,7 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.prediction.joining import joined
 from papermage_core.prediction.pages import failing_page
-from papermage_core.prediction.predictor import EntityClassificationPredictor
+from papermage_core.prediction.predictor import EntityClassificationPredictor, as_document
 
 if TYPE_CHECKING:
     from papermage_core.data.readers import OnError
@@ -202,7 +202,7 @@ class Recipe:
         """
         if isinstance(docs, (str, Document)):
             raise TypeError(f"run takes several documents, and got one {type(docs).__name__}: put it in a list")
-        given = ((_document(each), each) for each in docs)
+        given = ((each.document if isinstance(each, LocatedDocument) else as_document(each), each) for each in docs)
         for chunk in _chunks(given):
             failed: dict[int, set[str]] = {}
             errors: dict[int, DataError] = {}
@@ -287,12 +287,6 @@ class Recipe:
             stages = [_saved(stage.config, number, place) for number, stage in enumerate(self.stages, 1)]
             (place / RECIPE_FILE).write_text(self.config.to_yaml(stages), encoding="utf-8")
         return Path(folder)
-
-    def issue_lines(self) -> Iterator[str]:
-        """Yield what was odd in the documents so far, by stage."""
-        for stage in self.stages:
-            if stage.is_loaded:
-                yield from (f"stage {stage.name!r}: {line}" for line in stage.predictor.issues.lines())
 
 
 def ready_stage(
@@ -387,17 +381,6 @@ def _as_data_error(error: Exception, stage: Stage, document: Document, place: st
     found = DataError(f"(stage {place}) {type(error).__name__}: {error}", document=document.id, page=page)
     found.__cause__ = error
     return found
-
-
-def _document(given: Any) -> Document:
-    if isinstance(given, LocatedDocument):
-        return given.document
-    if isinstance(given, str):
-        return Document.from_text(given or " ")
-    if not isinstance(given, Document):
-        hint = "; papermage_core.read_documents reads files" if isinstance(given, Path) else ""
-        raise TypeError(f"expected a Document or a text, got {type(given).__name__}{hint}")
-    return given
 
 
 def _chunks(given: Iterator[tuple[Document, Any]]) -> Iterator[list[tuple[Document, Any]]]:

@@ -63,7 +63,7 @@ class BlockWorker:
     def __init__(self, work: Work, annotator: Annotator) -> None:
         self._work, self._annotator = work, annotator
         self._reader = BlockReader(work.reader, work.first, work.every)
-        self._writer = None if work.writer is None else built(work.writer)
+        self._writer: Any = None if work.writer is None else built(work.writer)  # its write takes first, too
         self._characters = 0
 
     def run(self, block: Block, target: IO[bytes], tick: Callable[[], None] | None = None) -> Done:
