@@ -25,7 +25,13 @@ __all__ = [
     "ARITHMETICS",
     "ARITHMETIC_HELP",
     "BACKEND_HELP",
+    "MODEL_MISSING",
     "ON_ERROR_HELP",
+    "PLUGINS_PATH_HELP",
+    "PROCESSORS_HELP",
+    "READER_HELP",
+    "WRITER_HELP",
+    "check_model_or_recipe",
     "extension_choice",
     "options_help",
     "precisions",
@@ -36,6 +42,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Choice = TypeVar("Choice", ProcessorChoice, ExtensionChoice)
 _COMPONENTS = frozenset({"encoder", "reader", "writer", "processors", "extensions"})
 _SHOWN = 20
 _log = logging.getLogger(__name__)
@@ -45,7 +52,12 @@ ARITHMETIC_HELP = (
     "the encoder chooses"
 )
 BACKEND_HELP = "what runs the encoder: torch, or onnx for ONNX Runtime; none: torch, and onnx for what was exported"
+MODEL_MISSING = "model_name_or_path is missing: the checkpoint folder. Type model_name_or_path=... or recipe=..."
 ON_ERROR_HELP = "at a document that cannot be used: raise, or skip it and say so at the end"
+PLUGINS_PATH_HELP = "plugin files to use without installing them"
+PROCESSORS_HELP = "processors that add layers, in order; their options as processors.NAME.key=value"
+READER_HELP = "document reader; none: by the ending of each file; its options as reader.key=value"
+WRITER_HELP = "document writer; none: by the ending of output_path; its options as writer.key=value"
 
 
 def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[str], dict[str, Any]]]:
@@ -85,22 +97,32 @@ def reader_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> 
 
 def processor_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ProcessorChoice:
     """Return the processors that a command's options choose. Raises PluginError and ConfigError for wrong ones."""
-    own = options_of("processors")
-    choice = ProcessorChoice(
-        names=options.processors, options=own, plugins_path=options.plugins_path, sources=_typed("processors", own)
-    )
-    _ = choice.configs
-    return choice
+    return _choice(ProcessorChoice, "processors", options, options_of)
 
 
 def extension_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ExtensionChoice:
     """Return the extensions that a command's options choose. Raises PluginError and ConfigError for wrong ones."""
-    own = options_of("extensions")
-    choice = ExtensionChoice(
-        names=options.extensions, options=own, plugins_path=options.plugins_path, sources=_typed("extensions", own)
-    )
+    return _choice(ExtensionChoice, "extensions", options, options_of)
+
+
+def _choice(cls: type[Choice], key: str, options: Any, options_of: Callable[[str], dict[str, Any]]) -> Choice:
+    own = options_of(key)
+    names, paths = getattr(options, key), options.plugins_path
+    choice = cls(names=names, options=own, plugins_path=paths, sources=_typed(key, own))
     _ = choice.configs
     return choice
+
+
+def check_model_or_recipe(options: Any, overrides: Sequence[str], of_a_model: Iterable[str]) -> None:
+    """Raise ConfigError unless one of the two is given, and none of the options that a recipe has for its stages."""
+    if options.recipe is None and options.model_name_or_path is None:
+        raise ConfigError(MODEL_MISSING)
+    if options.recipe is not None:
+        if options.model_name_or_path is not None:
+            raise ConfigError("recipe and model_name_or_path are both given: give one of them")
+        typed = [name for name in of_a_model if any(word.startswith(f"{name}=") for word in overrides)]
+        if typed:
+            raise ConfigError(*(f"{name}: the recipe says it for each stage; write it there" for name in typed))
 
 
 def _typed(component: str, own: Iterable[str]) -> dict[str, str]:

@@ -71,10 +71,11 @@ class _Parser(argparse.ArgumentParser):
         super().exit(status, None if message is None else printable(message))
 
 
-def add_common_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--debug``, ``-q`` and ``--version``."""
-    parser.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
-    parser.add_argument("-q", "--quiet", action="store_true", help="show results and errors only")
+def add_common_flags(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
+    """Add ``--debug``, ``-q`` and ``--version``; ``again`` to a subcommand, which keeps what was given before it."""
+    default: Any = argparse.SUPPRESS if again else False
+    parser.add_argument("--debug", action="store_true", default=default, help="show tracebacks and debug messages")
+    parser.add_argument("-q", "--quiet", action="store_true", default=default, help="show results and errors only")
     parser.add_argument("--version", action="version", version=f"papermage_core {metadata.version('papermage_core')}")
 
 

@@ -11,9 +11,9 @@ from types import FrameType
 
 from papermage_core.errors import StoppedError
 
-__all__ = ["CTRL_C", "CtrlCError", "go_on_with", "stopping_on_signals"]
+__all__ = ["CtrlCError", "go_on_with", "stopping_on_signals", "with_advice"]
 
-CTRL_C = "Ctrl-C"
+_CTRL_C = "Ctrl-C"
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
 
 
@@ -34,7 +34,7 @@ def stopping_on_signals(stop: Callable[[str], bool]) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        if not stop(CTRL_C if number == signal.SIGINT else signal.Signals(number).name):
+        if not stop(_CTRL_C if number == signal.SIGINT else signal.Signals(number).name):
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             raise StoppedError(f"stopped by {signal.Signals(number).name} while nothing was trained: nothing is lost")
@@ -58,3 +58,9 @@ def go_on_with(prog: str, argv: Sequence[str]) -> str:
     """
     kept = [word for word in argv if not word.startswith(("resume=", "overwrite="))]
     return shlex.join([prog, *kept, "resume=auto"])
+
+
+def with_advice(error: StoppedError, again: str) -> StoppedError:
+    """Return the error of a run that was stopped with what to type, and the exit code of what stopped it."""
+    kind = CtrlCError if error.why == _CTRL_C else StoppedError
+    return kind(f"{error}\ngo on with:  {again}", error.why)

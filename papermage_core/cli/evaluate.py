@@ -15,6 +15,8 @@ from papermage_core.cli._options import (
     ARITHMETIC_HELP,
     ARITHMETICS,
     BACKEND_HELP,
+    PLUGINS_PATH_HELP,
+    READER_HELP,
     extension_choice,
     options_help,
     processor_choice,
@@ -22,6 +24,7 @@ from papermage_core.cli._options import (
     reader_choice,
 )
 from papermage_core.cli._shell import check_flags, command_parser, run, say
+from papermage_core.config.labelling import Labelling
 from papermage_core.data.readers import expand_paths
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import check_output, whole_file
@@ -74,12 +77,10 @@ class Options:
         None, help="with compare: write the entities that changed here, a JSON line each"
     )
     overwrite: bool = option(False, help="replace these files where they are there already")
-    reader: str | None = option(
-        None, help="document reader; none: by the ending of each file; its options as reader.key=value"
-    )
+    reader: str | None = option(None, help=READER_HELP)
     processors: tuple[str, ...] = option((), help="for a file: processors that add layers to all documents first")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
-    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
+    plugins_path: tuple[Path, ...] = option((), help=PLUGINS_PATH_HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -176,7 +177,6 @@ def _compared(options: Options, first: _Found, evaluate: Callable[[Path, Any], _
 
 
 def _of_file(options: Options, path: Path, reader: ReaderChoice, processors: Any, seen: Any, watch: Any) -> _Found:
-    from papermage_core.config.labelling import Labelling
     from papermage_core.data.corpus import parse_documents
     from papermage_core.data.issues import Issues
     from papermage_core.data.source import DocumentSource
@@ -185,12 +185,7 @@ def _of_file(options: Options, path: Path, reader: ReaderChoice, processors: Any
 
     if not options.label_field:
         raise ConfigError(f"label_field is missing: {path} is a file, which does not name the layers of gold")
-    labelling = Labelling(
-        label_field=options.label_field,
-        entity_name=options.entity_name or "tokens",
-        context_name=options.context_name or "pages",
-        label_attribute=options.label_attribute,
-    )
+    labelling = _labelling(options)
     found = evaluate_files(
         options.data_path,
         path,
@@ -272,7 +267,6 @@ def _seen(options: Options, reader: ReaderChoice, plugins: Plugins) -> Callable[
     """Return how often a text is an entity in the documents trained on, where those are given."""
     if not options.train_data_path:
         return None
-    from papermage_core.config.labelling import Labelling
     from papermage_core.data.corpus import parse_documents
     from papermage_core.data.issues import Issues
     from papermage_core.data.source import DocumentSource
@@ -280,18 +274,23 @@ def _seen(options: Options, reader: ReaderChoice, plugins: Plugins) -> Callable[
     from papermage_core.plugin.spec import ContextNeeds
 
     if options.model_name_or_path.is_file():
-        labelling = Labelling(
-            label_field=options.label_field,
-            entity_name=options.entity_name or "tokens",
-            context_name=options.context_name or "pages",
-            label_attribute=options.label_attribute,
-        )
+        labelling = _labelling(options)
     else:
         from papermage_core.checkpoint import read_blueprint
 
         labelling = read_blueprint(options.model_name_or_path, plugins).labelling
     source = DocumentSource(options.train_data_path, reader)
     return Profile.of(parse_documents(source, labelling, ContextNeeds(), Issues())).count
+
+
+def _labelling(options: Options) -> Labelling:
+    """Return what is gold in a file, which does not say it."""
+    return Labelling(
+        label_field=options.label_field,
+        entity_name=options.entity_name or "tokens",
+        context_name=options.context_name or "pages",
+        label_attribute=options.label_attribute,
+    )
 
 
 def _check_outputs(options: Options, reader: ReaderChoice) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from papermage_core.cli._options import options_help, read_options, reader_choice
+from papermage_core.cli._options import PLUGINS_PATH_HELP, READER_HELP, options_help, read_options, reader_choice
 from papermage_core.cli._shell import command_parser, run, say
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import option
@@ -40,12 +40,10 @@ class Options:
     )
     data_path: tuple[Path, ...] = option((), help="documents to compare on: does it find what the checkpoint finds?")
     batch_size: int | None = option(None, help="windows in a batch of these; none: the encoder's own", ge=1)
-    reader: str | None = option(
-        None, help="document reader; none: by the ending of each file; its options as reader.key=value"
-    )
+    reader: str | None = option(None, help=READER_HELP)
     overwrite: bool = option(False, help="replace an export that is there already")
     num_threads: int | None = option(None, help="threads of torch and ONNX Runtime; none: as torch decides", ge=1)
-    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
+    plugins_path: tuple[Path, ...] = option((), help=PLUGINS_PATH_HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -86,10 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, body: Any, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    add_common_flags(parser)
-    for action in parser._actions:
-        if action.dest in ("debug", "quiet"):
-            action.default = argparse.SUPPRESS  # else it would undo the flag given before the command
+    add_common_flags(parser, again=True)
     if name != "new":
         parser.add_argument(
             "--plugins-path",

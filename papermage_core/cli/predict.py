@@ -16,7 +16,12 @@ import attrs
 from papermage_core.cli._options import (
     ARITHMETIC_HELP,
     BACKEND_HELP,
+    MODEL_MISSING,
     ON_ERROR_HELP,
+    PLUGINS_PATH_HELP,
+    READER_HELP,
+    WRITER_HELP,
+    check_model_or_recipe,
     extension_choice,
     options_help,
     precisions,
@@ -26,7 +31,7 @@ from papermage_core.cli._options import (
     skipping,
 )
 from papermage_core.cli._shell import check_flags, command_parser, run
-from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
+from papermage_core.cli._signals import go_on_with, stopping_on_signals, with_advice
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
@@ -42,7 +47,6 @@ __all__ = ["main"]
 
 _PROG = "papermage-predict"
 _log = logging.getLogger(__name__)
-_MISSING = "model_name_or_path is missing: the checkpoint folder. Type model_name_or_path=... or recipe=..."
 _OF_A_MODEL = ("layer_name", "layer_per_label", "merge", "entity_name", "context_name", "extensions")
 """Options that a recipe has for each of its stages, or not at all."""
 
@@ -81,15 +85,11 @@ class Options:
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     device: str | None = option(None, help="cpu, cuda, cuda:1; none: the GPU where there is one")
     num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
-    reader: str | None = option(
-        None, help="document reader; none: by the ending of each file; its options as reader.key=value"
-    )
+    reader: str | None = option(None, help=READER_HELP)
     processors: tuple[str, ...] = option(
         (), help="processors that add layers first, in order; their options as processors.NAME.key=value"
     )
-    writer: str | None = option(
-        None, help="document writer; none: by the ending of output_path; its options as writer.key=value"
-    )
+    writer: str | None = option(None, help=WRITER_HELP)
     records: str | None = option(
         None, help="write records, nested entities put together: bib_entry(author[given,family],title,date)"
     )
@@ -111,7 +111,7 @@ class Options:
     engine: str = option("local", help="local: this machine; ray: a Ray cluster", choices=("local", "ray"))
     address: str | None = option(None, help="of the Ray cluster, such as auto; none: one of this machine alone")
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
-    plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
+    plugins_path: tuple[Path, ...] = option((), help=PLUGINS_PATH_HELP)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,10 +133,14 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         options, options_of = read_options(Options, overrides)
     except ConfigError as exc:
         named = any(word.startswith(("model_name_or_path=", "recipe=")) for word in overrides)
-        raise ConfigError(*exc.errors, *(() if named else (_MISSING,))) from None
+        raise ConfigError(*exc.errors, *(() if named else (MODEL_MISSING,))) from None
     first, every = _shard(options.shard)
     precisions(options.precision)  # before torch is imported
-    _check_model(options, overrides)
+    check_model_or_recipe(options, overrides, _OF_A_MODEL)
+    if options.recipe is None and options.on_error == "keep":
+        raise ConfigError(
+            "on_error=keep: a model has no other stages whose layers could be kept; expected raise or skip"
+        )
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
     extensions = extension_choice(options, options_of)
@@ -254,8 +258,7 @@ def _job(
                 **given,
             )
     except StoppedError as error:
-        kind = CtrlCError if error.why == CTRL_C else StoppedError
-        raise kind(f"{error}\ngo on with:  {arguments.again}", error.why) from error
+        raise with_advice(error, arguments.again) from error
     except (DataError, BrokenRunError):
         if part_folder(output_path).is_dir():
             more = "" if tolerant else " on_error=skip"
@@ -278,23 +281,6 @@ def _stream(options: Options, choice: ModelChoice | RecipeChoice, output_path: s
         )
     if listed:
         _log.info("output_path=found.html shows them in their documents; .csv, .jsonl and other files hold them")
-
-
-def _check_model(options: Options, overrides: Sequence[str]) -> None:
-    """Raise ConfigError unless there is one of model and recipe, with options that it has."""
-    if options.recipe is None:
-        if options.model_name_or_path is None:
-            raise ConfigError(_MISSING)
-        if options.on_error == "keep":
-            raise ConfigError(
-                "on_error=keep: a model has no other stages whose layers could be kept; expected raise or skip"
-            )
-        return
-    if options.model_name_or_path is not None:
-        raise ConfigError("recipe and model_name_or_path are both given: give one of them")
-    typed = [name for name in _OF_A_MODEL if any(override.startswith(f"{name}=") for override in overrides)]
-    if typed:
-        raise ConfigError(*(f"{name}: the recipe says it for each stage; write it there" for name in typed))
 
 
 def _check_engine(options: Options, is_job: bool) -> None:

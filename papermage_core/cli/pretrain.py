@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from papermage_core.cli._shell import check_flags, command_parser, run, say
-from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
+from papermage_core.cli._signals import go_on_with, stopping_on_signals, with_advice
 from papermage_core.errors import ConfigError, StoppedError
 
 __all__ = ["main"]
@@ -54,8 +54,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         with stopping_on_signals(trainer.stop):
             result = trainer.pretrain()
     except StoppedError as error:
-        kind = CtrlCError if error.why == CTRL_C else StoppedError
-        raise kind(f"{error}\ngo on with:  {arguments.again}", error.why) from error
+        raise with_advice(error, arguments.again) from error
     say(str(result))
 
 

@@ -8,17 +8,22 @@ from collections.abc import Sequence
 
 import attrs
 
-from papermage_core.cli._options import options_help, processor_choice, read_options, reader_choice
+from papermage_core.cli._options import (
+    check_model_or_recipe,
+    options_help,
+    processor_choice,
+    read_options,
+    reader_choice,
+)
 from papermage_core.cli._shell import command_parser, run
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.recipe import read_recipe
-from papermage_core.errors import ConfigError, PluginError
+from papermage_core.errors import PluginError
 from papermage_core.serving.options import ServerOptions
 
 __all__ = ["main"]
 
 _PROG = "papermage-serve"
-_MISSING = "model_name_or_path is missing: the checkpoint folder. Type model_name_or_path=... or recipe=..."
 _OF_A_MODEL = ("layer_name", "entity_name", "context_name")
 
 
@@ -36,14 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     options, options_of = read_options(ServerOptions, overrides)
-    if options.recipe is None and options.model_name_or_path is None:
-        raise ConfigError(_MISSING)
-    if options.recipe is not None:
-        if options.model_name_or_path is not None:
-            raise ConfigError("recipe and model_name_or_path are both given: give one of them")
-        typed = [name for name in _OF_A_MODEL if any(word.startswith(f"{name}=") for word in overrides)]
-        if typed:
-            raise ConfigError(*(f"{name}: the recipe says it for each stage; write it there" for name in typed))
+    check_model_or_recipe(options, overrides, _OF_A_MODEL)
     processors = processor_choice(options, options_of)
     reader = reader_choice(options, options_of)
     if options.recipe is not None and reader.name is None and not reader.options:

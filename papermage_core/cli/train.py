@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import check_flags, command_parser, run, say
-from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
+from papermage_core.cli._signals import go_on_with, stopping_on_signals, with_advice
 from papermage_core.errors import BrokenRunError, ConfigError, StoppedError, nearest
 from papermage_core.plugin.kinds import IN_CONFIG
 
@@ -134,8 +134,7 @@ def _train_or_evaluate(config: EntityClassificationTrainConfig, components: Comp
             return  # with a code of its own, Lightning would kill the first
         if config.mode == "eval":
             raise
-        kind = CtrlCError if error.why == CTRL_C else StoppedError
-        raise kind(f"{error}\ngo on with:  {again}", error.why) from error
+        raise with_advice(error, again) from error
     if not trainer.is_first_process:
         return
     if config.several is not None:
@@ -190,8 +189,7 @@ def _run_cascade(config: CascadeConfig, arguments: argparse.Namespace) -> None:
             trainers.append(CascadeTrainer(config))
             result = trainers[0].train()
     except StoppedError as error:
-        kind = CtrlCError if error.why == CTRL_C else StoppedError
-        raise kind(f"{error}\ngo on with the same command", error.why) from error
+        raise with_advice(error, "the same command") from error
     say(f"{result.table()}\n")
     say(f"recipe  {result.recipe}\nscores  {result.folder / 'results' / 'cascade.json'}\n\nuse it:")
     say(f"  papermage-predict {shlex.join([f'recipe={result.recipe}'])} data_path=FILE output_path=found.jsonl")

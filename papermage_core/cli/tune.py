@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from papermage_core.cli._shell import check_flags, command_parser, run, say
-from papermage_core.cli._signals import CTRL_C, CtrlCError, go_on_with, stopping_on_signals
+from papermage_core.cli._signals import go_on_with, stopping_on_signals, with_advice
 from papermage_core.errors import ConfigError, StoppedError
 from papermage_core.plugin.spec import option
 
@@ -86,8 +86,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         with stopping_on_signals(stopping.ask):
             result = tune(config, space, folder, settings, stopping)
     except StoppedError as error:
-        kind = CtrlCError if error.why == CTRL_C else StoppedError
-        raise kind(f"{error}\ngo on with:  {arguments.again}", error.why) from error
+        raise with_advice(error, arguments.again) from error
     say(f"{result.table()}\n")
     if result.best is not None:
         say(f"model   {folder / 'best' / 'checkpoints'}\nconfig  {folder / 'best.yaml'}")

@@ -615,3 +615,22 @@ def test_what_a_newcomer_mistypes_is_told_apart(tmp_path: Path, run: Run) -> Non
     write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
     out = run("check", tmp_path / "a.jsonl", "label_field=author,authors")[1]
     assert "no layer 'authors'. Did you mean 'author'?" in out
+
+
+def test_audit_takes_the_defaults_of_the_machine(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
+    monkeypatch.setenv("PAPERMAGE_BATCH_SIZE", "many")
+    code, _, err = run("audit", f"data_path={path}", "label_field=author")
+    assert (code, "PAPERMAGE_BATCH_SIZE" in err) == (2, True)
+
+
+@pytest.mark.parametrize("target", ["-", "b.conll"])
+def test_convert_says_once_what_the_format_cannot_hold(
+    tmp_path: Path, run: Run, target: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "a.jsonl", document(author=[(0, 9)], person=[(0, 5)]))
+    output = target if target == "-" else tmp_path / target
+    code, out, err = run("convert", path, f"output_path={output}", "writer=conll", "writer.layers=author,person")
+    assert code == 0
+    said = {"printed": (out + err).count("the format cannot hold"), "logged": caplog.text.count("the format cannot")}
+    assert said == {"printed": int(target != "-"), "logged": int(target == "-")}
