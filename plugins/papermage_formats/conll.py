@@ -21,11 +21,13 @@ from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
     decode_text,
+    gap,
     labelled_entities,
     losses,
     make_document,
     stem_of,
 )
+from papermage_formats.noted import noted
 from papermage_formats.records import read_records
 from papermage_formats.tags import encode_tags, is_tag, tagged_stretches
 from papermage_formats.tokenized import PlacedTokens, annotate_spans, annotate_stretches, covered_tokens, placed_tokens
@@ -364,17 +366,18 @@ class _Table:
     def _placed(self, tokens: list[str], starts: list[str]) -> tuple[str, Any]:
         pieces, at, firsts = list[str](), 0, set(self.starts)
         for i, (token, written) in enumerate(zip(tokens, starts, strict=True)):
-            start = int(written) if written.isdecimal() else -1
+            start = int(written) if re.fullmatch(r"\d{1,15}", written) else -1
             if start < at:
                 raise DataError(
                     f"{token!r} begins at {written}, the token before it ends at {at}",
                     line=self.line_of(i),
                     value=written,
                 )
-            pieces += [
-                "\n" + " " * (start - at - 1) if i in firsts and start > at and at else " " * (start - at),
-                token,
-            ]
+            after = i in firsts and start > at > 0
+            try:
+                pieces += ["\n" if after else "", gap(start - at - after), token]
+            except DataError as exc:
+                raise exc.replace(line=self.line_of(i)) from exc
             at = start + len(token)
         return "".join(pieces), np.fromiter(map(int, starts), np.int64, len(starts))
 
@@ -555,27 +558,31 @@ class ConllWriter:
         words = [re.sub(r"[\t\n\r]+", " ", text) for text in texts]
         lost["white space in tokens"] += sum(text != word for text, word in zip(texts, words, strict=True))
         entities = labelled_entities(document, self.config.layers, lost, kept=("tokens", "sentences"))
-        stretches = [(each.label, first, last) for each, first, last in covered_tokens(entities, places, lost)]
+        covered = covered_tokens(entities, places, lost)
+        stretches = [(re.sub(r"[\t\n\r]+", " ", each.label), first, last) for each, first, last in covered]
+        changed = (each.label != label for (each, *_), (label, *_) in zip(covered, stretches, strict=True))
+        lost["white space in labels"] += sum(changed)
         tags = encode_tags(stretches, len(places), self.config.scheme, lost)
         borders, comments = _sentences(document, places, lost)
         columns = [self._column(name, tokens, words, tags, borders) for name in self._columns]
         lost["metadata of documents"] += len(set(document.metadata.keys()) - {"doc_id"})
         rows = list(map("\t".join, zip(*columns, strict=True)))
         doc_id = "" if document.id is None else " ".join(document.id.split())
+        lost["white space in document ids"] += doc_id != (document.id or "")
         pieces = [f"-DOCSTART-\t({doc_id})\n\n" if doc_id else "-DOCSTART-\n\n"]
-        for first, last, noted in zip(borders, [*borders[1:], len(rows)], comments, strict=True):
+        for first, last, said in zip(borders, [*borders[1:], len(rows)], comments, strict=True):
             text = symbols[places[first][0] : places[last - 1][1]]
             if " ".join(words[first:last]) != text and "start" not in self._columns:
                 if not self.config.comments or "\n" in text or "\r" in text or text.split() != text.strip().split():
                     lost["white space between tokens"] += 1
                 else:
-                    noted = [f"text = {text}", *noted]
+                    said = [f"text = {text}", *said]
             if self.config.comments:
                 pieces += [
-                    f"# {' '.join(comment.split())}\n" if "\n" in comment else f"# {comment}\n" for comment in noted
+                    f"# {' '.join(comment.split())}\n" if "\n" in comment else f"# {comment}\n" for comment in said
                 ]
             else:
-                lost["comments"] += len(noted)
+                lost["comments"] += len(said)
             pieces += ["\n".join(rows[first:last]), "\n\n"]
         return "".join(pieces)
 
@@ -603,7 +610,7 @@ def _sentences(
             first = int(np.searchsorted(starts, sentence.start))
             last = int(np.searchsorted(starts, sentence.end))
             if first < last:
-                comments[first] = list(sentence.metadata.get("comments", None) or ())
+                comments[first] = list(noted(sentence.metadata, "comments", list[str], lost, "comments") or ())
                 if last < len(places):
                     comments.setdefault(last, [])
     lost["documents without sentences"] += not len(layer)

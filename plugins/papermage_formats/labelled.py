@@ -6,6 +6,8 @@ In a file an entity has a label; in a document it is in a layer. By default each
 from __future__ import annotations
 
 import codecs
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,8 +21,8 @@ from papermage_core.files import compression, open_bytes
 
 __all__ = [
     "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place", "decode_text",
-    "free_name", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "read_bytes", "stem_of",
-    "unique_id",
+    "file_stem", "free_name", "gap", "has_mark", "integer_id", "labelled_entities", "layer_of", "lines_of", "losses",
+    "make_document", "read_bytes", "stem_of", "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -29,6 +31,8 @@ TEXT_LAYERS = frozenset(
     {"tokens", "words", "rows", "blocks", "sentences", "paragraphs", "pages", "passages", "lines", "nodes"}
 )
 """Layers that cut up the text: written only where they are asked for, or where the format has a place for them."""
+_LONGEST = 200  # bytes; file systems take 255, of which endings and numbers are some
+_LARGEST_GAP = 1_000_000
 UNLABELLED = "entities"
 """The layer of entities for which a file gives no label."""
 
@@ -140,7 +144,11 @@ def labelled_entities(
                 lost["entities without text"] += 1
                 continue
             metadata = dict(entity.metadata.items())
-            yield Labelled(str(metadata.pop("label", None) or name), segments, metadata, name, entity.boxes)
+            label = metadata.pop("label", None)
+            if not isinstance(label, (str, int, float, type(None))):
+                lost["labels that are no text"] += 1
+                label = None
+            yield Labelled(str(label or name), segments, metadata, name, entity.boxes)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -159,6 +167,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+
+
+def has_mark(data: bytes) -> bool:
+    """Whether text begins with a byte order mark."""
+    return any(data.startswith(mark) for mark, _ in _MARKS)
 
 
 def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0) -> str:
@@ -208,6 +221,39 @@ def stem_of(path: Path) -> str:
     if str(path) == "-":
         return "stdin"
     return Path(path.name.removesuffix(path.suffix)).stem if compression(path) else path.stem
+
+
+def file_stem(name: str) -> str:
+    """Return the name of a file, its ending apart, that may be too long for one; it is cut, and told from others so.
+
+    >>> file_stem("PMC1"), len(file_stem("a" * 300))
+    ('PMC1', 200)
+    """
+    if len(name.encode()) <= _LONGEST:
+        return name
+    told = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    cut = name.encode()[: _LONGEST - len(told)].decode(errors="ignore")
+    return re.sub("%.?$", "", cut) + told
+
+
+def gap(size: int) -> str:
+    """Return the spaces that stand for ``size`` characters which a file leaves out. Raises DataError for too many.
+
+    >>> gap(2)
+    '  '
+    """
+    if size > _LARGEST_GAP:
+        raise DataError(f"offsets leave out {size:,} characters at one place", expected=f"at most {_LARGEST_GAP:,}")
+    return " " * size
+
+
+def integer_id(name: str) -> int | None:
+    """Return the number that an id is, if it is written in no other way and JSON can hold it.
+
+    >>> integer_id("7"), integer_id("007"), integer_id("\u0663"), integer_id("9" * 40)
+    (7, None, None, None)
+    """
+    return int(name) if re.fullmatch("0|[1-9][0-9]{0,14}", name) else None
 
 
 def unique_id(name: str, taken: Counter[str]) -> str:

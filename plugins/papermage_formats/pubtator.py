@@ -25,6 +25,7 @@ from papermage_formats.labelled import (
     losses,
     make_document,
 )
+from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
 
 __all__ = ["PubtatorReader", "PubtatorReaderConfig", "PubtatorWriter", "PubtatorWriterConfig"]
@@ -182,10 +183,11 @@ class PubtatorWriter:
             metadata = entity.metadata
             columns = [name, str(start), str(stop), text, _field(entity.label)]
             columns += [_field(metadata["identifier"])] if "identifier" in metadata else []
-            more = metadata.get("more", ()) if "identifier" in metadata else ()
+            more = noted(metadata, "more", list[Any], lost, "metadata of entities") or ()
             lost["metadata of entities"] += bool(set(metadata) - {"identifier", "more"})
+            more = more if "identifier" in metadata else ()
             rows.append("\t".join([*columns, *map(_field, more)]))
-        for relation in document.metadata.get("relations", None) or ():
+        for relation in relations_of(document, lost):
             fields = [_field(of) for _, of in relation["arguments"]]
             lost["roles of relations"] += any(role for role, _ in relation["arguments"])
             lost["metadata of relations"] += bool(set(relation) - {"label", "arguments"})

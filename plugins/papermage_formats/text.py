@@ -64,6 +64,7 @@ class TextWriter:
             target.write(border + symbols.encode())
             border = b"" if symbols.endswith("\n") else b"\n"
             lost.update({name: len(document.get_layer(name)) for name in document.layer_names})
+            lost["byte order marks"] += not number and symbols.startswith("\ufeff")
             lost.update({"images": len(document.images or ()), "borders between documents": number > 0})
         return {kind: count for kind, count in lost.items() if count}
 
