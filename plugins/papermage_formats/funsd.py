@@ -116,7 +116,7 @@ class FunsdReader(RecordReader[FunsdReaderConfig]):
             segments = [(first, at)] if first >= 0 else []
             metadata = {"id": item.get("id", number)}
             entities.append(Labelled(str(item.get("label") or ""), segments, metadata, boxes=box))
-        links = dict.fromkeys(tuple(link) for item in items for link in item.get("linking") or ())
+        links = dict.fromkeys(_link(link) for item in items for link in item.get("linking") or ())
         relations = [{"label": None, "arguments": [["", first], ["", second]]} for first, second in links]
         document = make_document("".join(pieces), {"doc_id": name} | ({"relations": relations} if relations else {}))
         document.annotate_layer("tokens", layer_of([token for token in tokens if token.segments or token.boxes]))
@@ -277,6 +277,12 @@ class FunsdWriter:
         )
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations"})
         return {"form": items, "img": {"width": width, "height": height}}
+
+
+def _link(found: Any) -> tuple[Any, Any]:
+    if isinstance(found, list) and len(found) == 2 and all(isinstance(of, (int, str)) for of in found):
+        return found[0], found[1]
+    raise DataError(f"cannot be read as a link: {found!r:.100}", value=found, expected="the ids of two items")
 
 
 def _order(entities: Sequence[Labelled]) -> list[int]:

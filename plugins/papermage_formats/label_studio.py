@@ -170,7 +170,10 @@ def _entities(result: dict[str, Any], symbols: str) -> Iterable[Labelled]:
     check_place("a region", [(start, stop)], len(symbols))
     metadata = {"id": result["id"]} if "id" in result else {}
     metadata |= {"score": result["score"]} if result.get("score") is not None else {}
-    for label in value.get("labels") or [""]:
+    labels = value.get("labels") or [""]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise DataError(f"the labels of a region are {labels!r:.100}", value=labels, expected="a list of labels")
+    for label in labels:
         yield Labelled(label, [(start, stop)], dict(metadata))
 
 
