@@ -16,6 +16,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.labelled import (
+    ENCODING,
     LABEL_LAYER,
     LAYERS,
     Labelled,
@@ -51,7 +52,7 @@ class BratReaderConfig(DocumentReaderConfig):
     companions: ClassVar[tuple[str, ...]] = (".txt",)
 
     label_layer: str = option("", help=LABEL_LAYER)
-    encoding: str = option("", help="the encoding of files without a byte order mark; default: UTF-8")
+    encoding: str = option("", help=ENCODING)
 
     def build(self) -> BratReader:
         """Return a new reader."""
@@ -77,8 +78,8 @@ class BratReader(RecordReader[BratReaderConfig]):
         symbols = decode_text(data, self.config.encoding)
         rows: list[tuple[int, str, str, Labelled]] = []
         about: list[tuple[int, str]] = []
-        for line, _, raw in lines_of(path):
-            row = decode_text(raw, self.config.encoding, line=line, byte=1).rstrip("\r\n")
+        for line, byte, raw in lines_of(path, self.config.encoding):
+            row = decode_text(raw, line=line, byte=byte or 1).rstrip("\r\n")
             if not row.startswith("T"):
                 about.append((line, row))
                 continue

@@ -15,9 +15,9 @@ import numpy as np
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.files import open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.labelled import (
+    ENCODING,
     LABEL_LAYER,
     LAYERS,
     decode_text,
@@ -25,6 +25,7 @@ from papermage_formats.labelled import (
     labelled_entities,
     losses,
     make_document,
+    opened_as_utf8,
     stem_of,
 )
 from papermage_formats.noted import noted
@@ -89,6 +90,7 @@ class ConllReaderConfig(DocumentReaderConfig):
     document: Literal["border", "sentence"] = option(
         "border", help="what is a document: what -DOCSTART- and its like divide, or each sentence"
     )
+    encoding: str = option("", help=ENCODING)
     label_layer: str = option("", help=LABEL_LAYER)
 
     @classmethod
@@ -128,7 +130,7 @@ class ConllReader:
         self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file. Raises DataError with path and line."""
-        blocks = _blocks(path, by_sentence=self.config.document == "sentence")
+        blocks = _blocks(path, self.config.encoding, by_sentence=self.config.document == "sentence")
         header: list[tuple[str, ...]] = []
         return read_records(blocks, lambda block: self._document(block, header), path, on_error, first, every)
 
@@ -486,7 +488,7 @@ def _borders(data: bytes, at: int, by_sentence: bool) -> list[int]:
     return sorted(start for start in starts if start == 0 or data[start - 1] == ord("\n"))
 
 
-def _blocks(path: Path, by_sentence: bool) -> Iterator[tuple[int, int, _Block]]:
+def _blocks(path: Path, encoding: str, by_sentence: bool) -> Iterator[tuple[int, int, _Block]]:
     """Yield the lines of each document, as they are read, with line and byte."""
     data, start, searched = b"", 0, 0
     line, byte, number = 1, 0, 0
@@ -496,12 +498,9 @@ def _blocks(path: Path, by_sentence: bool) -> Iterator[tuple[int, int, _Block]]:
     def block(part: bytes) -> tuple[int, int, _Block]:
         return line, byte, _Block(part, line, byte, name if number == 1 else f"{name}-{number}")
 
-    with open_bytes(path) as file:
+    with opened_as_utf8(path, encoding) as file:
         while more := file.read(max(_CHUNK, len(data) - start)):  # so that joining takes linear time
             data, start, searched = data[start:] + more, 0, searched - start
-            if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                data += file.read()
-                break
             for at in _borders(data, searched, by_sentence):
                 searched = at + (not by_sentence)
                 if _TOKEN.search(data, start + 3 * data.startswith(b"\xef\xbb\xbf", start), at):

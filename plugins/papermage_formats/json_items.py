@@ -65,6 +65,11 @@ def decode_item(data: bytes) -> Any:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        try:
+            data.decode()
+        except UnicodeDecodeError as bad:
+            message = f"is not UTF-8: {bad.reason} at byte {bad.start} of it (0x{data[bad.start]:02x}); JSON always is"
+            raise DataError(message, expected="JSON") from exc
         raise DataError(f"is not JSON: {exc}", expected="JSON") from exc
 
 
@@ -130,7 +135,7 @@ def _one_after_the_other(line: int, byte: int, data: bytes) -> Iterator[_Item]:
         yield line, byte + at, raw
         line, at = line + raw.count(b"\n"), found.end()
     if data[at:].strip():
-        decode_text(data[at:], line=line, byte=byte + at)
+        decode_text(data[at:], line=line, byte=byte + at, advice=False)
         try:
             msgspec.json.decode(data[at:])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

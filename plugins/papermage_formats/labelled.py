@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import io
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -20,12 +22,13 @@ from papermage_core.errors import DataError
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
-    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place", "decode_text",
-    "file_stem", "free_name", "gap", "has_mark", "integer_id", "labelled_entities", "layer_of", "lines_of", "losses",
-    "make_document", "read_bytes", "stem_of", "unique_id",
+    "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place",
+    "decode_text", "file_stem", "free_name", "gap", "has_mark", "integer_id", "labelled_entities", "layer_of",
+    "lines_of", "losses", "make_document", "opened_as_utf8", "read_bytes", "stem_of", "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
+ENCODING = "the encoding of files without a byte order mark; default: UTF-8"
 LAYERS = "the layers to write; default: all but those that cut up the text, such as tokens and pages"
 TEXT_LAYERS = frozenset(
     {"tokens", "words", "rows", "blocks", "sentences", "paragraphs", "pages", "passages", "lines", "nodes"}
@@ -167,6 +170,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_WIDE = tuple(mark for mark, name in _MARKS if name != "utf-8")
 
 
 def has_mark(data: bytes) -> bool:
@@ -174,10 +178,11 @@ def has_mark(data: bytes) -> bool:
     return any(data.startswith(mark) for mark, _ in _MARKS)
 
 
-def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0) -> str:
+def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0, advice: bool = True) -> str:
     """Return text without its byte order mark; ``encoding`` counts where there is no mark, and is UTF-8 by default.
 
-    ``line`` and ``byte`` are where ``data`` begins in its file. Raises DataError with the line.
+    ``line`` and ``byte`` are where ``data`` begins in its file. Raises DataError with the line, and with ``advice``
+    what reads it.
     """
     for mark, name in _MARKS:
         if byte == 0 and data.startswith(mark):
@@ -189,10 +194,11 @@ def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0
         raise DataError(f"there is no encoding {encoding!r}", expected="the name of an encoding") from exc
     except UnicodeDecodeError as exc:
         before = data[: exc.start].decode(encoding or "utf-8", "replace")
+        hint = "; reader.encoding=NAME reads another encoding, such as latin-1" if advice else ""
         raise DataError(
-            f"is not {exc.encoding.upper()}: {exc.reason} at byte {byte + exc.start} (0x{data[exc.start]:02x})",
+            f"is not {exc.encoding.upper()}: {exc.reason} at byte {byte + exc.start} (0x{data[exc.start]:02x}){hint}",
             line=line + before.count("\n"),
-            expected="text in the encoding stated; encoding=NAME reads another",
+            expected=f"text in {encoding or 'UTF-8'}",
         ) from exc
 
 
@@ -201,10 +207,24 @@ def losses(lost: Counter[str]) -> dict[str, int]:
     return {kind: count for kind, count in lost.items() if count}
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the lines that hold something, with number, from 1, and byte; a byte order mark is taken away."""
-    byte = 0
+@contextmanager
+def opened_as_utf8(path: Path, encoding: str = "") -> Iterator[IO[bytes]]:
+    """Yield a file of text open for reading, as UTF-8: that of another encoding is recoded as a whole.
+
+    ``encoding`` is as for `decode_text`. Raises DataError.
+    """
     with open_bytes(path) as file:
+        begin = file.peek(4) if isinstance(file, io.BufferedReader) else b""
+        if encoding or begin.startswith(_WIDE):
+            yield io.BytesIO(decode_text(file.read(), encoding).encode())
+        else:
+            yield file
+
+
+def lines_of(path: Path, encoding: str = "") -> Iterator[tuple[int, int, bytes]]:
+    """Yield the lines that hold something, as UTF-8, with number, from 1, and byte; a byte order mark is taken away."""
+    byte = 0
+    with opened_as_utf8(path, encoding) as file:
         for number, line in enumerate(file, 1):
             mark = len(codecs.BOM_UTF8) if number == 1 and line.startswith(codecs.BOM_UTF8) else 0
             if not line[mark:].isspace() and len(line) > mark:

@@ -11,7 +11,7 @@ import attrs
 
 from papermage_core.document import Document
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
-from papermage_formats.labelled import decode_text, make_document, read_bytes, stem_of
+from papermage_formats.labelled import ENCODING, decode_text, make_document, read_bytes, stem_of
 from papermage_formats.records import RecordReader
 
 __all__ = ["TextReader", "TextReaderConfig", "TextWriter", "TextWriterConfig"]
@@ -24,7 +24,7 @@ class TextReaderConfig(DocumentReaderConfig):
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text")
     compressed: ClassVar[bool] = True
 
-    encoding: str = option("", help="the encoding of files without a byte order mark; default: UTF-8")
+    encoding: str = option("", help=ENCODING)
 
     def build(self) -> TextReader:
         """Return a new reader."""
