@@ -11,29 +11,31 @@ from typing import IO, Any, ClassVar
 from xml.sax.saxutils import escape, quoteattr
 
 import attrs
-import msgspec
 
 from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
-from papermage_formats.json_items import decode_item, json_items
+from papermage_formats.json_items import decode_item, json_bytes, json_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
     Labelled,
     add_labelled,
     check_place,
+    gap,
     labelled_entities,
     losses,
     make_document,
 )
+from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import read_records
 from papermage_formats.xml_events import read_xml, xml_text
 
 __all__ = ["BiocReader", "BiocReaderConfig", "BiocWriter", "BiocXmlWriterConfig"]
 
 _CHUNK = 1 << 16
+_INFONS = dict[str, Any]
 
 
 @attrs.frozen(kw_only=True)
@@ -113,7 +115,7 @@ def _assembled(found: dict[str, Any], name: str | None, label_layer: str) -> Doc
         text, sentences = _text_of(passage, offset)
         if not text:
             start = at
-        pieces += ["" if start == at else " " * (start - at - 1) + "\n", text]
+        pieces += ["" if start == at else gap(start - at - 1) + "\n", text]
         at = start + len(text)
         said = {"infons": passage["infons"]} if passage.get("infons") else {}
         passages.append(_Passage(offset, start, text, said, [(a + start, b + start, m) for a, b, m in sentences]))
@@ -155,7 +157,7 @@ def _text_of(passage: dict[str, Any], offset: int) -> tuple[str, list[tuple[int,
                 raise DataError(
                     f"the sentence at {start + offset} begins before the end of the one before it", value=start
                 )
-            built += " " * (start - len(built)) + own
+            built += gap(start - len(built)) + own
         infons = {"infons": sentence["infons"]} if sentence.get("infons") else {}
         if own:
             check_place("a sentence", [(start, start + len(own))], len(text if whole else built))
@@ -302,7 +304,7 @@ class BiocWriter:
         for document in documents:
             found = _bioc_of(document, self.layers, lost)
             if self.as_json:
-                target.write(border + msgspec.json.encode(found))
+                target.write(border + json_bytes(found, document.id))
                 border = b",\n"
             else:
                 target.write("".join(_xml(found, lost)).encode())
@@ -313,7 +315,7 @@ class BiocWriter:
 def _bioc_of(document: Document, layers: tuple[str, ...], lost: Counter[str]) -> dict[str, Any]:
     symbols, base = document.symbols or "", document.metadata.get("offset", 0)
     base = base if isinstance(base, int) else 0
-    passages = _passages(document)
+    passages = _passages(document, lost)
     made: list[dict[str, Any]] = [
         {"offset": start + base, "infons": infons, "text": symbols[start:stop]}
         | {"sentences": [], "annotations": [], "relations": []}
@@ -330,17 +332,16 @@ def _bioc_of(document: Document, layers: tuple[str, ...], lost: Counter[str]) ->
         text = symbols[int(sentence.start) : int(sentence.end)]
         found = {
             "offset": int(sentence.start) + base,
-            "infons": sentence.metadata.get("infons", None) or {},
+            "infons": _said_infons(sentence.metadata, lost, "metadata of sentences"),
             "text": text,
         }
         made[holder]["sentences"].append(found | {"annotations": [], "relations": []})
     for number, entity in enumerate(labelled_entities(document, layers, lost, kept=("passages", "sentences")), 1):
-        infons = dict(entity.metadata.get("infons", {})) | (
-            {} if entity.label == "entities" else {"type": entity.label}
-        )
+        infons = _said_infons(entity.metadata, lost, "metadata of entities")
+        infons |= {} if entity.label == "entities" else {"type": entity.label}
         for key, value in entity.metadata.items():
             if key not in ("id", "infons"):
-                infons[key] = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+                infons[key] = value if isinstance(value, str) else json_bytes(value, document.id).decode()
         holder = max(bisect_right(starts, entity.start) - 1, 0)
         made[holder]["annotations"].append(
             {
@@ -351,17 +352,22 @@ def _bioc_of(document: Document, layers: tuple[str, ...], lost: Counter[str]) ->
             }
         )
     relations = []
-    for number, relation in enumerate(document.metadata.get("relations", None) or (), 1):
-        infons = dict(relation.get("infons", {})) | ({"type": relation["label"]} if relation.get("label") else {})
+    for number, relation in enumerate(relations_of(document, lost, infons=_INFONS), 1):
+        infons = dict(relation.get("infons") or {}) | ({"type": relation["label"]} if relation.get("label") else {})
         lost["metadata of relations"] += bool(set(relation) - {"id", "label", "arguments", "infons"})
         nodes = [{"refid": str(of), "role": role} for role, of in relation["arguments"]]
         relations.append({"id": str(relation.get("id") or f"R{number}"), "infons": infons, "nodes": nodes})
     lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "offset", "infons", "relations"})
-    found = {"id": document.id or "", "infons": document.metadata.get("infons", None) or {}, "passages": made}
+    of_document = _said_infons(document.metadata, lost, "metadata of documents")
+    found = {"id": document.id or "", "infons": of_document, "passages": made}
     return found | {"annotations": [], "relations": relations}
 
 
-def _passages(document: Document) -> list[tuple[int, int, dict[str, Any]]]:
+def _said_infons(metadata: Any, lost: Counter[str], kind: str) -> dict[str, Any]:
+    return dict(noted(metadata, "infons", _INFONS, lost, kind) or {})
+
+
+def _passages(document: Document, lost: Counter[str]) -> list[tuple[int, int, dict[str, Any]]]:
     """Return the passages of a document, or all of it where they leave out some of the text."""
     symbols = document.symbols or ""
     found: list[tuple[int, int, dict[str, Any]]] = []
@@ -374,7 +380,7 @@ def _passages(document: Document) -> list[tuple[int, int, dict[str, Any]]]:
             or (start and not found)
         ):
             break
-        found.append((start, stop, passage.metadata.get("infons", None) or {}))
+        found.append((start, stop, _said_infons(passage.metadata, lost, "metadata of passages")))
         at = stop
     return found if found and at == len(symbols) else [(0, len(symbols), {})]
 

@@ -6,21 +6,25 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote, unquote
 
 import attrs
+from msgspec import Meta
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.labelled import (
+    ENCODING,
     LABEL_LAYER,
     LAYERS,
     Labelled,
     add_labelled,
     check_place,
     decode_text,
+    file_stem,
+    has_mark,
     labelled_entities,
     lines_of,
     losses,
@@ -28,11 +32,15 @@ from papermage_formats.labelled import (
     read_bytes,
     unique_id,
 )
+from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
 
 __all__ = ["BratReader", "BratReaderConfig", "BratWriter", "BratWriterConfig"]
 
 _OWN = frozenset({"id", "attributes", "normalizations", "notes"})
+_OF_ENTITIES = "metadata of entities"
+_Normalizations = list[Annotated[list[str], Meta(min_length=2)]]
+_Notes = list[Annotated[list[str], Meta(min_length=1)]]
 _UNSAFE = re.compile(r"[\x00-\x1f/\\:*?\"<>|%]|^\.")
 
 
@@ -44,7 +52,7 @@ class BratReaderConfig(DocumentReaderConfig):
     companions: ClassVar[tuple[str, ...]] = (".txt",)
 
     label_layer: str = option("", help=LABEL_LAYER)
-    encoding: str = option("", help="the encoding of files without a byte order mark; default: UTF-8")
+    encoding: str = option("", help=ENCODING)
 
     def build(self) -> BratReader:
         """Return a new reader."""
@@ -66,18 +74,24 @@ class BratReader(RecordReader[BratReaderConfig]):
         text = path.with_suffix(".txt")
         if not text.is_file():
             raise DataError(f"there is no text: {text.name} should be beside it", expected="a text of the same name")
-        symbols = decode_text(read_bytes(text), self.config.encoding)
-        entities: dict[str, Labelled] = {}
+        data = read_bytes(text)
+        symbols = decode_text(data, self.config.encoding)
+        rows: list[tuple[int, str, str, Labelled]] = []
         about: list[tuple[int, str]] = []
-        for line, _, data in lines_of(path):
-            row = decode_text(data, self.config.encoding, line=line, byte=1).rstrip("\r\n")
+        for line, byte, raw in lines_of(path, self.config.encoding):
+            row = decode_text(raw, line=line, byte=byte or 1).rstrip("\r\n")
             if not row.startswith("T"):
                 about.append((line, row))
                 continue
-            name, entity = _entity(row, line, len(symbols))
+            rows.append((line, *_entity(row, line)))
+        less = int(has_mark(data) and _fits(rows, symbols, 1) > _fits(rows, symbols, 0))
+        entities: dict[str, Labelled] = {}
+        for line, name, _, entity in rows:
+            segments = [(start - less, stop - less) for start, stop in entity.segments]
+            check_place(f"{entity.label} ({name})", segments, len(symbols), line=line)
             if name in entities:
                 raise DataError(f"there are two entities {name}", line=line, value=name)
-            entities[name] = entity
+            entities[name] = entity._replace(segments=segments)
         relations, others = [], []
         for line, row in about:
             if row.startswith("R"):
@@ -91,17 +105,29 @@ class BratReader(RecordReader[BratReaderConfig]):
         return document
 
 
-def _entity(row: str, line: int, length: int) -> tuple[str, Labelled]:
+def _entity(row: str, line: int) -> tuple[str, str, Labelled]:
+    """Return the name, the text that the line gives, and the entity."""
     name, _, rest = row.partition("\t")
-    label, _, places = rest.partition("\t")[0].partition(" ")
+    kind, _, text = rest.partition("\t")
+    label, _, places = kind.partition(" ")
     try:
         segments = [(int(start), int(stop)) for start, stop in (piece.split() for piece in places.split(";"))]
     except ValueError as exc:
         raise DataError(
             f"cannot be read as an entity: {row!r}", line=line, value=row, expected="T1, a tab, type and offsets"
         ) from exc
-    check_place(f"{label} ({name})", segments, length, line=line)
-    return name, Labelled(label, segments, {"id": name})
+    return name, text, Labelled(label, segments, {"id": name})
+
+
+def _fits(rows: Iterable[tuple[int, str, str, Labelled]], symbols: str, less: int) -> int:
+    """Return how many entities have the text that their lines give, where so much is taken from the offsets.
+
+    Brat counts the byte order mark of a text as a character; others do not.
+    """
+    return sum(
+        text.split() == " ".join(symbols[max(start - less, 0) : stop - less] for start, stop in entity.segments).split()
+        for _, _, text, entity in rows
+    )
 
 
 def _relation(row: str, line: int) -> dict[str, Any]:
@@ -159,34 +185,38 @@ class BratWriter:
         for number, document in enumerate(documents, 1):
             wanted = document.id or f"document-{number}"
             name = unique_id(wanted, taken)
-            lost["document ids"] += name != wanted
-            stem = _UNSAFE.sub(lambda found: "%2E" if found[0] == "." else quote(found[0], safe=""), name)
+            full = _UNSAFE.sub(lambda found: "%2E" if found[0] == "." else quote(found[0], safe=""), name)
+            stem = file_stem(full)
+            lost["document ids"] += name != wanted or stem != full
             (target / f"{stem}.txt").write_bytes((document.symbols or "").encode())
             (target / f"{stem}.ann").write_bytes(self._annotation(document, lost).encode())
         return losses(lost)
 
     def _annotation(self, document: Document, lost: Counter[str]) -> str:
         symbols = document.symbols or ""
+        lost["byte order marks"] += symbols.startswith("\ufeff")
         entities = list(labelled_entities(document, self.config.layers, lost))
-        names = _names([entity.metadata.get("id") for entity in entities], "T")
+        ids = [noted(entity.metadata, "id", str | int, lost, _OF_ENTITIES) for entity in entities]
+        names = _names(ids, "T")
         rows, about = [], []
         for name, entity in zip(names, entities, strict=True):
             places = ";".join(f"{start} {stop}" for start, stop in entity.segments)
             text = " ".join(" ".join(symbols[start:stop].splitlines()) for start, stop in entity.segments)
             rows.append(f"{name}\t{_word(entity.label, lost)} {places}\t{text}")
             lost["metadata of entities"] += bool(set(entity.metadata) - _OWN)
+            attributes = noted(entity.metadata, "attributes", dict[str, Any], lost, _OF_ENTITIES) or {}
+            normalizations = noted(entity.metadata, "normalizations", _Normalizations, lost, _OF_ENTITIES) or ()
+            notes = noted(entity.metadata, "notes", _Notes, lost, _OF_ENTITIES) or ()
             about += [
                 ("A", f"{_word(key, lost)} {name}" + ("" if value is True else f" {value}"))
-                for key, value in entity.metadata.get("attributes", {}).items()
+                for key, value in attributes.items()
             ]
-            about += [
-                ("N", "\t".join([f"{kind} {name} {value}", *text]))
-                for kind, value, *text in entity.metadata.get("normalizations", ())
-            ]
-            about += [("#", "\t".join([f"{kind} {name}", *text])) for kind, *text in entity.metadata.get("notes", ())]
-        known = {entity.metadata.get("id"): name for name, entity in zip(names, entities, strict=True)}
+            about += [("N", "\t".join([f"{kind} {name} {value}", *text])) for kind, value, *text in normalizations]
+            about += [("#", "\t".join([f"{kind} {name}", *text])) for kind, *text in notes]
+        known = {given: name for given, name in zip(ids, names, strict=True) if given is not None}
         rows += _relations(document, known, lost)
-        others = [str(row) for row in document.metadata.get("brat", None) or ()]
+        kept = noted(document.metadata, "brat", list[str], lost, "metadata of documents") or ()
+        others = [" ".join(row.splitlines()) for row in kept]
         taken = Counter(row.partition("\t")[0] for row in others)
         for kind, row in about:
             number = next(n for n in range(taken[kind] + 1, len(about) + len(others) + 2) if f"{kind}{n}" not in taken)
@@ -197,8 +227,7 @@ class BratWriter:
 
 
 def _relations(document: Document, known: dict[Any, str], lost: Counter[str]) -> list[str]:
-    relations = document.metadata.get("relations", None) or []
-    rows = []
+    relations, rows = relations_of(document, lost), []
     for name, relation in zip(_names([relation.get("id") for relation in relations], "R"), relations, strict=True):
         arguments = [(role, known.get(of)) for role, of in relation["arguments"]]
         if any(of is None for _, of in arguments):

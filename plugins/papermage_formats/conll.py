@@ -16,7 +16,7 @@ from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, Lo
 from papermage_formats.conll_blocks import Block, iter_blocks
 from papermage_formats.conll_table import Table
 from papermage_formats.conll_writer import ConllWriter
-from papermage_formats.labelled import LABEL_LAYER, LAYERS, decode_text, make_document
+from papermage_formats.labelled import ENCODING, LABEL_LAYER, LAYERS, decode_text, make_document
 from papermage_formats.records import read_records
 from papermage_formats.tags import is_tag, tagged_stretches
 from papermage_formats.tokenized import annotate_spans, annotate_stretches
@@ -59,6 +59,7 @@ class ConllReaderConfig(DocumentReaderConfig):
     document: Literal["border", "sentence"] = option(
         "border", help="what is a document: what -DOCSTART- and its like divide, or each sentence"
     )
+    encoding: str = option("", help=ENCODING)
     label_layer: str = option("", help=LABEL_LAYER)
 
     @classmethod
@@ -88,7 +89,7 @@ class ConllReader:
         self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file. Raises DataError with path and line."""
-        blocks = iter_blocks(path, by_sentence=self.config.document == "sentence")
+        blocks = iter_blocks(path, self.config.encoding, by_sentence=self.config.document == "sentence")
         header: list[tuple[str, ...]] = []
         return read_records(blocks, lambda block: self._document(block, header), path, on_error, first, every)
 

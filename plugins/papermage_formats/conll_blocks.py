@@ -8,8 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from papermage_core.files import open_bytes
-from papermage_formats.labelled import stem_of
+from papermage_formats.labelled import opened_as_utf8, stem_of
 
 __all__ = ["Block", "iter_blocks"]
 
@@ -38,7 +37,7 @@ def _borders(data: bytes, at: int, by_sentence: bool) -> list[int]:
     return sorted(start for start in starts if start == 0 or data[start - 1] == ord("\n"))
 
 
-def iter_blocks(path: Path, by_sentence: bool) -> Iterator[tuple[int, int, Block]]:
+def iter_blocks(path: Path, encoding: str, by_sentence: bool) -> Iterator[tuple[int, int, Block]]:
     """Yield the lines of each document, as they are read, with line and byte."""
     data, start, searched = b"", 0, 0
     line, byte, number = 1, 0, 0
@@ -48,12 +47,9 @@ def iter_blocks(path: Path, by_sentence: bool) -> Iterator[tuple[int, int, Block
     def block(part: bytes) -> tuple[int, int, Block]:
         return line, byte, Block(part, line, byte, name if number == 1 else f"{name}-{number}")
 
-    with open_bytes(path) as file:
+    with opened_as_utf8(path, encoding) as file:
         while more := file.read(max(_CHUNK, len(data) - start)):  # so that joining takes linear time
             data, start, searched = data[start:] + more, 0, searched - start
-            if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                data += file.read()
-                break
             for at in _borders(data, searched, by_sentence):
                 searched = at + (not by_sentence)
                 if _TOKEN.search(data, start + 3 * data.startswith(b"\xef\xbb\xbf", start), at):

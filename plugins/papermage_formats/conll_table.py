@@ -13,7 +13,7 @@ import numpy as np
 
 from papermage_core.errors import DataError
 from papermage_formats.conll_blocks import Block
-from papermage_formats.labelled import decode_text
+from papermage_formats.labelled import decode_text, gap
 from papermage_formats.tags import is_tag
 
 __all__ = ["SPECIAL", "Table", "known_columns"]
@@ -240,17 +240,18 @@ class Table:
     def _placed(self, tokens: list[str], starts: list[str]) -> tuple[str, Any]:
         pieces, at, firsts = list[str](), 0, set(self.starts)
         for i, (token, written) in enumerate(zip(tokens, starts, strict=True)):
-            start = int(written) if written.isdecimal() else -1
+            start = int(written) if re.fullmatch(r"\d{1,15}", written) else -1
             if start < at:
                 raise DataError(
                     f"{token!r} begins at {written}, the token before it ends at {at}",
                     line=self.line_of(i),
                     value=written,
                 )
-            pieces += [
-                "\n" + " " * (start - at - 1) if i in firsts and start > at and at else " " * (start - at),
-                token,
-            ]
+            after = i in firsts and start > at > 0
+            try:
+                pieces += ["\n" if after else "", gap(start - at - after), token]
+            except DataError as exc:
+                raise exc.replace(line=self.line_of(i)) from exc
             at = start + len(token)
         return "".join(pieces), np.fromiter(map(int, starts), np.int64, len(starts))
 

@@ -13,6 +13,7 @@ import numpy as np
 from papermage_core.document import Document
 from papermage_formats.conll_table import SPECIAL, known_columns
 from papermage_formats.labelled import labelled_entities, losses
+from papermage_formats.noted import noted
 from papermage_formats.tags import encode_tags
 from papermage_formats.tokenized import PlacedTokens, covered_tokens, placed_tokens
 
@@ -39,27 +40,31 @@ class ConllWriter:
         words = [re.sub(r"[\t\n\r]+", " ", text) for text in texts]
         lost["white space in tokens"] += sum(text != word for text, word in zip(texts, words, strict=True))
         entities = labelled_entities(document, self._layers, lost, kept=("tokens", "sentences"))
-        stretches = [(each.label, first, last) for each, first, last in covered_tokens(entities, places, lost)]
+        covered = covered_tokens(entities, places, lost)
+        stretches = [(re.sub(r"[\t\n\r]+", " ", each.label), first, last) for each, first, last in covered]
+        changed = (each.label != label for (each, *_), (label, *_) in zip(covered, stretches, strict=True))
+        lost["white space in labels"] += sum(changed)
         tags = encode_tags(stretches, len(places), self._scheme, lost)
         borders, comments = _sentences(document, places, lost)
         columns = [self._column(name, tokens, words, tags, borders) for name in self._columns]
         lost["metadata of documents"] += len(set(document.metadata.keys()) - {"doc_id"})
         rows = list(map("\t".join, zip(*columns, strict=True)))
         doc_id = "" if document.id is None else " ".join(document.id.split())
+        lost["white space in document ids"] += doc_id != (document.id or "")
         pieces = [f"-DOCSTART-\t({doc_id})\n\n" if doc_id else "-DOCSTART-\n\n"]
-        for first, last, noted in zip(borders, [*borders[1:], len(rows)], comments, strict=True):
+        for first, last, said in zip(borders, [*borders[1:], len(rows)], comments, strict=True):
             text = symbols[places[first][0] : places[last - 1][1]]
             if " ".join(words[first:last]) != text and "start" not in self._columns:
                 if not self._comments or "\n" in text or "\r" in text or text.split() != text.strip().split():
                     lost["white space between tokens"] += 1
                 else:
-                    noted = [f"text = {text}", *noted]
+                    said = [f"text = {text}", *said]
             if self._comments:
                 pieces += [
-                    f"# {' '.join(comment.split())}\n" if "\n" in comment else f"# {comment}\n" for comment in noted
+                    f"# {' '.join(comment.split())}\n" if "\n" in comment else f"# {comment}\n" for comment in said
                 ]
             else:
-                lost["comments"] += len(noted)
+                lost["comments"] += len(said)
             pieces += ["\n".join(rows[first:last]), "\n\n"]
         return "".join(pieces)
 
@@ -87,7 +92,7 @@ def _sentences(
             first = int(np.searchsorted(starts, sentence.start))
             last = int(np.searchsorted(starts, sentence.end))
             if first < last:
-                comments[first] = list(sentence.metadata.get("comments", None) or ())
+                comments[first] = list(noted(sentence.metadata, "comments", list[str], lost, "comments") or ())
                 if last < len(places):
                     comments.setdefault(last, [])
     lost["documents without sentences"] += not len(layer)

@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import attrs
-import msgspec
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
-from papermage_formats.json_items import decode_item, named_items
+from papermage_formats.json_items import decode_item, json_bytes, named_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
     Labelled,
     add_labelled,
+    integer_id,
     labelled_entities,
     losses,
     make_document,
 )
+from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
 
 __all__ = ["DoccanoReader", "DoccanoReaderConfig", "DoccanoWriter", "DoccanoWriterConfig"]
@@ -87,12 +88,15 @@ class DoccanoReader(RecordReader[DoccanoReaderConfig]):
         if not isinstance(found, list):
             raise DataError(f"{labels!r} is no list", value=found, expected="a list of entities")
         metadata: dict[str, Any] = {"doc_id": str(record.get("id", name))}
-        relations = [_relation(relation) for relation in record.get("relations") or ()]
+        told = record.get("relations") or []
+        if not isinstance(told, list):
+            raise DataError("'relations' is no list", value=told, expected="a list of relations")
+        relations = [_relation(relation) for relation in told]
         metadata |= {"relations": relations} if relations else {}
         others = {key: value for key, value in record.items() if key not in (text, labels, "id", "relations")}
         document = make_document(record[text], metadata | ({"doccano": others} if others else {}))
         entities = list(map(_entity, found))
-        if any("head" in relation for relation in record.get("relations") or ()):
+        if any("head" in relation for relation in told):
             for number, entity in enumerate(entities):
                 entity.metadata.setdefault("id", number)
         add_labelled(document, entities, self.config.label_layer)
@@ -152,7 +156,7 @@ class DoccanoWriter:
         """Write the documents; return what the format does not hold."""
         lost: Counter[str] = Counter()
         for document in documents:
-            target.write(msgspec.json.encode(self._record(document, lost)) + b"\n")
+            target.write(json_bytes(self._record(document, lost), document.id) + b"\n")
         return losses(lost)
 
     def _record(self, document: Document, lost: Counter[str]) -> dict[str, Any]:
@@ -164,7 +168,7 @@ class DoccanoWriter:
                 lost["discontinuous entities"] += 1
             else:
                 entities.append(entity)
-        relations = document.metadata.get("relations", None) or []
+        relations = relations_of(document, lost)
         if relations or any(entity.metadata for entity in entities):
             record["entities"] = [
                 {"label": entity.label, "start_offset": entity.start, "end_offset": entity.stop}
@@ -181,13 +185,14 @@ class DoccanoWriter:
             (_, first), (_, second) = relation["arguments"]
             found = {"from_id": first, "to_id": second, "type": relation.get("label")}
             record.setdefault("relations", []).append(found | others)
-        others = document.metadata.get("doccano", None) or {}
+        others = noted(document.metadata, "doccano", dict[str, Any], lost, "metadata of documents") or {}
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations", "doccano"})
         return others | record
 
 
 def _number(name: str) -> int | str:
-    return int(name) if name.isdecimal() and str(int(name)) == name else name
+    number = integer_id(name)
+    return name if number is None else number
 
 
 def _unpacked(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -18,12 +18,13 @@ import numpy as np
 from papermage_core.document import Box, Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
-from papermage_formats.json_items import decode_item, json_items
+from papermage_formats.json_items import decode_item, json_bytes, json_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
     Labelled,
     add_labelled,
+    file_stem,
     labelled_entities,
     layer_of,
     losses,
@@ -31,6 +32,7 @@ from papermage_formats.labelled import (
     stem_of,
     unique_id,
 )
+from papermage_formats.noted import relations_of
 from papermage_formats.page_boxes import box_of, corners_of, page_sizes, size_of
 from papermage_formats.records import RecordReader
 
@@ -114,7 +116,7 @@ class FunsdReader(RecordReader[FunsdReaderConfig]):
             segments = [(first, at)] if first >= 0 else []
             metadata = {"id": item.get("id", number)}
             entities.append(Labelled(str(item.get("label") or ""), segments, metadata, boxes=box))
-        links = dict.fromkeys(tuple(link) for item in items for link in item.get("linking") or ())
+        links = dict.fromkeys(_link(link) for item in items for link in item.get("linking") or ())
         relations = [{"label": None, "arguments": [["", first], ["", second]]} for first, second in links]
         document = make_document("".join(pieces), {"doc_id": name} | ({"relations": relations} if relations else {}))
         document.annotate_layer("tokens", layer_of([token for token in tokens if token.segments or token.boxes]))
@@ -210,9 +212,11 @@ class FunsdWriter:
         taken: Counter[str] = Counter()
         for number, document in enumerate(documents, 1):
             wanted = document.id or f"document-{number}"
-            name = unique_id(quote("%2E" + wanted[1:] if wanted.startswith(".") else wanted, safe=_SAFE), taken)
+            name = quote("%2E" + wanted[1:] if wanted.startswith(".") else wanted, safe=_SAFE)
+            name = unique_id(file_stem(name), taken)
             lost["document ids"] += name != document.id
-            (target / f"{name}.json").write_bytes(msgspec.json.format(msgspec.json.encode(self._form(document, lost))))
+            form = json_bytes(self._form(document, lost), document.id)
+            (target / f"{name}.json").write_bytes(msgspec.json.format(form))
         return losses(lost)
 
     def _form(self, document: Document, lost: Counter[str]) -> dict[str, Any]:
@@ -244,9 +248,10 @@ class FunsdWriter:
         }
         free = (n for n in range(len(ids) * 2 + 1) if n not in names.values())
         names = {i: next(free) if name is None else name for i, name in names.items()}
-        links = [tuple(of for _, of in each["arguments"]) for each in document.metadata.get("relations", None) or ()]
+        relations = relations_of(document, lost)
+        links = [tuple(of for _, of in each["arguments"]) for each in relations]
         lost["relations"] += sum(len(link) != 2 for link in links)
-        for relation in document.metadata.get("relations", None) or ():
+        for relation in relations:
             lost["metadata of relations"] += bool(relation.get("label")) or set(relation) != {"label", "arguments"}
             lost["roles of relations"] += any(role for role, _ in relation["arguments"])
         items, said = [], set()
@@ -272,6 +277,12 @@ class FunsdWriter:
         )
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations"})
         return {"form": items, "img": {"width": width, "height": height}}
+
+
+def _link(found: Any) -> tuple[Any, Any]:
+    if isinstance(found, list) and len(found) == 2 and all(isinstance(of, (int, str)) for of in found):
+        return found[0], found[1]
+    raise DataError(f"cannot be read as a link: {found!r:.100}", value=found, expected="the ids of two items")
 
 
 def _order(entities: Sequence[Labelled]) -> list[int]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
 from papermage_formats.labelled import decode_text, stem_of
 
-__all__ = ["decode_item", "json_items", "json_value", "named_items"]
+__all__ = ["decode_item", "json_bytes", "json_items", "json_value", "named_items"]
 
 _MARK = b"\xef\xbb\xbf"
 _Item = tuple[int, int, bytes]
@@ -64,6 +65,11 @@ def decode_item(data: bytes) -> Any:
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        try:
+            data.decode()
+        except UnicodeDecodeError as bad:
+            message = f"is not UTF-8: {bad.reason} at byte {bad.start} of it (0x{data[bad.start]:02x}); JSON always is"
+            raise DataError(message, expected="JSON") from exc
         raise DataError(f"is not JSON: {exc}", expected="JSON") from exc
 
 
@@ -73,6 +79,20 @@ def json_value(value: Any) -> Any:
         return msgspec.json.decode(msgspec.json.encode(value, enc_hook=str))
     except (TypeError, ValueError, RecursionError):
         return str(value)
+
+
+def json_bytes(value: Any, document: str | None = None) -> bytes:
+    """Return a value as JSON, numpy's numbers and arrays too. Raises DataError for what JSON has no form for."""
+    try:
+        return msgspec.json.encode(value, enc_hook=_plain)
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+        raise DataError(f"cannot be written as JSON: {exc}", document=document, expected="values of JSON") from exc
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"there is a value of type {type(value).__name__} in it, {value!r:.100}")
 
 
 def _lines(lines: Any, first: int, byte: int) -> Iterator[_Item]:
@@ -115,7 +135,7 @@ def _one_after_the_other(line: int, byte: int, data: bytes) -> Iterator[_Item]:
         yield line, byte + at, raw
         line, at = line + raw.count(b"\n"), found.end()
     if data[at:].strip():
-        decode_text(data[at:], line=line, byte=byte + at)
+        decode_text(data[at:], line=line, byte=byte + at, advice=False)
         try:
             msgspec.json.decode(data[at:])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

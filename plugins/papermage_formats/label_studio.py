@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal
+from typing import IO, Any, ClassVar, Literal, TypedDict
 
 import attrs
-import msgspec
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
-from papermage_formats.json_items import decode_item, named_items
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.json_items import decode_item, json_bytes, named_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
     Labelled,
     add_labelled,
     check_place,
+    integer_id,
     labelled_entities,
     losses,
     make_document,
 )
-from papermage_formats.records import RecordReader
+from papermage_formats.noted import noted, relations_of
+from papermage_formats.records import RecordReader, read_records
 
 __all__ = ["LabelStudioReader", "LabelStudioReaderConfig", "LabelStudioWriter", "LabelStudioWriterConfig"]
+
+_log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -67,10 +71,23 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
     without a label is in the layer ``entities``.
     """
 
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Raises DataError with path and line."""
+        proposed: list[None] = []
+        count = yield from read_records(
+            self._records(path), lambda item: self._document(item, proposed), path, on_error, first, every
+        )
+        if proposed:
+            message = "%s: %d tasks have only predictions, which are not read; reader.take=predictions reads them"
+            _log.warning(message, path, len(proposed))
+        return count
+
     def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, bytes]]]:
         return named_items(path)
 
-    def _document(self, item: tuple[str, bytes]) -> Document:
+    def _document(self, item: tuple[str, bytes], proposed: list[None] | None = None) -> Document:
         name, data = item
         task = decode_item(data)
         if not isinstance(task, dict):
@@ -92,6 +109,8 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
         kept |= {"results": others} if others else {}
         metadata: dict[str, Any] = {"doc_id": name} | ({"relations": relations} if relations else {})
         document = make_document(symbols, metadata | ({"label_studio": kept} if kept else {}))
+        if proposed is not None and not results and self.config.take == "annotations" and _has_proposals(task):
+            proposed.append(None)
         add_labelled(document, entities, self.config.label_layer)
         return document
 
@@ -126,6 +145,11 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
         return found
 
 
+def _has_proposals(task: dict[str, Any]) -> bool:
+    made = task.get("predictions")
+    return isinstance(made, list) and any(isinstance(each, dict) and each.get("result") for each in made)
+
+
 def _is_address(value: str) -> bool:
     return value.startswith(("http://", "https://", "s3://", "gs://", "/data/"))
 
@@ -146,7 +170,10 @@ def _entities(result: dict[str, Any], symbols: str) -> Iterable[Labelled]:
     check_place("a region", [(start, stop)], len(symbols))
     metadata = {"id": result["id"]} if "id" in result else {}
     metadata |= {"score": result["score"]} if result.get("score") is not None else {}
-    for label in value.get("labels") or [""]:
+    labels = value.get("labels") or [""]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise DataError(f"the labels of a region are {labels!r:.100}", value=labels, expected="a list of labels")
+    for label in labels:
         yield Labelled(label, [(start, stop)], dict(metadata))
 
 
@@ -156,6 +183,10 @@ def _relation(result: dict[str, Any]) -> dict[str, Any]:
         "arguments": [["from", result["from_id"]], ["to", result["to_id"]]],
     }
     return found | ({"direction": result["direction"]} if "direction" in result else {})
+
+
+class _Kept(TypedDict, total=False):
+    results: list[dict[str, Any]]
 
 
 @attrs.frozen(kw_only=True)
@@ -189,14 +220,14 @@ class LabelStudioWriter:
         lost: Counter[str] = Counter()
         opening = b"[\n"
         for document in documents:
-            target.write(opening + msgspec.json.encode(self._task(document, lost)))
+            target.write(opening + json_bytes(self._task(document, lost), document.id))
             opening = b",\n"
         target.write(b"[]\n" if opening == b"[\n" else b"\n]\n")
         return losses(lost)
 
     def _task(self, document: Document, lost: Counter[str]) -> dict[str, Any]:
         config, symbols = self.config, document.symbols or ""
-        others = dict(document.metadata.get("label_studio", None) or {})
+        others = dict(noted(document.metadata, "label_studio", _Kept, lost, "metadata of documents") or {})
         results: list[dict[str, Any]] = []
         scores = []
         for number, entity in enumerate(labelled_entities(document, config.layers, lost), 1):
@@ -217,7 +248,7 @@ class LabelStudioWriter:
                 scores.append(score)
             lost["metadata of entities"] += bool(set(entity.metadata) - {"id", "score"})
             results.append(result)
-        for relation in document.metadata.get("relations", None) or ():
+        for relation in relations_of(document, lost):
             if len(relation["arguments"]) != 2:
                 lost["relations"] += 1
                 continue
@@ -229,8 +260,9 @@ class LabelStudioWriter:
             )
             lost["metadata of relations"] += bool(set(relation) - {"label", "arguments", "direction"})
         results += others.pop("results", [])
-        task: dict[str, Any] = {"id": int(document.id)} if document.id and document.id.isdecimal() else {}
-        if not task and document.id is not None:
+        number = integer_id(document.id or "")
+        task: dict[str, Any] = {} if number is None else {"id": number}
+        if number is None and document.id is not None:
             others = {"doc_id": document.id} | others
         task["data"] = others | {config.text_key: symbols}
         made: dict[str, Any] = {"result": results}

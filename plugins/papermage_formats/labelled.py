@@ -6,10 +6,14 @@ In a file an entity has a label; in a document it is in a layer. By default each
 from __future__ import annotations
 
 import codecs
+import hashlib
+import io
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -18,17 +22,20 @@ from papermage_core.errors import DataError
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
-    "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place", "decode_text",
-    "free_name", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "read_bytes", "stem_of",
-    "unique_id",
+    "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place",
+    "decode_text", "file_stem", "free_name", "gap", "has_mark", "integer_id", "labelled_entities", "layer_of",
+    "lines_of", "losses", "make_document", "opened_as_utf8", "read_bytes", "stem_of", "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
+ENCODING = "the encoding of files without a byte order mark; default: UTF-8"
 LAYERS = "the layers to write; default: all but those that cut up the text, such as tokens and pages"
 TEXT_LAYERS = frozenset(
     {"tokens", "words", "rows", "blocks", "sentences", "paragraphs", "pages", "passages", "lines", "nodes"}
 )
 """Layers that cut up the text: written only where they are asked for, or where the format has a place for them."""
+_LONGEST = 200  # bytes; file systems take 255, of which endings and numbers are some
+_LARGEST_GAP = 1_000_000
 UNLABELLED = "entities"
 """The layer of entities for which a file gives no label."""
 
@@ -140,7 +147,11 @@ def labelled_entities(
                 lost["entities without text"] += 1
                 continue
             metadata = dict(entity.metadata.items())
-            yield Labelled(str(metadata.pop("label", None) or name), segments, metadata, name, entity.boxes)
+            label = metadata.pop("label", None)
+            if not isinstance(label, (str, int, float, type(None))):
+                lost["labels that are no text"] += 1
+                label = None
+            yield Labelled(str(label or name), segments, metadata, name, entity.boxes)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -159,12 +170,19 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_WIDE = tuple(mark for mark, name in _MARKS if name != "utf-8")
 
 
-def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0) -> str:
+def has_mark(data: bytes) -> bool:
+    """Whether text begins with a byte order mark."""
+    return any(data.startswith(mark) for mark, _ in _MARKS)
+
+
+def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0, advice: bool = True) -> str:
     """Return text without its byte order mark; ``encoding`` counts where there is no mark, and is UTF-8 by default.
 
-    ``line`` and ``byte`` are where ``data`` begins in its file. Raises DataError with the line.
+    ``line`` and ``byte`` are where ``data`` begins in its file. Raises DataError with the line, and with ``advice``
+    what reads it.
     """
     for mark, name in _MARKS:
         if byte == 0 and data.startswith(mark):
@@ -176,10 +194,11 @@ def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0
         raise DataError(f"there is no encoding {encoding!r}", expected="the name of an encoding") from exc
     except UnicodeDecodeError as exc:
         before = data[: exc.start].decode(encoding or "utf-8", "replace")
+        hint = "; reader.encoding=NAME reads another encoding, such as latin-1" if advice else ""
         raise DataError(
-            f"is not {exc.encoding.upper()}: {exc.reason} at byte {byte + exc.start} (0x{data[exc.start]:02x})",
+            f"is not {exc.encoding.upper()}: {exc.reason} at byte {byte + exc.start} (0x{data[exc.start]:02x}){hint}",
             line=line + before.count("\n"),
-            expected="text in the encoding stated; encoding=NAME reads another",
+            expected=f"text in {encoding or 'UTF-8'}",
         ) from exc
 
 
@@ -188,10 +207,24 @@ def losses(lost: Counter[str]) -> dict[str, int]:
     return {kind: count for kind, count in lost.items() if count}
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the lines that hold something, with number, from 1, and byte; a byte order mark is taken away."""
-    byte = 0
+@contextmanager
+def opened_as_utf8(path: Path, encoding: str = "") -> Iterator[IO[bytes]]:
+    """Yield a file of text open for reading, as UTF-8: that of another encoding is recoded as a whole.
+
+    ``encoding`` is as for `decode_text`. Raises DataError.
+    """
     with open_bytes(path) as file:
+        begin = file.peek(4) if isinstance(file, io.BufferedReader) else b""
+        if encoding or begin.startswith(_WIDE):
+            yield io.BytesIO(decode_text(file.read(), encoding).encode())
+        else:
+            yield file
+
+
+def lines_of(path: Path, encoding: str = "") -> Iterator[tuple[int, int, bytes]]:
+    """Yield the lines that hold something, as UTF-8, with number, from 1, and byte; a byte order mark is taken away."""
+    byte = 0
+    with opened_as_utf8(path, encoding) as file:
         for number, line in enumerate(file, 1):
             mark = len(codecs.BOM_UTF8) if number == 1 and line.startswith(codecs.BOM_UTF8) else 0
             if not line[mark:].isspace() and len(line) > mark:
@@ -208,6 +241,39 @@ def stem_of(path: Path) -> str:
     if str(path) == "-":
         return "stdin"
     return Path(path.name.removesuffix(path.suffix)).stem if compression(path) else path.stem
+
+
+def file_stem(name: str) -> str:
+    """Return the name of a file, its ending apart, that may be too long for one; it is cut, and told from others so.
+
+    >>> file_stem("PMC1"), len(file_stem("a" * 300))
+    ('PMC1', 200)
+    """
+    if len(name.encode()) <= _LONGEST:
+        return name
+    told = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    cut = name.encode()[: _LONGEST - len(told)].decode(errors="ignore")
+    return re.sub("%.?$", "", cut) + told
+
+
+def gap(size: int) -> str:
+    """Return the spaces that stand for ``size`` characters which a file leaves out. Raises DataError for too many.
+
+    >>> gap(2)
+    '  '
+    """
+    if size > _LARGEST_GAP:
+        raise DataError(f"offsets leave out {size:,} characters at one place", expected=f"at most {_LARGEST_GAP:,}")
+    return " " * size
+
+
+def integer_id(name: str) -> int | None:
+    """Return the number that an id is, if it is written in no other way and JSON can hold it.
+
+    >>> integer_id("7"), integer_id("007"), integer_id("\u0663"), integer_id("9" * 40)
+    (7, None, None, None)
+    """
+    return int(name) if re.fullmatch("0|[1-9][0-9]{0,14}", name) else None
 
 
 def unique_id(name: str, taken: Counter[str]) -> str:

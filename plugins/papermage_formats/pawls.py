@@ -16,12 +16,13 @@ import numpy as np
 from papermage_core.document import Box, Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
-from papermage_formats.json_items import decode_item
+from papermage_formats.json_items import decode_item, json_bytes
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
     Labelled,
     add_labelled,
+    file_stem,
     labelled_entities,
     layer_of,
     losses,
@@ -29,6 +30,7 @@ from papermage_formats.labelled import (
     read_bytes,
     unique_id,
 )
+from papermage_formats.noted import relations_of
 from papermage_formats.page_boxes import box_of, corners_of, page_sizes, size_of
 from papermage_formats.records import read_files, read_records
 
@@ -240,9 +242,10 @@ class PawlsWriter:
         titles = {}
         for number, document in enumerate(documents, 1):
             said = document.metadata.get("annotator", None)
-            person = re.sub(r"[/\\\x00]", "_", said if isinstance(said, str) and said else self.config.annotator)
+            person = said if isinstance(said, str) and said else self.config.annotator
+            person = file_stem(re.sub(r"[/\\\x00]", "_", person))
             wanted = document.id or f"document-{number}"
-            name = quote("%2E" + wanted[1:] if wanted.startswith(".") else wanted, safe=_SAFE)
+            name = file_stem(quote("%2E" + wanted[1:] if wanted.startswith(".") else wanted, safe=_SAFE))
             pages, annotations = self._pages_and_annotations(document, lost)
             structure = msgspec.json.encode(pages)
             same = (target / name / STRUCTURE).is_file() and (target / name / STRUCTURE).read_bytes() == structure
@@ -252,10 +255,10 @@ class PawlsWriter:
                 (target / name / STRUCTURE).write_bytes(structure)
             lost["document ids"] += name != document.id
             titles[name] = str(document.metadata.get("title", None) or "")
-            relations = [_written(each, lost) for each in document.metadata.get("relations", None) or ()]
+            relations = [_written(each, lost) for each in relations_of(document, lost)]
             if annotations or relations or said is not None:
                 found = {"annotations": annotations, "relations": relations}
-                (target / name / f"{person}{ANNOTATIONS}").write_bytes(msgspec.json.encode(found))
+                (target / name / f"{person}{ANNOTATIONS}").write_bytes(json_bytes(found, document.id))
                 lost["documents without annotator"] += said != person
             lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "title", "annotator", "relations"})
         (target / NAMES).write_bytes(msgspec.json.encode(titles))

@@ -14,6 +14,7 @@ from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.labelled import (
+    ENCODING,
     LABEL_LAYER,
     LAYERS,
     Labelled,
@@ -25,6 +26,7 @@ from papermage_formats.labelled import (
     losses,
     make_document,
 )
+from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
 
 __all__ = ["PubtatorReader", "PubtatorReaderConfig", "PubtatorWriter", "PubtatorWriterConfig"]
@@ -43,6 +45,7 @@ class PubtatorReaderConfig(DocumentReaderConfig):
     shared_suffixes: ClassVar[tuple[str, ...]] = (".txt",)
     compressed: ClassVar[bool] = True
 
+    encoding: str = option("", help=ENCODING)
     label_layer: str = option("", help=LABEL_LAYER)
 
     @classmethod
@@ -63,7 +66,7 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
     """
 
     def _records(self, path: Path) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
-        return _blocks(path)
+        return _blocks(path, self.config.encoding)
 
     def _document(self, lines: list[tuple[int, int, bytes]]) -> Document:
         rows = [(line, decode_text(data, line=line, byte=byte or 1).rstrip("\r\n")) for line, byte, data in lines]
@@ -122,11 +125,11 @@ def _entity(columns: list[str], line: int, name: str) -> Labelled | None:
         raise DataError(f"{start} to {stop} is no place", line=line, document=name, expected="two numbers") from exc
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
+def _blocks(path: Path, encoding: str) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
     """Yield the lines of each document."""
     block: list[tuple[int, int, bytes]] = []
     name = b""
-    for line, byte, data in lines_of(path):
+    for line, byte, data in lines_of(path, encoding):
         own = re.split(rb"[|\t]", data.rstrip(b"\r\n"))[0]
         if block and (own != name or data.startswith(own + b"|t|")):
             yield *block[0][:2], block
@@ -182,10 +185,11 @@ class PubtatorWriter:
             metadata = entity.metadata
             columns = [name, str(start), str(stop), text, _field(entity.label)]
             columns += [_field(metadata["identifier"])] if "identifier" in metadata else []
-            more = metadata.get("more", ()) if "identifier" in metadata else ()
+            more = noted(metadata, "more", list[Any], lost, "metadata of entities") or ()
             lost["metadata of entities"] += bool(set(metadata) - {"identifier", "more"})
+            more = more if "identifier" in metadata else ()
             rows.append("\t".join([*columns, *map(_field, more)]))
-        for relation in document.metadata.get("relations", None) or ():
+        for relation in relations_of(document, lost):
             fields = [_field(of) for _, of in relation["arguments"]]
             lost["roles of relations"] += any(role for role, _ in relation["arguments"])
             lost["metadata of relations"] += bool(set(relation) - {"label", "arguments"})

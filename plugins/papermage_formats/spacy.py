@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import attrs
+import msgspec
 import numpy as np
 
 from papermage_core.document import Document
@@ -29,6 +30,7 @@ from papermage_formats.labelled import (
     read_bytes,
     stem_of,
 )
+from papermage_formats.noted import noted
 from papermage_formats.records import RecordReader
 from papermage_formats.spacy_json import is_spacy_json, spacy_json_document
 from papermage_formats.spacy_symbols import SYMBOLS
@@ -40,6 +42,8 @@ _OWN = "papermage"
 """The key of user data under which the writer keeps what spaCy has no place for."""
 _WORDS = ("norm", "lemma", "pos", "tag", "dep", "morph")
 _POS = frozenset(SYMBOLS[84:104])
+_PLACED = ("user_data", "doc_id", "cats", "span_groups")
+_UserData = dict[str, Any] | list[tuple[str | list[str | int | None], Any]]
 _INSIDE, _OUTSIDE, _BEGIN = 1, 2, 3
 
 
@@ -105,7 +109,7 @@ class SpacyReader(RecordReader[SpacyReaderConfig]):
         user_data = {key: value for key, value in user_data.items() if key != "doc_id"}
         plain = all(isinstance(key, str) for key in user_data)
         if user_data:
-            metadata["user_data"] = json_value(user_data if plain else [[list(k), v] for k, v in user_data.items()])
+            metadata["user_data"] = json_value(user_data if plain else [_pair(*each) for each in user_data.items()])
         metadata |= {"cats": dict(row.cats)} if row.cats else {}
         metadata |= {"span_groups": []} if row.groups else {}
         metadata |= own.get("metadata") or {}
@@ -237,18 +241,23 @@ class SpacyWriter:
         if document.has_layer("sentences"):
             columns["sent_start"] = _marks(document, tokens, numbers, len(words), lost)
         groups = self._entities(document, tokens, numbers, columns, lost)
-        metadata = {key: value for key, value in document.metadata.to_json().items() if key != "span_groups"}
-        user_data, name, cats = (metadata.pop(key, None) for key in ("user_data", "doc_id", "cats"))
+        of_document = document.metadata.to_json()
+        for key in [key for key, value in of_document.items() if not _is_packable(value)]:
+            del of_document[key]
+            lost["metadata of documents"] += 1
+        cats = noted(of_document, "cats", dict[str, bool | float], lost, "metadata of documents") or {}
+        user_data = noted(of_document, "user_data", _UserData, lost, "metadata of documents") or {}
         if isinstance(user_data, list):  # of pairs, as keys that are tuples are none in JSON
-            user_data = {tuple(key): value for key, value in user_data}
-        user_data = user_data or {}
+            user_data = {tuple(key) if isinstance(key, list) else key: value for key, value in user_data}
+        name = of_document.get("doc_id")
+        metadata = {key: value for key, value in of_document.items() if key not in _PLACED}
         if document.id is None:
             lost["document ids"] += 1
         elif user_data.get("id") != name:
             user_data["doc_id"] = document.id
         own: dict[str, Any] = ({"metadata": metadata} if metadata else {}) | ({"fillers": fillers} if fillers else {})
         own |= {"sentences": True} if document.has_layer("sentences") and len(words) == 1 else {}
-        return Row(words, spaces, columns, groups, cats or {}, user_data | ({_OWN: own} if own else {}))
+        return Row(words, spaces, columns, groups, cats, user_data | ({_OWN: own} if own else {}))
 
     def _entities(
         self,
@@ -261,7 +270,8 @@ class SpacyWriter:
         """Fill the columns of entities; return the span groups."""
         size = len(columns["head"])
         entities = labelled_entities(document, self.config.layers, lost, kept=("tokens", "sentences"))
-        said = [] if self.config.group else list(document.metadata.get("span_groups", None) or ())
+        said = noted(document.metadata, "span_groups", list[str], lost, "metadata of documents") or ()
+        said = () if self.config.group else said
         groups: dict[str, list[Any]] = {
             name: [] for name in said if not self.config.layers or name in self.config.layers
         }
@@ -283,6 +293,18 @@ class SpacyWriter:
                     columns[key][first:last] = [None if value is None else str(value)] * (last - first)
                 lost["scores"] += "score" in entity.metadata
         return [Group(name, spans) for name, spans in groups.items()]
+
+
+def _pair(key: Any, value: Any) -> list[Any]:
+    return [list(key) if isinstance(key, (list, tuple)) else key, value]
+
+
+def _is_packable(value: Any) -> bool:
+    try:
+        msgspec.msgpack.encode(value)
+    except (OverflowError, TypeError, RecursionError):
+        return False
+    return True
 
 
 def _span(entity: Labelled, first: int, last: int) -> tuple[str, int, int, str, str, float | None]:

@@ -70,6 +70,11 @@ def _taken_apart(tag: str, grobid: bool) -> tuple[str, str]:
     return prefix, label
 
 
+def _is_read(label: str, prefix: str, scheme: str) -> bool:
+    tag = {"grobid": f"I-<{label}>", "plain": label}.get(scheme, f"{prefix}-{label}")
+    return tagged_stretches([tag]) == [(label, 0, 1)]
+
+
 def encode_tags(stretches: Sequence[tuple[str, int, int]], tokens: int, scheme: str, lost: Counter[str]) -> list[str]:
     """Return a tag for each token. Of stretches that overlap, the longest, and of these the first, are written.
 
@@ -98,6 +103,8 @@ def encode_tags(stretches: Sequence[tuple[str, int, int]], tokens: int, scheme: 
                 tags[at] = f"I-<{label}>" if at == start else f"<{label}>"
             else:
                 tags[at] = label if scheme == "plain" else f"{prefix}-{label}"
+    written = Counter(stretches[i][0] for i in set(owner) if i >= 0)
+    lost["labels that read as others"] += sum(n for label, n in written.items() if not _is_read(label, one, scheme))
     if scheme == "grobid":
         others = [i for i, tag in enumerate(tags) if tag == "<other>" and (i == 0 or tags[i - 1] != "<other>")]
         for i in others:

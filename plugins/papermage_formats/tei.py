@@ -300,7 +300,7 @@ class TeiWriter:
             name = element if isinstance(element, str) and entity.label.startswith(element) else entity.label
             if not _NAME.fullmatch(name) or name.lower() in _FRAME or name == _OTHER:
                 name, attributes = _OTHER, {"type": name} | attributes
-            kept = {key: value for key, value in attributes.items() if _NAME.fullmatch(key) and isinstance(value, str)}
+            kept = {k: v for k, v in attributes.items() if isinstance(v, str) and _NAME.fullmatch(str(k))}
             lost["metadata of entities"] += bool(set(entity.metadata) - {"attributes", "element"}) or kept != attributes
             said = "".join(f" {key}={self._quoted(value, lost)}" for key, value in kept.items())
             found.append((start, start + len(inner), f"<{name}{said}>", name))

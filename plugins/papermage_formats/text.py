@@ -11,7 +11,7 @@ import attrs
 
 from papermage_core.document import Document
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
-from papermage_formats.labelled import decode_text, make_document, read_bytes, stem_of
+from papermage_formats.labelled import ENCODING, decode_text, make_document, read_bytes, stem_of
 from papermage_formats.records import RecordReader
 
 __all__ = ["TextReader", "TextReaderConfig", "TextWriter", "TextWriterConfig"]
@@ -24,7 +24,7 @@ class TextReaderConfig(DocumentReaderConfig):
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".text")
     compressed: ClassVar[bool] = True
 
-    encoding: str = option("", help="the encoding of files without a byte order mark; default: UTF-8")
+    encoding: str = option("", help=ENCODING)
 
     def build(self) -> TextReader:
         """Return a new reader."""
@@ -64,6 +64,7 @@ class TextWriter:
             target.write(border + symbols.encode())
             border = b"" if symbols.endswith("\n") else b"\n"
             lost.update({name: len(document.get_layer(name)) for name in document.layer_names})
+            lost["byte order marks"] += not number and symbols.startswith("\ufeff")
             lost.update({"images": len(document.images or ()), "borders between documents": number > 0})
         return {kind: count for kind, count in lost.items() if count}
 

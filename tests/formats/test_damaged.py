@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ from tests.formats import (
 from tests.formats.test_pawls import annotation, structure
 
 PIECES = (b"null", b"-1", b"{}", b"[]", b'"x"', b"1e999", b"\x00", b"9" * 20, b"true", b"<a>", b"\n", b"\xff")
+
+ODD = (None, -1, 10**30, 1e300, "", "x", [], [1], [[0, 1]], {}, {"a": 1}, True, 10**12)
 
 
 def samples() -> list[Any]:
@@ -77,6 +81,35 @@ def check(config: Any, path: Path, content: bytes, packed: bool = False, times: 
 def test_only_data_errors_come_of_damaged_files(tmp_path: Path, config: Any, name: str, content: bytes) -> None:
     (tmp_path / "pdf_structure.json").write_text(json.dumps(structure()))
     check(config, tmp_path / name, content, packed=name.endswith(".spacy"))
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where each value stands in a value of JSON."""
+    yield place
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*place, key))
+
+
+@pytest.mark.parametrize(("config", "name", "content"), [each for each in samples() if "json" in str(each.id)])
+def test_only_data_errors_come_of_values_of_another_kind(
+    tmp_path: Path, config: Any, name: str, content: bytes
+) -> None:
+    (tmp_path / "pdf_structure.json").write_text(json.dumps(structure()))
+    text = content.decode("utf-8-sig").strip()
+    value = json.loads(text.splitlines()[0] if name.endswith("l") else text)
+    chance = random.Random(name)
+    for place in chance.sample(list(places(value)), k=min(30, len(list(places(value))))):
+        for odd in chance.sample(ODD, k=4):
+            damaged = holder = copy.deepcopy([value])
+            for key in (path := (0, *place))[:-1]:
+                holder = holder[key]
+            holder[path[-1]] = odd
+            (tmp_path / name).write_text(json.dumps(damaged[0]))
+            errors: list[DataError] = []
+            for each in config.build().read(tmp_path / name, on_error=errors.append):
+                each.document.to_json()
+            assert all(error.path == tmp_path / name for error in errors)
 
 
 def test_only_data_errors_come_of_damaged_tables(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Texts in other encodings are read as what they are, or the message says what reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from papermage_core import read_documents
+from papermage_core.config.readers import ReaderChoice
+from papermage_core.errors import DataError
+
+CONTENTS = {
+    "a.conll": "-DOCSTART-\tO\n\nCafé\tB-X\nist\tO\n\n-DOCSTART-\tO\n\nBar\tB-X\n",
+    "a.pubtator": "1|t|Café\n1|a|Bar\n1\t0\t4\tCafé\tX\n\n2|t|Bar\n2|a|Café\n2\t0\t3\tBar\tX\n",
+    "a.txt": "Café Bar",
+    "a.ann": "T1\tX 0 4\tCafé\n",
+}
+
+
+def write(folder: Path, name: str, encoding: str) -> Path:
+    for each in {name, "a.txt"} if name == "a.ann" else {name}:
+        (folder / each).write_bytes(CONTENTS[each].encode(encoding))
+    return folder / name
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_what_begins_with_a_mark_is_read_as_the_mark_says(name: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    plain = [each.to_json() for each in read_documents(write(tmp_path / "plain", name, "utf-8"))]
+    assert [each.to_json() for each in read_documents(write(tmp_path, name, encoding))] == plain
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16-be"])
+def test_the_encoding_that_is_named_is_read(name: str, encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    plain = [each.to_json() for each in read_documents(write(tmp_path / "plain", name, "utf-8"))]
+    named = ReaderChoice(options={"encoding": encoding}, name={"a.ann": "brat", "a.txt": "text"}.get(name))
+    assert [each.to_json() for each in read_documents(write(tmp_path, name, encoding), named)] == plain
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_the_message_says_what_reads_another_encoding(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is not UTF-8: .* at byte \d+ \(0xe9\); reader\.encoding=NAME") as caught:
+        list(read_documents(write(tmp_path, name, "latin-1")))
+    assert caught.value.line == (3 if name == "a.conll" else 1)
+
+
+def test_records_of_json_are_utf_8(tmp_path: Path) -> None:
+    line = '{"text": "Café", "label": []}\n'
+    (tmp_path / "a.jsonl").write_bytes(line.encode() + line.encode("latin-1"))
+    with pytest.raises(DataError, match=r"is not UTF-8: .* at byte 13 of it \(0xe9\); JSON always is") as caught:
+        list(read_documents(tmp_path / "a.jsonl"))
+    assert caught.value.line == 2
