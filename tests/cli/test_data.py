@@ -634,3 +634,10 @@ def test_convert_says_once_what_the_format_cannot_hold(
     assert code == 0
     said = {"printed": (out + err).count("the format cannot hold"), "logged": caplog.text.count("the format cannot")}
     assert said == {"printed": int(target != "-"), "logged": int(target == "-")}
+
+
+def test_merge_names_a_pattern_that_matches_no_part(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "a.csv.errors.jsonl").touch()
+    code, _, err = run("merge", tmp_path / "a*", "output_path=all.csv")
+    assert code == 3
+    assert f"{tmp_path / 'a*'}: no part matches this pattern" in err
