@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import attrs
 
-__all__ = ["Record", "interleaved", "record", "versions"]
+__all__ = ["NeedsError", "NotMeasured", "Record", "Rows", "corpora", "interleaved", "record", "versions"]
+
+
+class NeedsError(Exception):
+    """A benchmark cannot be run for something that is not there: the message names it."""
+
+
+def corpora() -> Path:
+    """Return the folder of the corpora. Raises NeedsError without one."""
+    folder = os.environ.get("PAPERMAGE_CORPORA")
+    if not folder:
+        raise NeedsError("PAPERMAGE_CORPORA, the folder that holds ncbi_disease/")
+    return Path(folder)
 
 
 @attrs.frozen(kw_only=True)
@@ -26,6 +40,18 @@ class Record:
     target: str | None = None
     versions: dict[str, str] = attrs.field(factory=dict)
     note: str = ""
+
+
+@attrs.frozen
+class NotMeasured:
+    """What was left out, and what it needs."""
+
+    what: str
+    needs: str
+
+
+Rows = Iterator[Record | NotMeasured]
+"""What a benchmark gives, each as soon as it is measured."""
 
 
 def versions(*distributions: str) -> dict[str, str]:

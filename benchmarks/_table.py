@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 
 from benchmarks import Record
 
-__all__ = ["header", "processor", "table"]
+__all__ = ["HEAD", "header", "processor", "row"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,12 +57,13 @@ def commit() -> str:
     return found.stdout.strip() + (" with changes" if changed.stdout.strip() else "")
 
 
-def table(records: Sequence[Record]) -> Iterator[str]:
-    """Yield the lines of a table of records."""
-    yield "| | value | reference | ratio | asked for |"
-    yield "|---|---|---|---|---|"
-    for each in records:
-        reference = f"{each.reference}: {each.reference_value:.4g}" if each.reference_value is not None else "–"
-        ratio = f"{each.ratio:.3g}" if each.ratio is not None else "–"
-        cells = (each.name, f"{each.value:.4g} {each.unit}", reference, ratio, each.target or "–")
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+HEAD = ("| | value | reference | ratio | asked for |", "|---|---|---|---|---|")
+"""The first lines of a table of records."""
+
+
+def row(found: Record) -> str:
+    """Return a record as a line of a table."""
+    reference = f"{found.reference}: {found.reference_value:.4g}" if found.reference_value is not None else "–"
+    ratio = f"{found.ratio:.3g}" if found.ratio is not None else "–"
+    cells = (found.name, f"{found.value:.4g} {found.unit}", reference, ratio, found.target or "–")
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

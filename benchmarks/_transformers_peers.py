@@ -99,29 +99,28 @@ def _train(data: Path, context: str, model: Path, keep: str) -> float:
 
 
 def ours_preprocess(data: Path, model: Path, keep: str) -> float:
-    """File → batches of tensors with targets, as a run makes them before its first step."""
-    from papermage_core.data.pieces import make_pieces, training_pieces
-
-    from papermage_core.data.batches import LengthSampler, PieceBatches
-    from papermage_core.model.inference import BatchLimits
+    """File → batches of tensors with targets, as a run makes them before its first step, nothing taken from a cache."""
+    from papermage_core.data.batches import BatchLimits, ExampleBatches, LengthSampler
+    from papermage_core.data.issues import Issues
     from papermage_core.training import EntityClassificationTrainConfig
-    from papermage_core.training.prepare import make_blueprint, read_splits
+    from papermage_core.training.prepare import Preparation
 
     def preprocess(data: Path) -> float:
         config = EntityClassificationTrainConfig(
-            data_path=str(data), label_field="Disease", model_name_or_path=str(model), val_split=0.0
+            data_path=data, label_field="Disease", model_name_or_path=str(model), val_split=0.0, cache=False
         )
-        components = config.components()
-        encoder = components.encoder.build()  # loads the model, which is not what is timed
+        preparation = Preparation(config=config, components=config.components())
         start = clock()
-        splits = read_splits(config, components.encoder.needs, components.reader)
-        blueprint, corpus = make_blueprint(config, components, splits)
-        limits = BatchLimits.of(blueprint.encoder, config.batch_size)
-        pieces, targets = training_pieces(corpus, make_pieces(encoder, corpus.contexts, config.stride), 4 * limits.cost)
-        batches = PieceBatches(pieces, encoder.collate, targets, None)
-        for batch in LengthSampler(pieces, batch_size=limits.size, batch_cost=limits.cost, shuffle=True, seed=1):
-            batches[batch]
-        return sum(map(len, corpus.contexts)) / (clock() - start)
+        splits = preparation.splits()
+        blueprint = preparation.blueprint(splits)
+        seconds = clock() - start
+        made = blueprint.build_model()  # loads the weights, which is not what is timed
+        start = clock()
+        limits = BatchLimits.of(blueprint.encoder)
+        examples = preparation.examples(splits.train, blueprint, made, Issues(), 4 * limits.cost)
+        batches = ExampleBatches(examples, made.encoder.collate)
+        units = sum(int(batches[index].mask.sum()) for index in LengthSampler(examples, limits, shuffle=True, seed=1))
+        return units / (seconds + clock() - start)
 
     with tempfile.TemporaryDirectory() as name:  # what is imported late is imported before the clock runs
         few = Path(name) / "few.jsonl"

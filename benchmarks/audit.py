@@ -8,7 +8,6 @@ entities, has a unit in common with it.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from benchmarks import Record, record
+from benchmarks import Record, Rows, corpora, record
 from papermage_core import Document, Entity, Span, read_documents
 from papermage_core.evaluation.audit import Suspect
 from papermage_core.plugin import UnitSpan
@@ -162,9 +161,9 @@ def _anywhere(old: UnitSpan, free: np.ndarray, document: Document, rng: np.rando
     return UnitSpan.of(old.label, start, start + length)
 
 
-def run() -> list[Record]:
-    folder = Path(os.environ["PAPERMAGE_CORPORA"])
-    return [_audited(name, corpus, folder / name / "train.jsonl") for name, corpus in CORPORA.items()]
+def run() -> Rows:
+    folder = corpora()
+    yield from (_audited(name, corpus, folder / name / "train.jsonl") for name, corpus in CORPORA.items())
 
 
 def _audited(name: str, corpus: Corpus, path: Path) -> Record:

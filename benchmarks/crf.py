@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from benchmarks import Record, interleaved, record
+from benchmarks import Record, Rows, interleaved, record
 from papermage_heads.chain import entities, forward_backward, loss, viterbi
 from papermage_heads.chain.compiled import kernels
 from papermage_heads.chain.loss import negative_log_likelihood
@@ -64,10 +64,9 @@ class Batch:
         )
 
 
-def run() -> list[Record]:
+def run() -> Rows:
     from torchcrf import CRF
 
-    records = []
     for (contexts, units, tags), times in SHAPES.items():
         batch = Batch.of(contexts, units, tags)
         peer = CRF(tags, batch_first=True)
@@ -75,8 +74,7 @@ def run() -> list[Record]:
             peer.transitions.copy_(batch.scores.transitions)
             peer.start_transitions.copy_(batch.scores.start)
             peer.end_transitions.copy_(batch.scores.end)
-        records += _of_shape(f"({contexts}, {units}, {tags})", times, batch, peer)
-    return records
+        yield from _of_shape(f"({contexts}, {units}, {tags})", times, batch, peer)
 
 
 def _of_shape(shape: str, times: int, batch: Batch, peer: torch.nn.Module) -> list[Record]:

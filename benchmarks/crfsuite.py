@@ -10,7 +10,6 @@ sets, ``PAPERMAGE_BENCH_EPOCHS`` how long ours is trained.
 from __future__ import annotations
 
 import csv
-import importlib.util
 import math
 import os
 import re
@@ -24,7 +23,7 @@ import attrs
 import numpy as np
 import torch
 
-from benchmarks import Record, interleaved, record
+from benchmarks import Record, Rows, corpora, interleaved, record
 from papermage_core import checkpoint
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.data.batches import BatchLimits
@@ -79,21 +78,22 @@ _SETS = {
 }
 
 
-def run() -> list[Record]:
-    """Return the records: F1 and speed of prediction of each set, and the time of training."""
-    if importlib.util.find_spec("pycrfsuite") is None:
-        raise SystemExit("this benchmark needs: pip install python-crfsuite")
+def run() -> Rows:
+    """Yield the records: F1 and speed of prediction of each set, and the time of training."""
+    import pycrfsuite  # noqa: F401
+
     chosen = os.environ.get("PAPERMAGE_BENCH_SETS", ",".join(_SETS)).split(",")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [found for name in chosen for found in _compared(name, _SETS[name])]
+        for name in chosen:
+            yield from _compared(name, _SETS[name])
     finally:
         torch.set_num_threads(threads)
 
 
 def _compared(name: str, chosen: _Set) -> Iterator[Record]:
-    folder = Path(os.environ["PAPERMAGE_CORPORA"]) / name
+    folder = corpora() / name
     train_path = folder / f"train.jsonl{chosen.ending}"
     dev_path = folder / f"dev.jsonl{chosen.ending if chosen.ending_of_dev is None else chosen.ending_of_dev}"
     labels = tuple(chosen.labels.split(","))

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import Record, record, versions
+from benchmarks import Record, Rows, corpora, record, versions
 
 _LABELS = "abstract,author,caption,date,equation,footer,list,paragraph,reference,section,table,title"
 
@@ -96,7 +96,7 @@ print(json.dumps({"seconds": time.perf_counter() - start, "documents": len(split
 
 
 def _make_corpus(path: Path, count: int) -> None:
-    source = Path(os.environ["PAPERMAGE_CORPORA"]) / "docbank_full" / "train.jsonl.gz"
+    source = corpora() / "docbank_full" / "train.jsonl.gz"
     with gzip.open(source, "rt", encoding="utf-8") as file:
         pages = [page for line in file for page in _pages(json.loads(line))]
     chance = random.Random(0)
@@ -151,11 +151,22 @@ def _run(code: str, *arguments: str, cache: Path, checkout: Path | None = None) 
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def run() -> list[Record]:
-    """Return the records; several minutes and some gigabytes of disk."""
+def run() -> Rows:
+    """Yield the records; several minutes and some gigabytes of disk."""
     few, many = map(int, os.environ.get("PAPERMAGE_BENCH_DOCUMENTS", "500,10000").split(","))
     before = os.environ.get("PAPERMAGE_BENCH_BEFORE")
     options = json.dumps({"label_field": _LABELS})
+
+    def memory(what: str, found: dict[Path, dict[str, Any]]) -> Record:
+        return record(
+            f"{what}: memory of {many} documents",
+            found[large]["memory"],
+            "MB",
+            reference=f"{few} documents",
+            reference_value=found[small]["memory"],
+            target="<= 1.2",
+        )
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small, large = folder / "small.jsonl", folder / "large.jsonl"
@@ -165,11 +176,20 @@ def run() -> list[Record]:
             path: _run(_TRAIN, str(path), str(folder / f"run-{path.stem}"), options, cache=folder / "cache")
             for path in (small, large)
         }
+        yield memory("training and validation", training)
         warm = _run(_TRAIN, str(large), str(folder / "run-large"), options, cache=folder / "cache")
+        yield Record(
+            name=f"first step of a second run, {many} documents, above import",
+            value=warm["first_step"],
+            unit="s",
+            target="< 5 s",
+            versions=versions("torch"),
+        )
         scored = {
             path: _run(_EVALUATE, str(path), str(folder / "run-small"), cache=folder / "cache")
             for path in (small, large)
         }
+        yield memory("evaluation", scored)
         made = {}
         for workers in (0, 2):
             found = _run(_MAKE, str(small), str(workers), options, cache=folder / f"make-{workers}")
@@ -178,36 +198,12 @@ def run() -> list[Record]:
         if before is not None:
             found = _run(_BEFORE, str(small), "0", options, cache=folder / "before", checkout=Path(before))
             reference = found["documents"] / found["seconds"]
-    against = "the single pass of before" if before else "one process"
-    records = [
-        record(
-            f"{what}: memory of {many} documents",
-            values[large]["memory"],
-            "MB",
-            reference=f"{few} documents",
-            reference_value=values[small]["memory"],
-            target="<= 1.2",
-        )
-        for what, values in (("training and validation", training), ("evaluation", scored))
-    ]
-    records.append(
-        Record(
-            name=f"first step of a second run, {many} documents, above import",
-            value=warm["first_step"],
-            unit="s",
-            target="< 5 s",
-            versions=versions("torch"),
-        )
-    )
-    records += [
-        record(
+    for workers, target in ((0, ">= 1.0"), (2, ">= 1.6")):
+        yield record(
             f"making examples, {'2 processes' if workers else 'one process'}",
             made[workers],
             "documents/s",
-            reference=against,
+            reference="the single pass of before" if before else "one process",
             reference_value=reference,
             target=target,
         )
-        for workers, target in ((0, ">= 1.0"), (2, ">= 1.6"))
-    ]
-    return records

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import Record, interleaved, record
+from benchmarks import NotMeasured, Record, Rows, interleaved, record
 from papermage_core.data.readers import iter_documents
 from papermage_core.document import Document
 from papermage_core.document.queries import context_of_units, unit_ranges, units_in_boxes, units_of_contexts
@@ -31,58 +31,59 @@ from papermage_formats.jsonl import JsonlReaderConfig
 _SCALE_DOCUMENTS = 300
 
 
-def run() -> list[Record]:
-    """Return the records."""
+def run() -> Rows:
+    """Yield the records."""
     orjson, magelib = _optional("orjson"), _optional("papermage.magelib")
-    records: list[Record] = []
     inputs = _inputs()
     for name, data in inputs.items():
         if orjson:
-            records += _against_orjson(name, data, orjson)
+            yield from _against_orjson(name, data, orjson)
         if magelib:
-            records += _against_papermage(name, data, magelib)
+            yield from _against_papermage(name, data, magelib)
     if magelib:
-        records += _queries(next(iter(inputs.values())), magelib)
-    return [*records, _scale(list(inputs.values()))]
+        yield from _queries(next(iter(inputs.values())), magelib)
+    if not orjson:
+        yield NotMeasured("what orjson does", "pip install orjson")
+    if not magelib:
+        yield NotMeasured("what papermage does", "pip install papermage==0.20.*, in this environment")
+    yield _scale(list(inputs.values()))
 
 
-def _against_orjson(name: str, data: bytes, orjson: Any) -> list[Record]:
+def _against_orjson(name: str, data: bytes, orjson: Any) -> Iterator[Record]:
     doc, plain = Document.from_bytes(data), orjson.loads(data)
     touched = Document.from_bytes(data)
     for layer in touched._layers.values():
         for entity in layer:
             _ = entity.metadata
-    records = []
     for collector in (True, False):
         with _collector(collector):
             times = interleaved(
                 {"ours": lambda: _ready(data), "orjson": lambda: orjson.loads(data)}, repeats=15, warmup=2
             )
-        records.append(_ratio(f"bytes to Document, {name}, {_gc(collector)}", times, "orjson", "<= 0.8"))
+        yield _ratio(f"bytes to Document, {name}, {_gc(collector)}", times, "orjson", "<= 0.8")
     times = interleaved({"ours": doc.to_bytes, "orjson": lambda: orjson.dumps(plain)}, repeats=15, warmup=2)
-    records.append(_ratio(f"Document to bytes, {name}", times, "orjson", "<= 1.0"))
+    yield _ratio(f"Document to bytes, {name}", times, "orjson", "<= 1.0")
     times = interleaved({"ours": touched.to_bytes, "orjson": lambda: orjson.dumps(plain)}, repeats=9, warmup=1)
     note = "every entity has been looked at, so none is written as it was read"
-    return [*records, _ratio(f"Document to bytes, {name}, all entities made", times, "orjson", "-", note)]
+    yield _ratio(f"Document to bytes, {name}, all entities made", times, "orjson", "-", note)
 
 
-def _against_papermage(name: str, data: bytes, magelib: Any) -> list[Record]:
+def _against_papermage(name: str, data: bytes, magelib: Any) -> Iterator[Record]:
     def theirs() -> Any:
         return magelib.Document.from_json(json.loads(data))
 
-    records = []
     for collector in (True, False):
         with _collector(collector):
             times = interleaved({"ours": lambda: _ready(data), "papermage": theirs}, repeats=5)
-        records.append(_ratio(f"bytes to Document, {name}, {_gc(collector)}", times, "papermage", "<= 1/15"))
+        yield _ratio(f"bytes to Document, {name}, {_gc(collector)}", times, "papermage", "<= 1/15")
     doc, other = Document.from_bytes(data), theirs()
     times = interleaved({"ours": doc.to_bytes, "papermage": lambda: json.dumps(other.to_json()).encode()}, repeats=5)
-    records.append(_ratio(f"Document to bytes, {name}", times, "papermage", "<= 1/15"))
+    yield _ratio(f"Document to bytes, {name}", times, "papermage", "<= 1/15")
     held = {"ours": _held(lambda: Document.from_bytes(bytes(bytearray(data)))), "papermage": _held(theirs)}
-    return [*records, _ratio(f"memory of a Document, {name}", held, "papermage", "<= 0.5", unit="bytes")]
+    yield _ratio(f"memory of a Document, {name}", held, "papermage", "<= 0.5", unit="bytes")
 
 
-def _queries(data: bytes, magelib: Any) -> list[Record]:
+def _queries(data: bytes, magelib: Any) -> Iterator[Record]:
     doc, other = Document.from_bytes(data), magelib.Document.from_json(json.loads(data))
     everywhere = np.ones(len(doc.rows), bool)
     labels = "bibs" if "bibs" in doc.layers else "rows"
@@ -140,16 +141,9 @@ def _queries(data: bytes, magelib: Any) -> list[Record]:
             "against the look-ups that compute_labels_from_entities makes, without its tokenizer",
         ),
     )
-    return [
-        _ratio(
-            name,
-            interleaved({"ours": ours, "papermage": theirs}, repeats=1 if ours is targets else 3, warmup=0),
-            "papermage",
-            target,
-            note,
-        )
-        for name, ours, theirs, target, note in cases
-    ]
+    for name, ours, theirs, target, note in cases:
+        times = interleaved({"ours": ours, "papermage": theirs}, repeats=1 if ours is targets else 3, warmup=0)
+        yield _ratio(name, times, "papermage", target, note)
 
 
 def _scale(documents: list[bytes]) -> Record:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from benchmarks import Record, interleaved, record
+from benchmarks import Record, Rows, interleaved, record
 from papermage_core import Document
 from papermage_core.data import read_documents
 from papermage_core.document import Layer, SpanArrays
@@ -29,9 +29,8 @@ _TARGET = 1e6
 _SMALL = 20
 
 
-def run() -> list[Record]:
-    """Return the records: tokens a second of each table, which ``reference`` splits into fields only."""
-    records = []
+def run() -> Rows:
+    """Yield the records: tokens a second of each table, which ``reference`` splits into fields only."""
     with tempfile.TemporaryDirectory() as folder:
         for name, documents, layers in _inputs():
             for kind, columns, comments in (
@@ -41,8 +40,7 @@ def run() -> list[Record]:
                 path = Path(folder) / "table.conll"
                 with path.open("wb") as file:
                     ConllWriterConfig(columns=columns, layers=layers, comments=comments).build().write(documents, file)
-                records.append(_speed(f"conll to Document, {name}, {kind}", path, ConllReaderConfig()))
-    return records
+                yield _speed(f"conll to Document, {name}, {kind}", path, ConllReaderConfig())
 
 
 def _speed(name: str, path: Path, config: DocumentReaderConfig) -> Record:

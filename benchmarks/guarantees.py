@@ -6,13 +6,12 @@ is expected of a model fits that which it has, on documents like those it was tr
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import Record, record
+from benchmarks import Record, Rows, corpora, record
 from papermage_core import checkpoint
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import parse_documents
@@ -85,34 +84,30 @@ def broken(sample: LossSample, aim: Aim, label: str, target: float) -> tuple[int
     return violated, none
 
 
-def run() -> list[Record]:
-    corpora = Path(os.environ["PAPERMAGE_CORPORA"])
-    dev = corpora / "bc5cdr" / "dev.jsonl"
-    found = []
+def run() -> Rows:
+    folder = corpora()
+    dev = folder / "bc5cdr" / "dev.jsonl"
     with tempfile.TemporaryDirectory() as place:
-        own = train(corpora / "bc5cdr" / "train.jsonl", "Chemical,Disease", Path(place) / "bc5cdr")
+        own = train(folder / "bc5cdr" / "train.jsonl", "Chemical,Disease", Path(place) / "bc5cdr")
         sample = losses_of(own, dev)
         for aim, label, target in PROMISES:
             violated, none = broken(sample, aim, label, target)
-            found.append(
-                record(
-                    f"{aim}={target:g} of {label or 'all'}: broken on the other half",
-                    violated,
-                    "of 100",
-                    reference="promised",
-                    reference_value=100 * (1 - CONFIDENCE),
-                    target="at most 1",
-                    note=f"none could be given in {none}",
-                )
+            yield record(
+                f"{aim}={target:g} of {label or 'all'}: broken on the other half",
+                violated,
+                "of 100",
+                reference="promised",
+                reference_value=100 * (1 - CONFIDENCE),
+                target="at most 1",
+                note=f"none could be given in {none}",
             )
-        other = train(corpora / "ncbi_disease" / "train.jsonl", "Disease", Path(place) / "ncbi")
+        other = train(folder / "ncbi_disease" / "train.jsonl", "Disease", Path(place) / "ncbi")
         for name, model, path in (
             ("bc5cdr → bc5cdr", own, dev),
-            ("ncbi → ncbi", other, corpora / "ncbi_disease" / "dev.jsonl"),
+            ("ncbi → ncbi", other, folder / "ncbi_disease" / "dev.jsonl"),
             ("ncbi → bc5cdr", other, dev),
         ):
-            found.append(_expected(name, model, path))
-    return found
+            yield _expected(name, model, path)
 
 
 def _expected(name: str, model: Path, path: Path) -> Record:

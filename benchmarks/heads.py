@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import torch
 
-from benchmarks import Record, interleaved, record
+from benchmarks import Rows, interleaved, record
 from benchmarks.crf import without_kernels
 from papermage_compact.plugin import CompactConfig
 from papermage_core.plugin import Context, LabelScheme, UnitSpan
@@ -56,7 +56,7 @@ class Step:
         return padded
 
 
-def run() -> list[Record]:
+def run() -> Rows:
     torch.manual_seed(0)
     step = Step.new()
     vectors = step.encoder(step.features).detach()
@@ -81,13 +81,12 @@ def run() -> list[Record]:
         for functions in (training, predicting):
             for name in ("crf", "chain of crf"):
                 functions |= {f"{name}, compiled": functions[name], name: without_kernels(functions[name])}
-    found = []
     for what, functions in (("training", training), ("prediction", predicting)):
         for head, _ in heads.values():
             head.train(what == "training")
         step.encoder.train(what == "training")
         milliseconds = {name: seconds * 1e3 for name, seconds in interleaved(functions, repeats=25, warmup=3).items()}
-        found += [
+        yield from (
             record(
                 f"{name} beside compact, {what}",
                 milliseconds[name],
@@ -99,8 +98,7 @@ def run() -> list[Record]:
             )
             for name in functions
             if name != "encoder"
-        ]
-    return found
+        )
 
 
 def _head_of(name: str) -> str:

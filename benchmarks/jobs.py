@@ -1,7 +1,11 @@
-"""Jobs of papermage-predict: against their stages, two processes against one, Ray, memory, kills."""
+"""Jobs of papermage-predict: against their stages, two processes against one, Ray, memory, kills.
+
+``PAPERMAGE_BENCH_JOBS=stages,papers,ray,memory,kills`` chooses some.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import random
@@ -15,10 +19,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import Record, record
-from benchmarks._kills import equal_after_kills, equal_after_lost_nodes
+from benchmarks import NotMeasured, Record, Rows, corpora, record
+from benchmarks._kills import Outcome, killed_nodes, killed_processes, killed_workers, of_small_jobs
 from papermage_core import read_documents
-from papermage_core.data import blocks
 from papermage_core.prediction import Engine, EntityClassificationPredictor, ModelChoice, predict_files
 from papermage_core.prediction.journal import Journal
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
@@ -28,29 +31,31 @@ _DOCUMENTS = 4000
 _MANY = 100_000
 """Documents over which memory is looked at."""
 _PAPERS = 400
-_KILLS = 50
+_KILLS = {"process": 20, "worker": 15, "node": 15}
 
 
-def run() -> list[Record]:
-    """Return the records; none without PAPERMAGE_CORPORA."""
-    corpora = os.environ.get("PAPERMAGE_CORPORA")
-    if not corpora:
-        return []
+def run() -> Rows:
+    """Yield the records."""
+    folder = corpora()
+    chosen = os.environ.get("PAPERMAGE_BENCH_JOBS", "stages,papers,ray,memory,kills").split(",")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # in all that is compared
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder)
-            model = _model(Path(corpora), root)
+        with tempfile.TemporaryDirectory() as place:
+            root = Path(place)
+            model = _model(folder, root)
             predictor = EntityClassificationPredictor.from_pretrained(model)
-            abstracts = _repeated(Path(corpora) / "ncbi_disease" / "train.jsonl", root / "abstracts.jsonl", _DOCUMENTS)
-            return [
-                *_stages(predictor, abstracts, root),
-                _papers(corpora, root),
-                *_ray(model, abstracts, root),
-                _memory(predictor, abstracts, root),
-                *_kills(predictor, model, Path(corpora), root),
-            ]
+            abstracts = _repeated(folder / "ncbi_disease" / "train.jsonl", root / "abstracts.jsonl", _DOCUMENTS)
+            if "stages" in chosen:
+                yield from _stages(predictor, abstracts, root)
+            if "papers" in chosen:
+                yield _papers(folder, root)
+            if "ray" in chosen:
+                yield from _ray(model, abstracts, root)
+            if "memory" in chosen:
+                yield _memory(predictor, abstracts, root)
+            if "kills" in chosen:
+                yield from _kills(predictor, model, folder, root)
     finally:
         torch.set_num_threads(threads)
 
@@ -119,11 +124,11 @@ def _stages(predictor: EntityClassificationPredictor, abstracts: Path, root: Pat
     ]
 
 
-def _papers(corpora: str, root: Path) -> Record:
+def _papers(corpora: Path, root: Path) -> Record:
     """PDF files to a table, by two processes and by one."""
     folder = root / "papers"
     folder.mkdir()
-    sources = sorted((Path(corpora) / "formats" / "pdf").glob("*.pdf")) or sorted(Path(corpora).rglob("*.pdf"))[:4]
+    sources = sorted((corpora / "formats" / "pdf").glob("*.pdf")) or sorted(corpora.rglob("*.pdf"))[:4]
     for number in range(_PAPERS):
         shutil.copy(sources[number % len(sources)], folder / f"{number:04}.pdf")
     predictor = EntityClassificationPredictor.from_pretrained(root / "run", context_name="pages")
@@ -140,12 +145,13 @@ def _papers(corpora: str, root: Path) -> Record:
     )
 
 
-def _ray(model: Path, abstracts: Path, root: Path) -> list[Record]:
+def _ray(model: Path, abstracts: Path, root: Path) -> Rows:
     """Two actors of a local Ray against two processes: the time that as many documents more take, without the start."""
     try:
         import ray
     except ModuleNotFoundError:
-        return []
+        yield _WITHOUT_RAY
+        return
     short = _repeated(abstracts, root / "short.jsonl", _DOCUMENTS // 4)
     choice, more = ModelChoice(model_name_or_path=model), _DOCUMENTS - _DOCUMENTS // 4
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
@@ -163,18 +169,16 @@ def _ray(model: Path, abstracts: Path, root: Path) -> list[Record]:
         same = (root / "local-abstracts.jsonl").read_bytes() == (root / "ray-abstracts.jsonl").read_bytes()
     finally:
         ray.shutdown()
-    return [
-        record(
-            "job: Ray, two workers",
-            rates["ray"],
-            "docs/s",
-            reference="processes=2",
-            reference_value=rates["local"],
-            target=">= 0.85",
-            note="the same bytes" if same else "OTHER BYTES",
-            peers=("ray",),
-        )
-    ]
+    yield record(
+        "job: Ray, two workers",
+        rates["ray"],
+        "docs/s",
+        reference="processes=2",
+        reference_value=rates["local"],
+        target=">= 0.85",
+        note="the same bytes" if same else "OTHER BYTES",
+        peers=("ray",),
+    )
 
 
 def _memory(predictor: EntityClassificationPredictor, abstracts: Path, root: Path) -> Record:
@@ -216,37 +220,36 @@ def _memory(predictor: EntityClassificationPredictor, abstracts: Path, root: Pat
     )
 
 
-def _kills(predictor: EntityClassificationPredictor, model: Path, corpora: Path, root: Path) -> list[Record]:
+def _kills(predictor: EntityClassificationPredictor, model: Path, corpora: Path, root: Path) -> Rows:
+    """Jobs of a second, killed once each and gone on with, whose files are to be those of a job that nobody kills."""
     chance = random.Random(0)
-    data = _repeated(corpora / "ncbi_disease" / "train.jsonl", root / "kill.jsonl", 400)
+    data = _repeated(corpora / "ncbi_disease" / "train.jsonl", root / "kill.jsonl", 60)
     with data.open("ab") as file:
         file.write(b"{broken\n")
-    before, blocks._BYTES = blocks._BYTES, 300_000
-    found = []
-    try:
-        for name, share in (("process", 20), ("worker", 20)):
-            folder = root / name
-            folder.mkdir()
-            equal, runs = equal_after_kills(predictor, data, folder, share, chance, worker=name == "worker")
-            found.append((name, share, equal, runs))
-    finally:
-        blocks._BYTES = before
-    try:
-        import ray  # noqa: F401
-    except ModuleNotFoundError:
-        return [_of_kills(*each) for each in found]
-    share, whole = _KILLS - 40, root / "whole.csv"
-    predict_files(predictor, data, whole, max_errors=None)
-    found.append(("node", share, *equal_after_lost_nodes(model, data, root, whole, share, chance)))
-    return [_of_kills(*each) for each in found]
+    with of_small_jobs():
+        for name, kill in (("process", killed_processes), ("worker", killed_workers)):
+            yield _of_kills(name, kill(predictor, data, _made(root / name), _KILLS[name], chance))
+        if importlib.util.find_spec("ray") is None:
+            yield _WITHOUT_RAY
+        else:
+            yield _of_kills("node", killed_nodes(model, data, _made(root / "node"), _KILLS["node"], chance))
 
 
-def _of_kills(name: str, kills: int, equal: int, runs: int) -> Record:
+_WITHOUT_RAY = NotMeasured("jobs on Ray", "pip install ray")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def _of_kills(name: str, found: Outcome) -> Record:
     return record(
-        f"job: {kills} kills of a {name}, equal outputs",
-        equal,
+        f"job: its {name} killed, files as of a job that nobody kills",
+        found.equal,
         "jobs",
         reference="jobs that were killed",
-        reference_value=runs,
+        reference_value=found.killed,
         target="1",
+        note=found.note,
     )

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from benchmarks import Record, interleaved, record
+from benchmarks import Record, Rows, interleaved, record
 from papermage_core.plugin import LabelSchemeConfig, ModelHead, ModelHeadConfig
 from papermage_heads.crf.plugin import CrfHeadConfig
 from papermage_heads.linear.plugin import LinearHeadConfig
@@ -34,12 +34,11 @@ def build(head: ModelHeadConfig, scheme: LabelSchemeConfig, n_labels: int) -> Mo
     return head.build(128, made)
 
 
-def run() -> list[Record]:
-    found = []
+def run() -> Rows:
     for name, (head, scheme, sizes) in CASES.items():
         functions = {str(n): partial(build, head, scheme, n) for n in (FEW, *sizes)}
         seconds = interleaved(functions, repeats=3)
-        found += [
+        yield from (
             record(
                 f"{name}: built for {n} labels",
                 seconds[str(n)],
@@ -49,8 +48,8 @@ def run() -> list[Record]:
                 target=f"at most {n / FEW:.0f}, the ratio of the labels",
             )
             for n in sizes
-        ]
-    return [*found, *(_memory(name) for name in ("crf, bio", "crf, bioes"))]
+        )
+    yield from (_memory(name) for name in ("crf, bio", "crf, bioes"))
 
 
 def _memory(name: str) -> Record:

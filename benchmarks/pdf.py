@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import os
 import resource
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 import pypdfium2 as pdfium
 
-from benchmarks import Record, interleaved, record
+from benchmarks import NotMeasured, Record, Rows, corpora, interleaved, record
 from papermage_core import Document
 from papermage_core.data import read_documents
 from papermage_formats.pdf import PdfReaderConfig
@@ -25,18 +24,16 @@ _PAGES, _BEFORE = 1000, 200
 _PEERS = ("pypdfium2", "pdfplumber", "numpy")
 
 
-def run() -> list[Record]:
-    """Return the records; none without PAPERMAGE_CORPORA."""
-    corpora = os.environ.get("PAPERMAGE_CORPORA")
-    if not corpora:
-        return []
+def run() -> Rows:
+    """Yield the records."""
+    folder = corpora()
     try:
         pdfplumber = importlib.import_module("pdfplumber")
     except ImportError:
         pdfplumber = None
-    records = []
+        yield NotMeasured("what pdfplumber does", "pip install pdfplumber")
     for name in _FILES:
-        path = Path(corpora) / name
+        path = folder / name
         functions = {
             "ours": lambda path=path: _ours(path),
             "one": lambda path=path: _ours(path, 1),
@@ -45,7 +42,7 @@ def run() -> list[Record]:
         for _ in range(_BEFORE // 10):
             _ours(path)  # the second process starts once there were many pages
         times = interleaved(functions, repeats=15)
-        records += [
+        yield from (
             record(
                 f"PDF to Document, speed{said}, {path.name}",
                 1 / times[name],
@@ -56,10 +53,10 @@ def run() -> list[Record]:
                 peers=_PEERS,
             )
             for name, said in (("ours", ""), ("one", " of one process"))
-        ]
+        )
         if pdfplumber is not None:
-            records += _against_pdfplumber(path, pdfplumber, times["ours"])
-    return [*records, _memory(Path(corpora) / _FILES[0])]
+            yield from _against_pdfplumber(path, pdfplumber, times["ours"])
+    yield _memory(folder / _FILES[0])
 
 
 def _ours(path: Path, processes: int = 2) -> Document:

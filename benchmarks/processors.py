@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from benchmarks import Record, interleaved, record
+from benchmarks import Record, Rows, interleaved, record
 from papermage_core import Document
 from papermage_core.data import processed, read_documents
 from papermage_processors.tokens import TokensConfig
@@ -15,15 +15,17 @@ from papermage_processors.tokens import TokensConfig
 _SENTENCE = "However, BMP-2 (3.5 ng/ml; cf. Fig. 2A) didn't change α-actin levels in vivo [12]. "
 
 
-def run() -> list[Record]:
-    """Return the records."""
+def run() -> Rows:
+    """Yield the records."""
     corpora = os.environ.get("PAPERMAGE_CORPORA")
     texts = {"made up": [_SENTENCE * 300] * 6}
     if corpora:
         files = {"articles": "craft/dev.jsonl", "abstracts": "ncbi_disease/dev.jsonl"}
         texts = {name: [str(d.symbols) for d in read_documents(Path(corpora) / file)] for name, file in files.items()}
-    records = [each for name, found in texts.items() for each in _tokens(name, found)]
-    return records + (_sentences(Path(corpora)) if corpora else [])
+    for name, found in texts.items():
+        yield from _tokens(name, found)
+    if corpora:
+        yield from _sentences(Path(corpora))
 
 
 def _tokens(name: str, texts: list[str]) -> list[Record]:
@@ -58,8 +60,7 @@ def _consume(config: TokensConfig, texts: list[str]) -> int:
     return sum(len(document.tokens) for document in processed(map(Document, texts), [config]))
 
 
-def _sentences(corpora: Path) -> list[Record]:
-    records = []
+def _sentences(corpora: Path) -> Rows:
     for file in ("craft/dev.jsonl", "craft/train.jsonl.gz", "ncbi_disease/dev.jsonl", "ncbi_disease/train.jsonl"):
         right = found = wanted = 0
         for document in read_documents(corpora / file):
@@ -72,15 +73,12 @@ def _sentences(corpora: Path) -> list[Record]:
             ours.discard(max(ours))
             right, found, wanted = right + len(gold & ours), found + len(ours), wanted + len(gold)
         note = f"precision {right / found:.4f}, recall {right / wanted:.4f}"
-        records.append(
-            record(
-                f"F1 of ends of sentences, {file}",
-                2 * right / (found + wanted),
-                "",
-                reference="people",
-                reference_value=1.0,
-                target=">= 0.99",
-                note=note,
-            )
+        yield record(
+            f"F1 of ends of sentences, {file}",
+            2 * right / (found + wanted),
+            "",
+            reference="people",
+            reference_value=1.0,
+            target=">= 0.99",
+            note=note,
         )
-    return records

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks import Record, record
+from benchmarks import Record, Rows, corpora, record
 from papermage_core import Document, read_documents, write_documents
 from papermage_core.config.cascade import load_cascade
 from papermage_core.errors import DataError
@@ -32,20 +32,16 @@ _REFERENCES = 5
 """Fewest references of a document of grobid_citation that is taken: most hold one."""
 
 
-def run() -> list[Record]:
-    """Return the records; none without PAPERMAGE_CORPORA."""
-    corpora = os.environ.get("PAPERMAGE_CORPORA")
-    if not corpora:
-        return []
+def run() -> Rows:
+    """Yield the records."""
+    given = corpora()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        trained = cascade_from_pages(root, Path(corpora))
-        return [
-            _speed(trained, Path(corpora)),
-            *_memory(trained, root, Path(corpora)),
-            _failures(trained, Path(corpora)),
-            *_out_of_fold(root, Path(corpora)),
-        ]
+        trained = cascade_from_pages(root, given)
+        yield _speed(trained, given)
+        yield from _memory(trained, root, given)
+        yield _failures(trained, given)
+        yield from _out_of_fold(root, given)
 
 
 # Models --------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks import Record, record
+from benchmarks import Rows, record
 from papermage_core.data.corpus import parse_documents
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
@@ -43,7 +43,7 @@ READY = """new Promise((done) => {
 })"""
 
 
-def run() -> list[Record]:
+def run() -> Rows:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "report.html"
         _write(path)
@@ -58,10 +58,8 @@ def run() -> list[Record]:
         ("a filter, with the frame after it", statistics.median(filters), "ms", 100),
         (f"the slowest of {len(filters)} filters", max(filters), "ms", 100),
     )
-    return [
-        record(f"{name}: {what}", value, unit, reference="what it may be", reference_value=most, target="<1")
-        for what, value, unit, most in found
-    ]
+    for what, value, unit, most in found:
+        yield record(f"{name}: {what}", value, unit, reference="what it may be", reference_value=most, target="<1")
 
 
 def _load(browser: Browser, path: Path) -> tuple[float, list[float]]:

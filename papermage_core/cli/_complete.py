@@ -29,7 +29,7 @@ complete -o nospace -F _papermage COMMANDS""",
 # papermage completion zsh, for ~/.zshrc, after compinit: eval "$(papermage completion zsh)"
 _papermage() {
     local -a found
-    found=("${(@f)$(papermage complete zsh "$LBUFFER" 2>/dev/null)}")
+    found=("${(@f)$(papermage complete zsh "${(j: :)words[1,CURRENT-1]} $QIPREFIX$PREFIX" 2>/dev/null)}")
     [[ -n "$found" ]] && compadd -Q -U -S '' -- $found
 }
 compdef _papermage COMMANDS""",
@@ -51,9 +51,9 @@ def answer(arguments: Sequence[str]) -> int:
     if len(arguments) != 2 or arguments[0] not in SCRIPTS:
         return 2
     shell, line = arguments
-    words, current = split(line)
+    words, current, quoted = _read_line(line)
     for text in sorted(set(candidates(words, current, _Kept(words)))):
-        print(_as_typed(text, current, shell))
+        print(_as_typed(text, current, quoted, shell))
     return 0
 
 
@@ -63,32 +63,38 @@ def split(line: str) -> tuple[list[str], str]:
     >>> split("papermage train head=cr"), split("papermage-train 'data_path=my f")
     ((['papermage', 'train'], 'head=cr'), (['papermage-train'], 'data_path=my f'))
     """
+    return _read_line(line)[:2]
+
+
+def _read_line(line: str) -> tuple[list[str], str, int | None]:
+    """Return the words that are complete, the one at the end, and where in it quotes begin that are still open."""
     words: list[str] = []
-    word, quote, begun, escaped = "", "", False, False
+    word, quote, quoted, begun, escaped = "", "", 0, False, False
     for sign in line:
         if escaped or (quote and sign != quote):
             word, escaped = word + sign, False
         elif sign == "\\":
             begun = escaped = True
         elif sign in "\"'":
-            quote, begun = ("" if quote else sign), True
+            quote, quoted, begun = ("" if quote else sign), len(word), True
         elif not sign.isspace():
             word, begun = word + sign, True
         elif begun:
             words.append(word)
             word, begun = "", False
-    return words, word
+    return words, word, quoted if quote else None
 
 
-def _as_typed(text: str, current: str, shell: str) -> str:
+def _as_typed(text: str, current: str, quoted: int | None, shell: str) -> str:
     """Return a candidate as the shell wants it: bash takes what stands before = and : for words of their own."""
-    more = text.endswith(("=", "/", ".", ","))
     if shell == "fish":
         return text
     if shell == "bash":
-        cut = max((current.rfind(sign) for sign in os.environ.get("COMP_WORDBREAKS", "=:") if sign in "=:"), default=-1)
-        text = text[cut + 1 :]
-    return _UNUSUAL.sub(r"\\\g<0>", text) + ("" if more else " ")
+        signs = [sign for sign in os.environ.get("COMP_WORDBREAKS", "=:") if sign in "=:"]
+        text = text[1 + max((current.rfind(sign, 0, quoted) for sign in signs), default=-1) :]
+    if quoted is not None:
+        return text
+    return _UNUSUAL.sub(r"\\\g<0>", text) + ("" if text.endswith(("=", "/", ".", ",")) else " ")
 
 
 def candidates(words: Sequence[str], current: str, known: Any) -> Iterator[str]:

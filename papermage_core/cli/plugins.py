@@ -32,6 +32,7 @@ examples:
   papermage-plugins list
   papermage-plugins info head=crf
   papermage-plugins new acme --kind head
+  papermage-plugins new acme --kind scheme --kind head
   papermage-plugins check crf head.dropout=0.2
   papermage-plugins check acme --skip "padding changes no loss=the loss counts padding on purpose"
 """
@@ -61,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
     new = _command(commands, "new", _new, "generate a distribution with a component that works")
     new.add_argument("name", help="the name of the component")
-    new.add_argument("--kind", choices=list(BY_WORD), required=True, help="what it is")
+    new.add_argument(
+        "--kind", choices=list(BY_WORD), action="append", required=True, help="what it is; several: one of each kind"
+    )
     new.add_argument(
         "--into", type=Path, default=Path(), metavar="FOLDER", help="where its folder goes (default: here)"
     )
@@ -150,7 +153,7 @@ def _info(arguments: argparse.Namespace) -> None:
 def _new(arguments: argparse.Namespace) -> None:
     from papermage_core.plugin.template import generate
 
-    folder = generate(arguments.name, BY_WORD[arguments.kind].name, arguments.into)
+    folder = generate(arguments.name, [BY_WORD[word].name for word in arguments.kind], arguments.into)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     if arguments.json:
         say(json.dumps({"folder": str(folder), "files": files}, indent=2))

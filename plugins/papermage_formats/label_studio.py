@@ -260,9 +260,9 @@ class LabelStudioWriter:
             )
             lost["metadata of relations"] += bool(set(relation) - {"label", "arguments", "direction"})
         results += others.pop("results", [])
-        number = integer_id(document.id or "")
-        task: dict[str, Any] = {} if number is None else {"id": number}
-        if number is None and document.id is not None:
+        task_id = integer_id(document.id or "")
+        task: dict[str, Any] = {} if task_id is None else {"id": task_id}
+        if task_id is None and document.id is not None:
             others = {"doc_id": document.id} | others
         task["data"] = others | {config.text_key: symbols}
         made: dict[str, Any] = {"result": results}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 from papermage_core.cli import data
 from papermage_core.cli._completable import Completable
 from papermage_core.cli._complete import SCRIPTS, answer, candidates, split
-from papermage_core.cli.main import commands, main
+from papermage_core.cli.main import commands
 from papermage_core.config.train import lightning_parameters, own_options
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
@@ -146,28 +144,3 @@ def test_a_shell_is_answered_without_torch_and_the_second_time_without_a_library
     assert first.splitlines()[-1] == "['attrs', 'papermage_core.config', 'yaml']"
     assert second.splitlines()[-1] == "[]"
     assert second.splitlines()[:-1] == first.splitlines()[:-1]
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="asks bash")
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("papermage tr", ["train "]),
-        ("papermage-train head=cr", ["crf "]),  # bash takes head and = for words of their own
-        ("papermage-train batch_s", ["batch_size="]),
-        ("papermage-train data_path=my", ["my\\ data/"]),
-    ],
-)
-def test_bash_completes_with_the_script(line: str, expected: list[str], tmp_path: Path, capsys) -> None:
-    Path("my data").mkdir()
-    main(["completion", "bash"])
-    script = capsys.readouterr().out
-    (tmp_path / "papermage").write_text(f'#!/bin/sh\nexec {sys.executable} -m papermage_core.cli.main "$@"\n')
-    (tmp_path / "papermage").chmod(0o755)
-    asked = (
-        f"{script}\nCOMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; _papermage; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    )
-    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", asked], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == expected
-    assert f"_papermage papermage papermage-{next(iter(commands()))}" in script

@@ -78,7 +78,7 @@ def test_the_gallery_lists_the_components_of_the_example() -> None:
     gallery = (ROOT / "docs/plugins/gallery.md").read_text(encoding="utf-8")
     project = tomllib.loads((ROOT / "examples/papermage-example-plugin/pyproject.toml").read_text())["project"]
     keys = {kind.group: kind.key for kind in KINDS.values()}
-    listed = re.findall(r"^\| (?:`[\w-]+` )?\| `([\w=]+)` \|", gallery, re.MULTILINE)
+    listed = re.findall(r"^\| (?:`[\w-]+` )?\| `([\w=-]+)` \|", gallery, re.MULTILINE)
     assert sorted(listed) == sorted(
         f"{keys[group]}={name}" for group, names in project["entry-points"].items() for name in names
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import subprocess
@@ -218,21 +217,43 @@ def test_nothing_is_written_over(tmp_path, capsys):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize(("ours", "example"), [("head", "two_layers_head"), ("plugin", "two_layers")])
-def test_the_head_of_the_template_is_that_of_the_example_plugin_by_another_name(ours: str, example: str) -> None:
-    """So that what is mended in one is mended in both; words of docstrings and comments aside."""
-    head = Path(template.__file__).parent / "acme" / "src" / "papermage_acme" / "head" / f"{ours}.py"
-    other = ROOT / "examples" / "papermage-example-plugin" / "src" / "papermage_example" / f"{example}.py"
-    renamed = other.read_text(encoding="utf-8").replace("papermage_example.two_layers_head", "papermage_acme.head.head")
-    for old, new in (("TwoLayersConfig", "AcmeHeadConfig"), ("TwoLayersHead", "AcmeHead"), ("two_layers", "acme")):
-        renamed = renamed.replace(old, new)
+def test_the_example_plugin_is_what_is_generated_of_all_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change of the template, RELEASING.md says how to write it anew."""
+    monkeypatch.setattr(template, "_git", lambda key: "")
+    kinds = [word for kind in KINDS.values() for word in ("--kind", kind.word)]
+    assert main(["new", "example-plugin", *kinds, "--into", str(tmp_path)]) == 0
+    example = ROOT / "examples" / "papermage-example-plugin"
 
-    def code(text: str) -> str:
-        tree = ast.parse(text)
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-                body[0] = ast.Expr(ast.Constant(None))
-        return ast.unparse(tree)
+    def contents(folder: Path) -> dict[str, str]:
+        left = (
+            "build/",
+            "src/papermage_example_plugin.egg-info/",
+            ".tox/",
+            ".hypothesis/",
+            ".mypy_cache/",
+            ".ruff_cache/",
+        )
+        files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()}
+        return {
+            name: re.sub(r"(?<=Copyright \(c\) )\d+", "YEAR", file.read_text(encoding="utf-8"))
+            for name, file in files.items()
+            if not name.startswith(left) and "__pycache__" not in name
+        }
 
-    assert code(head.read_text(encoding="utf-8")) == code(renamed)
+    assert contents(example) == contents(tmp_path / "papermage-example-plugin")
+
+
+def test_of_several_kinds_each_has_a_folder_and_an_entry_point(tmp_path: Path) -> None:
+    folder = generate("both", ["model_head", "label_scheme"], tmp_path)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"] == {
+        "papermage.label_scheme": {"both": "papermage_both.scheme.plugin"},
+        "papermage.model_head": {"both": "papermage_both.head.plugin"},
+    }
+    assert {"label scheme", "model head"} < set(project["keywords"])
+    assert "label scheme and model head `both`" in (folder / "README.md").read_text()
+    assert "label_scheme=both head=both" in (folder / "README.md").read_text()
+    sources = {path.parent.name for path in (folder / "src").rglob("plugin.py")}
+    assert sources == {"head", "scheme"} == {path.stem.removeprefix("test_") for path in (folder / "tests").iterdir()}
+    with pytest.raises(ConfigError, match="head=crf is given by"):
+        generate("crf", ["document_reader", "model_head"], tmp_path)

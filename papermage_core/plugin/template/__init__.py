@@ -1,7 +1,7 @@
-"""Generate a distribution with a component that works, for its author to change.
+"""Generate a distribution with components that work, for their author to change.
 
 The folder ``acme`` is one, with a component of each kind: its code is linted and its types are checked as they stand.
-What is generated is that of one kind, by another name.
+What is generated is that of some kinds, by another name. The example plugin of the repository is that of all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import keyword
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 
@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.component import canonical
-from papermage_core.plugin.kinds import KINDS, Kind
+from papermage_core.plugin.kinds import KINDS, OPTIONED, Kind
 from papermage_core.plugin.manager import Plugins
 
 __all__ = ["generate"]
@@ -34,46 +34,68 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _CONFIG_WORDS = frozenset(["none", "null", "true", "false", "yes", "no", "on", "off", "auto", "core", "papermage"])
 
 
-def generate(name: str, kind: str, into: Path) -> Path:
+def generate(name: str, kind: str | Sequence[str], into: Path) -> Path:
     """Write the folder ``papermage-NAME`` below ``into`` and return it.
 
-    Raises ConfigError for a name that is no good, or that another installed distribution gives to its own component.
-    The folder is complete: it can be installed, its tests pass, and ``tox`` runs them.
+    Of several kinds, each has a component of this name, in a folder of its own. What is written is complete: it can be
+    installed, its tests pass, and ``tox`` runs them. Raises ConfigError for a name that is no good, or that another
+    installed distribution gives to its own component.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} is no name for a component; expected small letters, digits, and - or _ between them"
         )
-    words = _words(name, KINDS[kind])
+    wanted = [kind] if isinstance(kind, str) else kind
+    kinds = [known for known in KINDS.values() if known.name in wanted]
+    words = _words(name, kinds)
     _refuse_confusing(name, words["module"], words["distribution"])
-    _refuse_taken(name, kind, words["distribution"])
+    for one in kinds:
+        _refuse_taken(name, one.name, words["distribution"])
     folder = into / words["distribution"]
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another name, or another folder with --into")
-    for path, content in _files(KINDS[kind], words):
+    for path, content in _files(kinds, words):
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, encoding="utf-8")
     return folder
 
 
-def _files(kind: Kind, words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield path and content of each file: those of the kind, and those that all kinds have."""
-    package, test = f"src/papermage_acme/{kind.word}/", f"tests/test_{kind.word}.py"
+def _files(kinds: Sequence[Kind], words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield path and content of each file: those of the kinds, and those that all kinds have."""
+    others = [kind.word for kind in KINDS.values() if kind not in kinds]
+    unwanted = {part for word in others for part in (f"src/papermage_acme/{word}", f"tests/test_{word}.py")}
     for file in sorted(_ACME.rglob("*")):
         path = file.relative_to(_ACME).as_posix()
         if not file.is_file() or any(part.startswith((".", "__pycache__")) for part in path.split("/")):
             continue
-        text = file.read_text(encoding="utf-8")
-        if not path.startswith(("src/", "tests/")):
-            path = re.sub("^git", ".git", path)
-        elif path.startswith(package) or path == test or path.endswith("py.typed"):
-            path = path.replace(package, "src/papermage_acme/").replace(test, "tests/test_papermage_acme.py")
-            text = text.replace(f"papermage_acme.{kind.word}", "papermage_acme")
-        else:
+        if path in unwanted or path.rpartition("/")[0] in unwanted:
             continue
+        if len(kinds) == 1 and path == "src/papermage_acme/__init__.py":
+            continue  # that of the kind takes its place
+        text = file.read_text(encoding="utf-8")
+        if len(kinds) == 1:
+            (kind,) = kinds
+            path = path.replace(f"/{kind.word}/", "/").replace(f"test_{kind.word}.py", "test_papermage_acme.py")
+            text = text.replace(f"papermage_acme.{kind.word}", "papermage_acme")
         text = _renamed(text, words)
-        yield _renamed(path, words), text if path.endswith(".py") else Template(text).safe_substitute(words)
+        if not path.endswith(".py"):
+            text = _filled(text, kinds, words)
+        yield _renamed(re.sub("^git", ".git", path), words), text
+
+
+def _filled(text: str, kinds: Sequence[Kind], words: Mapping[str, str]) -> str:
+    """Return the text with the words in their places, the paragraph of a kind once for each of them."""
+    filled = []
+    for paragraph in text.split("\n\n"):
+        template = Template(paragraph)
+        if "$group" in paragraph:
+            for kind in kinds:
+                plugin = f"{words['module']}.{kind.word}.plugin" if len(kinds) > 1 else f"{words['module']}.plugin"
+                filled.append(template.safe_substitute(words, group=kind.group, key=kind.key, plugin=plugin))
+        else:
+            filled.append(template.safe_substitute(words))
+    return "\n\n".join(filled)
 
 
 def _renamed(text: str, words: Mapping[str, str]) -> str:
@@ -110,19 +132,21 @@ def _taken() -> dict[str, frozenset[str]]:
     }
 
 
-def _words(name: str, kind: Kind) -> dict[str, str]:
+def _words(name: str, kinds: Sequence[Kind]) -> dict[str, str]:
     stem = name.replace("-", "_")
     core = Version(importlib.metadata.version("papermage_core"))
     author, account = _git("user.name"), _git("github.user")
     distribution = f"papermage-{name.replace('_', '-')}"
+    labels = [kind.label for kind in kinds]
     return {
         "name": name,
         "distribution": distribution,
         "module": f"papermage_{stem}",
         "class_name": "".join(part.capitalize() for part in stem.split("_")),
-        "kind": kind.label,
-        "group": kind.group,
-        "key": kind.key,
+        "kind": " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]])),
+        "keywords": '", "'.join(labels),
+        "usage": "\n    ".join(_usage(name, kinds)),
+        "place": "plugin.py" if len(kinds) == 1 else "*/plugin.py",
         "core_version": f"{core.major}.{core.minor}",
         "core_next": f"{core.major}.{core.minor + 1}" if core.major == 0 else f"{core.major + 1}",
         "core_exact": str(core),
@@ -131,6 +155,15 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         "year": str(datetime.date.today().year),
         "lowest": "\n".join(_lowest()),
     }
+
+
+def _usage(name: str, kinds: Sequence[Kind]) -> Iterator[str]:
+    """Yield the commands that the README shows."""
+    trained = " ".join(f"{kind.key}={name}" for kind in kinds if kind.key in OPTIONED)
+    if trained:
+        yield f"papermage-train data_path=train.jsonl label_field=Disease {trained}"
+    if KINDS["document_writer"] in kinds:
+        yield f"papermage-predict model_name_or_path=run data_path=new.txt output_path=found writer={name}"
 
 
 def _lowest() -> list[str]:

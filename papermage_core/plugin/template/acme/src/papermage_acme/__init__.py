@@ -1,1 +1,1 @@
-"""What ``papermage-plugins new`` writes: a component of each kind, in a folder each."""
+"""Components ``acme`` for papermage_core, each kind in a folder of its own."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -15,15 +14,19 @@ from torch import nn
 if TYPE_CHECKING:
     from papermage_acme.encoder.plugin import AcmeEncoderConfig
 
+PADDING, UNKNOWN = 0, 1
+"""Rows of the table that are no word's own; those of the words follow."""
+
 
 class AcmeEncoder(nn.Module):
-    """A vector for each unit's word, hashed, and a convolution over three units."""
+    """A vector for each word of the list, one for all others together; then a convolution over three units."""
 
     def __init__(self, config: AcmeEncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.output_size = config.size
-        self.words = nn.Embedding(config.rows + 1, config.size, padding_idx=0)
+        self.row_of = {word: row for row, word in enumerate(config.words, start=UNKNOWN + 1)}
+        self.words = nn.Embedding(UNKNOWN + 1 + len(config.words), config.size, padding_idx=PADDING)
         self.mix = nn.Conv1d(config.size, config.size, kernel_size=3, padding=1)
 
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
@@ -31,8 +34,7 @@ class AcmeEncoder(nn.Module):
         return [self._windows_of(context, stride) for context in contexts]
 
     def _windows_of(self, context: Context, stride: int) -> list[Window]:
-        hashed = [1 + crc32(word.lower().encode()) % self.config.rows for word in context.words]
-        rows = np.array(hashed, np.int32)  # 0 is padding
+        rows = np.array([self.row_of.get(word.lower(), UNKNOWN) for word in context.words], np.int32)
         windows: list[Window] = []
         start = stop = 0
         while stop < len(rows):
@@ -42,9 +44,9 @@ class AcmeEncoder(nn.Module):
         return windows
 
     def collate(self, windows: Sequence[Window]) -> dict[str, torch.Tensor]:
-        """Return the rows of the units, 0 where a window is shorter than the longest. Shape: (windows, units)."""
+        """Return the rows of the units, padded to the longest window. Shape: (windows, units)."""
         rows = [torch.from_numpy(np.asarray(window.features["rows"], np.int64)) for window in windows]
-        return {"rows": nn.utils.rnn.pad_sequence(rows, batch_first=True)}
+        return {"rows": nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING)}
 
     def forward(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the unit vectors. Shape: (windows, units, size). Padding is zero before the convolution sees it."""
@@ -53,4 +55,4 @@ class AcmeEncoder(nn.Module):
         return vectors
 
     def save(self, folder: Path) -> None:
-        """Write nothing: options and weights are kept by the core."""
+        """Write nothing: options, words and weights are kept by the core."""

@@ -1,4 +1,4 @@
-"""The head ``two_layers`` itself."""
+"""The head itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from papermage_core.plugin import HeadOutput, LabelScheme
 from torch import nn
 
 
-class TwoLayersHead(nn.Module):
+class ExamplePluginHead(nn.Module):
     """Two layers from a unit's vector to the scores of its tags; each unit is decided for itself."""
 
     def __init__(self, input_size: int, scheme: LabelScheme, *, hidden: int, dropout: float) -> None:

@@ -1,4 +1,4 @@
-"""The extension ``tidy``: each of the life-cycle hooks, once."""
+"""The extension ``example-plugin``: each of the life-cycle hooks once. Leave out those that you do not need."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _log = logging.getLogger(__name__)
 
 
 @hookimpl
-def papermage_callbacks() -> list[Callback]:
-    """Stop a run whose loss is not a number."""
-    from papermage_example.tidy_callback import StopAtNan
+def papermage_callbacks(config: Any) -> list[Callback]:
+    """Measure how long an epoch takes."""
+    from pytorch_lightning.callbacks import Timer
 
-    return [StopAtNan()]
+    return [Timer(interval="epoch", verbose=False)]
 
 
 @hookimpl
 def papermage_loggers(config: Any) -> list[Logger]:
-    """Log the metrics to ``tidy/`` in the run's folder too."""
+    """Keep the metrics in a second place, beside those of the run."""
     from pytorch_lightning.loggers import CSVLogger
 
-    return [CSVLogger(config.run_folder(), name="tidy", version="")]
+    return [CSVLogger(config.run_folder(), name="example-plugin")]
 
 
 @hookimpl
@@ -39,15 +39,11 @@ def papermage_evaluated(split: str, results: Mapping[str, Any]) -> None:
     """Warn of labels of which nothing was found."""
     missed = [label for label, scores in results.get("per_label", {}).items() if scores["recall"] == 0]
     if missed:
-        _log.warning("tidy: on %s, nothing was found of %s", split, ", ".join(missed))
+        _log.warning("example-plugin: on %s, nothing was found of %s", split, ", ".join(missed))
 
 
 @hookimpl
 def papermage_adjust_predictions(context: Context, output: HeadOutput) -> HeadOutput | None:
-    """Veto entities that hold no letter."""
-    kept = [span for span in output.spans if _has_letter(context.words[span.start : span.stop])]
+    """Veto entities that are nothing but punctuation."""
+    kept = [s for s in output.spans if any(c.isalnum() for word in context.words[s.start : s.stop] for c in word)]
     return None if len(kept) == len(output.spans) else attrs.evolve(output, spans=kept)
-
-
-def _has_letter(words: Any) -> bool:
-    return any(letter.isalpha() for word in words for letter in word)

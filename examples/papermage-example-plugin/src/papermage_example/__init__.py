@@ -1,1 +1,0 @@
-"""A head, an encoder and an extension for papermage_core."""

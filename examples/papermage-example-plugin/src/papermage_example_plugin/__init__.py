@@ -1,0 +1,1 @@
+"""Components ``example-plugin`` for papermage_core, each kind in a folder of its own."""

@@ -1,0 +1,1 @@
+"""The context encoder ``example-plugin`` for papermage_core."""

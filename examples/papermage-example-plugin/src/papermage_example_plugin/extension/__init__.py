@@ -1,0 +1,1 @@
+"""The extension ``example-plugin`` for papermage_core."""

@@ -1,0 +1,1 @@
+"""The model head ``example-plugin`` for papermage_core."""

@@ -1,0 +1,1 @@
+"""The metric ``example-plugin`` for papermage_core."""

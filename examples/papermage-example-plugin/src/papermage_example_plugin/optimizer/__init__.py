@@ -1,0 +1,1 @@
+"""The optimizer ``example-plugin`` for papermage_core."""

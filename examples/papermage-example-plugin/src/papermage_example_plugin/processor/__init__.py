@@ -1,0 +1,1 @@
+"""The document processor ``example-plugin`` for papermage_core."""

@@ -1,0 +1,1 @@
+"""The document reader ``example-plugin`` for papermage_core."""

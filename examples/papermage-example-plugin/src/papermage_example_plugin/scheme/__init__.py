@@ -1,0 +1,1 @@
+"""The label scheme ``example-plugin`` for papermage_core."""

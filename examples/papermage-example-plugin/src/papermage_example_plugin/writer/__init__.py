@@ -1,0 +1,1 @@
+"""The document writer ``example-plugin`` for papermage_core."""
