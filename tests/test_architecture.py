@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from papermage_core.cli._shell import _OURS
+
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "papermage_core"
 ROAD = (
@@ -75,6 +77,12 @@ def test_the_core_never_imports_a_built_in_plugin() -> None:
         if module.startswith("papermage_") and not module.startswith("papermage_core")
     ]
     assert named == []
+
+
+def test_messages_of_all_built_in_packages_are_shown() -> None:
+    """Those of others are from WARNING on."""
+    packages = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")}
+    assert set(_OURS) == {"papermage_core", *packages}
 
 
 def test_light_rooms_do_not_import_torch_at_import() -> None:

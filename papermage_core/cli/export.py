@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from papermage_core.cli._options import PLUGINS_PATH_HELP, READER_HELP, options_help, read_options, reader_choice
-from papermage_core.cli._shell import command_parser, run, say
+from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import option
 
@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, words: Sequence[str]) -> None:
+    check_flags(arguments, words)
     plain = [word for word in words if "=" not in word and not word.startswith("-")]
     given = [word for word in words if word not in plain]
     names = ("model_name_or_path", "output_path")

@@ -63,7 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     new = _command(commands, "new", _new, "generate a distribution with a component that works")
     new.add_argument("name", help="the name of the component")
     new.add_argument(
-        "--kind", choices=list(BY_WORD), action="append", required=True, help="what it is; several: one of each kind"
+        "--kind",
+        type=_kind_word,
+        choices=list(BY_WORD),
+        action="append",
+        required=True,
+        help="what it is; several: one of each kind",
     )
     new.add_argument(
         "--into", type=Path, default=Path(), metavar="FOLDER", help="where its folder goes (default: here)"
@@ -105,7 +110,15 @@ def _command(commands: Any, name: str, body: Any, text: str) -> argparse.Argumen
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the component, or distribution:name; head=NAME for that of a head")
-    parser.add_argument("--kind", choices=list(BY_WORD), help="what it is, where the name alone does not say")
+    parser.add_argument(
+        "--kind", type=_kind_word, choices=list(BY_WORD), help="what it is, where the name alone does not say"
+    )
+
+
+def _kind_word(text: str) -> str:
+    """Return the one word of a kind that is called as ``list`` shows it, or as in a config."""
+    kind = kind_called(text)
+    return text if kind is None else kind.word
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -229,8 +229,9 @@ def _job(
     given: dict[str, Any],
 ) -> None:
     """Do a job that can go on after it was stopped."""
-    from papermage_core.prediction.job import Engine, predict_files
+    from papermage_core.prediction.job import predict_files
     from papermage_core.prediction.journal import part_folder
+    from papermage_core.prediction.running import Engine
     from papermage_core.training.stopping import Stopping
 
     engine = Engine(

@@ -15,7 +15,7 @@ from papermage_core.cli._options import (
     read_options,
     reader_choice,
 )
-from papermage_core.cli._shell import command_parser, run
+from papermage_core.cli._shell import check_flags, command_parser, run
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.recipe import read_recipe
 from papermage_core.errors import PluginError
@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    check_flags(arguments, overrides)
     options, options_of = read_options(ServerOptions, overrides)
     check_model_or_recipe(options, overrides, _OF_A_MODEL)
     processors = processor_choice(options, options_of)

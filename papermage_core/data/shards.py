@@ -123,12 +123,18 @@ def merge_shards(
 
 
 def parts_of(paths: Sequence[str]) -> list[Path]:
-    """Return the part files that paths and globs name, without what lies beside them."""
+    """Return the part files that paths and globs name, without what lies beside them.
+
+    Raises DataError for a glob that matches none.
+    """
     found: dict[Path, None] = {}
     for each in paths:
         matches = find_files(each) if glob.has_magic(each) else [Path(each)]
         beside = (".shard.json", ".errors.jsonl") if glob.has_magic(each) else ()
-        found.update(dict.fromkeys(path for path in matches if not path.name.endswith(beside)))
+        parts = [path for path in matches if not path.name.endswith(beside)]
+        if not parts:
+            raise DataError("no part matches this pattern", path=each, expected="those of papermage-predict shard=i/n")
+        found.update(dict.fromkeys(parts))
     return list(found)
 
 

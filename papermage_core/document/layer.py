@@ -166,7 +166,7 @@ class Layer:
             return self._rows.column(key)
         if not self._has_key(key):
             return None
-        return [values.get(key) for values in self._metadata_dicts()]
+        return [values.get(key) for values in self.metadata_dicts()]
 
     def metadata_keys(self, most: int | None = None) -> list[str]:
         """Return the keys that the entities' metadata have, the ``most`` frequent ones first."""
@@ -175,7 +175,7 @@ class Layer:
             return rows.keys()[:most]
         if isinstance(rows, JsonRows) and not self._made and not rows.may_mention("metadata"):
             return []
-        counts = Counter(chain.from_iterable(self._metadata_dicts()))
+        counts = Counter(chain.from_iterable(self.metadata_dicts()))
         return [key for key, _ in counts.most_common(most)]
 
     # Queries
@@ -275,7 +275,8 @@ class Layer:
         extras = self._rows.extras
         return self._rows.metadata[i], extras[i] if extras else None
 
-    def _metadata_dicts(self) -> list[dict[str, Any]]:
+    def metadata_dicts(self) -> list[dict[str, Any]]:
+        """Return the metadata of each entity as they are kept: to be looked at, not to be changed."""
         if self._rows is None:
             return [entity.metadata.__dict__ for entity in self._entities]
         rows = self._rows.metadata
@@ -291,7 +292,7 @@ class Layer:
             return False
         if isinstance(self._rows, ColumnRows) and not self._made:
             return self._rows.column(key) is not None
-        return any(key in values for values in self._metadata_dicts())
+        return any(key in values for values in self.metadata_dicts())
 
 
 def _box(boxes: BoxArrays, row: int) -> Box:

@@ -76,6 +76,25 @@ _NOTES = {
 }
 
 
+@attrs.define(eq=False)
+class _Documents:
+    """What is kept of all documents: numbers of a unit each, and entities by document."""
+
+    has_letters: array[int] = attrs.field(factory=lambda: array("b"))
+    """Of each word."""
+    units: array[int] = attrs.field(factory=lambda: array("i"))
+    """The word of each unit, documents one after the other."""
+    outside: array[float] = attrs.field(factory=lambda: array("f"))
+    """How likely each unit is in no entity."""
+    first: array[int] = attrs.field(factory=lambda: array("q", [0]))
+    """The first unit of each document, and last their number."""
+    gold: SpanTable = attrs.field(factory=SpanTable)
+    likely: SpanTable = attrs.field(factory=SpanTable)
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+
 class Auditor:
     """Takes documents with their gold and what a model that did not see them finds likely.
 
@@ -84,18 +103,15 @@ class Auditor:
 
     def __init__(self, seed: int = 470) -> None:
         self._seed = seed
-        self._words, self._has_letters = Numbers(), array("b")
-        self._units, self._outside = array("i"), array("f")
-        self._first = array("q", [0])
-        self._gold, self._likely = SpanTable(), SpanTable()
+        self._words, self._documents = Numbers(), _Documents()
 
     def __len__(self) -> int:
-        return len(self._first) - 1
+        return len(self._documents)
 
     @property
     def gold_count(self) -> int:
         """How many gold entities there are."""
-        return sum(map(len, (self._gold[i] for i in range(len(self)))))
+        return sum(map(len, (self._documents.gold[i] for i in range(len(self)))))
 
     def add(self, parsed: ParsedDocument, likely: Sequence[UnitSpan], outside: NDArray[Any]) -> None:
         """Take in a document: all entities that have at least the probability `LEAST`, and ``outside``.
@@ -107,25 +123,25 @@ class Auditor:
             for word, unit in zip(context.words, units.tolist(), strict=True):
                 words[unit] = word.lower()
         before = len(self._words)
-        self._units.extend([self._words[word] for word in words])
+        self._documents.units.extend([self._words[word] for word in words])
         if len(self._words) > before:
             new = list(self._words)[before:]
-            self._has_letters.extend([any(map(str.isalpha, word)) for word in new])
-        self._outside.extend(outside.tolist())
-        self._first.append(len(self._units))
+            self._documents.has_letters.extend([any(map(str.isalpha, word)) for word in new])
+        self._documents.outside.extend(outside.tolist())
+        self._documents.first.append(len(self._documents.units))
         gold = {g.as_span(): None for of_task in parsed.gold for g in of_task or ()}
-        self._gold.append(gold)
-        self._likely.append(likely)
+        self._documents.gold.append(gold)
+        self._documents.likely.append(likely)
 
     def suspects(self) -> list[Suspect]:
         """Return all gold that a model disagrees with, the most suspect first."""
-        texts = _Texts(self)
+        texts = _Texts(self._documents)
         found: dict[Suspicion, list[tuple[Row, int, UnitSpan | None, UnitSpan | None]]] = {k: [] for k in SUSPICIONS}
         made_up: dict[Suspicion, list[Row]] = {kind: [] for kind in SUSPICIONS}
         rng = np.random.default_rng(self._seed)
         n_gold = 0
         for number in range(len(self)):
-            page = _Page(self, texts, number, rng)
+            page = _Page(self._documents, texts, number, rng)
             n_gold += len(page.gold)
             for kind, row, gold, suggestion in page.disagreements():
                 found[kind].append((row, number, gold, suggestion))
@@ -145,15 +161,15 @@ class Auditor:
 class _Page:
     """One document, looked at."""
 
-    def __init__(self, auditor: Auditor, texts: _Texts, number: int, rng: np.random.Generator) -> None:
-        first, stop = auditor._first[number : number + 2]
-        self.gold, self._texts, self._rng = auditor._gold[number], texts, rng
+    def __init__(self, documents: _Documents, texts: _Texts, number: int, rng: np.random.Generator) -> None:
+        first, stop = documents.first[number : number + 2]
+        self.gold, self._texts, self._rng = documents.gold[number], texts, rng
         self._first, self._n = first, stop - first
-        self._outside = np.frombuffer(auditor._outside, np.float32)[first:stop]
-        self._units = np.frombuffer(auditor._units, np.int32)[first:stop]
-        self._letters = np.frombuffer(auditor._has_letters, np.int8)[self._units].astype(np.bool_)
-        self._sure = {span: span.score or 0.0 for span in auditor._likely[number]}
-        self._labels = list(auditor._gold.names)
+        self._outside = np.frombuffer(documents.outside, np.float32)[first:stop]
+        self._units = np.frombuffer(documents.units, np.int32)[first:stop]
+        self._letters = np.frombuffer(documents.has_letters, np.int8)[self._units].astype(np.bool_)
+        self._sure = {span: span.score or 0.0 for span in documents.likely[number]}
+        self._labels = list(documents.gold.names)
         self._owners: dict[int, list[UnitSpan]] = {}
         for span in self.gold:
             for unit in span.units:
@@ -257,14 +273,14 @@ class _Page:
 class _Texts:
     """How often texts are entities, and how often they are not, in all documents."""
 
-    def __init__(self, auditor: Auditor) -> None:
-        self._units = np.frombuffer(auditor._units, np.int32).astype(np.uint64) + np.uint64(1)
+    def __init__(self, documents: _Documents) -> None:
+        self._units = np.frombuffer(documents.units, np.int32).astype(np.uint64) + np.uint64(1)
         taken = np.zeros(len(self._units) + 1, np.int64)
         self._marked: dict[tuple[int, str], int] = {}
         wanted: set[int] = set()
-        for number in range(len(auditor)):
-            first, stop = auditor._first[number : number + 2]
-            for span in auditor._gold[number]:
+        for number in range(len(documents)):
+            first, stop = documents.first[number : number + 2]
+            for span in documents.gold[number]:
                 key = self._key(first, span), span.label
                 self._marked[key] = self._marked.get(key, 0) + 1
                 for low, high in span.segments:
@@ -272,8 +288,8 @@ class _Texts:
                 for a, b in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
                     if 0 <= span.start + a < span.stop + b <= stop - first:
                         wanted.add(self._key(first, UnitSpan.of("", span.start + a, span.stop + b)))
-            wanted |= {self._key(first, span) for span in auditor._likely[number]}
-        self._free = self._counted(auditor, np.cumsum(np.append(0, taken[:-1])), wanted)
+            wanted |= {self._key(first, span) for span in documents.likely[number]}
+        self._free = self._counted(documents, np.cumsum(np.append(0, taken[:-1])), wanted)
 
     def _key(self, first: int, span: UnitSpan) -> int:
         units = np.concatenate([self._units[first + start : first + stop] for start, stop in span.segments])
@@ -283,12 +299,12 @@ class _Texts:
                 key = key * _MULTIPLIER + unit
         return int(key)
 
-    def _counted(self, auditor: Auditor, taken: NDArray[np.int64], wanted: set[int]) -> dict[int, int]:
+    def _counted(self, documents: _Documents, taken: NDArray[np.int64], wanted: set[int]) -> dict[int, int]:
         """Return how often the texts that are ``wanted`` stand where no entity is."""
         known = np.array(sorted(wanted), np.uint64)
         counts = np.zeros(len(known), np.int64)
         n = len(self._units)
-        bounds: NDArray[np.int64] = np.array(auditor._first, np.int64)
+        bounds: NDArray[np.int64] = np.array(documents.first, np.int64)
         ends = np.repeat(bounds[1:], bounds[1:] - bounds[:-1])
         keys = np.zeros(n, np.uint64)
         for length in range(1, min(_LONGEST, n) + 1):

@@ -39,6 +39,8 @@ def check_output(
     that do not exist do not count.
     """
     if os.fspath(path) == _STDOUT:
+        if folder:
+            raise ConfigError(f"{option}=-: what is written is a folder, which standard output cannot take; name one")
         return
     try:
         if not folder and is_written_through(path):

@@ -13,8 +13,6 @@ import json
 import logging
 import os
 import re
-import shutil
-import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
@@ -27,7 +25,6 @@ import attrs
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
-from papermage_core.data.blocks import Block, Plan
 from papermage_core.data.readers import (
     STDIN,
     AnyReader,
@@ -36,11 +33,10 @@ from papermage_core.data.readers import (
     expand_paths,
     reader_config,
 )
-from papermage_core.data.shards import ShardFacts, errors_path_of, write_facts
-from papermage_core.data.writers import listed, write_documents
-from papermage_core.document import Document
-from papermage_core.errors import ConfigError, DataError, PluginError, StoppedError
-from papermage_core.files import Lines, check_output, compression, open_output, recover
+from papermage_core.data.shards import errors_path_of
+from papermage_core.data.writers import listed
+from papermage_core.errors import ConfigError, DataError, PluginError
+from papermage_core.files import check_output, compression, recover
 from papermage_core.files.whole import is_written_through
 from papermage_core.plugin.blame import built
 from papermage_core.plugin.spec import DocumentWriterConfig
@@ -54,39 +50,21 @@ from papermage_core.prediction.annotators import (
     RecipeChoice,
     Seen,
 )
-from papermage_core.prediction.journal import Journal, open_journal, part_folder
+from papermage_core.prediction.journal import open_journal, part_folder
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 from papermage_core.prediction.recipe import Recipe
-from papermage_core.prediction.shown import JobBar
-from papermage_core.prediction.work import BlockWorker, Work
-from papermage_core.prediction.workers import ForkedWorkers, Outcome, Workers
+from papermage_core.prediction.running import Engine, RunningJob, put_in_place
+from papermage_core.prediction.work import Work
 from papermage_core.training.stopping import Stopping
 
-__all__ = ["Engine", "Predicted", "check_job", "is_file_job", "predict_files"]
+__all__ = ["Predicted", "check_job", "is_file_job", "predict_files"]
 
 _log = logging.getLogger(__name__)
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_BLOCKS_AHEAD = 16
-"""How many blocks per process may be under way, or done before their turn to be written."""
 _SHOWN = 20
 """Most documents that could not be used that are shown at the end."""
 _LISTED = 10_000
 """Most files that a journal lists, to say which one has changed."""
-
-
-@attrs.frozen(kw_only=True)
-class Engine:
-    """Which processes do the work."""
-
-    name: str = "local"
-    """``local``: this process, or forks of it; ``ray``: actors of a cluster."""
-    processes: int | None = None
-    """How many; None: this one, or as many actors as a cluster has GPUs or CPUs."""
-    num_threads: int | None = None
-    """Threads of each, where there are several."""
-    address: str | None = None
-    """Of the Ray cluster; None: one of this machine alone."""
-    device: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -152,12 +130,8 @@ def predict_files(
     files = check_job(paths, output_path, readers, config, choice, overwrite=overwrite or resume)
     if not is_file_job(files, output_path):
         raise ConfigError(f"output_path={output_path}: a job goes from files to a file or folder, not through pipes")
-    alone = engine.name == "local" and (engine.processes or 1) == 1 and every == 1 and not resume
-    if choice is not None and choice.is_undecided and not alone:
-        raise ConfigError(
-            "precision=auto: each process would choose anew, also after a stop, and parts of the output would not "
-            "agree; name what it chooses in a run of its own, such as precision=bf16"
-        )
+    if every > 1 or resume or engine.is_several:
+        _check_decided(choice)
     if max_errors != 0:
         check_output(listed_at, option="errors_path", inputs=files, overwrite=overwrite or resume)
     recover(target.parent)
@@ -185,20 +159,34 @@ def predict_files(
             choice = choice.overwriting()
         elif target.exists() and not journal.progress.is_done and not journal.facts["overwrite"]:
             raise DataError(f"there is {target} already, and the job began without it: choose what to do with it first")
-        job = _Job(journal, work, files, config, stopping, max_errors, shown)
+        job = RunningJob(journal, work, files, stopping, max_errors, shown)
         seen = job.run(choice, annotator, engine)
-        losses = _finish(journal, work, config, Path(output_path), listed_at)
+        losses = put_in_place(journal, work, config, Path(output_path), listed_at)
         if losses and bit_by_bit:
             _log.warning("%s: the format cannot hold %s", output_path, listed(losses))
         done = journal.progress
-        for told in seen.lines():
-            _log.warning("%s", told)
-        if done.failed:
-            what = "%d errors" if isinstance(choice, RecipeChoice) and choice.keep else "skipped %d documents or files"
-            _log.warning(f"{what}; they are listed in %s:\n  %s", done.failed, listed_at, "\n  ".join(_some(listed_at)))
+        _warn(seen, done.failed, listed_at, keep=isinstance(choice, RecipeChoice) and choice.keep)
         seconds = time.monotonic() - start
         _log.info("%d documents in %.1f s", done.documents, seconds)
         return Predicted(documents=done.documents, failed=done.failed, units=done.units, losses=losses, seconds=seconds)
+
+
+def _check_decided(choice: ModelChoice | RecipeChoice | None) -> None:
+    """Raise ConfigError where several processes, or those of several runs, would each choose an arithmetic."""
+    if choice is not None and choice.is_undecided:
+        raise ConfigError(
+            "precision=auto: each process would choose anew, also after a stop, and parts of the output would not "
+            "agree; name what it chooses in a run of its own, such as precision=bf16"
+        )
+
+
+def _warn(seen: Seen, failed: int, errors_path: Path, *, keep: bool) -> None:
+    """Tell what was odd in documents, and which could not be used."""
+    for told in seen.lines():
+        _log.warning("%s", told)
+    if failed:
+        what = "%d errors" if keep else "skipped %d documents or files"
+        _log.warning(f"{what}; they are listed in %s:\n  %s", failed, errors_path, "\n  ".join(_some(errors_path)))
 
 
 def _chosen(
@@ -285,179 +273,6 @@ def _facts(
     return {"fingerprint": fingerprint, "files": listed_files, "overwrite": overwrite}
 
 
-class _Job:
-    """Blocks in order, through processes, into the journal."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        work: Work,
-        files: Sequence[Path],
-        config: DocumentWriterConfig,
-        stopping: Stopping,
-        max_errors: int | None,
-        shown: bool,
-    ) -> None:
-        self._journal, self._work, self._config = journal, work, config
-        self._stopping, self._max_errors = stopping, max_errors
-        self._plan = Plan(files, work.reader, work.every)
-        self._bar = JobBar(
-            sum(path.stat().st_size for path in files if path.is_file()), work.every, journal.progress, shown=shown
-        )
-
-    def run(self, choice: ModelChoice | RecipeChoice | None, annotator: Annotator | None, engine: Engine) -> Seen:
-        """Do the blocks that are left; return what was odd in them."""
-        done = self._journal.progress
-        if done.is_done:
-            return Seen()
-        if done.blocks:
-            _log.info("going on after %d documents", done.documents + done.failed)
-        self._stopping.is_fitting = True
-        try:
-            with self._bar:
-                self._begin()
-                seen = self._blocks_done(choice, annotator, engine)
-                self._journal.finish()
-                return seen
-        except BaseException as exc:
-            if not done.blocks and isinstance(exc, Exception) and not isinstance(exc, StoppedError):
-                self._journal.remove()  # nothing is done that is worth going on with
-            else:
-                with contextlib.suppress(OSError):  # a full disk: then the last line of the journal counts
-                    self._journal.commit()
-            raise
-        finally:
-            self._stopping.is_fitting = False
-
-    def _begin(self) -> None:
-        """Write what comes before the first document; pass over the blocks that are done."""
-        for _ in range(self._journal.progress.blocks):
-            block = self._plan.take()
-            if block is not None:
-                self._bar.passed(block)
-        if not self._journal.progress.blocks and self._work.writer is not None:
-            built(self._work.writer).write([], self._journal.data)
-
-    def _blocks_done(
-        self, choice: ModelChoice | RecipeChoice | None, annotator: Annotator | None, engine: Engine
-    ) -> Seen:
-        if engine.name == "ray":
-            from papermage_core.prediction.cluster import RayWorkers
-
-            if choice is None:
-                raise ConfigError(
-                    "engine=ray: give the checkpoint's folder, or a ModelChoice: actors load it themselves"
-                )
-            work = attrs.evolve(self._work, processors=attrs.evolve(self._work.processors))
-            arguments = (engine.processes, work, choice, engine.num_threads, engine.address, engine.device)
-            return self._several(RayWorkers(*arguments))
-        if annotator is None:
-            assert choice is not None
-            annotator = choice.load()
-        worker = BlockWorker(self._work, annotator)
-        if (engine.processes or 1) == 1:
-            return self._alone(worker)
-        count = engine.processes or 1
-        return self._several(ForkedWorkers(count, worker, self._journal.folder, engine.num_threads or 1))
-
-    def _alone(self, worker: BlockWorker) -> Seen:
-        self._bar.look_ahead(self._plan, 1.0)
-
-        def tick() -> None:
-            self._check_stop()
-            self._bar.tick()
-
-        for block in self._plan:
-            done = worker.run(block, self._journal.data, tick)
-            self._add(block, Outcome(block.index, done), written=True)
-            self._bar.look_ahead(self._plan, 0.01)
-        return worker.seen()
-
-    def _several(self, workers: Workers) -> Seen:
-        given: dict[int, Block] = {}
-        come: dict[int, Outcome] = {}
-        at, is_over = self._journal.progress.blocks, False
-        try:
-            while not is_over or given:
-                while not is_over and workers.room and len(given) < _BLOCKS_AHEAD * workers.size:
-                    block = self._plan.take()
-                    is_over = block is None
-                    if block is not None:
-                        given[block.index] = block
-                        workers.give(block)
-                self._bar.look_ahead(self._plan, 0.05)
-                for outcome in workers.poll(0.25):
-                    come[outcome.index] = outcome
-                while at in come:
-                    self._add(given.pop(at), come.pop(at))
-                    at += 1
-                self._check_stop()
-                self._bar.tick()
-            found = workers.finish()
-        finally:
-            workers.stop()
-        seen = Seen()
-        seen.merge(found)
-        return seen
-
-    def _add(self, block: Block, outcome: Outcome, written: bool = False) -> None:
-        """Take down the next block in order. Raises its error, and DataError for more errors than are allowed."""
-        if outcome.error is not None:
-            raise outcome.error
-        done = outcome.done
-        assert done is not None
-        if not written:
-            outcome.write(self._journal.data)
-        lengths = done.lengths if self._work.every > 1 else ()
-        self._journal.add(done.documents, done.units, done.losses, done.errors, lengths)
-        self._bar.done(block)
-        failed = self._journal.progress.failed
-        if self._max_errors is not None and failed > self._max_errors:
-            self._journal.commit()
-            raise DataError(
-                f"{failed} documents could not be used, and max_errors={self._max_errors}; they are listed in "
-                f"{self._journal.errors_path}. A larger max_errors with resume=auto goes on"
-            )
-
-    def _check_stop(self) -> None:
-        if self._stopping.why is not None:
-            done = self._journal.progress
-            raise StoppedError(
-                f"stopped by {self._stopping.why}: {done.documents} documents are done and kept", self._stopping.why
-            )
-
-
-def _finish(
-    journal: Journal, work: Work, config: DocumentWriterConfig, output_path: Path, errors_path: Path
-) -> Mapping[str, int]:
-    """Put the output in its place, whole; return what the format could not hold. May be done again at any point."""
-    losses: Mapping[str, int] = {kind: count for kind, count in journal.progress.losses.items() if count}
-    target = Path(os.path.realpath(output_path))
-    if work.every > 1:
-        fingerprint = {key: value for key, value in journal.facts["fingerprint"].items() if key != "shard"}
-        facts = ShardFacts(shard=work.first + 1, of=work.every, job=fingerprint, lengths=journal.lengths())
-    if journal.data_path.exists():
-        if journal.progress.failed and journal.errors_path.exists():
-            shutil.move(journal.errors_path, errors_path)
-        elif not journal.progress.failed and journal.facts.get("overwrite"):
-            errors_path.unlink(missing_ok=True)
-        journal.close()
-        if work.writer is None:
-            written = write_documents(_stored(journal.data_path), output_path, config, overwrite=True)
-            losses = written.losses
-        elif compression(target):
-            with open_output(target) as file, journal.data_path.open("rb") as data:
-                shutil.copyfileobj(data, file, 1 << 20)
-        else:
-            with contextlib.suppress(FileNotFoundError):
-                journal.data_path.chmod(stat.S_IMODE(target.stat().st_mode) & 0o777)
-            journal.data_path.replace(target)
-    if work.every > 1:
-        write_facts(output_path, facts)
-    journal.remove()
-    return losses
-
-
 def _some(errors_path: Path) -> Iterator[str]:
     """Yield the first lines of a file of errors in words."""
     with contextlib.suppress(OSError), errors_path.open("rb") as file:
@@ -469,9 +284,3 @@ def _some(errors_path: Path) -> Iterator[str]:
             page = None if said.get("page") is None else said["page"] - 1
             place = {key: said.get(key) for key in ("line", "document", "stage", "layer", "entity")}
             yield str(DataError(said["reason"], path=said["file"], page=page, **place))
-
-
-def _stored(path: Path) -> Iterator[Document]:
-    with path.open("rb") as file:
-        for line in Lines(file, 1 << 62):
-            yield Document.from_bytes(line.rstrip(b"\n"))

@@ -436,6 +436,15 @@ def test_convert_writes_what_the_writer_of_the_ending_writes(
     assert len(list(tmp_path.iterdir())) == 2 + (code == 0)
 
 
+def test_a_last_path_that_is_a_dash_is_standard_output(tmp_path: Path, run: Run) -> None:
+    given = write(tmp_path / "a.jsonl", *many(2))
+    code, out, err = run("convert", given, "-")
+    assert (code, err) == (0, "")
+    assert run("convert", given, "output_path=-")[1] == out
+    assert out.count("\n") == 2
+    assert run("convert", given, "-", "writer=brat")[0] == 2  # a folder
+
+
 def test_convert_takes_a_writer_by_name_and_its_options(tmp_path: Path, run: Run) -> None:
     plugin = tmp_path / "plugin.py"
     plugin.write_text(PLUGIN)
@@ -634,3 +643,10 @@ def test_convert_says_once_what_the_format_cannot_hold(
     assert code == 0
     said = {"printed": (out + err).count("the format cannot hold"), "logged": caplog.text.count("the format cannot")}
     assert said == {"printed": int(target != "-"), "logged": int(target == "-")}
+
+
+def test_merge_names_a_pattern_that_matches_no_part(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "a.csv.errors.jsonl").touch()
+    code, _, err = run("merge", tmp_path / "a*", "output_path=all.csv")
+    assert code == 3
+    assert f"{tmp_path / 'a*'}: no part matches this pattern" in err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,17 @@ def test_a_subcommand_does_what_the_command_does(words, command, capsys: pytest.
 def test_what_is_no_command_is_told_with_the_nearest(words, message, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", sorted(set(commands()) - {"plugins"}))
+@pytest.mark.parametrize("word", ["debug", "quiet=true"])
+def test_every_command_tells_a_flag_that_is_typed_as_a_word(
+    command, word, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, *(["stats"] if command == "data" else []), "data_path=a.jsonl", word]) == 2
+    name = word.partition("=")[0]
+    assert f"{word}: {name} is a flag; type --{name}" in capsys.readouterr().err
 
 
 def test_its_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:

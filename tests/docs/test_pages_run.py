@@ -37,7 +37,7 @@ ELSEWHERE = ["first-steps.md", "moving.md", "recipes.md"]  # and plugins/: each 
 NEEDED = {"tuning.md": ["optuna"], "faster.md": ["onnx", "onnxruntime", "onnxscript"]}
 OPTIONS = {
     "papermage-evaluate": evaluate.Options, "papermage-predict": predict.Options,
-    "papermage-data check": data.Check, "papermage-data convert": data.Convert,
+    "papermage-data check": data.OPTIONS["check"], "papermage-data convert": data.OPTIONS["convert"],
 }  # fmt: skip
 
 

@@ -9,7 +9,9 @@ import attrs
 import pytest
 
 from papermage_core import read_documents
-from papermage_core.cli.data import Check, Convert, Publish
+from papermage_core.cli._data.check import Check
+from papermage_core.cli._data.convert import Convert
+from papermage_core.cli._data.publish import Publish
 from papermage_core.cli.predict import Options
 from papermage_core.config.cascade import load_cascade
 from papermage_core.config.recipe import PredictorOptions, read_recipe

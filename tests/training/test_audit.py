@@ -105,7 +105,7 @@ def test_texts_are_counted_where_they_are_free_and_where_they_are_marked() -> No
     gold = [UnitSpan.of("a", 0, 2)]
     auditor.add(_Parsed(words, gold), [UnitSpan.of("a", 6, 7, 0.5)], np.ones(7))  # type: ignore[arg-type]
     auditor.add(_Parsed(["york"], []), [], np.ones(1))  # type: ignore[arg-type]
-    texts = _Texts(auditor)
+    texts = _Texts(auditor._documents)
     assert texts.odds(0, gold[0], 0, 0) == pytest.approx([np.log(1.5 / 1.5), np.log1p(2)])
     assert texts.odds(0, UnitSpan.of("a", 6, 7), 0, 0) == pytest.approx([np.log(0.5 / 3.5), np.log1p(3)])
     assert texts.odds(0, gold[0], 1, 1) == pytest.approx([0.0, 0.0])

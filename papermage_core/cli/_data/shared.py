@@ -92,7 +92,8 @@ def with_data_path(words: Sequence[str]) -> list[str]:
 def with_output_path(words: Sequence[str]) -> list[str]:
     """Return the words with the last of several paths as the output, if none is named and nothing is there yet.
 
-    Raises ConfigError if something is there: it may be meant as an input, and must not be lost.
+    A last ``-`` is standard output. Raises ConfigError if something is there: it may be meant as an input, and must not
+    be lost.
     """
     paths = [word for word in words if "=" not in word]
     sources = len(paths) + any(word.startswith("data_path=") for word in words)
@@ -104,9 +105,10 @@ def with_output_path(words: Sequence[str]) -> list[str]:
             f"output_path is missing; to write over {last}, which is there already, type output_path={last} "
             "overwrite=true"
         )
-    if glob.has_magic(last) or last == "-":
+    if glob.has_magic(last):
         return list(words)
-    return [f"output_path={word}" if word is last else word for word in words]
+    at = len(words) - 1 - list(words)[::-1].index(last)  # of "- -", the second
+    return [f"output_path={word}" if i == at else word for i, word in enumerate(words)]
 
 
 @contextlib.contextmanager

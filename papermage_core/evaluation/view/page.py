@@ -89,7 +89,7 @@ class _View:
         if options.tokens in names and options.tokens not in chosen:
             layer = document.get_layer(options.tokens)
             known = {*FONT}
-            self.lost["metadata of tokens"] += sum(not values.keys() <= known for values in layer._metadata_dicts())
+            self.lost["metadata of tokens"] += sum(not values.keys() <= known for values in layer.metadata_dicts())
 
     def _data(self, name: str, value: Any) -> None:
         self._target.write(data_block(name, value))

@@ -1,0 +1,232 @@
+"""The blocks of a job, in order, through one process or many into its journal, and what is there into its place."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from papermage_core.data.blocks import Block, Plan
+from papermage_core.data.shards import ShardFacts, write_facts
+from papermage_core.data.writers import write_documents
+from papermage_core.document import Document
+from papermage_core.errors import ConfigError, DataError, StoppedError
+from papermage_core.files import Lines, compression, open_output
+from papermage_core.plugin.blame import built
+from papermage_core.plugin.spec import DocumentWriterConfig
+from papermage_core.prediction.annotators import Annotator, ModelChoice, RecipeChoice, Seen
+from papermage_core.prediction.journal import Journal
+from papermage_core.prediction.shown import JobBar
+from papermage_core.prediction.work import BlockWorker, Work
+from papermage_core.prediction.workers import ForkedWorkers, Outcome, Workers
+from papermage_core.training.stopping import Stopping
+
+__all__ = ["Engine", "RunningJob", "put_in_place"]
+
+_log = logging.getLogger(__name__)
+_BLOCKS_AHEAD = 16
+"""How many blocks per process may be under way, or done before their turn to be written."""
+
+
+@attrs.frozen(kw_only=True)
+class Engine:
+    """Which processes do the work."""
+
+    name: str = "local"
+    """``local``: this process, or forks of it; ``ray``: actors of a cluster."""
+    processes: int | None = None
+    """How many; None: this one, or as many actors as a cluster has GPUs or CPUs."""
+    num_threads: int | None = None
+    """Threads of each, where there are several."""
+    address: str | None = None
+    """Of the Ray cluster; None: one of this machine alone."""
+    device: str | None = None
+
+    @property
+    def is_several(self) -> bool:
+        """Whether the work may be shared."""
+        return self.name != "local" or (self.processes or 1) > 1
+
+
+class RunningJob:
+    """Blocks in order, through processes, into the journal."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        work: Work,
+        files: Sequence[Path],
+        stopping: Stopping,
+        max_errors: int | None,
+        shown: bool,
+    ) -> None:
+        self._journal, self._work = journal, work
+        self._stopping, self._max_errors = stopping, max_errors
+        self._plan = Plan(files, work.reader, work.every)
+        self._bar = JobBar(
+            sum(path.stat().st_size for path in files if path.is_file()), work.every, journal.progress, shown=shown
+        )
+
+    def run(self, choice: ModelChoice | RecipeChoice | None, annotator: Annotator | None, engine: Engine) -> Seen:
+        """Do the blocks that are left; return what was odd in them."""
+        done = self._journal.progress
+        if done.is_done:
+            return Seen()
+        if done.blocks:
+            _log.info("going on after %d documents", done.documents + done.failed)
+        self._stopping.is_fitting = True
+        try:
+            with self._bar:
+                self._begin()
+                seen = self._blocks_done(choice, annotator, engine)
+                self._journal.finish()
+                return seen
+        except BaseException as exc:
+            if not done.blocks and isinstance(exc, Exception) and not isinstance(exc, StoppedError):
+                self._journal.remove()  # nothing is done that is worth going on with
+            else:
+                with contextlib.suppress(OSError):  # a full disk: then the last line of the journal counts
+                    self._journal.commit()
+            raise
+        finally:
+            self._stopping.is_fitting = False
+
+    def _begin(self) -> None:
+        """Write what comes before the first document; pass over the blocks that are done."""
+        for _ in range(self._journal.progress.blocks):
+            block = self._plan.take()
+            if block is not None:
+                self._bar.passed(block)
+        if not self._journal.progress.blocks and self._work.writer is not None:
+            built(self._work.writer).write([], self._journal.data)
+
+    def _blocks_done(
+        self, choice: ModelChoice | RecipeChoice | None, annotator: Annotator | None, engine: Engine
+    ) -> Seen:
+        if engine.name == "ray":
+            from papermage_core.prediction.cluster import RayWorkers
+
+            if choice is None:
+                raise ConfigError(
+                    "engine=ray: give the checkpoint's folder, or a ModelChoice: actors load it themselves"
+                )
+            work = attrs.evolve(self._work, processors=attrs.evolve(self._work.processors))
+            arguments = (engine.processes, work, choice, engine.num_threads, engine.address, engine.device)
+            return self._several(RayWorkers(*arguments))
+        if annotator is None:
+            assert choice is not None
+            annotator = choice.load()
+        worker = BlockWorker(self._work, annotator)
+        if (engine.processes or 1) == 1:
+            return self._alone(worker)
+        count = engine.processes or 1
+        return self._several(ForkedWorkers(count, worker, self._journal.folder, engine.num_threads or 1))
+
+    def _alone(self, worker: BlockWorker) -> Seen:
+        self._bar.look_ahead(self._plan, 1.0)
+
+        def tick() -> None:
+            self._check_stop()
+            self._bar.tick()
+
+        for block in self._plan:
+            done = worker.run(block, self._journal.data, tick)
+            self._add(block, Outcome(block.index, done), written=True)
+            self._bar.look_ahead(self._plan, 0.01)
+        return worker.seen()
+
+    def _several(self, workers: Workers) -> Seen:
+        given: dict[int, Block] = {}
+        come: dict[int, Outcome] = {}
+        at, is_over = self._journal.progress.blocks, False
+        try:
+            while not is_over or given:
+                while not is_over and workers.room and len(given) < _BLOCKS_AHEAD * workers.size:
+                    block = self._plan.take()
+                    is_over = block is None
+                    if block is not None:
+                        given[block.index] = block
+                        workers.give(block)
+                self._bar.look_ahead(self._plan, 0.05)
+                for outcome in workers.poll(0.25):
+                    come[outcome.index] = outcome
+                while at in come:
+                    self._add(given.pop(at), come.pop(at))
+                    at += 1
+                self._check_stop()
+                self._bar.tick()
+            found = workers.finish()
+        finally:
+            workers.stop()
+        seen = Seen()
+        seen.merge(found)
+        return seen
+
+    def _add(self, block: Block, outcome: Outcome, written: bool = False) -> None:
+        """Take down the next block in order. Raises its error, and DataError for more errors than are allowed."""
+        if outcome.error is not None:
+            raise outcome.error
+        done = outcome.done
+        assert done is not None
+        if not written:
+            outcome.write(self._journal.data)
+        lengths = done.lengths if self._work.every > 1 else ()
+        self._journal.add(done.documents, done.units, done.losses, done.errors, lengths)
+        self._bar.done(block)
+        failed = self._journal.progress.failed
+        if self._max_errors is not None and failed > self._max_errors:
+            self._journal.commit()
+            raise DataError(
+                f"{failed} documents could not be used, and max_errors={self._max_errors}; they are listed in "
+                f"{self._journal.errors_path}. A larger max_errors with resume=auto goes on"
+            )
+
+    def _check_stop(self) -> None:
+        if self._stopping.why is not None:
+            done = self._journal.progress
+            raise StoppedError(
+                f"stopped by {self._stopping.why}: {done.documents} documents are done and kept", self._stopping.why
+            )
+
+
+def put_in_place(
+    journal: Journal, work: Work, config: DocumentWriterConfig, output_path: Path, errors_path: Path
+) -> Mapping[str, int]:
+    """Put the output in its place, whole; return what the format could not hold. May be done again at any point."""
+    losses: Mapping[str, int] = {kind: count for kind, count in journal.progress.losses.items() if count}
+    target = Path(os.path.realpath(output_path))
+    if work.every > 1:
+        fingerprint = {key: value for key, value in journal.facts["fingerprint"].items() if key != "shard"}
+        facts = ShardFacts(shard=work.first + 1, of=work.every, job=fingerprint, lengths=journal.lengths())
+    if journal.data_path.exists():
+        if journal.progress.failed and journal.errors_path.exists():
+            shutil.move(journal.errors_path, errors_path)
+        elif not journal.progress.failed and journal.facts.get("overwrite"):
+            errors_path.unlink(missing_ok=True)
+        journal.close()
+        if work.writer is None:
+            written = write_documents(_stored(journal.data_path), output_path, config, overwrite=True)
+            losses = written.losses
+        elif compression(target):
+            with open_output(target) as file, journal.data_path.open("rb") as data:
+                shutil.copyfileobj(data, file, 1 << 20)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                journal.data_path.chmod(stat.S_IMODE(target.stat().st_mode) & 0o777)
+            journal.data_path.replace(target)
+    if work.every > 1:
+        write_facts(output_path, facts)
+    journal.remove()
+    return losses
+
+
+def _stored(path: Path) -> Iterator[Document]:
+    with path.open("rb") as file:
+        for line in Lines(file, 1 << 62):
+            yield Document.from_bytes(line.rstrip(b"\n"))
