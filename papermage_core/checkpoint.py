@@ -396,7 +396,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], _Content]:
     """Return ``papermage.json`` as it stands, and what of it must be as it should."""
     path = folder / _JSON
     if not os.path.lexists(path):
-        what = f"has no {_JSON}" if folder.is_dir() else "does not exist"
+        what = f"has no {_JSON}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
         raise CheckpointError(f"{folder} is no checkpoint: it {what}")
     if _regular(folder, _JSON).st_size > _MOST_JSON:
         raise CheckpointError(f"{path} is damaged: it has more than {_MOST_JSON >> 20} MiB")

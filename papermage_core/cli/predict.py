@@ -260,9 +260,11 @@ def _job(
             )
     except StoppedError as error:
         raise with_advice(error, arguments.again) from error
-    except (DataError, BrokenRunError):
+    except (DataError, BrokenRunError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = output_path
         if part_folder(output_path).is_dir():
-            more = "" if tolerant else " on_error=skip"
+            more = "" if tolerant or not isinstance(error, DataError) else " on_error=skip"
             _log.info("what is done so far is kept; go on with:  %s%s", arguments.again, more)
         raise
 

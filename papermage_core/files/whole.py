@@ -205,6 +205,9 @@ class _NamedFile(io.FileIO):
             raise
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a write ends with where no more can be written; nothing of it says where that was."""
+
 # New files and folders -----------------------------------------------------------------------------------------------
 
 
@@ -228,8 +231,10 @@ def _new(target: Path, make: Callable[[Path], None], name: str) -> Iterator[Path
                 lock = None
         yield new
     except OSError as exc:
-        if isinstance(exc.filename, (str, os.PathLike)) and Path(exc.filename) == new:
-            exc.filename, exc.filename2 = name, None
+        if exc.filename is None and exc.errno in _FULL:
+            exc.filename = name
+        elif isinstance(exc.filename, (str, os.PathLike)) and Path(exc.filename).is_relative_to(new):
+            exc.filename, exc.filename2 = os.path.normpath(Path(name, Path(exc.filename).relative_to(new))), None
         raise
     finally:
         _remove(new)

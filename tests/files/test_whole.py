@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import stat
@@ -286,3 +287,15 @@ def test_one_process_at_a_time_has_a_folder_to_itself(tmp_path: Path) -> None:
     with exclusive(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_and_files_within_are_told_by_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    for make in (whole_folder, whole_file):
+        with pytest.raises(OSError, match="No space") as caught, make(place):
+            raise OSError(errno.ENOSPC, "No space")
+        assert caught.value.filename == str(place)
+    with pytest.raises(FileNotFoundError) as missing, whole_folder(place) as new:
+        (new / "no" / "a.txt").write_text("a")
+    assert missing.value.filename == str(place / "no" / "a.txt")
+    assert not place.exists()

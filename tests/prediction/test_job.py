@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -506,6 +507,33 @@ def test_a_job_asked_to_stop_says_what_to_type(
     assert f"'output_path={out}' resume=auto" in told
     monkeypatch.setattr(BlockWorker, "run", real)
     assert main([*words, "resume=auto"]) == 0
+    assert main([*words, "resume=auto"]) == 0
+
+
+def test_a_job_whose_disk_is_full_says_where_and_what_to_type(
+    checkpoint: Path,
+    sound: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "found.csv"
+    real = BlockWorker.run
+
+    def run(self: BlockWorker, block: Any, *arguments: Any) -> Any:
+        if block.index == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(self, block, *arguments)
+
+    monkeypatch.setattr(BlockWorker, "run", run)
+    words = [f"model_name_or_path={checkpoint}", f"data_path={sound}", f"output_path={out}"]
+    assert main(words) == 1
+    told = capsys.readouterr().err
+    assert f"{out}: No space left on device" in told
+    assert "go on with:  papermage-predict " in caplog.text
+    assert "on_error" not in caplog.text
+    monkeypatch.setattr(BlockWorker, "run", real)
     assert main([*words, "resume=auto"]) == 0
 
 
