@@ -144,6 +144,8 @@ class _Task(msgspec.Struct):
 class _Processor(msgspec.Struct):
     name: str
     options: dict[str, Any]
+    distribution: str = ""  # of checkpoints that were made before it was recorded
+    version: str = ""
 
 
 class _Output(msgspec.Struct):
@@ -602,6 +604,10 @@ def _restore(folder: Path, content: _Content, plugins: Plugins) -> Blueprint:
         [msgspec.to_builtins(each) for each in content.processors], plugins.paths, folder / _PROCESSORS
     )
     with _damage(Path(_JSON), "does not fit the components that are installed", _advice(content)):
+        for each in content.processors:
+            if each.distribution:
+                source = {"distribution": each.distribution, "version": each.version}
+                plugins.require("document_processor", {"name": each.name.rpartition(":")[2], **source})
         _ = processors.configs
         return Blueprint(
             encoder=component("encoder", content.encoder),

@@ -135,8 +135,8 @@ def as_json(value: Any) -> str:
 def fuzz_facts(folder: Path) -> dict[str, int]:
     facts, counts = facts_of(folder), {"equal": 0, "refused": 0}
     expected = checkpoint.load(folder).model.state_dict()
-    for place in places(facts):
-        for value in BAD:
+    for number, place in enumerate(places(facts)):
+        for value in BAD if len(place) < 2 else BAD[number % 2 :: 2]:  # the others at the next place
             (folder / "papermage.json").write_text(as_json(changed(facts, place, value)), encoding="utf-8")
             found = outcome(folder, expected)
             where = f"{place} = {value!r:.80}"

@@ -56,7 +56,8 @@ class ProcessorChoice:
             for place in (own, folder):
                 if not any(place.iterdir()):
                     place.rmdir()
-        return self._recipe(kept)
+        plugins = Plugins(self.plugins_path)
+        return [plugins.provenance(_KIND.name, each["name"]) | each for each in self._recipe(kept)]
 
     def _recipe(self, configs: Sequence[DocumentProcessorConfig]) -> list[dict[str, Any]]:
         named = zip(self.names, configs, strict=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -14,6 +12,7 @@ import torch
 
 from papermage_transformers import cpu
 from papermage_transformers.plugin import TransformerEncoderConfig
+from tests.warm import run_warm
 
 TUNE = "from papermage_transformers.cpu import tune_allocator; print(tune_allocator())"
 FAULTS = """
@@ -35,9 +34,8 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the alloca
 
 def run(code, *args, **environ):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_") and k != "GLIBC_TUNABLES"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *args], env=kept | environ, check=True, capture_output=True, text=True
-    )
+    done = run_warm(code, *args, modules=["torch", "transformers.modeling_utils"], environment=kept | environ)
+    assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
 
 

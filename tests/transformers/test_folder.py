@@ -6,8 +6,6 @@ import copy
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import attrs
@@ -20,7 +18,9 @@ from safetensors.torch import save_file
 from papermage_compact.plugin import CompactConfig
 from papermage_core.errors import CheckpointError, PapermageError
 from papermage_transformers.plugin import LoraOptions, TransformerEncoderConfig
+from tests.warm import run_warm
 
+MODULES = ["torch", "transformers.modeling_utils"]
 OPTIONS = {"cpu_precision": "float32", "boxes": False, "tune_allocator": False}
 CONFIG = TransformerEncoderConfig(model_name_or_path="gone/away", **OPTIONS)
 
@@ -129,8 +129,7 @@ print(json.dumps([outcome, opened, reached]))
 
 
 def traced(folder, name, options):
-    arguments = [sys.executable, "-c", TRACED, str(folder), name, json.dumps(options)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, input="yes\n" * 100)
+    done = run_warm(TRACED, str(folder), name, json.dumps(options), modules=MODULES, given="yes\n" * 100)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -305,8 +304,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def test_huge_numbers_take_no_memory(copied):
-    arguments = [sys.executable, "-c", MEMORY, str(copied), json.dumps(HUGE)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    done = run_warm(MEMORY, str(copied), json.dumps(HUGE), modules=MODULES)
+    assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) < 400  # MB
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from papermage_compact.plugin import CompactConfig
 from papermage_core.testing import make_documents, write_jsonl
+from tests.warm import run_warm
 
 PROGRAM = """
 import faulthandler, gc, json, locale, logging, os, random, signal, socket, sys, threading, warnings
@@ -105,13 +104,7 @@ def test_the_process_is_as_it_was(name, options, level, model_folder, tmp_path):
     if name == "hf":
         options = options | {"model_name_or_path": str(model_folder("bert"))}
     arguments = [name, json.dumps(options), level, str(tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    done = run_warm(PROGRAM, *arguments, modules=["torch", "transformers.modeling_utils"])
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout == ""
 

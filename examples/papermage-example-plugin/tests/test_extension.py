@@ -16,7 +16,8 @@ def test_entities_of_punctuation_are_vetoed():
     spans = [UnitSpan.of("Disease", 0, 1), UnitSpan.of("Disease", 1, 2)]
     output = HeadOutput(spans, np.array([1, 1]), np.ones(2, np.float32), ("O", "B-Disease"))
     assert papermage_adjust_predictions(context, output).spans == spans[1:]
-    assert papermage_adjust_predictions(Context(words=["a"], space_before=np.array([True])), output) is None
+    context = Context(words=["cystic", "fibrosis"], space_before=np.array([True, True]))
+    assert papermage_adjust_predictions(context, output) is None
 
 
 def test_labels_of_which_nothing_was_found_are_told(caplog):

@@ -412,7 +412,7 @@ def files_of(corpora: Path) -> list[Path]:
 
 def test_every_corpus_survives_the_round_trip(corpora: Path) -> None:
     for path in files_of(corpora):
-        for line in documents_of(path, 10):
+        for line in documents_of(path, 4):
             plain = json.loads(line)
             doc = Document.from_bytes(line)
             assert json.loads(doc.to_bytes()) == plain, path

@@ -45,8 +45,9 @@ class ExamplePluginScheme(LabelScheme):
 
     def decode(self, target: Any) -> list[UnitSpan]:
         """Return the entities. An I- that continues nothing begins an entity; unknown tags (-1) are read as O."""
+        tags: list[int] = np.asarray(target).tolist()
         spans: list[UnitSpan] = []
-        for i, tag in enumerate(np.asarray(target).tolist()):
+        for i, tag in enumerate(tags):
             if tag <= 0:
                 continue
             label = self.labels[(tag - 1) // 2]
