@@ -66,7 +66,7 @@ class _Jobs:
 
     def whole(self, name: str, processes: int) -> tuple[Files, float]:
         """Return what a job writes that nobody kills, and its seconds."""
-        out = self.folder / f"whole-{processes}" / name
+        out = self.folder / f"whole-{processes}-{name}" / name
         start = time.monotonic()
         if _end(self.start(out, processes)) != 0:
             raise RuntimeError("the uninterrupted job failed")

@@ -76,11 +76,12 @@ def _train(encoder: str, corpus: Path, fields: str, folder: Path) -> Path:
 
         more = {"encoder": "hf", "encoder.model_name_or_path": str(minilm())}
     few = folder.with_suffix(".jsonl")
-    _write(corpus, few, 12)
+    _write(corpus, few, 4)
     config = EntityClassificationTrainConfig(
         data_path=few,
         label_field=fields,
-        max_epochs=1 if encoder == "hf" else 6,
+        max_steps=10 if encoder == "hf" else 40,
+        num_threads=1,
         val_split=0.0,
         default_root_dir=folder,
         enable_progress_bar=False,

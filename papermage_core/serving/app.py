@@ -14,12 +14,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from papermage_core.errors import nearest
 from papermage_core.serving import messages
 from papermage_core.serving.front import PAGE_POLICY, error_page, front_page, front_policy
 from papermage_core.serving.messages import RequestError
-from papermage_core.serving.openapi import OUTPUTS, PREDICT
+from papermage_core.serving.openapi import OUTPUTS, described
 from papermage_core.serving.service import GoneError, Service
 from papermage_core.serving.settings import Settings
 
@@ -43,25 +44,27 @@ _NOT_FOUND = f"known here: {', '.join(_PATHS)}"
 
 
 def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
-    """Return an ASGI application. It starts its processes with it, unless it is given a service that has started."""
-    service = service or Service(settings)
+    """Return an ASGI application. It starts and stops its processes, unless it is given a service that others start."""
+    own, service = service is None, service or Service(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if not service.is_started:
+        if own:
             await service.start()
         try:
             yield
         finally:
-            await service.stop()
+            if own:
+                await service.stop()
 
     app = FastAPI(
         title="papermage",
-        description="Entities in scientific documents: " + (", ".join(service.model.labels[:50]) or "see /"),
         version=version("papermage_core"),
         lifespan=lifespan,
+        routes=[Route("/predict", _Predict(service), methods=["POST"])],
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
+        openapi_url=None,
     )
     app.add_middleware(_Measured, service=service)
     app.add_exception_handler(HTTPException, _http_error)
@@ -69,27 +72,12 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     async def front() -> Response:
+        if not service.is_started:
+            return _error_page(service.why_not())
         options = service.options
         most = f"at most {options.max_megabytes:g} MB, {options.max_pages} pages"
         page = front_page(service.model.labels, most)
         return HTMLResponse(page, headers={"Content-Security-Policy": front_policy()})
-
-    @app.post("/predict", openapi_extra=PREDICT, response_class=Response)
-    async def predict(request: Request) -> Response:
-        """Find entities in papermage documents, in text, or in a PDF."""
-        is_page = request.query_params.get("output") == "page"
-        try:
-            asked = _asked(request)
-            answer = await service.answer(asked, request.receive)
-            if (problem := messages.problem_of(answer)) is not None:
-                raise problem
-        except RequestError as problem:
-            is_browser = "text/html" in request.headers.get("accept", "")
-            return _error_page(problem) if is_page and is_browser else _error(problem)
-        except GoneError:
-            return Response(status_code=_GONE)
-        headers = {"Content-Security-Policy": PAGE_POLICY} if is_page else {}
-        return Response(answer.body, headers=headers, media_type=answer.content_type)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -101,14 +89,41 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         """Say whether a request would be answered now: 200, or 503."""
         if service.is_ready:
             return JSONResponse({"status": "ready"})
-        return _error(service.model.full() if service.model.is_full else RequestError(503, "not ready", retry_after=5))
+        return _error(service.why_not())
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return counts and times for Prometheus."""
         return PlainTextResponse(service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return JSONResponse(described(app, service.model.labels))
+
     return app
+
+
+class _Predict:
+    """``/predict``: an ASGI application, as what FastAPI does for its functions takes as long as all the rest."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        request = Request(scope)
+        is_page = bool(scope["query_string"]) and request.query_params.get("output") == "page"
+        try:
+            answer = await self._service.answer(_asked(request), receive)
+            if (problem := messages.problem_of(answer)) is not None:
+                raise problem
+        except RequestError as problem:
+            is_browser = "text/html" in request.headers.get("accept", "")
+            await (_error_page(problem) if is_page and is_browser else _error(problem))(scope, receive, send)
+        except GoneError:
+            await Response(status_code=_GONE)(scope, receive, send)
+        else:
+            headers = {"Content-Security-Policy": PAGE_POLICY} if is_page else {}
+            await Response(answer.body, headers=headers, media_type=answer.content_type)(scope, receive, send)
 
 
 def _asked(request: Request) -> messages.Request:
@@ -120,6 +135,8 @@ def _asked(request: Request) -> messages.Request:
             415, f"compressed bodies ({coding[:40]!r}) are not read", "Content-Encoding", "send it plain"
         )
     asked = messages.Request(kind=kind, body=b"", content_type=content_type)
+    if not request.scope["query_string"]:
+        return asked
     query = request.query_params
     for name in query:
         if name not in _QUERY:
@@ -153,6 +170,8 @@ def _share(text: str) -> float:
 def _kind(request: Request) -> tuple[str, str]:
     """Return the kind of a body, and its type of content. Raises RequestError for one that nobody reads."""
     content_type = request.headers.get("content-type", "")
+    if (kind := _KINDS.get(content_type)) is not None:
+        return kind, content_type
     message = Message()
     message["content-type"] = content_type
     name = message.get_content_type() if content_type else ""
@@ -178,6 +197,8 @@ def _error(problem: RequestError) -> Response:
 
 def _error_page(problem: RequestError) -> Response:
     headers = {"Content-Security-Policy": front_policy(answers=True)}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(problem.retry_after)
     return HTMLResponse(error_page(problem), problem.status, headers)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["OUTPUTS", "PREDICT"]
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+__all__ = ["OUTPUTS", "described"]
 
 OUTPUTS = ("entities", "documents", "page")
 _TEXT = "Mutations in ATM cause ataxia-telangiectasia."
@@ -77,7 +81,10 @@ def _query(name: str, description: str, schema: dict[str, Any]) -> dict[str, Any
     return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
 
 
-PREDICT: dict[str, Any] = {
+_PREDICT: dict[str, Any] = {
+    "summary": "Predict",
+    "description": "Find entities in papermage documents, in text, or in a PDF.",
+    "operationId": "predict",
     "parameters": [
         _query(
             "output",
@@ -145,3 +152,12 @@ PREDICT: dict[str, Any] = {
         "503": _error("Too many requests are waiting, or time is up; see the header Retry-After"),
     },
 }
+
+
+def described(app: FastAPI, labels: Sequence[str]) -> dict[str, Any]:
+    """Return what an application offers that finds these labels."""
+    finds = ", ".join(labels[:50]) or "see /"
+    return app.openapi() | {
+        "info": {**app.openapi()["info"], "description": f"Entities in scientific documents: {finds}"},
+        "paths": {"/predict": {"post": _PREDICT}, **app.openapi()["paths"]},
+    }

@@ -170,10 +170,20 @@ class Pool:
             while not self._waiting:
                 self._came.clear()
                 await self._came.wait()
-            if not slot.busy and self._wait and len(self._waiting) < self._batch:
-                await asyncio.sleep(self._wait)
+            if self._wait:
+                await self._gather(slot)
             if items := self._taken():
                 return items
+
+    async def _gather(self, slot: _Slot) -> None:
+        """Wait for company: a little where the process is idle; where it works, as long as more comes.
+
+        The clients of a batch come back one after the other: else the first of them would go ahead alone.
+        """
+        before = -1
+        while before < len(self._waiting) < self._batch:
+            before = len(self._waiting) if slot.busy else self._batch
+            await asyncio.sleep(self._wait)
 
     def _taken(self) -> list[_Item]:
         """Take requests that belong together off the queue, and such that nobody waits for any more."""

@@ -42,17 +42,15 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, listening: socket.socket) -> None:
+    """Answer from now on: that the model is being loaded, and once it is, requests."""
     options = settings.options
     service = Service(settings)
-    await service.start()
-    gc.collect()
-    gc.freeze()  # what is there now stays, and need not be looked through
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is no request is no news
     config = uvicorn.Config(
         create_app(settings, service),
         http=_Protocol,
         ws="none",
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -60,16 +58,28 @@ async def _serve(settings: Settings, listening: socket.socket) -> None:
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=max(1, round(options.stop_timeout)),
     )
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    _log.info("listening at http://%s:%d", shown, port)
-    if not ipaddress.ip_address(host).is_loopback:
-        _log.warning("whoever reaches this machine can use the server: there is no password")
+    server = _Server(config)
+    starting, serving = asyncio.create_task(service.start()), asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        await _Server(config).serve(sockets=[listening])
+        await asyncio.wait((starting, serving), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            _say_where(*listening.getsockname()[:2])
+            gc.collect()
+            gc.freeze()  # what is there now stays, and need not be looked through
+        await serving
     finally:
+        starting.cancel()
+        server.should_exit = True
+        await asyncio.gather(starting, serving, return_exceptions=True)
         await service.stop()
     _log.info("stopped")
+
+
+def _say_where(host: str, port: int) -> None:
+    _log.info("listening at http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    if not ipaddress.ip_address(host).is_loopback:
+        _log.warning("whoever reaches this machine can use the server: there is no password")
 
 
 def _listening(host: str, port: int) -> socket.socket:

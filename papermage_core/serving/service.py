@@ -82,10 +82,18 @@ class Service:
         """Whether a request would be answered now."""
         return self.is_started and self.model.is_ready
 
+    def why_not(self) -> RequestError:
+        """Return why a request would not be answered now."""
+        if not self.is_started:
+            return RequestError(503, "the model is being loaded", do="try again later", retry_after=5)
+        if self.model.is_full:
+            return self.model.full()
+        return RequestError(503, "the process of the model is being started again", do="try again later", retry_after=5)
+
     async def answer(self, request: Request, receive: Receive) -> Answer:
         """Return the answer to a request without its body, which is received. Raises RequestError, and GoneError."""
-        if self.model.is_full:
-            raise self.model.full()
+        if not self.is_started or self.model.is_full:
+            raise self.why_not()
         held = _Held(self)
         self.in_hand += 1
         try:

@@ -120,6 +120,22 @@ def test_an_idle_model_waits_a_little_for_company() -> None:
     running(test, wait=0.02)
 
 
+def test_what_goes_ahead_of_a_model_that_works_waits_while_more_comes() -> None:
+    async def test(pool: Pool) -> None:
+        tasks = asked(pool, b"slow")
+        await asyncio.sleep(0.05)
+        for body in (b"a", b"b", b"c"):
+            tasks += asked(pool, body)
+            await turns()
+        while pool.waiting:
+            await asyncio.sleep(0.01)
+        FakeProcess.go_on.set()
+        await asyncio.gather(*tasks)
+        assert FakeProcess.batches == [[b"slow"], [b"a", b"b", b"c"]]
+
+    running(test, wait=0.02, ahead=True)
+
+
 def test_more_than_may_wait_is_sent_away() -> None:
     async def test(pool: Pool) -> None:
         tasks = asked(pool, b"slow")
