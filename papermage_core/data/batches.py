@@ -17,7 +17,7 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.spec import ContextEncoderConfig, Window
 
-__all__ = ["Batch", "BatchLimits", "ExampleBatches", "LengthSampler", "ListedBatches", "collate", "plan"]
+__all__ = ["Batch", "BatchLimits", "ExampleBatches", "LengthSampler", "ListedBatches", "collate", "plan", "runs_of"]
 
 _WORTH_A_RUN = 128
 """Padded cost that a run of its own must save: a run has some cost of its own."""
@@ -102,7 +102,7 @@ def collate(
     Windows of unlike lengths go to the encoder in several runs, as do those whose padded cost is above ``max_cost``.
     """
     windows = [window for example in examples for window in example.windows]
-    runs = _runs(windows, max_cost)
+    runs = runs_of(windows, max_cost)
     rows = np.empty(len(windows), np.int64)  # row of the window's first unit in the joined outputs
     offset = 0
     for run in runs:
@@ -155,8 +155,8 @@ def _is_one_window(example: Example) -> bool:
     return only is not None and (only.start, only.stop) == (example.start, example.stop)
 
 
-def _runs(windows: Sequence[Window], max_cost: int | None) -> list[list[int]]:
-    """Return the windows of each run, the longest first, so that little is computed for padding alone."""
+def runs_of(windows: Sequence[Window], max_cost: int | None) -> list[list[int]]:
+    """Return the windows of each run of the encoder, the longest first, so that little is padding alone."""
     if len(windows) < 2:
         return [list(range(len(windows)))] if windows else []
     costs = np.array([window.cost for window in windows])

@@ -14,7 +14,7 @@ from papermage_core.errors import PluginError
 from papermage_core.plugin.blame import calling, component_of
 from papermage_core.plugin.spec import ContextEncoder, HeadOutput, ModelHead, UnitSpan
 
-__all__ = ["EntityModel", "check_module"]
+__all__ = ["EntityModel", "check_module", "outputs_of"]
 
 
 def check_module(thing: Any, config: Any) -> Any:
@@ -47,7 +47,18 @@ class EntityModel(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Return the vectors of a batch's units. Shape (B, U, D); what stands at padding is arbitrary but finite."""
         with calling(self.encoder, "forward"):
-            return self._gathered([self.encoder(run) for run in batch.features], batch)
+            return self._gathered([self.encode(run) for run in batch.features], batch)
+
+    def encode(self, run: dict[str, Tensor]) -> Tensor:
+        """Return the vectors of a run of windows. Shape (windows, units of the longest, D)."""
+        with calling(self.encoder, "forward"):
+            vectors: Tensor = self.encoder(run)
+            return vectors
+
+    @property
+    def _width(self) -> int:
+        """The size of what ``encode`` gives of a unit."""
+        return self.encoder.output_size
 
     def taken(self, vectors: Tensor, number: int) -> Tensor:
         """Return what a head takes of what ``forward`` gave."""
@@ -56,7 +67,7 @@ class EntityModel(nn.Module):
     def _gathered(self, outputs: list[Tensor], batch: Batch) -> Tensor:
         """Return the vector of each unit from what the encoder made of the runs of windows."""
         if not outputs or batch.gather.numel() == 0:
-            return torch.zeros(*batch.gather.shape, self.encoder.output_size, device=batch.gather.device)
+            return torch.zeros(*batch.gather.shape, self._width, device=batch.gather.device)
         if batch.direct:
             return outputs[0]
         rows = torch.cat([output.flatten(0, 1) for output in outputs])
@@ -104,34 +115,41 @@ class EntityModel(nn.Module):
         """Return, for each head, what it says of each of the B examples."""
         return self.decode_of(self(batch), batch)
 
-    def decode_of(self, vectors: Tensor, batch: Batch) -> list[list[HeadOutput]]:
-        """Return, for each head, what it says of each of the B examples; vectors as ``forward`` gave, (B, U, D)."""
+    def decode_of(self, vectors: Tensor, batch: Batch, least: float | None = None) -> list[list[HeadOutput]]:
+        """Return, for each head, what it says of each of the B examples; vectors as ``forward`` gave, (B, U, D).
+
+        For ``least`` see `outputs_of`.
+        """
         found = []
         for number, head in enumerate(self.heads):
             with calling(head, "decode"):
-                outputs: list[HeadOutput] = head.decode(  # type: ignore[operator]
-                    self.taken(vectors, number), batch.mask, **_seen(batch, number)
-                )
-                if len(outputs) != len(batch.index):
-                    raise ValueError(f"expected {len(batch.index)} outputs, one a context, got {len(outputs)}")
-                found.append(outputs)
+                taken = self.taken(vectors, number)
+                found.append(outputs_of(head, taken, batch.mask, _seen(batch, number), least))  # type: ignore[arg-type]
         return found
 
     def candidates(self, batch: Batch, least: float) -> list[list[HeadOutput]]:
-        """Return what ``decode`` does, but as entities all that have at least the probability ``least``.
+        """Return what ``decode`` does, but as entities all that have at least the probability ``least``."""
+        return self.decode_of(self(batch), batch, least)
 
-        They may overlap. A head that has no method ``candidates(vectors, mask, least)``, which returns the entities of
-        each context, gives those that it decodes.
-        """
-        vectors, found = self(batch), []
-        for number, (head, outputs) in enumerate(zip(self.heads, self.decode_of(vectors, batch), strict=True)):
-            of_head = getattr(head, "candidates", None)
-            if of_head is None:
-                found.append([attrs.evolve(each, spans=_likely(each.spans, least)) for each in outputs])
-                continue
-            spans = of_head(self.taken(vectors, number), batch.mask, least)
-            found.append([attrs.evolve(each, spans=some) for each, some in zip(outputs, spans, strict=True)])
-        return found
+
+def outputs_of(
+    head: ModelHead, vectors: Tensor, mask: Tensor, seen: Mapping[str, Any], least: float | None = None
+) -> list[HeadOutput]:
+    """Return what a head says of B contexts, given vectors (B, U, D) and a mask (B, U); ``seen`` as `_seen` gives.
+
+    With ``least``, the entities are all that have at least this probability; they may overlap. A head that has no
+    method ``candidates(vectors, mask, least)``, which returns the entities of each context, gives those that it
+    decodes.
+    """
+    outputs: list[HeadOutput] = head.decode(vectors, mask, **seen)
+    if len(outputs) != len(mask):
+        raise ValueError(f"expected {len(mask)} outputs, one a context, got {len(outputs)}")
+    if least is None:
+        return outputs
+    of_head = getattr(head, "candidates", None)
+    if of_head is None:
+        return [attrs.evolve(each, spans=_likely(each.spans, least)) for each in outputs]
+    return [attrs.evolve(each, spans=spans) for each, spans in zip(outputs, of_head(vectors, mask, least), strict=True)]
 
 
 def _likely(spans: Sequence[UnitSpan], least: float) -> list[UnitSpan]:

@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from papermage_core.data.batches import Batch, BatchLimits, LengthSampler, collate
-from papermage_core.data.examples import Example, Examples, make_examples
+from papermage_core.data.examples import Example, Examples, cut, make_examples
 from papermage_core.data.garbage import FreeMemory
 from papermage_core.data.gold import to_document
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError
 from papermage_core.model.entity_model import EntityModel
+from papermage_core.model.long import LONG, decode_long
 from papermage_core.model.precision import UNITS, decide
 from papermage_core.plugin.spec import HeadOutput, UnitSpan
 
@@ -103,16 +104,21 @@ def decode_examples(
     """
     model.eval()
     outputs: list[list[HeadOutput]] = [[] for _ in examples]
-    sampler = LengthSampler(Examples.of(examples), limits, shuffle=False)
+    long = [i for i, example in enumerate(examples) if len(example) > LONG]
+    short = np.setdiff1d(np.arange(len(examples)), long)
+    sampler = LengthSampler(Examples.of(examples), limits, shuffle=False, chosen=short)
 
-    def batch_of(index: list[int]) -> Batch:
-        return collate(index, [examples[i] for i in index], model.encoder.collate, limits.cost).to(device)
+    def batch_of(index: Sequence[int], some: Sequence[Example]) -> Batch:
+        return collate(index, some, model.encoder.collate, limits.cost).to(device)
 
     with torch.inference_mode():
         if model.undecided:
-            decide(model, [batch_of(index) for index in _some(sampler, examples)])
+            some = [batch_of(index, [examples[i] for i in index]) for index in _some(sampler, examples)]
+            decide(model, some or [batch_of([i], cut(examples[i], (), limits.cost)[:1]) for i in long[:1]])
+        for i in long:
+            outputs[i] = decode_long(model, examples[i], limits.cost, device, least)
         for index in sampler:
-            batch = batch_of(index)
+            batch = batch_of(index, [examples[i] for i in index])
             for of_task in model.decode(batch) if least is None else model.candidates(batch, least):
                 for i, found in zip(index, of_task, strict=True):
                     outputs[i].append(found)

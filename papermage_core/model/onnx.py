@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from papermage_core.data.batches import Batch
 from papermage_core.errors import ConfigError
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.plugin.blame import calling, component_of
@@ -286,19 +285,15 @@ class OnnxModel(EntityModel):
         """Return what another process opens the graph from."""
         return {**self.__dict__, "_opened": {}}
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return what all heads take of a batch's units, one beside the other. Shape (B, U, sum of the widths)."""
-        width = sum(each.width for each in self._outputs)
-        runs = []
-        for features in batch.features:
-            tensors = features if self._inputs_of is None else dict(self._inputs_of(features))
-            found = _run(self._session, tensors, self._outputs)
-            runs.append(torch.from_numpy(found[0] if len(found) == 1 else np.concatenate(found, 2)))
-        if not runs or batch.gather.numel() == 0:
-            return torch.zeros(*batch.gather.shape, width)
-        if batch.direct:
-            return runs[0]
-        return torch.cat([run.flatten(0, 1) for run in runs])[batch.gather]
+    def encode(self, run: dict[str, Tensor]) -> Tensor:
+        """Return what all heads take of each unit. Shape (windows, units of the longest, sum of the widths)."""
+        tensors = run if self._inputs_of is None else dict(self._inputs_of(run))
+        found = _run(self._session, tensors, self._outputs)
+        return torch.from_numpy(found[0] if len(found) == 1 else np.concatenate(found, 2))
+
+    @property
+    def _width(self) -> int:
+        return sum(each.width for each in self._outputs)
 
     def taken(self, vectors: Tensor, number: int) -> Tensor:
         """Return what a head takes of what ``forward`` gave."""

@@ -22,7 +22,8 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
     ``same`` (N,) is its word among those of its window, of which there are ``same_count``; ``position`` (N,) is
     where its vector belongs when windows are padded to the longest.
     """
-    joined = {name: np.concatenate([w.features[name] for w in windows]) for name in windows[0].features}
+    each = [dict(window.features) for window in windows]  # each window once: some are made when they are asked for
+    joined = {name: np.concatenate([features[name] for features in each]) for name in each[0]}
     lengths = np.array([w.stop - w.start for w in windows], np.int64)
     _, first, back = np.unique(joined["key"], return_index=True, return_inverse=True)
     _, before = runs_of(lengths)

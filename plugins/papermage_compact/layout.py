@@ -31,6 +31,7 @@ _MOVES = np.array([-0.4, -0.2, -0.1, -0.05, -0.03, -0.02, -0.01, -0.005, -0.001]
 _MOVES = np.concatenate([_MOVES, -_MOVES[::-1]])  # in shares of the page
 _DROPS = np.array([-8, -4, -2, -1, -0.6, -0.3, -0.1, 0.1, 0.3, 0.6, 0.9, 1.1, 1.3, 1.6, 2, 2.5, 3, 4, 6, 12])
 _FONTS = 512
+_BLOCK = 8192  # units whose features are made at a time, in arrays that stay in the processor's cache
 _STYLES = (
     ("bold", re.compile(r"bold|bd\d|bx|[-,.]b($|[^a-z])|demi|black|heavy|medi$|tb$|-bol", re.I)),
     ("slanted", re.compile(r"ital|obli|ti\d|sl\d|[-,.]i($|[^a-z])|ti$|cmmi|[-.]it", re.I)),
@@ -67,6 +68,7 @@ _SIZES = {
     "font share": 8,
     "font": _FONTS,
 }
+_FIRSTS = np.cumsum([0, *_SIZES.values()]).tolist()
 LAYOUT_ROWS = sum(_SIZES.values())
 """Rows of the table that `Layout.rows` points into."""
 LAYOUT_VALUES = 17
@@ -87,85 +89,142 @@ class Layout:
 
 def layout_of(contexts: Sequence[Context], lengths: Ints) -> Layout:
     """Return the layout features of all units of the contexts, one context after the other."""
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    boxes = np.concatenate([np.zeros((0, 4), np.float32), *(_boxes(context) for context in contexts)])
-    pages = np.concatenate([np.zeros(0, np.int64), *(_pages(context) for context in contexts)])
-    row = np.concatenate([np.zeros(0, np.int64), *(_rows(context) for context in contexts)])
-    seen = ~np.isnan(boxes).any(1)
-    boxes = _carried(np.clip(boxes, -1, 2), seen, owner)
-    left, top, right, bottom = boxes.T
-    height = np.maximum(bottom - top, 1e-4)
-    first = _is_first(owner)
-    owner_rank = np.cumsum(first) - 1
-    sheet = np.cumsum(first | _is_first(_carried(pages[:, None], pages >= 0, owner)[:, 0])) - 1  # a page of a context
-    starts_line = first | _breaks(boxes, sheet, row)
-    line = np.cumsum(starts_line) - 1
-    unit = np.maximum(_median_by(height, sheet), 1e-4)  # distances are measured in it
+    return LayoutFacts.of(contexts, lengths).take(0, int(lengths.sum()))
 
-    lines = _Lines.of(boxes, line, starts_line)
-    sheet_of_line = sheet[starts_line]
-    same_above = ~_is_first(sheet_of_line)
-    line_unit = unit[starts_line]
-    line_gap = np.where(same_above, (lines.top - _before(lines.bottom)) / line_unit, 0)
-    indent = np.where(same_above, (lines.left - _before(lines.left)) / line_unit, 0)
-    usual_left, usual_right = _median_by(lines.left, sheet_of_line), _median_by(lines.right, sheet_of_line)
-    line_left, line_right = (lines.left - usual_left) / line_unit, (lines.right - usual_right) / line_unit
-    line_count = np.bincount(sheet_of_line)
-    _, line_place = runs_of(line_count)
-    from_bottom = np.repeat(line_count, line_count) - 1 - line_place
 
-    starts_sheet = _is_first(sheet)
-    ends_sheet = np.roll(starts_sheet, -1)
-    gap = np.where(starts_sheet, 0, (left - _before(right)) / unit)
-    next_gap = np.where(ends_sheet, 0, (_after(left) - right) / unit)
-    move = np.where(starts_sheet, 0, top - _before(top))
-    drop = move / np.maximum(height, _before(height))
-    jump = _jumps(boxes, unit, starts_line, starts_sheet)
-    next_jump = np.where(ends_sheet, 0, _after(jump))
-    _, from_start = runs_of(np.bincount(line, minlength=len(lines.left)))
-    length = np.bincount(line, minlength=len(lines.left))
-    from_end = length[line] - 1 - from_start
+@attrs.frozen(eq=False, kw_only=True)
+class LayoutFacts:
+    """What must be known of n units, on L lines and S sheets, before the features of some can be told.
 
-    fonts = _Fonts.of(contexts, owner)
-    size = np.where(np.isnan(fonts.size), height, fonts.size)
-    has_size = ~np.isnan(fonts.size)
-    size_ratio = size / np.maximum(np.where(has_size, _median_by(np.where(has_size, size, np.nan), sheet), unit), 1e-4)
-    same_font = (fonts.code == _before(fonts.code)) & ~first
-    same_size = (np.abs(size - _before(size)) < 0.02 * size) & ~first
-    share = _share_by(fonts.code, sheet)
+    A sheet is a page of a context. Some 50 bytes a unit, where its features and what they are made of take hundreds.
+    """
 
-    columns: dict[str, Ints] = {
-        "left": _grid(left),
-        "top": _grid(top),
-        "right": _grid(right),
-        "height": np.searchsorted(_RATIOS, height / unit),
-        "size": np.searchsorted(_RATIOS, size_ratio),
-        "gap": np.searchsorted(_STEPS, gap),
-        "next gap": np.searchsorted(_STEPS, next_gap),
-        "move": np.searchsorted(_MOVES, move),
-        "drop": np.searchsorted(_DROPS, drop),
-        "next drop": np.searchsorted(_DROPS, np.where(ends_sheet, 0, _after(drop))),
-        "jump": jump,
-        "next jump": next_jump,
-        "line gap": np.searchsorted(_STEPS, line_gap)[line],
-        "next line gap": np.searchsorted(_STEPS, _next_on(line_gap, same_above))[line],
-        "indent": np.searchsorted(_STEPS, indent)[line],
-        "next indent": np.searchsorted(_STEPS, _next_on(indent, same_above))[line],
-        "line left": np.searchsorted(_STEPS, line_left)[line],
-        "line right": np.searchsorted(_STEPS, line_right)[line],
-        "line from top": log_bucket(line_place, 16)[line],
-        "line from bottom": log_bucket(from_bottom, 16)[line],
-        "from line start": log_bucket(from_start, 10),
-        "from line end": log_bucket(from_end, 10),
-        "style": fonts.style,
-        "font change": same_font * 2 + same_size,
-        "font share": np.minimum((share * 8).astype(np.int64), 7),
-        "font": fonts.bucket,
-    }
-    firsts = np.cumsum([0, *_SIZES.values()])
-    rows = np.stack([columns[name] + start for name, start in zip(_SIZES, firsts, strict=False)], 1)
-    values = np.stack(
-        [
+    boxes: Floats
+    """The box of each unit, or of a neighbour if it has none. Shape (n, 4)."""
+    seen: Bools
+    """Whether a unit has a box. Shape (n,)."""
+    first: Bools
+    """Whether a unit begins a context. Shape (n,)."""
+    sheet: NDArray[np.int32]
+    line: NDArray[np.int32]
+    """The sheet and the line of each unit. Shapes (n,)."""
+    starts: Ints
+    """The first unit of each line, and n. Shape (L + 1,)."""
+    place: NDArray[np.int32]
+    """How many lines of its context are before each line. Shape (L,)."""
+    line_rows: dict[str, Ints]
+    """Features of lines by name. Shapes (L,)."""
+    line_values: Floats
+    """Distances around lines, as they stand in `Layout.values`. Shape (5, L)."""
+    line_bottom: Floats
+    """Shape (L,)."""
+    unit: Floats
+    """What distances are measured in: the usual height of units on each sheet. Shape (S,)."""
+    usual_size: NDArray[np.float64]
+    """The usual size of letters on each sheet. Shape (S,)."""
+    fonts: _Fonts
+    font: NDArray[np.int32]
+    """Which of these fonts each unit has. Shape (n,)."""
+    size: NDArray[np.float64]
+    """The size of each unit's letters, NaN for unknown. Shape (n,)."""
+    share: NDArray[np.uint16]
+    """How many eighths of its sheet have the font of the unit. Shape (n,)."""
+
+    @classmethod
+    def of(cls, contexts: Sequence[Context], lengths: Ints) -> LayoutFacts:
+        """Return what is known of all units of the contexts, one context after the other."""
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        boxes = np.concatenate([np.zeros((0, 4), np.float32), *(_boxes(context) for context in contexts)])
+        pages = np.concatenate([np.zeros(0, np.int32), *(_pages(context) for context in contexts)])
+        row = np.concatenate([np.zeros(0, np.int32), *(_rows(context) for context in contexts)])
+        seen = ~np.isnan(boxes).any(1)
+        boxes = _carried(np.clip(boxes, -1, 2), seen, owner)
+        first = _is_first(owner)
+        sheet = np.cumsum(first | _is_first(_carried(pages[:, None], pages >= 0, owner)[:, 0]), dtype=np.int32) - 1
+        starts_line = first | _breaks(boxes, sheet, row)
+        starts = np.flatnonzero(starts_line)
+        line = np.cumsum(starts_line, dtype=np.int32) - 1
+        unit = np.maximum(_medians(np.maximum(boxes[:, 3] - boxes[:, 1], 1e-4), sheet), 1e-4)
+        lines = _Lines.of(boxes, starts)
+        line_rows, line_values = _of_lines(lines, sheet[starts], unit)
+        fonts, font = _fonts(contexts)
+        size = _sizes(_values(contexts, ("size",)))
+        of_context = np.cumsum(first[starts]) - 1
+        return cls(
+            boxes=boxes,
+            seen=seen,
+            first=first,
+            sheet=sheet,
+            line=line,
+            starts=np.append(starts, len(seen)),
+            place=(np.arange(len(starts)) - np.flatnonzero(first[starts])[of_context]).astype(np.int32),
+            line_rows=line_rows,
+            line_values=line_values,
+            line_bottom=lines.bottom,
+            unit=unit,
+            usual_size=_medians(size, sheet),
+            fonts=fonts,
+            font=font,
+            size=size,
+            share=np.minimum((_share_by(fonts.code[font], sheet) * 8).astype(np.uint16), 7),
+        )
+
+    def take(self, start: int, stop: int) -> Layout:
+        """Return the features of units ``start`` to ``stop``."""
+        rows = np.empty((stop - start, len(_SIZES)), np.uint16)
+        values = np.empty((stop - start, LAYOUT_VALUES), np.float16)
+        for a in range(start, stop, _BLOCK):
+            b = min(a + _BLOCK, stop)
+            self._fill(a, b, rows[a - start : b - start], values[a - start : b - start])
+        return Layout(rows, values, self.place[self.line[start:stop]])
+
+    def _fill(self, start: int, stop: int, rows: NDArray[np.uint16], values: NDArray[np.float16]) -> None:
+        """Write the features of units ``start`` to ``stop``."""
+        low, high = max(start - 1, 0), min(stop + 1, len(self.seen))  # with their neighbours, which are left out again
+        own = slice(start - low, stop - low)
+        left, top, right, bottom = np.ascontiguousarray(self.boxes[low:high].T)
+        sheet, line = self.sheet[low:high], self.line[low:high]
+        first, seen, unit = self.first[low:high], self.seen[low:high], self.unit[sheet]
+        starts_sheet = _is_first(sheet)
+        ends_sheet = np.append(starts_sheet[1:], True)
+        height = np.maximum(bottom - top, 1e-4)
+        gap = np.where(starts_sheet, 0, (left - _before(right)) / unit)
+        next_gap = np.where(ends_sheet, 0, (_after(left) - right) / unit)
+        move = np.where(starts_sheet, 0, top - _before(top))
+        drop = move / np.maximum(height, _before(height))
+        jump = _jumps((left, top, right, bottom), unit, _is_first(line), starts_sheet)
+        number = np.arange(low, high)
+
+        font, given = self.font[low:high], self.size[low:high]
+        has_size = ~np.isnan(given)
+        size = np.where(has_size, given, height)
+        size_ratio = size / np.maximum(np.where(has_size, self.usual_size[sheet], unit), 1e-4)
+        code = self.fonts.code[font]
+        same_font = (code == _before(code)) & ~first
+        same_size = (np.abs(size - _before(size)) < 0.02 * size) & ~first
+
+        columns = {
+            "left": _grid(left),
+            "top": _grid(top),
+            "right": _grid(right),
+            "height": _bucket(_RATIOS, height / unit),
+            "size": _bucket(_RATIOS, size_ratio),
+            "gap": _bucket(_STEPS, gap),
+            "next gap": _bucket(_STEPS, next_gap),
+            "move": _bucket(_MOVES, move),
+            "drop": _bucket(_DROPS, drop),
+            "next drop": _bucket(_DROPS, np.where(ends_sheet, 0, _after(drop))),
+            "jump": jump,
+            "next jump": np.where(ends_sheet, 0, _after(jump)),
+            **{name: of_lines[line] for name, of_lines in self.line_rows.items()},
+            "from line start": log_bucket(number - self.starts[line], 10),
+            "from line end": log_bucket(self.starts[line + 1] - 1 - number, 10),
+            "style": self.fonts.style[font],
+            "font change": same_font * 2 + same_size,
+            "font share": self.share[low:high],
+            "font": self.fonts.bucket[font],
+        }
+        numbers = [
             2 * left - 1,
             2 * top - 1,
             2 * right - 1,
@@ -176,19 +235,37 @@ def layout_of(contexts: Sequence[Context], lengths: Ints) -> Layout:
             np.arcsinh(gap) / 2,
             np.arcsinh(next_gap) / 2,
             np.arcsinh(drop) / 2,
-            np.arcsinh(line_gap)[line] / 2,
-            np.arcsinh(_next_on(line_gap, same_above))[line] / 2,
-            np.arcsinh(indent)[line] / 2,
-            np.arcsinh(line_left)[line] / 2,
-            np.arcsinh(line_right)[line] / 2,
-            (bottom - lines.bottom[line]) / unit,
+            *self.line_values[:, line],
+            (bottom - self.line_bottom[line]) / unit,
             seen.astype(np.float32),
-        ],
-        1,
-    )
-    values = np.clip(values, -4, 4)
-    values[~seen] = 0
-    return Layout(rows.astype(np.uint16), values.astype(np.float16), (line - line[first][owner_rank]).astype(np.int32))
+        ]
+        for column, name in enumerate(_SIZES):
+            rows[:, column] = columns[name][own] + _FIRSTS[column]
+        for column, each in enumerate(numbers):
+            values[:, column] = np.where(seen, np.clip(each, -4, 4), 0)[own]
+
+
+def _of_lines(lines: _Lines, sheet: NDArray[np.int32], unit: Floats) -> tuple[dict[str, Ints], Floats]:
+    """Return the features of lines by name, shapes (L,), and distances, (5, L); ``unit`` is that of each sheet."""
+    same_above, unit = ~_is_first(sheet), unit[sheet]
+    gap = np.where(same_above, (lines.top - _before(lines.bottom)) / unit, 0)
+    indent = np.where(same_above, (lines.left - _before(lines.left)) / unit, 0)
+    left = (lines.left - _medians(lines.left, sheet)[sheet]) / unit
+    right = (lines.right - _medians(lines.right, sheet)[sheet]) / unit
+    count = np.bincount(sheet)
+    _, place = runs_of(count)
+    next_gap, next_indent = _next_on(gap, same_above), _next_on(indent, same_above)
+    rows = {
+        "line gap": _bucket(_STEPS, gap),
+        "next line gap": _bucket(_STEPS, next_gap),
+        "indent": _bucket(_STEPS, indent),
+        "next indent": _bucket(_STEPS, next_indent),
+        "line left": _bucket(_STEPS, left),
+        "line right": _bucket(_STEPS, right),
+        "line from top": log_bucket(place, 16),
+        "line from bottom": log_bucket(np.repeat(count, count) - 1 - place, 16),
+    }
+    return rows, np.arcsinh(np.stack([gap, next_gap, indent, left, right])) / 2
 
 
 @attrs.frozen(eq=False)
@@ -201,8 +278,7 @@ class _Lines:
     bottom: Floats
 
     @classmethod
-    def of(cls, boxes: Floats, line: Ints, starts_line: Bools) -> _Lines:
-        starts = np.flatnonzero(starts_line)
+    def of(cls, boxes: Floats, starts: Ints) -> _Lines:
         if not len(starts):
             return cls(*np.zeros((4, 0), np.float32))
         low, high = np.minimum.reduceat(boxes, starts), np.maximum.reduceat(boxes, starts)
@@ -211,23 +287,24 @@ class _Lines:
 
 @attrs.frozen(eq=False)
 class _Fonts:
-    """Fonts, from the units' metadata."""
+    """Fonts by number. Shapes (fonts,)."""
 
-    code: NDArray[np.uint64]
+    code: NDArray[np.int32]
+    """Equal for names that differ in the mark of a subset alone."""
     bucket: Ints
     style: Ints
-    size: NDArray[np.float64]
 
-    @classmethod
-    def of(cls, contexts: Sequence[Context], owner: Ints) -> _Fonts:
-        names = list(_values(contexts, ("fontname", "font")))
-        kinds = {name: i for i, name in enumerate(dict.fromkeys(names))}
-        plain = [_plain_font(name) for name in kinds]
-        codes = hash_runs(*code_points(plain))
-        styles = np.fromiter(map(_style, plain), np.int64, len(plain))
-        kind = np.fromiter(map(kinds.__getitem__, names), np.int64, len(names))
-        size = _sizes(_values(contexts, ("size",)))
-        return cls(codes[kind], buckets(codes, _FONTS, 1)[kind], styles[kind], size)
+
+def _fonts(contexts: Sequence[Context]) -> tuple[_Fonts, NDArray[np.int32]]:
+    """Return the fonts of the units, from their metadata, and which of them each unit has, shape (n,)."""
+    names = _values(contexts, ("fontname", "font"))
+    kinds = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    plain = [_plain_font(name) for name in kinds]
+    hashes = hash_runs(*code_points(plain))
+    _, code = np.unique(hashes, return_inverse=True)
+    styles = np.fromiter(map(_style, plain), np.int64, len(plain))
+    font = np.fromiter(map(kinds.__getitem__, names), np.int32, len(names))
+    return _Fonts(code.reshape(-1).astype(np.int32), buckets(hashes, _FONTS, 1), styles), font
 
 
 def _values(contexts: Sequence[Context], keys: Sequence[str]) -> Sequence[Any]:
@@ -260,13 +337,13 @@ def _boxes(context: Context) -> Floats:
     return np.full((len(context), 4), np.nan, np.float32) if context.boxes is None else context.boxes
 
 
-def _pages(context: Context) -> Ints:
-    return np.zeros(len(context), np.int64) if context.pages is None else context.pages.astype(np.int64)
+def _pages(context: Context) -> NDArray[np.int32]:
+    return np.zeros(len(context), np.int32) if context.pages is None else context.pages
 
 
-def _rows(context: Context) -> Ints:
+def _rows(context: Context) -> NDArray[np.int32]:
     rows = context.groups.get("rows")
-    return np.full(len(context), -1, np.int64) if rows is None else rows.astype(np.int64)
+    return np.full(len(context), -1, np.int32) if rows is None else rows
 
 
 def _is_first(groups: Ints) -> Bools:
@@ -314,13 +391,13 @@ def _breaks(boxes: Floats, sheet: Ints, row: Ints) -> Bools:
     return begins
 
 
-def _jumps(boxes: Floats, unit: Floats, starts_line: Bools, starts_sheet: Bools) -> Ints:
+def _jumps(sides: Sequence[Floats], unit: Floats, starts_line: Bools, starts_sheet: Bools) -> Ints:
     """Return how the reading position moves to a unit from the one before.
 
     0 from nowhere, 1 touching, 2 over a space, 3 over a wide space, 4 to the next line, 5 down over blank lines,
     6 up (to another column), 7 far aside.
     """
-    left, top, right, bottom = boxes.T
+    left, top, right, bottom = sides
     gap = (left - _before(right)) / unit
     down = (top - _before(bottom)) / unit
     aside = left > _before(right) + 2 * unit
@@ -329,23 +406,29 @@ def _jumps(boxes: Floats, unit: Floats, starts_line: Bools, starts_sheet: Bools)
     return np.where(starts_sheet, 0, np.where(starts_line, across, inside)).astype(np.int64)
 
 
-def _median_by(x: NDArray[Any], groups: Ints) -> NDArray[Any]:
-    """Return for each element the lower median of its group, groups being runs; NaN is left out, 1 if all are NaN."""
+def _medians(x: NDArray[Any], groups: NDArray[Any]) -> NDArray[Any]:
+    """Return the lower median of each group, groups being runs that rise; NaN is left out, 1 if all are NaN."""
     if not len(x):
         return x
     order = np.lexsort((x, groups))  # NaN goes last
-    _, starts, counts = np.unique(groups, return_index=True, return_counts=True)
+    starts = np.flatnonzero(_is_first(groups))
     known = np.add.reduceat((~np.isnan(x)).astype(np.int64), starts)
-    medians = x[order[starts + np.maximum(known - 1, 0) // 2]]
-    return np.repeat(np.where(np.isnan(medians), 1.0, medians), counts)
+    medians: NDArray[Any] = x[order[starts + np.maximum(known - 1, 0) // 2]]
+    return np.where(np.isnan(medians), 1.0, medians)
 
 
-def _share_by(codes: NDArray[np.uint64], groups: Ints) -> Floats:
-    """Return for each element how large a share of its group has the same code."""
-    _, code = np.unique(codes, return_inverse=True)
-    _, pair, counts = np.unique(groups * (len(codes) + 1) + code.reshape(-1), return_inverse=True, return_counts=True)
-    return np.asarray(counts[pair.reshape(-1)] / np.bincount(groups)[groups], np.float32)
+def _share_by(codes: NDArray[Any], groups: NDArray[Any]) -> Floats:
+    """Return for each element how large a share of its group has the same code; both are numbers from 0 on."""
+    pairs = groups.astype(np.int64) * (int(codes.max(initial=0)) + 1) + codes
+    if int(pairs.max(initial=0)) > 4 * len(pairs):  # with many fonts on many pages most pairs are none
+        pairs = np.unique(pairs, return_inverse=True)[1].reshape(-1)
+    return np.asarray(np.bincount(pairs)[pairs] / np.bincount(groups)[groups], np.float32)
 
 
 def _grid(x: Floats) -> Ints:
     return np.clip((x * _GRID).astype(np.int64), 0, _GRID)
+
+
+def _bucket(bounds: NDArray[np.float64], x: NDArray[Any]) -> Ints:
+    """Return how many of the bounds are below each number."""
+    return np.searchsorted(bounds, x)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from papermage_core.plugin import Context
 
-__all__ = ["AUTO", "Column", "MetadataCounts", "columns_of", "metadata_rows", "size_of"]
+__all__ = ["AUTO", "Column", "MetadataCounts", "columns_of", "metadata_rows", "metadata_values", "size_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,15 +88,20 @@ def size_of(columns: Sequence[Column]) -> int:
     return sum(column.size for column in columns)
 
 
-def metadata_rows(columns: Sequence[Column], contexts: Sequence[Context]) -> NDArray[np.uint16]:
-    """Return the rows of all units of the contexts, one column a key, each with rows of its own. Shape (n, keys)."""
+def metadata_values(column: Column, contexts: Sequence[Context]) -> list[Any]:
+    """Return the value that each unit of the contexts has for the key of a column, None where it has none."""
+    values: list[Any] = []
+    for context in contexts:
+        values += context.metadata.get(column.key) or [None] * len(context)
+    return values
+
+
+def metadata_rows(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> NDArray[np.uint16]:
+    """Return the rows of n units, one column a key, each with rows of its own; given values by key. Shape (n, keys)."""
     made = []
     first = 0
-    for column in columns:
-        values: list[Any] = []
-        for context in contexts:
-            values += context.metadata.get(column.key) or [None] * len(context)
-        made.append(column.rows(values) + first)
+    for column, of_column in zip(columns, values, strict=True):
+        made.append(column.rows(of_column) + first)
         first += column.size
     return np.stack(made, 1).astype(np.uint16)
 

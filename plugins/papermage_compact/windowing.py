@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from papermage_compact.layout import layout_of
+from papermage_compact.layout import LayoutFacts
 from papermage_compact.lines import lines_of
-from papermage_compact.metadata import Column, metadata_rows
+from papermage_compact.metadata import Column, metadata_rows, metadata_values
 from papermage_compact.table import WordTable
-from papermage_compact.units import unit_rows
+from papermage_compact.units import UnitFacts
 from papermage_core.plugin import Context, Window
 from papermage_transformers.once import WarnOnce
 
@@ -22,7 +22,8 @@ __all__ = ["Windower", "bounds"]
 
 logger = logging.getLogger(__name__)
 
-_MOST = 1 << 20  # units whose features are made in one go
+_MOST = 1 << 16  # units whose features are held; those of a longer context are made a window at a time
+_STEP = 1 << 13  # units whose words are looked up in one go where there are more
 
 
 def bounds(length: int, longest: int, overlap: int) -> list[tuple[int, int]]:
@@ -91,45 +92,113 @@ class Windower:
 
     def _windows(self, contexts: Sequence[Context], stride: int) -> Iterator[list[Window]]:
         lengths = np.array([len(context) for context in contexts], np.int64)
-        features = self._features(contexts, lengths)
-        counts = [name for name in features if name.endswith("_count")]
-        ends = {name: np.concatenate([[0], np.cumsum(features[name], dtype=np.int64)]) for name in counts}
+        features = _Features(self._table, contexts, lengths, self._with_layout, self._with_lines, self._metadata)
         overlap = min(stride, self._longest // 2)
+        cut = features.later if int(lengths.sum()) > _MOST else _cutter(features.of(0, int(lengths.sum())))
         offset = 0
         for length in lengths.tolist():
-            windows = []
-            for start, stop in bounds(length, self._longest, overlap):
-                a, b = offset + start, offset + stop
-                cut = {name: array[a:b] for name, array in features.items() if f"{name}_count" not in ends}
-                for name, end in ends.items():
-                    values = name.removesuffix("_count")
-                    cut[values] = features[values][end[a] : end[b]]
-                windows.append(Window(start, stop, cut, stop - start))
+            yield [
+                Window(start, stop, cut(offset + start, offset + stop), stop - start)
+                for start, stop in bounds(length, self._longest, overlap)
+            ]
             offset += length
-            yield windows
 
-    def _features(self, contexts: Sequence[Context], lengths: NDArray[np.int64]) -> Mapping[str, NDArray[Any]]:
-        """Return one array a feature for all units of all contexts."""
-        words = self._table.features([word for context in contexts for word in context.words])
+
+def _cutter(features: Mapping[str, NDArray[Any]]) -> Callable[[int, int], Mapping[str, NDArray[Any]]]:
+    """Return what cuts the features of some units out of those of all."""
+    counts = [name for name in features if name.endswith("_count")]
+    ends = {name: np.concatenate([[0], np.cumsum(features[name], dtype=np.int64)]) for name in counts}
+
+    def cut(start: int, stop: int) -> Mapping[str, NDArray[Any]]:
+        found = {name: array[start:stop] for name, array in features.items() if f"{name}_count" not in ends}
+        for name, end in ends.items():
+            values = name.removesuffix("_count")
+            found[values] = features[values][end[start] : end[stop]]
+        return found
+
+    return cut
+
+
+class _Features:
+    """The features of all units of contexts, made for some of them at a time: so all of them need not be held."""
+
+    def __init__(
+        self,
+        table: WordTable,
+        contexts: Sequence[Context],
+        lengths: NDArray[np.int64],
+        with_layout: bool,
+        with_lines: bool,
+        metadata: Sequence[Column],
+    ) -> None:
+        self._table, self._metadata = table, metadata
+        self._words = contexts[0].words if len(contexts) == 1 else [word for each in contexts for word in each.words]
+        count = len(self._words)
+        self._known = table.features(self._words) if count <= _MOST else None
+        if self._known is None:
+            lowered, depth = np.empty(count, np.uint64), np.empty(count, np.int8)
+            for start in range(0, count, _STEP):
+                some = table.features(self._words[start : start + _STEP])
+                lowered[start : start + _STEP], depth[start : start + _STEP] = some.lowered, some.depth
+        else:
+            lowered, depth = self._known.lowered, self._known.depth
         space_before = np.concatenate([np.zeros(0, bool), *(context.space_before for context in contexts)])
+        self._units = UnitFacts.of(lowered, depth, space_before, lengths)
+        self._layout = LayoutFacts.of(contexts, lengths) if with_layout else None
+        self._lines = lines_of(contexts, lengths) if with_lines else None
+        self._values = [metadata_values(column, contexts) for column in metadata]
+        self._last: tuple[int, int, Mapping[str, NDArray[Any]]] | None = None
+
+    def of(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
+        """Return the features of units ``start`` to ``stop``: names → arrays."""
+        whole = self._known if (start, stop) == (0, len(self._words)) else None
+        words = whole or self._table.features(self._words[start:stop])
         features: dict[str, NDArray[Any]] = {
             "key": words.keys,
             "word": words.rows,
-            "unit": unit_rows(words, space_before, lengths),
+            "unit": self._units.rows(start, stop),
             "ngram": words.ngrams.values,
             "ngram_count": words.ngrams.lengths.astype(np.uint16),
             "piece": words.pieces.values,
             "piece_count": words.pieces.lengths.astype(np.uint16),
         }
-        if self._with_layout:
-            layout = layout_of(contexts, lengths)
+        if self._layout is not None:
+            layout = self._layout.take(start, stop)
             features |= {"layout": layout.rows, "layout_values": layout.values, "line": layout.lines}
-        if self._with_lines:
-            lines = lines_of(contexts, lengths)
-            features |= {"placed": lines.rows, "line": lines.lines}
+        if self._lines is not None:
+            features |= {"placed": self._lines.rows[start:stop], "line": self._lines.lines[start:stop]}
         if self._metadata:
-            features["metadata"] = metadata_rows(self._metadata, contexts)
+            features["metadata"] = metadata_rows(self._metadata, [values[start:stop] for values in self._values])
         return features
+
+    def later(self, start: int, stop: int) -> Mapping[str, NDArray[Any]]:
+        """Return the features of units, which are made when they are asked for, and anew if others were meanwhile."""
+        return _Later(self, start, stop)
+
+    def last(self, start: int, stop: int) -> Mapping[str, NDArray[Any]]:
+        """Return what `of` does; asked for the same again, the same arrays."""
+        if self._last is None or self._last[:2] != (start, stop):
+            self._last = start, stop, self.of(start, stop)
+        return self._last[2]
+
+
+class _Later(Mapping[str, NDArray[Any]]):
+    """Features of a window; elsewhere, the arrays."""
+
+    def __init__(self, features: _Features, start: int, stop: int) -> None:
+        self._features, self._start, self._stop = features, start, stop
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._features.last(self._start, self._stop)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._features.last(self._start, self._stop))
+
+    def __len__(self) -> int:
+        return len(self._features.last(self._start, self._stop))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
 
 
 def _portions(contexts: Sequence[Context]) -> Iterator[Sequence[Context]]:

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papermage_compact.metadata import Column, MetadataCounts, columns_of, metadata_rows
+from papermage_compact.metadata import Column, MetadataCounts, columns_of, metadata_rows, metadata_values
 from papermage_compact.plugin import CompactConfig
 from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
 from papermage_core.data.issues import Issues
@@ -102,7 +102,8 @@ def test_every_value_has_a_row_of_its_column(contexts, is_number):
         Column("other", values=("x",)),
         Column("key", bounds=(-1.0, 0.5)) if is_number else Column("key", values=("a", True, 2)),
     )
-    rows = metadata_rows(columns, [context(len(values), key=values) for values in contexts])
+    given_contexts = [context(len(values), key=values) for values in contexts]
+    rows = metadata_rows(columns, [metadata_values(column, given_contexts) for column in columns])
     assert rows[:, 0].tolist() == [0] * len(rows)
     for value, row in zip((value for values in contexts for value in values), rows[:, 1].tolist(), strict=True):
         own = row - columns[0].size
