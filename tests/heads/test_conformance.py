@@ -27,6 +27,11 @@ class TestWeightedCrf(ModelHeadSuite):
     options: ClassVar = ({"class_weights": "balanced", "focal_gamma": 1.0},)
 
 
+class TestStrictCrf(ModelHeadSuite):
+    component = "crf"
+    options: ClassVar = ({"threshold": 0.6},)
+
+
 class TestSpan(ModelHeadSuite):
     component = "span"
     options: ClassVar = (

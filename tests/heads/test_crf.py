@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from papermage_core.config.structure import structure
 from papermage_core.errors import ConfigError
 from papermage_core.plugin import LabelScheme, UnitSpan
+from papermage_heads.chain.forward_backward import forward_backward
 from papermage_heads.crf.head import CrfHead
+from papermage_heads.crf.plugin import CrfHeadConfig
 from papermage_schemes.bio import BioScheme
 from papermage_schemes.bioes import BioesScheme
+from papermage_schemes.io import IoScheme
 
 BIO = BioScheme(["X", "Y"])
 BIOES = BioesScheme(["X", "Y"])
@@ -47,6 +51,26 @@ def test_illegal_transitions_move_neither_loss_nor_weights() -> None:
     with torch.no_grad():
         head.transitions[forbidden] += 100.0
     assert head.loss(vectors, mask, targets).item() == before.item()
+
+
+@pytest.mark.parametrize("scheme", [BIO, BIOES, IoScheme(["X", "Y"])])
+def test_entities_below_the_threshold_are_left_out_and_tags_follow(scheme: LabelScheme) -> None:
+    whole, strict = head_of(scheme), head_of(scheme, threshold=0.4)
+    vectors, mask = torch.randn(16, 7, 6) * 2, torch.arange(7) < torch.arange(16)[:, None] % 7 + 1
+    marginals = forward_backward(whole.score(vectors, mask), mask, whole.chain).marginals
+    dropped = 0
+    for row, before, after in zip(marginals, whole.decode(vectors, mask), strict.decode(vectors, mask), strict=True):
+        assert after.spans == [span for span in before.spans if (span.score or 0) >= 0.4]
+        assert scheme.allows(after.tags)
+        assert scheme.decode(after.tags) == after.spans
+        assert after.scores == pytest.approx(row[range(len(after.tags)), after.tags].detach().numpy(), abs=1e-5)
+        dropped += len(before.spans) - len(after.spans)
+    assert dropped
+
+
+def test_the_threshold_is_an_option_that_a_model_of_before_lacks() -> None:
+    assert CrfHeadConfig(threshold=0.6).build(4, BIO).tagger.threshold == 0.6
+    assert structure(CrfHeadConfig, {"dropout": 0.1}, key="head", name="head").build(4, BIO).tagger.threshold == 0.0
 
 
 def test_n_best_lists_distinct_sequences_by_probability() -> None:

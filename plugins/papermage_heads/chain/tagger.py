@@ -24,10 +24,14 @@ _BLOCK = 8_000_000
 
 
 class ChainTagger:
-    """Decodes batches under a scheme: the best legal sequence, with marginals and exact probabilities of entities."""
+    """Decodes batches under a scheme: the best legal sequence, with marginals and exact probabilities of entities.
 
-    def __init__(self, scheme: LabelScheme) -> None:
+    Entities of that sequence that are less probable than ``threshold`` are left out; tags follow.
+    """
+
+    def __init__(self, scheme: LabelScheme, threshold: float = 0.0) -> None:
         self.scheme = scheme
+        self.threshold = threshold
         self.legal = LegalChain.of(scheme)
         self.rules = EntityRules.of(scheme, self.legal)
 
@@ -72,11 +76,15 @@ class ChainTagger:
         result = forward_backward(emissions, mask, scores, log_beta=True)
         check_finite(result.log_z)
         tags = best_paths(x, lengths, scores)
-        sure = np.take_along_axis(result.marginals.numpy(), tags[..., None], 2)[..., 0].astype(np.float32)
         contexts, starts, stops, labels = self.rules.find(tags, mask.numpy())
         entities = np.stack([contexts, starts, stops, labels], 1)
         entity_scores = entity_probabilities(self.rules, x, result, scores, lengths, entities)
-        spans = self._spans(len(tags), entities, entity_scores)
+        kept = entity_scores >= self.threshold
+        spans = self._spans(len(tags), entities[kept], entity_scores[kept])
+        for context in np.unique(contexts[~kept]).tolist():
+            n = int(lengths[context])
+            tags[context, :n] = self.scheme.encode(spans[context], n)
+        sure = np.take_along_axis(result.marginals.numpy(), tags[..., None], 2)[..., 0].astype(np.float32)
         tag_names = self.scheme.tags
         return [
             HeadOutput(found, row[:n], score[:n], tag_names)

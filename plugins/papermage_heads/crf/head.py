@@ -29,6 +29,8 @@ class CrfHead(nn.Module):
     ``weights`` are the odds that a tag gets for free: the loss is taken with ``log(weight)`` subtracted from the
     emissions, decoding without, so that what is learned makes up for it. Without transitions this has the optimum of
     weighted cross entropy, and it remains a likelihood (logit adjustment, Menon et al. 2021).
+
+    Entities of the best sequence that are less probable than ``threshold`` are left out.
     """
 
     log_weights: Tensor | None
@@ -41,6 +43,7 @@ class CrfHead(nn.Module):
         dropout: float = 0.1,
         weights: Sequence[float] | None = None,
         focal_gamma: float = 0.0,
+        threshold: float = 0.0,
     ) -> None:
         super().__init__()
         n_tags = len(scheme.tags)
@@ -51,7 +54,7 @@ class CrfHead(nn.Module):
         self.focal_gamma = focal_gamma
         self.register_buffer("log_weights", None if weights is None else torch.tensor(weights).log(), persistent=False)
         self.legal = ChainScores.of_scheme(scheme)
-        self.tagger = ChainTagger(scheme)
+        self.tagger = ChainTagger(scheme, threshold)
 
     @property
     def chain(self) -> ChainScores:
@@ -67,7 +70,7 @@ class CrfHead(nn.Module):
         return negative_log_likelihood(emissions, mask, targets, self.chain, focal_gamma=self.focal_gamma)
 
     def decode(self, vectors: Tensor, mask: Tensor) -> list[HeadOutput]:
-        """Return the best legal sequence of each context, with marginals."""
+        """Return the best legal sequence of each context, less entities below the threshold, with marginals."""
         return self.tagger(self.score(vectors, mask), mask, self.chain)
 
     def split(self) -> tuple[nn.Module, CrfHead]:

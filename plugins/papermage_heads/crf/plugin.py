@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from papermage_core.errors import ConfigError
-from papermage_core.plugin import LabelScheme, ModelHead, hookimpl
+from papermage_core.plugin import LabelScheme, ModelHead, hookimpl, option
 from papermage_heads.weights import TagHeadConfig
 
 __all__ = ["CrfHeadConfig"]
@@ -16,6 +16,10 @@ _MOST_TAGS = 8192
 @attrs.frozen(kw_only=True)
 class CrfHeadConfig(TagHeadConfig):
     """A linear-chain CRF over units: legal tags, the exact probability of each entity."""
+
+    threshold: float = option(
+        0.0, help="least probability of an entity that is predicted; 0.5 to 0.7: precision for recall", ge=0, lt=1
+    )
 
     def build(self, input_size: int, scheme: LabelScheme) -> ModelHead:
         """Return a new head. Raises ConfigError where the scores of all pairs of tags would not fit into memory."""
@@ -33,6 +37,7 @@ class CrfHeadConfig(TagHeadConfig):
             dropout=self.dropout,
             weights=self.tag_weights(scheme),
             focal_gamma=self.focal_gamma,
+            threshold=self.threshold,
         )
 
 
