@@ -24,8 +24,11 @@ class CtrlCError(StoppedError):
     exit_code = 130
 
 
-class Terminated(BaseException):
+class Terminated(KeyboardInterrupt):
     """SIGTERM came while nothing was done that can be gone on with."""
+
+    is_nobodys_fault = True
+    """No plugin's, in whose code it came."""
 
 
 @contextmanager
