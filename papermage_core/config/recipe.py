@@ -109,7 +109,7 @@ def recipe_file(path: str | Path) -> Path:
 
 
 def read_recipe(path: str | Path, plugins_path: Sequence[Path] = ()) -> RecipeConfig:
-    """Return what a recipe says. Raises ConfigError with every error, PluginError where nothing but components is wrong.
+    """Return what a recipe says. Raises ConfigError with every error, PluginError where only components are missing.
 
     Paths in it are looked for beside it, so that a folder with recipe and checkpoints can be moved.
     """

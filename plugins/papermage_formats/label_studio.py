@@ -260,9 +260,9 @@ class LabelStudioWriter:
             )
             lost["metadata of relations"] += bool(set(relation) - {"label", "arguments", "direction"})
         results += others.pop("results", [])
-        number = integer_id(document.id or "")
-        task: dict[str, Any] = {} if number is None else {"id": number}
-        if number is None and document.id is not None:
+        own = integer_id(document.id or "")
+        task: dict[str, Any] = {} if own is None else {"id": own}
+        if own is None and document.id is not None:
             others = {"doc_id": document.id} | others
         task["data"] = others | {config.text_key: symbols}
         made: dict[str, Any] = {"result": results}
