@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any, NoReturn
 
+from papermage_core.cli._signals import Terminated, terminable
 from papermage_core.errors import ConfigError, PapermageError, StoppedError
 from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.distributions import passing_over_malformed_entry_points
@@ -33,6 +34,7 @@ from papermage_core.terminal import printable
 __all__ = ["add_common_flags", "check_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
 
 INTERRUPTED = 130
+TERMINATED = 143
 _OURS = (
     *("papermage_core", "papermage_compact", "papermage_formats", "papermage_heads"),
     *("papermage_processors", "papermage_records", "papermage_schemes", "papermage_transformers", "papermage_stack"),
@@ -113,13 +115,16 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     former = keeping.set(_off_stdout)
     try:
-        with passing_over_malformed_entry_points(), blaming():
+        with terminable(), passing_over_malformed_entry_points(), blaming():
             code = body() or 0
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
         _abandon_stdout()
         return 1
+    except Terminated:
+        _say_error(f"{prog}: stopped by SIGTERM")
+        return TERMINATED
     except KeyboardInterrupt:
         _say_error(f"{prog}: interrupted")
         return INTERRUPTED

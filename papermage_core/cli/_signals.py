@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import threading
@@ -11,7 +12,7 @@ from types import FrameType
 
 from papermage_core.errors import StoppedError
 
-__all__ = ["CtrlCError", "go_on_with", "stopping_on_signals", "with_advice"]
+__all__ = ["CtrlCError", "Terminated", "go_on_with", "stopping_on_signals", "terminable", "with_advice"]
 
 _CTRL_C = "Ctrl-C"
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
@@ -21,6 +22,37 @@ class CtrlCError(StoppedError):
     """A run that was interrupted, and saved."""
 
     exit_code = 130
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came while nothing was done that can be gone on with."""
+
+    is_nobodys_fault = True
+    """No plugin's, in whose code it came."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Raise Terminated in the block at SIGTERM, so that what is half written is cleared up; where nobody else takes it.
+
+    Processes that are forked in the block end at it, as they would have.
+    """
+    own = os.getpid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the next one ends the process at once
+        if os.getpid() == own:
+            raise Terminated
+        os.kill(os.getpid(), number)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -94,22 +95,22 @@ def build_components(
     once, before any data is read. ``stride`` is the one that was given, if one was.
     """
     named = {key: name for key, name in names.items() if name is not None}
-    classes = _all(
-        {key: _loader(plugins, IN_CONFIG[key].name, name) for key, name in named.items()},
-        PluginError,
-    )
-    found = _all(
-        {key: _structurer(cls, key, named[key], options, sources) for key, cls in classes.items()},
-        ConfigError,
-    )
     chain = ProcessorChoice(
         names=tuple(processors), options=_own("processors", options), plugins_path=plugins.paths, sources=sources
     )
-    _ = chain.configs
     hooked = ExtensionChoice(
         names=tuple(extensions), options=_own("extensions", options), plugins_path=plugins.paths, sources=sources
     )
-    _ = hooked.configs
+    classes = _all(
+        {key: _loader(plugins, IN_CONFIG[key].name, name) for key, name in named.items()}
+        | {"processors": lambda: _check_names(chain), "extensions": lambda: _check_names(hooked)},
+        PluginError,
+    )
+    found = _all(
+        {key: _structurer(classes[key], key, named[key], options, sources) for key in named}
+        | {"processors": lambda: chain.configs, "extensions": lambda: hooked.configs},
+        ConfigError,
+    )
     if stride is not None:
         with calling(found["encoder"], "check"):
             found["encoder"].check(stride=stride)
@@ -173,6 +174,12 @@ def _refuser_of_model(name: str, model: object, sources: Mapping[str, str]) -> C
         )
 
     return refuse
+
+
+def _check_names(choice: ProcessorChoice | ExtensionChoice) -> None:
+    """Raise PluginError for those that cannot be loaded; wrong options are told later, with those of others."""
+    with contextlib.suppress(ConfigError):
+        _ = choice.configs
 
 
 def _all(makers: Mapping[str, Callable[[], Any]], error: type[PluginError] | type[ConfigError]) -> dict[str, Any]:

@@ -74,14 +74,19 @@ def from_file(path: Path) -> list[Given]:
         raise ConfigError(f"cannot read the config file {path}: it is not UTF-8 text") from exc
     except yaml.MarkedYAMLError as exc:
         line = f":{exc.problem_mark.line + 1}" if exc.problem_mark else ""
-        raise ConfigError(f"{path}{line}: not well-formed YAML: {exc.problem or exc.context}") from exc
+        raise ConfigError(f"{path}{line}: not well-formed YAML: {exc.problem or exc.context}{_advice(path)}") from exc
     except yaml.YAMLError as exc:
-        raise ConfigError(f"{path}: not well-formed YAML: {str(exc).splitlines()[0]}") from exc
+        raise ConfigError(f"{path}: not well-formed YAML: {str(exc).splitlines()[0]}{_advice(path)}") from exc
     if node is None or (isinstance(node, yaml.ScalarNode) and _is_plain(node) and not node.value):
         return []
     if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{path}:{_line(node)}: expected 'key: value' lines")
+        raise ConfigError(f"{path}:{_line(node)}: expected 'key: value' lines{_advice(path)}")
     return _each_once(_File(path).values(node))
+
+
+def _advice(path: Path) -> str:
+    other = path.suffix.lower() in (".toml", ".ini", ".cfg", ".py")
+    return f"; a config file is YAML or JSON, not {path.suffix[1:].upper()}" if other else ""
 
 
 def _check_depth(text: str, path: Path) -> None:

@@ -14,7 +14,7 @@ from papermage_core.config.given import Given, from_file
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.config.values import InvalidValueError, Text, read
-from papermage_core.errors import ConfigError, nearest
+from papermage_core.errors import ConfigError, PluginError, nearest
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import ComponentConfig, DocumentProcessorConfig, option
@@ -109,7 +109,7 @@ def recipe_file(path: str | Path) -> Path:
 
 
 def read_recipe(path: str | Path, plugins_path: Sequence[Path] = ()) -> RecipeConfig:
-    """Return what a recipe says. Raises ConfigError with every error, PluginError for a processor that is missing.
+    """Return what a recipe says. Raises ConfigError with every error, PluginError where only components are missing.
 
     Paths in it are looked for beside it, so that a folder with recipe and checkpoints can be moved.
     """
@@ -140,17 +140,21 @@ def _read(path: Path, plugins_path: tuple[Path, ...], above: tuple[Path, ...]) -
         plugins_path=plugins_path,
         sources={f"reader.{key}": item.source for key, item in reader.items()},
     )
-    found: list[StageConfig] = []
+    found, missing = list[StageConfig](), list[PluginError]()
     items = [*_named_processors(values.get("processors", ()), given, errors), *_items(stages, errors)]
     for number, item in enumerate(items, 1):
         try:
             found += _stages(item, number, path, plugins_path, (*above, real))
         except ConfigError as exc:
             errors += exc.errors
+        except PluginError as exc:
+            missing.append(exc)
     try:
         _ = choice.named
     except ConfigError as exc:
         errors += exc.errors
+    except PluginError as exc:
+        missing.append(exc)
     names = [stage.name for stage in found]
     errors += [
         f"{path}: {names.count(name)} stages are called {name!r}; give each a name of its own: name: ..."
@@ -160,7 +164,9 @@ def _read(path: Path, plugins_path: tuple[Path, ...], above: tuple[Path, ...]) -
     if not items and not errors:
         errors.append(f"{path}: expected at least one stage")
     if errors:
-        raise ConfigError(*errors)
+        raise ConfigError(*errors, *(f"{path}: {exc}" for exc in missing))
+    if missing:
+        raise PluginError("\n".join(f"{path}: {exc}" for exc in missing)) from missing[0]
     return RecipeConfig(
         path=path, stages=tuple(found), reader=choice, records=values["records"], plugins_path=plugins_path
     )

@@ -185,7 +185,11 @@ def _running(component: ComponentInfo, what: str) -> Iterator[None]:
     except SystemExit as exc:
         raise _unusable(component, f"{what} left the program with exit status {exc.code!r}") from exc
     except BaseException as exc:
-        if isinstance(exc, PluginError) or (isinstance(exc, KeyboardInterrupt) and not raised_on_purpose(exc)):
+        if (
+            isinstance(exc, PluginError)
+            or getattr(exc, "is_nobodys_fault", False)
+            or (isinstance(exc, KeyboardInterrupt) and not raised_on_purpose(exc))
+        ):
             raise
         raise _unusable(component, f"{what} failed with {type(exc).__name__}: {one_line(exc)}") from exc
     finally:

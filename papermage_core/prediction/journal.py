@@ -174,6 +174,8 @@ def open_journal(
     """
     folder = part_folder(output_path)
     if folder.exists() and not resume and not overwrite:
+        with contextlib.suppress(FileNotFoundError), _alone(folder, wait=0):  # else it is no job that was stopped
+            pass
         raise DataError(
             f"there is {folder} already, of a job that was stopped: go on with resume=auto, or begin anew with "
             "overwrite=true"
@@ -196,8 +198,8 @@ def open_journal(
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    stop = time.monotonic() + _WAIT
+def _alone(folder: Path, wait: float | None = None) -> Iterator[None]:
+    stop = time.monotonic() + (_WAIT if wait is None else wait)
     with contextlib.ExitStack() as stack:
         while True:
             try:

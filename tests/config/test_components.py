@@ -232,3 +232,13 @@ def test_components_that_cannot_be_had_are_told_at_once() -> None:
 def test_an_unknown_extension_is_told_before_anything_runs(mine: Path) -> None:
     with pytest.raises(PluginError, match="extensions=nothing"):
         config(plugins_path=mine, reader="mine", extensions="nothing").components()
+
+
+def test_names_and_options_of_all_kinds_are_told_at_once() -> None:
+    with pytest.raises(PluginError) as caught:
+        config(head="crff", processors=["tokens", "sentnces"], extensions=["nothing"]).components()
+    for told in ("head=crff", "sentnces", "nothing"):
+        assert told in str(caught.value)
+    with pytest.raises(ConfigError) as wrong:
+        config(head={"name": "crf", "x": 1}, processors={"name": ["tokens"], "tokens": {"y": 1}}).components()
+    assert len(wrong.value.errors) == 2

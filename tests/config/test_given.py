@@ -205,3 +205,11 @@ def test_all_faulty_arguments_are_told_at_once() -> None:
         from_overrides(["--a", "1", "b", "c=1", "--d", "--e", "2"])
 
     assert len(caught.value.errors) == 4
+
+
+@pytest.mark.parametrize("text", ["seed = 1\n", '[head]\nname = "crf"\n', "seed = 1\n[head]\nx = [1,\n"])
+def test_a_file_in_toml_is_told_what_a_config_file_is(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="; a config file is YAML or JSON, not TOML"):
+        from_file(path)

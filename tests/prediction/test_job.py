@@ -334,11 +334,10 @@ def test_two_processes_are_not_at_one_job(
     monkeypatch.setattr(journal, "_WAIT", 0.0)
     out = tmp_path / "found.jsonl"
     facts = {"fingerprint": {}, "overwrite": False}
-    with (
-        journal.open_journal(out, facts, "a", resume=False, overwrite=False),
-        pytest.raises(DataError, match="another process is at this job"),
-    ):
-        predict_files(predictor, sound, out, overwrite=True)
+    with journal.open_journal(out, facts, "a", resume=False, overwrite=False):
+        for options in ({"overwrite": True}, {}):
+            with pytest.raises(DataError, match="another process is at this job"):
+                predict_files(predictor, sound, out, **options)
 
 
 def test_a_job_that_replaces_layers_does_so_to_its_end(checkpoint: Path, sound: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from papermage_core import Document, Entity, Span, read_documents
 from papermage_core.cli.data import main as data_main
 from papermage_core.cli.predict import main as predict_main
-from papermage_core.config.recipe import StageConfig
+from papermage_core.config.recipe import StageConfig, read_recipe
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.units import Parser
@@ -504,3 +504,15 @@ def test_publish_writes_a_folder_that_runs(recipe: Path, papers: Path, tmp_path:
     )
     assert data_main(["publish", str(recipe), str(tmp_path / "published")]) in (2, 3)
     assert data_main(["publish", f"recipe={recipe}"]) == 2
+
+
+def test_components_that_are_missing_are_told_with_all_else(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("stages:\n- processr: tokens\n- processor: nope\nreader: nothing\n")
+    with pytest.raises(ConfigError) as caught:
+        read_recipe(path)
+    for told in ("processr", f"{path}: processors=nope: unknown", f"{path}: reader=nothing: unknown"):
+        assert told in str(caught.value)
+    path.write_text("stages:\n- processor: nope\nreader: nothing\n")
+    with pytest.raises(PluginError, match=r"recipe.yaml: processors=nope: [^\n]*\n.*recipe.yaml: reader=nothing"):
+        read_recipe(path)

@@ -1,0 +1,85 @@
+"""SIGTERM ends a command as Ctrl-C does: what is half written is cleared up, and a line says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from papermage_core.cli._shell import run
+from papermage_core.cli.data import main as data_main
+from papermage_core.files import whole_file, whole_folder
+
+
+@pytest.mark.parametrize("make", [whole_file, whole_folder])
+def test_nothing_half_written_is_left(make: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    former = signal.getsignal(signal.SIGTERM)
+
+    def body() -> None:
+        with make(tmp_path / "a") as new:  # type: ignore[operator]
+            (new / "b").write_text("b") if isinstance(new, Path) else new.write(b"b")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert run(body, prog="papermage-thing") == 143
+    assert capsys.readouterr().err == "papermage-thing: stopped by SIGTERM\n"
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == former
+
+
+def test_who_takes_the_signal_already_goes_on_taking_it() -> None:
+    taken: list[int] = []
+    former = signal.signal(signal.SIGTERM, lambda number, frame: taken.append(number))
+    try:
+        assert run(lambda: os.kill(os.getpid(), signal.SIGTERM)) == 0
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert taken == [signal.SIGTERM]
+
+
+def test_a_process_that_was_forked_ends_by_the_signal() -> None:
+    code = """
+import os, signal
+from papermage_core.cli._shell import run
+def body():
+    child = os.fork()
+    if not child:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    print(os.WTERMSIG(os.waitpid(child, 0)[1]))
+raise SystemExit(run(body))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"{signal.SIGTERM:d}\n", "")
+
+
+def test_no_plugin_is_blamed_for_the_signal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(
+        "import os, signal, attrs\n"
+        "from papermage_core.plugin import DocumentWriterConfig, hookimpl\n"
+        "@attrs.frozen(kw_only=True)\n"
+        "class Config(DocumentWriterConfig):\n"
+        "    suffixes = ('.mine',)\n"
+        "    def build(self): return self\n"
+        "    def write(self, documents, target): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "@hookimpl\n"
+        "def papermage_document_writer(): return Config\n"
+    )
+    (tmp_path / "a.txt").write_text("A text.")
+    out = tmp_path / "b.mine"
+    assert data_main(["convert", str(tmp_path / "a.txt"), str(out), f"plugins_path={plugin}"]) == 143
+    assert "stopped by SIGTERM" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name[0] != "_") == ["a.txt", "plugin.py"]
+
+
+def test_an_interrupt_while_modules_are_imported_shows_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "attrs").mkdir()
+    (tmp_path / "attrs" / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    script = tmp_path / "papermage-data"
+    script.write_text("from papermage_core.cli.data import main\nraise SystemExit(main())\n")
+    done = subprocess.run([sys.executable, script, "stats", "x"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "papermage-data: interrupted\n")
