@@ -126,6 +126,7 @@ def killed_nodes(model: Path, data: Path, folder: Path, count: int, chance: rand
     import ray
     from ray.cluster_utils import Cluster
 
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # else raylets print into the tables
     choice = ModelChoice(model_name_or_path=model)
     expected: dict[str, Files] = {}
     for name in _NAMES:

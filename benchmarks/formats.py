@@ -65,7 +65,7 @@ def _speed(name: str, path: Path, config: DocumentReaderConfig) -> Record:
 
 def _inputs() -> Iterator[tuple[str, list[Document], tuple[str, ...]]]:
     corpora = os.environ.get("PAPERMAGE_CORPORA")
-    for name, layers in _CORPORA.items() if corpora else ():
+    for name, layers in _CORPORA if corpora else ():
         files = sorted(Path(corpora or "", name).glob("train.jsonl*"))
         if files:
             yield name, list(islice(read_documents(files[0]), _DOCUMENTS)), layers

@@ -99,7 +99,7 @@ class Server:
 
     def cpu(self) -> dict[str, float]:
         """Return the CPU seconds of its processes so far: ``front``, which listens, ``model`` and ``upload``."""
-        found = Counter({"front": _cpu_of(self.process.pid)})
+        found = {"front": _cpu_of(self.process.pid), "model": 0.0, "upload": 0.0}
         for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             role = Path(f"/proc/{child}/cmdline").read_text().rstrip("\0").rpartition("\0")[2]
             found[role] += _cpu_of(int(child))

@@ -65,6 +65,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # to where a client says that this is
     )
     app.add_middleware(_Measured, service=service)
     app.add_exception_handler(HTTPException, _http_error)
@@ -79,11 +80,13 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         page = front_page(service.model.labels, most)
         return HTMLResponse(page, headers={"Content-Security-Policy": front_policy()})
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, str]:
         """Say that the server lives."""
         return {"status": "alive"}
 
+    @app.head("/ready", include_in_schema=False)
     @app.get("/ready")
     async def ready() -> Response:
         """Say whether a request would be answered now: 200, or 503."""

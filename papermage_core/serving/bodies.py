@@ -127,7 +127,9 @@ def _keys(data: bytes, where: str) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError as exc:
         raise RequestError(422, "expected an object", where, _EXPECTED) from exc
     except msgspec.DecodeError as exc:
-        raise RequestError(400, f"is not JSON: {exc}", where, "JSON has no NaN and no Infinity; send UTF-8") from exc
+        several = "trailing characters" in str(exc) and b"\n" in data.strip()
+        do = "send a document on each line as application/jsonl" if several else "JSON has no NaN and no Infinity"
+        raise RequestError(400, f"is not JSON: {exc}", where, do) from exc
 
 
 def _only(keys: dict[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from papermage_core import errors
 from papermage_core.errors import PapermageError
 from papermage_core.serving.messages import Answer, Ready, Request, RequestError, pack, read_frame, unpack
 
@@ -47,7 +48,8 @@ def serve(role: str) -> None:
         except Exception as exc:
             if not isinstance(exc, PapermageError):
                 _log.exception("this process cannot start")
-            ready = Ready(error=str(exc) or type(exc).__name__, exit_code=getattr(exc, "exit_code", 1))
+            kind = next((cls.__name__ for cls in type(exc).__mro__ if cls.__name__ in errors.__all__), "PapermageError")
+            ready = Ready(error=str(exc) or type(exc).__name__, kind=kind)
         gc.collect()
         gc.freeze()  # the model is no garbage, and need not be looked through
         out.write(pack(ready))

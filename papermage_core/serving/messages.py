@@ -44,7 +44,8 @@ class Ready(msgspec.Struct, array_like=True, kw_only=True):
 
     labels: tuple[str, ...] = ()
     error: str = ""
-    exit_code: int = 1
+    kind: str = "PapermageError"
+    """The class of the error, of those in `papermage_core.errors`."""
 
 
 class RequestError(Exception):

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections import deque
 
+from papermage_core import errors
 from papermage_core.errors import PapermageError
 from papermage_core.serving.messages import Answer, Ready, Request, pack, size_of, unpack
 from papermage_core.serving.settings import Settings
@@ -54,13 +55,13 @@ class Process:
             ready = unpack(await process._read(), Ready)
         except (OSError, EOFError):
             await process.stop()
-            raise _failure(f"the process of the {role} ended before it was ready", 1) from None
+            raise PapermageError(f"the process of the {role} ended before it was ready") from None
         except BaseException:
             await process.stop()
             raise
         if ready.error:
             await process.stop()
-            raise _failure(ready.error, ready.exit_code)
+            raise getattr(errors, ready.kind)(ready.error)  # with its class come exit code and place in the docs
         process.labels = ready.labels
         process._reading = asyncio.create_task(process._read_answers())
         return process
@@ -123,9 +124,3 @@ class Process:
                 if not future.done():
                     future.set_exception(DiedError())
             self._waiting.clear()
-
-
-def _failure(message: str, exit_code: int) -> PapermageError:
-    error = PapermageError(message)
-    error.exit_code = exit_code  # type: ignore[misc]  # that of the error of the other process
-    return error

@@ -10,6 +10,7 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
+from errno import EADDRINUSE
 from typing import Any
 
 import uvicorn
@@ -94,7 +95,8 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.listen(2048)
     except OSError as exc:
         listening.close()
-        raise ConfigError(f"host={host} port={port}: cannot listen there: {exc.strerror or exc}") from exc
+        do = "; another program does: choose another port, or port=0 for a free one" if exc.errno == EADDRINUSE else ""
+        raise ConfigError(f"host={host} port={port}: cannot listen there: {exc.strerror or exc}{do}") from exc
     return listening
 
 

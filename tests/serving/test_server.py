@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -185,6 +186,7 @@ HUGE = b'{"symbols": "abc", "metadata": {}, "entities": {"tokens": [{"spans": [[
         (b'{"documents": 3}', JSON, 422, "expected a list"),
         (b'{"documents": [{"text": "a"}, 3]}', JSON, 422, "expected an object"),
         (b'{"documents": [], "url": "http://localhost"}', JSON, 422, "unknown key 'url'"),
+        (b'{"text": "a"}\n{"text": "b"}', JSON, 400, "trailing"),
         (b'{"text": "\xff"}', JSON, 400, "not UTF-8"),
         (b'{"text": "\\ud800"}', JSON, 400, "not JSON"),
         (b'{"symbols": "a", "entities": {"tokens": [{"boxes": [[NaN, 0, 1, 1, 0]]}]}}', JSON, 400, "not JSON"),
@@ -250,9 +252,13 @@ def test_an_error_names_the_document_and_no_path_of_the_server(
 
 
 def test_other_paths_and_methods_are_refused(server: Any) -> None:
-    for path in ("/nothing", "/docs", "/../../etc/passwd", "/%2e%2e/etc/passwd", "//etc/passwd"):
+    for path in ("/nothing", "/docs", "/predict/", "/../../etc/passwd", "/%2e%2e/etc/passwd", "//etc/passwd"):
         assert server.ask(path).status == 404
     assert server.ask("/predict").status == 405
+    assert server.ask("/predict/", b"x", "text/plain").status == 404
+    several = server.ask("/predict", b'{"text": "a"}\n{"text": "b"}', JSON).error
+    assert several["do"] == "send a document on each line as application/jsonl"
+    assert [server.ask(path, method="HEAD").status for path in ("/health", "/ready")] == [200, 200]
     assert server.ask("/health", b"x", "text/plain").status == 405
     packed = server.ask("/predict", b"x", "text/plain", headers={"Content-Encoding": "gzip"})
     assert (packed.status, packed.error["where"]) == (415, "Content-Encoding")
@@ -401,3 +407,67 @@ def test_a_recipe_is_served_and_stops_once_what_is_in_hand_is_answered(
         assert b"Berta" not in said
         _, log = server.process.communicate(timeout=60)
         assert (server.process.returncode, "stopped" in log) == (0, True)
+
+
+def test_it_answers_while_it_loads_and_stops_then(server: Any, checkpoint: Path, tmp_path: Path) -> None:
+    """With a plugin whose import waits, until it is told to go on, or for the end of the process."""
+    waits, go = tmp_path / "waits.py", tmp_path / "go"
+    waits.write_text(
+        f"""
+import attrs, pathlib, sys, time
+from papermage_core.plugin import OptimizerConfig, hookimpl
+while sys.argv[0] == "-c" and not pathlib.Path({str(go)!r}).exists():
+    time.sleep(0.01)
+@attrs.frozen(kw_only=True)
+class Waits(OptimizerConfig):
+    def build(self, groups, *, mixed=False): raise NotImplementedError
+@hookimpl
+def papermage_optimizer(): return Waits
+""",
+        encoding="utf-8",
+    )
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [f"model_name_or_path={checkpoint}", f"plugins_path={waits}", f"port={port}", "pdf_processes=1"]
+    command = [sys.executable, "-m", "papermage_core.cli.serve", *words]
+    for goes_on in (True, False):
+        go.unlink(missing_ok=True)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        try:
+            other = type(server)(process, port)
+            while True:
+                try:
+                    assert other.ask("/health").json == {"status": "alive"}
+                    break
+                except ConnectionError:
+                    assert process.poll() is None, process.communicate()[1]
+                    time.sleep(0.05)
+            for answer in (other.ask("/ready"), other.predict({"text": TEXT}), other.ask("/openapi.json")):
+                assert answer.status == (200 if "openapi" in answer.json else 503), answer.body
+            assert other.ask("/ready").error["what"] == "the model is being loaded"
+            assert other.ask("/ready").headers["retry-after"] == "5"
+            assert b"the model is being loaded" in other.ask("/").body
+            if goes_on:
+                go.touch()
+                assert process.stderr is not None
+                assert "listening at" in process.stderr.readline()
+                assert other.predict({"text": TEXT}).status == 200
+                assert b"names" in other.ask("/openapi.json").body
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=60)[1]
+            assert (process.returncode, said.splitlines()[-1]) == (0, "stopped")
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stderr is not None
+            process.stderr.close()
+
+
+def test_what_keeps_it_from_starting_is_said_as_elsewhere(server: Any, checkpoint: Path, tmp_path: Path) -> None:
+    for words, code, expected in (
+        ([f"model_name_or_path={tmp_path / 'none'}", "port=0"], 1, "docs/questions.md#checkpointerror"),
+        ([f"model_name_or_path={checkpoint}", f"port={server.port}"], 2, "choose another port, or port=0"),
+    ):
+        command = [sys.executable, "-m", "papermage_core.cli.serve", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, expected in done.stderr) == (code, True), done.stderr
