@@ -79,8 +79,9 @@ def _stream(config: DocumentProcessorConfig, documents: Iterator[Document]) -> I
         with calling(processor, "process", given):
             yield from processor.process(given)
     except ModuleNotFoundError as exc:
-        wanted = quote(config.requirement or exc.name or "")
-        raise PluginError(f"a processor needs {exc.name}; type: pip install {wanted}") from exc
+        missing = (exc.name or "").partition(".")[0]
+        wanted = quote(config.requirement or missing)
+        raise PluginError(f"a processor needs {missing}; type: pip install {wanted}") from exc
 
 
 def _with_place(error: DataError, given: Iterable[Document | LocatedDocument]) -> DataError:

@@ -141,9 +141,9 @@ def needing(path: Path, config: DocumentReaderConfig) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as exc:
-        raise PluginError(
-            f"{path}: reading it needs {exc.name}; type: pip install {quote(config.requirement or exc.name or '')}"
-        ) from exc
+        missing = (exc.name or "").partition(".")[0]
+        wanted = quote(config.requirement or missing)
+        raise PluginError(f"{path}: reading it needs {missing}; type: pip install {wanted}") from exc
 
 
 def file_head(path: Path) -> bytes:

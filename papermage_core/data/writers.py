@@ -82,9 +82,9 @@ def write_documents(
             with calling(wrote, "write", given):
                 losses = {kind: count for kind, count in wrote.write(given, place).items() if count}
     except ModuleNotFoundError as exc:
-        raise PluginError(
-            f"{path}: writing it needs {exc.name}; type: pip install {quote(config.requirement or exc.name or '')}"
-        ) from exc
+        missing = (exc.name or "").partition(".")[0]
+        wanted = quote(config.requirement or missing)
+        raise PluginError(f"{path}: writing it needs {missing}; type: pip install {wanted}") from exc
     if losses:
         _log.warning("%s: the format cannot hold %s", path, listed(losses))
     return Written(counted.count, losses)
