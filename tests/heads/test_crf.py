@@ -69,8 +69,11 @@ def test_entities_below_the_threshold_are_left_out_and_tags_follow(scheme: Label
 
 
 def test_the_threshold_is_an_option_that_a_model_of_before_lacks() -> None:
-    assert CrfHeadConfig(threshold=0.6).build(4, BIO).tagger.threshold == 0.6
-    assert structure(CrfHeadConfig, {"dropout": 0.1}, key="head", name="head").build(4, BIO).tagger.threshold == 0.0
+    head = CrfHeadConfig(threshold=0.6).build(4, BIO)
+    assert isinstance(head, CrfHead)
+    assert head.tagger.threshold == 0.6
+    assert head.split()[1].tagger.threshold == 0.6  # an exported model decodes by it too
+    assert structure(CrfHeadConfig, {"dropout": 0.1}, key="head", name="head").threshold == 0.0
 
 
 def test_n_best_lists_distinct_sequences_by_probability() -> None:
