@@ -68,10 +68,11 @@ def _runs(
         longest = max(window.stop - window.start for window in windows)
         units = [by_owner[bounds[i] : bounds[i + 1]] for i in run]
         places = [
-            own + example.start - window.start + place * longest
-            for place, (own, window) in enumerate(zip(units, windows, strict=True))
+            answered + example.start - window.start + place * longest
+            for place, (answered, window) in enumerate(zip(units, windows, strict=True))
         ]
         with calling(model.encoder, "collate"):
             features = model.encoder.collate(windows)
         moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
-        yield moved, *(torch.from_numpy(np.concatenate(each)).to(device) for each in (units, places))
+        own, rows = (torch.from_numpy(np.concatenate(each)).to(device) for each in (units, places))
+        yield moved, own, rows

@@ -346,7 +346,7 @@ def _rows(context: Context) -> NDArray[np.int32]:
     return np.full(len(context), -1, np.int32) if rows is None else rows
 
 
-def _is_first(groups: Ints) -> Bools:
+def _is_first(groups: NDArray[Any]) -> Bools:
     """Return which elements begin a run of equal ones, the first element among them."""
     first = np.ones(len(groups), bool)
     first[1:] = groups[1:] != groups[:-1]
@@ -380,7 +380,7 @@ def _carried(x: NDArray[Any], seen: Bools, owner: Ints) -> NDArray[Any]:
     return carried
 
 
-def _breaks(boxes: Floats, sheet: Ints, row: Ints) -> Bools:
+def _breaks(boxes: Floats, sheet: NDArray[Any], row: NDArray[Any]) -> Bools:
     """Return which units begin a line."""
     left, top, _, bottom = boxes.T
     height = np.minimum(bottom - top, _before(bottom - top))

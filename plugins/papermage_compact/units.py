@@ -107,7 +107,7 @@ def _open_brackets(depth: NDArray[np.int8], starts: NDArray[np.int64], lengths: 
     """Return how many brackets are open at each unit, from -1 as 0 to 3 as 4; a bracket counts itself as inside."""
     total = np.concatenate([[0], np.cumsum(depth, dtype=np.int32)])
     inside = total[1:] + (depth < 0) - np.repeat(total[starts], lengths)
-    return (np.clip(inside, -1, 3) + 1).astype(np.uint8)
+    return np.asarray(np.clip(inside, -1, 3) + 1, np.uint8)
 
 
 def _earlier(keys: U64, owner: NDArray[np.int32]) -> NDArray[np.int64]:
