@@ -78,7 +78,11 @@ def test_no_plugin_is_blamed_for_the_signal(tmp_path: Path, capsys: pytest.Captu
 
 def test_an_interrupt_while_modules_are_imported_shows_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "attrs").mkdir()
-    (tmp_path / "attrs" / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    (tmp_path / "attrs" / "__init__.py").write_text(
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
     script = tmp_path / "papermage-data"
     script.write_text("from papermage_core.cli.data import main\nraise SystemExit(main())\n")
     done = subprocess.run([sys.executable, script, "stats", "x"], capture_output=True, text=True, cwd=tmp_path)
