@@ -65,7 +65,7 @@ def _run(name: str, add: Callable[[Record], None]) -> int:
             add(found)
     except NeedsError as missing:
         notes.append(f"\nNot measured: {name} needs {missing}.")
-    except Exception:
+    except Exception:  # whatever it is: the others are still measured, and the exit code tells
         traceback.print_exc()
         notes.append(f"\nNot measured: {name} failed.")
         return 1
