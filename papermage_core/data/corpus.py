@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papermage_core.data.garbage import collection_disabled
-from papermage_core.data.gold import label_document
+from papermage_core.data.gold import gold_of_contexts, label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.packing import pack_document, unpack_contexts, unpack_document
@@ -168,13 +168,13 @@ class Corpus(Sequence[ParsedDocument]):
             detail = f"the same text as {self[int(before[number])].name}"
             issues.add("same_document", self[number].name, detail, 1 + others)
 
-    def contexts(self, watch: Watch | None = None, labels: bool = False) -> ContextStream:
+    def contexts(self, watch: Watch | None = None, labels: bool = False, *, gold: bool = False) -> ContextStream:
         """Return the contexts of all documents, as a stream that may be gone through more than once.
 
-        With ``labels`` they have the names of the labels.
+        With ``labels`` they have the names of the labels, with ``gold`` their gold entities.
         """
         names = tuple(label for of_task in self.label_names() for label in of_task) if labels else ()
-        return ContextStream(self, watch, names)
+        return ContextStream(self, watch, names, gold=gold)
 
     def parsed(self, *, keep: bool = False) -> Iterator[ParsedDocument]:
         """Yield all documents; with ``keep`` with the `Document` itself, which is read again for that."""
@@ -192,8 +192,10 @@ class Corpus(Sequence[ParsedDocument]):
 class ContextStream:
     """The contexts of a corpus, one after the other; may be gone through more than once."""
 
-    def __init__(self, corpus: Corpus, watch: Watch | None = None, labels: tuple[str, ...] = ()) -> None:
-        self._corpus, self._watch, self._labels = corpus, watch, labels
+    def __init__(
+        self, corpus: Corpus, watch: Watch | None = None, labels: tuple[str, ...] = (), *, gold: bool = False
+    ) -> None:
+        self._corpus, self._watch, self._labels, self._gold = corpus, watch, labels, gold
 
     def __len__(self) -> int:
         return int(self._corpus.n_contexts[self._corpus.row].sum())
@@ -206,7 +208,11 @@ class ContextStream:
         for number, row in enumerate(self._corpus.row.tolist()):
             if self._watch is not None:
                 self._watch(number)
-            if isinstance(records, DiskRecords):
+            if self._gold:
+                parsed = records[row]
+                for context, gold in zip(parsed.contexts, gold_of_contexts(parsed), strict=True):
+                    yield attrs.evolve(context, gold=gold, document=number)
+            elif isinstance(records, DiskRecords):
                 yield from unpack_contexts(records.content(row))
             else:
                 yield from records[row].contexts

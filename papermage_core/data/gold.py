@@ -23,7 +23,16 @@ from papermage_core.errors import DataError, nearest
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.spec import LabelScheme, UnitSpan
 
-__all__ = ["Gold", "count_gold", "encode_gold", "label_document", "labels_of", "to_document", "training_spans"]
+__all__ = [
+    "Gold",
+    "count_gold",
+    "encode_gold",
+    "gold_of_contexts",
+    "label_document",
+    "labels_of",
+    "to_document",
+    "training_spans",
+]
 
 
 @attrs.frozen(order=False)
@@ -176,6 +185,19 @@ def training_spans(
             for found, units in zip(spans, parsed.units, strict=True)
         ]
     return [sorted(set(found), key=_place) for found in spans]
+
+
+def gold_of_contexts(parsed: ParsedDocument) -> list[list[UnitSpan] | None]:
+    """Return the gold of each context, cut at its ends; None where nobody labelled the document for each task."""
+    if any(gold is None for gold in parsed.gold):
+        return [None] * len(parsed.units)
+    spans: list[list[UnitSpan]] = [[] for _ in parsed.units]
+    context, place = parsed.places()
+    for gold in parsed.gold:
+        for entity in gold or ():
+            for number, span in _by_context(entity, context, place).items():
+                spans[number].append(span)
+    return list(spans)
 
 
 def _at(entities: Layer, field: str, index: int) -> At:

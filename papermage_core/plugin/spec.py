@@ -271,6 +271,8 @@ class ContextNeeds:
     """Whether the images of the pages are wanted on which the units' boxes are."""
     labels: bool = False
     """Whether the names of the labels are wanted; a head has them in its scheme."""
+    gold: bool = False
+    """Whether an encoder's config wants the gold entities of the training contexts that it settles by."""
 
     def __or__(self, other: ContextNeeds) -> ContextNeeds:
         """Return what either wants.
@@ -312,6 +314,11 @@ class Context:
     """Page number → the page's image as a file (PNG)."""
     labels: tuple[str, ...] = ()
     """The names of the labels of all tasks."""
+    gold: Sequence[UnitSpan] | None = None
+    """The gold entities of all tasks, in units of the context. Given to ``settle`` alone, never to ``windows``; None
+    where nobody labelled the document for each task."""
+    document: int = -1
+    """Which of the training documents it is of, where `gold` is given."""
 
     def __len__(self) -> int:
         return len(self.words)

@@ -200,8 +200,10 @@ class Preparation:
         return settled
 
     def _settle(self, config: _Config, corpus: Corpus) -> _Config:
+        needs = self.components.needs
         with self.display.work("looking through the training documents", len(corpus), "documents") as watch:
-            return _checked(config, lambda: config.settle(corpus.contexts(watch, self.components.needs.labels)))  # type: ignore[attr-defined]
+            contexts = corpus.contexts(watch, needs.labels, gold=needs.gold)
+            return _checked(config, lambda: config.settle(contexts))  # type: ignore[attr-defined]
 
     def _settled_head(self, targets: _TargetStream, task: Task) -> ModelHeadConfig:
         head = self.components.head

@@ -52,7 +52,7 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
         batch[f"{name}_offset"] = np.concatenate([bag.starts, [len(bag.values)]])
     if "line" in joined:
         batch |= _lines(joined["line"], lengths, before)
-    for name in ("layout", "placed", "metadata"):
+    for name in ("layout", "placed", "metadata", "gazetteer"):
         if name in joined:
             batch[name] = joined[name].astype(np.int64)
     if "layout_values" in joined:

@@ -9,17 +9,26 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from papermage_compact.gazetteer import PATTERNS
 from papermage_compact.layout import LAYOUT_ROWS, LAYOUT_VALUES
 from papermage_compact.lines import LINE_ROWS
 from papermage_compact.network import BlockDropout
 from papermage_compact.units import UNIT_ROWS
 
-__all__ = ["LayoutEmbedding", "LineEmbedding", "MetadataEmbedding", "UnitEmbedding", "WordEmbedding"]
+__all__ = [
+    "GazetteerEmbedding",
+    "LayoutEmbedding",
+    "LineEmbedding",
+    "MetadataEmbedding",
+    "UnitEmbedding",
+    "WordEmbedding",
+]
 
 Features = dict[str, torch.Tensor]
 
 _SIZES = {"word": 96, "prefix": 48, "suffix": 48, "shape": 48}
 _NGRAM_SIZE = 64
+_UNSAID = 0.2  # share of the units of which the gazetteer says nothing in training
 _HIDDEN = 0.05  # share of the windows whose metadata are hidden in training
 
 
@@ -131,6 +140,27 @@ class MetadataEmbedding(nn.Module):
             rows = torch.where(hidden.index_select(0, window), self.first, rows)
         placed: torch.Tensor = self.table(rows)
         return placed
+
+
+class GazetteerEmbedding(nn.Module):
+    """Vectors of what the gazetteer says of units: a sum over patterns. In training it says nothing of some."""
+
+    nothing: torch.Tensor
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.table = _table(size, width, spread=0.1)
+        nothing = torch.arange(PATTERNS) * (size // PATTERNS)
+        self.register_buffer("nothing", nothing, persistent=False)
+
+    def forward(self, features: Features) -> torch.Tensor:
+        """Return what to add to the units' vectors. Shape (N, width)."""
+        rows = features["gazetteer"]
+        if self.training:
+            unsaid = torch.rand(len(rows), 1, device=rows.device) < _UNSAID
+            rows = torch.where(unsaid, self.nothing, rows)
+        said: torch.Tensor = self.table(rows)
+        return said
 
 
 def _table(rows: int, size: int, *, mode: str = "sum", spread: float = 0.3) -> nn.EmbeddingBag:

@@ -11,6 +11,7 @@ from torch import nn
 
 from papermage_compact.batch import collate
 from papermage_compact.embedding import (
+    GazetteerEmbedding,
     LayoutEmbedding,
     LineEmbedding,
     MetadataEmbedding,
@@ -18,6 +19,7 @@ from papermage_compact.embedding import (
     WordEmbedding,
 )
 from papermage_compact.exportable import ExportableCompact
+from papermage_compact.gazetteer import Gazetteer
 from papermage_compact.metadata import Column
 from papermage_compact.network import BlockDropout, GatedConvolution, LineReader, Neighbours, RepetitionReader
 from papermage_compact.phrases import phrase_features
@@ -46,6 +48,7 @@ class CompactEncoder(nn.Module):
         with_lines: bool,
         with_phrases: bool,
         metadata: tuple[Column, ...],
+        gazetteer: Gazetteer | None,
         vectors: Vectors | None,
         tune_vectors: bool,
         max_length: int,
@@ -63,7 +66,12 @@ class CompactEncoder(nn.Module):
             pieces=vectors.pieces if vectors else no_pieces,
         )
         self._windower = Windower(
-            WordTable(make), max_length, with_layout=with_layout, with_lines=with_lines, metadata=metadata
+            WordTable(make),
+            max_length,
+            with_layout=with_layout,
+            with_lines=with_lines,
+            metadata=metadata,
+            gazetteer=gazetteer,
         )
 
         matrix = vectors.matrix() if vectors else None
@@ -73,6 +81,7 @@ class CompactEncoder(nn.Module):
         self.placed = LineEmbedding(width) if with_lines else None
         self.lines = LineReader(width, (1, 2, 4), dropout) if with_layout or with_lines else None
         self.metadata = MetadataEmbedding([column.size for column in metadata], width) if metadata else None
+        self.gazetteer = GazetteerEmbedding(gazetteer.size, width) if gazetteer is not None else None
         self.norm = nn.LayerNorm(width)
         self.dropout = BlockDropout(dropout)
         self.convolutions = nn.ModuleList(GatedConvolution(width, dropout) for _ in range(depth + 1))
@@ -104,6 +113,8 @@ class CompactEncoder(nn.Module):
             x = x + self.placed(features)
         if self.metadata is not None:
             x = x + self.metadata(features)
+        if self.gazetteer is not None:
+            x = x + self.gazetteer(features)
         x = self.dropout(self.norm(x))
         neighbours = Neighbours(features["before"], features["after"])
         x = self.convolutions[0](x, neighbours)

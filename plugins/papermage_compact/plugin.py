@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import attrs
 import numpy as np
 
+from papermage_compact.gazetteer import Gazetteer, GazetteerCounts
 from papermage_compact.metadata import AUTO, Column, MetadataCounts, columns_of
 from papermage_core.errors import ConfigError
 from papermage_core.plugin import Context, ContextEncoderConfig, ContextNeeds, hookimpl, learned, option
@@ -50,6 +51,11 @@ class CompactConfig(ContextEncoderConfig):
         help="read line by line without boxes; auto: if units stand in rows, and no metadata are read",
         choices=("auto", "on", "off"),
     )
+    gazetteer: Literal["on", "off"] = option(
+        "off",
+        help="look up how the training data label a unit's word, and it with its neighbours",
+        choices=("on", "off"),
+    )
     phrases: Literal["auto", "on", "off"] = option(
         "auto",
         help="read units word by word; auto: if most training units have several words",
@@ -64,6 +70,8 @@ class CompactConfig(ContextEncoderConfig):
     pretrained: Path | None = option(None, help="folder that papermage-pretrain made, to begin with its weights")
     max_length: int = option(2048, help="units in the longest window", ge=16)
     metadata_columns: tuple[str, ...] = learned(help="what is known of each key of the metadata that is read, as JSON")
+
+    gazetteer_table: bytes | None = learned(help="what the gazetteer counted in the training data")
 
     training_units: int | None = learned(help="units of the training data, by which the batch is sized")
 
@@ -96,13 +104,16 @@ class CompactConfig(ContextEncoderConfig):
             groups=("rows",) if has_layout or self.lines == "on" else (),
             metadata=tuple(dict.fromkeys(keys)),
             all_metadata=self.metadata == (AUTO,),
+            gold=self.gazetteer == "on",
         )
 
     def settle(self, contexts: Iterable[Context]) -> CompactConfig:
         """Return the config with its automatic options decided, and the metadata known that it is to read."""
-        seen = _Seen()
+        seen, gazetteer = _Seen(), GazetteerCounts()
         for context in contexts:
             seen.add(context, counts_metadata=self.metadata not in ((), (NONE,)))
+            if self.gazetteer == "on":
+                gazetteer.add(context)
         layout = ("on" if seen.mostly(seen.boxed) else "off") if self.layout == AUTO else self.layout
         has_no_boxes = (self.layout, layout) == (AUTO, "off")  # unlike a layout that is not wanted
         columns: tuple[Column, ...] = ()
@@ -118,6 +129,7 @@ class CompactConfig(ContextEncoderConfig):
             phrases=phrases,
             metadata=tuple(column.key for column in columns),
             metadata_columns=tuple(column.dump() for column in columns),
+            gazetteer_table=gazetteer.gazetteer().dump() if self.gazetteer == "on" else None,
             training_units=seen.units,
         )
 
@@ -152,6 +164,7 @@ class CompactConfig(ContextEncoderConfig):
             with_lines=self.lines == "on" and self.layout != "on",
             with_phrases=self.phrases == "on",
             metadata=columns_of(self.metadata_columns),
+            gazetteer=Gazetteer.load(self.gazetteer_table) if self.gazetteer_table is not None else None,
             vectors=vectors,
             tune_vectors=self.tune_vectors,
             max_length=self.max_length,
@@ -167,6 +180,7 @@ class CompactConfig(ContextEncoderConfig):
         return attrs.evolve(
             self,
             metadata=(),
+            gazetteer="off",
             layout="off" if self.layout == AUTO else self.layout,
             lines="off" if self.lines == AUTO else self.lines,
         )

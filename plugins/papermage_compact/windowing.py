@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from papermage_compact.gazetteer import Gazetteer
 from papermage_compact.layout import LayoutFacts
 from papermage_compact.lines import lines_of
 from papermage_compact.metadata import Column, metadata_rows, metadata_values
@@ -46,11 +47,19 @@ class Windower:
     """Makes windows; touches no weights."""
 
     def __init__(
-        self, table: WordTable, longest: int, *, with_layout: bool, with_lines: bool, metadata: tuple[Column, ...]
+        self,
+        table: WordTable,
+        longest: int,
+        *,
+        with_layout: bool,
+        with_lines: bool,
+        metadata: tuple[Column, ...],
+        gazetteer: Gazetteer | None,
     ) -> None:
         self._table = table
         self._longest = longest
         self._with_layout, self._with_lines, self._metadata = with_layout, with_lines, metadata
+        self._gazetteer = gazetteer
         self._warn_of_stride, self._warn_of_boxes = WarnOnce(logger), WarnOnce(logger)
         self._warn_of_metadata = WarnOnce(logger)
 
@@ -92,7 +101,9 @@ class Windower:
 
     def _windows(self, contexts: Sequence[Context], stride: int) -> Iterator[list[Window]]:
         lengths = np.array([len(context) for context in contexts], np.int64)
-        features = _Features(self._table, contexts, lengths, self._with_layout, self._with_lines, self._metadata)
+        features = _Features(
+            self._table, contexts, lengths, self._with_layout, self._with_lines, self._metadata, self._gazetteer
+        )
         overlap = min(stride, self._longest // 2)
         cut = features.later if int(lengths.sum()) > _MOST else _cutter(features.of(0, int(lengths.sum())))
         offset = 0
@@ -130,6 +141,7 @@ class _Features:
         with_layout: bool,
         with_lines: bool,
         metadata: Sequence[Column],
+        gazetteer: Gazetteer | None,
     ) -> None:
         self._table, self._metadata = table, metadata
         self._words = contexts[0].words if len(contexts) == 1 else [word for each in contexts for word in each.words]
@@ -147,6 +159,7 @@ class _Features:
         self._layout = LayoutFacts.of(contexts, lengths) if with_layout else None
         self._lines = lines_of(contexts, lengths) if with_lines else None
         self._values = [metadata_values(column, contexts) for column in metadata]
+        self._answers = gazetteer.rows(lowered, lengths) if gazetteer is not None else None
         self._last: tuple[int, int, Mapping[str, NDArray[Any]]] | None = None
 
     def of(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
@@ -169,6 +182,8 @@ class _Features:
             features |= {"placed": self._lines.rows[start:stop], "line": self._lines.lines[start:stop]}
         if self._metadata:
             features["metadata"] = metadata_rows(self._metadata, [values[start:stop] for values in self._values])
+        if self._answers is not None:
+            features["gazetteer"] = self._answers[start:stop]
         return features
 
     def later(self, start: int, stop: int) -> Mapping[str, NDArray[Any]]:
