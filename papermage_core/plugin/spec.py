@@ -318,7 +318,7 @@ class Context:
     """The gold entities of all tasks, in units of the context. Given to ``settle`` alone, never to ``windows``; None
     where nobody labelled the document for each task."""
     document: int = -1
-    """Which of the training documents it is of, where `gold` is given."""
+    """Which of the training documents it is of, where gold is asked for."""
 
     def __len__(self) -> int:
         return len(self.words)

@@ -13,7 +13,14 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
 
-from papermage_core.config.structure import learned_values, structure, unstructure, with_learned
+from papermage_core.config.structure import (
+    files_apart,
+    files_back,
+    learned_values,
+    structure,
+    unstructure,
+    with_learned,
+)
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.endings import stated_endings
 from papermage_core.plugin.kinds import KINDS
@@ -198,12 +205,19 @@ def settle(config: Any, seen: Sequence[Any], *more: Any) -> Any:
 
 
 def kept(config: Any) -> Any:
-    """Return the config as it comes back from a checkpoint: its options, and what it learned, by way of JSON."""
+    """Return the config as it comes back from a checkpoint: options and what was learned, as JSON and as files."""
+    files: dict[str, bytes] = {}
+
+    def put(name: str, content: bytes) -> str:
+        files[name] = content
+        return name
+
     try:
-        written = json.dumps([unstructure(config), learned_values(config)], allow_nan=False)
+        written = json.dumps([unstructure(config), files_apart(learned_values(config), put)], allow_nan=False)
     except (TypeError, ValueError) as exc:
         fail(f"{config} cannot be written as JSON: {exc}", "use only the option types that ComponentConfig lists")
     options, learned = json.loads(written)
+    learned = files_back(learned, files.__getitem__)
     return with_learned(structure(type(config), options, key="key", name=type(config).__name__), learned)
 
 

@@ -21,7 +21,7 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import Context, ContextNeeds, Window
 from papermage_core.testing.checks import each, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle
-from papermage_core.testing.samples import many_words, sample_contexts
+from papermage_core.testing.samples import many_words, sample_contexts, training_contexts
 from papermage_core.testing.strategies import contexts
 from papermage_core.testing.tensors import (
     Draws,
@@ -526,7 +526,7 @@ class ContextEncoderSuite(ComponentSuite):
     def test_a_settled_config_is_a_config_that_can_be_kept(self) -> None:
         """``settle`` returns a config of the same class, which is the same after writing and reading."""
         for config in self.configs():
-            check_round_trip(settle(config, sample_contexts(config.needs)))
+            check_round_trip(settle(config, training_contexts(config.needs)))
             check_round_trip(settle(config, sample_contexts(ContextNeeds())))
 
     def test_what_was_learned_builds_the_same_encoder(self) -> None:
@@ -548,7 +548,7 @@ class ContextEncoderSuite(ComponentSuite):
         for config in self.configs():
             fine = isinstance(config.needs, ContextNeeds)
             require(fine, f"needs is {config.needs!r}", "return ContextNeeds from a property")
-            settled.append(settle(config, sample_contexts(config.needs)))
+            settled.append(settle(config, training_contexts(config.needs)))
         return settled
 
     def _each_batch(self, check: Callable[[Subject, list[Context]], None]) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "sample_contexts",
     "sample_results",
     "spread",
+    "training_contexts",
     "typical",
 ]
 
@@ -56,6 +57,21 @@ def sample_contexts(needs: ContextNeeds | None = None, *, units: Sequence[int] =
             )
         )
     return samples
+
+
+def training_contexts(needs: ContextNeeds) -> list[Context]:
+    """Return `sample_contexts` as ``settle`` is shown them: with gold where it is asked for, but of one document."""
+    given = sample_contexts(needs)
+    if not needs.gold:
+        return given
+    *labelled, last = given
+    shown = [attrs.evolve(each, gold=_gold(len(each)), document=number // 2) for number, each in enumerate(labelled)]
+    return [*shown, attrs.evolve(last, document=len(shown))]
+
+
+def _gold(n: int) -> list[UnitSpan]:
+    starts = range(0, n, 5)
+    return [UnitSpan.of(LABELS[start % 2], start, min(start + 1 + start % 3, n)) for start in starts]
 
 
 def many_words(needs: ContextNeeds, n: int, *, first: int = 0) -> Context:

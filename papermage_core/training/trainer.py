@@ -130,12 +130,14 @@ class EntityClassificationTrainer:
     def train(self) -> RunResult:
         """Train, keep the best model, score it, write the run's folder.
 
-        Raises ConfigError where the folder holds a run already and neither ``resume`` nor ``overwrite`` is set,
-        DivergedError where the loss is no longer a number, and StoppedError where `stop` was called. A run that is done
-        is not done again by ``resume="auto"``, nor in a folder that is named for its arguments: its result is returned.
-        What it changes of the process is put back at the end. Folds, several seeds and a learning curve give a
-        `SeveralResult`.
+        Raises ConfigError with ``mode="eval"``, and where the folder holds a run already and neither ``resume`` nor
+        ``overwrite`` is set, DivergedError where the loss is no longer a number, and StoppedError where `stop` was
+        called. A run that is done is not done again by ``resume="auto"``, nor in a folder that is named for its
+        arguments: its result is returned. What it changes of the process is put back at the end. Folds, several seeds
+        and a learning curve give a `SeveralResult`.
         """
+        if self.config.mode == "eval":
+            raise ConfigError("mode=eval: this config is to evaluate a checkpoint; call evaluate(), or leave mode out")
         if self.config.several is not None:
             from papermage_core.training.several import train_several
 

@@ -24,6 +24,12 @@ class TestLinesMetadataAndPhrases(ContextEncoderSuite):
     )
 
 
+class TestGazetteer(ContextEncoderSuite):
+    component = "compact"
+    examples = 8
+    options = ({**SMALL, "layout": "off", "gazetteer": "on"},)
+
+
 class TestLayout(ContextEncoderSuite):
     component = "compact"
     examples = 8

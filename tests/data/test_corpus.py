@@ -128,6 +128,31 @@ def test_a_corpus_on_disk_is_the_one_in_memory(made: Path, tmp_path: Path, monke
     assert_same_corpus(in_memory, stored)
 
 
+def test_the_stream_shows_the_gold_of_each_context(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_memory = read(made, tmp_path)
+    on_disk(monkeypatch)
+    for corpus in (in_memory, read(made, tmp_path)):
+        plain, shown = list(corpus.contexts()), list(corpus.contexts(gold=True))
+        assert [list(each.words) for each in shown] == [list(each.words) for each in plain]
+        assert all(each.gold is None and each.document == -1 for each in plain)
+        found: list[set[tuple[str, int]]] = [set() for _ in corpus]
+        at = iter(shown)
+        for number, parsed in enumerate(corpus):
+            for units, context in zip(parsed.units, at, strict=False):
+                assert context.document == number
+                assert context.gold is not None
+                found[number] |= {(span.label, int(units[unit])) for span in context.gold for unit in span.units}
+        gold = [{(s.label, unit) for s in corpus.gold_of(i) for unit in s.units} for i in range(len(corpus))]
+        assert found == gold
+        assert sum(map(len, gold)) > 100
+
+
+def test_a_document_that_was_not_labelled_for_each_task_shows_no_gold(made: Path, tmp_path: Path) -> None:
+    two = Labelling(label_field=("names", "amounts", "nobody"), overlap_policy="separate")
+    corpus = read_corpus(source(made), two, NEEDS, spool=tmp_path / "spool")
+    assert {each.gold is None for each in corpus.contexts(gold=True)} == {True}
+
+
 @pytest.mark.parametrize("processes", [2, 3, 40])
 def test_several_processes_read_the_same_corpus(made: Path, tmp_path: Path, processes: int) -> None:
     assert_same_corpus(read(made, tmp_path), read(made, tmp_path, num_workers=processes))

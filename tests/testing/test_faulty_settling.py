@@ -7,7 +7,7 @@ import itertools
 import attrs
 import pytest
 
-from papermage_core.plugin.spec import ContextEncoderConfig, ModelHeadConfig, learned
+from papermage_core.plugin.spec import ContextEncoderConfig, ContextNeeds, ModelHeadConfig, learned
 from papermage_core.testing import ContextEncoderSuite, ModelHeadSuite, TinyEncoder, TinyEncoderConfig
 from papermage_core.testing.runner import run_suite
 
@@ -24,6 +24,30 @@ class Sound(ContextEncoderConfig):
 
     def build(self, folder=None):
         return TinyEncoder(TinyEncoderConfig(size=4, rows=2 + len(self.lengths), window=8))
+
+
+@attrs.frozen(kw_only=True)
+class SoundFile(Sound):
+    """Learns bytes, which are a file of their own, from the gold that it is shown."""
+
+    ends: bytes | None = learned(help="the last letters of entities")
+
+    @property
+    def needs(self):
+        return ContextNeeds(gold=True)
+
+    def settle(self, contexts):
+        ends = {context.words[span.stop - 1][-1:] for context in contexts if context.gold for span in context.gold}
+        return attrs.evolve(self, ends="".join(sorted(ends)).encode())
+
+    def build(self, folder=None):
+        return TinyEncoder(TinyEncoderConfig(size=4, rows=2 + len(self.ends or b""), window=8))
+
+
+@attrs.frozen(kw_only=True)
+class TakesGoldForGranted(SoundFile):
+    def settle(self, contexts):
+        return attrs.evolve(self, lengths=tuple(len(context.gold) for context in contexts))
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +115,7 @@ BUILT = "what was learned builds the same encoder"
 @pytest.mark.parametrize(
     ("config", "suite", "check", "message"),
     [
+        (TakesGoldForGranted, ContextEncoderSuite, SETTLED, "settle failed with TypeError"),
         (TakesAnIndex, ContextEncoderSuite, SETTLED, "it has a length and no index"),
         (CountsItsCalls, ContextEncoderSuite, SETTLED, "for the same data"),
         (TellsListsApart, ContextEncoderSuite, SETTLED, "for a stream"),
@@ -107,6 +132,7 @@ def test_faulty_settling_is_caught(config, suite, check, message):
     assert message in found.error
 
 
-def test_sound_settling_passes():
-    suite = type("Suite", (ContextEncoderSuite,), {"config_class": Sound, "examples": 4})
+@pytest.mark.parametrize("config", [Sound, SoundFile])
+def test_sound_settling_passes(config):
+    suite = type("Suite", (ContextEncoderSuite,), {"config_class": config, "examples": 4})
     assert [result for result in run_suite(suite) if not result.passed] == []

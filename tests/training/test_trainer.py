@@ -78,6 +78,34 @@ def test_the_scores_are_those_of_the_checkpoint_as_it_is_loaded(
     assert facts["scores"]["val"]["micro"]["f1"] == result.scores.f1
 
 
+def test_a_config_that_is_to_evaluate_is_not_trained(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path, tmp_path: Path
+) -> None:
+    given = config(mode="eval", data_path=val_file, model_name_or_path=str(tmp_path), default_root_dir=tmp_path / "no")
+    with pytest.raises(ConfigError, match=r"mode=eval: .* call evaluate\(\)"):
+        EntityClassificationTrainer(given).train()
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_gazetteer_is_learnt_kept_and_used(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path, tmp_path: Path
+) -> None:
+    chosen = {"encoder": "compact", "encoder.gazetteer": "on", "encoder.width": 16, "head": "crf", "max_epochs": 2}
+    results = [
+        EntityClassificationTrainer(
+            config(val_data_path=val_file, default_root_dir=tmp_path / name, cache=cache, **chosen)
+        ).train()
+        for name, cache in (("a", False), ("b", True), ("c", True))
+    ]
+    assert len({json.dumps(result.scores.to_json()) for result in results}) == 1
+    again = EntityClassificationTrainer(
+        config(mode="eval", data_path=val_file, model_name_or_path=str(results[0].checkpoint))
+    ).evaluate()
+    assert again.scores.to_json() == results[0].scores.to_json()
+    learned = json.loads((results[0].checkpoint / "learned.json").read_text())
+    assert "gazetteer_table" in json.dumps(learned)
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
 ) -> None:
