@@ -140,8 +140,10 @@ class Gazetteer:
         """Return the gazetteer that was dumped. Raises ValueError for what is none."""
         file = io.BytesIO(content)
         try:
-            *arrays, n_tags = (np.load(file, allow_pickle=False) for _ in range(8))
-            found = cls(*arrays, int(n_tags[0]))
+            keys, starts, fold, tag, count, contexts, context_fold, n_tags = (
+                np.load(file, allow_pickle=False) for _ in range(8)
+            )
+            found = cls(keys, starts, fold, tag, count, contexts, context_fold, int(n_tags[0]))
             found._check()
         except (EOFError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"the gazetteer of the checkpoint is damaged: {error}") from error
