@@ -69,7 +69,6 @@ def export_checkpoint(
     _, heads = halves(list(loaded.model.heads))  # type: ignore[arg-type]
     decoders = torch.nn.Module()
     decoders.heads = torch.nn.ModuleList(heads)  # type: ignore[arg-type]
-    folder.parent.mkdir(parents=True, exist_ok=True)
     versions = {name: metadata.version(name) for name in _LIBRARIES}
     checkpoint.export(source, folder, decoders, graphs, outputs, exported_by=versions)
     sizes = ", ".join(f"{name} {len(content) / 1e6:.1f} MB" for name, content in graphs.items())

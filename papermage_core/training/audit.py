@@ -26,6 +26,7 @@ from papermage_core.evaluation.evaluator import unit_text
 from papermage_core.evaluation.mistakes import ErrorRecord
 from papermage_core.evaluation.report import write_error_page
 from papermage_core.files import whole_text_file
+from papermage_core.files.whole import made_folder
 from papermage_core.model.entities import merged_entities
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.plugin.manager import Plugins
@@ -64,8 +65,7 @@ class Audit:
 
     def write(self, folder: Path, title: str) -> None:
         """Write ``audit.jsonl``, a suspect a line as in ``errors.jsonl``, and ``audit.html``, to browse them."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole_text_file(folder / "audit.jsonl") as file:
+        with made_folder(folder), whole_text_file(folder / "audit.jsonl") as file:
             for rank, (suspect, record) in enumerate(zip(self.suspects, self.records(), strict=True), start=1):
                 value = {"rank": rank, "suspicion": suspect.kind, **record.to_json()}
                 file.write(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n")

@@ -25,8 +25,9 @@ from papermage_core.files import compression, open_bytes
 
 __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place",
-    "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem", "integer_id", "labelled_entities",
-    "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8", "read_bytes", "stem_of", "unique_id",
+    "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem", "integer_id",
+    "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8", "read_bytes", "stem_of",
+    "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 import re
 import tracemalloc
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import pytest
 
 from papermage_core import Document, data
 from papermage_core.cli.data import main
+from papermage_core.files import whole
 
 TEXT = "Solon, G. (1999). Intergenerational mobility.\nHeidegger 1927"
 TOKENS = [match.span() for match in re.finditer(r"\w+|[^\w\s]", TEXT)]
@@ -256,6 +259,24 @@ def test_split_replaces_no_file_unasked_and_writes_none_when_it_fails(tmp_path: 
     assert "b.jsonl, line 10" in err
     assert [path.name for path in out.iterdir()] == ["dev.jsonl"]
     assert (out / "dev.jsonl").read_text() == "mine"
+
+
+def test_split_leaves_nothing_on_a_full_disk(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.jsonl", *many(9))
+
+    def full(*arguments: object) -> int:
+        if len(seen) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        seen.append(arguments)
+        return write_before(*arguments)
+
+    seen: list[object] = []
+    write_before = whole._NamedFile.write
+    monkeypatch.setattr(whole._NamedFile, "write", full)
+    code, _, err = run("split", path, f"output_path={tmp_path / 'new' / 'out'}")
+    assert code == 1
+    assert "No space left on device" in err
+    assert list(tmp_path.iterdir()) == [Path(path)]
 
 
 @pytest.mark.parametrize(("shares", "same"), [("8,1,1", "0.8,0.1,0.1"), ("70,30", "0.7,0.3"), ("1,1", "0.5,0.5")])
