@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.plugin.spec import DocumentProcessorConfig, DocumentWriterConfig
 
@@ -33,9 +33,11 @@ def convert(
     """Write the documents of files, folders and globs to one file or folder (see `write_documents`).
 
     Reader and writer are those named, else those of the files' endings; processors add layers on the way (see
-    `processed`). Never writes to what it reads.
+    `processed`). Never writes to what it reads. With ``on_error``, documents that cannot be used are passed over;
+    DataError is raised where that leaves none.
     """
-    documents = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+    read = at_least_one(lambda told: iter_documents(data_path, reader=reader, on_error=told), on_error)
+    documents = processed(read, processors, plugins)
     given = [data_path] if isinstance(data_path, (str, Path)) else data_path
     inputs = [*expand_paths(data_path, reader=reader), *given]
     return write_documents(documents, output_path, writer, plugins, overwrite, inputs=inputs, options=writer_options)

@@ -16,7 +16,7 @@ from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, label_fields
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, iter_documents
+from papermage_core.data.readers import AnyReader, OnError, at_least_one, iter_documents
 from papermage_core.data.units import Parser
 from papermage_core.document import Document
 from papermage_core.errors import DataError
@@ -127,7 +127,7 @@ def stats(
         context_name=context_name,
         label_attribute=label_attribute,
     )
-    documents = iter_documents(data_path, reader=reader, on_error=on_error)
+    documents = at_least_one(lambda told: iter_documents(data_path, reader=reader, on_error=told), on_error)
     for located in processed(documents, processors, plugins):
         document = located.document
         found.documents += 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.labelling import label_fields
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
@@ -90,7 +90,8 @@ def view_page(
     Without label fields all layers are there, those of the document's structure switched off. The layers of ``compare``
     are held against the others. ``entity_name`` is the layer whose boxes place the text on the page.
     """
-    found = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+    read = at_least_one(lambda told: iter_documents(data_path, reader=reader, on_error=told), on_error)
+    found = processed(read, processors, plugins)
     given = [data_path] if isinstance(data_path, (str, Path)) else data_path
     options = {
         "layers": label_fields(label_field),

@@ -27,7 +27,7 @@ from papermage_core.prediction.work import BlockWorker, Work
 from papermage_core.prediction.workers import ForkedWorkers, Outcome, Workers
 from papermage_core.training.stopping import Stopping
 
-__all__ = ["Engine", "RunningJob", "put_in_place"]
+__all__ = ["Engine", "RunningJob", "give_up", "put_in_place"]
 
 _log = logging.getLogger(__name__)
 _BLOCKS_AHEAD = 16
@@ -193,6 +193,13 @@ class RunningJob:
             raise StoppedError(
                 f"stopped by {self._stopping.why}: {done.documents} documents are done and kept", self._stopping.why
             )
+
+
+def give_up(journal: Journal, errors_path: Path) -> None:
+    """Leave nothing of a job but the list of what could not be used."""
+    if journal.errors_path.exists():
+        shutil.move(journal.errors_path, errors_path)
+    journal.remove()
 
 
 def put_in_place(

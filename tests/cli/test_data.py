@@ -247,6 +247,23 @@ def test_split_never_leaves_a_file_empty(tmp_path: Path, run: Run) -> None:
     assert [len(names(tmp_path / "out" / f"{name}.jsonl")) for name in ("train", "dev", "test")] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["stats"], ["convert", "output_path=b.csv"], ["sample", "output_path=b"], ["view", "output_path=b.html"], ["view"],
+     ["split", "output_path=b"]],
+)  # fmt: skip
+def test_where_all_documents_are_skipped_there_is_no_result(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(Path("a.jsonl"), "{broken", "[]")
+    name, *words = command
+    code, out, err = run(name, path, *words, "on_error=skip")
+    assert (code, out) == (3, "")
+    assert "none of the documents can be used (2 errors)" in err or name in ("split", "view")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+
+
 def test_split_replaces_no_file_unasked_and_writes_none_when_it_fails(tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
     out.mkdir()
