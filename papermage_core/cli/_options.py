@@ -129,11 +129,13 @@ def _typed(component: str, own: Iterable[str]) -> dict[str, str]:
     return {f"{component}.{key}": COMMAND_LINE for key in own}
 
 
-def precisions(words: Sequence[str]) -> tuple[float | None, Any]:
+def precisions(words: Sequence[str], min_precision: float | None = None) -> tuple[float | None, Any]:
     """Return the share to be right, and the arithmetic, of the words of ``precision``. Raises ConfigError for others.
 
-    >>> precisions(["int8", "0.9"])
-    (0.9, 'int8')
+    The share may be given as ``min_precision``.
+
+    >>> precisions(["int8"], 0.9), precisions(["int8", "0.9"])
+    ((0.9, 'int8'), (0.9, 'int8'))
     """
     share: float | None = None
     arithmetic: str | None = None
@@ -144,10 +146,12 @@ def precisions(words: Sequence[str]) -> tuple[float | None, Any]:
             share = float(word)
         else:
             raise ConfigError(
-                f"precision={','.join(words)}: expected a share from 0 to 1, or one of {', '.join(ARITHMETICS)}, or "
-                f"one of each; got {word!r}"
+                f"precision={','.join(words)}: expected one of {', '.join(ARITHMETICS)}, got {word!r}; for a share of "
+                "right entities that is guaranteed, type min_precision=0.9"
             )
-    return share, arithmetic
+    if share is not None and min_precision is not None:
+        raise ConfigError(f"min_precision={min_precision:g} and precision={share:g} are one option: give one of them")
+    return share if min_precision is None else min_precision, arithmetic
 
 
 def _is_share(word: str) -> bool:

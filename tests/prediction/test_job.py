@@ -172,8 +172,11 @@ def test_where_no_document_can_be_used_there_is_no_output(
     assert main([*words, f"output_path={out}", "resume=auto"]) == 3
     assert main([*words, "output_path=-"]) == 3
     assert capsys.readouterr().out == ""
-    assert main([*words, f"output_path={out}", "shard=1/2", "overwrite=true"]) == 0
-    assert out.exists()
+    for number in (1, 2):
+        assert main([*words, f"output_path={tmp_path}/part-{number}.csv", f"shard={number}/2"]) == 0
+    assert data_main(["merge", str(tmp_path / "part-*.csv"), f"output_path={out}", "overwrite=true"]) == 3
+    assert "none of the documents can be used (2 errors)" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_a_document_over_which_code_fails_is_found_out(
