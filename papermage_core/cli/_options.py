@@ -15,7 +15,7 @@ from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import COMMAND_LINE, from_overrides
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.plugin.options import describe_options
 
 if TYPE_CHECKING:
@@ -177,7 +177,9 @@ def skipping(on_error: str, most: int | None = None) -> Iterator[OnError | None]
         nonlocal count
         count += 1
         if most is not None and count > most:
-            raise error.replace(message=f"{error.message} ({count} documents or files, and max_errors={most})")
+            raise error.replace(
+                message=f"{error.message} ({counted(count, 'documents or files')}, and max_errors={most})"
+            )
         if len(skipped) < _SHOWN:
             skipped.append(str(error))
 
@@ -186,8 +188,8 @@ def skipping(on_error: str, most: int | None = None) -> Iterator[OnError | None]
     finally:
         if count:
             more = [f"… and {count - _SHOWN} more"] if count > _SHOWN else []
-            what = "skipped %d documents or files" if on_error == "skip" else "%d errors"
-            _log.warning(f"{what}:\n  %s", count, "\n  ".join([*skipped, *more]))
+            told = f"skipped {counted(count, 'documents or files')}" if on_error == "skip" else counted(count, "errors")
+            _log.warning("%s:\n  %s", told, "\n  ".join([*skipped, *more]))
 
 
 def _component(key: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.cli._signals import go_on_with, stopping_on_signals, with_advice
-from papermage_core.errors import BrokenRunError, ConfigError, StoppedError, nearest
+from papermage_core.errors import BrokenRunError, ConfigError, StoppedError, counted, nearest
 from papermage_core.plugin.kinds import IN_CONFIG
 
 if TYPE_CHECKING:
@@ -152,10 +152,10 @@ def _summary(config: EntityClassificationTrainConfig, result: RunResult) -> Iter
     seconds = duration(facts["seconds"])
     if config.mode == "train":
         counts = facts["counts"]["train"]
-        what = ", ".join(f"{counts[name]:,} {name}" for name in ("documents", "units", "entities"))
+        what = ", ".join(counted(counts[name], name) for name in ("documents", "units", "entities"))
         yield f"trained {config.encoder} + {config.head} on {what}: {', '.join(config.label_field)}"
         yield f"best    epoch {facts['best_epoch']} of {facts['epochs']}, scored on {_SPLITS[result.split]}"
-    yield f"time    {seconds} on {facts['machine']['cores']} cores"
+    yield f"time    {seconds} on {counted(facts['machine']['cores'], 'cores')}"
     yield f"model   {result.checkpoint}"
     yield f"report  {result.report}"
     yield f"folder  {result.folder}"

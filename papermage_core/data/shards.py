@@ -19,7 +19,7 @@ from papermage_core.config.writers import writer_for
 from papermage_core.data.readers import iter_documents, none_usable
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.files import (
     check_output,
     find_files,
@@ -209,5 +209,6 @@ def _numbered(path: Path, facts: ShardFacts) -> Iterator[tuple[int, Document]]:
         count += 1
     if count != len(facts.numbers):
         raise DataError(
-            f"this part file holds {count} documents, and {len(facts.numbers)} were written: it was changed", path=path
+            f"this part file holds {counted(count, 'documents')}, not the {len(facts.numbers)} written: it was changed",
+            path=path,
         )

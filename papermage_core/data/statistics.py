@@ -19,7 +19,7 @@ from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, at_least_one, iter_documents
 from papermage_core.data.units import Parser
 from papermage_core.document import Document
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, UnitSpan
 
@@ -88,7 +88,7 @@ class Stats:
             f"characters  {self.characters}",
             f"units       {sum(self.units)}{_in_words(self.units, 'a document')}",
             f"contexts    {len(self.context_units)}{_in_words(self.context_units, 'a context')}",
-            f"with boxes  {self.with_boxes} documents",
+            f"with boxes  {counted(self.with_boxes, 'documents')}",
         ]
         width = max(map(len, [*self.with_layer, *self.labels]), default=0)
         if self.with_layer:

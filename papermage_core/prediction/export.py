@@ -21,7 +21,7 @@ from papermage_core.data.issues import Issues
 from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import ParsedDocument
-from papermage_core.errors import CheckpointError, ConfigError, DataError
+from papermage_core.errors import CheckpointError, ConfigError, DataError, counted
 from papermage_core.files import check_output
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, document_spans
@@ -119,7 +119,8 @@ class Agreement:
         """Return a table for the terminal."""
         width = max(len(each.name) for each in self.variants)
         lines = [
-            f"{self.documents} documents, {self.units:,} units; entities beside those of {self.variants[0].name}:",
+            f"{counted(self.documents, 'documents')}, {counted(self.units, 'units')}; "
+            f"entities beside those of {self.variants[0].name}:",
             f"{'':{width}}  entities    same  agreement    tags  score ±     F1   units/s",
         ]
         for each in self.variants:

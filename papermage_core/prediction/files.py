@@ -13,6 +13,7 @@ from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
 from papermage_core.data.writers import write_documents
 from papermage_core.document import Document
+from papermage_core.errors import counted
 from papermage_core.plugin.spec import DocumentWriterConfig
 from papermage_core.prediction.annotators import Annotator
 
@@ -54,7 +55,7 @@ def stream_documents(
     written = write_documents(_with_news(documents, start), output_path, writer, overwrite=overwrite, inputs=inputs)
     for line in annotator.seen().lines():
         _log.warning("%s", line)
-    _log.info("%d documents in %.1f s", written.documents, time.monotonic() - start)
+    _log.info("%s in %.1f s", counted(written.documents, "documents"), time.monotonic() - start)
     return written.documents
 
 
@@ -64,5 +65,5 @@ def _with_news(documents: Iterator[Any], start: float) -> Iterator[Any]:
     for count, document in enumerate(documents, 1):
         yield document
         if time.monotonic() > news:
-            _log.info("%d documents, %.1f a second", count, count / (time.monotonic() - start))
+            _log.info("%s, %.1f a second", counted(count, "documents"), count / (time.monotonic() - start))
             news = time.monotonic() + _SECONDS_BETWEEN_NEWS

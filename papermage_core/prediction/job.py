@@ -36,7 +36,7 @@ from papermage_core.data.readers import (
 )
 from papermage_core.data.shards import errors_path_of
 from papermage_core.data.writers import listed
-from papermage_core.errors import ConfigError, DataError, PluginError
+from papermage_core.errors import ConfigError, DataError, PluginError, counted
 from papermage_core.files import check_output, compression, recover
 from papermage_core.files.whole import is_written_through
 from papermage_core.plugin.blame import built
@@ -173,7 +173,7 @@ def predict_files(
         done = journal.progress
         _warn(seen, done.failed, listed_at, keep=isinstance(choice, RecipeChoice) and choice.keep)
         seconds = time.monotonic() - start
-        _log.info("%d documents in %.1f s", done.documents, seconds)
+        _log.info("%s in %.1f s", counted(done.documents, "documents"), seconds)
         return Predicted(documents=done.documents, failed=done.failed, units=done.units, losses=losses, seconds=seconds)
 
 
@@ -191,8 +191,8 @@ def _warn(seen: Seen, failed: int, errors_path: Path, *, keep: bool) -> None:
     for told in seen.lines():
         _log.warning("%s", told)
     if failed:
-        what = "%d errors" if keep else "skipped %d documents or files"
-        _log.warning(f"{what}; they are listed in %s:\n  %s", failed, errors_path, "\n  ".join(_some(errors_path)))
+        what = counted(failed, "errors") if keep else f"skipped {counted(failed, 'documents or files')}"
+        _log.warning("%s, listed in %s:\n  %s", what, errors_path, "\n  ".join(_some(errors_path)))
 
 
 def _chosen(

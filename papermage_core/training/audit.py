@@ -20,7 +20,7 @@ from papermage_core.data.corpus import Corpus
 from papermage_core.data.units import ParsedDocument
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, counted
 from papermage_core.evaluation.audit import LEAST, Auditor, Suspect
 from papermage_core.evaluation.evaluator import unit_text
 from papermage_core.evaluation.mistakes import ErrorRecord
@@ -112,7 +112,8 @@ class Audit:
             counts[suspect.kind] += 1
         told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         lines = [
-            f"{len(self.suspects)} of what may be wrong in {self.gold} gold entities of {len(self.corpus)} documents; "
+            f"{len(self.suspects)} of what may be wrong in {counted(self.gold, 'gold entities')} of "
+            f"{counted(len(self.corpus), 'documents')}; "
             f"look at the first {min(most, len(self.suspects))} ({told})"
         ]
         lines += [

@@ -24,7 +24,7 @@ from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.units import ParsedDocument
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.evaluation import Profile, Scores
 from papermage_core.evaluation.shift import reference_of
 from papermage_core.model.blueprint import Blueprint
@@ -83,8 +83,8 @@ class RunResult:
         found = self.scores
         precision, recall, f1 = (f"{100 * value:.1f}" for value in (found.precision, found.recall, found.f1))
         return (
-            f"{self.split} F1 {f1} (P {precision}, R {recall}) on {found.micro.gold:,} entities of "
-            f"{found.documents:,} documents\nmodel   {self.checkpoint}\nreport  {self.report}"
+            f"{self.split} F1 {f1} (P {precision}, R {recall}) on {counted(found.micro.gold, 'entities')} of "
+            f"{counted(found.documents, 'documents')}\nmodel   {self.checkpoint}\nreport  {self.report}"
         )
 
 
@@ -455,7 +455,7 @@ def _described(lightning: pl.Trainer, module: EntityModule, config: EntityClassi
     weights = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
     accelerator = type(lightning.accelerator).__name__.removesuffix("Accelerator").lower()
     where = f"{lightning.world_size} × {accelerator}" if lightning.world_size > 1 else accelerator
-    threads = f" ({torch.get_num_threads()} threads)" if accelerator == "cpu" else ""
+    threads = f" ({counted(torch.get_num_threads(), 'threads')})" if accelerator == "cpu" else ""
     return f"training {config.encoder} + {config.head}: {weights:,} weights, on {where}{threads}"
 
 

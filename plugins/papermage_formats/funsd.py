@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from papermage_core.document import Box, Document
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.json_items import decode_item, json_bytes, json_items
 from papermage_formats.labelled import (
@@ -154,7 +154,7 @@ def _in_order(boxes: list[Any], path: Path) -> list[list[float]]:
         _log.warning("%s: boxes are read as left, right, top, bottom", path)
         found = across
     if turned := int(_turned(found).sum()):
-        _log.warning("%s: corners of %d boxes were the wrong way round and are set right", path, turned)
+        _log.warning("%s: %s with corners the wrong way round, which are set right", path, counted(turned, "boxes"))
         found = np.hstack([np.minimum(found[:, :2], found[:, 2:]), np.maximum(found[:, :2], found[:, 2:])])
     return found.tolist()
 

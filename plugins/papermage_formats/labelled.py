@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from papermage_core.document import Box, BoxArrays, Document, Layer, Metadata, SpanArrays
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
@@ -112,7 +112,7 @@ def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *,
     for start, stop in segments:
         if not 0 <= start < stop <= length:
             raise DataError(
-                f"{label or 'an entity'} is at {start} to {stop}; the text has {length} characters",
+                f"{label or 'an entity'} is at {start} to {stop}; the text has {counted(length, 'characters')}",
                 line=line,
                 value=[start, stop],
                 expected="0 <= start < stop <= length of the text",

@@ -16,6 +16,7 @@ import pytest
 
 from papermage_core import Document, data
 from papermage_core.cli.data import main
+from papermage_core.errors import counted
 from papermage_core.files import whole
 
 TEXT = "Solon, G. (1999). Intergenerational mobility.\nHeidegger 1927"
@@ -60,7 +61,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def test_check_of_sound_documents_finds_nothing(tmp_path: Path, run: Run) -> None:
     path = write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
     code, out, err = run("check", path, "label_field=author")
-    assert (code, out.splitlines()[0], err) == (0, "1 documents read, 0 errors, 0 repairs, 0 issues", "")
+    assert (code, out.splitlines()[0], err) == (0, "1 document read, 0 errors, 0 repairs, 0 issues", "")
     assert out.splitlines()[2:] == ["costs F1  1 × labels with fewer than 10 entities to learn from: author 1"]
 
 
@@ -83,7 +84,7 @@ def test_check_sums_up_first_then_shows_five_places_of_each_kind(
     path = write(tmp_path / "a.jsonl", *cut, *beyond, "{", document(date=[(0, 5)], pages=[(0, 99)]))
     code, out, _ = run("check", path, "label_field=author,date")
     summary, *parts = out.split("\n\n")
-    assert (code, summary.splitlines()[0]) == (3, "8 documents read, 8 errors, 1 repairs, 15 issues")
+    assert (code, summary.splitlines()[0]) == (3, "8 documents read, 8 errors, 1 repair, 15 issues")
     assert summary.splitlines()[1] == "not ready: mend what is fatal first"
     twins = parts.pop()
     assert twins.startswith("7 × documents whose text is nearly that of another")
@@ -327,7 +328,7 @@ def test_documents_that_cannot_be_used_are_skipped_if_told_so(
     assert (code, "a.jsonl, line 1: is not JSON" in err) == (3, True)
     assert run(name, path, "b.parquet", *words, "on_error=skip")[0] == 0
     skipped = 1 if name == "view" else 3
-    assert f"skipped {skipped} documents or files:\n  a.jsonl, line 1: is not JSON" in caplog.text
+    assert f"skipped {counted(skipped, 'documents or files')}:\n  a.jsonl, line 1: is not JSON" in caplog.text
     assert ("b.parquet: cannot be read as Parquet" in caplog.text) == (name != "view")
 
 
@@ -391,7 +392,7 @@ def test_convert_replaces_nothing_unasked_and_never_its_input(tmp_path: Path, ru
 
 def test_convert_takes_a_last_path_that_is_new_as_the_output(tmp_path: Path, run: Run) -> None:
     path, target = write(tmp_path / "a.jsonl", document()), tmp_path / "b.jsonl"
-    assert run("convert", path, target)[:2] == (0, f"{target}: 1 documents\n")
+    assert run("convert", path, target)[:2] == (0, f"{target}: 1 document\n")
     code, _, err = run("convert", path, target)
     assert code == 2
     assert f"to write over {target}, which is there already, type output_path={target}" in err
@@ -553,7 +554,7 @@ def test_view_writes_a_page_of_one_document_or_of_all(tmp_path: Path, run: Run) 
     assert run("view", path, f"output_path={page}")[:2] == (0, f"{page}: 2 documents\n")
     assert run("view", path, f"output_path={page}")[0] == 3
     told = run("view", path, f"output_path={page}", "document=two", "label_field=author", "overwrite=true")
-    assert told[:2] == (0, f"{page}: 1 documents\n")
+    assert told[:2] == (0, f"{page}: 1 document\n")
     assert run("view", path, "output_path=-", "document=two", "label_field=author")[1].endswith("</html>\n")
     assert '"id":"two"' in page.read_text(encoding="utf-8")
     assert '"id":"one"' not in page.read_text(encoding="utf-8")
@@ -629,7 +630,7 @@ def test_labels_in_plain_text_are_looked_at_through_processors(tmp_path: Path, r
     assert "processors=tokens makes it" in out
     chain = ["processors=tokens,sentences", "context_name=sentences"]
     code, out, _ = run("check", path, "label_field=author", *chain)
-    assert (code, out.splitlines()[0]) == (0, "1 documents read, 0 errors, 0 repairs, 1 issues")
+    assert (code, out.splitlines()[0]) == (0, "1 document read, 0 errors, 0 repairs, 1 issue")
     assert "'Sol' in 'Solon'" in out
     _, out, _ = run("stats", path, "label_field=author", *chain, "--json")
     assert [json.loads(out)[key] for key in ("units", "contexts")] == [8, 2]
