@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from shlex import quote
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,19 +25,44 @@ def processed(
     documents: Iterable[Either],
     processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig],
     plugins: Plugins | None = None,
+    on_error: Callable[[DataError], None] | None = None,
 ) -> Iterator[Either]:
     """Yield the documents, in order and lazily, each with the layers that processors add.
 
     Processors are given by name, ``"tokens,sentences"``, or as configs. Documents that were read with their places
-    keep them, and errors of processors have them. Raises PluginError for a processor that cannot be used, or that
-    gives out other documents than it was given.
+    keep them, and errors of processors have them. With ``on_error``, a document that a processor refuses is left out,
+    and the error handed over. Raises PluginError for a processor that cannot be used, or that gives out other documents
+    than it was given.
 
     >>> from papermage_core import Document
     >>> (document,) = processed([Document("It is rare. So is that.")], "tokens,sentences")
     >>> len(document.tokens), len(document.sentences)
     (8, 2)
     """
-    given: deque[Either] = deque()
+    configs = _configs(processors, plugins)
+    if on_error is None:
+        yield from _through(documents, configs, deque())
+        return
+    source = Given(documents)
+    while True:
+        given: deque[Either] = deque()
+        try:
+            yield from _through(source, configs, given)
+            return
+        except DataError:
+            if source.raised is not None or not given:
+                raise
+        for each in given:  # which of them it is
+            try:
+                yield from _through([each], configs, deque())
+            except DataError as error:
+                on_error(error)
+
+
+def _through(
+    documents: Iterable[Either], configs: Sequence[DocumentProcessorConfig], given: deque[Either]
+) -> Iterator[Either]:
+    """Yield documents as processors give them out; those that they were given, and hold as yet, are in ``given``."""
 
     def alone() -> Iterator[Document]:
         for each in documents:
@@ -45,7 +70,7 @@ def processed(
             yield each.document if isinstance(each, LocatedDocument) else each
 
     stream: Iterator[Document] = alone()
-    for config in _configs(processors, plugins):
+    for config in configs:
         stream = _stream(config, stream)
     try:
         for document in stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from papermage_core.data.units import Parser
 from papermage_core.document import Document
 from papermage_core.errors import DataError, counted
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, UnitSpan
+from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, LocatedDocument, UnitSpan
 
 __all__ = ["LabelStats", "Stats", "stats"]
 
@@ -127,8 +127,11 @@ def stats(
         context_name=context_name,
         label_attribute=label_attribute,
     )
-    documents = at_least_one(lambda told: iter_documents(data_path, reader=reader, on_error=told), on_error)
-    for located in processed(documents, processors, plugins):
+
+    def read(told: OnError | None) -> Iterator[LocatedDocument]:
+        return processed(iter_documents(data_path, reader=reader, on_error=told), processors, plugins, told)
+
+    for located in at_least_one(read, on_error):
         document = located.document
         found.documents += 1
         found.characters += len(document.symbols or "")

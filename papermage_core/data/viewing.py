@@ -50,7 +50,7 @@ def view(
     In colour, a stretch has that of the innermost entity and a legend follows; else entities stand in brackets:
     ``[date 1999]``. Control characters are shown as escapes.
     """
-    documents = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+    documents = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins, on_error)
     located = _chosen(documents, str(document))
     try:
         found = located.document
@@ -90,8 +90,11 @@ def view_page(
     Without label fields all layers are there, those of the document's structure switched off. The layers of ``compare``
     are held against the others. ``entity_name`` is the layer whose boxes place the text on the page.
     """
-    read = at_least_one(lambda told: iter_documents(data_path, reader=reader, on_error=told), on_error)
-    found = processed(read, processors, plugins)
+
+    def read(told: OnError | None) -> Iterator[LocatedDocument]:
+        return processed(iter_documents(data_path, reader=reader, on_error=told), processors, plugins, told)
+
+    found = at_least_one(read, on_error)
     given = [data_path] if isinstance(data_path, (str, Path)) else data_path
     options = {
         "layers": label_fields(label_field),

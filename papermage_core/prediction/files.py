@@ -48,7 +48,7 @@ def stream_documents(
 
     def annotated(told: OnError | None) -> Iterator[Document]:
         found = iter_documents(data_path, reader=reader, on_error=told, first=first, every=every)
-        return annotator.annotate(processed(found, processors or ()), told)
+        return annotator.annotate(processed(found, processors or (), on_error=told), told)
 
     documents = annotated(on_error) if every > 1 else at_least_one(annotated, on_error)
     inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path]
