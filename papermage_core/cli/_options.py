@@ -70,7 +70,13 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
     given = {item.key: item for layer in layers for item in with_known_words(layer, options)}
     of_components = {key: item.value for key, item in given.items() if _component(key) in _COMPONENTS & options.keys()}
     strange = [
-        unknown(key, item.source, "unknown option", [*options, *([f"processors.{key}"] if "." in key else [])])
+        unknown(
+            key,
+            item.source,
+            "unknown option",
+            [*options, *([f"processors.{key}"] if "." in key else [])],
+            _COMPONENTS & options.keys(),
+        )
         for key, item in given.items()
         if key not in options and key not in of_components
     ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Optional, Union
 
 from papermage_core.config.given import Given
 from papermage_core.config.values import InvalidValueError, read
-from papermage_core.errors import nearest
+from papermage_core.errors import PluginError, nearest
+from papermage_core.plugin.kinds import KINDS
+from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import expected, option_type
-from papermage_core.plugin.options import OptionDescription
+from papermage_core.plugin.options import OptionDescription, describe_options
 
 __all__ = ["allowed", "invalid", "read_given", "read_option", "unknown"]
 
@@ -57,9 +60,28 @@ def invalid(key: str, value: Any, source: str, expectation: str) -> str:
     return f"{key}={shown} ({source}): expected {expectation}"
 
 
-def unknown(key: str, source: str, what: str, known: Iterable[str]) -> str:
-    """Return ``hed=crf (command line): unknown option. Did you mean 'head'?``."""
-    return f"{key} ({source}): {what}.{nearest(key, known)}"
+def unknown(key: str, source: str, what: str, known: Iterable[str], kinds: Iterable[str] = ()) -> str:
+    """Return ``hed=crf (command line): unknown option. Did you mean 'head'?``.
+
+    ``kinds`` are the keys of components whose options may be meant: ``dropout`` for ``head.dropout``.
+    """
+    of_components = _of_components(key, kinds)
+    hint = f" Did you mean {' or '.join(map(repr, of_components))}?" if of_components else nearest(key, known)
+    return f"{key} ({source}): {what}.{hint}"
+
+
+def _of_components(name: str, kinds: Iterable[str]) -> list[str]:
+    """Return what is typed for the options of this name that built-in components have."""
+    found: dict[str, None] = {}
+    for kind in [each for each in KINDS.values() if each.key in kinds]:
+        for component in Plugins().components(kind.name):
+            if component.origin != "built-in":
+                continue  # nothing of it is imported before it is named
+            with contextlib.suppress(PluginError):
+                options = describe_options(Plugins().config_class(kind.name, component.qualified))
+                if any(option.name == name for option in options):
+                    found[f"{kind.prefix(component.name)}{name}"] = None
+    return list(found)
 
 
 def _within(value: Any, limits: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from papermage_core.cli._shell import run
 from papermage_core.cli.plugins import main
+from papermage_core.config import load_config
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.manager import Plugins
@@ -34,6 +35,13 @@ def test_an_installed_component_is_found_by_kind_and_name_and_nothing_is_importe
     component = Plugins().find("model_head", "acme")
     assert (component.distribution, component.version, component.value) == ("acme-heads", "2.3", "acme_heads")
     assert component.status == "ok"
+    assert "acme_heads" not in sys.modules
+
+
+def test_whose_option_may_be_meant_is_looked_up_without_importing_it(install):
+    install("acme-heads", {HEAD: {"acme": "acme_heads"}}, acme_heads="raise RuntimeError('imported')")
+    with pytest.raises(ConfigError, match=r"Did you mean .*'head\.dropout'"):
+        load_config([], ["data_path=a", "label_field=b", "dropout=0.1"])
     assert "acme_heads" not in sys.modules
 
 
