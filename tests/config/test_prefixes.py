@@ -26,6 +26,10 @@ DOCS = Path(__file__).parents[2] / "docs"
         ("style=words", "Did you mean 'reader.style' or 'processors.tokens.style'?"),
         ("beta=2", "Did you mean 'monitor.beta'?"),
         ("sed=1", "Did you mean 'seed'?"),
+        ("epochs=3", "Did you mean 'max_epochs'?"),
+        ("lr=1e-3", "Did you mean 'learning_rate'?"),
+        ("output_dir=a", "Did you mean 'default_root_dir'?"),
+        ("model=a", "Did you mean 'model_name_or_path'?"),
         ("nothing_like_it=1", "unknown option."),
     ],
 )
