@@ -188,7 +188,7 @@ class Guarantees:
             can = f"at most {best:g}" if best is not None else "none at all"
             what = f" of {label}" if label else ""
             raise ValueError(
-                f"{aim}={share:g}{what} is not guaranteed by {counted(self.documents, 'documents')}: {can} is; fit "
+                f"min_{aim}={share:g}{what} is not guaranteed by {counted(self.documents, 'documents')}: {can} is; fit "
                 "on more documents with papermage-evaluate guarantee=true"
             )
         return float(of_label[min(fitting)])

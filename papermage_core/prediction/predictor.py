@@ -220,13 +220,13 @@ class EntityClassificationPredictor:
         given = recall if recall is not None else precision
         if self.guarantees is None:
             raise ValueError(
-                f"{aim}={given}: the checkpoint guarantees nothing yet; fit it on labelled documents that it was not "
-                "trained on: papermage-evaluate model_name_or_path=... data_path=... guarantee=true"
+                f"min_{aim}={given}: the checkpoint guarantees nothing yet; fit it on labelled documents that it was "
+                "not trained on: papermage-evaluate model_name_or_path=... data_path=... guarantee=true"
             )
         shares = given if isinstance(given, Mapping) else {}
         unknown = sorted(shares.keys() - set(self.labels))
         if unknown:
-            raise ValueError(f"{aim}: the labels are {', '.join(self.labels)}, got {', '.join(map(repr, unknown))}")
+            raise ValueError(f"min_{aim}: the labels are {', '.join(self.labels)}, got {', '.join(map(repr, unknown))}")
         if isinstance(given, Mapping):
             found = {label: self.guarantees.threshold(aim, share, label) for label, share in given.items()}
         else:

@@ -169,6 +169,12 @@ def fit_guarantees(
     if not sample.documents:
         raise DataError("no document has a label layer that the checkpoint was trained for", path=data_path[0])
     guarantees = Guarantees.fit(sample, confidence)
+    if not any(shares for of_aim in (guarantees.recall, guarantees.precision) for shares in of_aim.values()):
+        raise DataError(
+            f"{counted(sample.documents, 'documents')} guarantee nothing, and the checkpoint stays as it was: label "
+            "more, a hundred or so, or take confidence=0",
+            path=data_path[0],
+        )
     checkpoint.update(path, guarantees=guarantees.to_json())
     return guarantees
 

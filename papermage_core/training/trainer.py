@@ -59,6 +59,9 @@ from papermage_core.training.surroundings import git_state
 __all__ = ["EntityClassificationTrainer", "RunResult"]
 
 _log = logging.getLogger(__name__)
+_SAME_F1 = 0.05
+"""What rounding, and another arithmetic, may do to F1 on a few entities."""
+_SOME_OF_VALIDATION = frozenset({"limit_val_batches", "fast_dev_run", "overfit_batches"})
 _HEAD_LEARNING_RATE = 1e-3
 _LONGEST = 4
 """How many batches' cost a context may have in training before it is cut."""
@@ -417,7 +420,20 @@ class EntityClassificationTrainer:
             if name == "test":
                 splits.issues[name].merge([found[name].issues])
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
+        if "val" in found and not _SOME_OF_VALIDATION & self.config.lightning.keys():
+            self._compare(checkpoint.read_json(self.checkpoint).get("val_f1"), found["val"].scores.f1)
         return found
+
+    def _compare(self, trained: float | None, saved: float) -> None:
+        """Warn where the model that was saved is not the one that was trained: some of it was not saved."""
+        if trained is not None and abs(trained - saved) > _SAME_F1:
+            _log.warning(
+                "F1 on the validation data was %.1f in training, and is %.1f with what was saved: a component uses "
+                "more than it saves, such as weights that are no parameters or buffers; papermage-plugins check NAME "
+                "says which",
+                100 * trained,
+                100 * saved,
+            )
 
     def result(self) -> RunResult:
         """Return what the run that is done in the folder gave."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from papermage_core import Document, Metadata
+from papermage_core import Document, Entity, Metadata, Span
 from papermage_core.cli.data import main
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.train import EntityClassificationTrainConfig
@@ -79,6 +79,38 @@ def test_a_document_that_a_processor_refuses_is_left_out_if_told_so(at_once):
     assert [each.document.id for each in found] == ["0", "1", "4", "5", "6"]
     assert all(each is given[int(each.document.id)] for each in found)
     assert [str(error) for error in errors] == [f"a.file, line {n}, document '{n - 1}': has no rows" for n in (3, 4, 8)]
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [(Span(0, 99), "at 0 to 99 to document '0', whose text has 16 characters"), (Span(-3, 1), "at -3 to 1")],
+)
+def test_entities_past_the_text_are_the_fault_of_the_processor(span, message):
+    """Else they are written, and what is written cannot be read."""
+
+    def beyond(documents):
+        for document in documents:
+            document.annotate_layer("none", [Entity(spans=[Span(0, 1)]), Entity(spans=[span])])
+            yield document
+
+    with pytest.raises(PluginError, match=message):
+        list(processed(located(1), [config_of(beyond)]))
+
+
+def test_a_text_that_was_changed_is_the_fault_of_the_processor():
+    def upper(documents):
+        for document in documents:
+            document.symbols = document.symbols.upper()
+            yield document
+
+    with pytest.raises(PluginError, match="changed the text of document '0'"):
+        list(processed(located(1), ["tokens", config_of(upper)]))
+
+
+def test_the_names_of_layers_that_a_processor_makes_are_no_text():
+    config = config_of(iter)
+    with pytest.raises(PluginError, match=r"has makes = 'none'; expected the names of layers"):
+        list(processed(located(1), [type("Config", (type(config),), {"makes": "none"})()]))
 
 
 def test_an_error_of_the_reader_ends_it_all_the_same():
