@@ -16,6 +16,7 @@ has a heading for each class, which `PapermageError.help` leads to.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from os import PathLike
 from typing import Any, ClassVar, TypeVar
@@ -31,6 +32,7 @@ __all__ = [
     "PapermageError",
     "PluginError",
     "StoppedError",
+    "counted",
     "nearest",
 ]
 
@@ -165,6 +167,37 @@ class StoppedError(PapermageError):
     def __init__(self, message: str, why: str = "") -> None:
         super().__init__(message)
         self.why = why
+
+
+_REST = re.compile(r"( (?:of|in|with|without|outside|inside|between|beyond|that|which|whose|past|on|at)\b.*)")
+_ENDINGS = ((r"(?<=[^aeiou])ies$", "y"), (r"(ss|x|zz|ch|sh)es$", r"\1"), (r"(?<![sui])s$", ""))
+
+
+def counted(count: int, what: str, verb: str = "") -> str:
+    """Return a number with what it counts, and a verb, both of which are given in the plural.
+
+    >>> counted(1204, "documents"), counted(1, "documents or files"), counted(1, "overlapping entities")
+    ('1,204 documents', '1 document or file', '1 overlapping entity')
+    >>> counted(1, "boxes of other pages"), counted(1, "metadata of entities"), counted(0, "processes")
+    ('1 box of other pages', '1 metadata of entities', '0 processes')
+    >>> counted(2, "pages", "hold"), counted(1, "pages", "hold"), counted(1, "runs", "were")
+    ('2 pages hold', '1 page holds', '1 run was')
+    """
+    if verb:
+        one = {"are": "is", "were": "was", "have": "has"}.get(verb, f"{verb}s")
+        return f"{counted(count, what)} {one if count == 1 else verb}"
+    if count != 1:
+        return f"{count:,} {what}"
+    head, *rest = _REST.split(what, maxsplit=1)
+    return f"1 {' or '.join(map(_singular, head.split(' or ')))}{''.join(rest)}"
+
+
+def _singular(plural: str) -> str:
+    before, space, word = plural.rpartition(" ")
+    for ending, one in _ENDINGS:
+        if re.search(ending, word):
+            return f"{before}{space}{re.sub(ending, one, word)}"
+    return plural
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

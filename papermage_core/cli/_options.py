@@ -15,7 +15,7 @@ from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import COMMAND_LINE, from_overrides
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.plugin.options import describe_options
 
 if TYPE_CHECKING:
@@ -70,7 +70,13 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
     given = {item.key: item for layer in layers for item in with_known_words(layer, options)}
     of_components = {key: item.value for key, item in given.items() if _component(key) in _COMPONENTS & options.keys()}
     strange = [
-        unknown(key, item.source, "unknown option", [*options, *([f"processors.{key}"] if "." in key else [])])
+        unknown(
+            key,
+            item.source,
+            "unknown option",
+            [*options, *([f"processors.{key}"] if "." in key else [])],
+            _COMPONENTS & options.keys(),
+        )
         for key, item in given.items()
         if key not in options and key not in of_components
     ]
@@ -129,11 +135,13 @@ def _typed(component: str, own: Iterable[str]) -> dict[str, str]:
     return {f"{component}.{key}": COMMAND_LINE for key in own}
 
 
-def precisions(words: Sequence[str]) -> tuple[float | None, Any]:
+def precisions(words: Sequence[str], min_precision: float | None = None) -> tuple[float | None, Any]:
     """Return the share to be right, and the arithmetic, of the words of ``precision``. Raises ConfigError for others.
 
-    >>> precisions(["int8", "0.9"])
-    (0.9, 'int8')
+    The share may be given as ``min_precision``.
+
+    >>> precisions(["int8"], 0.9), precisions(["int8", "0.9"])
+    ((0.9, 'int8'), (0.9, 'int8'))
     """
     share: float | None = None
     arithmetic: str | None = None
@@ -144,10 +152,12 @@ def precisions(words: Sequence[str]) -> tuple[float | None, Any]:
             share = float(word)
         else:
             raise ConfigError(
-                f"precision={','.join(words)}: expected a share from 0 to 1, or one of {', '.join(ARITHMETICS)}, or "
-                f"one of each; got {word!r}"
+                f"precision={','.join(words)}: expected one of {', '.join(ARITHMETICS)}, got {word!r}; for a share of "
+                "right entities that is guaranteed, type min_precision=0.9"
             )
-    return share, arithmetic
+    if share is not None and min_precision is not None:
+        raise ConfigError(f"min_precision={min_precision:g} and precision={share:g} are one option: give one of them")
+    return share if min_precision is None else min_precision, arithmetic
 
 
 def _is_share(word: str) -> bool:
@@ -173,7 +183,9 @@ def skipping(on_error: str, most: int | None = None) -> Iterator[OnError | None]
         nonlocal count
         count += 1
         if most is not None and count > most:
-            raise error.replace(message=f"{error.message} ({count} documents or files, and max_errors={most})")
+            raise error.replace(
+                message=f"{error.message} ({counted(count, 'documents or files')}, and max_errors={most})"
+            )
         if len(skipped) < _SHOWN:
             skipped.append(str(error))
 
@@ -182,8 +194,8 @@ def skipping(on_error: str, most: int | None = None) -> Iterator[OnError | None]
     finally:
         if count:
             more = [f"… and {count - _SHOWN} more"] if count > _SHOWN else []
-            what = "skipped %d documents or files" if on_error == "skip" else "%d errors"
-            _log.warning(f"{what}:\n  %s", count, "\n  ".join([*skipped, *more]))
+            told = f"skipped {counted(count, 'documents or files')}" if on_error == "skip" else counted(count, "errors")
+            _log.warning("%s:\n  %s", told, "\n  ".join([*skipped, *more]))
 
 
 def _component(key: str) -> str | None:

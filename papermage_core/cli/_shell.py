@@ -28,7 +28,7 @@ from papermage_core.cli._signals import Terminated, terminable
 from papermage_core.errors import ConfigError, PapermageError, StoppedError
 from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.distributions import passing_over_malformed_entry_points
-from papermage_core.plugin.printing import keeping
+from papermage_core.plugin.printing import keeping, showing
 from papermage_core.terminal import printable
 
 __all__ = ["add_common_flags", "check_flags", "command_parser", "parse_words", "run", "say", "say_in_colour"]
@@ -40,7 +40,7 @@ _OURS = (
     *("papermage_processors", "papermage_records", "papermage_schemes", "papermage_transformers", "papermage_stack"),
     *("papermage_optimizers", "papermage_metrics", "papermage_extensions"),
 )
-"""The packages whose messages are shown from INFO on; of others, warnings are."""
+"""The packages whose messages are shown from INFO on, as those of plugins are that a run names; of others, warnings."""
 
 _HINTS = {
     errno.ENOSPC: "The disk is full: free some space, or name a folder on another disk.",
@@ -110,10 +110,17 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
     """
     prog = prog or os.path.basename(sys.argv[0]) or "papermage"  # noqa: PTH119 - argv[0] is not always a path
     levels = {logger: logger.level for logger in map(logging.getLogger, _OURS)}
-    _set_up_logging(debug=debug, quiet=quiet)
+    level = _set_up_logging(debug=debug, quiet=quiet)
+
+    def show(name: str) -> None:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:  # else its author has chosen
+            levels[logger] = logger.level
+            logger.setLevel(level)
+
     if "torch" not in sys.modules:  # OpenMP's threads spin while they wait: on a busy machine, ten times as slow
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    former = keeping.set(_off_stdout)
+    former, former_showing = keeping.set(_off_stdout), showing.set(show)
     try:
         with terminable(), passing_over_malformed_entry_points(), blaming():
             code = body() or 0
@@ -138,6 +145,7 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         return exc.exit_code if isinstance(exc, PapermageError) else 1
     finally:
         keeping.reset(former)
+        showing.reset(former_showing)
         for logger, level in levels.items():
             logger.setLevel(level)
 
@@ -219,13 +227,15 @@ def _abandon_stdout() -> None:
         os.close(sink)
 
 
-def _set_up_logging(*, debug: bool, quiet: bool) -> None:
+def _set_up_logging(*, debug: bool, quiet: bool) -> int:
+    """Show messages on stderr; return the level from which on those of ours are."""
     level = logging.DEBUG if debug else logging.ERROR if quiet else logging.INFO
     handler = _Handler()
     handler.setFormatter(_Formatter("%(message)s"))
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING))
     for package in _OURS:
         logging.getLogger(package).setLevel(level)
+    return level
 
 
 class _Handler(logging.StreamHandler[Any]):

@@ -27,7 +27,8 @@ from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.config.labelling import Labelling
 from papermage_core.data.readers import expand_paths
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.files import check_output, whole_file
+from papermage_core.files import check_output, open_output
+from papermage_core.files.whole import made_folder
 from papermage_core.plugin.spec import option
 
 if TYPE_CHECKING:
@@ -311,7 +312,6 @@ def _check_outputs(options: Options, reader: ReaderChoice) -> None:
         taken.append(path)
         endings = (".jsonl", ".html") if name == "errors_path" else (".jsonl",)
         check_output(path, option=name, inputs=inputs, endings=endings, overwrite=options.overwrite)
-        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _write_errors(path: Path, found: _Found, title: str) -> None:
@@ -320,18 +320,19 @@ def _write_errors(path: Path, found: _Found, title: str) -> None:
         return
     from papermage_core.evaluation import write_error_page
 
-    write_error_page(
-        path,
-        found.errors,
-        title=title,
-        documents=found.again,
-        entity_name=found.entity_name,
-        labels=found.scores.per_label,
-    )
+    with made_folder(path.parent):
+        write_error_page(
+            path,
+            found.errors,
+            title=title,
+            documents=found.again,
+            entity_name=found.entity_name,
+            labels=found.scores.per_label,
+        )
 
 
 def _write(path: Path, lines: Any) -> None:
-    with whole_file(path) as file:
+    with open_output(path) as file:
         file.writelines(lines)
 
 

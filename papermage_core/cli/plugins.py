@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from papermage_core.cli._shell import add_common_flags, check_flags, command_parser, parse_words, run, say
 from papermage_core.cli._train_help import as_typed
-from papermage_core.errors import ConfigError, PluginError
+from papermage_core.errors import ConfigError, PluginError, counted
 from papermage_core.plugin.kinds import BY_WORD, KINDS, kind_called
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _report(plugins: Plugins, component: ComponentInfo, arguments: argparse.Name
             say(f"\n{result.name}:\n  {result.error}")
         left_out = f", {len(skipped)} skipped" if skipped else ""
         held = len(results) - len(failed) - len(skipped)
-        say(f"\n{component}: {held} of {len(results) - len(skipped)} checks passed{left_out}")
+        say(f"\n{component}: {held} of {counted(len(results) - len(skipped), 'checks')} passed{left_out}")
         say(_how(varied))
     checks = [_result_as_json(result) for result in results]
     return {**_as_json(component), "passed": not failed, "checks": checks, **varied}

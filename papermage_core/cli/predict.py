@@ -72,12 +72,19 @@ class Options:
     min_score: float | None = option(
         None, help="leave out entities scored below; with merge=no every unit stays", ge=0, le=1
     )
-    recall: float | None = option(
-        None, help="miss no more than this leaves, such as 0.95, as the checkpoint guarantees", ge=0, le=1
+    min_recall: float | None = option(
+        None,
+        help="guaranteed share of the entities there are that is found, such as 0.95; recall=0.95 says the same",
+        ge=0,
+        le=1,
     )
-    precision: tuple[str, ...] = option(
-        (), help=f"be right so often, such as 0.9, as the checkpoint guarantees; or {ARITHMETIC_HELP}; or 0.9,int8"
+    min_precision: float | None = option(
+        None,
+        help="guaranteed share of the entities found that is right, such as 0.9; precision=0.9 says the same",
+        ge=0,
+        le=1,
     )
+    precision: tuple[str, ...] = option((), help=ARITHMETIC_HELP)
     backend: str | None = option(None, help=BACKEND_HELP, choices=("torch", "onnx"))
     shard: str = option("1/1", help="of a cluster's processes, which this one is: 3/8 takes every eighth document")
     entity_name: str | None = option(None, help="layer of the units; none: as in training")
@@ -135,12 +142,14 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         named = any(word.startswith(("model_name_or_path=", "recipe=")) for word in overrides)
         raise ConfigError(*exc.errors, *(() if named else (MODEL_MISSING,))) from None
     first, every = _shard(options.shard)
-    precisions(options.precision)  # before torch is imported
+    share, _ = precisions(options.precision, options.min_precision)  # before torch is imported
     check_model_or_recipe(options, overrides, _OF_A_MODEL)
     if options.recipe is None and options.on_error == "keep":
         raise ConfigError(
             "on_error=keep: a model has no other stages whose layers could be kept; expected raise or skip"
         )
+    if options.recipe is not None and (options.min_recall is not None or share is not None):
+        raise ConfigError("min_recall and min_precision are guarantees of one checkpoint; a recipe has several stages")
     reader = reader_choice(options, options_of)
     processors = processor_choice(options, options_of)
     extensions = extension_choice(options, options_of)
@@ -184,14 +193,14 @@ def _model(options: Options, extensions: ExtensionChoice) -> ModelChoice:
     from papermage_core.prediction.annotators import Layers, ModelChoice
 
     assert options.model_name_or_path is not None
-    share, arithmetic = precisions(options.precision)
+    share, arithmetic = precisions(options.precision, options.min_precision)
     layers = Layers(
         name=options.layer_name,
         per_label=options.layer_per_label,
         overwrite=options.overwrite,
         merge=options.merge,
         min_score=options.min_score,
-        recall=options.recall,
+        recall=options.min_recall,
         precision=share,
     )
     given = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.cli._signals import go_on_with, stopping_on_signals, with_advice
-from papermage_core.errors import BrokenRunError, ConfigError, StoppedError, nearest
+from papermage_core.errors import BrokenRunError, ConfigError, StoppedError, counted, nearest
 from papermage_core.plugin.kinds import IN_CONFIG
 
 if TYPE_CHECKING:
@@ -152,10 +152,10 @@ def _summary(config: EntityClassificationTrainConfig, result: RunResult) -> Iter
     seconds = duration(facts["seconds"])
     if config.mode == "train":
         counts = facts["counts"]["train"]
-        what = ", ".join(f"{counts[name]:,} {name}" for name in ("documents", "units", "entities"))
+        what = ", ".join(counted(counts[name], name) for name in ("documents", "units", "entities"))
         yield f"trained {config.encoder} + {config.head} on {what}: {', '.join(config.label_field)}"
         yield f"best    epoch {facts['best_epoch']} of {facts['epochs']}, scored on {_SPLITS[result.split]}"
-    yield f"time    {seconds} on {facts['machine']['cores']} cores"
+    yield f"time    {seconds} on {counted(facts['machine']['cores'], 'cores')}"
     yield f"model   {result.checkpoint}"
     yield f"report  {result.report}"
     yield f"folder  {result.folder}"
@@ -216,15 +216,21 @@ def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs)
         for key, kind in IN_CONFIG.items()
         if kind.name in components.provenance
     ]
-    lines += [
-        ("data_path", ", ".join(map(str, config.data_sources))),
-        ("label_field", ", ".join(config.label_field)),
-        ("folder", str(config.run_folder())),
-    ]
+    names = ("processors", "extensions", "data_sources", "val_data_path", "test_data_path", "label_field")
+    several = {name: ", ".join(map(str, getattr(config, name))) for name in names}
+    lines += [("data_path" if name == "data_sources" else name, text) for name, text in several.items() if text]
+    lines += [("read", f"{config.entity_name}, together in each of {config.context_name}")]
+    if config.mode == "train":
+        if not config.val_data_path:
+            lines.append(("val_split", f"{config.val_split:g} of the documents are set aside to validate on"))
+        limits = {name: config.lightning[name] for name in ("max_steps", "max_time") if name in config.lightning}
+        lines.append(("max_epochs", str(config.max_epochs)))
+        lines += [(name, str(value)) for name, value in limits.items()]
+    lines.append(("folder", str(config.run_folder())))
     if config.several is not None:
         lines.append(("runs", f"several, for {config.several.replace('_', ' ')}, each in a folder below"))
     what = "evaluate" if config.mode == "eval" else "train"
-    plan = "\n".join(f"  {name:13} {value}" for name, value in lines)
+    plan = "\n".join(f"  {name:14} {value}" for name, value in lines)
     return f"The config is in order, and its paths are there; no data was read. This would {what}:\n{plan}"
 
 

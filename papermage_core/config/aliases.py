@@ -1,4 +1,4 @@
-"""Other words for the same thing: ``device=cuda:1`` for ``accelerator=gpu devices=1,``, and the other way round."""
+"""Other words for one thing: ``device=cuda:1`` for ``accelerator=gpu devices=1,``, ``recall`` for ``min_recall``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _DEVICES = {"gpu": "cuda"}
 
 
 def with_known_words(items: Iterable[Given], options: Collection[str], *, no_device: str = "none") -> list[Given]:
-    """Return what was given, with ``device`` or ``accelerator`` as the one that is among a command's ``options``.
+    """Return what was given, under the names that are among a command's ``options``.
 
     ``no_device`` is what its ``device`` calls the GPU where there is one. Raises ConfigError where both are given, and
     for the number of a device where none can be chosen.
     """
     items = list(items)
     given = {item.key: item for item in items}
-    for other, own in (("device", "accelerator"), ("accelerator", "device")):
+    for other, own in (("device", "accelerator"), ("accelerator", "device"), ("recall", "min_recall")):
         if other in given and other not in options and own in options:
             if own in given:
                 both = " and ".join(f"{each.key}={each.value} ({each.source})" for each in (given[own], given[other]))
@@ -32,6 +32,9 @@ def with_known_words(items: Iterable[Given], options: Collection[str], *, no_dev
 
 
 def _translated(item: Given, options: Collection[str], no_device: str) -> Iterator[Given]:
+    if item.key == "recall":
+        yield Given("min_recall", item.value, item.source)
+        return
     if item.key == "accelerator":
         name = str(item.value).strip()
         yield Given("device", Text(no_device if name == "auto" else _DEVICES.get(name, name)), item.source)

@@ -14,6 +14,7 @@ from papermage_core.config.merge import MODEL
 from papermage_core.config.monitor import is_figure
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
+from papermage_core.config.scheme import check_scheme
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.blame import built, calling
@@ -196,7 +197,7 @@ def _all(makers: Mapping[str, Callable[[], Any]], error: type[PluginError] | typ
     if caught and error is ConfigError:
         raise ConfigError(*(message for exc in caught for message in exc.errors))
     if caught:
-        raise PluginError("\n".join(str(exc) for exc in caught)) from caught[0]
+        raise PluginError("\n".join(dict.fromkeys(str(exc) for exc in caught))) from caught[0]
     return made
 
 
@@ -232,6 +233,7 @@ def _fitting_names(plugins: Plugins, kind: str, targets: str) -> Iterator[str]:
 
 def _check_labels(config: LabelSchemeConfig, names: Mapping[str, str], labels: Sequence[str]) -> None:
     scheme = built(config, labels)
+    check_scheme(scheme, config)
     with calling(scheme, "has_legal_sequences"):
         fine = scheme.targets == "spans" or scheme.has_legal_sequences()
     if not fine:

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import functools
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, Optional, Union
 
 from papermage_core.config.given import Given
 from papermage_core.config.values import InvalidValueError, read
-from papermage_core.errors import nearest
+from papermage_core.errors import PluginError, nearest
+from papermage_core.plugin.kinds import KINDS
+from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import expected, option_type
-from papermage_core.plugin.options import OptionDescription
+from papermage_core.plugin.options import OptionDescription, describe_options
 
 __all__ = ["allowed", "invalid", "read_given", "read_option", "unknown"]
 
+_OTHER_WORDS = {
+    "data_path": "data train train_file train_path input",
+    "val_data_path": "dev dev_path val val_path valid validation validation_file",
+    "test_data_path": "test test_path test_file",
+    "label_field": "labels layer",
+    "model_name_or_path": "model checkpoint",
+    "learning_rate": "lr",
+    "max_epochs": "epochs n_epochs num_epochs num_train_epochs",
+    "batch_size": "bs per_device_train_batch_size",
+    "output_path": "output out",
+    "default_root_dir": "output output_dir out out_dir dir folder run",
+    "patience": "early_stopping",
+    "devices": "gpu gpus",
+    "device": "gpu cuda",
+    "entity_name": "unit units",
+}
+"""Options, and words for them that other tools have."""
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -57,9 +78,34 @@ def invalid(key: str, value: Any, source: str, expectation: str) -> str:
     return f"{key}={shown} ({source}): expected {expectation}"
 
 
-def unknown(key: str, source: str, what: str, known: Iterable[str]) -> str:
-    """Return ``hed=crf (command line): unknown option. Did you mean 'head'?``."""
-    return f"{key} ({source}): {what}.{nearest(key, known)}"
+def unknown(key: str, source: str, what: str, known: Iterable[str], kinds: Collection[str] = ()) -> str:
+    """Return ``hed=crf (command line): unknown option. Did you mean 'head'?``.
+
+    ``kinds`` are the keys of components whose options may be meant: ``dropout`` for ``head.dropout``.
+    """
+    meant = [dotted for kind, dotted in _of_built_ins().get(key, ()) if kind in kinds]
+    known = list(known)
+    meant += [option for option, words in _OTHER_WORDS.items() if option in known and key in words.split()]
+    hint = f" Did you mean {' or '.join(map(repr, dict.fromkeys(meant)))}?" if meant else nearest(key, known)
+    return f"{key} ({source}): {what}.{hint}"
+
+
+@functools.cache
+def _of_built_ins() -> dict[str, list[tuple[str, str]]]:
+    """Return the name of each option of a built-in component → keys of kinds, and what is typed for it.
+
+    Nothing of another is imported before it is named.
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    plugins = Plugins()
+    for component in plugins.components():
+        if component.origin == "built-in":
+            kind = KINDS[component.kind]
+            with contextlib.suppress(PluginError):
+                for option in describe_options(plugins.config_class(component.kind, component.qualified)):
+                    dotted = f"{kind.prefix(component.name)}{option.name}"
+                    found.setdefault(option.name, []).append((kind.key, dotted))
+    return found
 
 
 def _within(value: Any, limits: Mapping[str, Any]) -> bool:

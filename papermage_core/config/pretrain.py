@@ -87,7 +87,7 @@ class EncoderPretrainConfig:
         by_key = {item.key: item for layer in named for item in layer}
         dotted = {key: item for key, item in by_key.items() if key.partition(".")[0] in _COMPONENTS and "." in key}
         strange = [
-            unknown(key, item.source, "unknown option", known)
+            unknown(key, item.source, "unknown option", known, _COMPONENTS)
             for key, item in by_key.items()
             if key not in known and key not in dotted
         ]

@@ -41,6 +41,9 @@ def _label_errors(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterato
         yield invalid("label_field", item.value, item.source, f"each name once, {name!r} is there twice")
     if "O" in labels:
         yield invalid("label_field", item.value, item.source, "a name other than 'O', which stands for no label")
+    if own.get("entity_name") in labels and not own.get("label_attribute"):
+        expected = f"layers of what is to be found; {own['entity_name']!r} are the units themselves (entity_name)"
+        yield invalid("label_field", item.value, item.source, expected)
 
 
 def _path_errors(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:

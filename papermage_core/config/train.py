@@ -355,7 +355,7 @@ def _unknown(given: Mapping[str, Given]) -> list[str]:
             known_dotted = [f"{kind}.{rest}" for kind in sorted(IN_CONFIG)]
             errors.append(unknown(key, item.source, "unknown option", [*known_dotted, f"processors.{key}"]))
         else:
-            errors.append(unknown(key, item.source, "unknown option", known))
+            errors.append(unknown(key, item.source, "unknown option", known, OPTIONED))
     return errors
 
 

@@ -71,6 +71,8 @@ class Batch:
     """Each unit's row in the runs' outputs, flattened to (windows · units, D) and joined. int64, shape (B, U)."""
     mask: Tensor
     """True for real units, padding at the end. Bool, shape (B, U)."""
+    shapes: tuple[tuple[int, int], ...] = ()
+    """The number of windows in each run, and the units of the longest of them."""
     direct: bool = False
     """Whether every example is one window, in order: the encoder's output is then what `gather` would give."""
     targets: tuple[Any, ...] = ()
@@ -105,8 +107,10 @@ def collate(
     runs = runs_of(windows, max_cost)
     rows = np.empty(len(windows), np.int64)  # row of the window's first unit in the joined outputs
     offset = 0
+    shapes = []
     for run in runs:
         longest = max((windows[i].stop - windows[i].start for i in run), default=0)
+        shapes.append((len(run), longest))
         for place, i in enumerate(run):
             rows[i] = offset + place * longest
         offset += len(run) * longest
@@ -129,6 +133,7 @@ def collate(
         features=tuple(_collated(collate_windows, [windows[i] for i in run]) for run in runs),
         gather=torch.from_numpy(gather),
         mask=torch.from_numpy(mask),
+        shapes=tuple(shapes),
         direct=len(runs) == 1 and all(_is_one_window(example) for example in examples),
         targets=tuple(_pad(targets, n_units) for targets in tasks),
         head_features=tuple(_pad_features(features, n_units) for features in of_heads),

@@ -166,7 +166,7 @@ class _Look:
         needs = ContextNeeds() if self.encoder is None else self.encoder.needs
         parser = Parser(self.labelling, needs, found.issues, with_contexts=self.encoder is not None)
         documents = iter_documents(self.files, reader=self.reader, on_error=found.add_error, first=first, every=every)
-        for located in processed(documents, self.processors, self.plugins):
+        for located in processed(documents, self.processors, self.plugins, found.add_error):
             found.documents += 1
             place = place_of(located)
             for repair in located.document.repairs:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
 from papermage_core.data.writers import Written, write_documents
-from papermage_core.plugin.spec import DocumentProcessorConfig, DocumentWriterConfig
+from papermage_core.plugin.spec import DocumentProcessorConfig, DocumentWriterConfig, LocatedDocument
 
 if TYPE_CHECKING:
     from papermage_core.plugin.manager import Plugins
@@ -33,9 +33,14 @@ def convert(
     """Write the documents of files, folders and globs to one file or folder (see `write_documents`).
 
     Reader and writer are those named, else those of the files' endings; processors add layers on the way (see
-    `processed`). Never writes to what it reads.
+    `processed`). Never writes to what it reads. With ``on_error``, documents that cannot be used are passed over;
+    DataError is raised where that leaves none.
     """
-    documents = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+
+    def read(told: OnError | None) -> Iterator[LocatedDocument]:
+        return processed(iter_documents(data_path, reader=reader, on_error=told), processors, plugins, told)
+
     given = [data_path] if isinstance(data_path, (str, Path)) else data_path
     inputs = [*expand_paths(data_path, reader=reader), *given]
+    documents = at_least_one(read, on_error)
     return write_documents(documents, output_path, writer, plugins, overwrite, inputs=inputs, options=writer_options)

@@ -114,8 +114,15 @@ def make_examples(
                 first = int(units[0]) if n and int(units[-1]) - int(units[0]) + 1 == n else -1
                 with calling(encoder, "windows"):
                     owner = owners(windows, n)
+                    _check_costs(windows)
                 features = tuple(_features_of(head, context) for head in heads) if looking else ()
                 yield Example(number, index, first, 0, n, tuple(windows), owner, tuple(wanted), features)
+
+
+def _check_costs(windows: Sequence[Window]) -> None:
+    for window in windows:
+        if not isinstance(window.cost, (int, np.integer)) or window.cost < 1:
+            raise ValueError(f"expected the length of a window to the encoder as its cost, got {window.cost!r:.100}")
 
 
 def has_features(head: ModelHead) -> bool:

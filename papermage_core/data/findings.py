@@ -11,7 +11,7 @@ import attrs
 
 from papermage_core.data.consistency import FEW, Edge, TwoWays
 from papermage_core.data.issues import KINDS, LOST, Issues
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 
 __all__ = ["Findings", "Twin", "Windows"]
 
@@ -54,7 +54,8 @@ class Windows:
     def __str__(self) -> str:
         share = 100 * self.several / max(1, self.contexts)
         return (
-            f"encoder={self.encoder}: {self.windows} windows of {self.contexts} contexts; {share:.1f} % of these have "
+            f"encoder={self.encoder}: {counted(self.windows, 'windows')} of "
+            f"{counted(self.contexts, 'contexts')}; {share:.1f} % of these have "
             f"several, {self.most} at most"
         )
 
@@ -153,7 +154,9 @@ class Findings:
         found = []
         if self.lost:
             share = 100 * self.lost / max(1, self.entity_count)
-            found.append(f"{self.lost} gold entities ({share:.1f} %) that cannot be found, and count as missed:")
+            found.append(
+                f"{counted(self.lost, 'gold entities')} ({share:.1f} %) that cannot be found, and count as missed:"
+            )
             found += [f"  {self.issues.counts[kind]} × {KINDS[kind]}" for kind in LOST if self.issues.counts.get(kind)]
         if self.rare:
             some = ", ".join(f"{label} {count}" for label, count in self.rare.items())
@@ -174,7 +177,7 @@ class Findings:
         if self.two_ways:
             odd = sum(each.odd for each in self.two_ways)
             texts = _counted(len(self.two_ways), "texts that are labelled in several ways")
-            found.append(f"{texts}: {odd} entities have another label than most")
+            found.append(f"{texts}: {counted(odd, 'entities', 'have')} another label than most")
         return found
 
     def odd(self) -> list[str]:
@@ -304,8 +307,8 @@ class Findings:
     def summary(self) -> str:
         """Return the counts, the verdict, and what it stands on, on one screen."""
         lines = [
-            f"{self.documents} documents read, {self.error_count} errors, {self.repair_count} repairs, "
-            f"{self.issue_count} issues",
+            f"{counted(self.documents, 'documents')} read, {counted(self.error_count, 'errors')}, "
+            f"{counted(self.repair_count, 'repairs')}, {counted(self.issue_count, 'issues')}",
             self.verdict,
         ]
         for title, found in (("fatal", self.fatal()), ("costs F1", self.costs()), ("odd", self.odd())):

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from papermage_core.config.scheme import check_target
 from papermage_core.data.issues import At, Issues
 from papermage_core.data.labelling import Labelling, OverlapPolicy, Task
 from papermage_core.data.units import ParsedDocument
@@ -295,8 +296,8 @@ def encode_gold(parsed: ParsedDocument, tasks: Sequence[Task], issues: Issues, p
 
 def _encoded(scheme: LabelScheme, spans: list[UnitSpan], n_units: int) -> Any:
     target = scheme.encode(spans, n_units)
-    if scheme.targets == "tags" and np.shape(target) != (n_units,):
-        raise ValueError(f"expected a tag for each of {n_units} units, got an array of shape {np.shape(target)}")
+    if scheme.targets == "tags":
+        check_target(target, n_units, len(scheme.tags))
     return target
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import glob
 import inspect
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
 
@@ -28,17 +28,20 @@ __all__ = [
     "AnyReader",
     "OnError",
     "Place",
+    "at_least_one",
     "chosen_reader",
     "companions_of",
     "expand_paths",
     "file_head",
     "iter_documents",
     "needing",
+    "none_usable",
     "read_documents",
     "read_file",
     "reader_config",
 ]
 
+T = TypeVar("T")
 STDIN = "-"
 _HEAD = 4096
 
@@ -73,6 +76,32 @@ def iter_documents(
     files = expand_paths(paths, reader=choice)
     choice.check(files)
     return collecting(_documents(files, choice, on_error, first, every), _n_characters)
+
+
+def at_least_one(read: Callable[[OnError | None], Iterable[T]], on_error: OnError | None) -> Iterator[T]:
+    """Yield what ``read`` yields, which takes ``on_error``. Raises DataError at its end where there were errors alone.
+
+    An empty output would be taken for the result of sound documents.
+    """
+    failed, count = 0, 0
+
+    def told(error: DataError) -> None:
+        nonlocal failed
+        failed += 1
+        assert on_error is not None
+        on_error(error)
+
+    for each in read(None if on_error is None else told):
+        count += 1
+        yield each
+    if failed and not count:
+        raise none_usable(failed)
+
+
+def none_usable(failed: int) -> DataError:
+    """Return the error for documents of which none could be used."""
+    errors = "an error" if failed == 1 else f"{failed} errors"
+    return DataError(f"none of the documents can be used ({errors}), so there is no result")
 
 
 def _n_characters(located: LocatedDocument) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import STDIN, AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.readers import STDIN, AnyReader, OnError, at_least_one, expand_paths, iter_documents
 from papermage_core.data.units import text_digest
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
@@ -47,7 +47,8 @@ def sample(
     kinds: dict[str, int] = {}
     numbers, lengths, of_kind = [], [], []
     seen: set[bytes] = set()
-    for number, located in enumerate(iter_documents(files, reader=reader, on_error=on_error)):
+    read = at_least_one(lambda told: iter_documents(files, reader=reader, on_error=told), on_error)
+    for number, located in enumerate(read):
         digest = text_digest(located.document)
         if digest in seen:
             continue

@@ -16,10 +16,10 @@ from pathlib import Path
 import attrs
 
 from papermage_core.config.writers import writer_for
-from papermage_core.data.readers import iter_documents
+from papermage_core.data.readers import iter_documents, none_usable
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.files import (
     check_output,
     find_files,
@@ -98,7 +98,7 @@ def merge_shards(
 
     Part files of a format that is written bit by bit become a file of this format, to the byte that which one process
     had written; those that can be read become any other. Raises DataError for parts that are missing, that are there
-    twice, or that are of different jobs.
+    twice, or that are of different jobs, and where all of them together hold errors alone.
     """
     config = writer if isinstance(writer, DocumentWriterConfig) else writer_for(Path(output_path), writer)
     check_output(output_path, inputs=paths, overwrite=overwrite, folder=config.target == "folder")
@@ -110,6 +110,8 @@ def merge_shards(
     if errors:
         with whole_file(errors_path_of(output_path)) as file:
             file.writelines(merge(*map(_lines, errors), key=lambda line: json.loads(line)["number"]))
+        if not any(each.numbers for each in facts):
+            raise none_usable(sum(1 for path in errors for _ in _lines(path)))
     same = all(repr(config) == each.job["writer"] for each in facts)
     if same and config.target == "file" and "first" in signature(built(config).write).parameters:
         return _joined(paths, facts, config, output_path)
@@ -207,5 +209,6 @@ def _numbered(path: Path, facts: ShardFacts) -> Iterator[tuple[int, Document]]:
         count += 1
     if count != len(facts.numbers):
         raise DataError(
-            f"this part file holds {count} documents, and {len(facts.numbers)} were written: it was changed", path=path
+            f"this part file holds {counted(count, 'documents')}, not the {len(facts.numbers)} written: it was changed",
+            path=path,
         )

@@ -11,6 +11,7 @@ from papermage_core.data.readers import STDIN, AnyReader, OnError, expand_paths,
 from papermage_core.data.units import text_digest
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import check_output, whole_file
+from papermage_core.files.whole import made_folder
 
 __all__ = ["split"]
 
@@ -46,8 +47,7 @@ def split(
     digests = [text_digest(each.document) for each in iter_documents(files, reader=reader, on_error=on_error)]
     part_of = _dealt(list(dict.fromkeys(digests)), bounds, seed)
     counts = dict.fromkeys(targets, 0)
-    Path(output_path).mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
+    with made_folder(output_path), ExitStack() as stack:
         outputs = [stack.enter_context(whole_file(target)) for target in targets]
         again = None if on_error is None else _ignore  # they were handed over when the texts were read
         for located in iter_documents(files, reader=reader, on_error=again):
@@ -56,6 +56,8 @@ def split(
                 raise located.error("the file changed while it was read")
             outputs[part].write(located.document.to_bytes(with_images=bool(located.document.images)) + b"\n")
             counts[targets[part]] += 1
+        for output in outputs:  # where a disk is full, none takes its name
+            output.flush()
     return counts
 
 

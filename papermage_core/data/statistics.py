@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, label_fields
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, iter_documents
+from papermage_core.data.readers import AnyReader, OnError, at_least_one, iter_documents
 from papermage_core.data.units import Parser
 from papermage_core.document import Document
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, UnitSpan
+from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, LocatedDocument, UnitSpan
 
 __all__ = ["LabelStats", "Stats", "stats"]
 
@@ -88,7 +88,7 @@ class Stats:
             f"characters  {self.characters}",
             f"units       {sum(self.units)}{_in_words(self.units, 'a document')}",
             f"contexts    {len(self.context_units)}{_in_words(self.context_units, 'a context')}",
-            f"with boxes  {self.with_boxes} documents",
+            f"with boxes  {counted(self.with_boxes, 'documents')}",
         ]
         width = max(map(len, [*self.with_layer, *self.labels]), default=0)
         if self.with_layer:
@@ -127,8 +127,11 @@ def stats(
         context_name=context_name,
         label_attribute=label_attribute,
     )
-    documents = iter_documents(data_path, reader=reader, on_error=on_error)
-    for located in processed(documents, processors, plugins):
+
+    def read(told: OnError | None) -> Iterator[LocatedDocument]:
+        return processed(iter_documents(data_path, reader=reader, on_error=told), processors, plugins, told)
+
+    for located in at_least_one(read, on_error):
         document = located.document
         found.documents += 1
         found.characters += len(document.symbols or "")

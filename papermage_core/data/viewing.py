@@ -9,7 +9,7 @@ from pathlib import Path
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.labelling import label_fields
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
@@ -50,7 +50,7 @@ def view(
     In colour, a stretch has that of the innermost entity and a legend follows; else entities stand in brackets:
     ``[date 1999]``. Control characters are shown as escapes.
     """
-    documents = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+    documents = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins, on_error)
     located = _chosen(documents, str(document))
     try:
         found = located.document
@@ -90,7 +90,11 @@ def view_page(
     Without label fields all layers are there, those of the document's structure switched off. The layers of ``compare``
     are held against the others. ``entity_name`` is the layer whose boxes place the text on the page.
     """
-    found = processed(iter_documents(data_path, reader=reader, on_error=on_error), processors, plugins)
+
+    def read(told: OnError | None) -> Iterator[LocatedDocument]:
+        return processed(iter_documents(data_path, reader=reader, on_error=told), processors, plugins, told)
+
+    found = at_least_one(read, on_error)
     given = [data_path] if isinstance(data_path, (str, Path)) else data_path
     options = {
         "layers": label_fields(label_field),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.config.writers import writer_for
-from papermage_core.errors import PluginError
+from papermage_core.errors import PluginError, counted
 from papermage_core.files import check_output, open_output, whole_folder
 from papermage_core.plugin.blame import Given, built, calling
 from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
@@ -36,17 +36,17 @@ class Written:
 
     def __str__(self) -> str:
         """Return a line: ``12 documents; the format cannot hold 3 boxes``."""
-        count = f"{self.documents} documents"
+        count = counted(self.documents, "documents")
         return f"{count}; the format cannot hold {listed(self.losses)}" if self.losses else count
 
 
 def listed(losses: Mapping[str, int]) -> str:
     """Return what was lost in words.
 
-    >>> listed({"boxes": 12, "overlapping entities": 3})
-    '12 boxes, 3 overlapping entities'
+    >>> listed({"boxes": 12, "overlapping entities": 1})
+    '12 boxes, 1 overlapping entity'
     """
-    return ", ".join(f"{count} {kind}" for kind, count in losses.items())
+    return ", ".join(counted(count, kind) for kind, count in losses.items())
 
 
 def write_documents(

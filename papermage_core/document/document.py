@@ -18,7 +18,7 @@ from papermage_core.document.metadata import Metadata
 from papermage_core.document.names import ImagesFieldName, MetadataFieldName, SymbolsFieldName
 from papermage_core.document.prediction import Prediction
 from papermage_core.document.span import Span
-from papermage_core.errors import DataError, nearest
+from papermage_core.errors import DataError, counted, nearest
 
 if TYPE_CHECKING:
     from papermage_core.document.json.decode import Decoded
@@ -269,7 +269,7 @@ class Document:
         return doc
 
     def __repr__(self) -> str:
-        return f"Document with {len(self.layers)} layers: {self.layers}"
+        return f"Document with {counted(len(self.layers), 'layers')}: {self.layers}"
 
 
 def _place(name: str, place: tuple[int, int], length: int) -> Span:

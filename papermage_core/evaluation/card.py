@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from papermage_core.errors import counted
 from papermage_core.evaluation.run import RunSummary
 from papermage_core.evaluation.scores import Counts, Scores
 from papermage_core.terminal import printable
@@ -103,7 +104,7 @@ def _scores(split: str, scores: Scores) -> str:
         interval = f" 95 % interval of F1: {100 * low:.1f} to {100 * high:.1f} (bootstrap over documents)."
     return (
         f"## Scores on {_text(split)}\n\nAn entity is right if its label and both ends are, in percent, over "
-        f"{scores.documents} documents.{interval}\n\n{table}"
+        f"{counted(scores.documents, 'documents')}.{interval}\n\n{table}"
     )
 
 

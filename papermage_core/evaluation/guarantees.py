@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 import numpy as np
 
-from papermage_core.errors import CheckpointError
+from papermage_core.errors import CheckpointError, counted
 from papermage_core.plugin.spec import UnitSpan
 
 if TYPE_CHECKING:
@@ -188,8 +188,8 @@ class Guarantees:
             can = f"at most {best:g}" if best is not None else "none at all"
             what = f" of {label}" if label else ""
             raise ValueError(
-                f"{aim}={share:g}{what} is not guaranteed by {self.documents} documents: {can} is; fit on more "
-                "documents with papermage-evaluate guarantee=true"
+                f"min_{aim}={share:g}{what} is not guaranteed by {counted(self.documents, 'documents')}: {can} is; fit "
+                "on more documents with papermage-evaluate guarantee=true"
             )
         return float(of_label[min(fitting)])
 
@@ -233,7 +233,7 @@ class Guarantees:
     def table(self) -> str:
         """Return what is guaranteed, for the terminal."""
         sure = "on average" if self.confidence is None else f"with {100 * self.confidence:g} % confidence"
-        lines = [f"guaranteed {sure}, fitted on {self.documents} documents; thresholds of probability:"]
+        lines = [f"guaranteed {sure}, fitted on {counted(self.documents, 'documents')}; thresholds of probability:"]
         for aim in ("recall", "precision"):
             for label, found in getattr(self, aim).items():
                 shown = [t for t in (0.8, 0.9, 0.95, 0.99) if t in found]

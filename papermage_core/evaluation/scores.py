@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from papermage_core.errors import counted
 from papermage_core.evaluation.documents import Interval
 from papermage_core.evaluation.partial import Credit
 
@@ -247,7 +248,7 @@ class Scores:
             low, high = self.intervals["micro"]["f1"]
             lines += ["", f"F1 {100 * self.f1:.1f}, with 95 % confidence {100 * low:.1f} to {100 * high:.1f}"]
         if lost := sum(self.gold_unreachable.values()):
-            lines.append(f"{lost} gold entities could not have been predicted; they count as missed")
+            lines.append(f"{counted(lost, 'gold entities')} could not have been predicted: counted as missed")
         return "\n".join(lines)
 
     @property

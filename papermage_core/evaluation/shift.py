@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
-from papermage_core.errors import CheckpointError
+from papermage_core.errors import CheckpointError, counted
 from papermage_core.evaluation.scores import Counts, Scores
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class Expectation:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"expected F1 {100 * self.f1:.0f} ({100 * low:.0f} to {100 * high:.0f}) on {self.documents} documents"
+        documents = counted(self.documents, "documents")
+        return f"expected F1 {100 * self.f1:.0f} ({100 * low:.0f} to {100 * high:.0f}) on {documents}"
 
 
 class ShiftMonitor:

@@ -12,7 +12,7 @@ from typing import IO
 
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files.compression import COMPRESSIONS, compression
-from papermage_core.files.whole import can_write_in, is_written_through, whole_file
+from papermage_core.files.whole import can_write_in, is_written_through, made_folder, whole_file
 
 __all__ = ["check_output", "open_output"]
 
@@ -66,8 +66,7 @@ def open_output(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    Path(os.path.realpath(path)).parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
+    with made_folder(Path(os.path.realpath(path)).parent), whole_file(path) as file:
         yield file
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "can_write_in",
     "exclusive",
     "is_written_through",
+    "made_folder",
     "recover",
     "whole_file",
     "whole_folder",
@@ -97,13 +98,27 @@ def whole_folder(path: str | PathLike[str]) -> Iterator[Path]:
     the permissions that any new file gets.
     """
     target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    recover(target.parent)
-    with _new(target, Path.mkdir, os.fspath(path)) as new:
-        yield new
-        _settle(new)
-        _put(new, target)
-        _sync(target.parent)
+    with made_folder(target.parent):
+        recover(target.parent)
+        with _new(target, Path.mkdir, os.fspath(path)) as new:
+            yield new
+            _settle(new)
+            _put(new, target)
+            _sync(target.parent)
+
+
+@contextmanager
+def made_folder(path: str | PathLike[str]) -> Iterator[Path]:
+    """Yield a folder, made with those above it if need be; of those, what is still empty after the block goes again."""
+    folder = Path(path)
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            for each in missing:  # from the innermost; one that holds something stays
+                each.rmdir()
 
 
 def recover(folder: str | PathLike[str]) -> list[str]:

@@ -12,9 +12,14 @@ from torch import Tensor, nn
 from papermage_core.data.batches import Batch
 from papermage_core.errors import PluginError
 from papermage_core.plugin.blame import calling, component_of
+from papermage_core.plugin.outputs import check_outputs
 from papermage_core.plugin.spec import ContextEncoder, HeadOutput, ModelHead, UnitSpan
 
 __all__ = ["EntityModel", "check_module", "outputs_of"]
+
+
+_ODD = (torch.float64, torch.float16)
+"""Types of numbers that vectors have by mistake, of numpy's say, unless the weights have them."""
 
 
 def check_module(thing: Any, config: Any) -> Any:
@@ -47,13 +52,33 @@ class EntityModel(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Return the vectors of a batch's units. Shape (B, U, D); what stands at padding is arbitrary but finite."""
         with calling(self.encoder, "forward"):
-            return self._gathered([self.encode(run) for run in batch.features], batch)
+            shapes = batch.shapes or [None] * len(batch.features)
+            return self._gathered(
+                [self.encode(run, shape) for run, shape in zip(batch.features, shapes, strict=True)], batch
+            )
 
-    def encode(self, run: dict[str, Tensor]) -> Tensor:
-        """Return the vectors of a run of windows. Shape (windows, units of the longest, D)."""
+    def encode(self, run: dict[str, Tensor], shape: tuple[int, int] | None = None) -> Tensor:
+        """Return the vectors of a run of windows. Shape (windows, units of the longest, D), the first two if known."""
         with calling(self.encoder, "forward"):
-            vectors: Tensor = self.encoder(run)
+            vectors = self._encoded(run)
+            self._check_vectors(vectors, shape)
             return vectors
+
+    def _encoded(self, run: dict[str, Tensor]) -> Tensor:
+        vectors: Tensor = self.encoder(run)
+        return vectors
+
+    def _check_vectors(self, vectors: Any, shape: tuple[int, int] | None) -> None:
+        """Raise TypeError or ValueError for what is none of the vectors of units that are asked for."""
+        if not isinstance(vectors, Tensor) or not vectors.is_floating_point():
+            raise TypeError(f"expected floating point vectors, got {getattr(vectors, 'dtype', vectors)!r:.100}")
+        if vectors.dtype in _ODD and not torch.is_autocast_enabled(vectors.device.type):
+            weight = next(self.encoder.parameters(), vectors)  # type: ignore[attr-defined]
+            if vectors.dtype != weight.dtype:
+                raise TypeError(f"expected vectors of {weight.dtype}, as the weights are, got {vectors.dtype}")
+        got, wanted = tuple(vectors.shape), (*(shape or vectors.shape[:2]), self._width)
+        if got != wanted:
+            raise ValueError(f"expected vectors of shape {wanted} (windows, units, output_size), got {got}")
 
     @property
     def _width(self) -> int:
@@ -142,8 +167,7 @@ def outputs_of(
     decodes.
     """
     outputs: list[HeadOutput] = head.decode(vectors, mask, **seen)
-    if len(outputs) != len(mask):
-        raise ValueError(f"expected {len(mask)} outputs, one a context, got {len(outputs)}")
+    check_outputs(outputs, mask.sum(1).tolist())
     if least is None:
         return outputs
     of_head = getattr(head, "candidates", None)
@@ -179,4 +203,6 @@ def _known_losses(head: nn.Module, vectors: Tensor, batch: Batch, number: int, t
             raise TypeError(f"expected {name} as a tensor without axes, got {getattr(loss, 'shape', loss)!r:.100}")
     if "loss" not in losses:
         raise TypeError(f"expected the loss that is optimised under 'loss', got {', '.join(losses)}")
+    if torch.is_grad_enabled() and not losses["loss"].requires_grad and any(p.requires_grad for p in head.parameters()):
+        raise TypeError("expected a loss with a gradient; it is detached, or computed of no weight and no vector")
     return losses

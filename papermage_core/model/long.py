@@ -35,8 +35,8 @@ def decode_long(
     """
     scorers, heads = halves(list(model.heads))  # type: ignore[arg-type]
     kept: list[Tensor | None] = [None] * len(heads)
-    for run, units, rows in _runs(model, example, max_cost, device):
-        vectors = model.encode(run).flatten(0, 1)[rows]
+    for run, shape, units, rows in _runs(model, example, max_cost, device):
+        vectors = model.encode(run, shape).flatten(0, 1)[rows]
         for number, scorer in enumerate(scorers):
             taken = model.taken(vectors, number)
             scores = taken if scorer is None else scorer(taken)
@@ -59,8 +59,11 @@ def decode_long(
 
 def _runs(
     model: EntityModel, example: Example, max_cost: int, device: torch.device | str
-) -> Iterator[tuple[dict[str, Tensor], Tensor, Tensor]]:
-    """Yield the tensors of each run of windows, the units that these answer for, and their rows in what comes out."""
+) -> Iterator[tuple[dict[str, Tensor], tuple[int, int], Tensor, Tensor]]:
+    """Yield the tensors of a run; its number of windows, and the units of the longest; the units that it answers for.
+
+    Last come the rows of these units in what comes out.
+    """
     by_owner = np.argsort(example.owner, kind="stable")
     bounds = np.searchsorted(example.owner[by_owner], np.arange(len(example.windows) + 1)).tolist()
     for run in runs_of(example.windows, max_cost):
@@ -75,4 +78,4 @@ def _runs(
             features = model.encoder.collate(windows)
         moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
         own, rows = (torch.from_numpy(np.concatenate(each)).to(device) for each in (units, places))
-        yield moved, own, rows
+        yield moved, (len(windows), longest), own, rows

@@ -285,7 +285,7 @@ class OnnxModel(EntityModel):
         """Return what another process opens the graph from."""
         return {**self.__dict__, "_opened": {}}
 
-    def encode(self, run: dict[str, Tensor]) -> Tensor:
+    def _encoded(self, run: dict[str, Tensor]) -> Tensor:
         """Return what all heads take of each unit. Shape (windows, units of the longest, sum of the widths)."""
         tensors = run if self._inputs_of is None else dict(self._inputs_of(run))
         found = _run(self._session, tensors, self._outputs)

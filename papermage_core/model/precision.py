@@ -10,7 +10,7 @@ from typing import Literal
 import attrs
 
 from papermage_core.data.batches import Batch
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, counted
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.onnx import ONNX_PRECISIONS, OnnxModel, onnx_model
 from papermage_core.plugin.blame import calling, component_of
@@ -135,7 +135,7 @@ class PrecisionChoice:
             for name, trial in self.trials.items()
             if name != "fp32"
         )
-        return f"precision=auto: {self.precision} ({told}; measured on {self.units} units)"
+        return f"precision=auto: {self.precision} ({told}; measured on {counted(self.units, 'units')})"
 
 
 def choose_precision(model: EntityModel, batches: Sequence[Batch]) -> PrecisionChoice:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import attrs
 
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, PluginError, nearest
 from papermage_core.plugin.component import ComponentInfo, canonical
 from papermage_core.plugin.distributions import NAME, Distribution, EntryLine, distributions
 from papermage_core.plugin.kinds import KINDS, Kind
 from papermage_core.plugin.option_types import is_none_word
+from papermage_core.plugin.spec import HOOKS
 
 __all__ = [
     "BLOCK_VARIABLE",
@@ -130,7 +131,7 @@ def components_of_file(path: Path) -> list[ComponentInfo]:
     """Return the components that a file of ``plugins_path`` gives, by reading its source, not by running it.
 
     They are named by the file's stem, or by the dict `NAMES_VARIABLE` in it. Raises ConfigError without such a file,
-    or where it is not Python or implements no hook.
+    or where it is not Python or implements no hook, PluginError for a hook that is misspelt or not decorated.
     """
     try:
         content = path.read_bytes()
@@ -139,7 +140,7 @@ def components_of_file(path: Path) -> list[ComponentInfo]:
         raise ConfigError(f"plugins_path: cannot read {str(path)!r}: {exc.strerror}") from exc
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:  # the last two for what is nested too deep
         raise ConfigError(f"plugins_path: {str(path)!r} is not a Python file: {exc}") from exc
-    kinds = list(dict.fromkeys(_kinds_of_hooks(tree)))
+    kinds = list(dict.fromkeys(_kinds_of_hooks(tree, path)))
     if not kinds:
         raise ConfigError(
             f"plugins_path: {str(path)!r} implements no hook of papermage; expected a function such as "
@@ -154,15 +155,33 @@ def components_of_file(path: Path) -> list[ComponentInfo]:
     ]
 
 
-def _kinds_of_hooks(tree: ast.Module) -> Iterator[str]:
-    """Yield the kind of each hook that a module implements; any hook of no component kind makes it an extension.
-
-    A misspelt hook is thereby an extension too, which the loader then refuses by its name.
-    """
+def _kinds_of_hooks(tree: ast.Module, path: Path) -> Iterator[str]:
+    """Yield the kind of each hook that a module implements; any hook of no component kind makes it an extension."""
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and any("hookimpl" in ast.unparse(d) for d in node.decorator_list):
-            kind = node.name.removeprefix("papermage_")
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        marks = [each for each in node.decorator_list if "hookimpl" in ast.unparse(each)]
+        name, is_needed = _marked(node.name, marks)
+        if name in HOOKS and node.decorator_list:
+            kind = name.removeprefix("papermage_")
             yield kind if kind in KINDS else "extension"
+        elif name in HOOKS:
+            raise PluginError(
+                f"plugins_path: {str(path)!r}, line {node.lineno}: the hook {name!r} lacks the decorator @hookimpl"
+            )
+        elif marks and is_needed:
+            raise PluginError(
+                f"plugins_path: {str(path)!r}, line {node.lineno}: {name!r} is no hook; known: {', '.join(HOOKS)}."
+                f"{nearest(name, HOOKS)}"
+            )
+
+
+def _marked(name: str, marks: Iterable[ast.expr]) -> tuple[str, bool]:
+    """Return the hook that a function implements, which its mark may name, and whether there need be such a hook."""
+    given = {each.arg: each.value for mark in marks if isinstance(mark, ast.Call) for each in mark.keywords}
+    specname = given.get("specname")
+    named = specname.value if isinstance(specname, ast.Constant) and isinstance(specname.value, str) else name
+    return named, "optionalhook" not in given
 
 
 def _names_in(tree: ast.Module, path: Path) -> dict[str, list[str]]:

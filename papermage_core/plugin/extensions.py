@@ -11,6 +11,7 @@ import pluggy
 from papermage_core.errors import PluginError
 from papermage_core.plugin.blame import blamed, claim
 from papermage_core.plugin.component import ComponentInfo
+from papermage_core.plugin.outputs import check_outputs
 from papermage_core.plugin.spec import ExtensionHooks, HeadOutput
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Extensions"]
 
 _ADJUSTING = {"papermage_adjust_predictions", "papermage_adjust_document"}
+_METHODS = {"papermage_callbacks": "on_train_start", "papermage_loggers": "log_metrics"}
 
 
 class Extensions:
@@ -60,7 +62,7 @@ class Extensions:
         for component, manager in self._loaded:
             arguments = {"document": document, "context": context, "output": output, "decoded": output}
             for adjusted in _call(component, manager, "papermage_adjust_predictions", arguments):
-                output = _as_output(component, adjusted, "papermage_adjust_predictions")
+                output = _as_output(component, adjusted, "papermage_adjust_predictions", len(output.tags))
         return output
 
     def adjust(self) -> bool:
@@ -89,12 +91,15 @@ class Extensions:
         for component, manager in self._loaded:
             arguments = {"document": document, "contexts": contexts, "outputs": tuple(found)}
             for adjusted in _call(component, manager, "papermage_adjust_document", arguments):
-                found = [_as_output(component, each, "papermage_adjust_document") for each in adjusted]
-                if len(found) != len(contexts):
+                if len(adjusted) != len(contexts):
                     raise PluginError(
-                        f"the {component} returned {len(found)} predictions from its hook 'papermage_adjust_document'; "
-                        f"expected {len(contexts)}, one for each context, or None"
+                        f"the {component} returned {len(adjusted)} predictions from its hook "
+                        f"'papermage_adjust_document'; expected {len(contexts)}, one for each context, or None"
                     )
+                found = [
+                    _as_output(component, each, "papermage_adjust_document", len(before.tags))
+                    for each, before in zip(adjusted, found, strict=True)
+                ]
         return found
 
     def _gathered(self, hook: str, **arguments: Any) -> list[Any]:
@@ -102,6 +107,11 @@ class Extensions:
         found: list[Any] = []
         for component, manager in self._loaded:
             for each in itertools.chain.from_iterable(_call(component, manager, hook, arguments)):
+                if isinstance(each, type) or not hasattr(each, _METHODS[hook]):
+                    raise PluginError(
+                        f"the {component} returned {each!r:.100} from its hook {hook!r}; expected objects with a "
+                        f"method {_METHODS[hook]!r}, as those of Lightning have"
+                    )
                 claim(each, component)
                 found.append(each)
         return found
@@ -118,7 +128,11 @@ def _call(component: ComponentInfo, manager: pluggy.PluginManager, hook: str, ar
         raise error from exc
 
 
-def _as_output(component: ComponentInfo, adjusted: Any, hook: str) -> HeadOutput:
-    if isinstance(adjusted, HeadOutput):
-        return adjusted
-    raise PluginError(f"the {component} returned {adjusted!r} from its hook {hook!r}; expected HeadOutput or None")
+def _as_output(component: ComponentInfo, adjusted: Any, hook: str, n_units: int) -> HeadOutput:
+    if not isinstance(adjusted, HeadOutput):
+        raise PluginError(f"the {component} returned {adjusted!r} from its hook {hook!r}; expected HeadOutput or None")
+    try:
+        check_outputs([adjusted], [n_units])
+    except (TypeError, ValueError) as exc:
+        raise PluginError(f"the {component} returned what is no prediction from its hook {hook!r}: {exc}") from exc
+    return adjusted

@@ -21,8 +21,8 @@ from papermage_core.plugin.blame import built, claim_class, one_line, raised_on_
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.options import config_class_errors
-from papermage_core.plugin.printing import keeping
-from papermage_core.plugin.spec import API_VERSION, PROJECT, ComponentHooks, ExtensionConfig, ExtensionHooks
+from papermage_core.plugin.printing import keeping, showing
+from papermage_core.plugin.spec import API_VERSION, HOOKS, PROJECT, ComponentHooks, ExtensionConfig, ExtensionHooks
 
 __all__ = ["load_config_class", "load_extension", "load_module_extension"]
 
@@ -47,7 +47,9 @@ def load_config_class(component: ComponentInfo) -> type[Any]:
         if component.kind == "extension":
             raise _unusable(component, f"{_without_hooks(component)}, nor {kind.hook!r}")
         raise _unusable(
-            component, f"{component.value!r} does not implement the hook {kind.hook!r} {_decorated(manager, kind.hook)}"
+            component,
+            f"{component.value!r} does not implement the hook {kind.hook!r} (a function of that name, decorated with "
+            "@hookimpl)",
         )
     with _running(component, f"its hook {kind.hook!r}"):
         config_class = caller(name=component.name)
@@ -108,25 +110,22 @@ def _registered(component: ComponentInfo, plugin: Any) -> pluggy.PluginManager:
             manager.register(plugin, component.qualified)
             manager.check_pending()
         except pluggy.PluginValidationError as exc:
-            raise _unusable(component, f"{one_line(exc)}; known hooks: {_hooks()}") from exc
+            raise _unusable(component, f"{one_line(exc)}; known hooks: {', '.join(HOOKS)}") from exc
+        forgotten = [
+            name
+            for name in sorted({*dir(plugin)}.intersection(HOOKS))
+            if callable(getattr(plugin, name)) and manager.parse_hookimpl_opts(plugin, name) is None
+        ]
+    if forgotten:
+        raise _unusable(component, f"its function {forgotten[0]!r} lacks the decorator @hookimpl")
     return manager
-
-
-def _hooks() -> str:
-    names = [*vars(ComponentHooks), *vars(ExtensionHooks)]
-    return ", ".join(name for name in names if name.startswith("papermage_"))
-
-
-def _decorated(manager: pluggy.PluginManager, hook: str) -> str:
-    (plugin,) = manager.get_plugins()
-    if hasattr(plugin, hook):
-        return f"(its function {hook!r} lacks the decorator @hookimpl)"
-    return "(a function of that name, decorated with @hookimpl)"
 
 
 def _import(component: ComponentInfo) -> Any:
     if component.path is not None:
         return _import_file(component.path, component.version.removeprefix("sha256:"))
+    if component.origin != "built-in":
+        showing.get()(component.value.partition(":")[0].strip().partition(".")[0])
     group = KINDS[component.kind].group
     return importlib.metadata.EntryPoint(name=component.name, value=component.value, group=group).load()
 
@@ -147,6 +146,7 @@ def _import_file(path: Path, digest: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
+    showing.get()(name)
     before = sys.modules.get(name)
     if before is not None and getattr(before, "__file__", None) == module.__file__:
         return before

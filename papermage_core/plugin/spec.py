@@ -1076,6 +1076,10 @@ class ExtensionHooks:
         """
 
 
+HOOKS = tuple(name for name in (*vars(ComponentHooks), *vars(ExtensionHooks)) if name.startswith("papermage_"))
+"""The names of all hooks."""
+
+
 if not TYPE_CHECKING:  # type checkers know the new name only
 
     def __getattr__(name: str) -> Any:

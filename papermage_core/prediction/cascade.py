@@ -24,7 +24,7 @@ from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import text_digest
 from papermage_core.document import Document
 from papermage_core.document.queries import units_of_contexts
-from papermage_core.errors import ConfigError, DataError, PapermageError
+from papermage_core.errors import ConfigError, DataError, PapermageError, counted
 from papermage_core.files import whole_file, whole_text_file
 from papermage_core.prediction.cascade_scores import CascadeScores, score_cascade
 from papermage_core.prediction.recipe import Recipe, Stage, ready_stage
@@ -146,7 +146,10 @@ class CascadeTrainer:
         shared = self._shared_with_later(number)
         if shared:
             _log.info(
-                "stage %s: %d folds, since later stages read %d of its documents", stage.name, self.config.folds, shared
+                "stage %s: %d folds, since later stages read %s",
+                stage.name,
+                self.config.folds,
+                counted(shared, "documents of it"),
             )
             of_folds: dict[str, Any] = {
                 "val_data_path": (),

@@ -21,7 +21,7 @@ from papermage_core.data.issues import Issues
 from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import ParsedDocument
-from papermage_core.errors import CheckpointError, ConfigError, DataError
+from papermage_core.errors import CheckpointError, ConfigError, DataError, counted
 from papermage_core.files import check_output
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.model.inference import decode_documents, document_spans
@@ -69,7 +69,6 @@ def export_checkpoint(
     _, heads = halves(list(loaded.model.heads))  # type: ignore[arg-type]
     decoders = torch.nn.Module()
     decoders.heads = torch.nn.ModuleList(heads)  # type: ignore[arg-type]
-    folder.parent.mkdir(parents=True, exist_ok=True)
     versions = {name: metadata.version(name) for name in _LIBRARIES}
     checkpoint.export(source, folder, decoders, graphs, outputs, exported_by=versions)
     sizes = ", ".join(f"{name} {len(content) / 1e6:.1f} MB" for name, content in graphs.items())
@@ -120,7 +119,8 @@ class Agreement:
         """Return a table for the terminal."""
         width = max(len(each.name) for each in self.variants)
         lines = [
-            f"{self.documents} documents, {self.units:,} units; entities beside those of {self.variants[0].name}:",
+            f"{counted(self.documents, 'documents')}, {counted(self.units, 'units')}; "
+            f"entities beside those of {self.variants[0].name}:",
             f"{'':{width}}  entities    same  agreement    tags  score ±     F1   units/s",
         ]
         for each in self.variants:

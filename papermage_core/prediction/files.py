@@ -10,8 +10,10 @@ from typing import Any
 
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
 from papermage_core.data.writers import write_documents
+from papermage_core.document import Document
+from papermage_core.errors import counted
 from papermage_core.plugin.spec import DocumentWriterConfig
 from papermage_core.prediction.annotators import Annotator
 
@@ -37,18 +39,23 @@ def stream_documents(
     """Write every document with its predictions, in order, as it comes; return how many.
 
     A file appears when it is whole; what stood there before stays until then. ``first`` and ``every`` choose a share
-    of the documents. Raises DataError for a document that cannot be used, unless ``on_error`` takes such errors and
-    passes over the document; for a file that is there already, unless told to overwrite; and ConfigError for a place
-    where nothing is written (see `write_documents`). Between files, `predict_files` does more: it can be stopped.
+    of the documents. Raises DataError for a document that cannot be used, or with ``on_error``, which takes such errors
+    and passes over the document, where none of all can be; for a file that is there already, unless told to overwrite;
+    and ConfigError for a place where nothing is written (see `write_documents`). Between files, `predict_files` does
+    more: it can be stopped.
     """
     start = time.monotonic()
-    found = iter_documents(data_path, reader=reader, on_error=on_error, first=first, every=every)
-    annotated = _with_news(annotator.annotate(processed(found, processors or ()), on_error), start)
+
+    def annotated(told: OnError | None) -> Iterator[Document]:
+        found = iter_documents(data_path, reader=reader, on_error=told, first=first, every=every)
+        return annotator.annotate(processed(found, processors or (), on_error=told), told)
+
+    documents = annotated(on_error) if every > 1 else at_least_one(annotated, on_error)
     inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path]
-    written = write_documents(annotated, output_path, writer, overwrite=overwrite, inputs=inputs)
+    written = write_documents(_with_news(documents, start), output_path, writer, overwrite=overwrite, inputs=inputs)
     for line in annotator.seen().lines():
         _log.warning("%s", line)
-    _log.info("%d documents in %.1f s", written.documents, time.monotonic() - start)
+    _log.info("%s in %.1f s", counted(written.documents, "documents"), time.monotonic() - start)
     return written.documents
 
 
@@ -58,5 +65,5 @@ def _with_news(documents: Iterator[Any], start: float) -> Iterator[Any]:
     for count, document in enumerate(documents, 1):
         yield document
         if time.monotonic() > news:
-            _log.info("%d documents, %.1f a second", count, count / (time.monotonic() - start))
+            _log.info("%s, %.1f a second", counted(count, "documents"), count / (time.monotonic() - start))
             news = time.monotonic() + _SECONDS_BETWEEN_NEWS

@@ -31,11 +31,12 @@ from papermage_core.data.readers import (
     chosen_reader,
     companions_of,
     expand_paths,
+    none_usable,
     reader_config,
 )
 from papermage_core.data.shards import errors_path_of
 from papermage_core.data.writers import listed
-from papermage_core.errors import ConfigError, DataError, PluginError
+from papermage_core.errors import ConfigError, DataError, PluginError, counted
 from papermage_core.files import check_output, compression, recover
 from papermage_core.files.whole import is_written_through
 from papermage_core.plugin.blame import built
@@ -53,7 +54,7 @@ from papermage_core.prediction.annotators import (
 from papermage_core.prediction.journal import open_journal, part_folder
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 from papermage_core.prediction.recipe import Recipe
-from papermage_core.prediction.running import Engine, RunningJob, put_in_place
+from papermage_core.prediction.running import Engine, RunningJob, give_up, put_in_place
 from papermage_core.prediction.work import Work
 from papermage_core.training.stopping import Stopping
 
@@ -115,9 +116,10 @@ def predict_files(
     and so is an output that is there already, unless they may be overwritten.
 
     Up to ``max_errors`` documents that cannot be used, None for any number, are passed over and listed in
-    ``errors_path``; one more raises DataError. ``first`` and ``every`` choose a share of the documents. Raises
-    ConfigError for a job that goes on as another one than it began, StoppedError when ``stopping`` asks for it, and
-    what reading, predicting and writing raise.
+    ``errors_path``; one more raises DataError. ``first`` and ``every`` choose a share of the documents; where all of
+    them are asked for, and none can be used, DataError is raised and no output written. Raises ConfigError for a job
+    that goes on as another one than it began, StoppedError when ``stopping`` asks for it, and what reading, predicting
+    and writing raise.
     """
     start = time.monotonic()
     paths = [data_path] if isinstance(data_path, (str, Path)) else list(data_path)
@@ -161,13 +163,17 @@ def predict_files(
             raise DataError(f"there is {target} already, and the job began without it: choose what to do with it first")
         job = RunningJob(journal, work, files, stopping, max_errors, shown)
         seen = job.run(choice, annotator, engine)
+        if journal.progress.failed and not journal.progress.documents and every == 1:
+            give_up(journal, listed_at)
+            _warn(seen, journal.progress.failed, listed_at, keep=False)
+            raise none_usable(journal.progress.failed)
         losses = put_in_place(journal, work, config, Path(output_path), listed_at)
         if losses and bit_by_bit:
             _log.warning("%s: the format cannot hold %s", output_path, listed(losses))
         done = journal.progress
         _warn(seen, done.failed, listed_at, keep=isinstance(choice, RecipeChoice) and choice.keep)
         seconds = time.monotonic() - start
-        _log.info("%d documents in %.1f s", done.documents, seconds)
+        _log.info("%s in %.1f s", counted(done.documents, "documents"), seconds)
         return Predicted(documents=done.documents, failed=done.failed, units=done.units, losses=losses, seconds=seconds)
 
 
@@ -185,8 +191,8 @@ def _warn(seen: Seen, failed: int, errors_path: Path, *, keep: bool) -> None:
     for told in seen.lines():
         _log.warning("%s", told)
     if failed:
-        what = "%d errors" if keep else "skipped %d documents or files"
-        _log.warning(f"{what}; they are listed in %s:\n  %s", failed, errors_path, "\n  ".join(_some(errors_path)))
+        what = counted(failed, "errors") if keep else f"skipped {counted(failed, 'documents or files')}"
+        _log.warning("%s, listed in %s:\n  %s", what, errors_path, "\n  ".join(_some(errors_path)))
 
 
 def _chosen(

@@ -30,6 +30,7 @@ import attrs
 
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import exclusive, whole_text_file
+from papermage_core.files.whole import made_folder
 
 __all__ = ["Journal", "Progress", "open_journal", "part_folder"]
 
@@ -180,8 +181,7 @@ def open_journal(
             f"there is {folder} already, of a job that was stopped: go on with resume=auto, or begin anew with "
             "overwrite=true"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with made_folder(folder), _alone(folder):
         before = _facts(folder) if resume else None
         if before is None:
             _empty(folder)

@@ -138,6 +138,8 @@ class EntityClassificationPredictor:
         merge: bool = True,
         min_score: float | None = None,
         *,
+        min_recall: Share = None,
+        min_precision: Share = None,
         recall: Share = None,
         precision: Share = None,
     ) -> list[Entity]:
@@ -145,14 +147,15 @@ class EntityClassificationPredictor:
 
         They know their ``text``, ``label`` and ``score``. Units are labelled with tags such as ``B-bibs``. Entities
         scored below ``min_score`` are left out; units never are. The document is not changed, but for the layers that
-        it lacks and the checkpoint's processors add. With ``recall=0.95``, all entities are given that it takes to miss
-        at most one in twenty, which may overlap; with ``precision=0.9`` only so many that at most one in ten is wrong:
-        as the checkpoint guarantees (see `papermage_core.evaluation.guarantees`), for all labels together, or for some
-        with ``recall={"Disease": 0.95}``. Raises DataError where the document lacks a layer, TypeError for what is
-        neither document nor text, ValueError for a ``min_score`` outside 0 to 1, and for a share that the checkpoint
-        cannot guarantee.
+        it lacks and the checkpoint's processors add. With ``min_recall=0.95``, all entities are given that it takes to
+        miss at most one in twenty, which may overlap; with ``min_precision=0.9`` only so many that at most one in ten
+        is wrong: as the checkpoint guarantees (see `papermage_core.evaluation.guarantees`), for all labels together, or
+        for some with ``min_recall={"Disease": 0.95}``; ``recall`` and ``precision`` say the same. Raises DataError
+        where the document lacks a layer, TypeError for what is neither document nor text, ValueError for a
+        ``min_score`` outside 0 to 1, and for a share that the checkpoint cannot guarantee.
         """
-        return next(self.predict_many([doc], merge=merge, min_score=min_score, recall=recall, precision=precision))
+        shares = {"min_recall": min_recall, "min_precision": min_precision, "recall": recall, "precision": precision}
+        return next(self.predict_many([doc], merge=merge, min_score=min_score, **shares))
 
     def predict_many(
         self,
@@ -162,6 +165,8 @@ class EntityClassificationPredictor:
         on_error: Callable[[Document, DataError], None] | None = None,
         *,
         mixed: bool = False,
+        min_recall: Share = None,
+        min_precision: Share = None,
         recall: Share = None,
         precision: Share = None,
         within: bool = False,
@@ -177,6 +182,7 @@ class EntityClassificationPredictor:
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
         if min_score is not None and not 0 <= min_score <= 1:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
+        recall, precision = _one("recall", min_recall, recall), _one("precision", min_precision, precision)
         thresholds, least = self._thresholds(recall, precision, merge)
         if within and not merge:
             raise ValueError("within=True gives whole entities only: what is in no context has no tag")
@@ -214,13 +220,13 @@ class EntityClassificationPredictor:
         given = recall if recall is not None else precision
         if self.guarantees is None:
             raise ValueError(
-                f"{aim}={given}: the checkpoint guarantees nothing yet; fit it on labelled documents that it was not "
-                "trained on: papermage-evaluate model_name_or_path=... data_path=... guarantee=true"
+                f"min_{aim}={given}: the checkpoint guarantees nothing yet; fit it on labelled documents that it was "
+                "not trained on: papermage-evaluate model_name_or_path=... data_path=... guarantee=true"
             )
         shares = given if isinstance(given, Mapping) else {}
         unknown = sorted(shares.keys() - set(self.labels))
         if unknown:
-            raise ValueError(f"{aim}: the labels are {', '.join(self.labels)}, got {', '.join(map(repr, unknown))}")
+            raise ValueError(f"min_{aim}: the labels are {', '.join(self.labels)}, got {', '.join(map(repr, unknown))}")
         if isinstance(given, Mapping):
             found = {label: self.guarantees.threshold(aim, share, label) for label, share in given.items()}
         else:
@@ -309,3 +315,9 @@ def as_document(given: Document | str) -> Document:
         error.is_nobodys_fault = True  # the processor that asks for it is right
         raise error
     return given
+
+
+def _one(name: str, share: Share, same: Share) -> Share:
+    if share is not None and same is not None:
+        raise ValueError(f"min_{name} and {name} are one: give one of the two")
+    return same if share is None else share

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.prediction.recipe import Recipe
 
@@ -83,9 +83,9 @@ class RecipeFindings:
             yield f"{number:2} {stage.name:{width}}  {reads}makes {', '.join(stage.makes)}"
         yield f"documents must have: {', '.join(self.needs()) or 'text'}"
         if self.documents or self.error_count:
-            yield f"\n{self.documents} documents read, {self.error_count} errors"
+            yield f"\n{counted(self.documents, 'documents')} read, {counted(self.error_count, 'errors')}"
         for name, count in self.kept.items():
-            yield f"{count} documents have the layers of stage {name!r} already, and keep them"
+            yield f"{counted(count, 'documents', 'have')} the layers of stage {name!r} already: these stay"
         yield from (f"  {error}" for error in self.errors)
         if self.error_count > len(self.errors):
             yield "  … and more"

@@ -16,7 +16,7 @@ from papermage_core.data.blocks import Block, Plan
 from papermage_core.data.shards import ShardFacts, write_facts
 from papermage_core.data.writers import write_documents
 from papermage_core.document import Document
-from papermage_core.errors import ConfigError, DataError, StoppedError
+from papermage_core.errors import ConfigError, DataError, StoppedError, counted
 from papermage_core.files import Lines, compression, open_output
 from papermage_core.plugin.blame import built
 from papermage_core.plugin.spec import DocumentWriterConfig
@@ -27,7 +27,7 @@ from papermage_core.prediction.work import BlockWorker, Work
 from papermage_core.prediction.workers import ForkedWorkers, Outcome, Workers
 from papermage_core.training.stopping import Stopping
 
-__all__ = ["Engine", "RunningJob", "put_in_place"]
+__all__ = ["Engine", "RunningJob", "give_up", "put_in_place"]
 
 _log = logging.getLogger(__name__)
 _BLOCKS_AHEAD = 16
@@ -79,7 +79,7 @@ class RunningJob:
         if done.is_done:
             return Seen()
         if done.blocks:
-            _log.info("going on after %d documents", done.documents + done.failed)
+            _log.info("going on after %s", counted(done.documents + done.failed, "documents"))
         self._stopping.is_fitting = True
         try:
             with self._bar:
@@ -183,7 +183,7 @@ class RunningJob:
         if self._max_errors is not None and failed > self._max_errors:
             self._journal.commit()
             raise DataError(
-                f"{failed} documents could not be used, and max_errors={self._max_errors}; they are listed in "
+                f"{counted(failed, 'documents')} could not be used, and max_errors={self._max_errors}; listed in "
                 f"{self._journal.errors_path}. A larger max_errors with resume=auto goes on"
             )
 
@@ -191,8 +191,16 @@ class RunningJob:
         if self._stopping.why is not None:
             done = self._journal.progress
             raise StoppedError(
-                f"stopped by {self._stopping.why}: {done.documents} documents are done and kept", self._stopping.why
+                f"stopped by {self._stopping.why}: {counted(done.documents, 'documents', 'are')} done and kept",
+                self._stopping.why,
             )
+
+
+def give_up(journal: Journal, errors_path: Path) -> None:
+    """Leave nothing of a job but the list of what could not be used."""
+    if journal.errors_path.exists():
+        shutil.move(journal.errors_path, errors_path)
+    journal.remove()
 
 
 def put_in_place(

@@ -6,6 +6,7 @@ import time
 from types import TracebackType
 
 from papermage_core.data.blocks import Block, Plan
+from papermage_core.errors import counted
 from papermage_core.prediction.journal import Progress
 from papermage_core.training.display import Display, duration
 
@@ -71,7 +72,7 @@ class JobBar:
         total = f"{-(-self._total // self._every):,}" if self._total is not None else ""
         if not total and share > 0:
             total = f"about {max(done, round(done / share)):,}"
-        text = f"{done:,}{f' of {total}' if total else ''} documents"
+        text = f"{done:,} of {total} documents" if total else counted(done, "documents")
         text += f", {(self._progress.units - self._units_before) / seconds:,.0f} units/s"
         here = (self._bytes - self._bytes_before) / self._size if self._size else 0.0
         left = seconds * (1 - share) / here if here > 0 else 0.0

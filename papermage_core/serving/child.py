@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from papermage_core import errors
-from papermage_core.errors import PapermageError
+from papermage_core.errors import PapermageError, counted
 from papermage_core.serving.messages import Answer, Ready, Request, RequestError, pack, read_frame, unpack
 
 if TYPE_CHECKING:
@@ -73,5 +73,5 @@ def _answers(worker: Worker, requests: list[Request]) -> list[Answer]:
     try:
         return worker.answer(requests)
     except Exception:  # nothing that a client sends ends the process
-        _log.exception("a batch of %d requests failed", len(requests))
+        _log.exception("a batch of %s failed", counted(len(requests), "requests"))
         return [INTERNAL.answer() for _ in requests]

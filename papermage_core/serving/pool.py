@@ -11,7 +11,7 @@ from collections import deque
 
 import attrs
 
-from papermage_core.errors import PapermageError
+from papermage_core.errors import PapermageError, counted
 from papermage_core.serving.messages import Answer, Request, RequestError
 from papermage_core.serving.metrics import Metrics
 from papermage_core.serving.process import DiedError, Process
@@ -237,7 +237,7 @@ class Pool:
 
     def _again(self, items: list[_Item]) -> None:
         """Put requests back that a process ended with, each to go alone; give up one that was alone."""
-        _log.warning("a process of the %s ended with %d requests", self.role, len(items))
+        _log.warning("a process of the %s ended with %s", self.role, counted(len(items), "requests"))
         self._metrics.count("papermage_process_ends_total", role=self.role)
         for item in reversed(items):
             if item.future.done():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from papermage_core.document import Document
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.testing.checks import fail, require
 from papermage_core.testing.component import ComponentSuite, check_suffixes
@@ -333,4 +333,4 @@ def _check_refused(reader: Any, path: Path, what: str, expected: tuple[type[Exce
         return
     except Exception as exc:
         fail(f"{what} raised {type(exc).__name__}: {exc}", "raise DataError(..., path=path, line=line) from exc")
-    fail(f"{what} gave {len(found)} documents", "raise DataError(..., path=path, line=line)")
+    fail(f"{what} gave {counted(len(found), 'documents')}", "raise DataError(..., path=path, line=line)")

@@ -20,12 +20,13 @@ from papermage_core.data.corpus import Corpus
 from papermage_core.data.units import ParsedDocument
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, counted
 from papermage_core.evaluation.audit import LEAST, Auditor, Suspect
 from papermage_core.evaluation.evaluator import unit_text
 from papermage_core.evaluation.mistakes import ErrorRecord
 from papermage_core.evaluation.report import write_error_page
 from papermage_core.files import whole_text_file
+from papermage_core.files.whole import made_folder
 from papermage_core.model.entities import merged_entities
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.plugin.manager import Plugins
@@ -64,8 +65,7 @@ class Audit:
 
     def write(self, folder: Path, title: str) -> None:
         """Write ``audit.jsonl``, a suspect a line as in ``errors.jsonl``, and ``audit.html``, to browse them."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with whole_text_file(folder / "audit.jsonl") as file:
+        with made_folder(folder), whole_text_file(folder / "audit.jsonl") as file:
             for rank, (suspect, record) in enumerate(zip(self.suspects, self.records(), strict=True), start=1):
                 value = {"rank": rank, "suspicion": suspect.kind, **record.to_json()}
                 file.write(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + "\n")
@@ -112,7 +112,8 @@ class Audit:
             counts[suspect.kind] += 1
         told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         lines = [
-            f"{len(self.suspects)} of what may be wrong in {self.gold} gold entities of {len(self.corpus)} documents; "
+            f"{len(self.suspects)} of what may be wrong in {counted(self.gold, 'gold entities')} of "
+            f"{counted(len(self.corpus), 'documents')}; "
             f"look at the first {min(most, len(self.suspects))} ({told})"
         ]
         lines += [

@@ -17,7 +17,7 @@ from papermage_core.data.labelling import Labelling
 from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import ParsedDocument
-from papermage_core.errors import ConfigError, DataError, nearest
+from papermage_core.errors import ConfigError, DataError, counted, nearest
 from papermage_core.evaluation.evaluator import Watch
 from papermage_core.evaluation.guarantees import LEAST, Guarantees, LossSample
 from papermage_core.model.adjusting import adjusted
@@ -169,6 +169,12 @@ def fit_guarantees(
     if not sample.documents:
         raise DataError("no document has a label layer that the checkpoint was trained for", path=data_path[0])
     guarantees = Guarantees.fit(sample, confidence)
+    if not any(shares for of_aim in (guarantees.recall, guarantees.precision) for shares in of_aim.values()):
+        raise DataError(
+            f"{counted(sample.documents, 'documents')} guarantee nothing, and the checkpoint stays as it was: label "
+            "more, a hundred or so, or take confidence=0",
+            path=data_path[0],
+        )
     checkpoint.update(path, guarantees=guarantees.to_json())
     return guarantees
 
@@ -197,5 +203,6 @@ def _check(evaluation: Evaluation, label_field: Sequence[str], issues: Issues, d
         raise DataError(f"no document has the label layer {fields}, which label_field names.{found}", path=where)
     if not evaluation.counts["entities"]:
         raise DataError(
-            f"the label layer {fields} marks nothing in {evaluation.counts['documents']} documents", path=where
+            f"the label layer {fields} marks nothing in {counted(evaluation.counts['documents'], 'documents')}",
+            path=where,
         )

@@ -23,6 +23,7 @@ from papermage_core.config.structure import unstructure
 from papermage_core.config.train import own_options
 from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.files import check_file, exclusive, recover, whole_folder, whole_text_file
+from papermage_core.files.whole import made_folder
 
 __all__ = [
     "FREE_ON_RESUME",
@@ -98,10 +99,8 @@ class RunFolder:
         Where the block fails before anything was written, the folder goes again. Raises ConfigError where another run
         has it, or it cannot be made.
         """
-        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with exclusive(self.path):
+            with made_folder(self.path), exclusive(self.path):
                 for folder in (self.path, self.path / "results"):
                     recover(folder)
                 yield
@@ -109,10 +108,6 @@ class RunFolder:
             raise ConfigError(
                 f"default_root_dir={self.path}: another run is writing there; choose another folder, or wait"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                for path in missing:  # from the innermost; one that holds something stays
-                    path.rmdir()
 
     # What is there
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from papermage_core.config.several import METADATA
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.dealing import deal, even_sizes
-from papermage_core.errors import ConfigError, DataError, nearest
+from papermage_core.errors import ConfigError, DataError, counted, nearest
 
 __all__ = ["choose_fold", "folds_of", "share_of"]
 
@@ -24,7 +24,10 @@ def folds_of(corpus: Corpus, folds: int | str, seed: int) -> tuple[list[str], ND
     where = ", ".join(corpus.description)
     if isinstance(folds, int):
         if folds > len(corpus):
-            raise DataError(f"folds={folds}: there are only {len(corpus)} documents", path=where)
+            raise DataError(
+                f"folds={folds}: there {'is' if len(corpus) == 1 else 'are'} only {counted(len(corpus), 'documents')}",
+                path=where,
+            )
         return [str(i + 1) for i in range(folds)], deal(corpus, even_sizes(len(corpus), folds), seed)
     of_document = _named_in_metadata(corpus, folds.removeprefix(METADATA))
     names = sorted(set(of_document), key=lambda name: (len(name), name) if name.isdecimal() else (0, name))

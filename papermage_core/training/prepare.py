@@ -35,7 +35,7 @@ from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, Task
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.store import DiskRecords
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.files import whole_text_file
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
@@ -139,7 +139,7 @@ class Preparation:
             )
         check_labelled(corpus)
         counts = corpus.counts()
-        self.display.line(f"  {', '.join(f'{count:,} {name}' for name, count in counts.items())}")
+        self.display.line(f"  {', '.join(counted(count, name) for name, count in counts.items())}")
         return corpus
 
     # Model
@@ -340,7 +340,7 @@ def check_labelled(corpus: Corpus) -> None:
         raise DataError(f"no document has the label layer {fields}, which label_field names.{found}", path=where)
     entities = corpus.entities.total()
     if not entities:
-        raise DataError(f"the label layer {fields} marks nothing in {len(corpus)} documents", path=where)
+        raise DataError(f"the label layer {fields} marks nothing in {counted(len(corpus), 'documents')}", path=where)
     if corpus.issues.counts.get("gold_attribute_missing", 0) >= entities:
         raise DataError(
             f"label_attribute={labelling.label_attribute}: none of the {entities} gold entities has it in its metadata",
@@ -354,16 +354,16 @@ def _set_aside(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus 
     n = max(1, round(share * len(corpus)))
     if len(corpus) < _FEWEST_TO_SPLIT:
         _log.warning(
-            "%d documents are too few to set some aside: nothing is validated, the last model is kept; "
+            "%s too few to set some aside: nothing is validated, the last model is kept; "
             "give val_data_path to choose the best",
-            len(corpus),
+            counted(len(corpus), "documents", "are"),
         )
         return corpus, None
     part = deal(corpus, (len(corpus) - n, n), seed)
     train, val = corpus.choose(np.flatnonzero(part == 0)), corpus.choose(np.flatnonzero(part == 1))
     if not train.entities or not len(val):
         return corpus, None
-    _log.info("set %d of %d documents aside to validate on (val_split=%g)", len(val), len(corpus), share)
+    _log.info("set %d of %s aside to validate on (val_split=%g)", len(val), counted(len(corpus), "documents"), share)
     return train, val
 
 
@@ -371,8 +371,7 @@ def _warn_of_shared(train: Corpus, other: Corpus, name: str) -> None:
     shared: NDArray[np.int64] = np.flatnonzero(np.isin(other.digest[other.row], train.digest[train.row]))
     if len(shared):
         _log.warning(
-            "%d %s documents have a text that is trained on too, such as %s: scores will be optimistic",
-            len(shared),
-            name,
+            "%s a text that is trained on too, such as %s: scores will be optimistic",
+            counted(len(shared), f"{name} documents", "have"),
             other[int(shared[0])].name,
         )

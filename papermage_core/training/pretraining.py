@@ -22,8 +22,9 @@ from papermage_core.data.corpus import Corpus, read_corpus
 from papermage_core.data.examples import Examples, build_examples
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.source import DocumentSource
-from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError
+from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError, counted
 from papermage_core.files import exclusive, whole_file, whole_folder, whole_text_file
+from papermage_core.files.whole import made_folder
 from papermage_core.model.inference import pick_device
 from papermage_core.plugin.spec import OptimizerConfig
 from papermage_core.training.display import Display, duration
@@ -90,8 +91,11 @@ class EncoderPretrainer:
         """Run it, or go on with it. Raises ConfigError for a folder that holds another run."""
         config = self.config
         _ = self._source.files  # raises where they are not there, before a folder is made
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._alone(), process_of_run(offline=config.offline, num_threads=config.num_threads):
+        with (
+            made_folder(self.folder),
+            self._alone(),
+            process_of_run(offline=config.offline, num_threads=config.num_threads),
+        ):
             resumed = self._resumed()
             with Display() as display:
                 return self._pretrain(display, resumed)
@@ -192,7 +196,8 @@ class EncoderPretrainer:
         units = int(corpus.n_units.sum())
         if not units:
             raise DataError(f"the documents have no units in the layer {config.entity_name!r}")
-        display.line(f"  {len(corpus):,} documents, {int(corpus.n_contexts.sum()):,} contexts, {units:,} units")
+        counts = {"documents": len(corpus), "contexts": int(corpus.n_contexts.sum()), "units": units}
+        display.line(f"  {', '.join(counted(count, name) for name, count in counts.items())}")
         return corpus
 
     def _loop(self, run: _Run, display: Display, facts: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from papermage_core.data.corpus import Corpus
 from papermage_core.data.issues import Issues
 from papermage_core.data.source import DocumentSource, digest_of_file
 from papermage_core.data.units import ParsedDocument
+from papermage_core.errors import counted
 from papermage_core.evaluation import (
     CalibrationSummary,
     PreviousRun,
@@ -132,7 +133,7 @@ class RunRecord:
             context_name=self.blueprint.labelling.context_name,
             finished=datetime.datetime.now().astimezone().isoformat(" ", "seconds"),
             seconds=self.seconds,
-            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            machine=f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'cores')}",
             versions=self.versions,
             notes=self.config.notes,
             data_notes=self.config.data_notes,

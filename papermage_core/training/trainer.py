@@ -24,7 +24,7 @@ from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.units import ParsedDocument
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.evaluation import Profile, Scores
 from papermage_core.evaluation.shift import reference_of
 from papermage_core.model.blueprint import Blueprint
@@ -59,6 +59,9 @@ from papermage_core.training.surroundings import git_state
 __all__ = ["EntityClassificationTrainer", "RunResult"]
 
 _log = logging.getLogger(__name__)
+_SAME_F1 = 0.05
+"""What rounding, and another arithmetic, may do to F1 on a few entities."""
+_SOME_OF_VALIDATION = frozenset({"limit_val_batches", "fast_dev_run", "overfit_batches"})
 _HEAD_LEARNING_RATE = 1e-3
 _LONGEST = 4
 """How many batches' cost a context may have in training before it is cut."""
@@ -83,8 +86,8 @@ class RunResult:
         found = self.scores
         precision, recall, f1 = (f"{100 * value:.1f}" for value in (found.precision, found.recall, found.f1))
         return (
-            f"{self.split} F1 {f1} (P {precision}, R {recall}) on {found.micro.gold:,} entities of "
-            f"{found.documents:,} documents\nmodel   {self.checkpoint}\nreport  {self.report}"
+            f"{self.split} F1 {f1} (P {precision}, R {recall}) on {counted(found.micro.gold, 'entities')} of "
+            f"{counted(found.documents, 'documents')}\nmodel   {self.checkpoint}\nreport  {self.report}"
         )
 
 
@@ -419,7 +422,20 @@ class EntityClassificationTrainer:
             if name == "test":
                 splits.issues[name].merge([found[name].issues])
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
+        if "val" in found and not _SOME_OF_VALIDATION & self.config.lightning.keys():
+            self._compare(checkpoint.read_json(self.checkpoint).get("val_f1"), found["val"].scores.f1)
         return found
+
+    def _compare(self, trained: float | None, saved: float) -> None:
+        """Warn where the model that was saved is not the one that was trained: some of it was not saved."""
+        if trained is not None and abs(trained - saved) > _SAME_F1:
+            _log.warning(
+                "F1 on the validation data was %.1f in training, and is %.1f with what was saved: a component uses "
+                "more than it saves, such as weights that are no parameters or buffers; papermage-plugins check NAME "
+                "says which",
+                100 * trained,
+                100 * saved,
+            )
 
     def result(self) -> RunResult:
         """Return what the run that is done in the folder gave."""
@@ -457,7 +473,7 @@ def _described(lightning: pl.Trainer, module: EntityModule, config: EntityClassi
     weights = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
     accelerator = type(lightning.accelerator).__name__.removesuffix("Accelerator").lower()
     where = f"{lightning.world_size} × {accelerator}" if lightning.world_size > 1 else accelerator
-    threads = f" ({torch.get_num_threads()} threads)" if accelerator == "cpu" else ""
+    threads = f" ({counted(torch.get_num_threads(), 'threads')})" if accelerator == "cpu" else ""
     return f"training {config.encoder} + {config.head}: {weights:,} weights, on {where}{threads}"
 
 

@@ -17,6 +17,7 @@ import attrs
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.monitor import Monitor
 from papermage_core.config.space import Space
+from papermage_core.errors import counted
 from papermage_core.evaluation.svg import line_chart
 from papermage_core.files import whole_folder, whole_text_file
 
@@ -91,7 +92,7 @@ class TuneResult:
         failed = [
             f"trial {trial.number + 1} failed: {trial.error.splitlines()[0]}" for trial in self.trials if trial.error
         ]
-        return "\n".join([*lines, f"{len(self.trials)} trials: {counts}", *failed[:_SHOWN]])
+        return "\n".join([*lines, f"{counted(len(self.trials), 'trials')}: {counts}", *failed[:_SHOWN]])
 
 
 def write_tuning(result: TuneResult, best: EntityClassificationTrainConfig | None) -> None:
@@ -165,7 +166,8 @@ def _page(result: TuneResult) -> str:
     )
     return (
         f"<!DOCTYPE html><meta charset=utf-8><title>Search</title><style>{_STYLE}</style>"
-        f"<h1>Search over {len(result.space)} options, {len(result.trials)} trials</h1>{''.join(charts)}"
+        f"<h1>Search over {counted(len(result.space), 'options')}, {counted(len(result.trials), 'trials')}</h1>"
+        f"{''.join(charts)}"
         f"<table><tr><th>trial<th>state<th>{escape(result.monitor.metric)}<th>epochs<th>seconds<th>options<th>{rows}</table>"
     )
 
@@ -176,7 +178,7 @@ def _means(key: str, found: Sequence[tuple[Any, float]]) -> str:
     for choice, value in found:
         groups.setdefault(str(choice), []).append(value)
     rows = "".join(
-        f"<tr><td>{escape(choice)}<td>{sum(values) / len(values):.4f}<td>{len(values)} trials"
+        f"<tr><td>{escape(choice)}<td>{sum(values) / len(values):.4f}<td>{counted(len(values), 'trials')}"
         for choice, values in groups.items()
     )
     return f"<figure><figcaption>{escape(key)}</figcaption><table>{rows}</table></figure>"

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import quote, unquote
 
 import attrs
 from msgspec import Meta
@@ -23,14 +22,14 @@ from papermage_formats.labelled import (
     add_labelled,
     check_place,
     decode_text,
-    file_stem,
+    document_stem,
     has_mark,
+    id_of_stem,
     labelled_entities,
     lines_of,
     losses,
     make_document,
     read_bytes,
-    unique_id,
 )
 from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
@@ -41,7 +40,6 @@ _OWN = frozenset({"id", "attributes", "normalizations", "notes"})
 _OF_ENTITIES = "metadata of entities"
 _Normalizations = list[Annotated[list[str], Meta(min_length=2)]]
 _Notes = list[Annotated[list[str], Meta(min_length=1)]]
-_UNSAFE = re.compile(r"[\x00-\x1f/\\:*?\"<>|%]|^\.")
 
 
 @attrs.frozen(kw_only=True)
@@ -98,7 +96,7 @@ class BratReader(RecordReader[BratReaderConfig]):
                 relations.append(_relation(row, line))
             elif not _noted(row, entities):
                 others.append(row)
-        metadata: dict[str, Any] = {"doc_id": unquote(path.stem)}
+        metadata: dict[str, Any] = {"doc_id": id_of_stem(path.stem)}
         metadata |= {"relations": relations} if relations else {}
         document = make_document(symbols, metadata | ({"brat": others} if others else {}))
         add_labelled(document, entities.values(), self.config.label_layer)
@@ -183,11 +181,7 @@ class BratWriter:
         lost: Counter[str] = Counter()
         taken: Counter[str] = Counter()
         for number, document in enumerate(documents, 1):
-            wanted = document.id or f"document-{number}"
-            name = unique_id(wanted, taken)
-            full = _UNSAFE.sub(lambda found: "%2E" if found[0] == "." else quote(found[0], safe=""), name)
-            stem = file_stem(full)
-            lost["document ids"] += name != wanted or stem != full
+            stem = document_stem(document, number, taken, lost)
             (target / f"{stem}.txt").write_bytes((document.symbols or "").encode())
             (target / f"{stem}.ann").write_bytes(self._annotation(document, lost).encode())
         return losses(lost)

@@ -9,14 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote
 
 import attrs
 import msgspec
 import numpy as np
 
 from papermage_core.document import Box, Document
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.json_items import decode_item, json_bytes, json_items
 from papermage_formats.labelled import (
@@ -24,13 +23,13 @@ from papermage_formats.labelled import (
     LAYERS,
     Labelled,
     add_labelled,
-    file_stem,
+    document_stem,
+    id_of_stem,
     labelled_entities,
     layer_of,
     losses,
     make_document,
     stem_of,
-    unique_id,
 )
 from papermage_formats.noted import relations_of
 from papermage_formats.page_boxes import box_of, corners_of, page_sizes, size_of
@@ -41,7 +40,6 @@ __all__ = ["FunsdReader", "FunsdReaderConfig", "FunsdWriter", "FunsdWriterConfig
 _log = logging.getLogger(__name__)
 _USUAL = (1000.0, 1000.0)
 """The size of a page that is not known, as LayoutLM has it."""
-_SAFE = " %()+,-.=@[]_~"
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +76,7 @@ class FunsdReader(RecordReader[FunsdReaderConfig]):
     """
 
     def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, Path, bytes]]]:
-        stem = stem_of(path)
+        stem = id_of_stem(stem_of(path))
         for number, (line, byte, data) in enumerate(json_items(path, "documents"), 1):
             yield line, byte, (stem if number == 1 else f"{stem}-{number}", path, data)
 
@@ -156,7 +154,7 @@ def _in_order(boxes: list[Any], path: Path) -> list[list[float]]:
         _log.warning("%s: boxes are read as left, right, top, bottom", path)
         found = across
     if turned := int(_turned(found).sum()):
-        _log.warning("%s: corners of %d boxes were the wrong way round and are set right", path, turned)
+        _log.warning("%s: %s with corners the wrong way round, which are set right", path, counted(turned, "boxes"))
         found = np.hstack([np.minimum(found[:, :2], found[:, 2:]), np.maximum(found[:, :2], found[:, 2:])])
     return found.tolist()
 
@@ -211,10 +209,7 @@ class FunsdWriter:
         lost: Counter[str] = Counter()
         taken: Counter[str] = Counter()
         for number, document in enumerate(documents, 1):
-            wanted = document.id or f"document-{number}"
-            name = quote("%2E" + wanted[1:] if wanted.startswith(".") else wanted, safe=_SAFE)
-            name = unique_id(file_stem(name), taken)
-            lost["document ids"] += name != document.id
+            name = document_stem(document, number, taken, lost)
             form = json_bytes(self._form(document, lost), document.id)
             (target / f"{name}.json").write_bytes(msgspec.json.format(form))
         return losses(lost)

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from papermage_core.document import Document
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.files import compression, open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.json_items import decode_item, json_items, json_value
@@ -145,7 +145,9 @@ class HfTableReader:
             add_labelled(document, [_indexed(each, start, stop) for each in found], self.config.label_layer)
         elif not isinstance(found, list) or len(found) != len(tokens):
             size = f"{len(found)} values" if isinstance(found, list) else f"{found!r}"
-            raise DataError(f"{of_tags} holds {size} for {len(tokens)} tokens", value=found, expected="a tag a token")
+            raise DataError(
+                f"{of_tags} holds {size} for {counted(len(tokens), 'tokens')}", value=found, expected="a tag a token"
+            )
         else:
             stretches = tagged_stretches(self._named(of_tags, found, names, tags=True))
             annotate_stretches(document, stretches, start, stop, self.config.label_layer)

@@ -11,7 +11,7 @@ from typing import IO, Any, ClassVar, Literal, TypedDict
 import attrs
 
 from papermage_core.document import Document
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.json_items import decode_item, json_bytes, named_items
 from papermage_formats.labelled import (
@@ -80,8 +80,8 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             self._records(path), lambda item: self._document(item, proposed), path, on_error, first, every
         )
         if proposed:
-            message = "%s: %d tasks have only predictions, which are not read; reader.take=predictions reads them"
-            _log.warning(message, path, len(proposed))
+            message = "%s: %s only predictions, which are not read; reader.take=predictions reads them"
+            _log.warning(message, path, counted(len(proposed), "tasks", "have"))
         return count
 
     def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, bytes]]]:

@@ -9,22 +9,25 @@ import codecs
 import hashlib
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 
 from papermage_core.document import Box, BoxArrays, Document, Layer, Metadata, SpanArrays
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place",
-    "decode_text", "file_stem", "free_name", "gap", "has_mark", "integer_id", "labelled_entities", "layer_of",
-    "lines_of", "losses", "make_document", "opened_as_utf8", "read_bytes", "stem_of", "unique_id",
+    "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem", "integer_id",
+    "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8", "read_bytes", "stem_of",
+    "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -36,6 +39,8 @@ TEXT_LAYERS = frozenset(
 """Layers that cut up the text: written only where they are asked for, or where the format has a place for them."""
 _LONGEST = 200  # bytes; file systems take 255, of which endings and numbers are some
 _LARGEST_GAP = 1_000_000
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|%\ud800-\udfff]|^\.|[. ]$")
+"""Characters that some file system does not take, there or anywhere in a name."""
 UNLABELLED = "entities"
 """The layer of entities for which a file gives no label."""
 
@@ -107,7 +112,7 @@ def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *,
     for start, stop in segments:
         if not 0 <= start < stop <= length:
             raise DataError(
-                f"{label or 'an entity'} is at {start} to {stop}; the text has {length} characters",
+                f"{label or 'an entity'} is at {start} to {stop}; the text has {counted(length, 'characters')}",
                 line=line,
                 value=[start, stop],
                 expected="0 <= start < stop <= length of the text",
@@ -244,16 +249,43 @@ def stem_of(path: Path) -> str:
 
 
 def file_stem(name: str) -> str:
-    """Return the name of a file, its ending apart, that may be too long for one; it is cut, and told from others so.
+    """Return the name of a file, its ending apart, for any text, as URLs write what file systems do not take.
 
-    >>> file_stem("PMC1"), len(file_stem("a" * 300))
-    ('PMC1', 200)
+    What is too long is cut, and told from others by a hash. `id_of_stem` gives all others back.
+
+    >>> file_stem("PMC1"), file_stem("10.1/a:b"), len(file_stem("a" * 300))
+    ('PMC1', '10.1%2Fa%3Ab', 200)
     """
+    name = _UNSAFE.sub(lambda found: "".join(f"%{b:02X}" for b in found[0].encode("utf-8", "surrogatepass")), name)
     if len(name.encode()) <= _LONGEST:
         return name
     told = f"-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
     cut = name.encode()[: _LONGEST - len(told)].decode(errors="ignore")
     return re.sub("%.?$", "", cut) + told
+
+
+def id_of_stem(stem: str) -> str:
+    """Return the text that `file_stem` made a name of.
+
+    >>> id_of_stem("10.1%2Fa%3Ab"), id_of_stem("50%")
+    ('10.1/a:b', '50%')
+    """
+    return unquote(stem)
+
+
+def document_stem(document: Document, number: int, taken: Counter[str], lost: Counter[str]) -> str:
+    """Return the name, without an ending, for the files of a document: its id, or its ``number``, as `file_stem` does.
+
+    Where a name in ``taken`` is the same to some file system, it gets a number. An id that cannot be read from the name
+    counts among what is ``lost``.
+    """
+    name = stem = file_stem(document.id or f"document-{number}")
+    while taken[key := unicodedata.normalize("NFC", name).casefold()]:
+        taken[key] += 1
+        name = f"{stem}-{taken[key]}"
+    taken[key] += 1
+    lost["document ids"] += id_of_stem(name) != document.id
+    return name
 
 
 def gap(size: int) -> str:

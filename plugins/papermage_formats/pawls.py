@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote
 
 import attrs
 import msgspec
@@ -22,13 +20,14 @@ from papermage_formats.labelled import (
     LAYERS,
     Labelled,
     add_labelled,
+    document_stem,
     file_stem,
+    id_of_stem,
     labelled_entities,
     layer_of,
     losses,
     make_document,
     read_bytes,
-    unique_id,
 )
 from papermage_formats.noted import relations_of
 from papermage_formats.page_boxes import box_of, corners_of, page_sizes, size_of
@@ -40,7 +39,6 @@ STRUCTURE = "pdf_structure.json"
 ANNOTATIONS = "_annotations.json"
 NAMES = "name_mapping.json"
 _SIDES = ("left", "top", "right", "bottom")
-_SAFE = " %()+,-.=@[]_~"
 _Pages = Sequence[tuple[float, float, Sequence[int]]]
 
 
@@ -92,10 +90,10 @@ class PawlsReader:
         structure = path.with_name(STRUCTURE)
         if not structure.is_file():
             raise DataError(f"there are no tokens: {STRUCTURE} should be beside it", expected=STRUCTURE)
-        metadata: dict[str, Any] = {"doc_id": path.absolute().parent.name}
+        metadata: dict[str, Any] = {"doc_id": id_of_stem(path.absolute().parent.name)}
         metadata |= {"title": title} if title else {}
         if path != structure:
-            metadata["annotator"] = path.name.removesuffix(ANNOTATIONS)
+            metadata["annotator"] = id_of_stem(path.name.removesuffix(ANNOTATIONS))
         document, tokens, pages = _of_structure(structure, metadata)
         if path != structure:
             found = decode_item(read_bytes(path))
@@ -243,23 +241,23 @@ class PawlsWriter:
         for number, document in enumerate(documents, 1):
             said = document.metadata.get("annotator", None)
             person = said if isinstance(said, str) and said else self.config.annotator
-            person = file_stem(re.sub(r"[/\\\x00]", "_", person))
-            wanted = document.id or f"document-{number}"
-            name = file_stem(quote("%2E" + wanted[1:] if wanted.startswith(".") else wanted, safe=_SAFE))
+            annotated = f"{file_stem(person)}{ANNOTATIONS}"
+            name = file_stem(document.id or f"document-{number}")
             pages, annotations = self._pages_and_annotations(document, lost)
             structure = msgspec.json.encode(pages)
             same = (target / name / STRUCTURE).is_file() and (target / name / STRUCTURE).read_bytes() == structure
-            if not same or (target / name / f"{person}{ANNOTATIONS}").exists():
-                name = unique_id(name, taken)
+            if not same or (target / name / annotated).exists():
+                name = document_stem(document, number, taken, lost)
                 (target / name).mkdir()
                 (target / name / STRUCTURE).write_bytes(structure)
-            lost["document ids"] += name != document.id
+            else:
+                lost["document ids"] += id_of_stem(name) != document.id
             titles[name] = str(document.metadata.get("title", None) or "")
             relations = [_written(each, lost) for each in relations_of(document, lost)]
             if annotations or relations or said is not None:
                 found = {"annotations": annotations, "relations": relations}
-                (target / name / f"{person}{ANNOTATIONS}").write_bytes(json_bytes(found, document.id))
-                lost["documents without annotator"] += said != person
+                (target / name / annotated).write_bytes(json_bytes(found, document.id))
+                lost["documents without annotator"] += said != id_of_stem(file_stem(person))
             lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "title", "annotator", "relations"})
         (target / NAMES).write_bytes(msgspec.json.encode(titles))
         return losses(lost)

@@ -15,7 +15,7 @@ import numpy as np
 import pypdfium2 as pdfium
 
 from papermage_core.document import Document, Image, Layer, Metadata, SpanArrays
-from papermage_core.errors import DataError, PluginError
+from papermage_core.errors import DataError, PluginError, counted
 from papermage_core.files import compression, open_bytes
 from papermage_formats.pdf_file import FAILURES, PdfFile
 from papermage_formats.pdf_pages import PageTokens, page_tokens
@@ -153,13 +153,17 @@ def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int 
             waiting = []
     bare = [number for part in parts for number, start, stop in part.pages if start == stop]
     if len(unread) + len(bare) == count and (not dots or not bare):
-        raise DataError(f"holds no text on {count} pages; a scan needs OCR first", path=path, expected="text")
+        raise DataError(
+            f"holds no text on {counted(count, 'pages')}; a scan needs OCR first", path=path, expected="text"
+        )
     if bare:
         shown = ", ".join(map(str, bare[:10])) + (", ..." if len(bare) > 10 else "")
-        _log.warning("%s: %d pages hold no text: %s", path, len(bare), shown)
+        _log.warning("%s: %s no text: %s", path, counted(len(bare), "pages", "hold"), shown)
     if outside := sum(part.outside for part in parts):
         _log.warning(
-            "%s: %d tokens are beside the pages, which show no more than their crop box: left out", path, outside
+            "%s: %s beside the pages, which show no more than their crop box: left out",
+            path,
+            counted(outside, "tokens", "are"),
         )
     metadata = {
         "doc_id": path.name.partition(".")[0] if compression(path) else path.stem,

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig
 
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, counted
 from papermage_core.plugin import Context
 from papermage_transformers.batch import Collator
 from papermage_transformers.cpu import choose_precision, has_accelerator, prepare
@@ -64,11 +64,11 @@ def build_encoder(
     if not has_accelerator():
         prepare(precision)
         logger.info(
-            "CPU: %s arithmetic, attention dropout %s, %d threads (override with encoder.cpu_precision, "
+            "CPU: %s arithmetic, attention dropout %s, %s (override with encoder.cpu_precision, "
             "encoder.attention_dropout, num_threads)",
             precision,
             attention_dropout,
-            torch.get_num_threads(),
+            counted(torch.get_num_threads(), "threads"),
         )
     model = _without_unused(model.float().train())  # from_pretrained leaves eval mode: no dropout in training
     maker, collator = _windowing(folder, model, tokenizer, max_length, layout_indicator, _box_style(config, boxes))

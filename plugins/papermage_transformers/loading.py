@@ -13,6 +13,7 @@ from torch import nn
 from transformers import CONFIG_MAPPING, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
+from papermage_core.errors import counted
 from papermage_transformers.folder import CONFIG, TOKENIZER, ModelFolder
 from papermage_transformers.size import check_size
 from papermage_transformers.tokenizer import FastTokenizer
@@ -94,7 +95,7 @@ def _load(folder: ModelFolder, config: PretrainedConfig) -> nn.Module:
     missing = sorted(name for name in report["missing_keys"] if "pooler" not in name)
     if missing:
         logger.warning(
-            "%s: %d weights are not in the files and start at random: %s", folder.path, len(missing), missing[:5]
+            "%s: %s not in the files, and random: %s", folder.path, counted(len(missing), "weights", "are"), missing[:5]
         )
     model.config.name_or_path = ""  # of this machine; transformers 4 would save it
     return model  # type: ignore[no-any-return]

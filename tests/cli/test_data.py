@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 import re
 import tracemalloc
 from collections.abc import Callable
@@ -14,6 +16,8 @@ import pytest
 
 from papermage_core import Document, data
 from papermage_core.cli.data import main
+from papermage_core.errors import counted
+from papermage_core.files import whole
 
 TEXT = "Solon, G. (1999). Intergenerational mobility.\nHeidegger 1927"
 TOKENS = [match.span() for match in re.finditer(r"\w+|[^\w\s]", TEXT)]
@@ -57,7 +61,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def test_check_of_sound_documents_finds_nothing(tmp_path: Path, run: Run) -> None:
     path = write(tmp_path / "a.jsonl", document(author=[(0, 9)]))
     code, out, err = run("check", path, "label_field=author")
-    assert (code, out.splitlines()[0], err) == (0, "1 documents read, 0 errors, 0 repairs, 0 issues", "")
+    assert (code, out.splitlines()[0], err) == (0, "1 document read, 0 errors, 0 repairs, 0 issues", "")
     assert out.splitlines()[2:] == ["costs F1  1 × labels with fewer than 10 entities to learn from: author 1"]
 
 
@@ -80,7 +84,7 @@ def test_check_sums_up_first_then_shows_five_places_of_each_kind(
     path = write(tmp_path / "a.jsonl", *cut, *beyond, "{", document(date=[(0, 5)], pages=[(0, 99)]))
     code, out, _ = run("check", path, "label_field=author,date")
     summary, *parts = out.split("\n\n")
-    assert (code, summary.splitlines()[0]) == (3, "8 documents read, 8 errors, 1 repairs, 15 issues")
+    assert (code, summary.splitlines()[0]) == (3, "8 documents read, 8 errors, 1 repair, 15 issues")
     assert summary.splitlines()[1] == "not ready: mend what is fatal first"
     twins = parts.pop()
     assert twins.startswith("7 × documents whose text is nearly that of another")
@@ -244,6 +248,23 @@ def test_split_never_leaves_a_file_empty(tmp_path: Path, run: Run) -> None:
     assert [len(names(tmp_path / "out" / f"{name}.jsonl")) for name in ("train", "dev", "test")] == [1, 1, 1]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["stats"], ["convert", "output_path=b.csv"], ["sample", "output_path=b"], ["view", "output_path=b.html"], ["view"],
+     ["split", "output_path=b"]],
+)  # fmt: skip
+def test_where_all_documents_are_skipped_there_is_no_result(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(Path("a.jsonl"), "{broken", "[]")
+    name, *words = command
+    code, out, err = run(name, path, *words, "on_error=skip")
+    assert (code, out) == (3, "")
+    assert "none of the documents can be used (2 errors)" in err or name in ("split", "view")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.jsonl"]
+
+
 def test_split_replaces_no_file_unasked_and_writes_none_when_it_fails(tmp_path: Path, run: Run) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -256,6 +277,24 @@ def test_split_replaces_no_file_unasked_and_writes_none_when_it_fails(tmp_path: 
     assert "b.jsonl, line 10" in err
     assert [path.name for path in out.iterdir()] == ["dev.jsonl"]
     assert (out / "dev.jsonl").read_text() == "mine"
+
+
+def test_split_leaves_nothing_on_a_full_disk(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.jsonl", *many(9))
+
+    def full(*arguments: object) -> int:
+        if len(seen) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        seen.append(arguments)
+        return write_before(*arguments)
+
+    seen: list[object] = []
+    write_before = whole._NamedFile.write
+    monkeypatch.setattr(whole._NamedFile, "write", full)
+    code, _, err = run("split", path, f"output_path={tmp_path / 'new' / 'out'}")
+    assert code == 1
+    assert "No space left on device" in err
+    assert list(tmp_path.iterdir()) == [Path(path)]
 
 
 @pytest.mark.parametrize(("shares", "same"), [("8,1,1", "0.8,0.1,0.1"), ("70,30", "0.7,0.3"), ("1,1", "0.5,0.5")])
@@ -289,7 +328,7 @@ def test_documents_that_cannot_be_used_are_skipped_if_told_so(
     assert (code, "a.jsonl, line 1: is not JSON" in err) == (3, True)
     assert run(name, path, "b.parquet", *words, "on_error=skip")[0] == 0
     skipped = 1 if name == "view" else 3
-    assert f"skipped {skipped} documents or files:\n  a.jsonl, line 1: is not JSON" in caplog.text
+    assert f"skipped {counted(skipped, 'documents or files')}:\n  a.jsonl, line 1: is not JSON" in caplog.text
     assert ("b.parquet: cannot be read as Parquet" in caplog.text) == (name != "view")
 
 
@@ -353,7 +392,7 @@ def test_convert_replaces_nothing_unasked_and_never_its_input(tmp_path: Path, ru
 
 def test_convert_takes_a_last_path_that_is_new_as_the_output(tmp_path: Path, run: Run) -> None:
     path, target = write(tmp_path / "a.jsonl", document()), tmp_path / "b.jsonl"
-    assert run("convert", path, target)[:2] == (0, f"{target}: 1 documents\n")
+    assert run("convert", path, target)[:2] == (0, f"{target}: 1 document\n")
     code, _, err = run("convert", path, target)
     assert code == 2
     assert f"to write over {target}, which is there already, type output_path={target}" in err
@@ -515,7 +554,7 @@ def test_view_writes_a_page_of_one_document_or_of_all(tmp_path: Path, run: Run) 
     assert run("view", path, f"output_path={page}")[:2] == (0, f"{page}: 2 documents\n")
     assert run("view", path, f"output_path={page}")[0] == 3
     told = run("view", path, f"output_path={page}", "document=two", "label_field=author", "overwrite=true")
-    assert told[:2] == (0, f"{page}: 1 documents\n")
+    assert told[:2] == (0, f"{page}: 1 document\n")
     assert run("view", path, "output_path=-", "document=two", "label_field=author")[1].endswith("</html>\n")
     assert '"id":"two"' in page.read_text(encoding="utf-8")
     assert '"id":"one"' not in page.read_text(encoding="utf-8")
@@ -591,7 +630,7 @@ def test_labels_in_plain_text_are_looked_at_through_processors(tmp_path: Path, r
     assert "processors=tokens makes it" in out
     chain = ["processors=tokens,sentences", "context_name=sentences"]
     code, out, _ = run("check", path, "label_field=author", *chain)
-    assert (code, out.splitlines()[0]) == (0, "1 documents read, 0 errors, 0 repairs, 1 issues")
+    assert (code, out.splitlines()[0]) == (0, "1 document read, 0 errors, 0 repairs, 1 issue")
     assert "'Sol' in 'Solon'" in out
     _, out, _ = run("stats", path, "label_field=author", *chain, "--json")
     assert [json.loads(out)[key] for key in ("units", "contexts")] == [8, 2]

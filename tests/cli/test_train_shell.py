@@ -228,6 +228,15 @@ def test_a_dry_run_says_what_would_run_and_reads_nothing(
     assert "crf of papermage_core" in out
     assert "train.jsonl*2" in out
     assert str(tmp_path / "cache") in out
+    words = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines()[1:]}
+    assert (words["max_epochs"], words["read"]) == ("5", "tokens, together in each of pages")
+    assert "processors" not in words
+    more = ["processors=tokens,sentences", "max_epochs=3", "max_steps=7", "val_data_path=train.jsonl"]
+    _, out, _ = outcome(capsys, "--dry-run", "data_path=train.jsonl", "label_field=Disease", *more)
+    words = {line.split()[0]: line.split(maxsplit=1)[1] for line in out.splitlines()[1:]}
+    shown = (words["processors"], words["max_epochs"], words["max_steps"], words["val_data_path"])
+    assert shown == ("tokens, sentences", "3", "7", "train.jsonl")
+    assert "val_split" not in words
     assert [path.name for path in tmp_path.iterdir()] == ["train.jsonl"]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from pathlib import Path
 
 import attrs
 import pytest
 
-from papermage_core import Document, Metadata
+from papermage_core import Document, Entity, Metadata, Span
 from papermage_core.cli.data import main
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.train import EntityClassificationTrainConfig
@@ -60,6 +61,96 @@ def test_an_error_of_a_processor_has_the_place_of_its_document():
     assert [next(stream).line, next(stream).line] == [1, 2]
     with pytest.raises(DataError, match=r"^a\.file, line 3, document '2': has no rows$"):
         next(stream)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_a_document_that_a_processor_refuses_is_left_out_if_told_so(at_once):
+    def picky(documents):
+        documents = iter(documents)
+        while batch := list(itertools.islice(documents, at_once)):
+            for document in batch:
+                if document.id in ("2", "3", "7"):
+                    raise DataError("has no rows", document=document.id)
+                yield document
+
+    errors: list[DataError] = []
+    given = located(8)
+    found = list(processed(iter(given), ["tokens", config_of(picky)], on_error=errors.append))
+    assert [each.document.id for each in found] == ["0", "1", "4", "5", "6"]
+    assert all(each is given[int(each.document.id)] for each in found)
+    assert [str(error) for error in errors] == [f"a.file, line {n}, document '{n - 1}': has no rows" for n in (3, 4, 8)]
+
+
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [(Span(0, 99), "at 0 to 99 to document '0', whose text has 16 characters"), (Span(-3, 1), "at -3 to 1")],
+)
+def test_entities_past_the_text_are_the_fault_of_the_processor(span, message):
+    """Else they are written, and what is written cannot be read."""
+
+    def beyond(documents):
+        for document in documents:
+            document.annotate_layer("none", [Entity(spans=[Span(0, 1)]), Entity(spans=[span])])
+            yield document
+
+    with pytest.raises(PluginError, match=message):
+        list(processed(located(1), [config_of(beyond)]))
+
+
+def test_a_text_that_was_changed_is_the_fault_of_the_processor():
+    def upper(documents):
+        for document in documents:
+            document.symbols = document.symbols.upper()
+            yield document
+
+    with pytest.raises(PluginError, match="changed the text of document '0'"):
+        list(processed(located(1), ["tokens", config_of(upper)]))
+
+
+def test_the_names_of_layers_that_a_processor_makes_are_no_text():
+    config = config_of(iter)
+    with pytest.raises(PluginError, match=r"has makes = 'none'; expected the names of layers"):
+        list(processed(located(1), [type("Config", (type(config),), {"makes": "none"})()]))
+
+
+def test_an_error_of_the_reader_ends_it_all_the_same():
+    def broken():
+        yield from located(2)
+        raise DataError("the file changed", path="a.file")
+
+    def by_threes(documents):
+        yield from list(documents)
+
+    with pytest.raises(DataError, match="the file changed"):
+        list(processed(broken(), [config_of(by_threes)], on_error=pytest.fail))
+
+
+def test_check_tells_what_a_processor_refuses_and_convert_passes_it_over(tmp_path, capsys):
+    source, plugin = tmp_path / "a.txt", tmp_path / "picky.py"
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(f"Text {name}.")
+    plugin.write_text(
+        "import attrs\n"
+        "from papermage_core.errors import DataError\n"
+        "from papermage_core.plugin import DocumentProcessorConfig, hookimpl\n"
+        "@attrs.frozen(kw_only=True)\n"
+        "class Config(DocumentProcessorConfig):\n"
+        "    makes = ('none',)\n"
+        "    def build(self): return self\n"
+        "    def process(self, documents):\n"
+        "        for document in documents:\n"
+        "            if document.id == 'a': raise DataError('has no rows', document=document.id)\n"
+        "            yield document\n"
+        "@hookimpl\n"
+        "def papermage_document_processor(): return Config\n"
+    )
+    words = [str(tmp_path / "*.txt"), "processors=tokens,picky", f"plugins_path={plugin}"]
+    assert main(["check", *words]) == 3
+    assert "1 document read, 1 error, 0 repairs" in capsys.readouterr().out
+    assert main(["convert", *words, f"output_path={tmp_path / 'b.jsonl'}"]) == 3
+    assert f"{source}, line 1, document 'a': has no rows" in capsys.readouterr().err
+    assert main(["convert", *words, f"output_path={tmp_path / 'b.jsonl'}", "on_error=skip"]) == 0
+    assert [each.id for each in read_documents(tmp_path / "b.jsonl")] == ["b"]
 
 
 def test_an_error_of_the_reader_is_passed_on_as_it_is():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import os
@@ -287,6 +288,19 @@ def test_one_process_at_a_time_has_a_folder_to_itself(tmp_path: Path) -> None:
     with exclusive(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_were_made_go_again_where_nothing_came_of_them(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for fail in (True, False):
+        for path in ("a/b/c", "there/d", "e"):
+            with contextlib.suppress(OSError), whole.made_folder(tmp_path / path) as folder:
+                if fail:
+                    raise OSError(errno.ENOSPC, "No space")
+                (folder / "file").touch()
+        assert sorted(path.name for path in tmp_path.rglob("*")) == (
+            ["there"] if fail else ["a", "b", "c", "d", "e", "file", "file", "file", "there"]
+        )
 
 
 def test_a_full_disk_and_files_within_are_told_by_the_name_that_was_asked_for(tmp_path: Path) -> None:

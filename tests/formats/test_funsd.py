@@ -98,7 +98,7 @@ def test_the_size_of_the_page_is_that_which_is_known(tmp_path: Path) -> None:
 def test_boxes_the_wrong_way_round_are_set_right_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     document = read(tmp_path / "a.json", item(0, [("a", [30, 0, 10, 10]), ("b", [0, 0, 40, 40])]))
     assert document.tokens[0].boxes[0].to_json() == [0.25, 0.0, 0.5, 0.25, 0]
-    assert "a.json: corners of 1 boxes were the wrong way round and are set right" in caplog.text
+    assert "a.json: 1 box with corners the wrong way round, which are set right" in caplog.text
     document = read(tmp_path / "a.json", item(0, [("a", [10, 50, 20, 30])], box=[10, 50, 20, 30]))
     assert document.tokens[0].boxes[0].to_json() == [0.2, 0.666666666667, 0.8, 0.333333333333, 0]
     assert "a.json: boxes are read as left, right, top, bottom" in caplog.text

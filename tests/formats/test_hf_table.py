@@ -128,7 +128,7 @@ def test_tags_without_names_are_refused_until_they_are_named(tmp_path: Path) -> 
 def test_one_broken_row_does_not_lose_the_file(tmp_path: Path) -> None:
     for rows, message in (
         (changed(ner_tags=[7]), "3 classes have a name"),
-        (changed(ner_tags=[1, 1]), "ner_tags holds 2 values for 1 tokens"),
+        (changed(ner_tags=[1, 1]), "ner_tags holds 2 values for 1 token"),
         (changed(tokens=[None]), "tokens holds what is no token"),
         (changed(tokens=[], ner_tags=[]), "there is no text"),
     ):

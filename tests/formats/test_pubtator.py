@@ -46,7 +46,7 @@ def test_offsets_go_over_title_and_abstract(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("1|t|a\n1\t0\t9\ta\tX\n", "line 2: X is at 0 to 9; the text has 1 characters"),
+        ("1|t|a\n1\t0\t9\ta\tX\n", "line 2: X is at 0 to 9; the text has 1 character"),
         ("1|t|a\n1\t0\t1\ta\n", "line 2, document '1': the row has 4 columns"),
         ("1|t|a\n1\t0\tx\ta\tX\n", "line 2, document '1': 0 to x is no place"),
         ("1|t|a\n1\n", "line 2, document '1': cannot be read"),

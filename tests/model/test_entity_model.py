@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -48,8 +49,8 @@ class Known(nn.Module):
 
     def decode(self, vectors: Tensor, mask: Tensor) -> list[HeadOutput]:
         return [
-            HeadOutput([UnitSpan.of("A", 0, 1, score=s)], torch.zeros(1).numpy(), torch.zeros(1).numpy(), ["O"])
-            for s in (0.2, 0.9)
+            HeadOutput([UnitSpan.of("A", 0, 1, score=s)], np.zeros(n, np.int64), np.zeros(n, np.float32), ["O"])
+            for s, n in zip((0.2, 0.9), mask.sum(1).tolist(), strict=True)
         ]
 
 
@@ -64,6 +65,43 @@ def batch(targets: Sequence[Any] = ()) -> Batch:
 def test_the_vector_of_a_unit_is_that_of_the_window_that_answers_for_it() -> None:
     found = EntityModel(Rows(), [])(batch())
     assert found[..., 0][batch().mask].tolist() == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda vectors: vectors.repeat(1, 2, 1), r"expected vectors of shape \(1, 2, \d\) .* got \(1, 4, \d\)"),
+        (lambda vectors: vectors[:, :1], r"got \(1, 1, \d\)"),
+        (lambda vectors: torch.cat([vectors, vectors], -1), "expected vectors of shape"),
+        (lambda vectors: vectors.sum(-1), "expected vectors of shape"),
+        (lambda vectors: vectors.long(), r"floating point vectors, got torch\.int64"),
+        (lambda vectors: vectors.numpy(), "floating point vectors, got"),
+    ],
+)
+def test_vectors_of_another_shape_are_the_fault_of_the_encoder(change: Any, message: str) -> None:
+    """Else they are taken for those of other units, or a head is blamed."""
+
+    class Wrong(Rows):
+        def forward(self, features: dict[str, Tensor]) -> Any:
+            return change(super().forward(features))
+
+    given = attrs.evolve(batch(), shapes=((1, 2), (2, 2)))
+    EntityModel(Rows(), [])(given)
+    with pytest.raises((TypeError, ValueError), match=message):
+        EntityModel(Wrong(), [])(given)
+
+
+def test_a_loss_without_a_gradient_is_the_fault_of_its_head() -> None:
+    class Detached(Known):
+        def __init__(self) -> None:
+            super().__init__(torch.tensor(1.0))
+            self.weight = nn.Parameter(torch.zeros(1))
+
+    model = EntityModel(Rows(), [Detached()])
+    with pytest.raises(TypeError, match="expected a loss with a gradient"):
+        model.loss(batch([torch.zeros(2, 3)]))
+    with torch.no_grad():
+        assert float(model.loss(batch([torch.zeros(2, 3)]))) > 0
 
 
 def test_the_loss_is_the_sum_of_the_heads_over_the_units() -> None:

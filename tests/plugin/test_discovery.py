@@ -11,6 +11,7 @@ import pytest
 
 from papermage_core.cli._shell import run
 from papermage_core.cli.plugins import main
+from papermage_core.config import load_config
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.manager import Plugins
@@ -34,6 +35,13 @@ def test_an_installed_component_is_found_by_kind_and_name_and_nothing_is_importe
     component = Plugins().find("model_head", "acme")
     assert (component.distribution, component.version, component.value) == ("acme-heads", "2.3", "acme_heads")
     assert component.status == "ok"
+    assert "acme_heads" not in sys.modules
+
+
+def test_whose_option_may_be_meant_is_looked_up_without_importing_it(install):
+    install("acme-heads", {HEAD: {"acme": "acme_heads"}}, acme_heads="raise RuntimeError('imported')")
+    with pytest.raises(ConfigError, match=r"Did you mean .*'head\.dropout'"):
+        load_config([], ["data_path=a", "label_field=b", "dropout=0.1"])
     assert "acme_heads" not in sys.modules
 
 
@@ -314,6 +322,45 @@ def test_a_file_that_gives_nothing_is_refused_by_its_name(tmp_path: Path, conten
     with pytest.raises(ConfigError, match=why) as caught:
         Plugins([file]).components()
     assert "my_head.py" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("hook", "why"),
+    [
+        (
+            "@hookimpl\ndef papermage_model_heads():",
+            r"line 2: 'papermage_model_heads' is no hook; .*'papermage_model_head'",
+        ),
+        ("@hookimpl\ndef papermage_calbacks(config):", "Did you mean 'papermage_callbacks'"),
+        ('@hookimpl(specname="papermage_head")\ndef mine():', "'papermage_head' is no hook"),
+        ("def papermage_callbacks(config):", "line 1: the hook 'papermage_callbacks' lacks the decorator @hookimpl"),
+        ("def papermage_model_head():", "lacks the decorator @hookimpl"),
+    ],
+)
+@pytest.mark.parametrize("beside", ["", "sound"])
+def test_a_hook_of_a_file_that_is_misspelt_or_not_decorated_is_told_at_once(tmp_path, head_source, hook, why, beside):
+    """Whatever component is named: else it would be no head in silence, or an extension that nobody asked for."""
+    file = tmp_path / "my_head.py"
+    mine = f"{hook} ...\n"
+    other = head_source.replace("papermage_model_head", "papermage_label_scheme")
+    file.write_text(mine + "from papermage_core.plugin import hookimpl\n" + (other if beside else ""))
+    with pytest.raises(PluginError, match=why) as caught:
+        Plugins([file]).find("model_head", "linear")
+    assert "my_head.py" in str(caught.value)
+
+
+def test_a_hook_of_a_file_may_be_marked_in_all_ways_that_pluggy_has(tmp_path: Path, head_source: str):
+    for number, mark in enumerate(
+        (
+            "import pluggy\nmark = pluggy.HookimplMarker('papermage')\n@mark\ndef papermage_model_head():",
+            "@hookimpl(specname='papermage_model_head')\ndef mine():",
+            "@hookimpl(optionalhook=True)\ndef papermage_of_tomorrow(): ...\n@hookimpl(trylast=True)\n"
+            "def papermage_model_head():",
+        )
+    ):
+        file = tmp_path / f"head_{number}.py"
+        file.write_text(head_source.replace("@hookimpl\ndef papermage_model_head():", mark))
+        assert Plugins([file]).config_class("model_head", f"head_{number}")().hidden == 8
 
 
 def test_a_file_that_has_changed_is_read_again(tmp_path: Path, head_source: str):

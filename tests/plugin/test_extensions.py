@@ -16,13 +16,16 @@ ONE_OF_EACH = """
 from papermage_core.plugin import hookimpl
 seen = []
 
+class Named(str):
+    on_train_start = log_metrics = None
+
 @hookimpl
 def papermage_callbacks(config):
-    return ["callback of {name} for " + config]
+    return [Named("callback of {name} for " + config)]
 
 @hookimpl
 def papermage_loggers():
-    return ["logger of {name}"]
+    return [Named("logger of {name}")]
 
 @hookimpl
 def papermage_evaluated(split, results):
@@ -91,6 +94,26 @@ def test_an_extension_that_asks_for_decoded_is_served_and_warned(install):
         extensions = Plugins().extensions(["a"])
     assert [Path(warning.filename).name for warning in caught] == ["acme_a.py"]
     assert [span.label for span in extensions.papermage_adjust_predictions(None, context(), output()).spans] == ["Xa"]
+
+
+@pytest.mark.parametrize(("hook", "returned"), [("callbacks", "'early'"), ("callbacks", "int"), ("loggers", "3")])
+def test_what_is_no_callback_or_logger_is_refused_by_name(install, hook, returned):
+    source = (
+        f"from papermage_core.plugin import hookimpl\n@hookimpl\ndef papermage_{hook}(config): return [{returned}]\n"
+    )
+    install("acme", {GROUP: {"a": "acme_a"}}, acme_a=source)
+    extensions = Plugins().extensions(["a"])
+    with pytest.raises(PluginError, match=f"the extension 'a' of .* returned .* from its hook 'papermage_{hook}'"):
+        getattr(extensions, f"papermage_{hook}")(config=None)
+
+
+@pytest.mark.parametrize("changed", ["tags=output.tags[:0]", "scores=output.scores * 40", "tags=output.tags + 9"])
+def test_predictions_that_are_not_whole_are_refused_by_name(install, changed):
+    adjusted = f"__import__('attrs').evolve(output, {changed})"
+    source = ONE_OF_EACH.replace("{adjusted}", adjusted).replace("{name}", "a")
+    install("acme", {GROUP: {"a": "acme_a"}}, acme_a=source)
+    with pytest.raises(PluginError, match=r"the extension 'a' of .* returned what is no prediction"):
+        Plugins().extensions(["a"]).papermage_adjust_predictions(document=None, context=context(), output=output())
 
 
 def test_an_extension_that_returns_none_leaves_the_predictions(install):

@@ -197,6 +197,60 @@ def test_a_hook_with_an_argument_that_is_not_passed_is_refused(install, head_sou
     assert "colour" in message
 
 
+def test_a_hook_beside_others_without_the_decorator_is_refused(install, head_source):
+    message = refusal(install, head_source + "\ndef papermage_callbacks(config): return []\n")
+    assert "'papermage_callbacks' lacks the decorator @hookimpl" in message
+
+
+def test_a_hook_without_the_decorator_in_what_an_extension_builds_is_refused(install):
+    source = """
+        import attrs
+        from papermage_core.plugin import ExtensionConfig, hookimpl
+
+        class Mine:
+            @hookimpl
+            def papermage_loggers(self, config): return []
+            def papermage_callbacks(self, config): return []
+
+        @attrs.frozen(kw_only=True)
+        class Config(ExtensionConfig):
+            def build(self): return Mine()
+
+        @hookimpl
+        def papermage_extension(): return Config
+    """
+    install("acme", {"papermage.extension": {"acme": "acme"}}, acme=source)
+    with pytest.raises(PluginError, match="'papermage_callbacks' lacks the decorator @hookimpl"):
+        Plugins().extensions(["acme"])
+
+
+LOGS = """
+import logging
+log = logging.getLogger(__name__)
+log.info("loading acme")
+log.debug("in detail")
+logging.getLogger("another").info("of another package")
+"""
+
+
+@pytest.mark.parametrize(("flags", "shown"), [([], ["loading acme"]), (["-q"], [])])
+def test_a_command_shows_what_plugins_log_from_the_level_of_its_own_messages_on(
+    install, head_source, flags, shown, tmp_path
+):
+    site = install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads=LOGS + head_source)
+    (tmp_path / "of_a_file.py").write_text(LOGS.replace("acme", "a file") + head_source)
+    code = (
+        "import logging, sys\nfrom papermage_core.cli.plugins import main\n"
+        "codes = [main(['info', 'head=acme', *sys.argv[2:]]),"
+        " main(['info', 'head=of_a_file', '--plugins-path', sys.argv[1], *sys.argv[2:]])]\n"
+        "assert codes == [0, 0] and logging.getLogger('acme_heads').level == logging.NOTSET"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "of_a_file.py"), *flags]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=True)
+    assert done.stderr.splitlines() == shown + [line.replace("acme", "a file") for line in shown]
+
+
 @pytest.mark.parametrize("returned", ["None", "3", "Config()", "int", "hookimpl"])
 def test_a_hook_that_returns_the_wrong_thing_is_told_what_was_expected(install, head_source, returned):
     message = refusal(install, head_source.replace("return Config", f"return {returned}"))

@@ -158,6 +158,27 @@ def test_by_default_the_first_bad_document_ends_the_job(
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+def test_where_no_document_can_be_used_there_is_no_output(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share of a job is written all the same: there may be others, and all of them are merged."""
+    source, out = tmp_path / "bad.jsonl", tmp_path / "found.csv"
+    source.write_text("{\n[]\n")
+    words = [f"model_name_or_path={checkpoint}", f"data_path={source}", "on_error=skip"]
+    assert main([*words, f"output_path={out}"]) == 3
+    assert "none of the documents can be used (2 errors), so there is no result" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "found.csv.errors.jsonl"]
+    assert len((tmp_path / "found.csv.errors.jsonl").read_text().splitlines()) == 2
+    assert main([*words, f"output_path={out}", "resume=auto"]) == 3
+    assert main([*words, "output_path=-"]) == 3
+    assert capsys.readouterr().out == ""
+    for number in (1, 2):
+        assert main([*words, f"output_path={tmp_path}/part-{number}.csv", f"shard={number}/2"]) == 0
+    assert data_main(["merge", str(tmp_path / "part-*.csv"), f"output_path={out}", "overwrite=true"]) == 3
+    assert "none of the documents can be used (2 errors)" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_document_over_which_code_fails_is_found_out(
     predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

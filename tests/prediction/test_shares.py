@@ -84,6 +84,9 @@ def test_what_cannot_be_promised_is_refused(checkpoint: Path, fitted: Path, docu
     for options, message in (
         ({"recall": 0.9999}, "is not guaranteed by 60 documents"),
         ({"recall": 0.5, "precision": 0.5}, "give one of the two"),
+        ({"min_recall": 0.9999}, "is not guaranteed by 60 documents"),
+        ({"min_recall": 0.5, "recall": 0.5}, "min_recall and recall are one"),
+        ({"min_recall": 0.5, "min_precision": 0.5}, "give one of the two"),
         ({"recall": 0.5, "merge": False}, "whole entities"),
         ({"recall": {"nmes": 0.5}}, "the labels are names, amounts"),
     ):
@@ -100,8 +103,23 @@ def test_the_command_takes_a_share(
     assert predict.main([*given, "recall=0.9999"]) == 2
     assert "is not guaranteed" in capfd.readouterr().err
     share = max(Predictor.from_pretrained(fitted).guarantees.precision[""])  # type: ignore[union-attr]
-    assert predict.main([*given, f"precision={share}"]) == 0
+    written = []
+    for words in ([f"precision={share},fp32"], [f"min_precision={share}"]):
+        assert predict.main([*given, *words, "overwrite=true"]) == 0
+        written.append(target.read_bytes())
+    assert written[0] == written[1]
     assert all("predictions" in document.layers for document in read_documents(target))
+    capfd.readouterr()
+    for words, message in (
+        (["min_recall=0.5", "recall=0.5"], "are one option"),
+        (["min_precision=0.5", "precision=0.5"], "are one option"),
+        (["precision=1.5"], "for a share of right entities that is guaranteed, type min_precision=0.9"),
+    ):
+        assert predict.main([*given, *words, "overwrite=true"]) == 2
+        assert message in capfd.readouterr().err
+    for words in (["min_recall=0.5"], ["precision=0.5"]):
+        assert predict.main(["recipe=a.yaml", f"data_path={source}", f"output_path={target}", *words]) == 2
+        assert "guarantees of one checkpoint" in capfd.readouterr().err
 
 
 def test_documents_of_other_words_are_told(

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from papermage_core.plugin.spec import ContextEncoderConfig, Window, option
-from papermage_core.testing import ContextEncoderSuite, TinyEncoder, TinyEncoderConfig
-from papermage_core.testing.runner import run_suite
+from papermage_core.plugin.spec import Window
+from papermage_core.testing import TinyEncoder, TinyEncoderConfig
+from tests.testing.helpers import SoundEncoder, failed, fault, suite_of
 
 
-class Sound(TinyEncoder):
-    def __init__(self, folder):
-        super().__init__(TinyEncoderConfig(size=4, rows=50, window=8))
+class Sound(SoundEncoder):
+    def __init__(self, config, folder):
+        TinyEncoder.__init__(self, TinyEncoderConfig(size=4, rows=50, window=8))
 
 
 class AttendsToPadding(Sound):
@@ -39,14 +39,14 @@ class DropsInEvalMode(Sound):
 
 
 class HasAnIdleLayer(Sound):
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
         self.pooler = nn.Linear(2, 2)
 
 
 class ForgetsABuffer(Sound):
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
         self.offset = torch.randn(4)
 
     def forward(self, features):
@@ -56,8 +56,8 @@ class ForgetsABuffer(Sound):
 class ForgetsItsVocabulary(Sound):
     """Numbers words as they come, and does not save the numbers."""
 
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
         self.seen = {}
 
     def _windows(self, context, stride):
@@ -133,8 +133,8 @@ class CostsNothing(Sound):
 
 
 class CannotBePickled(Sound):
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
         self.tokenize = lambda word: word
 
 
@@ -144,22 +144,9 @@ class ForgetsAGroup(Sound):
 
 
 class BuildsByChance(Sound):
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
         nn.init.constant_(self.mix.bias, float(np.random.default_rng().random()))
-
-
-@attrs.frozen(kw_only=True)
-class Config(ContextEncoderConfig):
-    encoder: str = option(help="name of the class above")
-
-    def build(self, folder=None):
-        return globals()[self.encoder](folder)
-
-
-def suite_of(encoder: type) -> type[ContextEncoderSuite]:
-    members = {"config_class": Config, "options": ({"encoder": encoder.__name__},)}
-    return type("Suite", (ContextEncoderSuite,), members)
 
 
 PADDING = "padding and batch neighbours change nothing"
@@ -194,10 +181,8 @@ FORM = "windows hold numbers of the same names and types"
     ],
 )
 def test_a_faulty_encoder_is_caught(encoder, check, message):
-    (found,) = run_suite(suite_of(encoder), only=check)
-    assert not found.passed
-    assert message in found.error
+    assert message in fault(suite_of(encoder), check)
 
 
 def test_the_sound_encoder_passes():
-    assert [result for result in run_suite(suite_of(Sound)) if not result.passed] == []
+    assert failed(suite_of(Sound)) == []

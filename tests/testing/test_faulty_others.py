@@ -93,7 +93,7 @@ BROKEN = "a broken file is refused by its name"
         (FindsNothing, "documents are read one by one", "yield what the file holds"),
         (YieldsPlainDicts, "documents are read one by one", "yield papermage_core.Document"),
         (KeepsState, "reading twice gives the same", "keep no state in the reader"),
-        (SkipsWhatIsBroken, BROKEN, "the broken file b.jsonl gave 1 documents"),
+        (SkipsWhatIsBroken, BROKEN, "the broken file b.jsonl gave 1 document"),
         (HidesThePath, BROKEN, "raise DataError(..., path=path)"),
         (RaisesWhateverComes, BROKEN, "raised KeyError"),
     ],

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import attrs
 import numpy as np
 import pytest
 
-from papermage_core.plugin.spec import LabelScheme, UnitSpan
-from papermage_core.testing import LabelSchemeSuite
-from papermage_core.testing.runner import run_suite
-from papermage_schemes.bio import BioScheme, BioSchemeConfig
-
-
-def suite_of(scheme: Callable[[Any], LabelScheme]) -> type[LabelSchemeSuite]:
-    """Return a suite for a scheme that is as ``bio`` but for what the class changes."""
-
-    @attrs.frozen(kw_only=True)
-    class Config(BioSchemeConfig):
-        def build(self, labels):
-            return scheme(labels)
-
-    return type("Suite", (LabelSchemeSuite,), {"config_class": Config})
+from papermage_core.plugin.spec import UnitSpan
+from papermage_schemes.bio import BioScheme
+from tests.testing.helpers import failed, fault, suite_of
 
 
 class LosesTheLast(BioScheme):
@@ -136,12 +121,8 @@ class OutOfBounds(BioScheme):
     ],
 )
 def test_a_faulty_scheme_is_caught(scheme, check, message):
-    (found,) = run_suite(suite_of(scheme), only=check)
-    assert not found.passed
-    assert message in found.error
+    assert message in fault(suite_of(scheme), check)
 
 
 def test_the_sound_scheme_passes():
-    failed = [result for result in run_suite(suite_of(BioScheme)) if not result.passed]
-    # the config class is made inside a function here, which pickle cannot find
-    assert {result.name for result in failed} <= {"a config is the same after pickling"}
+    assert failed(suite_of(BioScheme)) == []

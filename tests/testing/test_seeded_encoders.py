@@ -12,16 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from papermage_core.plugin.spec import ContextEncoderConfig, option
-from papermage_core.testing import ContextEncoderSuite, TinyEncoder, TinyEncoderConfig, run_suite
+from tests.testing.helpers import SoundEncoder, failed, fault, suite_of
 
 
-class Sound(TinyEncoder):
-    def __init__(self, config, folder):
-        super().__init__(TinyEncoderConfig(size=8, rows=300, window=40))
-
-
-class SaltsItsRows(Sound):
+class SaltsItsRows(SoundEncoder):
     def _windows(self, context, stride):
         rows = {"rows": np.array([1 + hash(word) % 300 for word in context.words], np.int32)}
         return [
@@ -30,7 +24,7 @@ class SaltsItsRows(Sound):
         ]
 
 
-class TakesTheOrderOfASet(Sound):
+class TakesTheOrderOfASet(SoundEncoder):
     """Numbers the words of the data as a set gives them."""
 
     listed = tuple({f"w{number}" for number in range(40)} | {"the", "of"})
@@ -41,7 +35,7 @@ class TakesTheOrderOfASet(Sound):
         return [attrs.evolve(w, features={"rows": rows[w.start : w.stop]}) for w in super()._windows(context, stride)]
 
 
-class ReadsItsFileAgain(Sound):
+class ReadsItsFileAgain(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         self.terms = Path(config.file).read_text(encoding="utf-8").split() if config.file else []
@@ -50,7 +44,7 @@ class ReadsItsFileAgain(Sound):
         (folder / "terms.txt").write_text("\n".join(self.terms), encoding="utf-8")
 
 
-class CachesByLength(Sound):
+class CachesByLength(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         self.made = {}
@@ -61,7 +55,7 @@ class CachesByLength(Sound):
         return self.made.setdefault(len(context), super()._windows(context, stride))
 
 
-class FillsACache(Sound):
+class FillsACache(SoundEncoder):
     """Takes row 1 for every word once a thousand are known."""
 
     def __init__(self, config, folder):
@@ -78,7 +72,7 @@ class FillsACache(Sound):
         ]
 
 
-class RemembersTraining(Sound):
+class RemembersTraining(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         self.shift = 0.0
@@ -90,13 +84,13 @@ class RemembersTraining(Sound):
         return vectors + self.shift
 
 
-class AveragesTheBatchInTraining(Sound):
+class AveragesTheBatchInTraining(SoundEncoder):
     def forward(self, features):
         vectors = super().forward(features)
         return vectors - vectors.mean((0, 1)) if self.training else vectors
 
 
-class NormalisesTheBatch(Sound):
+class NormalisesTheBatch(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         self.norm = nn.BatchNorm1d(8)
@@ -105,7 +99,7 @@ class NormalisesTheBatch(Sound):
         return self.norm(super().forward(features).transpose(1, 2)).transpose(1, 2)
 
 
-class DropsThenAverages(Sound):
+class DropsThenAverages(SoundEncoder):
     """Dropout of its own, which the kit cannot turn off, and a mean over the batch."""
 
     def forward(self, features):
@@ -115,13 +109,13 @@ class DropsThenAverages(Sound):
         return (vectors - vectors.mean(0, keepdim=True)) * (torch.rand(vectors.shape) > 0.3)
 
 
-class TreatsTheFirstRowOtherwise(Sound):
+class TreatsTheFirstRowOtherwise(SoundEncoder):
     def forward(self, features):
         vectors = super().forward(features)
         return torch.cat([vectors[:1] * 0.5, vectors[1:]])
 
 
-class HasATableOfPlaces(Sound):
+class HasATableOfPlaces(SoundEncoder):
     """Twenty-four places, for windows of up to forty units."""
 
     def __init__(self, config, folder):
@@ -133,7 +127,7 @@ class HasATableOfPlaces(Sound):
         return vectors + self.places(torch.arange(vectors.shape[1]))
 
 
-class GrowsItsVocabulary(Sound):
+class GrowsItsVocabulary(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         self.number = {}
@@ -143,19 +137,19 @@ class GrowsItsVocabulary(Sound):
         return [attrs.evolve(w, features={"rows": rows[w.start : w.stop]}) for w in super()._windows(context, stride)]
 
 
-class CountsInFloat64(Sound):
+class CountsInFloat64(SoundEncoder):
     def forward(self, features):
         return super().forward(features) * torch.from_numpy(np.ones(1))
 
 
-class MasksWithMinusABillion(Sound):
+class MasksWithMinusABillion(SoundEncoder):
     def forward(self, features):
         vectors = super().forward(features)
         seen = self.mix(torch.cat([vectors] * 3, -1)).masked_fill((features["rows"] == 0)[..., None], -1e9)
         return vectors + seen.relu()
 
 
-class KeepsAPlainTensor(Sound):
+class KeepsAPlainTensor(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         self.scale = torch.linspace(0.5, 1.5, 8)
@@ -167,33 +161,33 @@ class KeepsAPlainTensor(Sound):
 SCALE = torch.linspace(0.5, 1.5, 8)
 
 
-class UsesATensorOfItsModule(Sound):
+class UsesATensorOfItsModule(SoundEncoder):
     def forward(self, features):
         return super().forward(features) * SCALE
 
 
-class WritesThroughTorch(Sound):
+class WritesThroughTorch(SoundEncoder):
     def collate(self, windows):
         for window in windows:
             torch.from_numpy(window.features["rows"]).clamp_(max=100)
         return super().collate(windows)
 
 
-class SortsInPlace(Sound):
+class SortsInPlace(SoundEncoder):
     def collate(self, windows):
         for window in windows:
             window.features["rows"] += 0
         return super().collate(windows)
 
 
-class ChangesTheContext(Sound):
+class ChangesTheContext(SoundEncoder):
     def _windows(self, context, stride):
         found = super()._windows(context, stride)
         context.words[:] = [word.lower() for word in context.words]
         return found
 
 
-class DropsWordsWithNumpy(Sound):
+class DropsWordsWithNumpy(SoundEncoder):
     def collate(self, windows):
         features = super().collate(windows)
         if self.training:
@@ -201,7 +195,7 @@ class DropsWordsWithNumpy(Sound):
         return features
 
 
-class HasAGeneratorOfItsOwn(Sound):
+class HasAGeneratorOfItsOwn(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         self.random = np.random.default_rng(0)
@@ -213,13 +207,13 @@ class HasAGeneratorOfItsOwn(Sound):
         return features
 
 
-class SeedsTheRun(Sound):
+class SeedsTheRun(SoundEncoder):
     def __init__(self, config, folder):
         torch.manual_seed(0)
         super().__init__(config, folder)
 
 
-class KeepsWindows(Sound):
+class KeepsWindows(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         self.seen = []
@@ -229,7 +223,7 @@ class KeepsWindows(Sound):
         return super().collate(windows)
 
 
-class KeepsGraphs(Sound):
+class KeepsGraphs(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         self.norms = []
@@ -240,63 +234,49 @@ class KeepsGraphs(Sound):
         return vectors
 
 
-class TakesTheRootOfZero(Sound):
+class TakesTheRootOfZero(SoundEncoder):
     def forward(self, features):
         vectors = super().forward(features)
         length = vectors.square().sum(-1, keepdim=True) * (features["rows"] % 2)[..., None]
         return torch.where(length > 0, vectors * length.sqrt(), vectors)
 
 
-class Prints(Sound):
+class Prints(SoundEncoder):
     def collate(self, windows):
         print("collate", len(windows))
         return super().collate(windows)
 
 
-class PrintsPastPython(Sound):
+class PrintsPastPython(SoundEncoder):
     def save(self, folder):
         os.write(1, b"saving\n")
 
 
-class SetsTheDefaultDtype(Sound):
+class SetsTheDefaultDtype(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
         os.environ["TOKENIZERS_PARALLELISM_OF_MINE"] = "false"
 
 
-class TurnsGradientsOff(Sound):
+class TurnsGradientsOff(SoundEncoder):
     def save(self, folder):
         sys.setrecursionlimit(sys.getrecursionlimit() + 1000)
 
 
-class LeavesAFileBehind(Sound):
+class LeavesAFileBehind(SoundEncoder):
     def save(self, folder):
         Path("words.txt").write_text("x", encoding="utf-8")
 
 
-class LeavesAFileOpen(Sound):
+class LeavesAFileOpen(SoundEncoder):
     def save(self, folder):
         (folder / "words.txt").open("w", encoding="utf-8").write("x")
 
 
-class OpensInTheLocale(Sound):
+class OpensInTheLocale(SoundEncoder):
     def save(self, folder):
         with (folder / "words.txt").open("w") as file:
             file.write("x")
-
-
-@attrs.frozen(kw_only=True)
-class Config(ContextEncoderConfig):
-    encoder: str = option(help="name of the class above")
-    file: str = option("", help="a file that it reads")
-
-    def build(self, folder=None):
-        return globals()[self.encoder](self, folder)
-
-
-def suite_of(encoder: type, **options: str) -> type[ContextEncoderSuite]:
-    members = {"config_class": Config, "options": ({"encoder": encoder.__name__, **options},)}
-    return type("Suite", (ContextEncoderSuite,), members)
 
 
 @pytest.fixture(autouse=True)
@@ -354,20 +334,18 @@ CASES = [
 
 @pytest.mark.parametrize(("encoder", "check", "message"), CASES, ids=[case[0].__name__ for case in CASES])
 def test_a_faulty_encoder_is_caught(encoder, check, message):
-    (found,) = run_suite(suite_of(encoder), only=check)
-    assert not found.passed
-    assert message in found.error
+    assert message in fault(suite_of(encoder), check)
 
 
 def test_a_file_that_is_read_after_it_was_saved_is_caught(tmp_path):
     (tmp_path / "given.txt").write_text("heart\nlung", encoding="utf-8")
     suite = suite_of(ReadsItsFileAgain, file=str(tmp_path / "given.txt"))
-    (found,) = run_suite(suite, only="a trained model is the same in another process")
-    assert "the moved checkpoint fails in another process" in found.error
-    (found,) = run_suite(suite, only="a moved checkpoint is all that is read")
-    assert "given.txt was read, which is not in it" in found.error
-    assert "have save(folder) write a copy of what is read" in found.error
+    error = fault(suite, "a trained model is the same in another process")
+    assert "the moved checkpoint fails in another process" in error
+    error = fault(suite, "a moved checkpoint is all that is read")
+    assert "given.txt was read, which is not in it" in error
+    assert "have save(folder) write a copy of what is read" in error
 
 
 def test_the_sound_encoder_passes():
-    assert [result for result in run_suite(suite_of(Sound)) if not result.passed] == []
+    assert failed(suite_of(SoundEncoder)) == []

@@ -8,46 +8,25 @@ import pytest
 import torch
 from torch import nn
 
-from papermage_core.plugin.spec import HeadOutput, ModelHeadConfig, UnitSpan, option
-from papermage_core.testing import ModelHeadSuite, run_suite
+from papermage_core.plugin.spec import HeadOutput, UnitSpan
 from papermage_core.testing.head_suite import check_output
 from papermage_core.testing.probes import scheme_of
+from tests.testing.helpers import SoundHead, failed, fault, suite_of
 
 
-class Sound(nn.Module):
-    def __init__(self, input_size, scheme):
-        super().__init__()
-        self.scheme = scheme
-        self.score = nn.Linear(input_size, len(scheme.tags))
-
-    def scores(self, vectors, mask):
-        return self.score(vectors).float()
-
-    def loss(self, vectors, mask, targets):
-        known = mask & (targets >= 0)
-        return nn.functional.cross_entropy(self.scores(vectors, mask)[known], targets[known], reduction="sum")
-
-    def decode(self, vectors, mask):
-        best = self.scores(vectors, mask).softmax(-1).max(-1)
-        return [
-            HeadOutput.from_tags(best.indices[i, m].numpy(), best.values[i, m].numpy(), self.scheme)
-            for i, m in enumerate(mask)
-        ]
-
-
-class DetachesInTraining(Sound):
+class DetachesInTraining(SoundHead):
     def scores(self, vectors, mask):
         return super().scores(vectors.detach() if self.training else vectors, mask)
 
 
-class LearnsUnknownAsOutside(Sound):
+class LearnsUnknownAsOutside(SoundHead):
     def loss(self, vectors, mask, targets):
         return nn.functional.cross_entropy(
             self.scores(vectors, mask)[mask], targets[mask].clamp(min=0), reduction="sum"
         )
 
 
-class LearnsUnknownAsTheLastTag(Sound):
+class LearnsUnknownAsTheLastTag(SoundHead):
     """As an index from the end."""
 
     def loss(self, vectors, mask, targets):
@@ -55,7 +34,7 @@ class LearnsUnknownAsTheLastTag(Sound):
         return -torch.stack([row[tag] for row, tag in zip(scores[mask], targets[mask].tolist(), strict=True)]).sum()
 
 
-class NormalisesInTraining(Sound):
+class NormalisesInTraining(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)
         self.norm = nn.BatchNorm1d(input_size)
@@ -64,13 +43,13 @@ class NormalisesInTraining(Sound):
         return super().scores(self.norm(vectors.transpose(1, 2)).transpose(1, 2), mask)
 
 
-class AveragesInTraining(Sound):
+class AveragesInTraining(SoundHead):
     def loss(self, vectors, mask, targets):
         loss = super().loss(vectors, mask, targets)
         return loss / mask.sum().clamp(min=1) if self.training else loss
 
 
-class MixesTheBatchUnderDropout(Sound):
+class MixesTheBatchUnderDropout(SoundHead):
     def scores(self, vectors, mask):
         if self.training:
             vectors = vectors * (torch.rand(vectors.shape) > 0.3)
@@ -78,7 +57,7 @@ class MixesTheBatchUnderDropout(Sound):
         return super().scores(vectors, mask)
 
 
-class FixesAThreshold(Sound):
+class FixesAThreshold(SoundHead):
     floor = None
 
     def scores(self, vectors, mask):
@@ -88,7 +67,7 @@ class FixesAThreshold(Sound):
         return scores / (self.floor or 1.0)
 
 
-class CountsItsCalls(Sound):
+class CountsItsCalls(SoundHead):
     calls = 0
 
     def decode(self, vectors, mask):
@@ -96,7 +75,7 @@ class CountsItsCalls(Sound):
         return super().decode(vectors * (1 + 0.3 * (self.calls > 1)), mask)
 
 
-class TracksAMeanInTraining(Sound):
+class TracksAMeanInTraining(SoundHead):
     mean = 0.0
 
     def scores(self, vectors, mask):
@@ -105,21 +84,21 @@ class TracksAMeanInTraining(Sound):
         return super().scores(vectors - self.mean, mask)
 
 
-class MultipliesProbabilities(Sound):
+class MultipliesProbabilities(SoundHead):
     def loss(self, vectors, mask, targets):
         known = mask & (targets >= 0)
         right = self.scores(vectors, mask).softmax(-1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
         return -torch.stack([row[k].prod().log() for row, k in zip(right, known, strict=True)]).sum()
 
 
-class TakesProbabilitiesForLogits(Sound):
+class TakesProbabilitiesForLogits(SoundHead):
     def loss(self, vectors, mask, targets):
         known = mask & (targets >= 0)
         scores = self.scores(vectors, mask).softmax(-1)
         return nn.functional.cross_entropy(scores[known], targets[known], reduction="sum")
 
 
-class Exponentiates(Sound):
+class Exponentiates(SoundHead):
     def decode(self, vectors, mask):
         powers = self.scores(vectors, mask).exp()
         best = (powers / powers.sum(-1, keepdim=True)).max(-1)
@@ -129,7 +108,7 @@ class Exponentiates(Sound):
         ]
 
 
-class HasPlacesForSixtyFour(Sound):
+class HasPlacesForSixtyFour(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)
         self.places = nn.Parameter(torch.zeros(64, input_size))
@@ -138,7 +117,7 @@ class HasPlacesForSixtyFour(Sound):
         return super().scores(vectors + self.places[: vectors.shape[1]], mask)
 
 
-class KnowsTwoLabels(Sound):
+class KnowsTwoLabels(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)
         self.score = nn.Linear(input_size, 9)
@@ -147,7 +126,7 @@ class KnowsTwoLabels(Sound):
         return super().scores(vectors, mask)[..., : len(self.scheme.tags)]
 
 
-class HoldsThirtyTwoContexts(Sound):
+class HoldsThirtyTwoContexts(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)
         self.register_buffer("ones", torch.ones(32, 1, 1))
@@ -156,7 +135,7 @@ class HoldsThirtyTwoContexts(Sound):
         return super().scores(vectors * self.ones[: vectors.shape[0]], mask)
 
 
-class PenalisesWithAPlainTensor(Sound):
+class PenalisesWithAPlainTensor(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)
         self.forbidden = torch.zeros(len(scheme.tags))
@@ -165,23 +144,23 @@ class PenalisesWithAPlainTensor(Sound):
         return super().scores(vectors, mask) + self.forbidden
 
 
-class GivesFloat64(Sound):
+class GivesFloat64(SoundHead):
     def decode(self, vectors, mask):
         return [attrs.evolve(d, scores=d.scores.astype(float)) for d in super().decode(vectors, mask)]
 
 
-class MasksWithMinusABillion(Sound):
+class MasksWithMinusABillion(SoundHead):
     def scores(self, vectors, mask):
         return self.score(vectors).masked_fill(~mask[..., None], -1e9).float()
 
 
-class DrawsFromNumpy(Sound):
+class DrawsFromNumpy(SoundHead):
     def scores(self, vectors, mask):
         scores = super().scores(vectors, mask)
         return scores + float(np.random.rand()) * scores if self.training else scores
 
 
-class DrawsFromItsOwn(Sound):
+class DrawsFromItsOwn(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)
         self.generator = torch.Generator().manual_seed(0)
@@ -191,13 +170,13 @@ class DrawsFromItsOwn(Sound):
         return scores + torch.rand(scores.shape, generator=self.generator) if self.training else scores
 
 
-class SeedsTheRun(Sound):
+class SeedsTheRun(SoundHead):
     def loss(self, vectors, mask, targets):
         torch.manual_seed(1)
         return super().loss(vectors, mask, targets)
 
 
-class KeepsLosses(Sound):
+class KeepsLosses(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)
         self.losses = []
@@ -207,7 +186,7 @@ class KeepsLosses(Sound):
         return self.losses[-1]
 
 
-class KeepsOutputs(Sound):
+class KeepsOutputs(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)
         self.said = []
@@ -217,20 +196,20 @@ class KeepsOutputs(Sound):
         return self.said[len(self.said) - len(mask) :]
 
 
-class MasksInPlace(Sound):
+class MasksInPlace(SoundHead):
     def loss(self, vectors, mask, targets):
         targets[targets == 2] = 1
         return super().loss(vectors, mask, targets)
 
 
-class StartsFromHashes(Sound):
+class StartsFromHashes(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)
         with torch.no_grad():
             self.score.bias.copy_(torch.tensor([hash(tag) % 7 - 3.0 for tag in scheme.tags]))
 
 
-class OrdersFeaturesByASet(Sound):
+class OrdersFeaturesByASet(SoundHead):
     """The weights are those of one order of the features, which another process does not have."""
 
     def __init__(self, input_size, scheme):
@@ -242,23 +221,10 @@ class OrdersFeaturesByASet(Sound):
         return super().scores(vectors[..., self.order], mask)
 
 
-class Prints(Sound):
+class Prints(SoundHead):
     def decode(self, vectors, mask):
         print("decode")
         return super().decode(vectors, mask)
-
-
-@attrs.frozen(kw_only=True)
-class Config(ModelHeadConfig):
-    head: str = option(help="name of the class above")
-
-    def build(self, input_size, scheme):
-        return globals()[self.head](input_size, scheme)
-
-
-def suite_of(head: type) -> type[ModelHeadSuite]:
-    members = {"config_class": Config, "options": ({"head": head.__name__},), "schemes": ("bio",)}
-    return type("Suite", (ModelHeadSuite,), members)
 
 
 UNKNOWN = "unknown targets are learnt as nothing"
@@ -304,13 +270,11 @@ CASES = [
 
 @pytest.mark.parametrize(("head", "check", "message"), CASES, ids=[case[0].__name__ for case in CASES])
 def test_a_faulty_head_is_caught(head, check, message):
-    (found,) = run_suite(suite_of(head), only=check)
-    assert not found.passed
-    assert message in found.error
+    assert message in fault(suite_of(head), check)
 
 
 def test_the_sound_head_passes():
-    assert [result for result in run_suite(suite_of(Sound)) if not result.passed] == []
+    assert failed(suite_of(SoundHead)) == []
 
 
 def test_an_entity_that_comes_twice_is_caught():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from papermage_core.plugin.spec import LabelScheme, LabelSchemeConfig, UnitSpan, option
-from papermage_core.testing import LabelSchemeSuite, run_suite
+from papermage_core.plugin.spec import LabelScheme, UnitSpan
 from papermage_schemes.bio import BioScheme
+from tests.testing.helpers import failed, fault, suite_of
 
 
 class Spans(LabelScheme):
@@ -110,25 +110,6 @@ class Prints(BioScheme):
         return super().encode(spans, n_units)
 
 
-@attrs.frozen(kw_only=True)
-class Config(LabelSchemeConfig):
-    targets = "tags"
-    scheme: str = option(help="name of the class above")
-
-    def build(self, labels):
-        return globals()[self.scheme](labels)
-
-
-@attrs.frozen(kw_only=True)
-class SpansConfig(Config):
-    targets = "spans"
-
-
-def suite_of(scheme: type) -> type[LabelSchemeSuite]:
-    config_class = SpansConfig if issubclass(scheme, Spans) else Config
-    return type("Suite", (LabelSchemeSuite,), {"config_class": config_class, "options": ({"scheme": scheme.__name__},)})
-
-
 LONG = "long entities at every place come back"
 LENGTH = "let encode and decode hold entities of any length and place"
 
@@ -152,15 +133,9 @@ CASES = [
 
 @pytest.mark.parametrize(("scheme", "check", "message"), CASES, ids=[f"{case[0].__name__}-{case[1]}" for case in CASES])
 def test_a_faulty_scheme_is_caught(scheme, check, message):
-    (found,) = run_suite(suite_of(scheme), only=check)
-    assert not found.passed
-    assert message in found.error
+    assert message in fault(suite_of(scheme), check)
 
 
-class Bio(BioScheme):
-    """As it is."""
-
-
-@pytest.mark.parametrize("scheme", [Bio, Spans])
+@pytest.mark.parametrize("scheme", [BioScheme, Spans])
 def test_the_sound_schemes_pass(scheme):
-    assert [result for result in run_suite(suite_of(scheme)) if not result.passed] == []
+    assert failed(suite_of(scheme)) == []

@@ -199,3 +199,34 @@ def test_weights_of_float16_take_no_step_longer_than_the_rate(mixed, gradient):
         weight.grad = torch.full_like(weight, found)
         optimizer.step()
         assert (weight - before).abs().max() <= 0.0101
+
+
+def test_a_model_that_is_not_saved_whole_is_told(
+    train_file: Path, val_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its scores are those of what was saved, and nobody would know why they are lower."""
+    (tmp_path / "forgets.py").write_text(
+        "import attrs, torch\n"
+        "from papermage_core.plugin import hookimpl\n"
+        "from papermage_heads.linear.plugin import LinearHeadConfig\n"
+        "@attrs.frozen(kw_only=True)\n"
+        "class Config(LinearHeadConfig):\n"
+        "    def build(self, input_size, scheme):\n"
+        "        head = super().build(input_size, scheme)\n"
+        "        decode, other = head.decode, type(self).built\n"
+        "        type(self).built = True\n"
+        "        def swapped(vectors, mask):\n"
+        "            found = decode(vectors, mask)\n"
+        "            return [attrs.evolve(each, spans=[]) for each in found] if other else found\n"
+        "        head.decode = swapped\n"
+        "        return head\n"
+        "    built = False\n"
+        "@hookimpl\n"
+        "def papermage_model_head(): return Config\n"
+    )
+    given = {"data_path": train_file, "val_data_path": val_file, "label_field": "names", **SMALL, "max_epochs": 6}
+    config = EntityClassificationTrainConfig(
+        **given, head="forgets", plugins_path=tmp_path / "forgets.py", default_root_dir=tmp_path / "run"
+    )
+    EntityClassificationTrainer(config).train()
+    assert "in training, and is 0.0 with what was saved: a component uses more than it saves" in caplog.text

@@ -10,7 +10,7 @@ import attrs
 from papermage_core.cli._data.shared import as_json
 from papermage_core.cli._options import PLUGINS_PATH_HELP, read_options
 from papermage_core.cli._shell import say
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, counted
 from papermage_core.plugin.spec import option
 
 __all__ = ["Publish", "run"]
@@ -38,4 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
     recipe = Recipe.from_yaml(options.recipe, plugins_path=options.plugins_path)
     folder = recipe.save(options.output_path, overwrite=options.overwrite)
     facts = {"output_path": str(folder), "stages": [stage.name for stage in recipe.stages]}
-    say(as_json(facts) if arguments.json else f"{folder}: {len(recipe.stages)} stages, and all that they need")
+    say(
+        as_json(facts)
+        if arguments.json
+        else f"{folder}: {counted(len(recipe.stages), 'stages')}, and all that is needed"
+    )

@@ -10,6 +10,7 @@ import attrs
 from papermage_core.cli._data.shared import Reading, as_json, read
 from papermage_core.cli._options import skipping
 from papermage_core.cli._shell import say
+from papermage_core.errors import counted
 from papermage_core.plugin.spec import option
 
 __all__ = ["Split", "run"]
@@ -47,4 +48,4 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         say(as_json({str(path): documents for path, documents in written.items()}))
     else:
-        say("\n".join(f"{path}: {documents} documents" for path, documents in written.items()))
+        say("\n".join(f"{path}: {counted(documents, 'documents')}" for path, documents in written.items()))

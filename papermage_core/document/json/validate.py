@@ -11,7 +11,7 @@ from papermage_core.document.arrays import BoxArrays, SpanArrays
 from papermage_core.document.columns import Columns
 from papermage_core.document.errors import BoxError, Repair
 from papermage_core.document.names import PagesFieldName, TokensFieldName
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,7 +110,7 @@ def _check_spans(name: str, coordinates: Coordinates, bounds: Bounds) -> tuple[S
     repairs = []
     if past.any():
         repairable = (start <= bounds.characters) & (stop <= _EXACT) & (bounds.lenient and name == PagesFieldName)
-        characters = f"the text has {bounds.characters} characters"
+        characters = f"the text has {counted(bounds.characters, 'characters')}"
         refuse(past & ~repairable, f"ends past the text: {characters}", f"end <= {bounds.characters}")
         clipped = np.minimum(stop, bounds.characters)
         repairs = [
@@ -186,7 +186,7 @@ def _check_boxes(name: str, coordinates: Coordinates, bounds: Bounds) -> tuple[B
     ]
     if bounds.pages is not None:
         numbers = bounds.pages
-        known = f"{len(numbers)} pages, {numbers[0]} to {numbers[-1]}"
+        known = f"{counted(len(numbers), 'pages')}, {numbers[0]} to {numbers[-1]}"
         refuse(~np.isin(page, numbers), f"is on a page that is not there: the document has {known}", known)
     arrays = BoxArrays(left, top, width, height, page.astype(np.int64), coordinates.box_entity)
     return arrays, repairs

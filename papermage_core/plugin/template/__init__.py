@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from papermage_core.errors import ConfigError
+from papermage_core.files import whole_folder
 from papermage_core.plugin.component import canonical
 from papermage_core.plugin.kinds import KINDS, OPTIONED, Kind
 from papermage_core.plugin.manager import Plugins
@@ -54,10 +55,11 @@ def generate(name: str, kind: str | Sequence[str], into: Path) -> Path:
     folder = into / words["distribution"]
     if folder.exists():
         raise ConfigError(f"{folder} is there already; choose another name, or another folder with --into")
-    for path, content in _files(kinds, words):
-        file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, encoding="utf-8")
+    with whole_folder(folder) as new:
+        for path, content in _files(kinds, words):
+            file = new / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content, encoding="utf-8")
     return folder
 
 
