@@ -22,7 +22,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from papermage_core.cli._signals import Terminated, terminable
 from papermage_core.errors import ConfigError, PapermageError, StoppedError
@@ -238,7 +238,13 @@ def _set_up_logging(*, debug: bool, quiet: bool) -> int:
     return level
 
 
-class _Handler(logging.StreamHandler[Any]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[Any]
+else:  # until Python 3.11 it takes no brackets
+    _StreamHandler = logging.StreamHandler
+
+
+class _Handler(_StreamHandler):
     """Writes to what the standard error is at the time: while a bar is shown, that is above the bar."""
 
     @property

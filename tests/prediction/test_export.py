@@ -155,6 +155,7 @@ def test_int8_is_told_from_fp32_and_both_are_there(exported: Path, documents: li
         Predictor.from_pretrained(exported, backend="torch")
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_an_exported_model_goes_to_other_processes(exported: Path, documents: list[Document]) -> None:
     predictor = Predictor.from_pretrained(exported)
     expected = told(predictor.predict(documents[0]))

@@ -211,6 +211,7 @@ def killed(trainer: EntityClassificationTrainer, kill: Callable[[int], None]) ->
     assert os.waitstatus_to_exitcode(status) in (-signal.SIGKILL, 0)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks")
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(make: Make) -> None:
     start = time.monotonic()
@@ -228,6 +229,7 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(make: Make) -
         assert end_of(make(name, checkpoint_every=1, resume="auto").train().folder) == expected
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forks")
 @pytest.mark.parametrize(("saved", "written"), [(1, 0), (4, 9), (8, 30)])
 def test_a_run_killed_while_it_saves_ends_as_if_it_had_not_been(
