@@ -9,21 +9,25 @@ import numpy as np
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.spec import LabelScheme, LabelSchemeConfig, UnitSpan
 
-__all__ = ["check_scheme"]
+__all__ = ["check_form", "check_target", "try_scheme"]
 
 _TABLES = {"start_allowed": 1, "end_allowed": 1, "transition_allowed": 2}
 _MOST = 100
 """Tags up to which the tables are looked at; a scheme of thousands makes them when they are asked for."""
 
 
-def check_scheme(scheme: Any, config: LabelSchemeConfig) -> None:
-    """Raise PluginError, which names the component, where a scheme's tables, targets or entities have another form."""
+def check_form(scheme: Any, config: LabelSchemeConfig) -> None:
+    """Raise PluginError, which names the component, where it is no scheme, or its tags and tables have another form."""
     with calling(config, "build"):
         if not isinstance(scheme, LabelScheme):
             raise TypeError(f"expected a LabelScheme, got {scheme!r:.100}")
     if scheme.targets == "tags":
         with calling(scheme, "tags"):
             _check_tags(scheme)
+
+
+def try_scheme(scheme: LabelScheme) -> None:
+    """Raise PluginError, which names the component, where its targets or entities have another form."""
     labels = scheme.labels[:1]
     with calling(scheme, "encode"):
         target = scheme.encode([UnitSpan.of(label, 1, 2) for label in labels], 3)
@@ -48,7 +52,7 @@ def check_target(target: Any, n_units: int, n_tags: int) -> None:
 
 
 def _check_tags(scheme: LabelScheme) -> None:
-    if not isinstance(scheme.tags, tuple) or scheme.tags[:1] != ("O",):
+    if not isinstance(scheme.tags, (tuple, list)) or tuple(scheme.tags[:1]) != ("O",):
         raise TypeError(f"expected a tuple of tags, 'O' the first, got {scheme.tags!r:.100}")
     for name, axes in _TABLES.items() if len(scheme.tags) <= _MOST else ():
         table, shape = getattr(scheme, name), (len(scheme.tags),) * axes

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from papermage_core.config import load_config
-from papermage_core.config.scheme import check_scheme
+from papermage_core.config.scheme import check_form, try_scheme
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.manager import Plugins
 from papermage_schemes.bio import BioScheme, BioSchemeConfig
+
+
+def check_scheme(scheme: Any, config: BioSchemeConfig) -> None:
+    check_form(scheme, config)
+    try_scheme(scheme)
 
 
 def made(**members: Any) -> BioScheme:
@@ -20,7 +25,7 @@ def made(**members: Any) -> BioScheme:
 
 @pytest.mark.parametrize("name", [c.name for c in Plugins().components("label_scheme") if c.origin == "built-in"])
 def test_the_built_in_ones_pass(name: str) -> None:
-    config = Plugins().config_class("label_scheme", name)()
+    config: Any = Plugins().config_class("label_scheme", name)()
     check_scheme(config.build(["A", "B"]), config)
 
 
