@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.spec import LabelScheme, LabelSchemeConfig, UnitSpan
 
@@ -43,6 +41,8 @@ def try_scheme(scheme: LabelScheme) -> None:
 
 def check_target(target: Any, n_units: int, n_tags: int) -> None:
     """Raise TypeError or ValueError for what is no array of tags, one for each unit."""
+    import numpy as np  # here, so that commands which only list plugins start fast
+
     if not isinstance(target, np.ndarray) or target.dtype.kind not in "iu":
         raise TypeError(f"expected an array of whole numbers, indices of tags, got {target!r:.100}")
     if target.shape != (n_units,):
@@ -52,6 +52,8 @@ def check_target(target: Any, n_units: int, n_tags: int) -> None:
 
 
 def _check_tags(scheme: LabelScheme) -> None:
+    import numpy as np
+
     if not isinstance(scheme.tags, (tuple, list)) or tuple(scheme.tags[:1]) != ("O",):
         raise TypeError(f"expected a tuple of tags, 'O' the first, got {scheme.tags!r:.100}")
     for name, axes in _TABLES.items() if len(scheme.tags) <= _MOST else ():

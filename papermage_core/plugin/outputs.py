@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from papermage_core.plugin.spec import HeadOutput
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["check_outputs"]
 
@@ -21,6 +22,8 @@ def check_outputs(outputs: Sequence[Any], lengths: Sequence[int], labels: Collec
 
     With ``labels``, entities have one of these.
     """
+    import numpy as np  # here, so that commands which only list plugins start fast
+
     if len(outputs) != len(lengths):
         raise ValueError(f"expected {len(lengths)} outputs, one a context, got {len(outputs)}")
     for output, n in zip(outputs, lengths, strict=True):
@@ -40,12 +43,11 @@ def check_outputs(outputs: Sequence[Any], lengths: Sequence[int], labels: Collec
                 raise ValueError(f"expected probabilities, from 0 to 1, as scores of entities, got {span}")
     if outputs:
         known = np.repeat([len(each.tag_names) for each in outputs], lengths)
-        _check_units([np.asarray(each.tags) for each in outputs], known)
-        _check_scores([np.asarray(each.scores) for each in outputs])
+        _check_units(np.concatenate([np.asarray(each.tags) for each in outputs]), known)
+        _check_scores(np.concatenate([np.asarray(each.scores) for each in outputs]))
 
 
-def _check_units(tags: list[NDArray[Any]], known: NDArray[np.int64]) -> None:
-    whole = np.concatenate(tags)
+def _check_units(whole: NDArray[Any], known: NDArray[np.int64]) -> None:
     if whole.dtype.kind not in "iu":
         raise TypeError(f"expected tags as whole numbers, indices of tag_names, got {whole.dtype}")
     wrong = (whole < 0) | (whole >= known)
@@ -54,8 +56,7 @@ def _check_units(tags: list[NDArray[Any]], known: NDArray[np.int64]) -> None:
         raise ValueError(f"expected tags from 0 to {known[at] - 1}, indices of tag_names, got {whole[at]}")
 
 
-def _check_scores(scores: list[NDArray[Any]]) -> None:
-    whole = np.concatenate(scores)
+def _check_scores(whole: NDArray[Any]) -> None:
     if whole.dtype.kind not in "fiu":
         raise TypeError(f"expected scores as numbers, got {whole.dtype}")
     if len(whole) and not (whole.min() >= 0 and whole.max() <= _MOST):  # NaN is neither

@@ -163,7 +163,7 @@ def test_where_no_document_can_be_used_there_is_no_output(
 ) -> None:
     """A share of a job is written all the same: there may be others, and all of them are merged."""
     source, out = tmp_path / "bad.jsonl", tmp_path / "found.csv"
-    source.write_text("{\n[]\n")
+    source.write_text("{broken\n[]\n")
     words = [f"model_name_or_path={checkpoint}", f"data_path={source}", "on_error=skip"]
     assert main([*words, f"output_path={out}"]) == 3
     assert "none of the documents can be used (2 errors), so there is no result" in capsys.readouterr().err
