@@ -200,6 +200,7 @@ def _server() -> _Server:
 
 def serve() -> None:
     """Answer requests on standard input until it ends. What the process of `call_elsewhere` runs."""
+    gc.disable()  # of what is imported nothing goes again
     import torch
 
     import papermage_core.prediction
@@ -210,6 +211,7 @@ def serve() -> None:
     torch.set_num_threads(1)
     _look_around()
     gc.freeze()
+    gc.enable()
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -221,6 +223,7 @@ def serve() -> None:
                 importlib.import_module(name)
                 if name == "numba":
                     sys.modules[name].njit(lambda: 0)()  # what it sets up when it compiles first takes long, too
+                gc.freeze()
         if not hasattr(os, "fork"):
             _answer(request)
             return
