@@ -22,6 +22,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: their thr
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of some hundred processes would compile our modules anew
 
+
+def _fsync(file: Any) -> None:
+    """Refuse what `os.fsync` refuses; do not wait for the disk: what tests write need not outlive the machine."""
+    os.fstat(file if isinstance(file, int) else file.fileno())
+
+
+os.fsync = _fsync
 for variable, _ in list(variables()):  # the defaults of the machine that runs the tests are not theirs
     del os.environ[variable]
 
