@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import msgspec
@@ -56,6 +56,7 @@ from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.kinds import BY_WORD, KINDS
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.option_types import hints_of
 from papermage_core.plugin.parts import provenance_of
 
 if TYPE_CHECKING:
@@ -625,7 +626,7 @@ def _restore(folder: Path, content: _Content, plugins: Plugins) -> Blueprint:
 
 def _check_options(cls: type[Any], options: Mapping[str, Any]) -> None:
     """Raise ValueError for more unknown options than it is worth to look for what they may have meant."""
-    hints = get_type_hints(cls)
+    hints = hints_of(cls)
     known = {field.alias: hints.get(field.name) for field in attrs.fields(cls)}
     if len(options) > len(known) + _FEW:
         raise ValueError(f"there are {len(options)} options of {cls.__name__}, which has {len(known)}")

@@ -28,6 +28,8 @@ class Browser:
 
     def __init__(self, writing: Any, reading: Any) -> None:
         self._write, self._read = writing, reading
+        self._told = b""
+        """What it said and nobody has read yet."""
         self._ids = itertools.count(1)
         self._session: str | None = None
         self.errors: list[Any] = []
@@ -97,10 +99,11 @@ class Browser:
                 self.errors.append(told["params"])
 
     def _next(self) -> Any:
-        found = bytearray()
-        while (byte := self._read.read1(1)) not in (b"", b"\0"):
-            found += byte
-        assert found, "the browser has gone"
+        while b"\0" not in self._told:
+            more = self._read.read1(1 << 16)
+            assert more, "the browser has gone"
+            self._told += more
+        found, _, self._told = self._told.partition(b"\0")
         return json.loads(found)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,15 @@ from papermage_core.config.environment import variables
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: their threads would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of some hundred processes would compile our modules anew
+
+
+def _fsync(file: Any) -> None:
+    """Refuse what `os.fsync` refuses; do not wait for the disk: what tests write need not outlive the machine."""
+    os.fstat(file if isinstance(file, int) else file.fileno())
+
+
+os.fsync = _fsync
 for variable, _ in list(variables()):  # the defaults of the machine that runs the tests are not theirs
     del os.environ[variable]
 
@@ -29,6 +40,30 @@ settings.load_profile("untimed")
 
 NAMES = ["Arvo", "Berta", "Celan", "Dufay", "Elgar", "Fauré", "Gluck", "Haydn"]
 FILLERS = ["the", "of", "and", "with", "under", "some", "very", "old", "new", "red"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage meanwhile: of what is imported nothing goes again, and it is a million objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+_frozen = 0
+"""How many modules were there when objects were frozen last."""
+
+
+@pytest.fixture(autouse=True)
+def _only_what_tests_make_is_looked_through() -> None:
+    """Have the garbage collector pass over what modules hold: a look through all of it takes half a second."""
+    global _frozen
+    if len(sys.modules) > _frozen:
+        _frozen = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

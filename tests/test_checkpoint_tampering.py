@@ -11,7 +11,6 @@ import re
 import shutil
 import socket
 import struct
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from papermage_core.data.labelling import Labelling
 from papermage_core.errors import CheckpointError, PluginError
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.manager import Plugins
+from tests.warm import run_warm
 
 PLUGINS = Plugins()
 COMPONENTS = {"context_encoder": "compact", "label_scheme": "bio", "model_head": "crf"}
@@ -222,12 +222,18 @@ def fuzz(folder: Path) -> None:
     print(json.dumps(results))
 
 
+FUZZ = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[2])
+from tests.test_checkpoint_tampering import fuzz
+fuzz(pathlib.Path(sys.argv[1]))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_whatever_is_changed_is_found_or_changes_nothing(folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", __file__, folder], capture_output=True, text=True, check=False
-    )
+    done = run_warm(FUZZ, str(folder), str(Path(__file__).parents[1]))
     assert done.returncode == 0, done.stderr[-5000:]
     facts, as_it_was, recorded = json.loads(done.stdout)
     assert facts["equal"] > 50
@@ -448,10 +454,6 @@ def test_loading_looks_at_nothing_but_the_folder(folder: Path, tmp_path: Path, v
         (folder / "encoder" / "vectors.safetensors").unlink()
         del facts["checksums"]["encoder/vectors.safetensors"]
     change_facts(folder, **facts)
-    done = subprocess.run([sys.executable, "-c", TRACED, folder], capture_output=True, text=True, check=True)
-    assert done.stdout == ""
+    done = run_warm(TRACED, str(folder))
+    assert (done.returncode, done.stdout) == (0, "")
     assert (done.stderr == "") == (vectors is None)
-
-
-if __name__ == "__main__":
-    fuzz(Path(sys.argv[1]))

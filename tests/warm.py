@@ -9,15 +9,20 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = ["run_warm"]
 
+_MODULES = ("torch", "transformers.modeling_utils", "papermage_core.checkpoint", "papermage_core.model.entity_model")
 _SERVER = """
-import importlib, json, os, sys, traceback
+import contextlib, gc, importlib, json, os, sys, traceback
+gc.disable()
 for module in sys.argv[1:]:
-    importlib.import_module(module)
+    with contextlib.suppress(ImportError):
+        importlib.import_module(module)
+gc.freeze()
+gc.enable()
 for line in sys.stdin:
     case = json.loads(line)
     process = os.fork()
@@ -47,8 +52,8 @@ for line in sys.stdin:
 
 
 @functools.cache
-def _server(modules: tuple[str, ...]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "ignore", "-c", _SERVER, *modules]
+def _server() -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "ignore", "-c", _SERVER, *_MODULES]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def end() -> None:
@@ -62,11 +67,10 @@ def _server(modules: tuple[str, ...]) -> subprocess.Popen[str]:
 def run_warm(
     code: str,
     *arguments: str,
-    modules: Sequence[str],
     given: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program as ``python -c CODE`` would, in a process where ``modules`` are imported already."""
+    """Run a program as ``python -c CODE`` would, in a process where torch and what models need are imported already."""
     with tempfile.TemporaryDirectory() as name:
         files = {stream: Path(name, stream) for stream in ("stdin", "stdout", "stderr")}
         for file in files.values():
@@ -74,7 +78,7 @@ def run_warm(
         case = {stream: str(file) for stream, file in files.items()}
         environment = dict(os.environ if environment is None else environment)
         case |= {"code": code, "arguments": arguments, "folder": str(Path.cwd()), "environment": environment}
-        server = _server(tuple(modules))
+        server = _server()
         assert server.stdin is not None
         assert server.stdout is not None
         server.stdin.write(json.dumps(case) + "\n")

@@ -47,7 +47,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     options = [each.name for each in describe_options(EncoderPretrainConfig)]
     config = EncoderPretrainConfig.of(from_overrides(overrides), machine_defaults(options))
     config.encoder_config().tune_process()
-    from papermage_core.training.pretraining import EncoderPretrainer
+    from papermage_core.training import EncoderPretrainer
 
     trainer = EncoderPretrainer(config)
     try:

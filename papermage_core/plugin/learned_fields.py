@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from papermage_core.plugin.option_types import OptionType, option_type
+from papermage_core.plugin.option_types import OptionType, hints_of, option_type
 
 __all__ = ["can_be_learned", "check_learned", "empty_value", "learned_types", "mark"]
 
@@ -25,7 +25,7 @@ def learned_types(config_class: type[Any]) -> dict[str, Any]:
     names = [field.name for field in attrs.fields(config_class) if _MARK in field.metadata]
     if not names:
         return {}
-    hints = typing.get_type_hints(config_class)
+    hints = hints_of(config_class)
     return {name: hints[name] for name in names}
 
 

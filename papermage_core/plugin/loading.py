@@ -27,6 +27,8 @@ from papermage_core.plugin.spec import API_VERSION, HOOKS, PROJECT, ComponentHoo
 __all__ = ["load_config_class", "load_extension", "load_module_extension"]
 
 _log = logging.getLogger(__name__)
+_in_order: dict[ComponentInfo, tuple[Any, type[Any]]] = {}
+"""The config classes that were looked at, each with what was imported for it: that is done once."""
 LIFE_CYCLE = tuple(name for name in vars(ExtensionHooks) if name.startswith("papermage_"))
 
 
@@ -35,6 +37,10 @@ def load_config_class(component: ComponentInfo) -> type[Any]:
     kind = KINDS[component.kind]
     with _running(component, f"importing {component.value!r}"):
         plugin = _import(component)
+    imported, config_class = _in_order.get(component, (None, None))
+    if config_class is not None and imported is plugin:
+        claim_class(config_class, component)
+        return config_class
     manager = _registered(component, plugin)
     caller = getattr(manager.hook, kind.hook)
     if component.kind == "extension" and _life_cycle_hooks(manager):
@@ -62,6 +68,7 @@ def load_config_class(component: ComponentInfo) -> type[Any]:
     if errors:
         raise _unusable(component, f"its config class {config_class.__qualname__!r} is not usable: {'; '.join(errors)}")
     claim_class(config_class, component)
+    _in_order[component] = plugin, config_class
     return config_class
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Union
 
 import attrs
 
-__all__ = ["Opaque", "OptionType", "Readable", "expected", "is_none_word", "opaque", "option_type"]
+__all__ = ["Opaque", "OptionType", "Readable", "expected", "hints_of", "is_none_word", "opaque", "option_type"]
 
 
 _NONE = {"none", "null", "~"}
@@ -23,6 +23,12 @@ _NONE = {"none", "null", "~"}
 def is_none_word(text: str) -> bool:
     """Whether a text says None, where its type has one."""
     return text.strip().lower() in _NONE
+
+
+@functools.lru_cache(maxsize=1024)
+def hints_of(cls: type[Any]) -> Mapping[str, Any]:
+    """Return the types of a class's fields, resolved once. Raises what resolving them raises."""
+    return types.MappingProxyType(typing.get_type_hints(cls))
 
 
 class Opaque:

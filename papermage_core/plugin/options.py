@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import attrs
 
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.learned_fields import can_be_learned, empty_value, learned_types
-from papermage_core.plugin.option_types import option_type
+from papermage_core.plugin.option_types import hints_of, option_type
 from papermage_core.plugin.part_fields import MARK
 from papermage_core.plugin.parts import Part, part_fields
 
@@ -75,7 +74,7 @@ def describe_learned(config_class: type[Any]) -> list[OptionDescription]:
 
 def _describe(config_class: type[Any], prefix: str, given: Any = attrs.NOTHING) -> Iterator[OptionDescription]:
     """Yield the options of a class; where the class is nested, ``given`` is the default that holds theirs."""
-    hints = typing.get_type_hints(config_class)
+    hints = hints_of(config_class)
     learned = learned_types(config_class)
     parts = part_fields(config_class)
     for field in attrs.fields(config_class):
@@ -134,7 +133,7 @@ def _errors_within(config_class: type[Any]) -> list[str]:
         return ["it is not decorated: write @attrs.frozen(kw_only=True) above it"]
     errors = [*_class_errors(config_class)]
     try:
-        hints = typing.get_type_hints(config_class)
+        hints = hints_of(config_class)
     except Exception as exc:  # an annotation is any expression
         return [*errors, f"the type of an option cannot be resolved: {exc}"]
     learned = learned_types(config_class)

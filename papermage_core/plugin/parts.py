@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import attrs
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.blame import component_of
 from papermage_core.plugin.kinds import KINDS, Kind
+from papermage_core.plugin.option_types import hints_of
 from papermage_core.plugin.part_fields import MARK, makes_defaults
 
 __all__ = ["Part", "default_part", "found_by", "name_of", "part_fields", "parts_of", "provenance_of"]
@@ -43,7 +43,7 @@ def part_fields(config_class: type[Any]) -> dict[str, Part]:
     fields = [field for field in attrs.fields(config_class) if MARK in field.metadata]
     if not fields:
         return {}
-    hints = typing.get_type_hints(config_class)
+    hints = hints_of(config_class)
     of_base = {kind.base: kind for kind in KINDS.values()}
     return {
         field.name: Part(field.name, of_base[hints[field.name]], field.metadata[MARK], field.metadata["help"])

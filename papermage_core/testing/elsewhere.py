@@ -200,6 +200,7 @@ def _server() -> _Server:
 
 def serve() -> None:
     """Answer requests on standard input until it ends. What the process of `call_elsewhere` runs."""
+    gc.disable()  # of what is imported nothing goes again
     import torch
 
     import papermage_core.prediction
@@ -210,6 +211,7 @@ def serve() -> None:
     torch.set_num_threads(1)
     _look_around()
     gc.freeze()
+    gc.enable()
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -221,6 +223,7 @@ def serve() -> None:
                 importlib.import_module(name)
                 if name == "numba":
                     sys.modules[name].njit(lambda: 0)()  # what it sets up when it compiles first takes long, too
+                gc.freeze()
         if not hasattr(os, "fork"):
             _answer(request)
             return
@@ -309,6 +312,8 @@ class _Watch:
     def __init__(self, allowed: Sequence[Path]) -> None:
         self.on = True
         self.opened: list[str] = []
+        self._fine: set[str] = set()
+        """Paths that were looked at and may be read."""
         self._allowed = [*_ALWAYS, *map(str, allowed)]
         self._written: set[str] = set()
 
@@ -316,7 +321,7 @@ class _Watch:
         if event != "open" or not self.on:
             return
         path, mode, flags = arguments
-        if not isinstance(path, (str, bytes, os.PathLike)):
+        if not isinstance(path, (str, bytes, os.PathLike)) or (type(path) is str and path in self._fine):
             return
         self.on = False  # looking at paths must not be looked at
         try:
@@ -328,6 +333,8 @@ class _Watch:
                 pass  # relative to a folder that is not told, as shutil.rmtree opens them
             elif name not in self._written and name not in self.opened and not self._may(name):
                 self.opened.append(name)
+            elif type(path) is str and name == path and name not in self.opened:
+                self._fine.add(path)
         finally:
             self.on = True
 
@@ -341,12 +348,17 @@ class _Watch:
         return any(_in_package(Path(name), Path(entry)) for entry in sys.path if entry)
 
 
+@functools.lru_cache(maxsize=256)
+def _resolved(entry: Path) -> str:
+    return str(entry.resolve())
+
+
 def _in_package(path: Path, entry: Path) -> bool:
     """Whether a file belongs to a package, or to the metadata of a distribution, of an entry of ``sys.path``."""
-    entry = entry.resolve()
-    if entry not in path.parents:
+    root = _resolved(entry)
+    if not str(path).startswith(root + os.sep):
         return False
-    first = entry / path.relative_to(entry).parts[0]
+    first = Path(root, path.relative_to(root).parts[0])
     return first.suffix in (".dist-info", ".egg-info") or (first / "__init__.py").exists()
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["changes", "new_files", "new_objects_only", "process_state"]
+__all__ = ["all_objects", "changes", "new_files", "new_objects_only", "process_state"]
 
 _WATCHED = (builtins, os, random, np, np.random, torch, torch.nn, torch.nn.functional, torch.optim, torch.Tensor)
 """Whose attributes are looked at: patching one of them changes other people's code."""
@@ -81,6 +81,18 @@ def new_objects_only() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@contextlib.contextmanager
+def all_objects() -> Iterator[None]:
+    """Let ``gc.get_objects`` look at those, too, that somebody keeps out."""
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()
+    try:
+        yield
+    finally:
+        if frozen:
+            gc.freeze()
 
 
 def _attributes(owner: Any) -> dict[str, int]:

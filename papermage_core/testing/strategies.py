@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from papermage_core.config.structure import nest
-from papermage_core.plugin.option_types import OptionType, option_type
+from papermage_core.plugin.option_types import OptionType, hints_of, option_type
 from papermage_core.plugin.options import OptionDescription, describe_options
 from papermage_core.plugin.parts import default_part, part_fields
 from papermage_core.plugin.spec import Context, ContextNeeds, LabelScheme, UnitSpan
@@ -163,7 +162,7 @@ def _configs(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any])
 
 def _made(config_class: type[Any], values: Mapping[str, Any]) -> Any:
     """Return a config, and the configs nested in it, of values as they are."""
-    hints = typing.get_type_hints(config_class)
+    hints = hints_of(config_class)
     nested = {field.alias: hints[field.name] for field in attrs.fields(config_class)}
     return config_class(**{k: _made(nested[k], v) if isinstance(v, dict) else v for k, v in values.items()})
 

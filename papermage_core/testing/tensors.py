@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from papermage_core.testing.checks import fail, require
-from papermage_core.testing.process_state import new_objects_only
+from papermage_core.testing.process_state import all_objects, new_objects_only
 
 __all__ = [
     "Draws",
@@ -200,7 +200,9 @@ def unregistered(module: nn.Module, call: Callable[[], Any], *given: torch.Tenso
     They were there before the call, and are neither parameters nor buffers, nor ``given`` to it.
     """
     registered = {id(tensor) for tensor in [*module.parameters(), *module.buffers(), *given]}
-    with _Uses({id(tensor): tensor for tensor in live_tensors() if id(tensor) not in registered}) as uses:
+    with all_objects():
+        there = live_tensors()
+    with _Uses({id(tensor): tensor for tensor in there if id(tensor) not in registered}) as uses:
         call()
     return [_name_of(tensor, module) for tensor in uses.used.values()]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.pretrain import EncoderPretrainConfig
+from papermage_core.data.garbage import collection_disabled
 
 if TYPE_CHECKING:
     from papermage_core.training.pretraining import EncoderPretrainer
@@ -27,4 +28,6 @@ _HEAVY = {"EncoderPretrainer": "pretraining", "EntityClassificationTrainer": "tr
 def __getattr__(name: str) -> Any:
     if name not in _HEAVY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HEAVY[name]}"), name)
+    with collection_disabled():  # of all that Lightning's modules make, nothing goes again
+        module = import_module(f"{__name__}.{_HEAVY[name]}")
+    return getattr(module, name)

@@ -5,6 +5,7 @@ Nothing of the environment's variables is looked at, and of git neither addresse
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -26,10 +27,15 @@ def versions(distributions: Iterable[str] = ()) -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in dict.fromkeys([*_VERSIONS, *distributions]):
         try:
-            found[name] = version(name)
+            found[name] = _version(name)
         except (PackageNotFoundError, ValueError):
             continue
     return found
+
+
+@functools.cache
+def _version(distribution: str) -> str:
+    return version(distribution)
 
 
 def machine() -> dict[str, Any]:
@@ -74,14 +80,14 @@ def peak_memory() -> dict[str, int]:
 
 def git_state(folder: Path) -> Mapping[str, Any] | None:
     """Return commit, branch and the number of changed files of the repository that a folder is in; None without one."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    if commit is None or changes is None:
+    lines = (_git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no") or "").splitlines()
+    told = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
+    if told.get("branch.oid", "(initial)") == "(initial)":
         return None
     return {
-        "commit": commit,
-        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
-        "changed_files": len(changes.splitlines()),
+        "commit": told["branch.oid"],
+        "branch": "HEAD" if told["branch.head"] == "(detached)" else told["branch.head"],
+        "changed_files": sum(not line.startswith("#") for line in lines),
     }
 
 

@@ -25,9 +25,9 @@ from papermage_core.config.monitor import Monitor, is_figure
 from papermage_core.config.space import Dimension, Space, check_space, declared_space, has_option
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, PapermageError
 from papermage_core.files import exclusive
+from papermage_core.training import EntityClassificationTrainer
 from papermage_core.training.folder import RunFolder
 from papermage_core.training.stopping import Stopping
-from papermage_core.training.trainer import EntityClassificationTrainer
 from papermage_core.training.tuning_report import Trial, TuneResult, write_tuning
 
 if TYPE_CHECKING:

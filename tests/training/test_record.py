@@ -82,6 +82,24 @@ def test_a_folder_outside_of_any_repository_has_no_state(tmp_path: Path) -> None
     assert git_state(tmp_path) is None
 
 
+def test_the_state_of_a_repository_is_what_git_says_of_it(repository: Path) -> None:
+    def said(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    (repository / "new.py").write_text("not known to git")
+    (repository / "a.py").rename(repository / "moved.py")
+    git(repository, "add", "moved.py")
+    git(repository, "checkout", "-q", "--detach")
+    state = git_state(repository)
+    assert state == {
+        "commit": said("rev-parse", "HEAD"),
+        "branch": said("rev-parse", "--abbrev-ref", "HEAD"),
+        "changed_files": len(said("status", "--porcelain", "--untracked-files=no").splitlines()),
+    }
+    git(repository, "checkout", "-q", "--orphan", "empty")
+    assert git_state(repository) is None  # no commit yet
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
 def test_all_files_have_the_permissions_of_the_umask(make: Make, mask: int) -> None:

@@ -34,7 +34,7 @@ glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the alloca
 
 def run(code, *args, **environ):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_") and k != "GLIBC_TUNABLES"}
-    done = run_warm(code, *args, modules=["torch", "transformers.modeling_utils"], environment=kept | environ)
+    done = run_warm(code, *args, environment=kept | environ)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
 

@@ -20,7 +20,6 @@ from papermage_core.errors import CheckpointError, PapermageError
 from papermage_transformers.plugin import LoraOptions, TransformerEncoderConfig
 from tests.warm import run_warm
 
-MODULES = ["torch", "transformers.modeling_utils"]
 OPTIONS = {"cpu_precision": "float32", "boxes": False, "tune_allocator": False}
 CONFIG = TransformerEncoderConfig(model_name_or_path="gone/away", **OPTIONS)
 
@@ -129,7 +128,7 @@ print(json.dumps([outcome, opened, reached]))
 
 
 def traced(folder, name, options):
-    done = run_warm(TRACED, str(folder), name, json.dumps(options), modules=MODULES, given="yes\n" * 100)
+    done = run_warm(TRACED, str(folder), name, json.dumps(options), given="yes\n" * 100)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -304,7 +303,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def test_huge_numbers_take_no_memory(copied):
-    done = run_warm(MEMORY, str(copied), json.dumps(HUGE), modules=MODULES)
+    done = run_warm(MEMORY, str(copied), json.dumps(HUGE))
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) < 400  # MB
 

@@ -104,7 +104,7 @@ def test_the_process_is_as_it_was(name, options, level, model_folder, tmp_path):
     if name == "hf":
         options = options | {"model_name_or_path": str(model_folder("bert"))}
     arguments = [name, json.dumps(options), level, str(tmp_path)]
-    done = run_warm(PROGRAM, *arguments, modules=["torch", "transformers.modeling_utils"])
+    done = run_warm(PROGRAM, *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout == ""
 
