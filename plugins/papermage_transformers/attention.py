@@ -65,7 +65,7 @@ def _short(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale
         added = torch.where(mask, 0.0, least) if mask.dtype == torch.bool else mask.to(q.dtype).clamp_min(least)
         added = added.expand(*query.shape[:2], -1, -1).flatten(0, 1)
         scores = torch.baddbmm(added, q, k.transpose(1, 2), alpha=scale)
-    return torch.bmm(scores.softmax(-1), v).unflatten(0, query.shape[:2])
+    return torch.bmm(scores.softmax(-1), v).view(*query.shape[:3], -1)
 
 
 def _long(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float) -> Tensor:

@@ -108,13 +108,14 @@ class TransformerEncoder(nn.Module):
         return self._pool(pieces, features).to(dtype)
 
     def _pieces(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the vectors of wordpieces; on a CPU with little time for what is padding. Shape: (S, T, D)."""
+        """Return the vectors of wordpieces. Shape: (S, T, D)."""
 
         def vectors(**some: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = self.model(**some).last_hidden_state
             return found
 
-        return in_runs(vectors, inputs) if inputs["input_ids"].device.type == "cpu" else vectors(**inputs)
+        is_worth_it = inputs["input_ids"].device.type == "cpu" and not torch.is_grad_enabled()
+        return in_runs(vectors, inputs) if is_worth_it else vectors(**inputs)
 
     def _enter_precision(self, stack: ExitStack) -> None:
         """Compute as ``precision`` says until the stack is left; nothing else in the process is changed by it."""
