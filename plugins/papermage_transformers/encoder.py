@@ -19,9 +19,10 @@ from papermage_transformers.cpu import (
     medium_matmul,
     prediction_precision,
 )
-from papermage_transformers.cpu_kernels import CpuDropout, CpuKernels, has_cpu_kernels
+from papermage_transformers.cpu_kernels import CpuKernels, Float32Kernels, has_cpu_kernels
 from papermage_transformers.int8_kernels import Int8Kernels
 from papermage_transformers.pooling import POOLINGS, Pooling
+from papermage_transformers.runs import in_runs
 from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import parameter_groups
 from papermage_transformers.windows import WindowMaker
@@ -97,28 +98,40 @@ class TransformerEncoder(nn.Module):
             inputs["bbox"] = inputs["bbox"].to(dtype)
         device = inputs["input_ids"].device.type
         if torch.is_autocast_enabled(device):
-            return self._pool(self.model(**inputs).last_hidden_state, features)
+            return self._pool(self._pieces(inputs), features)
         with ExitStack() as stack:
             if device == "cpu" and dtype == torch.float32:
                 self._enter_precision(stack)
             elif self._predicted == "bfloat16" and not torch.is_grad_enabled():
                 stack.enter_context(torch.autocast(device, dtype=torch.bfloat16))
-            pieces = self.model(**inputs).last_hidden_state  # (S, T, D)
+            pieces = self._pieces(inputs)
         return self._pool(pieces, features).to(dtype)
+
+    def _pieces(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the vectors of wordpieces. Shape: (S, T, D)."""
+
+        def vectors(**some: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.model(**some).last_hidden_state
+            return found
+
+        is_worth_it = inputs["input_ids"].device.type == "cpu" and not torch.is_grad_enabled()
+        return in_runs(vectors, inputs) if is_worth_it else vectors(**inputs)
 
     def _enter_precision(self, stack: ExitStack) -> None:
         """Compute as ``precision`` says until the stack is left; nothing else in the process is changed by it."""
         precision = self._precision if self._predicted is None or torch.is_grad_enabled() else self._predicted
-        if precision == "medium":
-            stack.enter_context(medium_matmul)
+        is_again = torch.is_grad_enabled() and self._checkpointing  # computed once more, outside
+        if precision == "int8":
+            stack.enter_context(Int8Kernels())
         elif precision == "bfloat16":
             stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
-            if has_cpu_kernels() and not (torch.is_grad_enabled() and self._checkpointing):
+            if has_cpu_kernels() and not is_again:
                 stack.enter_context(CpuKernels())
-        elif precision == "int8":
-            stack.enter_context(Int8Kernels())
-        if precision in ("float32", "medium") and torch.is_grad_enabled() and not self._checkpointing:
-            stack.enter_context(CpuDropout())
+        else:
+            if precision == "medium":
+                stack.enter_context(medium_matmul)
+            if not is_again:
+                stack.enter_context(Float32Kernels())
 
     def compute_in(self, precision: str) -> None:
         """Compute in ``fp32``, ``bf16`` or ``int8`` where no gradient is wanted. Raises ConfigError where it cannot."""

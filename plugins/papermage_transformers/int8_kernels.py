@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from papermage_transformers.attention import attention
 from papermage_transformers.kernel_mode import KernelMode, PackedWeights, constant_linear
 
 __all__ = ["Int8Kernels", "has_int8_kernels"]
@@ -31,14 +33,14 @@ class Int8Kernels(KernelMode):
     """While it is entered, linear layers of float32 multiply in int8 where no gradient is wanted. No model is changed.
 
     Weights have a scale for each output, inputs one for each call. Weights have seven bits: with eight, instructions of
-    processors without VNNI saturate. What comes out is float32, and all else is computed in it.
+    processors without VNNI saturate. What comes out is float32, and all else is computed in it, attention too.
     """
 
     def compute(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-        """Return the product of a linear layer."""
+        """Return the product of a linear layer, or attention."""
         found = None if torch.is_grad_enabled() else constant_linear(func, args, kwargs)
         if found is None or found[0].dtype != torch.float32:
-            return None
+            return attention(*args, **kwargs) if func is F.scaled_dot_product_attention else None
         x, weight, bias = found
         product: Tensor = torch.ops.quantized.linear_dynamic(x, _packed.of(weight, bias), reduce_range=False)
         return product

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from papermage_core.errors import ConfigError
-from papermage_transformers import cpu_kernels
+from papermage_transformers import attention as attention_module
 from papermage_transformers.cpu_kernels import CpuKernels, has_cpu_kernels
 
 pytestmark = pytest.mark.skipif(not has_cpu_kernels(), reason="this processor multiplies no bfloat16")
@@ -68,7 +68,7 @@ def test_the_gradient_of_attention_is_that_of_the_formula(masked):
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_an_encoder_learns_as_with_torchs_own_attention(checkpointing, encoder, make_context, texts, monkeypatch):
-    monkeypatch.setattr(cpu_kernels, "_LONG", 8)
+    monkeypatch.setattr(attention_module, "_LONG", 8)
     gradients = []
     for precision in ("float32", "bfloat16"):
         made = encoder("bert", dropout=0.0, cpu_precision=precision, gradient_checkpointing=checkpointing).train()

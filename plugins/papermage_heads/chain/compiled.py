@@ -62,16 +62,19 @@ def _forward_backward(
 
     ``matrix``, ``start`` and ``end`` are exponentials of scores; ``expected`` lacks the factor ``matrix``. What is
     empty of ``log_beta`` and ``expected`` is left out. Returns false, with the rest undefined, if emissions of one unit
-    lie further apart than ``most``, or nothing is left of a sum.
+    lie further apart than ``most``, or nothing is left of a sum. On the way forward, what is filled on the way back
+    holds other things, for a context may have a million units.
     """
     longest, n_tags = x.shape[1:]
     transposed = matrix.T.copy()
-    emitted, alpha, tops = np.empty((longest, n_tags)), np.empty((longest, n_tags)), np.empty(longest)
+    tops, no_beta = np.empty(longest), np.empty((0 if log_beta.size > 0 else longest, n_tags))
     beta, emitted_beta = np.empty(n_tags), np.empty(n_tags)
     for c in range(len(x)):
         n = lengths[c]
         if n == 0:
             continue
+        alpha = marginals[c]
+        emitted = log_beta[c] if log_beta.size > 0 else no_beta
         total = 0.0
         for t in range(n):
             top, low, mass = -np.inf, np.inf, 0.0
@@ -109,9 +112,6 @@ def _forward_backward(
         log_z[c] = total + math.log(mass)
         log_divided = 0.0
         for t in range(n - 1, -1, -1):
-            if log_beta.size > 0:
-                for j in range(n_tags):
-                    log_beta[c, t, j] = math.log(beta[j]) + log_divided if beta[j] > 0.0 else -np.inf
             norm = 0.0
             for j in range(n_tags):
                 norm += alpha[t, j] * beta[j]
@@ -128,6 +128,9 @@ def _forward_backward(
             for j in range(n_tags):
                 emitted_beta[j] = emitted[t, j] * beta[j]
                 mass += emitted_beta[j]
+            if log_beta.size > 0:
+                for j in range(n_tags):
+                    log_beta[c, t, j] = math.log(beta[j]) + log_divided if beta[j] > 0.0 else -np.inf
             if not mass > 0.0:
                 return False
             log_divided += math.log(mass) + tops[t]
@@ -143,7 +146,7 @@ def _forward_backward(
 
 
 def _best_paths(
-    x: NDArray[np.float64],
+    x: NDArray[np.floating[Any]],
     lengths: NDArray[np.int64],
     transitions: NDArray[np.float64],
     arriving: NDArray[np.float64],
@@ -226,7 +229,7 @@ def _subtract_paths(
 
 
 def _entity_probabilities(
-    x: NDArray[np.float64],
+    x: NDArray[np.floating[Any]],
     marginals: NDArray[np.float64],
     log_beta: NDArray[np.float64],
     lengths: NDArray[np.int64],

@@ -156,7 +156,7 @@ def _units(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.in
 
 def entity_probabilities(
     rules: EntityRules,
-    emissions: NDArray[np.float64],
+    emissions: NDArray[np.floating[Any]],
     result: ForwardBackward,
     scores: ChainScores | LegalChain,
     lengths: NDArray[np.int64],
@@ -219,7 +219,7 @@ def entity_probabilities(
 
 def likely_entities(
     rules: EntityRules,
-    emissions: NDArray[np.float64],
+    emissions: NDArray[np.floating[Any]],
     result: ForwardBackward,
     scores: ChainScores | LegalChain,
     lengths: NDArray[np.int64],

@@ -56,11 +56,10 @@ class ChainTagger:
     def _candidates(
         self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain, least: float
     ) -> list[list[UnitSpan]]:
-        emissions = emissions.to("cpu", torch.float64).contiguous()
+        x, lengths = emissions.numpy(), mask.sum(1).numpy()
         result = forward_backward(emissions, mask, scores, log_beta=True)
         check_finite(result.log_z)
-        lengths = mask.sum(1).numpy()
-        entities, sure = likely_entities(self.rules, emissions.numpy(), result, scores, lengths, least)
+        entities, sure = likely_entities(self.rules, x, result, scores, lengths, least)
         return self._spans(len(mask), entities, sure)
 
     def _spans(self, n_contexts: int, entities: NDArray[np.int64], sure: NDArray[np.float64]) -> list[list[UnitSpan]]:
@@ -71,11 +70,11 @@ class ChainTagger:
         return spans
 
     def _decode(self, emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain) -> list[HeadOutput]:
-        emissions = emissions.to("cpu", torch.float64).contiguous()
         x, lengths = emissions.numpy(), mask.sum(1).numpy()
+        with np.errstate(invalid="ignore"):  # of what is not finite, which is told below
+            tags = best_paths(x, lengths, scores)  # before its arrays would stand beside those that follow
         result = forward_backward(emissions, mask, scores, log_beta=True)
         check_finite(result.log_z)
-        tags = best_paths(x, lengths, scores)
         contexts, starts, stops, labels = self.rules.find(tags, mask.numpy())
         entities = np.stack([contexts, starts, stops, labels], 1)
         entity_scores = entity_probabilities(self.rules, x, result, scores, lengths, entities)
@@ -98,9 +97,9 @@ class ChainTagger:
 def _blocks(
     emissions: Tensor, mask: Tensor, scores: ChainScores | LegalChain
 ) -> Iterator[tuple[Tensor, Tensor, ChainScores | LegalChain]]:
-    """Yield some contexts at a time, with scores for the CPU."""
+    """Yield some contexts at a time, on the CPU, in float32 or better, with scores for it."""
     if isinstance(scores, ChainScores):
         scores = scores.detach(torch.float64, torch.device("cpu"))
-    size = max(1, _BLOCK // emissions[0].numel())
+    size, dtype = max(1, _BLOCK // emissions[0].numel()), torch.promote_types(emissions.dtype, torch.float32)
     for some, real in zip(torch.split(emissions.detach(), size), torch.split(mask.cpu(), size), strict=True):
-        yield some, real, scores
+        yield some.to("cpu", dtype).contiguous(), real, scores

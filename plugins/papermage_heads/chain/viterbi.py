@@ -41,8 +41,8 @@ def best_paths(
         return paths
     transitions, start, end = (np.maximum(table, _NEVER) for table in scores.arrays)
     if loops := kernels():
-        x = np.ascontiguousarray(emissions, np.float64)
-        loops.best_paths(x, lengths, transitions, np.ascontiguousarray(transitions.T), start, end, paths)
+        arriving = np.ascontiguousarray(transitions.T)
+        loops.best_paths(np.ascontiguousarray(emissions), lengths, transitions, arriving, start, end, paths)
         return paths
     size = max(1, _BLOCK // transitions.size)
     for rows in (slice(first, first + size) for first in range(0, len(paths), size)):
