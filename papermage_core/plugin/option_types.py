@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Union
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -25,10 +26,14 @@ def is_none_word(text: str) -> bool:
     return text.strip().lower() in _NONE
 
 
-@functools.lru_cache(maxsize=1024)
+_HINTS: WeakKeyDictionary[type, Mapping[str, Any]] = WeakKeyDictionary()
+
+
 def hints_of(cls: type[Any]) -> Mapping[str, Any]:
     """Return the types of a class's fields, resolved once. Raises what resolving them raises."""
-    return types.MappingProxyType(typing.get_type_hints(cls))
+    if cls not in _HINTS:
+        _HINTS[cls] = types.MappingProxyType(typing.get_type_hints(cls))
+    return _HINTS[cls]
 
 
 class Opaque:

@@ -154,8 +154,16 @@ class EntityClassificationPredictor:
         where the document lacks a layer, TypeError for what is neither document nor text, ValueError for a
         ``min_score`` outside 0 to 1, and for a share that the checkpoint cannot guarantee.
         """
-        shares = {"min_recall": min_recall, "min_precision": min_precision, "recall": recall, "precision": precision}
-        return next(self.predict_many([doc], merge=merge, min_score=min_score, **shares))
+        found = self.predict_many(
+            [doc],
+            merge=merge,
+            min_score=min_score,
+            min_recall=min_recall,
+            min_precision=min_precision,
+            recall=recall,
+            precision=precision,
+        )
+        return next(found)
 
     def predict_many(
         self,
