@@ -118,6 +118,7 @@ def test_the_veto_of_the_example_works(tmp_path):
     assert extensions.papermage_adjust_predictions(None, context, output).spans == spans[1:]
 
 
+@pytest.mark.slow
 def test_the_head_of_the_tutorial_passes_the_suite_and_fails_without_its_mask(tmp_path):
     source = next(example for example in examples_in(PAGES / "tutorial.md") if "NeighboursHead" in example)
     file = tmp_path / "neighbours.py"
