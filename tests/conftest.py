@@ -21,6 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: their thr
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of some hundred processes would compile our modules anew
+sys.dont_write_bytecode = False
 
 
 def _fsync(file: Any) -> None:

@@ -6,9 +6,11 @@ component's methods do, so that what is printed, opened and changed meanwhile is
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import json
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -24,6 +26,7 @@ from papermage_core.document import Document
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.loading import load_module_extension
+from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import LabelScheme, LocatedDocument, UnitSpan
 from papermage_core.testing.elsewhere import ComponentReference
 from papermage_core.testing.samples import (
@@ -107,10 +110,13 @@ def model_head(reference: ComponentReference, options: Mapping[str, Any], scheme
 
 def scheme_of(name: str, labels: Sequence[str] = LABELS) -> LabelScheme:
     """Return an installed scheme for these labels."""
-    from papermage_core.plugin.manager import Plugins
-
-    scheme: LabelScheme = Plugins().config_class("label_scheme", name)().build(tuple(labels))
+    scheme: LabelScheme = _installed(tuple(sys.path)).config_class("label_scheme", name)().build(tuple(labels))
     return scheme
+
+
+@functools.lru_cache(maxsize=8)
+def _installed(path: tuple[str, ...]) -> Plugins:
+    return Plugins()
 
 
 def document_reader(

@@ -25,6 +25,8 @@ __all__ = ["all_objects", "changes", "new_files", "new_objects_only", "process_s
 
 _WATCHED = (builtins, os, random, np, np.random, torch, torch.nn, torch.nn.functional, torch.optim, torch.Tensor)
 """Whose attributes are looked at: patching one of them changes other people's code."""
+_frozen = False
+"""Whether somebody was seen to keep objects from the garbage collector: counting them takes long."""
 
 
 def process_state() -> dict[str, Any]:
@@ -73,7 +75,9 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 @contextlib.contextmanager
 def new_objects_only() -> Iterator[None]:
     """Let ``gc.collect`` and ``gc.get_objects`` look at what the block makes, not at a million others."""
-    if gc.get_freeze_count():  # somebody keeps objects out already, which must not be undone
+    global _frozen
+    _frozen = _frozen or gc.get_freeze_count() > 0
+    if _frozen:  # somebody keeps objects out already, which must not be undone
         yield
         return
     gc.freeze()

@@ -72,6 +72,7 @@ class Terminal:
         return [line for line in said.splitlines() if line.strip()]
 
 
+@pytest.mark.slow
 def test_every_command_prints_what_the_page_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, caplog: Any
 ) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +118,7 @@ def test_the_veto_of_the_example_works(tmp_path):
     assert extensions.papermage_adjust_predictions(None, context, output).spans == spans[1:]
 
 
+@pytest.mark.slow
 def test_the_head_of_the_tutorial_passes_the_suite_and_fails_without_its_mask(tmp_path):
     source = next(example for example in examples_in(PAGES / "tutorial.md") if "NeighboursHead" in example)
     file = tmp_path / "neighbours.py"
@@ -215,20 +213,14 @@ def test_the_page_of_the_kit_lists_every_check_with_what_it_is_about():
             assert f"| {sentence_of(name)} | {contract} |" in page, name
 
 
-def test_the_examples_of_the_kits_page_run(tmp_path):
+@pytest.mark.slow
+def test_the_examples_of_the_kits_page_run(tmp_path, monkeypatch, capsys):
     pytest_examples = [example for example in examples_in(PAGES / "conformance.md") if "def test_" in example]
     (tmp_path / "test_page.py").write_text("\n\n".join(pytest_examples), encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "papermage_core.testing.pytest_plugin",
-        "-p",
-        "no:cacheprovider",
-    ]
-    where = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run([*command, "."], cwd=tmp_path, env=where, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert "2 passed" in done.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    plugins = ["-p", "papermage_core.testing.pytest_plugin", "-p", "no:cacheprovider"]
+    code = pytest.main(["-q", "--import-mode=importlib", *plugins, "."])
+    said = capsys.readouterr().out
+    assert code == 0, said[-3000:]
+    assert "2 passed" in said

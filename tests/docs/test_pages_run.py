@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -28,7 +29,7 @@ DOCS = ROOT / "docs"
 TUTORIAL = ROOT / "examples" / "data" / "tutorial"
 COMMANDS = {found.name: found for found in entry_points(group="console_scripts") if found.name.startswith("papermage-")}
 HOW_TO = ["your-data.md", *sorted(f"how-to/{page.name}" for page in (DOCS / "how-to").glob("*.md"))]
-SLOW = ["how-to/few-labels.md"]  # eight runs
+SLOW = ["how-to/few-labels.md", "faster.md"]  # eight runs; an export
 GUIDE = [
     "config.md", "data.md", "documents.md", "encoders/hf.md", "evaluation.md", "faster.md", "prediction.md",
     "pretraining.md", "processors.md", "schemes.md", "tuning.md", "../README.md",
@@ -39,6 +40,10 @@ OPTIONS = {
     "papermage-evaluate": evaluate.Options, "papermage-predict": predict.Options,
     "papermage-data check": data.OPTIONS["check"], "papermage-data convert": data.OPTIONS["convert"],
 }  # fmt: skip
+
+
+def marked(pages: list[str]) -> list[Any]:
+    return [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in pages]
 
 
 def blocks(page: str) -> Iterator[tuple[str, str]]:
@@ -107,9 +112,7 @@ def write_nested(texts: list[str]) -> None:
             Path(f"mine/{number}{ending}").write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in HOW_TO]
-)
+@pytest.mark.parametrize("page", marked(HOW_TO))
 @pytest.mark.usefixtures("desk")
 def test_a_page_goes_through_from_top_to_bottom(page: str, capsys: pytest.CaptureFixture[str]) -> None:
     trains = any("$ papermage-train" in block for _, block in blocks(page))
@@ -222,7 +225,7 @@ def as_it_runs(block: str) -> str:
     return block.replace("n_trials=30", "n_trials=1").replace("max_epochs=3, **", "max_epochs=1, **")
 
 
-@pytest.mark.parametrize("page", GUIDE)
+@pytest.mark.parametrize("page", marked(GUIDE))
 @pytest.mark.usefixtures("study")
 def test_the_python_of_a_page_runs(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if page == "encoders/hf.md":

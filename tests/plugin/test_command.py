@@ -170,6 +170,7 @@ def test_wrong_usage_leaves_with_two(capsys, arguments):
     assert "usage:" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_check_runs_the_suite_and_says_what_holds(capsys):
     code, out, _ = run(capsys, "check", "io", "--kind", "scheme", "label_scheme.reading=strict")
     assert code == 0
@@ -241,6 +242,7 @@ def test_what_cannot_be_left_out_is_an_error(capsys, skip, message):
     assert message in err
 
 
+@pytest.mark.slow
 def test_check_of_a_reader_reads_samples_and_says_what_it_did_not_check(tmp_path, capsys):
     sound, empty = tmp_path / "a.jsonl", tmp_path / "empty.jsonl"
     sound.write_text('{"symbols": "a b", "metadata": {}, "entities": {}}\n')
@@ -268,6 +270,7 @@ def test_info_on_a_format_shows_its_reader_and_writer_and_their_endings(capsys):
     assert out.count("  endings: .jsonl, .json\n") == 2
 
 
+@pytest.mark.slow
 def test_check_of_a_format_checks_its_reader_and_its_writer(capsys):
     code, out, _ = run(capsys, "check", "jsonl", "reader.lenient=no", "writer.images=no")
     assert code == 0

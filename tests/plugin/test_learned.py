@@ -321,6 +321,7 @@ def test_a_user_cannot_type_it_and_sees_where_it_comes_from(scholar, capsys):
     assert list(json_schema(Plugins([scholar]))["$defs"]["encoder.scholar"]["properties"]) == ["name", "size"]
 
 
+@pytest.mark.slow
 def test_a_component_that_learns_passes_its_suite(scholar):
     failed = [
         (result.name, result.error)

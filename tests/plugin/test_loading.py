@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -126,16 +124,17 @@ print("héad 日本")
 """
 
 
-def test_what_a_plugin_prints_stays_off_the_output_of_a_command_and_is_logged(install, head_source):
+def test_what_a_plugin_prints_stays_off_the_output_of_a_command_and_is_logged(
+    install, head_source, monkeypatch, capfd, caplog
+):
     site = install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads=NOISE + head_source)
-    command = [sys.executable, "-m", "papermage_core.cli.plugins", "check", "head=acme", "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
-    checks = {check["name"]: check["passed"] for check in json.loads(done.stdout)["checks"]}
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    main(["check", "head=acme", "--json"])
+    checks = {check["name"]: check["passed"] for check in json.loads(capfd.readouterr().out)["checks"]}
     assert checks["finding the config class imports no torch"]
-    assert "the model head 'acme' of distribution 'acme-heads' 1.0 printed: one by print" in done.stderr
+    assert "the model head 'acme' of distribution 'acme-heads' 1.0 printed: one by print" in caplog.text
     for words in ("two by the buffer", "three by the descriptor", "héad 日本"):
-        assert words in done.stderr
+        assert words in caplog.text
 
 
 def test_what_a_plugin_logs_later_to_the_stream_it_found_at_import_does_no_harm(install, head_source, capfd):

@@ -342,6 +342,7 @@ def test_agreement_is_counted_as_by_hand(compact: Path, exported: Path, data: Pa
     assert first.f1 == pytest.approx(2 * right / (first.entities + sum(map(len, gold))))
 
 
+@pytest.mark.slow
 def test_the_commands(
     compact: Path, data: Path, documents: list[Document], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

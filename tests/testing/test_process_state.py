@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 
+import pytest
+
+from papermage_core.testing import process_state
 from papermage_core.testing.process_state import all_objects, new_objects_only
 
 
@@ -11,7 +14,8 @@ def held(wanted: object) -> bool:
     return any(each is wanted for each in gc.get_objects())
 
 
-def test_new_objects_are_told_from_those_that_were_there() -> None:
+def test_new_objects_are_told_from_those_that_were_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_state, "_frozen", False)
     before = [object()]
     with all_objects(), new_objects_only():
         after = [object()]

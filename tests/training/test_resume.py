@@ -335,6 +335,7 @@ def test_a_signal_saves_ends_with_its_code_and_says_what_to_type(
     assert (tmp_path / "the run" / "results" / "results.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 def test_a_command_that_a_scheduler_ends_is_typed_again(arguments: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "papermage_core.cli.train", *arguments[:-3], "max_epochs=100000", *arguments[-2:]]

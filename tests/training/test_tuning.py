@@ -111,6 +111,7 @@ def test_a_trial_that_a_process_left_is_gone_on_with(
     assert [trial.value for trial in undisturbed.trials] == [trial.value for trial in result.trials]
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_and_repeats_nothing_and_two_go_on_together(words: list[str], tmp_path: Path) -> None:
     search = ["search=learning_rate,head.dropout", "n_trials=4", "pruning=false"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -134,6 +135,7 @@ def test_a_killed_process_loses_and_repeats_nothing_and_two_go_on_together(words
         assert [row["epoch"] for row in rows] == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_trials_worse_than_most_end_early_and_failures_are_told(
     config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_vectors_of_a_model_say_what_they_need(
         restore_vectors(tmp_path)
 
 
+@pytest.mark.slow
 def test_compact_is_trained_and_used_without_it(train_file: Path, tmp_path: Path) -> None:
     code = f"""
 import sys

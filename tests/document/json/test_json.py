@@ -410,6 +410,7 @@ def files_of(corpora: Path) -> list[Path]:
     ]
 
 
+@pytest.mark.slow
 def test_every_corpus_survives_the_round_trip(corpora: Path) -> None:
     for path in files_of(corpora):
         for line in documents_of(path, 4):
