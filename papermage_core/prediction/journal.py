@@ -36,7 +36,9 @@ __all__ = ["Journal", "Progress", "open_journal", "part_folder"]
 
 _FORMAT = 1
 _BETWEEN_LINES = 1.0
-"""Seconds after which what was done meanwhile is made sure of."""
+"""Seconds after which what was done meanwhile is made sure of; more where a disk is slow (see `_SHARE`)."""
+_SHARE = 0.01
+"""Of a second: what making sure may take; where it takes more, it is done so many times more rarely."""
 _WAIT = 10.0
 """Seconds that a job waits for the one before, which was just killed, to let go of its folder."""
 
@@ -70,8 +72,8 @@ class Journal:
         self.data_path, self.errors_path = folder / data_name, folder / "errors.jsonl"
         self._journal_path, self._lengths_path = folder / "journal.jsonl", folder / "lengths.bin"
         self.progress = Progress()
-        sizes = self._read()
-        self._last = time.monotonic()
+        self._sure_of = sizes = self._read()
+        self._last, self._rarer = time.monotonic(), 1.0
         if self.progress.is_done:  # and its files may have gone to their places
             return
         for left in folder.glob("block-*"):
@@ -92,7 +94,7 @@ class Journal:
         self._end = self.data.tell()
         self._errors.writelines(errors)
         self._lengths.write(array("q", lengths).tobytes())
-        if time.monotonic() - self._last > _BETWEEN_LINES:
+        if time.monotonic() - self._last > _BETWEEN_LINES * self._rarer:
             self.commit()
 
     def finish(self) -> None:
@@ -102,15 +104,18 @@ class Journal:
 
     def commit(self) -> None:
         """Make sure of what is done: it stays whatever comes."""
+        begin = time.monotonic()
         sizes = {"data": self._end, "errors": self._errors.tell(), "lengths": self._lengths.tell()}
-        for file in (self.data, self._errors, self._lengths):
-            file.flush()
-            os.fsync(file.fileno())
+        for name, file in (("data", self.data), ("errors", self._errors), ("lengths", self._lengths)):
+            if sizes[name] != self._sure_of[name]:
+                file.flush()
+                os.fsync(file.fileno())
         line = json.dumps({**attrs.asdict(self.progress), "sizes": sizes}, ensure_ascii=False)
         self._journal.write(f"{line}\n".encode("utf-8", "surrogatepass"))
         self._journal.flush()
         os.fsync(self._journal.fileno())
-        self._last = time.monotonic()
+        self._sure_of, self._last = sizes, time.monotonic()
+        self._rarer = max(1.0, (self._last - begin) / _SHARE)
 
     def lengths(self) -> list[int]:
         """Return number and bytes of each document that is written, one after the other."""

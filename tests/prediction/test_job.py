@@ -28,6 +28,7 @@ from papermage_core.prediction import (
     journal,
     predict_files,
 )
+from papermage_core.prediction.journal import open_journal
 from papermage_core.prediction.work import BlockWorker
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 from papermage_core.training.stopping import Stopping
@@ -282,6 +283,28 @@ def test_a_job_killed_at_random_moments_ends_with_the_same_bytes(
     assert broken.read_bytes() == whole.read_bytes()
     errors = [(tmp_path / f"{each}.csv.errors.jsonl").read_bytes() for each in ("whole", "broken")]
     assert errors[0] == errors[1]
+
+
+def test_a_slow_disk_takes_little_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, on_disk, calls = 0.0, 0.0, 0
+
+    def fsync(_: int) -> None:
+        nonlocal now, on_disk, calls
+        now, on_disk, calls = now + 0.1, on_disk + 0.1, calls + 1
+
+    monkeypatch.setattr(journal.os, "fsync", fsync)
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now)
+    with open_journal(tmp_path / "found.csv", {"fingerprint": {}}, "output.csv", resume=False, overwrite=False) as made:
+        calls, on_disk, begin = 0, 0.0, now
+        for number in range(20_000):
+            now += 0.01
+            made.data.write(b"x")
+            made.add(1, 1, {}, [b"an error\n"] if number == 19_000 else [], ())
+        assert 0 < on_disk < 0.02 * (now - begin)
+        made.finish()
+    last = json.loads((tmp_path / "found.csv.part" / "journal.jsonl").read_text().splitlines()[-1])
+    assert (last["documents"], last["failed"], last["is_done"]) == (20_000, 1, True)
+    assert last["sizes"] == {"data": 20_000, "errors": 9, "lengths": 0}
 
 
 def stopped(predictor: Any, source: Path, out: Path, **more: Any) -> None:
