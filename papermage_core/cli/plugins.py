@@ -175,6 +175,7 @@ def _new(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    arguments.plugins_path = [path.absolute() for path in arguments.plugins_path]  # processes elsewhere read them, too
     plugins = _plugins(arguments)
     reports = [_report(plugins, component, arguments) for component in _one(_named(plugins, arguments))]
     if arguments.json:

@@ -161,10 +161,12 @@ def _summary(config: EntityClassificationTrainConfig, result: RunResult) -> Iter
     yield f"folder  {result.folder}"
     if config.mode == "train":
         yield ""
-        path = shlex.join([f"model_name_or_path={result.checkpoint}"])
+        files = list(map(str, config.plugins_path))
+        words = [f"model_name_or_path={result.checkpoint}", *([f"plugins_path={','.join(files)}"] if files else [])]
+        arguments = f"{str(result.checkpoint)!r}" + (f", plugins_path={files!r}" if files else "")
         yield "use it:"
-        yield f"  papermage-predict {path} data_path=FILE output_path=found.jsonl"
-        yield f"  EntityClassificationPredictor.from_pretrained({str(result.checkpoint)!r}).predict(doc)"
+        yield f"  papermage-predict {shlex.join(words)} data_path=FILE output_path=found.jsonl"
+        yield f"  EntityClassificationPredictor.from_pretrained({arguments}).predict(doc)"
 
 
 def _run_cascade(config: CascadeConfig, arguments: argparse.Namespace) -> None:

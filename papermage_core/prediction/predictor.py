@@ -154,16 +154,8 @@ class EntityClassificationPredictor:
         where the document lacks a layer, TypeError for what is neither document nor text, ValueError for a
         ``min_score`` outside 0 to 1, and for a share that the checkpoint cannot guarantee.
         """
-        found = self.predict_many(
-            [doc],
-            merge=merge,
-            min_score=min_score,
-            min_recall=min_recall,
-            min_precision=min_precision,
-            recall=recall,
-            precision=precision,
-        )
-        return next(found)
+        recall, precision = _one("recall", min_recall, recall), _one("precision", min_precision, precision)
+        return next(self.predict_many([doc], merge=merge, min_score=min_score, recall=recall, precision=precision))
 
     def predict_many(
         self,

@@ -106,7 +106,7 @@ def train_predict(
     ``documents`` are trained on and predicted, `make_documents` if there are none; ``config`` is for the training
     config. The other parts of the model are as small as can be. Raises what training raises.
     """
-    plugins = Plugins([Path(path) for path in plugins_path])
+    plugins = Plugins([Path(path).absolute() for path in plugins_path])
     folder = Path(tempfile.mkdtemp(prefix="papermage-")).resolve()
     try:
         kind, name, paths = _found(component, plugins, folder)

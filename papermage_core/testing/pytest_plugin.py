@@ -55,7 +55,7 @@ def check_component() -> Callable[..., list[CheckResult]]:
         kind = kind_called(word)
         if kind is None or not name:
             raise ValueError(f"expected KIND=NAME, such as 'head=crf', got {component!r}")
-        plugins = Plugins([Path(path) for path in plugins_path])
+        plugins = Plugins([Path(path).absolute() for path in plugins_path])
         suite = suite_for(kind.name, name, [options or {}], plugins, samples, skip)
         return [result for result in run_suite(suite) if not result.passed]
 

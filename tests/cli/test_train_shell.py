@@ -12,12 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from papermage_core.cli import _shell
-from papermage_core.cli.train import main
+from papermage_core.cli.train import _summary, main
 from papermage_core.config import load_config
 from papermage_core.config.train import lightning_parameters, own_options
 from papermage_core.errors import PAGE, CheckpointError, ConfigError, DataError, PluginError
@@ -493,3 +494,23 @@ def test_ctrl_c_ends_with_130_and_one_line() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130
         assert process.stderr.read() == "x: interrupted\n"
+
+
+def test_the_lines_that_use_a_model_name_its_plugin_files(tmp_path: Path) -> None:
+    facts = {
+        "seconds": 1,
+        "counts": {"train": {"documents": 1, "units": 20, "entities": 3}},
+        "best_epoch": 1,
+        "epochs": 1,
+        "machine": {"cores": 1},
+    }
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "results.json").write_text(json.dumps(facts))
+    result: Any = SimpleNamespace(folder=tmp_path, checkpoint=Path("run"), report=Path("report.html"), split="val")
+    config = load_config([], [*BASE, "plugins_path=my head.py,b.py"])
+    lines = list(_summary(config, result))
+    assert lines[-2].split(maxsplit=1)[1].startswith("model_name_or_path=run 'plugins_path=my head.py,b.py' ")
+    assert "from_pretrained('run', plugins_path=['my head.py', 'b.py'])" in lines[-1]
+    assert "plugins_path" not in "".join(_summary(load_config([], BASE), result))
+    assert "1 document, 20 units, 3 entities" in lines[0]
+    assert lines[2].endswith("on 1 core")

@@ -38,7 +38,7 @@ def shape(lines: list[str]) -> list[list[str]]:
     for line in lines:
         line = re.sub(r"^(new|paper): .*", r"\1:", line)
         line = re.sub(r"^ +(\d+/\d+) .*", r"\1", line)  # of an epoch, how it went
-        line = re.sub(r"\b(\d+) of (\d+), scored|\(\d+ threads\)|^time .*", "", line)
+        line = re.sub(r"\b(\d+) of (\d+), scored|\(\d+ threads?\)|^time .*", "", line)
         same = re.sub(r"\d+(?= metadata of entities)", "#", re.sub(r"\d+\.\d+", "#", line))
         found.append(re.sub(r"\d+$", "#", same).split() if "#" in same else same.split())
     return found

@@ -211,6 +211,19 @@ def test_check_says_what_failed_and_why(tmp_path, capsys):
     assert "To fix it: make decode the inverse of encode" in out
 
 
+def test_check_takes_a_file_by_a_relative_path_and_hands_on_an_absolute_one(tmp_path, capsys, monkeypatch, head_source):
+    """Its other processes run in folders of their own."""
+    (tmp_path / "mine.py").write_text(head_source)
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(
+        "papermage_core.cli.plugins._report",
+        lambda plugins, component, arguments: seen.extend([*plugins.paths, component.path]) or {"passed": True},
+    )
+    assert run(capsys, "check", "mine", "--plugins-path", "mine.py")[0] == 0
+    assert seen == [tmp_path / "mine.py"] * 2
+
+
 def test_a_check_can_be_left_out_with_a_reason_that_the_report_shows_and_a_terminal_shows_which_one_runs(
     capsys, monkeypatch
 ):
