@@ -14,7 +14,7 @@ from papermage_core.config.merge import MODEL
 from papermage_core.config.monitor import is_figure
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
-from papermage_core.config.scheme import check_scheme
+from papermage_core.config.scheme import check_scheme, try_scheme
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.blame import built, calling
@@ -241,3 +241,4 @@ def _check_labels(config: LabelSchemeConfig, names: Mapping[str, str], labels: S
             f"label_scheme={names['label_scheme']} has no legal sequence of tags for the labels "
             f"{', '.join(labels)}: nothing could be predicted under it."
         )
+    try_scheme(scheme)

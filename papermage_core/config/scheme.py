@@ -7,7 +7,7 @@ from typing import Any
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.spec import LabelScheme, LabelSchemeConfig, UnitSpan
 
-__all__ = ["check_scheme"]
+__all__ = ["check_scheme", "check_target", "try_scheme"]
 
 _TABLES = {"start_allowed": 1, "end_allowed": 1, "transition_allowed": 2}
 _MOST = 100
@@ -15,16 +15,20 @@ _MOST = 100
 
 
 def check_scheme(scheme: Any, config: LabelSchemeConfig) -> None:
-    """Raise PluginError, which names the component, where a scheme's tables, targets or entities have another form."""
+    """Raise PluginError, which names the component, for what is no label scheme, or whose tables have another form."""
     with calling(config, "build"):
         if not isinstance(scheme, LabelScheme):
             raise TypeError(f"expected a LabelScheme, got {scheme!r:.100}")
     if scheme.targets == "tags":
         with calling(scheme, "tags"):
             _check_tags(scheme)
+
+
+def try_scheme(scheme: LabelScheme) -> None:
+    """Raise PluginError, which names the component, where targets or entities of a scheme have another form."""
     labels = scheme.labels[:1]
     with calling(scheme, "encode"):
-        target = scheme.encode([UnitSpan.of(label, 1, 2) for label in labels], 3)
+        target: Any = scheme.encode([UnitSpan.of(label, 1, 2) for label in labels], 3)
         if scheme.targets == "tags":
             check_target(target, 3, len(scheme.tags))
         elif not isinstance(target, list) or not all(isinstance(span, UnitSpan) for span in target):

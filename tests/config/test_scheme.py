@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from papermage_core.config import load_config
-from papermage_core.config.scheme import check_scheme
+from papermage_core.config.scheme import check_scheme, try_scheme
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.manager import Plugins
 from papermage_schemes.bio import BioScheme, BioSchemeConfig
@@ -21,7 +21,9 @@ def made(**members: Any) -> BioScheme:
 @pytest.mark.parametrize("name", [c.name for c in Plugins().components("label_scheme") if c.origin == "built-in"])
 def test_the_built_in_ones_pass(name: str) -> None:
     config = Plugins().config_class("label_scheme", name)()
-    check_scheme(config.build(["A", "B"]), config)
+    scheme = config.build(["A", "B"])
+    check_scheme(scheme, config)
+    try_scheme(scheme)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,7 @@ def test_the_built_in_ones_pass(name: str) -> None:
 def test_what_is_wrong_is_told(scheme: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError, PluginError), match=message):
         check_scheme(scheme, BioSchemeConfig())
+        try_scheme(scheme)
 
 
 @pytest.mark.parametrize(
