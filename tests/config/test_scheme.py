@@ -39,9 +39,12 @@ def test_the_built_in_ones_pass(name: str) -> None:
     ],
 )
 def test_what_is_wrong_is_told(scheme: Any, message: str) -> None:
-    with pytest.raises((TypeError, ValueError, PluginError), match=message):
+    def tried() -> None:
         check_scheme(scheme, BioSchemeConfig())
         try_scheme(scheme)
+
+    with pytest.raises((TypeError, ValueError, PluginError), match=message):
+        tried()
 
 
 @pytest.mark.parametrize(
