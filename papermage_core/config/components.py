@@ -14,7 +14,7 @@ from papermage_core.config.merge import MODEL
 from papermage_core.config.monitor import is_figure
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
-from papermage_core.config.scheme import check_form, try_scheme
+from papermage_core.config.scheme import check_scheme, try_scheme
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.blame import built, calling
@@ -233,7 +233,7 @@ def _fitting_names(plugins: Plugins, kind: str, targets: str) -> Iterator[str]:
 
 def _check_labels(config: LabelSchemeConfig, names: Mapping[str, str], labels: Sequence[str]) -> None:
     scheme = built(config, labels)
-    check_form(scheme, config)
+    check_scheme(scheme, config)
     with calling(scheme, "has_legal_sequences"):
         fine = scheme.targets == "spans" or scheme.has_legal_sequences()
     if not fine:

@@ -7,15 +7,15 @@ from typing import Any
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.spec import LabelScheme, LabelSchemeConfig, UnitSpan
 
-__all__ = ["check_form", "check_target", "try_scheme"]
+__all__ = ["check_scheme", "check_target", "try_scheme"]
 
 _TABLES = {"start_allowed": 1, "end_allowed": 1, "transition_allowed": 2}
 _MOST = 100
 """Tags up to which the tables are looked at; a scheme of thousands makes them when they are asked for."""
 
 
-def check_form(scheme: Any, config: LabelSchemeConfig) -> None:
-    """Raise PluginError, which names the component, where it is no scheme, or its tags and tables have another form."""
+def check_scheme(scheme: Any, config: LabelSchemeConfig) -> None:
+    """Raise PluginError, which names the component, for what is no label scheme, or whose tables have another form."""
     with calling(config, "build"):
         if not isinstance(scheme, LabelScheme):
             raise TypeError(f"expected a LabelScheme, got {scheme!r:.100}")
@@ -25,10 +25,10 @@ def check_form(scheme: Any, config: LabelSchemeConfig) -> None:
 
 
 def try_scheme(scheme: LabelScheme) -> None:
-    """Raise PluginError, which names the component, where its targets or entities have another form."""
+    """Raise PluginError, which names the component, where targets or entities of a scheme have another form."""
     labels = scheme.labels[:1]
     with calling(scheme, "encode"):
-        target = scheme.encode([UnitSpan.of(label, 1, 2) for label in labels], 3)
+        target: Any = scheme.encode([UnitSpan.of(label, 1, 2) for label in labels], 3)
         if scheme.targets == "tags":
             check_target(target, 3, len(scheme.tags))
         elif not isinstance(target, list) or not all(isinstance(span, UnitSpan) for span in target):

@@ -8,15 +8,10 @@ import numpy as np
 import pytest
 
 from papermage_core.config import load_config
-from papermage_core.config.scheme import check_form, try_scheme
+from papermage_core.config.scheme import check_scheme, try_scheme
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.manager import Plugins
 from papermage_schemes.bio import BioScheme, BioSchemeConfig
-
-
-def check_scheme(scheme: Any, config: BioSchemeConfig) -> None:
-    check_form(scheme, config)
-    try_scheme(scheme)
 
 
 def made(**members: Any) -> BioScheme:
@@ -25,8 +20,10 @@ def made(**members: Any) -> BioScheme:
 
 @pytest.mark.parametrize("name", [c.name for c in Plugins().components("label_scheme") if c.origin == "built-in"])
 def test_the_built_in_ones_pass(name: str) -> None:
-    config: Any = Plugins().config_class("label_scheme", name)()
-    check_scheme(config.build(["A", "B"]), config)
+    config = Plugins().config_class("label_scheme", name)()
+    scheme = config.build(["A", "B"])
+    check_scheme(scheme, config)
+    try_scheme(scheme)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +39,12 @@ def test_the_built_in_ones_pass(name: str) -> None:
     ],
 )
 def test_what_is_wrong_is_told(scheme: Any, message: str) -> None:
-    with pytest.raises((TypeError, ValueError, PluginError), match=message):
+    def tried() -> None:
         check_scheme(scheme, BioSchemeConfig())
+        try_scheme(scheme)
+
+    with pytest.raises((TypeError, ValueError, PluginError), match=message):
+        tried()
 
 
 @pytest.mark.parametrize(
