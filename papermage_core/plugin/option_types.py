@@ -25,9 +25,13 @@ def is_none_word(text: str) -> bool:
     return text.strip().lower() in _NONE
 
 
-@functools.lru_cache(maxsize=1024)
 def hints_of(cls: type[Any]) -> Mapping[str, Any]:
     """Return the types of a class's fields, resolved once. Raises what resolving them raises."""
+    return _hints_of(cls)  # type: ignore[arg-type]  # mypy takes a class for something that has no hash
+
+
+@functools.lru_cache(maxsize=1024)
+def _hints_of(cls: type[Any]) -> Mapping[str, Any]:
     return types.MappingProxyType(typing.get_type_hints(cls))
 
 
