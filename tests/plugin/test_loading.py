@@ -109,6 +109,17 @@ def test_the_cause_is_kept(install):
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+def test_a_module_is_looked_at_once_and_again_when_it_was_imported_anew(install, head_source):
+    source = head_source.replace("    return Config", "    calls.append(1)\n    return Config") + "\ncalls = []\n"
+    install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads=source)
+    first = Plugins().config_class("model_head", "acme")
+    assert Plugins().config_class("model_head", "acme") is first
+    assert sys.modules["acme_heads"].calls == [1]
+    del sys.modules["acme_heads"]
+    assert Plugins().config_class("model_head", "acme") is not first
+    assert sys.modules["acme_heads"].calls == [1]
+
+
 def test_a_library_call_leaves_the_standard_output_of_the_process_alone(install, head_source, capsys):
     source = "import sys\nseen = sys.stdout\nprint('welcome to acme')\n" + head_source
     install("acme-heads", {GROUP: {"acme": "acme_heads"}}, acme_heads=source)
