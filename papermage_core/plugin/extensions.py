@@ -30,11 +30,19 @@ _METHODS = {"papermage_callbacks": "on_train_start", "papermage_loggers": "log_m
 class Extensions:
     """`ExtensionHooks`, with what the extensions return put together. Without extensions nothing happens.
 
-    An exception inside an extension becomes a PluginError that names it; papermage_core's own exceptions pass.
+    An exception inside an extension becomes a PluginError that names it; papermage_core's own exceptions pass. So does
+    what an extension returns in another form than it should, if it ``checks`` that.
     """
 
-    def __init__(self, loaded: Sequence[tuple[ComponentInfo, pluggy.PluginManager]] = ()) -> None:
+    def __init__(
+        self, loaded: Sequence[tuple[ComponentInfo, pluggy.PluginManager]] = (), *, checks: bool = True
+    ) -> None:
         self._loaded = tuple(loaded)
+        self._checks = checks
+
+    def unchecked(self) -> Extensions:
+        """Return the same, for who looks at what they return."""
+        return Extensions(self._loaded, checks=False)
 
     def __len__(self) -> int:
         return len(self._loaded)
@@ -62,7 +70,7 @@ class Extensions:
         for component, manager in self._loaded:
             arguments = {"document": document, "context": context, "output": output, "decoded": output}
             for adjusted in _call(component, manager, "papermage_adjust_predictions", arguments):
-                output = _as_output(component, adjusted, "papermage_adjust_predictions", len(output.tags))
+                output = self._as_output(component, adjusted, "papermage_adjust_predictions", len(output.tags))
         return output
 
     def adjust(self) -> bool:
@@ -75,7 +83,7 @@ class Extensions:
         """Return the predictions of a head for all contexts as the extensions leave them, one after the other."""
         outputs = list(outputs)
         for component, manager in self._loaded:
-            one = Extensions([(component, manager)])
+            one = Extensions([(component, manager)], checks=self._checks)
             outputs = [
                 one.papermage_adjust_predictions(document, context, output)
                 for context, output in zip(contexts, outputs, strict=True)
@@ -97,7 +105,7 @@ class Extensions:
                         f"'papermage_adjust_document'; expected {len(contexts)}, one for each context, or None"
                     )
                 found = [
-                    _as_output(component, each, "papermage_adjust_document", len(before.tags))
+                    self._as_output(component, each, "papermage_adjust_document", len(before.tags))
                     for each, before in zip(adjusted, found, strict=True)
                 ]
         return found
@@ -107,7 +115,7 @@ class Extensions:
         found: list[Any] = []
         for component, manager in self._loaded:
             for each in itertools.chain.from_iterable(_call(component, manager, hook, arguments)):
-                if isinstance(each, type) or not hasattr(each, _METHODS[hook]):
+                if self._checks and (isinstance(each, type) or not hasattr(each, _METHODS[hook])):
                     raise PluginError(
                         f"the {component} returned {each!r:.100} from its hook {hook!r}; expected objects with a "
                         f"method {_METHODS[hook]!r}, as those of Lightning have"
@@ -115,6 +123,20 @@ class Extensions:
                 claim(each, component)
                 found.append(each)
         return found
+
+    def _as_output(self, component: ComponentInfo, adjusted: Any, hook: str, n_units: int) -> HeadOutput:
+        if not isinstance(adjusted, HeadOutput):
+            raise PluginError(
+                f"the {component} returned {adjusted!r} from its hook {hook!r}; expected HeadOutput or None"
+            )
+        if self._checks:
+            try:
+                check_outputs([adjusted], [n_units])
+            except (TypeError, ValueError) as exc:
+                raise PluginError(
+                    f"the {component} returned what is no prediction from its hook {hook!r}: {exc}"
+                ) from exc
+        return adjusted
 
 
 def _call(component: ComponentInfo, manager: pluggy.PluginManager, hook: str, arguments: dict[str, Any]) -> list[Any]:
@@ -126,13 +148,3 @@ def _call(component: ComponentInfo, manager: pluggy.PluginManager, hook: str, ar
         if error is None:
             raise
         raise error from exc
-
-
-def _as_output(component: ComponentInfo, adjusted: Any, hook: str, n_units: int) -> HeadOutput:
-    if not isinstance(adjusted, HeadOutput):
-        raise PluginError(f"the {component} returned {adjusted!r} from its hook {hook!r}; expected HeadOutput or None")
-    try:
-        check_outputs([adjusted], [n_units])
-    except (TypeError, ValueError) as exc:
-        raise PluginError(f"the {component} returned what is no prediction from its hook {hook!r}: {exc}") from exc
-    return adjusted

@@ -75,7 +75,7 @@ class ExtensionSuite(Suite):
         if self.module is None:
             return extension_of(super().reference(), self.options[0])
         component = ComponentInfo("extension", self.module.__name__, "this test", "", self.module.__name__)
-        return Extensions([(component, load_module_extension(component, self.module))])
+        return Extensions([(component, load_module_extension(component, self.module))]).unchecked()
 
     def test_the_hooks_are_those_of_the_specification(self) -> None:
         """No hook is misspelt, none has an argument that is not passed."""

@@ -215,9 +215,10 @@ def extension_of(reference: ComponentReference | None, options: Mapping[str, Any
     if reference.source is None:
         own = {reference.name: dict(options)} if options else {}
         paths = [Path(path) for path in reference.paths]
-        return ExtensionChoice(names=(reference.name,), options=own, plugins_path=tuple(paths)).load()
+        choice = ExtensionChoice(names=(reference.name,), options=own, plugins_path=tuple(paths))
+        return choice.load().unchecked()
     component = ComponentInfo("extension", reference.name, "this test", "", reference.name)
-    return Extensions([(component, load_module_extension(component, reference.found()))])
+    return Extensions([(component, load_module_extension(component, reference.found()))]).unchecked()
 
 
 @contextmanager

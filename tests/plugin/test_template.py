@@ -22,8 +22,10 @@ from papermage_core.cli.plugins import main
 from papermage_core.errors import ConfigError
 from papermage_core.plugin import template
 from papermage_core.plugin.kinds import KINDS
+from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import API_VERSION
 from papermage_core.plugin.template import generate
+from papermage_core.testing.suite import Suite
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
@@ -80,6 +82,7 @@ def test_the_generated_tests_pass_for_every_kind(generated, tmp_path, monkeypatc
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     for folder in (tmp_path, *(folder / "src" for folder in generated.values())):
         monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(Suite, "plugins", Plugins())  # which knows what is on the path now
     known = set(sys.modules)
     tests = [str(folder / "tests") for folder in generated.values()]
     code = pytest.main(["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-p", "few", *tests])

@@ -364,7 +364,7 @@ def test_the_commands(
         scored.append(json.loads(capfd.readouterr().out)["micro"]["f1"])
     assert scored[0] == scored[1] == scored[3]
     assert predict.main([f"model_name_or_path={folder}", f"data_path={data}", "precision=fast"]) == 2
-    assert "expected a share from 0 to 1, or one of fp32, bf16, int8, auto" in capfd.readouterr().err
+    assert "precision=fast: expected one of fp32, bf16, int8, auto, got 'fast'" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
