@@ -98,6 +98,10 @@ class Process:
         if self._reading is not None:
             await self._reading
         await self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()  # else its transport outlives the loop, and complains of that on Python 3.13
+        with contextlib.suppress(OSError):
+            await self._process.stdin.wait_closed()
 
     async def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None

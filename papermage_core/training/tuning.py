@@ -73,11 +73,11 @@ def tune(
     space = declared_space(config) if space is None else space
     check_tunable(config, space)
     config.check_paths()
-    search = _Search(config, space, folder, options, stopping)
-    while (taken := search.next()) is not None:
-        with taken as trial:
-            search.run(trial)
-    return search.summarise()
+    with contextlib.closing(_Search(config, space, folder, options, stopping)) as search:
+        while (taken := search.next()) is not None:
+            with taken as trial:
+                search.run(trial)
+        return search.summarise()
 
 
 def check_tunable(config: EntityClassificationTrainConfig, space: Space) -> None:
@@ -112,13 +112,21 @@ class _Search:
         self.monitor = Monitor(config.monitor, None if is_figure(config.monitor) else config.components().metric)
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.optuna = _optuna()
+        self._storage: optuna.storages.RDBStorage | None = None
         self.url = options.storage or f"sqlite:///{(folder / 'trials.db').absolute()}"
         try:
             with self._alone():
                 self.study = self._study()
         except ConfigError:
+            self.close()
             self._leave()
             raise
+
+    def close(self) -> None:
+        """Leave the database: optuna keeps a connection to it for each thread."""
+        if self._storage is not None:
+            self._storage.remove_session()
+            self._storage.engine.dispose()
 
     def _leave(self) -> None:
         """Remove what was made of a folder in which nothing begins."""
@@ -154,7 +162,7 @@ class _Search:
     def _study(self) -> optuna.Study:
         arguments = {"connect_args": {"timeout": 120}} if self.url.startswith("sqlite:") else {}
         try:
-            storage = self.optuna.storages.RDBStorage(self.url, engine_kwargs=arguments)
+            self._storage = storage = self.optuna.storages.RDBStorage(self.url, engine_kwargs=arguments)
             study: optuna.Study = self.optuna.create_study(
                 storage=storage,
                 study_name=_STUDY,
