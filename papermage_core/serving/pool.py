@@ -14,7 +14,7 @@ import attrs
 from papermage_core.errors import PapermageError, counted
 from papermage_core.serving.messages import Answer, Request, RequestError
 from papermage_core.serving.metrics import Metrics
-from papermage_core.serving.process import DiedError, Process
+from papermage_core.serving.process import DiedError, Process, together
 from papermage_core.serving.settings import Settings
 
 __all__ = ["Pool"]
@@ -85,16 +85,14 @@ class Pool:
     async def start(self) -> None:
         """Start the processes. Raises PapermageError for one that cannot work."""
         try:
-            for process, slot in zip(
-                await asyncio.gather(*(Process.start(self.role, self._settings) for _ in self._slots)),
-                self._slots,
-                strict=True,
-            ):
-                slot.process = process
+            await together(*map(self._fill, self._slots))
         except BaseException:
             await self.stop()
             raise
         self._tasks = [asyncio.create_task(self._work(slot)) for slot in self._slots for _ in range(self._turns)]
+
+    async def _fill(self, slot: _Slot) -> None:
+        slot.process = await Process.start(self.role, self._settings)
 
     async def stop(self) -> None:
         """End the processes; what waits is not answered."""

@@ -10,19 +10,33 @@ import pickle
 import signal
 import sys
 from collections import deque
+from collections.abc import Coroutine
+from typing import Any
 
 from papermage_core import errors
 from papermage_core.errors import PapermageError
 from papermage_core.serving.messages import Answer, Ready, Request, pack, size_of, unpack
 from papermage_core.serving.settings import Settings
 
-__all__ = ["DiedError", "Process"]
+__all__ = ["DiedError", "Process", "together"]
 
 _START = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from papermage_core.serving.child import serve
 serve(sys.argv[2])"""
+
+
+async def together(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run parts at once; if one fails, or this is cancelled, only go on once the others, cancelled too, have ended."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 class DiedError(Exception):

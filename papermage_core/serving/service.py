@@ -13,6 +13,7 @@ from papermage_core.data.garbage import release_free_memory
 from papermage_core.serving.messages import Answer, Request, RequestError, problem_of
 from papermage_core.serving.metrics import Metrics, resident
 from papermage_core.serving.pool import Pool
+from papermage_core.serving.process import together
 from papermage_core.serving.settings import Settings
 
 __all__ = ["GoneError", "Service"]
@@ -66,7 +67,7 @@ class Service:
     async def start(self) -> None:
         """Start the processes. Raises PapermageError for one that cannot work."""
         try:
-            await asyncio.gather(self.model.start(), self.uploads.start())
+            await together(self.model.start(), self.uploads.start())
         except BaseException:
             await self.stop()
             raise

@@ -14,7 +14,7 @@ from papermage_core.serving.messages import Answer, Request, RequestError
 from papermage_core.serving.metrics import Metrics
 from papermage_core.serving.options import ServerOptions
 from papermage_core.serving.pool import Pool
-from papermage_core.serving.process import DiedError
+from papermage_core.serving.process import DiedError, together
 from papermage_core.serving.service import GoneError, Service
 from papermage_core.serving.settings import Settings
 
@@ -293,3 +293,33 @@ def test_the_bodies_of_all_clients_together_are_bounded() -> None:
         assert service.bytes_in_hand == 0
 
     asyncio.run(run())
+
+
+def test_what_starts_together_has_ended_when_one_fails() -> None:
+    ended: list[str] = []
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("this one")
+
+    async def slow(name: str) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)  # as a process takes a while to end
+            ended.append(name)
+
+    async def both(*parts: Any) -> None:
+        with pytest.raises(ValueError, match="this one"):
+            await together(*parts)
+        assert ended == ["a", "b"]
+        ended.clear()
+        task = asyncio.ensure_future(together(slow("a"), slow("b")))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended == ["a", "b"]
+
+    asyncio.run(both(slow("a"), fails(), slow("b")))
