@@ -31,12 +31,14 @@ async def together(*parts: Coroutine[Any, Any, None]) -> None:
     """Run parts at once; if one fails, or this is cancelled, only go on once the others, cancelled too, have ended."""
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
-        await asyncio.gather(*tasks)
-    except BaseException:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
         for task in tasks:
-            task.cancel()
+            task.cancel()  # once: a second time would end what they do to end
         await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
 
 
 class DiedError(Exception):

@@ -306,7 +306,7 @@ def test_what_starts_together_has_ended_when_one_fails() -> None:
         try:
             await asyncio.sleep(60)
         finally:
-            await asyncio.sleep(0.01)  # as a process takes a while to end
+            await asyncio.sleep(0.01)  # as a process takes a while to end; a second cancellation would not wait for it
             ended.append(name)
 
     async def both(*parts: Any) -> None:
@@ -314,7 +314,7 @@ def test_what_starts_together_has_ended_when_one_fails() -> None:
             await together(*parts)
         assert ended == ["a", "b"]
         ended.clear()
-        task = asyncio.ensure_future(together(slow("a"), slow("b")))
+        task = asyncio.ensure_future(together(slow("a"), together(slow("b"))))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         task.cancel()
