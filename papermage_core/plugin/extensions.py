@@ -30,8 +30,8 @@ _METHODS = {"papermage_callbacks": "on_train_start", "papermage_loggers": "log_m
 class Extensions:
     """`ExtensionHooks`, with what the extensions return put together. Without extensions nothing happens.
 
-    An exception inside an extension becomes a PluginError that names it; papermage_core's own exceptions pass. So does
-    what an extension returns in another form than it should, if it ``checks`` that.
+    An exception inside an extension becomes a PluginError that names it; papermage_core's own exceptions pass. With
+    ``checks``, a result of another form than the specification says becomes a PluginError too.
     """
 
     def __init__(

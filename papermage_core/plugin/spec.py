@@ -525,7 +525,7 @@ class ContextEncoderConfig(ComponentConfig, ABC):
         """Return the config with automatic options and `learned` fields as the training contexts say.
 
         ``contexts`` is a stream with a length: each ``for`` goes through it anew, in the same order, and the contexts
-        are made on the way.
+        are made on the way. They have their gold entities where ``needs`` asks for ``gold``.
         """
         return self
 
