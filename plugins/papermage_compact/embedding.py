@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from papermage_compact.gazetteer import PATTERNS
 from papermage_compact.layout import LAYOUT_ROWS, LAYOUT_VALUES
 from papermage_compact.lines import LINE_ROWS
+from papermage_compact.loops import bags, can_loop
 from papermage_compact.network import BlockDropout
 from papermage_compact.units import UNIT_ROWS
 
@@ -163,7 +164,15 @@ class GazetteerEmbedding(nn.Module):
         return said
 
 
+class _Table(nn.EmbeddingBag):
+    def forward(self, rows: torch.Tensor, offsets: torch.Tensor | None = None) -> torch.Tensor:  # type: ignore[override]
+        if torch.is_grad_enabled() and can_loop(self.weight):
+            return bags(self.weight, rows, offsets, self.mode)
+        found: torch.Tensor = super().forward(rows, offsets)
+        return found
+
+
 def _table(rows: int, size: int, *, mode: str = "sum", spread: float = 0.3) -> nn.EmbeddingBag:
-    table = nn.EmbeddingBag(rows, size, mode=mode, include_last_offset=mode == "mean")
+    table = _Table(rows, size, mode=mode, include_last_offset=mode == "mean")
     nn.init.normal_(table.weight, std=spread)
     return table

@@ -10,8 +10,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from papermage_compact.loops import can_loop, gated_states
 from papermage_compact.network import BlockDropout, Neighbours
-from papermage_core.compiling import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,16 +46,22 @@ class GatedRecurrence(nn.Module):
 
     def forward(self, x: torch.Tensor, neighbours: Neighbours) -> torch.Tensor:
         """Return new vectors of the units. Shapes (N, D)."""
-        width = x.shape[1]
-        forget, new, gate = self.inputs(self.norm(x)).split(2 * width, 1)
+        inputs = self.inputs(self.norm(x))
+        states = gated_states(inputs, *neighbours.exist(1)) if can_loop(inputs) else self._gated(inputs, neighbours)
+        changed: torch.Tensor = self.dropout(self.linear(self.dropout(states)))
+        return x + changed
+
+    def _gated(self, inputs: torch.Tensor, neighbours: Neighbours) -> torch.Tensor:
+        """Return what `gated_states` does, by operations that every device has."""
+        width = inputs.shape[1] // 6
+        forget, new, gate = (inputs[:, 2 * width * i : 2 * width * (i + 1)] for i in range(3))
         forget = torch.sigmoid(forget.float())
         new = (1 - forget) * torch.tanh(new.float())
         has_before, has_after = neighbours.exist(1)
         keep = torch.cat([forget[:, :width] * has_before, (forget[:, width:] * has_after).flip(0)], 1)
         states = self.scan(keep, torch.cat([new[:, :width], new[:, width:].flip(0)], 1))
-        states = torch.cat([states[:, :width], states[:, width:].flip(0)], 1).to(x.dtype)
-        changed: torch.Tensor = self.dropout(self.linear(self.dropout(states * F.silu(gate))))
-        return x + changed
+        states = torch.cat([states[:, :width], states[:, width:].flip(0)], 1).to(inputs.dtype)
+        return states * F.silu(gate)
 
 
 class _Scan(torch.autograd.Function):
@@ -79,18 +85,7 @@ class _Scan(torch.autograd.Function):
 def _scan(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
     if keep.device.type != "cpu":
         return _scan_by_doubling(keep, new)
-    if keep.dtype == torch.float32 and (loop := compiled(_fill_states)):
-        states = new.contiguous().clone()
-        loop(keep.contiguous().numpy(), states.numpy())
-        return states
     return _scan_in_chunks(keep, new)
-
-
-def _fill_states(keep: NDArray[np.float32], states: NDArray[np.float32]) -> None:
-    """Make states (N, D) of what is new at each unit."""
-    for t in range(1, len(keep)):
-        for d in range(keep.shape[1]):
-            states[t, d] += keep[t, d] * states[t - 1, d]
 
 
 def _scan_by_doubling(keep: torch.Tensor, new: torch.Tensor) -> torch.Tensor:

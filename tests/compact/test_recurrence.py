@@ -33,13 +33,8 @@ def test_the_scan_of_a_gpu_is_the_loop_over_units(n):
     torch.testing.assert_close(recurrence._scan_by_doubling(keep, new), slow_scan(keep, new))
 
 
-@pytest.mark.parametrize("loop", ["compiled", "plain"])
 @pytest.mark.parametrize("n", [1, 2, 9, 100])
-def test_a_scan_in_float32_is_that_in_float64_with_its_gradients(n, loop, monkeypatch):
-    if loop == "compiled":
-        pytest.importorskip("numba", reason="the compiled loop needs the extra `fast`")
-    else:
-        monkeypatch.setattr(recurrence, "compiled", lambda function: None)
+def test_a_scan_in_float32_is_that_in_float64_with_its_gradients(n):
     torch.manual_seed(n)
     exact = [torch.rand(n, 6, dtype=torch.float64), torch.randn(n, 6, dtype=torch.float64)]
     given = [part.float().requires_grad_() for part in exact]
