@@ -22,9 +22,11 @@ import torch
 from benchmarks import NotMeasured, Record, Rows, corpora, record
 from benchmarks._kills import Outcome, killed_nodes, killed_processes, killed_workers, of_small_jobs
 from papermage_core import read_documents
+from papermage_core.plugin import DocumentReaderConfig
 from papermage_core.prediction import Engine, EntityClassificationPredictor, ModelChoice, predict_files
 from papermage_core.prediction.journal import Journal
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+from papermage_formats.pdf import PdfReaderConfig
 
 _DOCUMENTS = 4000
 """Abstracts, for the rates."""
@@ -49,7 +51,7 @@ def run() -> Rows:
             if "stages" in chosen:
                 yield from _stages(predictor, abstracts, root)
             if "papers" in chosen:
-                yield _papers(folder, root)
+                yield from _papers(folder, root)
             if "ray" in chosen:
                 yield from _ray(model, abstracts, root)
             if "memory" in chosen:
@@ -84,9 +86,16 @@ def _seconds(body: Callable[[], object]) -> float:
 _numbers = count()
 
 
-def _job(predictor: EntityClassificationPredictor, data: Path, root: Path, processes: int, ending: str) -> float:
-    out = root / f"out-{next(_numbers)}.{ending}"
-    seconds = _seconds(lambda: predict_files(predictor, data, out, max_errors=None, engine=Engine(processes=processes)))
+def _job(
+    predictor: EntityClassificationPredictor,
+    data: Path,
+    root: Path,
+    processes: int,
+    ending: str,
+    reader: DocumentReaderConfig | None = None,
+) -> float:
+    out, engine = root / f"out-{next(_numbers)}.{ending}", Engine(processes=processes)
+    seconds = _seconds(lambda: predict_files(predictor, data, out, reader=reader, max_errors=None, engine=engine))
     out.unlink()
     return seconds
 
@@ -124,8 +133,8 @@ def _stages(predictor: EntityClassificationPredictor, abstracts: Path, root: Pat
     ]
 
 
-def _papers(corpora: Path, root: Path) -> Record:
-    """PDF files to a table, by two processes and by one."""
+def _papers(corpora: Path, root: Path) -> Rows:
+    """PDF files to a table, by two processes and by one, which reads in a second process or not."""
     folder = root / "papers"
     folder.mkdir()
     sources = sorted((corpora / "formats" / "pdf").glob("*.pdf")) or sorted(corpora.rglob("*.pdf"))[:4]
@@ -133,16 +142,18 @@ def _papers(corpora: Path, root: Path) -> Record:
         shutil.copy(sources[number % len(sources)], folder / f"{number:04}.pdf")
     predictor = EntityClassificationPredictor.from_pretrained(root / "run", context_name="pages")
     _job(predictor, folder, root, 1, "csv")  # once for nothing
-    one, two = (_job(predictor, folder, root, processes, "csv") for processes in (1, 2))
-    return record(
-        "job: PDF folder to CSV, processes=2",
-        _PAPERS / two,
-        "papers/s",
-        reference="processes=1",
-        reference_value=_PAPERS / one,
-        target=">= 1.8",
-        peers=("pypdfium2",),
-    )
+    two = _job(predictor, folder, root, 2, "csv")
+    for readers, reference in ((2, "processes=1"), (1, "processes=1 reader.processes=1")):
+        one = _job(predictor, folder, root, 1, "csv", PdfReaderConfig(processes=readers))
+        yield record(
+            "job: PDF folder to CSV, processes=2",
+            _PAPERS / two,
+            "papers/s",
+            reference=reference,
+            reference_value=_PAPERS / one,
+            target=">= 1.8",
+            peers=("pypdfium2",),
+        )
 
 
 def _ray(model: Path, abstracts: Path, root: Path) -> Rows:
