@@ -91,8 +91,11 @@ class _Bags(torch.autograd.Function):
 
 def _add_to_rows(each: Floats, rows: Integers, offsets: Integers, out: Floats) -> None:
     for bag in range(len(each)):
+        given = each[bag]
         for i in range(offsets[bag], offsets[bag + 1]):
-            out[rows[i]] += each[bag]
+            row = out[rows[i]]
+            for d in range(len(row)):
+                row[d] += given[d]
 
 
 class _GatedStates(torch.autograd.Function):
