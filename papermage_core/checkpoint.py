@@ -91,6 +91,8 @@ _PROCESSORS = "processors"
 _MOST_JSON = 64 << 20
 _DEEPEST = 8  # checkpoints of processors within each other
 _MOST_TENSORS = 2000  # of an encoder whose weights are in a graph
+_OF_RUST = re.compile(r"\(os error \d|IoError\(Os ")
+"""How safetensors and other libraries in Rust, today's and older ones, call a full disk."""
 _FEW = 100  # unknown options, or labels, that nothing has to account for
 
 
@@ -718,7 +720,7 @@ def _replaced(folder: Path) -> Iterator[Path]:
         with whole_folder(folder) as new:
             yield new
     except Exception as error:
-        if not isinstance(error, OSError) and "os error" not in str(error):  # as libraries in Rust call a full disk
+        if not isinstance(error, OSError) and not _OF_RUST.search(str(error)):
             raise
         reason = getattr(error, "strerror", None) or error
         raise CheckpointError(

@@ -84,12 +84,17 @@ def _summary(value: str) -> str:
 
     spec = importlib.util.find_spec(value.partition(":")[0])
     source = Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0].partition(": ")[2].rstrip(".")
+    first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return first.partition(": ")[2].rstrip(".").replace("`", "")
 
 
 def _completion(words: Sequence[str], known: Mapping[str, str]) -> int:
     from papermage_core.cli._complete import SCRIPTS
 
+    if list(words) in (["-h"], ["--help"]):
+        uses = [script.partition("\n")[0].removeprefix("# papermage completion ") for script in SCRIPTS.values()]
+        print(_COMPLETION, *(f"  {use}" for use in uses), sep="\n")
+        return 0
     if len(words) != 1 or words[0] not in SCRIPTS:
         return _wrong(f"completion: expected one of {', '.join(SCRIPTS)}")
     print(SCRIPTS[words[0]].replace("COMMANDS", " ".join(["papermage", *(f"{_PREFIX}{name}" for name in known)])))

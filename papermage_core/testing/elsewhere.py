@@ -332,7 +332,8 @@ class _Watch:
             elif mode is None and not Path(name).exists():
                 pass  # relative to a folder that is not told, as shutil.rmtree opens them
             elif name not in self._written and name not in self.opened and not self._may(name):
-                self.opened.append(name)
+                if not _is_packaged(os.fsdecode(path)):  # files of packages may be links: some installers make them
+                    self.opened.append(name)
             elif type(path) is str and name == path and name not in self.opened:
                 self._fine.add(path)
         finally:
@@ -345,12 +346,16 @@ class _Watch:
             return True
         if any(name == root or name.startswith(root + os.sep) for root in self._allowed):
             return True
-        return any(_in_package(Path(name), Path(entry)) for entry in sys.path if entry)
+        return _is_packaged(name)
 
 
 @functools.lru_cache(maxsize=256)
 def _resolved(entry: Path) -> str:
     return str(entry.resolve())
+
+
+def _is_packaged(name: str) -> bool:
+    return any(_in_package(Path(name), Path(entry)) for entry in sys.path if entry)
 
 
 def _in_package(path: Path, entry: Path) -> bool:

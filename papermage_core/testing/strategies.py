@@ -93,7 +93,8 @@ def unit_spans(
     longest = draw(st.sampled_from([1, 5, max(1, n_units)]))
     for _ in range(draw(st.integers(0, min(5, n_units)))):
         start = draw(st.integers(0, n_units - 1))
-        stop = draw(st.integers(start + 1, min(n_units, start + longest)))
+        end = min(n_units, start + longest)
+        stop = draw(st.integers(start + 1, end) | st.just(end))  # numbers alone are mostly small ones
         if not overlap and taken[start:stop].any():
             continue
         taken[start:stop] = True

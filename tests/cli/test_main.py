@@ -22,6 +22,14 @@ def test_every_command_of_its_own_is_a_subcommand(capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     for name in commands():
         assert f"\n  {name:12} " in out
+    assert "``" not in out
+
+
+def test_completion_says_how_each_shell_takes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "--help"]) == 0
+    out = capsys.readouterr().out
+    for shell in ("bash", "zsh", "fish"):
+        assert f"papermage completion {shell}" in out
 
 
 @pytest.mark.parametrize(

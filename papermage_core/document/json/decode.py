@@ -52,6 +52,8 @@ __all__ = ["Decoded", "decode_bytes", "decode_dict"]
 
 _PIECE = 1 << 17
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UNCONVERTIBLE = (msgspec.ValidationError, ValueError, RecursionError, SystemError)
+"""What msgspec raises for values of another form: 0.20 also a ValueError, 0.19 a SystemError for huge integers."""
 
 
 @attrs.frozen(eq=False)
@@ -269,14 +271,14 @@ def _assemble(
 def _records(layer: str, layer_json: Any, document: str | None) -> list[OpenEntityRecord]:
     try:
         return msgspec.convert(layer_json, list[OpenEntityRecord])
-    except (msgspec.ValidationError, ValueError, RecursionError):
+    except _UNCONVERTIBLE:
         pass
     try:
         layer_json = msgspec.to_builtins(layer_json, enc_hook=numpy_value)
         return msgspec.convert(layer_json, list[OpenEntityRecord])
-    except (TypeError, ValueError, msgspec.ValidationError, RecursionError) as exc:  # a ValueError from msgspec 0.20
+    except (TypeError, *_UNCONVERTIBLE) as exc:
         explain_entities(layer, layer_json, document)
-        raise DataError(f"cannot be read: {exc}", document=document, layer=layer) from exc
+        raise DataError(f"cannot be read: {exc.__cause__ or exc}", document=document, layer=layer) from exc
 
 
 def _plain_rows(layer: str, layer_json: list[dict[str, Any]], document: str | None) -> PlainRows:

@@ -286,6 +286,7 @@ def test_each_fault_is_named_with_its_place(token: str, message: str) -> None:
         ('{"symbols": "a", "metadata": {"a": [NaN]}, "entities": {}}', "`metadata` has a number that is not finite"),
         ('{"symbols": "a", "odd": [1e999], "entities": {}}', "`odd` has a number that is not finite"),
         ('{"symbols": "a", "entities": {"x": [', "stops in the middle, column 37, near .*entities"),
+        ('{"symbols": "a", "entities": {"x": [{"spans": [[0, 1%s]]}]}}' % ("0" * 400), "layer 'x'.*: cannot be read: "),
         ("{'symbols': 'a'}", "Python literal"),
         ('{"symbols": "a", "entities": {}, "metadata": {"a": ' + "[" * 10**5 + "]" * 10**5 + "}}", "nested too deep"),
         ('{"symbols": "a", "entities": {}} {}', "not JSON"),
