@@ -78,7 +78,7 @@ def test_an_error_that_is_passed_over_says_so_too_once_a_file(tmp_path: Path) ->
 
 
 def test_whoever_has_enough_of_errors_gets_each_once(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{\n{\n')
+    (tmp_path / "a.jsonl").write_text("{\n{\n")
     seen: list[DataError] = []
 
     def stop(error: DataError) -> None:
