@@ -190,7 +190,8 @@ def outputs_of(
     of_head = getattr(head, "candidates", None)
     if of_head is None:
         return [attrs.evolve(each, spans=_likely(each.spans, least)) for each in outputs]
-    found = [attrs.evolve(each, spans=of) for each, of in zip(outputs, of_head(vectors, mask, least), strict=True)]
+    likely = of_head(vectors, mask, least, **seen)
+    found = [attrs.evolve(each, spans=of) for each, of in zip(outputs, likely, strict=True)]
     check_outputs(found, lengths, labels)
     return found
 

@@ -29,13 +29,20 @@ from papermage_core.plugin import (
     OptimizerConfig,
     hookimpl,
 )
-from papermage_core.testing import DocumentProcessorSuite, DocumentReaderSuite, DocumentWriterSuite, ExtensionSuite
+from papermage_core.testing import (
+    ContextEncoderSuite,
+    DocumentProcessorSuite,
+    DocumentReaderSuite,
+    DocumentWriterSuite,
+    ExtensionSuite,
+    TinyEncoderConfig,
+)
 from papermage_core.testing.metric_suite import MetricSuite
 from papermage_core.testing.optimizer_suite import OptimizerSuite
 from papermage_core.testing.process_state import changes, process_state
 from papermage_core.testing.runner import run_suite
 from papermage_schemes.bio import BioScheme
-from tests.testing.helpers import fault, suite_of
+from tests.testing.helpers import SoundEncoder, fault, suite_of
 
 
 def error_of(suite: type, check: str) -> str:
@@ -85,6 +92,51 @@ class OfShortContexts(BioScheme):
 )
 def test_a_scheme_for_some_labels_and_lengths_is_caught(scheme: type[BioScheme], check: str) -> None:
     assert fault(suite_of(scheme), check)
+
+
+# Encoders
+
+
+class OfOneCost(SoundEncoder):
+    def _windows(self, context, stride):
+        return [attrs.evolve(window, cost=1) for window in super()._windows(context, stride)]
+
+
+@attrs.frozen(kw_only=True)
+class CountsOne(TinyEncoderConfig):
+    def count_windows(self, contexts, stride):
+        return [1] * len(contexts)
+
+
+@attrs.frozen(kw_only=True)
+class CountsThem(TinyEncoderConfig):
+    def count_windows(self, contexts, stride):
+        return list(map(len, self.build().windows(contexts, stride=stride)))
+
+
+@attrs.frozen(kw_only=True)
+class LearnsNothing(TinyEncoderConfig):
+    default_learning_rate = 0.0
+
+
+def test_an_encoder_whose_windows_all_cost_one_is_caught() -> None:
+    found = fault(suite_of(OfOneCost), "windows hold numbers of the same names and types")
+    assert "batches are filled by it" in found
+
+
+@pytest.mark.parametrize(
+    ("config", "check", "message"),
+    [
+        (CountsThem, "counted windows are those that are made", ""),
+        (CountsOne, "counted windows are those that are made", "by the rule that windows follows"),
+        (LearnsNothing, "the encoder says its size", "default_learning_rate is 0.0"),
+    ],
+)
+def test_what_an_encoder_s_config_says(config: type[TinyEncoderConfig], check: str, message: str) -> None:
+    members = {"config_class": config, "options": ({"size": 8, "rows": 300, "window": 6},)}
+    found = error_of(type("Suite", (ContextEncoderSuite,), members), check)
+    assert bool(found) == bool(message)
+    assert message in found
 
 
 # Metrics
