@@ -542,7 +542,7 @@ def _with_graphs(folder: Path, content: _Content, model: EntityModel) -> EntityM
     if len(outputs) != len(model.heads):
         raise ValueError(f"it names {len(outputs)} outputs of graphs for {len(model.heads)} heads")
     _, heads = halves(list(model.heads))  # type: ignore[arg-type]
-    return OnnxModel(model.encoder, heads, model.labels, graphs, outputs)
+    return OnnxModel(model.encoder, heads, model.labels, model.head_labels, graphs, outputs)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from papermage_core.cli._shell import _OURS
+from tests.parsing import parsed
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "papermage_core"
@@ -32,7 +33,7 @@ def room_of(path: Path) -> str:
 
 def imports(path: Path, *, at_import_only: bool = False) -> Iterator[str]:
     """Yield the modules that a file imports, those for type checkers left out."""
-    nodes: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    nodes: list[ast.AST] = [parsed(path)]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.Import):

@@ -35,13 +35,13 @@ class Completable:
 
     def commands(self) -> list[str]:
         """Return the commands."""
-        return list(commands())
+        return commands()
 
     def command(self, name: str) -> dict[str, Any]:
         """Return the flags, options and subcommands of a command; nothing of one that there is not."""
         if name not in commands():
             return {"flags": []}
-        module = importlib.import_module(commands()[name].partition(":")[0])
+        module = importlib.import_module(f"papermage_core.cli.{name}")
         if name == "plugins":
             return {"flags": _flags(module), "subcommands": self._of_plugins(module)}
         if name == "data":

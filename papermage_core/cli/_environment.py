@@ -55,7 +55,7 @@ def _options() -> Iterator[str]:
     from papermage_core.config.train import lightning_parameters, own_options
 
     yield from (*own_options(), *lightning_parameters(), *(kind.key for kind in KINDS.values()))
-    modules = (import_module(value.partition(":")[0]) for value in commands().values())
+    modules = (import_module(f"papermage_core.cli.{name}") for name in commands())
     classes = (cls for module in modules for cls in option_classes(module).values())
     yield from (option.name for cls in (*classes, EncoderPretrainConfig) for option in describe_options(cls))
 

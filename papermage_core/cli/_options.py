@@ -38,6 +38,7 @@ __all__ = [
     "processor_choice",
     "read_options",
     "reader_choice",
+    "skippable",
     "skipping",
 ]
 
@@ -171,10 +172,11 @@ def _is_share(word: str) -> bool:
 def skipping(on_error: str, most: int | None = None) -> Iterator[OnError | None]:
     """Yield what passes over documents that cannot be used and says at the end which, if ``on_error`` says so.
 
-    More than ``most``, if it is given, raise the error of the one that is too many.
+    More than ``most``, if it is given, raise the error of the one that is too many; else the first, which says what
+    passes over it.
     """
     if on_error == "raise" and most is None:
-        yield None
+        yield _stop
         return
     skipped: list[str] = []
     count = 0
@@ -196,6 +198,16 @@ def skipping(on_error: str, most: int | None = None) -> Iterator[OnError | None]
             more = [f"… and {count - _SHOWN} more"] if count > _SHOWN else []
             told = f"skipped {counted(count, 'documents or files')}" if on_error == "skip" else counted(count, "errors")
             _log.warning("%s:\n  %s", told, "\n  ".join([*skipped, *more]))
+
+
+def _stop(error: DataError) -> None:
+    raise skippable(error)
+
+
+def skippable(error: DataError) -> DataError:
+    """Return the error of a document that ``on_error=skip`` would pass over, which says so."""
+    message = error.message if error.message.endswith("...") else error.message.removesuffix(".")
+    return error.replace(message=f"{message}; on_error=skip leaves it out")
 
 
 def _component(key: str) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
-__all__ = ["commands", "main"]
+__all__ = ["commands", "data", "evaluate", "export", "main", "plugins", "predict", "pretrain", "serve", "train", "tune"]
 
 _PREFIX = "papermage-"
 _USAGE = "usage: papermage [-h] [--version] COMMAND ..."
@@ -23,10 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return answer(rest)
     known = commands()
     if word.removeprefix(_PREFIX) in known:
-        import pkgutil
-
-        code: int = pkgutil.resolve_name(known[word.removeprefix(_PREFIX)])(rest)
-        return code
+        return _run(word.removeprefix(_PREFIX), rest)
     try:
         code = _own(word, rest, known)
         sys.stdout.flush()
@@ -36,7 +34,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _own(word: str, rest: Sequence[str], known: Mapping[str, str]) -> int:
+def _run(name: str, argv: Sequence[str] | None = None) -> int:
+    """Run a command, whose modules Ctrl-C may find half imported."""
+    from importlib import import_module
+
+    try:
+        code: int = import_module(f"papermage_core.cli.{name}").main(argv)
+        return code
+    except KeyboardInterrupt:
+        print(f"{_PREFIX}{name}: interrupted", file=sys.stderr)
+        return 130
+
+
+train = partial(_run, "train")
+tune = partial(_run, "tune")
+pretrain = partial(_run, "pretrain")
+evaluate = partial(_run, "evaluate")
+predict = partial(_run, "predict")
+serve = partial(_run, "serve")
+export = partial(_run, "export")
+data = partial(_run, "data")
+plugins = partial(_run, "plugins")
+
+
+def _own(word: str, rest: Sequence[str], known: Sequence[str]) -> int:
     if word in ("-h", "--help", "help"):
         print(_help(known))
     elif word == "--version":
@@ -53,17 +74,17 @@ def _own(word: str, rest: Sequence[str], known: Mapping[str, str]) -> int:
     return 0
 
 
-def commands() -> Mapping[str, str]:
-    """Return the commands that are installed with papermage_core, name → ``module:function``."""
+def commands() -> list[str]:
+    """Return the names of the commands that are installed with papermage_core."""
     from importlib import metadata
 
     points = metadata.distribution("papermage_core").entry_points
-    mine = {point.name: point.value for point in points if point.group == "console_scripts"}
-    return {name.removeprefix(_PREFIX): value for name, value in mine.items() if name.startswith(_PREFIX)}
+    mine = [point.name for point in points if point.group == "console_scripts"]
+    return [name.removeprefix(_PREFIX) for name in mine if name.startswith(_PREFIX)]
 
 
-def _help(known: Mapping[str, str]) -> str:
-    lines = [f"  {name:12} {_summary(value)}" for name, value in known.items()]
+def _help(known: Iterable[str]) -> str:
+    lines = [f"  {name:12} {_summary(name)}" for name in known]
     return "\n".join(
         [
             _USAGE,
@@ -76,19 +97,16 @@ def _help(known: Mapping[str, str]) -> str:
     )
 
 
-def _summary(value: str) -> str:
-    """Return the first line of a module's docstring, without importing the module."""
+def _summary(name: str) -> str:
+    """Return the first line of the docstring of a command's module, without importing the module."""
     import ast
-    import importlib.util
     from pathlib import Path
 
-    spec = importlib.util.find_spec(value.partition(":")[0])
-    source = Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
-    first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
-    return first.partition(": ")[2].rstrip(".").replace("`", "")
+    source = Path(__file__).with_name(f"{name}.py").read_bytes()
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0].partition(": ")[2].rstrip(".").replace("`", "")
 
 
-def _completion(words: Sequence[str], known: Mapping[str, str]) -> int:
+def _completion(words: Sequence[str], known: Iterable[str]) -> int:
     from papermage_core.cli._complete import SCRIPTS
 
     if list(words) in (["-h"], ["--help"]):

@@ -28,6 +28,7 @@ from papermage_core.cli._options import (
     processor_choice,
     read_options,
     reader_choice,
+    skippable,
     skipping,
 )
 from papermage_core.cli._shell import check_flags, command_parser, run
@@ -275,6 +276,8 @@ def _job(
         if part_folder(output_path).is_dir():
             more = "" if tolerant or not isinstance(error, DataError) else " on_error=skip"
             _log.info("what is done so far is kept; go on with:  %s%s", arguments.again, more)
+        elif isinstance(error, DataError) and not tolerant and error.path is not None and Path(error.path).is_file():
+            raise skippable(error) from error
         raise
 
 

@@ -201,12 +201,13 @@ def read_file(
         takes = inspect.signature(reader.read).parameters
     shares = "first" in takes and "every" in takes
     count = reported = 0
+    stopped: DataError | None = None
 
     def wanted() -> bool:
         return shares or (count >= first and (count - first) % every == 0)
 
     def report(error: DataError) -> None:
-        nonlocal count, reported
+        nonlocal count, reported, stopped
         if wanted():
             if not reported:
                 error = error.replace(message=advice() + error.message)
@@ -214,7 +215,11 @@ def read_file(
             error = error if error.path is not None else error.replace(path=path)
             if on_error is None:
                 raise error
-            on_error(error)
+            try:
+                on_error(error)
+            except DataError as too_many:
+                stopped = too_many
+                raise
         count += 1
 
     arguments: dict[str, Any] = {"first": first, "every": every} if shares else {}
@@ -231,6 +236,8 @@ def read_file(
             ended = reported and done.value is None  # by what it raised, and so cannot say how many there are
             return _count(done.value, reader) if shares and (first, every) != (0, 1) and not ended else count
         except DataError as exc:
+            if exc is stopped:  # by `on_error`, which a reader called
+                raise
             report(exc)
         except (OSError, UnicodeDecodeError) as exc:
             report(DataError(f"cannot read this file: {getattr(exc, 'strerror', None) or exc}"))

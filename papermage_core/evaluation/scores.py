@@ -160,7 +160,7 @@ class Scores:
                 for label in dict.fromkeys([*mine, *theirs])
             },
             groups={
-                name: added(self.groups.get(name, {}), other.groups.get(name, {}), NOTHING)
+                name: _in_order(name, added(self.groups.get(name, {}), other.groups.get(name, {}), NOTHING))
                 for name in dict.fromkeys([*self.groups, *other.groups])
             },
         )
@@ -266,3 +266,10 @@ class Scores:
 def added(one: Mapping[str, Any], other: Mapping[str, Any], nothing: Any) -> dict[str, Any]:
     """Return the sums by key; what one side lacks counts as ``nothing``."""
     return {key: one.get(key, nothing) + other.get(key, nothing) for key in dict.fromkeys([*one, *other])}
+
+
+def _in_order(name: str, groups: dict[str, Counts]) -> dict[str, Counts]:
+    """Return groups by where they begin, where they are numbers: 0, 1, 2-3, 32 or more."""
+    if name not in _TITLES:
+        return groups
+    return dict(sorted(groups.items(), key=lambda item: int(item[0].partition("-")[0].partition(" ")[0])))

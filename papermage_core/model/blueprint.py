@@ -76,4 +76,5 @@ class Blueprint:
             check_module(built(task.head, size, of_task.scheme), task.head)
             for task, of_task in zip(self.tasks, self.built_tasks, strict=True)
         ]
-        return EntityModel(encoder, heads, self.labels if self.needs.labels else ())
+        labels = self.labels if self.needs.labels else ()
+        return EntityModel(encoder, heads, labels, [task.labels for task in self.tasks])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -35,12 +35,20 @@ class EntityModel(nn.Module):
     An encoder sees windows; a head sees contexts: each unit's vector comes from the window that sees most around it.
     """
 
-    def __init__(self, encoder: ContextEncoder, heads: Sequence[ModelHead], labels: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        encoder: ContextEncoder,
+        heads: Sequence[ModelHead],
+        labels: tuple[str, ...] = (),
+        head_labels: Sequence[tuple[str, ...]] = (),
+    ) -> None:
         super().__init__()
         self.undecided = False
         """Whether `papermage_core.model.precision` chooses the arithmetic to predict in at the first windows."""
         self.labels = labels
         """The names of the labels, where the encoder or a head wants to see them."""
+        self.head_labels = [frozenset(of_head) for of_head in head_labels] or [None] * len(heads)
+        """The labels that the entities of each head may have; None where any will do."""
         self.encoder = encoder
         self.heads = nn.ModuleList(heads)  # type: ignore[arg-type]  # a ModelHead is a Module, which a Protocol cannot say
 
@@ -149,7 +157,8 @@ class EntityModel(nn.Module):
         for number, head in enumerate(self.heads):
             with calling(head, "decode"):
                 taken = self.taken(vectors, number)
-                found.append(outputs_of(head, taken, batch.mask, _seen(batch, number), least))  # type: ignore[arg-type]
+                seen, labels = _seen(batch, number), self.head_labels[number]
+                found.append(outputs_of(head, taken, batch.mask, seen, least, labels))  # type: ignore[arg-type]
         return found
 
     def candidates(self, batch: Batch, least: float) -> list[list[HeadOutput]]:
@@ -158,22 +167,33 @@ class EntityModel(nn.Module):
 
 
 def outputs_of(
-    head: ModelHead, vectors: Tensor, mask: Tensor, seen: Mapping[str, Any], least: float | None = None
+    head: ModelHead,
+    vectors: Tensor,
+    mask: Tensor,
+    seen: Mapping[str, Any],
+    least: float | None = None,
+    labels: Collection[str] | None = None,
 ) -> list[HeadOutput]:
     """Return what a head says of B contexts, given vectors (B, U, D) and a mask (B, U); ``seen`` as `_seen` gives.
+
+    Raises TypeError or ValueError for what it must not say: entities of other labels than ``labels``, for one.
 
     With ``least``, the entities are all that have at least this probability; they may overlap. A head that has no
     method ``candidates(vectors, mask, least)``, which returns the entities of each context, gives those that it
     decodes.
     """
     outputs: list[HeadOutput] = head.decode(vectors, mask, **seen)
-    check_outputs(outputs, mask.sum(1).tolist())
+    lengths = mask.sum(1).tolist()
+    check_outputs(outputs, lengths, labels)
     if least is None:
         return outputs
     of_head = getattr(head, "candidates", None)
     if of_head is None:
         return [attrs.evolve(each, spans=_likely(each.spans, least)) for each in outputs]
-    return [attrs.evolve(each, spans=spans) for each, spans in zip(outputs, of_head(vectors, mask, least), strict=True)]
+    likely = of_head(vectors, mask, least, **seen)
+    found = [attrs.evolve(each, spans=of) for each, of in zip(outputs, likely, strict=True)]
+    check_outputs(found, lengths, labels)
+    return found
 
 
 def _likely(spans: Sequence[UnitSpan], least: float) -> list[UnitSpan]:

@@ -53,7 +53,7 @@ def decode_long(
         assert whole is not None
         kept[number] = None
         with calling(model.heads[number], "decode"):
-            found += outputs_of(head, whole, mask, seen[number], least)
+            found += outputs_of(head, whole, mask, seen[number], least, model.head_labels[number])
     return found
 
 

@@ -83,7 +83,7 @@ def onnx_model(model: EntityModel, needs: ContextNeeds, precisions: Sequence[str
     """Return a model that computes the same by ONNX Runtime. Raises what `make_graphs` raises."""
     graphs, outputs = make_graphs(model, needs, precisions)
     _, heads = halves(list(model.heads))  # type: ignore[arg-type]
-    return OnnxModel(model.encoder, heads, model.labels, graphs, outputs)
+    return OnnxModel(model.encoder, heads, model.labels, model.head_labels, graphs, outputs)
 
 
 def make_graphs(
@@ -235,12 +235,14 @@ class OnnxModel(EntityModel):
         encoder: ContextEncoder,
         heads: Sequence[ModelHead],
         labels: tuple[str, ...],
+        head_labels: Sequence[frozenset[str] | None],
         graphs: Mapping[str, bytes],
         outputs: Sequence[Output],
     ) -> None:
         nn.Module.__init__(self)
         self.undecided = False
         self.labels = labels
+        self.head_labels = list(head_labels)
         module: Any = exportable(encoder)
         self._inputs_of = getattr(module, "inputs", None)
         encoder.to("meta")  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -99,6 +99,12 @@ class Extensions:
         for component, manager in self._loaded:
             arguments = {"document": document, "contexts": contexts, "outputs": tuple(found)}
             for adjusted in _call(component, manager, "papermage_adjust_document", arguments):
+                if isinstance(adjusted, HeadOutput) or not isinstance(adjusted, Iterable):
+                    raise PluginError(
+                        f"the {component} returned {adjusted!r:.100} from its hook 'papermage_adjust_document'; "
+                        f"expected a list of {len(contexts)} predictions, one for each context, or None"
+                    )
+                adjusted = list(adjusted)
                 if len(adjusted) != len(contexts):
                     raise PluginError(
                         f"the {component} returned {len(adjusted)} predictions from its hook "

@@ -38,7 +38,7 @@ def check_outputs(outputs: Sequence[Any], lengths: Sequence[int], labels: Collec
             if not 0 <= span.start < span.stop <= n:
                 raise ValueError(f"expected entities inside a context of {n} units, got {span}")
             if labels is not None and span.label not in labels:
-                raise ValueError(f"expected entities of the labels {', '.join(sorted(labels))}, got {span}")
+                raise ValueError(f"expected entities of the labels {', '.join(sorted(labels)):.200}, got {span}")
             if span.score is not None and not 0 <= span.score <= _MOST:
                 raise ValueError(f"expected probabilities, from 0 to 1, as scores of entities, got {span}")
     if outputs:

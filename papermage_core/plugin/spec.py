@@ -692,8 +692,12 @@ class ModelHead(Protocol):
 
     A head that looks at documents past the encoder has a method ``features(context)``, too, which returns a mapping of
     arrays of shape (n, ...), a row for each unit of a `Context` that holds what the config ``needs``. They are cached,
-    so they hold numbers only. ``loss`` and ``decode`` then take one argument more, ``features``: name → tensor of shape
-    (B, U, ...), zero at padding.
+    so they hold numbers only. ``loss`` and ``decode`` (and ``candidates``) then take one argument more, ``features``:
+    name → tensor of shape (B, U, ...), zero at padding.
+
+    A head that can tell of more entities than it decodes may have ``candidates(vectors, mask, least)``, for
+    ``papermage-evaluate guarantee=true`` and ``min_recall``: it returns, for each context, all entities of at least the
+    probability ``least``, which may overlap.
 
     A head whose decoding begins with scores of each unit by itself may have ``split()``, for ``papermage-export``. It
     returns a module, vectors (..., D) → emissions (..., E), and a head that takes emissions where this one takes

@@ -265,6 +265,7 @@ def _answer(request: Mapping[str, Any]) -> None:
         warnings.simplefilter("always", EncodingWarning)
         warnings.simplefilter("always", ResourceWarning)
         before["filters of warnings"] = list(map(str, warnings.filters))
+        before["warnings.showwarning"] = id(warnings.showwarning)
         with printed() as said:
             before["sys.stdout"] = id(sys.stdout)
             try:
@@ -278,11 +279,11 @@ def _answer(request: Mapping[str, Any]) -> None:
         value=value,
         error=error,
         printed=said(),
-        changed=changes(before, after),
+        changed=[*changes(before, after), *(f"the network ({host} was asked for)" for host in watch.asked)],
         encodings=_places(seen, EncodingWarning, request["own"]),
         unclosed=_places(seen, ResourceWarning, ""),
         opened=watch.opened,
-        written=[name for name in new_files(work) if name not in held],
+        written=[*(name for name in new_files(work) if name not in held), *watch.left()],
     )
     (folder / "answer").write_bytes(pickle.dumps(report))
 
@@ -307,17 +308,21 @@ def _places(seen: Sequence[warnings.WarningMessage], category: type[Warning], ow
 
 
 class _Watch:
-    """An audit hook that notes which files are read."""
+    """An audit hook that notes which files are read, and whether the network is asked for."""
 
     def __init__(self, allowed: Sequence[Path]) -> None:
         self.on = True
         self.opened: list[str] = []
+        self.asked: list[str] = []
+        """Addresses on the network."""
         self._fine: set[str] = set()
         """Paths that were looked at and may be read."""
         self._allowed = [*_ALWAYS, *map(str, allowed)]
         self._written: set[str] = set()
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("socket.connect", "socket.getaddrinfo") and self.on:
+            self._ask(arguments[1] if event == "socket.connect" else arguments[:2])
         if event != "open" or not self.on:
             return
         path, mode, flags = arguments
@@ -339,6 +344,16 @@ class _Watch:
         finally:
             self.on = True
 
+    def _ask(self, address: Any) -> None:
+        host = str(address[0]) if isinstance(address, tuple) else ""  # a socket of this machine has a path
+        if host and host not in ("localhost", "127.0.0.1", "::1") and not self.asked:
+            self.asked.append(host)
+
+    def left(self) -> list[str]:
+        """Return the files that were written, and are there still, neither temporary nor of a cache."""
+        temporary = os.path.realpath(tempfile.gettempdir())
+        return [name for name in sorted(self._written) if not _passes(name, temporary) and Path(name).is_file()]
+
     def _may(self, name: str) -> bool:
         if Path(name).is_dir() or name in sys.path:  # an entry may be no folder: that of an editable install, say
             return True
@@ -347,6 +362,14 @@ class _Watch:
         if any(name == root or name.startswith(root + os.sep) for root in self._allowed):
             return True
         return _is_packaged(name)
+
+
+def _passes(name: str, temporary: str) -> bool:
+    """Whether a file is of a kind that goes by itself, or does no harm."""
+    parts = Path(name).parts
+    return name.startswith((temporary + os.sep, "/dev/", "/proc/", "/sys/")) or any(
+        part == "__pycache__" or part.endswith("cache") or part in (".hypothesis", ".triton") for part in parts
+    )
 
 
 @functools.lru_cache(maxsize=256)

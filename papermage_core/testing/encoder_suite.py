@@ -38,6 +38,9 @@ from papermage_core.testing.tensors import (
 
 __all__ = ["ContextEncoderSuite", "sample_contexts"]
 
+_UNITS_OF_A_COST = 8
+"""An encoder may see fewer places than there are units, but not one for any number."""
+
 PICKLES = (".bin", ".ckpt", ".joblib", ".npy", ".pickle", ".pkl", ".pt", ".pth")
 
 
@@ -137,6 +140,9 @@ class ContextEncoderSuite(ComponentSuite):
         for subject in self.subjects():
             size = getattr(subject.encoder, "output_size", None)
             require(isinstance(size, int) and size > 0, f"output_size is {size!r}", "set it to the size of a vector")
+            for name in ("default_learning_rate", "default_batch_size", "default_batch_cost", "training_batch_cost"):
+                value = getattr(subject.config, name)
+                require(isinstance(value, (int, float)) and value > 0, f"{name} is {value!r}", "set it above 0")
 
     def test_windows_cover_every_unit_in_order(self) -> None:
         """Windows lie inside their context, go forward, and leave nothing out; no units, no windows."""
@@ -163,6 +169,19 @@ class ContextEncoderSuite(ComponentSuite):
                         "begin a window about `stride` units before the one before it ends",
                     )
 
+    def test_counted_windows_are_those_that_are_made(self) -> None:
+        """``count_windows`` of the config, where it is not None: ``papermage-data check`` shows it."""
+        for subject in self.subjects():
+            contexts = sample_contexts(subject.config.needs)
+            for stride in (0, 2):
+                found = subject.config.count_windows(contexts, stride)
+                made = [len(windows) for windows in subject.encoder.windows(contexts, stride=stride)]
+                require(
+                    found is None or list(found) == made,
+                    f"count_windows says {found}, windows makes {made} with stride={stride}",
+                    "count them by the rule that windows follows, or return None",
+                )
+
     def test_windows_hold_numbers_of_the_same_names_and_types(self) -> None:
         """Features are cached on disk and sent to workers: arrays of fixed names, dtypes and inner shapes."""
         for subject in self.subjects():
@@ -170,10 +189,11 @@ class ContextEncoderSuite(ComponentSuite):
             for window in windows:
                 arrays = all(isinstance(v, np.ndarray) and v.dtype.kind in "biuf" for v in window.features.values())
                 require(arrays, f"features are {window.features}", "make every feature a numpy array of numbers")
+                units = window.stop - window.start
                 require(
-                    isinstance(window.cost, int) and window.cost > 0,
-                    f"a window of {window.stop - window.start} units costs {window.cost!r}",
-                    "set cost to the window's length as the encoder sees it, at least 1",
+                    isinstance(window.cost, int) and window.cost > units // _UNITS_OF_A_COST,
+                    f"a window of {units} units costs {window.cost!r}",
+                    "set cost to the window's length as the encoder sees it, at least 1: batches are filled by it",
                 )
             forms = {tuple((k, np.asarray(v).dtype, np.shape(v)[1:]) for k, v in w.features.items()) for w in windows}
             require(len(forms) == 1, f"windows differ in form: {forms}", "keep names, dtypes and inner shapes the same")

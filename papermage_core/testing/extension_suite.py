@@ -16,7 +16,7 @@ import numpy as np
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.document import Document
-from papermage_core.errors import PluginError
+from papermage_core.errors import PluginError, counted
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.loading import load_module_extension
@@ -24,7 +24,7 @@ from papermage_core.plugin.spec import Context, HeadOutput
 from papermage_core.testing.checks import fail, require, working
 from papermage_core.testing.elsewhere import ComponentReference, own_place
 from papermage_core.testing.probes import extension_of
-from papermage_core.testing.samples import adjusted_samples, sample_results
+from papermage_core.testing.samples import TAGS, adjusted_documents, adjusted_samples, sample_results
 from papermage_core.testing.suite import Suite
 from papermage_core.testing.tensors import kept_alive
 
@@ -88,7 +88,10 @@ class ExtensionSuite(Suite):
         """``papermage_callbacks`` returns Lightning callbacks, new ones for each run."""
         from pytorch_lightning import Callback
 
-        first, second = (self.extension().papermage_callbacks(self.config()) for _ in range(2))
+        configs = [self.config() for _ in range(2)]
+        before = copy.deepcopy(configs[0])
+        first, second = (self.extension().papermage_callbacks(config) for config in configs)
+        require(configs[0] == before, "the config of the run was changed", "read the config, and change nothing in it")
         for callback in first:
             require(isinstance(callback, Callback), f"a callback is {callback!r}", "return pytorch_lightning.Callback")
         shared = {id(callback) for callback in first} & {id(callback) for callback in second}
@@ -121,6 +124,7 @@ class ExtensionSuite(Suite):
             untouched = same and [attrs.asdict(span) for span in output.spans] == before["spans"]
             require(untouched, "the predictions given were changed in place", "return attrs.evolve(output, ...)")
             _check_adjusted(adjusted, len(context), self.labels)
+            _check_agreement(output, adjusted)
 
     def test_a_context_without_predictions_passes(self) -> None:
         """Nothing predicted, or no units at all, is no reason to fail."""
@@ -147,6 +151,20 @@ class ExtensionSuite(Suite):
             remedy = "return predictions, and leave the document and its metadata as they are"
             require(before[0] == now[0], f"document {document.id!r} was changed", remedy)
             require(before[1:] == now[1:], "the context was changed", remedy)
+
+    def test_documents_of_several_contexts_are_adjusted(self) -> None:
+        """``papermage_adjust_document`` gives an output for each context, of the units of that one."""
+        for document, contexts, outputs in adjusted_documents():
+            what = f"a document of {counted(len(contexts), 'contexts')}"
+            with working(what, "return an output for each context, in their order, or None"):
+                found = self.extension().adjusted(document, contexts, outputs)
+            require(
+                len(found) == len(contexts),
+                f"{what} got {len(found)} outputs",
+                "return an output for each context, in their order",
+            )
+            for context, output in zip(contexts, found, strict=True):
+                _check_adjusted(output, len(context), self.labels)
 
     def test_adjusting_keeps_no_state(self) -> None:
         """The same predictions are adjusted the same again, after others and in another order."""
@@ -201,6 +219,19 @@ def _plain(output: HeadOutput) -> tuple[Any, ...]:
     return output.spans, [span.score for span in output.spans], output.tags.tolist(), output.scores.tolist()
 
 
+def _check_agreement(given: HeadOutput, adjusted: HeadOutput) -> None:
+    """Fail where tags were changed, and say other units than the entities."""
+    if np.array_equal(given.tags, adjusted.tags):
+        return  # they follow from the entities
+    tagged = np.flatnonzero(adjusted.tags).tolist()
+    covered = sorted({unit for span in adjusted.spans for unit in span.units})
+    require(
+        tagged == covered,
+        f"the tags say entities at the units {tagged}, the entities are at {covered}",
+        "change the entities alone, from which the tags follow, or both",
+    )
+
+
 def _check_adjusted(adjusted: HeadOutput, n: int, labels: Sequence[str]) -> None:
     for span in adjusted.spans:
         inside = span.start >= 0 and span.stop <= n
@@ -222,6 +253,11 @@ def _check_adjusted(adjusted: HeadOutput, n: int, labels: Sequence[str]) -> None
         "keep one tag and one score for each unit",
     )
     tags, scores = np.asarray(adjusted.tags), np.asarray(adjusted.scores, float)
+    require(
+        tuple(adjusted.tag_names) == TAGS,
+        f"tag_names became {adjusted.tag_names}",
+        "leave tag_names as they are: they are the scheme's",
+    )
     known = tags.dtype.kind == "i" and bool(((tags >= 0) & (tags < len(adjusted.tag_names))).all())
     require(known, f"tags are {tags}, of {len(adjusted.tag_names)} names", "make tags indices into tag_names")
     probable = bool(((scores >= 0) & (scores <= 1 + 1e-5)).all())

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 from papermage_core.plugin.spec import Metric, MetricConfig, UnitSpan
-from papermage_core.testing.checks import require
+from papermage_core.testing.checks import require, working
 from papermage_core.testing.component import ComponentSuite
 
 __all__ = ["MetricSuite"]
@@ -39,7 +39,8 @@ class MetricSuite(ComponentSuite):
             for gold, found in zip(_GOLD, _FOUND, strict=True):
                 metric.add(list(gold), list(found))
                 value = metric.value()
-                require(isinstance(value, (int, float)), f"value() returned {value!r}", "return a float")
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                require(number, f"value() returned {value!r}", "return a float")
             metric.add([], [], ["Disease"])
             require(math.isfinite(metric.value()), f"value() returned {metric.value()!r}", "return a finite number")
 
@@ -67,11 +68,24 @@ class MetricSuite(ComponentSuite):
                 "turn the figure round, or set greater_is_better",
             )
 
+    def test_labels_of_any_number_and_order_are_taken(self) -> None:
+        """The labels are the user's, and a label that was not announced, as an extension may give it, is no error."""
+        for names in (("zygote", "Zygote", "ash"), ("one",), tuple(f"label {number}" for number in range(40))):
+            for config in self.configs():
+                remedy = "make what is counted of the labels given, or with .get(label, 0)"
+                with working(f"a metric for {len(names)} labels", remedy):
+                    metric = config.build(names)
+                    metric.add([UnitSpan.of(name, at, at + 1) for at, name in enumerate(names)], [])
+                    metric.add([UnitSpan.of(names[0], 0, 2)], [UnitSpan.of(names[-1], 0, 2, 0.5)], [names[0]])
+                    metric.add([], [UnitSpan.of("another", 0, 2, 0.5), UnitSpan.of(names[0], 2, 3)])
+                    found = metric.value()
+                require(math.isfinite(found), f"for {len(names)} labels value() is {found!r}", "return a finite number")
+
     def test_documents_count_the_same_in_every_order(self) -> None:
         """Documents come in any order, those of several processes one after the other."""
         for config, metric in self.metrics():
             again = config.build(LABELS)
-            pairs = list(zip(_GOLD, _FOUND, strict=True))
+            pairs = [*zip(_GOLD, _FOUND, strict=True), (_GOLD[1], _GOLD[1]), (_GOLD[2], _GOLD[2]), (_GOLD[1], ())]
             for gold, found in pairs:
                 metric.add(list(gold), list(found))
             for gold, found in reversed(pairs):

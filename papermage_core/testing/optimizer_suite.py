@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from papermage_core.plugin.spec import OptimizerConfig
-from papermage_core.testing.checks import require
+from papermage_core.testing.checks import require, working
 from papermage_core.testing.component import ComponentSuite
 
 __all__ = ["OptimizerSuite"]
 
 _STEPS = 30
+_DECAY = 0.01
 
 
 class OptimizerSuite(ComponentSuite):
@@ -41,6 +42,12 @@ class OptimizerSuite(ComponentSuite):
                     rates == [self.learning_rate, 10 * self.learning_rate],
                     f"the groups' learning rates became {rates}",
                     "pass the groups on as they are: they hold lr and weight_decay",
+                )
+                decays = [group.get("weight_decay") for group in optimizer.param_groups]
+                require(
+                    decays == [_DECAY, 0.0],
+                    f"the groups' weight decay became {decays}",
+                    "pass the groups on as they are: weight decay is an option of the run",
                 )
 
     def test_it_learns(self) -> None:
@@ -94,6 +101,15 @@ class OptimizerSuite(ComponentSuite):
                     f"factor gives {factors[:3]} … {factors[-1]} over {total:g} steps, {warmup:g} of them to rise",
                     "return a number from 0 on for every step, the last included",
                 )
+                again = [config.factor(step, total, warmup) for step in reversed(range(int(total) + 1))][::-1]
+                require(again == factors, "factor gives another number a second time", "compute it from its arguments")
+            with working("factor of steps that are no whole numbers", "compute it from floats"):
+                between = [config.factor(step, 10.5, 2.5) for step in (0.0, 0.5, 2.5, 7.25, 10.5)]
+            require(
+                all(math.isfinite(factor) and factor >= 0 for factor in between),
+                f"factor gives {between} between steps",
+                "return a number from 0 on",
+            )
 
 
 def _model() -> nn.Module:
@@ -109,7 +125,7 @@ def _data() -> tuple[Tensor, Tensor]:
 def _groups(model: nn.Module, rate: float) -> list[dict[str, Any]]:
     parameters = list(model.parameters())
     return [
-        {"params": [p for p in parameters if p.ndim >= 2], "lr": rate, "weight_decay": 0.01},
+        {"params": [p for p in parameters if p.ndim >= 2], "lr": rate, "weight_decay": _DECAY},
         {"params": [p for p in parameters if p.ndim < 2], "lr": 10 * rate, "weight_decay": 0.0},
     ]
 

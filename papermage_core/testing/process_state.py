@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import decimal
 import gc
+import json
 import locale
 import logging
+import multiprocessing
 import os
+import pickle
 import random
+import re
 import signal
+import socket
 import sys
 import threading
 import types
@@ -23,8 +29,25 @@ import torch
 
 __all__ = ["all_objects", "changes", "new_files", "new_objects_only", "process_state"]
 
-_WATCHED = (builtins, os, random, np, np.random, torch, torch.nn, torch.nn.functional, torch.optim, torch.Tensor)
+_WATCHED = (
+    builtins,
+    os,
+    json,
+    logging,
+    pickle,
+    re,
+    random,
+    np,
+    np.random,
+    torch,
+    torch.nn,
+    torch.nn.functional,
+    torch.optim,
+    torch.Tensor,
+)
 """Whose attributes are looked at: patching one of them changes other people's code."""
+_START_METHOD = multiprocessing.get_all_start_methods()[0]
+_GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
 _frozen = False
 """Whether somebody was seen to keep objects from the garbage collector: counting them takes long."""
 
@@ -39,11 +62,22 @@ def process_state() -> dict[str, Any]:
         "sys.stdout": id(sys.stdout),
         "sys.stderr": id(sys.stderr),
         "sys.excepthook": id(sys.excepthook),
+        "sys.unraisablehook": id(sys.unraisablehook),
+        "threading.excepthook": id(threading.excepthook),
+        "warnings.showwarning": id(warnings.showwarning),
+        "the profiler or tracer": (id(sys.getprofile()), id(sys.gettrace())),
         "the recursion limit": sys.getrecursionlimit(),
+        "the switch interval of threads": sys.getswitchinterval(),
+        "garbage collection": (gc.isenabled(), gc.get_threshold()),
+        "the start method of processes": multiprocessing.get_start_method(allow_none=True) or _START_METHOD,
+        "the default timeout of sockets": socket.getdefaulttimeout(),
+        "the context of decimal numbers": str(decimal.getcontext()),
+        "limits of resources": _limits(),
         "the locale": locale.setlocale(locale.LC_ALL),
         "filters of warnings": list(map(str, warnings.filters)),
         "the root logger": (root.level, len(root.handlers), logging.root.manager.disable),
-        "signal handlers": {name: id(signal.getsignal(name)) for name in (signal.SIGINT, signal.SIGTERM)},
+        "the logger of papermage_core": logging.getLogger("papermage_core").level,
+        "signal handlers": {each.name: id(signal.getsignal(each)) for each in signal.Signals},
         "threads": sorted(thread.name for thread in threading.enumerate()),
         "umask": _umask(),
         "numpy's handling of errors": np.geterr(),
@@ -54,6 +88,9 @@ def process_state() -> dict[str, Any]:
         "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
         "torch's anomaly detection": torch.is_anomaly_enabled(),
         "torch's precision of matrix products": torch.get_float32_matmul_precision(),
+        "torch's default device": str(torch.get_default_device()),
+        "torch's settings of cuDNN": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        "hooks of all torch modules": [len(getattr(torch.nn.modules.module, name, ())) for name in _GLOBAL_HOOKS],
         **{f"attributes of {_name(owner)}": _attributes(owner) for owner in _WATCHED},
     }
 
@@ -106,6 +143,15 @@ def _attributes(owner: Any) -> dict[str, int]:
 
 def _name(owner: Any) -> str:
     return owner.__name__ if isinstance(owner, types.ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+
+
+def _limits() -> dict[str, Any]:
+    """Return the limits that the process has set itself, where the system has any."""
+    try:
+        import resource
+    except ImportError:
+        return {}
+    return {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")}
 
 
 def _umask() -> int:

@@ -29,7 +29,7 @@ class DocumentProcessorSuite(ComponentSuite):
 
     def documents(self) -> Sequence[Document]:
         """Return new documents to process: those of the kit, and odd ones. They should have what it ``reads``."""
-        return [*make_documents(3), *odd_documents()]
+        return [*make_documents(3), *odd_documents(), Document(" \n "), Document("…")]
 
     def test_the_layers_it_reads_and_makes_are_named(self) -> None:
         """``reads`` and ``makes`` are tuples of names, so that a chain of processors can be checked before it runs."""

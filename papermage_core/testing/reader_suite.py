@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import inspect
+import shutil
 import tempfile
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -15,12 +16,13 @@ from typing import Any, ClassVar
 from papermage_core.document import Document
 from papermage_core.errors import DataError, counted
 from papermage_core.plugin.spec import LocatedDocument
-from papermage_core.testing.checks import fail, require
+from papermage_core.testing.checks import fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_suffixes
 from papermage_core.testing.probes import written
 
 __all__ = ["DocumentReaderSuite"]
 
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _MUCH = 4 << 20
 """Bytes of a file that a reader should not hold in memory."""
 
@@ -50,6 +52,14 @@ class DocumentReaderSuite(ComponentSuite):
             for given in read:
                 document = _document(given)
                 require(isinstance(document, Document), f"read gave {given!r}", "yield papermage_core.Document")
+            names = [_document(given).metadata.get("doc_id") for given in read]
+            require(
+                names[0] is None
+                or len(set(map(str, names))) > 1
+                or len({_document(each).symbols for each in read}) < 2,
+                f"all {len(read)} documents of {path.name} are called {names[0]!r}",
+                "give each a doc_id of its own, such as the file's name and a number, or none",
+            )
             apart = len({id(_document(given)) for given in read})
             require(apart == len(read), f"of {len(read)} documents only {apart} are apart", "make a new one each time")
             require(
@@ -62,8 +72,12 @@ class DocumentReaderSuite(ComponentSuite):
         """What is read is a whole document: JSON takes it and gives it back."""
         for reader, path in self._readings(self.samples):
             for given in reader.read(path):
-                written = _document(given).to_json()
-                same = Document.from_json(written, lenient=False).to_json() == written
+                document = _document(given)
+                with working(
+                    f"writing a document of {path.name}", "give text, and metadata of plain values, as JSON has"
+                ):
+                    content = document.to_bytes()
+                same = Document.from_bytes(content, lenient=False).to_json() == document.to_json()
                 require(same, f"a document of {path.name} differs after writing it", "make layers and spans sound")
 
     def test_reading_twice_gives_the_same(self) -> None:
@@ -71,6 +85,60 @@ class DocumentReaderSuite(ComponentSuite):
         for reader, path in self._readings(self.samples):
             first, second = (_json(reader.read(path)) for _ in range(2))
             require(first == second, f"{path.name} gave other documents the second time", "keep no state in the reader")
+
+    def test_a_file_is_the_same_wherever_it_lies(self) -> None:
+        """In a folder of another name, with letters of any language; and reading changes nothing there."""
+        for config in self.configs():
+            for name in self.samples:
+                with written(self.samples) as paths, tempfile.TemporaryDirectory() as other:
+                    path = next(path for path in paths if path.name == name)
+                    folder = Path(other) / "Zürich 1, Äußere 文" / path.parent.name
+                    shutil.copytree(path.parent, folder)
+                    before = _folder(folder)
+                    with working("a folder with letters beyond ASCII", "take the path as it is"):
+                        found = _json(config.build().read(folder / name))
+                    require(
+                        found == _json(config.build().read(path)),
+                        f"{name} gave other documents in another folder",
+                        "take names and contents of documents from the file, not from where it lies",
+                    )
+                    now = _folder(folder)
+                    changed = sorted(each for each in before.keys() | now.keys() if before.get(each) != now.get(each))
+                    require(
+                        not changed, f"reading {name} changed {changed}", "open files for reading only, and leave none"
+                    )
+
+    def test_bytes_that_are_no_text_are_not_dropped(self) -> None:
+        """A file that is partly of another encoding is an error, or its odd bytes are seen in the text."""
+        for config in self.configs():
+            for name, content in self.samples.items():
+                raw = _bytes(content)
+                at = next((i for i, byte in enumerate(raw) if byte > 127), None)
+                try:
+                    if at is None or name.endswith(_COMPRESSED) or not raw.decode():
+                        continue
+                except UnicodeDecodeError:
+                    continue  # no text
+                end = next((i for i in range(at, len(raw)) if raw[i] < 128), len(raw))
+                without, odd = raw[:at] + raw[end:], raw[:at] + b"\xfc" + raw[end:]
+                read = []
+                for each in (without, odd):
+                    with written({**self.samples, name: each}) as paths:
+                        path = next(path for path in paths if path.name == name)
+                        try:
+                            read.append(_json(config.build().read(path)))
+                        except Exception as exc:
+                            require(
+                                each is without or isinstance(exc, (DataError, UnicodeDecodeError)),
+                                f"a byte of {name} that is no UTF-8 raised {type(exc).__name__}: {exc}",
+                                "let UnicodeDecodeError through, or raise DataError(..., path=path, line=line)",
+                            )
+                            break
+                require(
+                    len(read) < 2 or read[0] != read[1],
+                    f"a byte of {name} that is no UTF-8 was left out in silence",
+                    'open without errors="ignore": raise DataError, or put U+FFFD there',
+                )
 
     def test_documents_share_nothing(self) -> None:
         """Who changes a document changes no other one: each has its own layers and metadata."""
@@ -288,6 +356,12 @@ def _json_without_ids(read: Any) -> list[Any]:
         for key in ("doc_id", "id", "paper_id"):
             each["metadata"].pop(key, None)
     return found
+
+
+def _folder(folder: Path) -> dict[str, Any]:
+    """Return content and time of each file of a folder, and of those beside it."""
+    files = [path for path in folder.parent.rglob("*") if path.is_file()]
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
 def _parameters(reader: Any) -> set[str]:

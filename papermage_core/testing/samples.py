@@ -19,7 +19,9 @@ from papermage_core.testing.strategies import unit_spans
 __all__ = [
     "LABELS",
     "SIZE",
+    "TAGS",
     "HeadBatch",
+    "adjusted_documents",
     "adjusted_samples",
     "batch_of",
     "head_batches",
@@ -200,6 +202,17 @@ def adjusted_samples() -> list[tuple[Document, Context, HeadOutput]]:
     empty = Context(words=[], space_before=np.zeros(0, bool))
     nothing = HeadOutput([], np.zeros(0, np.int64), np.zeros(0, np.float32), TAGS)
     return [*samples, (document, context, none), (document, empty, nothing)]
+
+
+def adjusted_documents() -> list[tuple[Document, list[Context], list[HeadOutput]]]:
+    """Return what ``papermage_adjust_document`` is called with: documents of one context, of several, and of none."""
+    found: dict[int, tuple[Document, list[Context], list[HeadOutput]]] = {}
+    for document, context, output in adjusted_samples():
+        _, contexts, outputs = found.setdefault(id(document), (document, [], []))
+        contexts.append(context)
+        outputs.append(output)
+    (document, _, _), *_ = found.values()
+    return [*found.values(), (document, [], [])]
 
 
 def _adjusted(document: Document, page: Any) -> tuple[Document, Context, HeadOutput]:

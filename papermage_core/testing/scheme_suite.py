@@ -6,6 +6,7 @@ import copy
 import functools
 import itertools
 import pickle
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -29,7 +30,7 @@ class LabelSchemeSuite(ComponentSuite):
 
     def test_the_scheme_states_its_targets_and_labels(self) -> None:
         """Config and scheme agree on targets; the scheme knows its labels in the order given."""
-        for scheme, names in self._schemes(("one", "two")):
+        for scheme, names in self._schemes(("two", "one", "One")):
             require(
                 scheme.targets == targets_of(self.found_class()),
                 f"the config says targets = {targets_of(self.found_class())!r}, the scheme {scheme.targets!r}",
@@ -89,12 +90,14 @@ class LabelSchemeSuite(ComponentSuite):
                 )
 
     def test_one_label_and_a_dozen_are_kept_apart(self) -> None:
-        """Each label has tags of its own, however many there are."""
-        for count in (1, 12, 60):
-            names = tuple(f"label {number}" for number in range(count))
-            remedy = "build tags and tables from the labels, of which there may be any number"
+        """Each label has tags of its own, however many there are, and however alike their names."""
+        for count in (1, 12, 60, 150):
+            names = ("B-O", "b-o", *(f"a long name of a label-{number}" for number in range(count)))[:count]
+            remedy = "build tags and tables from the labels, of which there may be any number, as they are"
             with working(f"with {count} labels, the scheme", remedy):
                 for scheme, _ in self._schemes(names):
+                    twice = [tag for tag, times in Counter(scheme.tags).items() if times > 1]
+                    require(not twice, f"with {count} labels, tags are called {twice[:2]} more than once", remedy)
                     spans = [UnitSpan.of(name, 2 * i, 2 * i + 1) for i, name in enumerate(names)]
                     found = scheme.decode(scheme.encode(spans, 2 * count))
                     wrong = [(a.label, b.label) for a, b in zip(spans, found, strict=True) if a != b]
@@ -276,6 +279,8 @@ def _long_ones(names: tuple[str, ...], *, discontinuous: bool) -> Iterator[tuple
     if discontinuous:
         yield [UnitSpan(names[2], ((0, 2), (5, 6), (9, 12)))], 12
         yield [UnitSpan(names[0], ((1, 2), (3, 4), (8, 9), (20, 27))), UnitSpan.of(names[1], 30, 31)], 31
+    n = 70_000
+    yield [UnitSpan.of(names[1], 0, 1), UnitSpan.of(names[0], n - 999, n - 1), UnitSpan.of(names[-1], n - 1, n)], n
 
 
 def _brief(spans: list[UnitSpan]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import io
+import re
 import tempfile
 import weakref
 from collections import Counter
@@ -75,6 +76,20 @@ class DocumentWriterSuite(ComponentSuite):
                     continue
                 same = _whole(back) == _whole(documents)
                 require(same, "documents came back changed, and nothing was counted", "count what cannot be held")
+
+    def test_documents_that_differ_make_files_that_differ(self) -> None:
+        """Else something was left out: that is counted. No document vanishes beside another one."""
+        for config in self.configs():
+            for what, one, other in (*_pairs(tokens=True), *_pairs(tokens=False)):
+                try:
+                    (first, left_out), (second, more) = (_counted(_write(config, each)) for each in (one, other))
+                except DataError:
+                    continue  # refused, not left out
+                require(
+                    first != second or more > 0 or left_out != more,
+                    f"{what}: the files are the same, and nothing is counted",
+                    'write it, or count it: return {"what it is": 1}; in a folder, write no file over another',
+                )
 
     def test_documents_are_written_as_they_come(self) -> None:
         """None is kept: a corpus larger than memory can be written."""
@@ -237,6 +252,52 @@ def odd_documents() -> list[Document]:
     placed = Document("Fig. 1", metadata=Metadata(doc_id="placed"))
     placed.annotate_layer("figures", [Entity(boxes=[Box(0.1, 0.1, 0.5, 0.5, 0)])])
     return [odd, bare, placed]
+
+
+def _pairs(*, tokens: bool) -> Iterator[tuple[str, list[Document], list[Document]]]:
+    """Yield what differs in documents, and twice some of them; in the second more can be lost."""
+
+    def of(text: str = "In 1999 it rose.", name: str | None = "a", **layers: list[Entity]) -> Document:
+        document = Document(text, metadata=Metadata() if name is None else Metadata(doc_id=name))
+        if tokens:
+            words = [Entity(spans=[Span(*found.span())]) for found in re.finditer(r"\S+", text)]
+            document.annotate_layer("tokens", words)
+        for layer, entities in layers.items():
+            document.annotate_layer(layer, entities)
+        return document
+
+    def entity(start: int, end: int, **metadata: Any) -> Entity:
+        return Entity(spans=[Span(start, end)], metadata=Metadata(**metadata))
+
+    for one, other in (
+        ("文", "中"),
+        ("e\u0301", "é"),
+        ("<b>", "b"),
+        ("a b", "a\tb"),
+        ("a  b", "a b"),
+        ("a\nb", "a\r\nb"),
+    ):
+        yield f"documents of the texts {one!r} and {other!r}", [of(one)], [of(other)]
+    yield "one document of the text 'a\\nb', and the documents 'a' and 'b'", [of("a\nb")], [of("a"), of("b", "b")]
+    yield "a document, and none", [], [of()]
+    yield "a document without a name, and none", [], [of(name=None)]
+    for what, two in (
+        ("text", [of(), of(name="b")]),
+        ("name", [of(), of("Other words.")]),
+        ("name but for its case", [of(), of("Other words.", "A")]),
+    ):
+        for each in two:
+            yield f"a document, and two of one {what}", [each], two
+    yield "documents with and without an entity", [of()], [of(Year=[entity(3, 7)])]
+    yield "documents with one entity, and with two", [of(Year=[entity(3, 7)])], [of(Year=[entity(3, 7), entity(8, 10)])]
+    yield "entities at two places", [of(Year=[entity(3, 7)])], [of(Year=[entity(8, 10)])]
+    yield "entities of two layers", [of(Year=[entity(3, 7)])], [of(Date=[entity(3, 7)])]
+    yield "entities with and without metadata", [of(Year=[entity(3, 7)])], [of(Year=[entity(3, 7, certain=True)])]
+
+
+def _counted(written: tuple[Any, dict[str, bytes]]) -> tuple[dict[str, bytes], int]:
+    losses, files = written
+    return files, sum(losses.values()) if isinstance(losses, Mapping) else 0
 
 
 def _whole(documents: Sequence[Document]) -> list[Any]:

@@ -283,7 +283,9 @@ def _lines_in(path: Path) -> int:
 
 
 def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes else "of unknown size"
+    if not n_bytes:
+        return "of unknown size"
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:.1f} kB"
 
 
 def _restored(config_class: type[_Config], text: str) -> _Config:

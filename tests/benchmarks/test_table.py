@@ -17,6 +17,7 @@ import benchmarks
 from benchmarks import NeedsError, NotMeasured, Record, Rows, record
 from benchmarks.__main__ import main
 from benchmarks._table import header, row
+from tests.parsing import parsed
 
 PAGE = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 ABOUT = re.compile(
@@ -110,7 +111,7 @@ def test_what_cannot_be_measured_is_told_and_the_rest_is(
 @pytest.mark.parametrize("path", sorted(Path(benchmarks.__path__[0]).glob("*.py")), ids=lambda path: path.stem)
 def test_what_benchmarks_import_of_ours_is_there(path: Path) -> None:
     """Whatever they import late, and in the code that they give to other processes, too."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     codes = [
         ast.parse(str(node.value.value))
         for node in tree.body

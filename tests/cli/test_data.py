@@ -326,6 +326,7 @@ def test_documents_that_cannot_be_used_are_skipped_if_told_so(
     name, *words = command
     code, _, err = run(name, path, "b.parquet", *words)
     assert (code, "a.jsonl, line 1: is not JSON" in err) == (3, True)
+    assert err.count("; on_error=skip leaves it out\n") == 1
     assert run(name, path, "b.parquet", *words, "on_error=skip")[0] == 0
     skipped = 1 if name == "view" else 3
     assert f"skipped {counted(skipped, 'documents or files')}:\n  a.jsonl, line 1: is not JSON" in caplog.text

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,22 @@ def test_an_interrupt_while_modules_are_imported_shows_no_traceback(tmp_path: Pa
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it\n"
         "signal.raise_signal(signal.SIGINT)\n"
     )
-    script = tmp_path / "papermage-data"
-    script.write_text("from papermage_core.cli.data import main\nraise SystemExit(main())\n")
-    done = subprocess.run([sys.executable, script, "stats", "x"], capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (-signal.SIGINT, "papermage-data: interrupted\n")
+    for words in (["papermage-data"], ["papermage", "data"]):
+        (point,) = entry_points(group="console_scripts", name=words[0])
+        script = tmp_path / words[0]
+        script.write_text(f"from {point.module} import {point.attr}\nraise SystemExit({point.attr}())\n")
+        command = [sys.executable, script, *words[1:], "stats", "x"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (130, "papermage-data: interrupted\n")
+
+
+def test_who_imports_the_commands_keeps_the_hook_for_what_nobody_catches(tmp_path: Path) -> None:
+    script = tmp_path / "papermage-mine"
+    script.write_text(
+        "import sys\n"
+        "before = sys.excepthook\n"
+        "from papermage_core.cli import data, main, train\n"
+        "print(main.main(['--version']), sys.excepthook is before)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("0 True\n")

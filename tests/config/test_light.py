@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.parsing import parsed
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,7 +38,7 @@ sys.exit(f"imported: {{heavy}}" if heavy else 0)
 def imports_of(path: Path) -> set[str]:
     """Return the modules that a file imports, for types alone and inside functions too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
     return found

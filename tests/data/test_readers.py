@@ -77,6 +77,19 @@ def test_an_error_that_is_passed_over_says_so_too_once_a_file(tmp_path: Path) ->
     assert ["reader=jsonl" in error.message for error in errors] == [True, False, True, False]
 
 
+def test_whoever_has_enough_of_errors_gets_each_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{\n{\n")
+    seen: list[DataError] = []
+
+    def stop(error: DataError) -> None:
+        seen.append(error)
+        raise error.replace(message="enough")
+
+    with pytest.raises(DataError, match=r"line 1: enough$"):
+        list(iter_documents(tmp_path / "a.jsonl", on_error=stop))
+    assert len(seen) == 1
+
+
 def test_a_reader_that_knows_no_on_error_loses_the_rest_of_a_file_and_not_the_next(tmp_path: Path) -> None:
     (tmp_path / "a.lines").write_text("one\n{\ntwo")
     (tmp_path / "b.lines").write_bytes(b"na\xefve")

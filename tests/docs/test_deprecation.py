@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.parsing import parsed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,7 +31,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def functions() -> Iterator[tuple[str, Function]]:
     for path in sorted((ROOT / "papermage_core").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, Function):
                 yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node
 
@@ -59,6 +62,27 @@ def test_what_says_that_it_is_deprecated_warns() -> None:
     said = [name for name, function in functions() if "Deprecated" in (ast.get_docstring(function) or "")]
     warned = {name for name, function in functions() if warns(function)}
     assert [name for name in said if name not in warned] == []
+
+
+def test_garbage_whose_finalizer_parses_too_disturbs_no_tree() -> None:
+    class Garbage:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            failed.append(ast.unparse(ast.parse("(1 + (2 * (3)))")))
+
+    failed: list[str] = []
+    before = gc.get_threshold()
+    gc.set_threshold(50)
+    try:
+        for _ in range(10):
+            Garbage(), Garbage()
+            assert parsed(Path(__file__)).body
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    assert set(failed) == {"1 + 2 * 3"}
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS, ids=lambda path: path.name)

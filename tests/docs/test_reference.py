@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.parsing import parsed
+
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 INDEX = (REFERENCE / "index.md").read_text(encoding="utf-8")
@@ -73,7 +75,7 @@ def test_docstrings_are_markdown(top: str) -> None:
     rest = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {found[0]}"
         for path in sorted((ROOT / top).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         if (found := REST.search(node.value.value))
     ]

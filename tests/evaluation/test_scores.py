@@ -185,3 +185,16 @@ def test_the_table_lines_up() -> None:
     lines = table.splitlines()
     assert lines[1].split() == ["a-long-label", "100.0", "100.0", "100.0", "1", "1"]
     assert len({len(line) for line in lines if not line.startswith(("all (macro)", "all (weighted)"))}) == 1
+
+
+def test_the_groups_of_two_stand_by_where_they_begin() -> None:
+    def of_lengths(*lengths: int) -> Scores:
+        spans, start = [], 0
+        for length in lengths:
+            spans.append(UnitSpan.of("a", start, start + length))
+            start += length
+        return score([spans], [spans])
+
+    groups = (of_lengths(2, 40, 9) + of_lengths(1, 5, 17)).groups["length"]
+    assert list(groups) == ["1", "2-3", "4-7", "8-15", "16-31", "32 or more"]
+    assert sum(counts.gold for counts in groups.values()) == 6

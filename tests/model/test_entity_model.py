@@ -135,6 +135,17 @@ def test_candidates_of_a_head_without_its_own_are_what_it_decodes_and_is_likely(
     assert [[span.score for span in output.spans] for output in found] == [[], [0.9]]
 
 
+def test_a_label_that_a_head_was_not_trained_for_is_its_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = Known(None)
+    assert EntityModel(Rows(), [head], head_labels=[("B", "A")]).decode(batch())
+    model = EntityModel(Rows(), [head], head_labels=[("B",)])
+    with pytest.raises((ValueError, PluginError), match=r"expected entities of the labels B, got .*'A'"):
+        model.decode(batch())
+    monkeypatch.setattr(head, "candidates", lambda vectors, mask, least: [[UnitSpan.of("C", 0, 1)], []], raising=False)
+    with pytest.raises((ValueError, PluginError), match=r"expected entities of the labels A, got .*'C'"):
+        EntityModel(Rows(), [head], head_labels=[("A",)]).candidates(batch(), least=0.5)
+
+
 def test_what_is_no_module_is_refused() -> None:
     with pytest.raises(PluginError, match=r"built 'a text'; expected a torch\.nn\.Module"):
         check_module("a text", object())

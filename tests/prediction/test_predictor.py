@@ -403,7 +403,9 @@ def test_a_document_that_lacks_a_layer_is_named_or_skipped(
     common = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path}/*.in.jsonl", f"output_path={target}"]
     pytest.importorskip("pyarrow")
     assert main(common) == 3
-    assert "a.in.jsonl, line 2, document 'doc-9001': there is a layer 'predictions' already" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "a.in.jsonl, line 2, document 'doc-9001': there is a layer 'predictions' already" in told
+    assert told.count("; on_error=skip leaves it out\n") == 1
     assert main([*common, "overwrite=true"]) == 3
     assert "b.in.jsonl, line 2, document 'doc-9004': no layer 'pages'" in capfd.readouterr().err
     assert not target.exists()

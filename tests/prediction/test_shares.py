@@ -94,6 +94,17 @@ def test_what_cannot_be_promised_is_refused(checkpoint: Path, fitted: Path, docu
             predictor.predict(documents[0], **options)  # type: ignore[arg-type]
 
 
+def test_too_few_documents_guarantee_nothing_and_leave_what_there_is(
+    fitted: Path, write_corpus: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = (fitted / "papermage.json").read_bytes()
+    few = write_corpus(tmp_path / "few.jsonl", n=2, seed=7)
+    assert evaluate.main([f"model_name_or_path={fitted}", f"data_path={few}", "guarantee=true"]) == 3
+    errors = capfd.readouterr().err
+    assert f"{few}: 2 documents guarantee nothing, and the checkpoint stays as it was" in errors
+    assert (fitted / "papermage.json").read_bytes() == before
+
+
 def test_the_command_takes_a_share(
     fitted: Path, documents: list[Document], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

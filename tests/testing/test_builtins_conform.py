@@ -13,6 +13,7 @@ import pytest
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.testing import DocumentReaderSuite, make_documents
+from tests.parsing import parsed
 
 TESTS = Path(__file__).parents[1]
 LINE = make_documents(1)[0].to_bytes().decode()
@@ -34,7 +35,7 @@ class TestJsonl(DocumentReaderSuite):
 def suites_in(path: Path) -> Iterator[tuple[str, str]]:
     """Yield kind and component of the suites in a file of tests, subclasses of subclasses included."""
     kinds = dict(KIND_OF_SUITE)
-    for node in ast.parse(path.read_bytes()).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.ClassDef):
             kind = next((kinds[ast.unparse(base)] for base in node.bases if ast.unparse(base) in kinds), None)
             if kind is not None:

@@ -326,7 +326,7 @@ CASES = [
     (PrintsPastPython, PRINTED, "'saving' was printed"),
     (SetsTheDefaultDtype, PROCESS, "environment variables (TOKENIZERS_PARALLELISM_OF_MINE)"),
     (TurnsGradientsOff, PROCESS, "the recursion limit"),
-    (LeavesAFileBehind, PROCESS, "words.txt was left in the working folder"),
+    (LeavesAFileBehind, PROCESS, "words.txt was left behind"),
     (LeavesAFileOpen, "files are closed", "open files in a with block"),
     (OpensInTheLocale, "text is opened in an encoding that is named", 'say encoding="utf-8"'),
 ]

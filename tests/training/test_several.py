@@ -100,6 +100,16 @@ def test_what_is_done_is_not_trained_again_and_what_was_stopped_goes_on(
     assert again.to_json() == result.to_json()
 
 
+def test_a_fold_that_another_machine_trained_is_one_of_all(train_file: Path, tmp_path: Path) -> None:
+    given = {"label_field": "names,amounts", "data_path": train_file, "folds": 2, "max_steps": 1, "cache": False}
+    alone = EntityClassificationTrainConfig(
+        **SMALL | given | {"fold": "2", "devices": 1, "default_root_dir": tmp_path / "run" / "fold-2"}
+    )
+    first = EntityClassificationTrainer(alone).train()
+    before = (first.checkpoint / "model.safetensors").stat().st_mtime_ns
+    assert made(train(**given, learning_rate=None, default_root_dir=tmp_path / "run"))["2"] == before
+
+
 def test_folds_of_other_options_or_data_are_not_taken_for_these(
     folds: SeveralResult, train_file: Path, val_file: Path
 ) -> None:
