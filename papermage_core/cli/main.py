@@ -103,7 +103,8 @@ def _summary(name: str) -> str:
     from pathlib import Path
 
     source = Path(__file__).with_name(f"{name}.py").read_bytes()
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0].partition(": ")[2].rstrip(".").replace("`", "")
+    first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return first.partition(": ")[2].rstrip(".").replace("`", "")
 
 
 def _completion(words: Sequence[str], known: Iterable[str]) -> int:
