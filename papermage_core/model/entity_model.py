@@ -47,7 +47,8 @@ class EntityModel(nn.Module):
         """Whether `papermage_core.model.precision` chooses the arithmetic to predict in at the first windows."""
         self.labels = labels
         """The names of the labels, where the encoder or a head wants to see them."""
-        self.head_labels = [frozenset(of_head) for of_head in head_labels] or [None] * len(heads)
+        known: list[frozenset[str] | None] = [frozenset(of_head) for of_head in head_labels]
+        self.head_labels = known or [None] * len(heads)
         """The labels that the entities of each head may have; None where any will do."""
         self.encoder = encoder
         self.heads = nn.ModuleList(heads)  # type: ignore[arg-type]  # a ModelHead is a Module, which a Protocol cannot say
