@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ import attrs
 from msgspec import Meta
 
 from papermage_core.document import Document
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.labelled import (
     ENCODING,
@@ -36,8 +37,11 @@ from papermage_formats.records import RecordReader
 
 __all__ = ["BratReader", "BratReaderConfig", "BratWriter", "BratWriterConfig"]
 
+_log = logging.getLogger(__name__)
 _OWN = frozenset({"id", "attributes", "normalizations", "notes"})
 _OF_ENTITIES = "metadata of entities"
+_LINE = re.compile(r"([A-Za-z]+\d\S*|[*#]\S*)\s")
+"""How what is said of entities begins: R1, E1, A1, #1, or * alone."""
 _Normalizations = list[Annotated[list[str], Meta(min_length=2)]]
 _Notes = list[Annotated[list[str], Meta(min_length=1)]]
 
@@ -96,6 +100,12 @@ class BratReader(RecordReader[BratReaderConfig]):
                 relations.append(_relation(row, line))
             elif not _noted(row, entities):
                 others.append(row)
+        strange = [(line, row) for line, row in about if row.strip() and not _LINE.match(row)]
+        if strange:
+            line, row = strange[0]
+            _log.warning(
+                "%s: %s of no kind that brat has, such as %d: %.60r", path, counted(len(strange), "lines"), line, row
+            )
         metadata: dict[str, Any] = {"doc_id": id_of_stem(path.stem)}
         metadata |= {"relations": relations} if relations else {}
         document = make_document(symbols, metadata | ({"brat": others} if others else {}))

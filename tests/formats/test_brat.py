@@ -71,6 +71,16 @@ def test_broken_rows_are_refused_by_their_line(tmp_path: Path, row: str, message
         list(read_documents(tmp_path / "a.ann"))
 
 
+@pytest.mark.parametrize(
+    ("row", "told"), [("<!DOCTYPE html>", 1), ("null", 1), ("A1\tX T0", 0), ("*\tEquiv T0", 0), ("", 0)]
+)
+def test_lines_of_no_kind_of_brat_s_are_told(tmp_path: Path, row: str, told: int, caplog) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.txt").write_text("abc")
+    (tmp_path / "a.ann").write_text(f"T0\tX 0 1\ta\n{row}\n")
+    assert len(list(read_documents(tmp_path / "a.ann"))) == 1
+    assert caplog.text.count(f"a.ann: 1 line of no kind that brat has, such as 2: {row!r}") == told
+
+
 def test_the_real_files_hold_what_other_tools_find_and_come_back_as_they_were(tmp_path: Path, corpora: Path) -> None:
     seen = 0
     for name, found in expected(corpora, "brat").items():
