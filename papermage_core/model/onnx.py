@@ -194,11 +194,17 @@ def _quantize(path: Path, target: Path, outputs: Sequence[Output]) -> None:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    graph = onnx.load(str(path)).graph
+    loaded = onnx.load(str(path))
+    graph = loaded.graph
+    weights = {each.name for each in graph.initializer}
+    # ONNX Runtime 1.23 transposes weights, and then finds the shapes that are noted here to be others
+    shapes = [each for each in graph.value_info if each.name not in weights]
+    del graph.value_info[:]
+    graph.value_info.extend(shapes)
     emissions = [each.name for each in outputs if each.name.startswith("emissions")]
     with _quiet():
         quantize_dynamic(
-            str(path),
+            loaded,
             str(target),
             per_channel=True,
             reduce_range=True,

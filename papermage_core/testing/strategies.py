@@ -92,7 +92,8 @@ def unit_spans(
     taken = np.zeros(n_units, bool)
     longest = draw(st.sampled_from([1, 5, max(1, n_units)]))
     for _ in range(draw(st.integers(0, min(5, n_units)))):
-        start = draw(st.integers(0, n_units - 1))
+        touching = [span.stop for span in spans if span.stop < n_units]  # as few of the numbers are by chance
+        start = draw(st.integers(0, n_units - 1) | st.sampled_from(touching or [0]))
         end = min(n_units, start + longest)
         stop = draw(st.integers(start + 1, end) | st.just(end))  # numbers alone are mostly small ones
         if not overlap and taken[start:stop].any():
