@@ -114,8 +114,13 @@ def test_texts_are_counted_where_they_are_free_and_where_they_are_marked() -> No
 def test_the_command_ranks_shows_and_gives_back(
     train_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    documents = [json.loads(line) for line in train_file.read_text().splitlines()]
+    for document in documents[::3]:
+        document["entities"]["names"].pop(1)  # forgotten
+    data = tmp_path / "train.jsonl"
+    data.write_text("".join(json.dumps(document) + "\n" for document in documents))
     given = [
-        f"data_path={train_file}", "label_field=names,amounts", "folds=2", "head=crf", "max_epochs=2", "cache=false",
+        f"data_path={data}", "label_field=names,amounts", "folds=2", "head=crf", "max_epochs=2", "cache=false",
         "encoder.width=16", "encoder.rows=500", "learning_rate=0.02", "batch_size=4", "val_split=0",
         "enable_progress_bar=false", f"default_root_dir={tmp_path / 'run'}",
     ]  # fmt: skip
@@ -125,7 +130,7 @@ def test_the_command_ranks_shows_and_gives_back(
     rows = [json.loads(line) for line in (tmp_path / "run" / "audit" / "audit.jsonl").read_text().splitlines()]
     assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
     assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
-    texts = {document.id: document.symbols for document in read_documents(train_file)}
+    texts = {document.id: document.symbols for document in read_documents(data)}
     for row in rows:
         record = ErrorRecord.from_json(row)
         assert texts[record.document][record.start_char : record.end_char] == record.text
@@ -133,5 +138,5 @@ def test_the_command_ranks_shows_and_gives_back(
     back = list(read_documents(tmp_path / "back"))
     marked = [name for document in back for name in document.layer_names if name.startswith("audit_")]
     assert marked
-    assert main(["audit", *given, f"documents_path={train_file}"]) == 2
+    assert main(["audit", *given, f"documents_path={data}"]) == 2
     assert main(["audit", *given, "seed=1,2"]) == 2

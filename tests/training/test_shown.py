@@ -41,7 +41,7 @@ def test_from_python_lines_stand_on_the_standard_error(
     train()
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.search(r"^reading \S*train\.jsonl \([\d.]+ MB\)\n  12 documents, 24 contexts, [\d,]+ units", err)
+    assert re.search(r"^reading \S*train\.jsonl \([\d.]+ kB\)\n  12 documents, 24 contexts, [\d,]+ units", err)
     assert re.search(r"^ +epoch +loss +val loss +P +R +F1 +units/s +time$", err, re.MULTILINE)
     for number in (1, 2, 3):
         assert re.search(EPOCH.format(number), err, re.MULTILINE), err
