@@ -67,7 +67,7 @@ def _loop(function: Callable[..., None]) -> Callable[..., None]:
 
 
 class _Bags(torch.autograd.Function):
-    """torch sorts the rows for the gradient."""
+    """Bags whose gradients are added to their rows one by one: torch sorts the rows first."""
 
     @staticmethod
     def forward(

@@ -66,7 +66,8 @@ def _drawn(rows: int, size: int, share: float, device: torch.device) -> torch.Te
     """Return where ``share`` of the values is False, at random; four values share a random number, 16 bits each."""
     n = rows * size
     drawn = torch.empty(-(-n // 4), dtype=torch.int64, device=device).random_(-(1 << 63), None).view(torch.int16)
-    return drawn[:n].view(rows, size) >= round(share * (1 << 16)) - (1 << 15)
+    bound = min(round(share * (1 << 16)), (1 << 16) - 1) - (1 << 15)  # a share of nearly one is none of 16 bits
+    return drawn[:n].view(rows, size) >= bound
 
 
 class _ByBlocks(torch.autograd.Function):

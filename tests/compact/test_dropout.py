@@ -22,12 +22,14 @@ def test_a_block_loses_the_same_values_and_its_gradient_too(rows, block):
     torch.testing.assert_close(x.grad, kept / 0.6)
 
 
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9, 0.999999])
 def test_the_share_that_is_lost_is_that_asked_for(share):
     torch.manual_seed(0)
     lost = (BlockDropout(share, block=1)(torch.ones(2000, 50)) == 0).float()
     assert lost.mean().item() == pytest.approx(share, abs=0.005)
     assert lost.mean(0).sub(share).abs().max() < 0.06
+    if share > 0.99:
+        return
     neighbours = torch.corrcoef(lost[:, :8].T)  # values that share a random number are lost independently
     assert (neighbours - torch.eye(8)).abs().max() < 0.12
 
