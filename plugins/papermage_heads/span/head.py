@@ -38,9 +38,8 @@ class SpanHead(nn.Module):
     score the square of all pairs of units, with a tensor for each; SpanMarker (Aarsen 2023) feeds a pair of markers
     a span through the encoder, which ties the head to transformers. Enumerating spans of bounded length from
     boundary, content and width vectors is SpERT's way (Eberts and Ulges 2020); with a sum before the nonlinearity in
-    place of a concatenation its products are taken once a unit, not once a span. The biaffine form (Dozat and Manning
-    2017) was left for the same reason: its cost grows with labels times width, here only a thin last layer does. What
-    it has that a sum lacks, a start that asks for its end, is an elementwise product of the two.
+    place of a concatenation its products are taken once a unit, not once a span. The biaffine form was left for the
+    same reason: its cost grows with labels times width, here only a thin last layer does.
 
     Discontinuous entities follow Li et al. 2021, "A Span-Based Model for Joint Overlapped and Discontinuous Named
     Entity Recognition": their segments are spans of channels of their own, and a link says that one segment follows

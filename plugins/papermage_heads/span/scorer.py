@@ -24,9 +24,9 @@ class Parts:
     """What the units give to the spans that they are in. N units of all contexts, one after the other."""
 
     start: Tensor
-    """What is added, then what is multiplied with that of the end. Shape (N, 2 · H)."""
+    """Shape (N, H)."""
     end: Tensor
-    """Shape (N, 2 · H)."""
+    """Shape (N, H)."""
     sums: Tensor
     """Running sum of what a unit inside gives, float64. Shape (N + 1, H)."""
 
@@ -38,18 +38,18 @@ class Parts:
 class SpanScorer(nn.Module):
     r"""Scores spans of up to W units for C channels.
 
-    The vector of units i to j is $\mathrm{gelu}(A x_i + B x_j + U x_i \odot V x_j + C \bar{x}_{i..j} + e_{j-i})$, its
-    scores a linear layer above it. The products of matrices are taken once a unit; what is left a span is elementwise.
-    Spans are taken in blocks of units, whose vectors are made again for the gradient when there is more than one block,
-    so that memory does not grow with N · W · H.
+    The vector of units i to j is $\mathrm{gelu}(A x_i + B x_j + C \bar{x}_{i..j} + e_{j-i})$, its scores a linear
+    layer above it. The products are taken once a unit; what is left a span is a sum. Spans are taken in blocks of
+    units, whose vectors are made again for the gradient when there is more than one block, so that memory does not
+    grow with N · W · H.
     """
 
     def __init__(self, input_size: int, hidden: int, max_length: int, channels: int, dropout: float) -> None:
         super().__init__()
         self.max_length = max_length
         self.dropout = nn.Dropout(dropout)
-        self.start = nn.Linear(input_size, 2 * hidden)
-        self.end = nn.Linear(input_size, 2 * hidden, bias=False)
+        self.start = nn.Linear(input_size, hidden)
+        self.end = nn.Linear(input_size, hidden, bias=False)
         self.inside = nn.Linear(input_size, hidden, bias=False)
         self.length = nn.Parameter(torch.randn(max_length, hidden) * 0.02)
         self.output = nn.Linear(hidden, channels)
@@ -66,9 +66,8 @@ class SpanScorer(nn.Module):
 
         Sums are taken in float32; the vectors have the type of the weights that they are given to.
         """
-        start, asking = parts.start[starts].chunk(2, -1)
-        end, asked = parts.end[starts + lengths - 1].chunk(2, -1)
-        summed = start + end + asking * asked + parts.mean(starts, lengths) + self.length[lengths - 1]
+        ends = parts.end[starts + lengths - 1]
+        summed = parts.start[starts] + ends + parts.mean(starts, lengths) + self.length[lengths - 1]
         dropped: Tensor = self.dropout(F.gelu(summed))
         return dropped.to(self.length.dtype)
 
