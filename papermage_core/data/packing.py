@@ -102,25 +102,27 @@ def _pack_context(context: Context) -> Any:
 
 
 def _pack_surroundings(context: Context) -> Any:
-    if not (context.document_metadata or context.before or context.after or context.images):
+    if not (context.document_metadata or context.before or context.after or context.images or context.long_forms):
         return None
     return (
         _pack_column([dict(context.document_metadata)]),
         [_pack_words(words) for words in context.before],
         [_pack_words(words) for words in context.after],
         list(context.images.items()),
+        [(pack_text(short), _pack_words(long)) for short, long in context.long_forms.items()],
     )
 
 
 def _unpack_surroundings(packed: Any) -> dict[str, Any]:
     if packed is None:
         return {}
-    metadata, before, after, images = packed
+    metadata, before, after, images, long_forms = packed
     return {
         "document_metadata": _unpack_column(metadata)[0],
         "before": tuple(map(_unpack_words, before)),
         "after": tuple(map(_unpack_words, after)),
         "images": {page: bytes(content) for page, content in images},
+        "long_forms": {unpack_text(short): tuple(_unpack_words(long)) for short, long in long_forms},
     }
 
 

@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from papermage_core.data.abbreviations import long_forms
 from papermage_core.data.issues import Issues
 from papermage_core.document import Document, Layer
 from papermage_core.document.characters import white_space
@@ -246,7 +247,19 @@ def _make_contexts(
         metadata.pop(label_attribute or "", None)
     indices = units if order is None else [order[of_context] for of_context in units]
     contexts = [_take(each, words, space, boxes, pages, groups, metadata) for each in indices]
+    if needs.long_forms:
+        contexts = _with_long_forms(contexts)
     return _with_surroundings(document, contexts, needs) if _wants_surroundings(needs) else contexts
+
+
+def _with_long_forms(contexts: Sequence[Context]) -> list[Context]:
+    """Return the contexts with the long forms of their abbreviations, wherever in the document they are defined."""
+    defined = long_forms([word for context in contexts for word in context.words])
+    used = [defined.keys() & context.words if defined else () for context in contexts]
+    return [
+        attrs.evolve(context, long_forms={short: defined[short] for short in sorted(own)}) if own else context
+        for context, own in zip(contexts, used, strict=True)
+    ]
 
 
 def _wants_surroundings(needs: ContextNeeds) -> bool:

@@ -267,6 +267,8 @@ class ContextNeeds:
     """Keys of the document's own metadata, such as ``("venue", "year")``. Absent ones are left out."""
     neighbours: int = 0
     """How many contexts before and after are wanted, as words."""
+    long_forms: bool = False
+    """Whether the long forms of abbreviations are wanted that the document defines."""
     images: bool = False
     """Whether the images of the pages are wanted on which the units' boxes are."""
     labels: bool = False
@@ -310,6 +312,9 @@ class Context:
     """The words of the contexts before this one, the nearest last. Length `ContextNeeds.neighbours`, or less."""
     after: Sequence[Sequence[str]] = ()
     """The words of the contexts after this one, the nearest first."""
+    long_forms: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    """Short form → words of its long form, for the units that are abbreviations which the document defines, here or
+    elsewhere: ``HIF`` by "the hypoxia inducible factor (HIF)"."""
     images: Mapping[int, bytes] = attrs.field(factory=dict)
     """Page number → the page's image as a file (PNG)."""
     labels: tuple[str, ...] = ()

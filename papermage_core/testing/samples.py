@@ -56,6 +56,7 @@ def sample_contexts(needs: ContextNeeds | None = None, *, units: Sequence[int] =
                 groups={name: np.cumsum(random.random(n) < 0.3).astype(np.int32) for name in needs.groups},
                 metadata={key: [float(x) for x in random.integers(8, 13, n)] for key in needs.metadata}
                 | ({"style": [("bold", "plain")[x] for x in random.integers(0, 2, n)]} if needs.all_metadata else {}),
+                long_forms=dict.fromkeys(words[::4], ("long", *words[:2])) if needs.long_forms else {},
             )
         )
     return samples

@@ -54,6 +54,7 @@ def contexts(
         pages=pages,
         groups={} if bare else {name: _groups(random, n) for name in needs.groups},
         metadata={} if bare else {key: _metadata(random, n) for key in (*needs.metadata, *_keys(needs))},
+        long_forms=dict.fromkeys(texts[1:4], texts[-3:]) if needs.long_forms and not bare else {},
     )
 
 

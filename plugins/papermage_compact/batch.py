@@ -50,6 +50,8 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
         bag = Ragged.of(joined[name], joined[f"{name}_count"].astype(np.int64)).take(first)
         batch[name] = bag.values.astype(np.int64)
         batch[f"{name}_offset"] = np.concatenate([bag.starts, [len(bag.values)]])
+    if "long" in joined:
+        batch |= _long_forms(joined["long"].astype(np.int64), joined["long_count"].astype(np.int64))
     if "line" in joined:
         batch |= _lines(joined["line"], lengths, before)
     for name in ("layout", "placed", "metadata", "gazetteer"):
@@ -57,6 +59,24 @@ def collate(windows: Sequence[Window]) -> dict[str, NDArray[Any]]:
             batch[name] = joined[name].astype(np.int64)
     if "layout_values" in joined:
         batch["layout_values"] = joined["layout_values"].astype(np.float32)
+    return batch
+
+
+def _long_forms(rows: NDArray[np.int64], counts: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Return rows of the words of long forms, (M, size) for each group; ``long_owner`` (M,) is the form of each.
+
+    ``long_unit`` (L,) is the unit that each form is of, ``long_stop`` (L,) where its words end.
+    """
+    unit = np.flatnonzero(counts)
+    batch: dict[str, NDArray[Any]] = {
+        "long_unit": unit,
+        "long_stop": np.cumsum(counts[unit]),
+        "long_owner": np.repeat(np.arange(len(unit)), counts[unit]),
+    }
+    column = 0
+    for group, size in GROUPS.items():
+        batch[f"long_{group}"] = rows[:, column : column + size]
+        column += size
     return batch
 
 

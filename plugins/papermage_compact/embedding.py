@@ -20,6 +20,7 @@ __all__ = [
     "GazetteerEmbedding",
     "LayoutEmbedding",
     "LineEmbedding",
+    "LongFormEmbedding",
     "MetadataEmbedding",
     "UnitEmbedding",
     "WordEmbedding",
@@ -78,6 +79,24 @@ class WordEmbedding(nn.Module):
             seen = torch.cat([seen, given], 1)
         mixed: torch.Tensor = self.mix(seen)
         return F.gelu(mixed)
+
+
+class LongFormEmbedding(nn.Module):
+    """Vectors of what abbreviations stand for: of the last word of the long form, and of all its words."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.mix = nn.Linear(2 * sum(_SIZES.values()), width)
+        self.dropout = BlockDropout(dropout, block=1)
+
+    def forward(self, x: torch.Tensor, features: Features, tables: nn.ModuleDict) -> torch.Tensor:
+        """Return the units' vectors ``x`` (N, width) with those of long forms added; ``tables`` are those of words."""
+        words = torch.cat([table(features[f"long_{group}"]) for group, table in tables.items()], 1)
+        owner, stop = features["long_owner"], features["long_stop"]
+        sums = words.new_zeros(len(stop), words.shape[1]).index_add(0, owner, words)
+        means = sums / torch.diff(stop, prepend=stop.new_zeros(1)).unsqueeze(1)
+        seen = self.dropout(torch.cat([words.index_select(0, stop - 1), means], 1))
+        return x.index_add(0, features["long_unit"], F.gelu(self.mix(seen)))
 
 
 class UnitEmbedding(nn.Module):

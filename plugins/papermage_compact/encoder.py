@@ -14,6 +14,7 @@ from papermage_compact.embedding import (
     GazetteerEmbedding,
     LayoutEmbedding,
     LineEmbedding,
+    LongFormEmbedding,
     MetadataEmbedding,
     UnitEmbedding,
     WordEmbedding,
@@ -47,6 +48,7 @@ class CompactEncoder(nn.Module):
         with_layout: bool,
         with_lines: bool,
         with_phrases: bool,
+        with_abbreviations: bool,
         metadata: tuple[Column, ...],
         gazetteer: Gazetteer | None,
         vectors: Vectors | None,
@@ -70,12 +72,14 @@ class CompactEncoder(nn.Module):
             max_length,
             with_layout=with_layout,
             with_lines=with_lines,
+            with_abbreviations=with_abbreviations,
             metadata=metadata,
             gazetteer=gazetteer,
         )
 
         matrix = vectors.matrix() if vectors else None
         self.words = WordEmbedding(sizes, ngram_rows, width, dropout, word_dropout, matrix, tune=tune_vectors)
+        self.long_forms = LongFormEmbedding(width, dropout) if with_abbreviations else None
         self.units = UnitEmbedding(width)
         self.layout = LayoutEmbedding(width) if with_layout else None
         self.placed = LineEmbedding(width) if with_lines else None
@@ -106,6 +110,8 @@ class CompactEncoder(nn.Module):
         x = self.words(features).index_select(0, features["type"])
         if "hidden" in features:
             x = x.masked_fill(features["hidden"].unsqueeze(1), 0.0)
+        if self.long_forms is not None:
+            x = self.long_forms(x, features, self.words.tables)
         x = x + self.units(features)
         if self.layout is not None:
             x = x + self.layout(features)

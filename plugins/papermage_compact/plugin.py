@@ -25,6 +25,7 @@ FONT_KEYS = ("fontname", "font", "size")
 NONE = "none"
 _BATCHES = 100
 _SMALLEST_BATCH = 64
+_FEW_SHORT_FORMS = 0.002  # share of the units, below which abbreviations are not worth the time
 _FEW_LINES = 3  # a context of fewer lines, on average, is not read line by line
 
 
@@ -55,6 +56,11 @@ class CompactConfig(ContextEncoderConfig):
         "off",
         help="look up how the training data label a unit's word, and it with its neighbours",
         choices=("on", "off"),
+    )
+    abbreviations: Literal["auto", "on", "off"] = option(
+        "auto",
+        help="read abbreviations with what the document says they stand for; auto: if there are some in training",
+        choices=("auto", "on", "off"),
     )
     phrases: Literal["auto", "on", "off"] = option(
         "auto",
@@ -105,6 +111,7 @@ class CompactConfig(ContextEncoderConfig):
             metadata=tuple(dict.fromkeys(keys)),
             all_metadata=self.metadata == (AUTO,),
             gold=self.gazetteer == "on",
+            long_forms=self.abbreviations != "off",
         )
 
     def settle(self, contexts: Iterable[Context]) -> CompactConfig:
@@ -122,11 +129,15 @@ class CompactConfig(ContextEncoderConfig):
         has_lines = has_no_boxes and seen.mostly(seen.in_rows) and seen.lines >= _FEW_LINES * seen.contexts
         lines = ("on" if has_lines and not columns else "off") if self.lines == AUTO else self.lines
         phrases = ("on" if seen.mostly(seen.of_words) else "off") if self.phrases == AUTO else self.phrases
+        abbreviations = self.abbreviations
+        if abbreviations == AUTO:
+            abbreviations = "on" if seen.short_forms > _FEW_SHORT_FORMS * seen.units else "off"
         return attrs.evolve(
             self,
             layout=layout,
             lines=lines,
             phrases=phrases,
+            abbreviations=abbreviations,
             metadata=tuple(column.key for column in columns),
             metadata_columns=tuple(column.dump() for column in columns),
             gazetteer_table=gazetteer.gazetteer().dump() if self.gazetteer == "on" else None,
@@ -163,6 +174,7 @@ class CompactConfig(ContextEncoderConfig):
             with_layout=self.layout == "on",
             with_lines=self.lines == "on" and self.layout != "on",
             with_phrases=self.phrases == "on",
+            with_abbreviations=self.abbreviations == "on",
             metadata=columns_of(self.metadata_columns),
             gazetteer=Gazetteer.load(self.gazetteer_table) if self.gazetteer_table is not None else None,
             vectors=vectors,
@@ -181,6 +193,7 @@ class CompactConfig(ContextEncoderConfig):
             self,
             metadata=(),
             gazetteer="off",
+            abbreviations="off",
             layout="off" if self.layout == AUTO else self.layout,
             lines="off" if self.lines == AUTO else self.lines,
         )
@@ -196,7 +209,7 @@ class _Seen:
     """What the training units have."""
 
     def __init__(self) -> None:
-        self.contexts = self.units = self.boxed = self.in_rows = self.lines = self.of_words = 0
+        self.contexts = self.units = self.boxed = self.in_rows = self.lines = self.of_words = self.short_forms = 0
         self.metadata = MetadataCounts()
 
     def add(self, context: Context, *, counts_metadata: bool) -> None:
@@ -210,6 +223,8 @@ class _Seen:
             self.lines += 1 + changes
             self.in_rows += int((rows >= 0).sum()) if 2 * (1 + changes) <= len(rows) else 0
         self.of_words += sum(" " in word for word in context.words)
+        if context.long_forms:
+            self.short_forms += sum(word in context.long_forms for word in context.words)
         if counts_metadata:
             self.metadata.add(context)
 

@@ -24,6 +24,7 @@ __all__ = ["Windower", "bounds"]
 logger = logging.getLogger(__name__)
 
 _MOST = 1 << 16  # units whose features are held; those of a longer context are made a window at a time
+_LONG = 6  # words of a long form that are looked at, from its end
 _STEP = 1 << 13  # units whose words are looked up in one go where there are more
 
 
@@ -53,12 +54,14 @@ class Windower:
         *,
         with_layout: bool,
         with_lines: bool,
+        with_abbreviations: bool,
         metadata: tuple[Column, ...],
         gazetteer: Gazetteer | None,
     ) -> None:
         self._table = table
         self._longest = longest
         self._with_layout, self._with_lines, self._metadata = with_layout, with_lines, metadata
+        self._with_abbreviations = with_abbreviations
         self._gazetteer = gazetteer
         self._warn_of_stride, self._warn_of_boxes = WarnOnce(logger), WarnOnce(logger)
         self._warn_of_metadata = WarnOnce(logger)
@@ -102,7 +105,14 @@ class Windower:
     def _windows(self, contexts: Sequence[Context], stride: int) -> Iterator[list[Window]]:
         lengths = np.array([len(context) for context in contexts], np.int64)
         features = _Features(
-            self._table, contexts, lengths, self._with_layout, self._with_lines, self._metadata, self._gazetteer
+            self._table,
+            contexts,
+            lengths,
+            self._with_layout,
+            self._with_lines,
+            self._with_abbreviations,
+            self._metadata,
+            self._gazetteer,
         )
         overlap = min(stride, self._longest // 2)
         cut = features.later if int(lengths.sum()) > _MOST else _cutter(features.of(0, int(lengths.sum())))
@@ -140,6 +150,7 @@ class _Features:
         lengths: NDArray[np.int64],
         with_layout: bool,
         with_lines: bool,
+        with_abbreviations: bool,
         metadata: Sequence[Column],
         gazetteer: Gazetteer | None,
     ) -> None:
@@ -158,6 +169,7 @@ class _Features:
         self._units = UnitFacts.of(lowered, depth, space_before, lengths)
         self._layout = LayoutFacts.of(contexts, lengths) if with_layout else None
         self._lines = lines_of(contexts, lengths) if with_lines else None
+        self._long = _long_forms(contexts) if with_abbreviations else None
         self._values = [metadata_values(column, contexts) for column in metadata]
         self._answers = gazetteer.rows(lowered, lengths) if gazetteer is not None else None
         self._last: tuple[int, int, Mapping[str, NDArray[Any]]] | None = None
@@ -180,6 +192,10 @@ class _Features:
             features |= {"layout": layout.rows, "layout_values": layout.values, "line": layout.lines}
         if self._lines is not None:
             features |= {"placed": self._lines.rows[start:stop], "line": self._lines.lines[start:stop]}
+        if self._long is not None:
+            long = self._long[start:stop]
+            features["long"] = self._table.features([word for each in long for word in each]).rows
+            features["long_count"] = np.fromiter(map(len, long), np.uint16, stop - start)
         if self._metadata:
             features["metadata"] = metadata_rows(self._metadata, [values[start:stop] for values in self._values])
         if self._answers is not None:
@@ -195,6 +211,11 @@ class _Features:
         if self._last is None or self._last[:2] != (start, stop):
             self._last = start, stop, self.of(start, stop)
         return self._last[2]
+
+
+def _long_forms(contexts: Sequence[Context]) -> list[Sequence[str]]:
+    """Return the last words of what each unit stands for; none for those that are no abbreviations."""
+    return [context.long_forms.get(word, ())[-_LONG:] for context in contexts for word in context.words]
 
 
 class _Later(Mapping[str, NDArray[Any]]):

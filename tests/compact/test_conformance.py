@@ -30,6 +30,12 @@ class TestGazetteer(ContextEncoderSuite):
     options = ({**SMALL, "layout": "off", "gazetteer": "on"},)
 
 
+class TestAbbreviations(ContextEncoderSuite):
+    component = "compact"
+    examples = 8
+    options = ({**SMALL, "layout": "off", "abbreviations": "on"},)
+
+
 class TestLayout(ContextEncoderSuite):
     component = "compact"
     examples = 8

@@ -63,9 +63,9 @@ def test_a_layout_that_was_asked_for_is_kept():
 
 
 def test_nothing_is_asked_of_documents_without_layout():
-    assert CompactConfig(layout="off", lines="off", metadata=()).needs == ContextNeeds()
-    assert CompactConfig(layout="off", metadata=()).needs == ContextNeeds()
-    assert CompactConfig(layout="off", metadata=(), lines="on").needs == ContextNeeds(groups=("rows",))
+    bare = CompactConfig(layout="off", metadata=(), abbreviations="off")
+    assert attrs.evolve(bare, lines="off").needs == bare.needs == ContextNeeds()
+    assert attrs.evolve(bare, lines="on").needs == ContextNeeds(groups=("rows",))
     assert CompactConfig().needs.boxes
     assert "rows" in CompactConfig().needs.groups
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,29 @@ def test_more_neighbours_are_the_nearest_last_before_and_first_after():
     assert list(map(list, third.before)) == [["a", "b"], ["c", "d"]]
     first = parsed(ContextNeeds(neighbours=5)).contexts[0]
     assert list(map(list, first.after)) == [["c", "d"], ["e", "f"]]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_abbreviations_come_with_what_they_stand_for_wherever_the_document_says_so(packed):
+    pages = [
+        "HIF is here .",
+        "The Hypoxia inducible factor ( HIF ) , VHL ( von Hippel Lindau ) .",
+        "No more .",
+        "HIF VHL DNA",
+    ]
+    text = " ".join(pages)
+    doc = Document(text)
+    doc.annotate_layer("tokens", [Entity(spans=[Span(*each.span())]) for each in re.finditer(r"\S+", text)])
+    doc.annotate_layer(
+        "pages", [Entity(spans=[Span(text.index(page), text.index(page) + len(page))]) for page in pages]
+    )
+    found = parsed(ContextNeeds(long_forms=True), doc)
+    if packed:
+        found = unpack_document(pack_document(found))
+    hif, vhl = ("Hypoxia", "inducible", "factor"), ("von", "Hippel", "Lindau")
+    both = {"HIF": hif, "VHL": vhl}
+    assert [dict(context.long_forms) for context in found.contexts] == [{"HIF": hif}, both, {}, both]
+    assert not any(context.long_forms for context in parsed(ContextNeeds(), doc).contexts)
 
 
 def test_what_nobody_needs_is_not_there():
