@@ -14,7 +14,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.conll_blocks import Block, iter_blocks
-from papermage_formats.conll_table import Table
+from papermage_formats.conll_table import NO_COMMENTS, Table
 from papermage_formats.conll_writer import ConllWriter
 from papermage_formats.labelled import ENCODING, LABEL_LAYER, LAYERS, decode_text, make_document
 from papermage_formats.records import read_records
@@ -108,7 +108,7 @@ class ConllReader:
         for sentence, row in table.comments:
             if found := _ID.match(row):
                 doc_id = next(filter(None, found.groups())).strip()
-            elif not row.startswith(("-DOCSTART-", "# end document", "#end document")):
+            elif not row.startswith(NO_COMMENTS):
                 comments[min(sentence, len(comments) - 1)].append(row.removeprefix("#").strip())
         symbols, start = table.text(names, comments)
         document = make_document(symbols, {"doc_id": doc_id})
