@@ -44,8 +44,8 @@ class TagHeadConfig(ModelHeadConfig):
     def settle(self, targets: Iterable[Any], scheme: LabelScheme) -> TagHeadConfig:
         """Return the config with ``balanced`` turned to numbers: a label of n entities weighs as 1 / √n.
 
-        ``O`` keeps 1, and so do entities on average, so that as many are predicted as without. (By the frequency of tags,
-        ``O`` among them, the tags inside of entities outweigh those that begin one, and all of them outweigh ``O``.)
+        ``O`` keeps 1, and so do entities on average, so that as many are predicted as without. (By the frequency of
+        tags, ``O`` among them, tags inside of entities outweigh those that begin one, and all of them outweigh ``O``.)
         """
         if self.class_weights != "balanced":
             return self
