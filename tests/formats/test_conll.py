@@ -251,3 +251,8 @@ def test_a_token_that_looks_like_a_comment_stays_one_token(tmp_path: Path, colum
         again = read(tmp_path / "a.conll", data, columns=columns)
         assert [len(document.tokens) for document in again] == [1] * len(words)
         assert all(found.tokens[0].text.endswith(word[-1]) for found, word in zip(again, words, strict=True))
+
+
+def test_a_file_that_was_cut_in_a_line_end_is_read(tmp_path: Path) -> None:
+    (document,) = read(tmp_path / "a.conll", "a O\r\nb B-X\r")
+    assert spans(document, "X") == ["b"]
