@@ -123,6 +123,8 @@ def _read(files: Sequence[Path], overrides: Sequence[str]) -> tuple[Options, Ent
     items = [attrs.evolve(item, key=item.key.removeprefix("space.")) for item in inline.values()]
     if options.space is not None:
         items += from_file(options.space)
+        if not items:
+            raise ConfigError(f"space={options.space}: the file holds no option; leave space out to vary what is usual")
     given = items or options.search
     return options, config, read_space(config, items, options.search) if given else declared_space(config)
 

@@ -233,9 +233,10 @@ def _stages(
         yield from _read(recipe_file(path.parent / target), plugins_path, above).stages
         return
     own = f"stage {number}" + (f" ({name})" if name else "")
+    sources = {f"{own}.{key}": item.source for key in options}
     if kind == _PROCESSOR:
         config_class = Plugins(plugins_path).config_class("document_processor", target)
-        config = structure(config_class, nest(options), key=own, name=target, sources={own: item.source})
+        config = structure(config_class, nest(options), key=own, name=target, sources=sources)
         config = _beside(config, path.parent) if kept is None else config.load(path.parent / kept)
         yield StageConfig(name=name or target, source=item.source, processor=(target, config))
         return
@@ -246,7 +247,7 @@ def _stages(
         raise ConfigError(f"{where}: predictor={target}: {what}{beside}")
     named = folder.resolve()
     name = name or (named.parent.name if named.name == "checkpoints" else named.name)
-    found = structure(PredictorOptions, nest(options), key=own, name=name, sources={own: item.source})
+    found = structure(PredictorOptions, nest(options), key=own, name=name, sources=sources)
     yield StageConfig(name=name, source=item.source, predictor=folder, options=found)
 
 

@@ -301,6 +301,14 @@ class EntityClassificationTrainConfig:
         return cache_folder() / self.run_name()
 
 
+if TYPE_CHECKING:
+
+    class PlacedTrainConfig(EntityClassificationTrainConfig):
+        """A config whose run has a folder."""
+
+        default_root_dir: Path
+
+
 @functools.cache
 def own_options() -> Mapping[str, OptionDescription]:
     """Return name → description of the options that are not Lightning's or a component's."""

@@ -133,6 +133,7 @@ def _float(value: Any, wanted: OptionType) -> float:
         text = value.strip().lower()
         if _NUMBER.fullmatch(text) and len(text) <= _LONGEST_NUMBER:
             number = float(text.replace(".inf", "inf"))
+            number = math.nan if math.isinf(number) and "inf" not in text else number  # 1e400 is not what was meant
     elif hasattr(value, "__float__") and not isinstance(value, bool):
         with contextlib.suppress(TypeError, ValueError, OverflowError):  # an array of numbers, a huge integer
             number = float(value)

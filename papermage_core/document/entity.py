@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from papermage_core.document.box import Box
 from papermage_core.document.metadata import Metadata
@@ -255,14 +255,14 @@ class Entity:
         self.metadata.text = text
 
     @property
-    def label(self) -> Any:
+    def label(self) -> str:
         """The metadata's ``label``. Without one, what other attributes are: the entities of a layer of this name."""
-        return self._said("label")
+        return cast("str", self._said("label"))
 
     @property
-    def score(self) -> Any:
+    def score(self) -> float:
         """The metadata's ``score``: of a predicted entity, the probability that it is right."""
-        return self._said("score")
+        return cast("float", self._said("score"))
 
     def _said(self, key: str) -> Any:
         if key in self.metadata:

@@ -22,6 +22,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO
 
+from papermage_core.errors import ConfigError
 from papermage_core.files.compression import compressed
 
 try:
@@ -31,6 +32,7 @@ except ImportError:  # Windows, where what is open cannot be removed anyway
 
 __all__ = [
     "can_write_in",
+    "check_folder",
     "exclusive",
     "is_written_through",
     "made_folder",
@@ -107,10 +109,23 @@ def whole_folder(path: str | PathLike[str]) -> Iterator[Path]:
             _sync(target.parent)
 
 
+def check_folder(path: str | PathLike[str]) -> None:
+    """Raise ConfigError where no folder can be, since a file is there or above it."""
+    for place in (Path(path), *Path(path).parents):
+        if os.path.lexists(place):
+            if not place.is_dir():
+                raise ConfigError(f"{path} cannot be a folder: {place} is a file; choose another place")
+            return
+
+
 @contextmanager
 def made_folder(path: str | PathLike[str]) -> Iterator[Path]:
-    """Yield a folder, made with those above it if need be; of those, what is still empty after the block goes again."""
+    """Yield a folder, made with those above it if need be; of those, what is still empty after the block goes again.
+
+    Raises ConfigError where a file is in its place.
+    """
     folder = Path(path)
+    check_folder(folder)
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

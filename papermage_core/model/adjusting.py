@@ -29,7 +29,7 @@ def adjusted(
     of_tasks = []
     for number, task in enumerate(tasks):
         before = [of_context[number] for of_context in outputs]
-        after = extensions.adjusted(parsed.document, parsed.contexts, before)
+        after = extensions.adjusted(parsed.document, parsed.contexts, before, set(task.scheme.labels))
         of_tasks.append([with_tags_of_spans(*each, task.scheme) for each in zip(before, after, strict=True)])
     return list(zip(*of_tasks, strict=True)) if outputs else []
 

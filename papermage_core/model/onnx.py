@@ -146,7 +146,10 @@ def _write_graph(model: EntityModel, path: Path, needs: ContextNeeds) -> list[Ou
             assert program is not None
             program.save(str(path), external_data=False)
         except Exception as error:
-            reason = next(iter(str(error.__cause__ or error).strip().splitlines()), type(error).__name__)
+            cause = error.__cause__ or error
+            if isinstance(cause, OSError):  # a full disk is no fault of the encoder
+                raise cause from None
+            reason = next(iter(str(cause).strip().splitlines()), type(error).__name__)
             raise ConfigError(f"the {name} cannot be exported to ONNX: {reason[:300]}") from error
     outputs = [Output(each, width) for each, width in zip(names, widths, strict=True)]
     _check_graph(model, path, outputs, needs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -35,10 +35,15 @@ class Extensions:
     """
 
     def __init__(
-        self, loaded: Sequence[tuple[ComponentInfo, pluggy.PluginManager]] = (), *, checks: bool = True
+        self,
+        loaded: Sequence[tuple[ComponentInfo, pluggy.PluginManager]] = (),
+        *,
+        checks: bool = True,
+        labels: Collection[str] | None = None,
     ) -> None:
         self._loaded = tuple(loaded)
         self._checks = checks
+        self._labels = labels
 
     def unchecked(self) -> Extensions:
         """Return the same, for who looks at what they return."""
@@ -78,12 +83,19 @@ class Extensions:
         return not _ADJUSTING.isdisjoint(self.hooks())
 
     def adjusted(
-        self, document: Document, contexts: Sequence[Context], outputs: Sequence[HeadOutput]
+        self,
+        document: Document,
+        contexts: Sequence[Context],
+        outputs: Sequence[HeadOutput],
+        labels: Collection[str] | None = None,
     ) -> list[HeadOutput]:
-        """Return the predictions of a head for all contexts as the extensions leave them, one after the other."""
+        """Return the predictions of a head for all contexts as the extensions leave them, one after the other.
+
+        With ``labels``, those that the head knows, entities must have one of these.
+        """
         outputs = list(outputs)
         for component, manager in self._loaded:
-            one = Extensions([(component, manager)], checks=self._checks)
+            one = Extensions([(component, manager)], checks=self._checks, labels=labels)
             outputs = [
                 one.papermage_adjust_predictions(document, context, output)
                 for context, output in zip(contexts, outputs, strict=True)
@@ -137,7 +149,7 @@ class Extensions:
             )
         if self._checks:
             try:
-                check_outputs([adjusted], [n_units])
+                check_outputs([adjusted], [n_units], self._labels)
             except (TypeError, ValueError) as exc:
                 raise PluginError(
                     f"the {component} returned what is no prediction from its hook {hook!r}: {exc}"

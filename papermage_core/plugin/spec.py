@@ -1071,6 +1071,7 @@ class ExtensionHooks:
 
         Called once a context, in prediction and in evaluation, extension after extension in the order named. Where
         entities are changed and tags are not, the tags follow: with ``merge=no`` units show what the entities say.
+        Labels that the model does not have are refused.
         ``decoded`` is what plugin API 1 called ``output``; asking for it warns.
         """
 

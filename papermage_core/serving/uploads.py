@@ -102,6 +102,8 @@ def _of_form(request: Request) -> tuple[str, bytes]:
         return found["file"]
     if "text" in found:
         return found["text"]
+    if "file" in found:
+        raise RequestError(422, "the file is empty", "file", "send a file that holds something")
     raise RequestError(422, "there is neither a file nor a text", "form", "send the field file, or text")
 
 

@@ -23,9 +23,10 @@ import sys
 import tempfile
 import traceback
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import attrs
@@ -259,8 +260,9 @@ def _answer(request: Mapping[str, Any]) -> None:
     before = process_state()
     held = new_files(work)
     allowed = [folder / "arguments", *(work / name for name in held), *map(Path, request["may_read"])]
-    watch = _Watch(allowed)
+    watch = _Watch(allowed, request["own"])
     sys.addaudithook(watch)
+    finalizers = _at_exit_so_far()
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always", EncodingWarning)
         warnings.simplefilter("always", ResourceWarning)
@@ -274,6 +276,7 @@ def _answer(request: Mapping[str, Any]) -> None:
                 error = described(exc)
             gc.collect()
             after = process_state()
+            _exit(finalizers)
     watch.on = False
     report = Report(
         value=value,
@@ -286,6 +289,22 @@ def _answer(request: Mapping[str, Any]) -> None:
         written=[*(name for name in new_files(work) if name not in held), *watch.left()],
     )
     (folder / "answer").write_bytes(pickle.dumps(report))
+
+
+def _at_exit_so_far() -> set[Any]:
+    """Forget what the process would do when it ends, which belongs to others; return the finalizers among it."""
+    atexit._clear()
+    return set(getattr(weakref.finalize, "_registry", ()))
+
+
+def _exit(others: set[Any]) -> None:
+    """Do what the component does when the process ends: it may print, and clear up behind itself."""
+    with contextlib.suppress(BaseException):  # Python would say what goes wrong, and end
+        atexit._run_exitfuncs()
+    for finalizer in set(getattr(weakref.finalize, "_registry", ())) - others:
+        with contextlib.suppress(Exception):
+            if finalizer.atexit:
+                finalizer()
 
 
 def described(exc: BaseException, own: str = "") -> str:
@@ -310,7 +329,7 @@ def _places(seen: Sequence[warnings.WarningMessage], category: type[Warning], ow
 class _Watch:
     """An audit hook that notes which files are read, and whether the network is asked for."""
 
-    def __init__(self, allowed: Sequence[Path]) -> None:
+    def __init__(self, allowed: Sequence[Path], own: str = "") -> None:
         self.on = True
         self.opened: list[str] = []
         self.asked: list[str] = []
@@ -319,10 +338,15 @@ class _Watch:
         """Paths that were looked at and may be read."""
         self._allowed = [*_ALWAYS, *map(str, allowed)]
         self._written: set[str] = set()
+        self._own = own
+        self._temporary: list[str] = []
+        """Temporary files and folders that the component made itself."""
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in ("socket.connect", "socket.getaddrinfo") and self.on:
             self._ask(arguments[1] if event == "socket.connect" else arguments[:2])
+        if event in ("tempfile.mkdtemp", "tempfile.mkstemp") and self.on and self._is_called_by_component():
+            self._temporary.append(str(arguments[0]))
         if event != "open" or not self.on:
             return
         path, mode, flags = arguments
@@ -350,9 +374,16 @@ class _Watch:
             self.asked.append(host)
 
     def left(self) -> list[str]:
-        """Return the files that were written, and are there still, neither temporary nor of a cache."""
+        """Return what was written, and is there still: files that are not of a cache, and own temporary ones."""
         temporary = os.path.realpath(tempfile.gettempdir())
-        return [name for name in sorted(self._written) if not _passes(name, temporary) and Path(name).is_file()]
+        files = [name for name in sorted(self._written) if not _passes(name, temporary) and Path(name).is_file()]
+        return [*files, *(name for name in self._temporary if Path(name).exists())]
+
+    def _is_called_by_component(self) -> bool:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename in (__file__, tempfile.__file__):
+            frame = frame.f_back
+        return frame is not None and bool(self._own) and frame.f_code.co_filename.startswith(self._own)
 
     def _may(self, name: str) -> bool:
         if Path(name).is_dir() or name in sys.path:  # an entry may be no folder: that of an editable install, say

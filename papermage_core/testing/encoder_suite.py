@@ -38,6 +38,8 @@ from papermage_core.testing.tensors import (
 
 __all__ = ["ContextEncoderSuite", "sample_contexts"]
 
+_MOST_RATE = 50
+"""Times the learning rate that was given, of a group of parameters."""
 _UNITS_OF_A_COST = 8
 """An encoder may see fewer places than there are units, but not one for any number."""
 
@@ -519,6 +521,13 @@ class ContextEncoderSuite(ComponentSuite):
                 [parameter for parameter in grouped if parameter not in frozen] == wanted,
                 "parameter_groups does not hold every trainable parameter exactly once",
                 "put each parameter into one group",
+            )
+            rates = [group["lr"] for group in groups if "lr" in group]
+            odd = [rate for rate in rates if not 0 <= rate <= _MOST_RATE * 1e-3]
+            require(
+                not odd,
+                f"for a learning rate of 0.001 parameter_groups has one of {', '.join(map(str, odd))}",
+                "derive the rates of groups from the one given: the user chose it",
             )
 
     def test_what_is_exportable_computes_the_same(self) -> None:

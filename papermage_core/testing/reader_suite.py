@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import inspect
+import logging
 import shutil
 import tempfile
 import tracemalloc
-from collections.abc import Iterator, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -25,6 +28,8 @@ __all__ = ["DocumentReaderSuite"]
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _MUCH = 4 << 20
 """Bytes of a file that a reader should not hold in memory."""
+_MANY_WARNINGS = 3
+"""Of one place of the code, in one file."""
 
 
 class DocumentReaderSuite(ComponentSuite):
@@ -85,6 +90,19 @@ class DocumentReaderSuite(ComponentSuite):
         for reader, path in self._readings(self.samples):
             first, second = (_json(reader.read(path)) for _ in range(2))
             require(first == second, f"{path.name} gave other documents the second time", "keep no state in the reader")
+
+    def test_warnings_are_few(self) -> None:
+        """What is odd in a file is said once, with how often: a corpus has millions of lines."""
+        for reader, path in self._readings(self.samples):
+            with _warned() as places:
+                for _ in reader.read(path):
+                    pass
+            place, times = max(Counter(places()).items(), key=lambda each: each[1], default=("", 0))
+            require(
+                times < _MANY_WARNINGS,
+                f"reading {path.name} warned {times} times in {place}",
+                "count what is odd, and warn once a file; what cannot be used is a DataError",
+            )
 
     def test_a_file_is_the_same_wherever_it_lies(self) -> None:
         """In a folder of another name, with letters of any language; and reading changes nothing there."""
@@ -398,6 +416,25 @@ def _made_documents() -> Iterator[list[None]]:
         yield made
     finally:
         Document.__init__ = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def _warned() -> Iterator[Callable[[], list[str]]]:
+    """Yield what returns the place of each warning, by logging or not, that a user would be shown."""
+    found = list[str]()
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: found.append(f"{record.pathname}, line {record.lineno}")  # type: ignore[method-assign]
+    root, disabled = logging.getLogger(), logging.root.manager.disable
+    root.addHandler(handler)
+    logging.disable(logging.NOTSET)
+    try:
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("default")
+            warnings.simplefilter("ignore", ResourceWarning)
+            yield lambda: found + [f"{each.filename}, line {each.lineno}" for each in shown]
+    finally:
+        logging.disable(disabled)
+        root.removeHandler(handler)
 
 
 def _bytes(content: str | bytes) -> bytes:

@@ -69,6 +69,7 @@ _NEED_SAMPLES = (
     "test_documents_share_nothing",
     "test_reading_begins_at_every_place",
     "test_reading_twice_gives_the_same",
+    "test_warnings_are_few",
     "test_files_can_be_read_side_by_side",
     "test_a_large_file_is_not_held_in_memory",
     "test_places_are_those_of_the_documents",

@@ -92,7 +92,11 @@ class Suite:
             remedy = "set nothing of the process at import, in build or later: it is not the component's own"
             require(not changed, f"importing and using it changed {changed}", remedy)
             left = ", ".join(look.there.written)
-            require(not left, f"{left} was left behind", "write into the folder that save() is given only")
+            require(
+                not left,
+                f"{left} was left behind",
+                "write into the folder that save() is given only, and remove temporary files and folders",
+            )
 
     def test_text_is_opened_in_an_encoding_that_is_named(self) -> None:
         """Else a file is read otherwise on another machine."""

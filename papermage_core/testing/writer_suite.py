@@ -101,7 +101,7 @@ class DocumentWriterSuite(ComponentSuite):
                 nonlocal most
                 for number in range(_MANY):
                     document = Document(f"Text {number}", metadata=Metadata(doc_id=str(number)))
-                    document.annotate_layer("tokens", [Entity(spans=[Span(0, 4)])])
+                    document.annotate_layer("tokens", [Entity(spans=[Span(0, 4)], boxes=[Box(0.1, 0.1, 0.2, 0.02, 0)])])
                     alive.add(document)
                     yield document
                     del document

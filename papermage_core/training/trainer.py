@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import numpy as np
@@ -55,6 +55,9 @@ from papermage_core.training.shown import EpochLines, RunBar
 from papermage_core.training.state import RunState
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.surroundings import git_state
+
+if TYPE_CHECKING:
+    from papermage_core.config.train import PlacedTrainConfig
 
 __all__ = ["EntityClassificationTrainer", "RunResult"]
 
@@ -110,14 +113,14 @@ class EntityClassificationTrainer:
         self._components = components if components is not None else config.components(self._plugins)
         self._extensions = self._components.extensions.load()
         self._chose_folder = config.default_root_dir is not None
-        self.config = config.replace(default_root_dir=config.run_folder().expanduser())
+        placed = config.replace(default_root_dir=config.run_folder().expanduser())
+        self.config = cast("PlacedTrainConfig", placed)
         self._folder = RunFolder(self.folder)
         self._stopping = stopping or Stopping()
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        assert self.config.default_root_dir is not None
         return self.config.default_root_dir
 
     @property

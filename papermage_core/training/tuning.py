@@ -25,6 +25,7 @@ from papermage_core.config.monitor import Monitor, is_figure
 from papermage_core.config.space import Dimension, Space, check_space, declared_space, has_option
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, PapermageError
 from papermage_core.files import exclusive
+from papermage_core.files.whole import check_folder
 from papermage_core.training import EntityClassificationTrainer
 from papermage_core.training.folder import RunFolder
 from papermage_core.training.stopping import Stopping
@@ -110,6 +111,7 @@ class _Search:
     ) -> None:
         self.config, self.space, self.folder, self.options, self.stopping = config, space, folder, options, stopping
         self.monitor = Monitor(config.monitor, None if is_figure(config.monitor) else config.components().metric)
+        check_folder(folder)
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.optuna = _optuna()
         self._storage: optuna.storages.RDBStorage | None = None
@@ -190,7 +192,7 @@ class _Search:
             f"{_shown(described[what].get(key))}"
             for what in ("options", "space")
             for key in sorted({*before[what], *described[what]})
-            if before[what].get(key) != described[what].get(key)
+            if before[what].get(key) != described[what].get(key) and key not in _FREE
         ]
         if changed:
             raise ConfigError(*changed, "go on with what it began with, or choose another default_root_dir")
@@ -311,7 +313,7 @@ class _Search:
 
 
 _FREE = frozenset({"num_workers", "num_threads", "cache", "offline", "accelerator", "notes", "data_notes"}) | {
-    *("default_root_dir", "test_data_path", "enable_progress_bar", "wandb"),
+    *("default_root_dir", "resume", "test_data_path", "enable_progress_bar", "wandb"),
 }
 """What may be another when a search goes on."""
 

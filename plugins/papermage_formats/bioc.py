@@ -27,6 +27,7 @@ from papermage_formats.labelled import (
     labelled_entities,
     losses,
     make_document,
+    text_of,
 )
 from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import read_records
@@ -313,7 +314,7 @@ class BiocWriter:
 
 
 def _bioc_of(document: Document, layers: tuple[str, ...], lost: Counter[str]) -> dict[str, Any]:
-    symbols, base = document.symbols or "", document.metadata.get("offset", 0)
+    symbols, base = text_of(document), document.metadata.get("offset", 0)
     base = base if isinstance(base, int) else 0
     passages = _passages(document, lost)
     made: list[dict[str, Any]] = [

@@ -31,6 +31,7 @@ from papermage_formats.labelled import (
     losses,
     make_document,
     read_bytes,
+    text_of,
 )
 from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
@@ -192,7 +193,7 @@ class BratWriter:
         taken: Counter[str] = Counter()
         for number, document in enumerate(documents, 1):
             stem = document_stem(document, number, taken, lost)
-            (target / f"{stem}.txt").write_bytes((document.symbols or "").encode())
+            (target / f"{stem}.txt").write_bytes(text_of(document).encode())
             (target / f"{stem}.ann").write_bytes(self._annotation(document, lost).encode())
         return losses(lost)
 

@@ -14,7 +14,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.conll_blocks import Block, iter_blocks
-from papermage_formats.conll_table import Table
+from papermage_formats.conll_table import NO_COMMENTS, Table
 from papermage_formats.conll_writer import ConllWriter
 from papermage_formats.labelled import ENCODING, LABEL_LAYER, LAYERS, decode_text, make_document
 from papermage_formats.records import read_records
@@ -97,7 +97,7 @@ class ConllReader:
         text = decode_text(block.data, line=block.line, byte=block.byte)
         if text.startswith("#FORMAT=WebAnno"):
             raise DataError("WebAnno TSV is not a table that this reader knows", expected="a token and its tags a line")
-        text = text.replace("\r\n", "\n")
+        text = text.replace("\r\n", "\n").removesuffix("\r")
         header_line = self.config.header and block.byte == 0
         table = (None if header_line else Table.of_plain(text, block)) or Table.of(text, block, header_line)
         if block.byte == 0 or not header:
@@ -108,7 +108,7 @@ class ConllReader:
         for sentence, row in table.comments:
             if found := _ID.match(row):
                 doc_id = next(filter(None, found.groups())).strip()
-            elif not row.startswith(("-DOCSTART-", "# end document", "#end document")):
+            elif not row.startswith(NO_COMMENTS):
                 comments[min(sentence, len(comments) - 1)].append(row.removeprefix("#").strip())
         symbols, start = table.text(names, comments)
         document = make_document(symbols, {"doc_id": doc_id})

@@ -14,7 +14,7 @@ __all__ = ["Block", "iter_blocks"]
 
 _BORDERS = (re.compile(rb"-DOCSTART-"), re.compile(rb"#\s*(?:newdoc|doc_id|begin document)\b"))
 """What begins a document at the beginning of a line. Apart and without ``^``: so they are found fastest."""
-_TOKEN = re.compile(rb"^(?!-DOCSTART-)(?:[^#\s]|#\S*[ \t]O\b)", re.MULTILINE)
+_TOKEN = re.compile(rb"^(?!-DOCSTART-)(?: *[^#\s]|#\S*[ \t]O\b|#.*\t(?:O|_|[BIESULM]-.+|<.+>)\r?$)", re.MULTILINE)
 _BLANK = re.compile(rb"\n[ \t\r]*\n")
 _CHUNK = 1 << 20
 

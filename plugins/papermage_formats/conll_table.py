@@ -16,7 +16,7 @@ from papermage_formats.conll_blocks import Block
 from papermage_formats.labelled import decode_text, gap
 from papermage_formats.tags import is_tag
 
-__all__ = ["SPECIAL", "Table", "known_columns"]
+__all__ = ["NO_COMMENTS", "SPECIAL", "Table", "known_columns"]
 
 CONLLU = ("id", "token", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 _NAMES = {
@@ -30,6 +30,8 @@ _NAMES = {
 }
 SPECIAL = frozenset({"id", "token", "tag", "start", "end", "space", "_"})
 """Columns that are no metadata of tokens."""
+NO_COMMENTS = ("-DOCSTART-", "# end document", "#end document", "# global.columns")
+"""Beginnings of lines that say something of the file."""
 _EMPTY = ("_", "")
 _SPACED_CONLLU = re.compile(r"\d[\d.-]*(?: +\S+){8}[ \t]+\S+")
 _UNUSUAL = ("\n ", "\n\t", "\n-DOCSTART-", "\n# global.columns")
@@ -102,6 +104,7 @@ class Table:
         """Return the table in the text of a document. Raises DataError."""
         rows = text.split("\n")
         sample = [row for row in rows if row.strip(" \t") and not row.startswith(("#", "-DOCSTART-"))][:20]
+        sample = sample or [row for row in rows if row.startswith("#") and is_tag(row.rpartition("\t")[2])][:20]
         if sample and (width := _piped(sample[0])):
             rows = [piece for row in rows for piece in _unpiped(row, width)]
             sample = [row for row in rows if row][:20]

@@ -14,10 +14,14 @@ from papermage_core.document import Document
 from papermage_formats.conll_table import SPECIAL, known_columns
 from papermage_formats.labelled import labelled_entities, losses
 from papermage_formats.noted import noted
-from papermage_formats.tags import encode_tags
+from papermage_formats.tags import encode_tags, is_tag
 from papermage_formats.tokenized import PlacedTokens, covered_tokens, placed_tokens
 
 __all__ = ["ConllWriter"]
+
+_OF_FILES = re.compile(r"\s*(?:global\.columns|newdoc|doc_id|begin document|end document)\b")
+"""Comments that would say something of the file, such as where another document begins."""
+_BORDER = re.compile(r"-DOCSTART-|#\s*(?:newdoc|doc_id|begin document)\b")
 
 
 class ConllWriter:
@@ -35,9 +39,12 @@ class ConllWriter:
         return losses(lost)
 
     def _table(self, document: Document, lost: Counter[str]) -> str:
-        symbols, tokens = document.symbols or "", placed_tokens(document, lost, held={*SPECIAL, *self._columns})
+        symbols = document.symbols or ""
+        tokens = placed_tokens(document, lost, {*SPECIAL, *self._columns}, at_least_one=True, blank=False)
         places, texts = tokens.places, tokens.words(document.symbols or "")
         words = [re.sub(r"[\t\n\r]+", " ", text) for text in texts]
+        if len(self._columns) == 1:  # which are told apart by spaces, too
+            words = ["_".join(word.split(" ")) for word in words]
         lost["white space in tokens"] += sum(text != word for text, word in zip(texts, words, strict=True))
         entities = labelled_entities(document, self._layers, lost, kept=("tokens", "sentences"))
         covered = covered_tokens(entities, places, lost)
@@ -49,6 +56,10 @@ class ConllWriter:
         columns = [self._column(name, tokens, words, tags, borders) for name in self._columns]
         lost["metadata of documents"] += len(set(document.metadata.keys()) - {"doc_id"})
         rows = list(map("\t".join, zip(*columns, strict=True)))
+        for i, row in enumerate(rows):
+            if row.startswith(("#", "-DOCSTART-")) and (_BORDER.match(row) or not is_tag(row.rpartition("\t")[2])):
+                rows[i] = f"_{row}"
+                lost["tokens that look like comments"] += 1
         doc_id = "" if document.id is None else " ".join(document.id.split())
         lost["white space in document ids"] += doc_id != (document.id or "")
         pieces = [f"-DOCSTART-\t({doc_id})\n\n" if doc_id else "-DOCSTART-\n\n"]
@@ -60,9 +71,7 @@ class ConllWriter:
                 else:
                     said = [f"text = {text}", *said]
             if self._comments:
-                pieces += [
-                    f"# {' '.join(comment.split())}\n" if "\n" in comment else f"# {comment}\n" for comment in said
-                ]
+                pieces += [f"# {_one_line(comment)}\n" for comment in said]
             else:
                 lost["comments"] += len(said)
             pieces += ["\n".join(rows[first:last]), "\n\n"]
@@ -80,6 +89,12 @@ class ConllWriter:
         return ["_" if value is None else " ".join(str(value).split()) or "_" for value in tokens.column(name)]
 
 
+def _one_line(comment: str) -> str:
+    """Return a comment as it is read again: in one line, and not as a token with its tag."""
+    spaced = "\n" in comment or "\r" in comment or ("\t" in comment and is_tag(comment.rpartition("\t")[2]))
+    return " ".join(comment.split()) if spaced else comment
+
+
 def _sentences(
     document: Document, places: list[tuple[int, int]], lost: Counter[str]
 ) -> tuple[list[int], list[list[str]]]:
@@ -92,7 +107,9 @@ def _sentences(
             first = int(np.searchsorted(starts, sentence.start))
             last = int(np.searchsorted(starts, sentence.end))
             if first < last:
-                comments[first] = list(noted(sentence.metadata, "comments", list[str], lost, "comments") or ())
+                said = noted(sentence.metadata, "comments", list[str], lost, "comments") or []
+                comments[first] = [comment for comment in said if not _OF_FILES.match(comment)]
+                lost["comments"] += len(said) - len(comments[first])
                 if last < len(places):
                     comments.setdefault(last, [])
     lost["documents without sentences"] += not len(layer)

@@ -23,6 +23,7 @@ from papermage_formats.labelled import (
     labelled_entities,
     losses,
     make_document,
+    text_of,
 )
 from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
@@ -161,7 +162,7 @@ class DoccanoWriter:
 
     def _record(self, document: Document, lost: Counter[str]) -> dict[str, Any]:
         record: dict[str, Any] = {} if document.id is None else {"id": _number(document.id)}
-        record["text"] = document.symbols or ""
+        record["text"] = text_of(document)
         entities = []
         for entity in labelled_entities(document, self.config.layers, lost):
             if len(entity.segments) > 1:

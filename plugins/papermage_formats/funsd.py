@@ -14,7 +14,7 @@ import attrs
 import msgspec
 import numpy as np
 
-from papermage_core.document import Box, Document
+from papermage_core.document import Box, Document, Entity
 from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
 from papermage_formats.json_items import decode_item, json_bytes, json_items
@@ -34,6 +34,7 @@ from papermage_formats.labelled import (
 from papermage_formats.noted import relations_of
 from papermage_formats.page_boxes import box_of, corners_of, page_sizes, size_of
 from papermage_formats.records import RecordReader
+from papermage_formats.tokenized import no_tokens
 
 __all__ = ["FunsdReader", "FunsdReaderConfig", "FunsdWriter", "FunsdWriterConfig"]
 
@@ -60,7 +61,7 @@ class FunsdReaderConfig(DocumentReaderConfig):
     def recognises(cls, path: Path, head: bytes) -> bool:
         """Whether it is a form, or a list of forms."""
         items = b'"form"' in head or (b'"document"' in head and b'"words"' in head)
-        return items and b'"box"' in head
+        return items and (b'"box"' in head or b'"linking"' in head)
 
     def build(self) -> FunsdReader:
         """Return a new reader."""
@@ -205,7 +206,10 @@ class FunsdWriter:
         self.config = config
 
     def write(self, documents: Iterable[Document], target: Path) -> dict[str, int]:
-        """Write the documents; return what forms do not hold. Raises DataError for one without tokens."""
+        """Write the documents; return what forms do not hold. Raises DataError for one without tokens that have text.
+
+        Where no entity has tokens, all tokens go into one item that has no label: a form has no text but that of items.
+        """
         lost: Counter[str] = Counter()
         taken: Counter[str] = Counter()
         for number, document in enumerate(documents, 1):
@@ -218,7 +222,7 @@ class FunsdWriter:
         symbols = document.symbols or ""
         width, height = page_sizes(document, _USUAL).get(0, _USUAL)
         if not document.has_layer("tokens"):
-            raise DataError("has no tokens, which forms need", document=document.id, layer="tokens")
+            raise no_tokens(document)
 
         def corners(boxes: Sequence[Box]) -> dict[str, Any]:
             here = [box for box in boxes if box.page == 0]
@@ -230,13 +234,18 @@ class FunsdWriter:
         order = _order(entities)
         owners = _owners(document, entities, order, lost)
         words: list[list[dict[str, Any]]] = [[] for _ in entities]
+        outside = list[Entity]()
+
+        def word(token: Entity) -> dict[str, Any]:
+            text = symbols[int(token.start) : int(token.end)] if token.spans else ""
+            return {"text": text} | corners(token.boxes)
+
         for token, owner in zip(document.get_layer("tokens"), owners, strict=True):
             lost["metadata of tokens"] += len(token.metadata) > 0
             if owner < 0:
-                lost["tokens outside entities"] += 1
-                continue
-            text = symbols[int(token.start) : int(token.end)] if token.spans else ""
-            words[owner].append({"text": text} | corners(token.boxes))
+                outside.append(token)
+            else:
+                words[owner].append(word(token))
         ids = [entity.metadata.get("id") for entity in entities]
         names = {
             i: name if ids.count(name) == 1 and isinstance(name, (int, str)) else None for i, name in enumerate(ids)
@@ -252,18 +261,26 @@ class FunsdWriter:
         items, said = [], set()
         for i in order:
             entity = entities[i]
-            if not words[i] and not entity.boxes:
+            text = _text(words[i])
+            box = corners(entity.boxes)
+            if not text.strip() and not box:
                 lost["entities without tokens"] += 1
                 continue
             own = [link for link in links if len(link) == 2 and names[i] in link]
             said.update(own)
             lost["metadata of entities"] += set(entity.metadata) != {"id"} or names[i] != ids[i]
-            text = " ".join(word["text"] for word in words[i] if word["text"])
             items.append(
                 {"id": names[i], "text": text, "label": "" if entity.label == "entities" else entity.label}
-                | corners(entity.boxes)
+                | box
                 | {"words": words[i], "linking": own}
             )
+        if not any(item["text"].strip() for item in items):
+            rest, outside = list(map(word, outside)), []
+            if not _text(rest).strip():
+                raise no_tokens(document)
+            items.append({"id": next(free), "text": _text(rest), "label": "", "words": rest, "linking": []})
+            lost["documents without entities"] += 1
+        lost["tokens outside entities"] += len(outside)
         lost["relations"] += sum(len(link) == 2 and link not in said for link in links)
         lost["white space"] += "\n".join(item["text"] for item in items if item["text"]) != symbols
         lost["documents without pages"] += not (
@@ -272,6 +289,10 @@ class FunsdWriter:
         )
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations"})
         return {"form": items, "img": {"width": width, "height": height}}
+
+
+def _text(words: Sequence[dict[str, Any]]) -> str:
+    return " ".join(word["text"] for word in words if word["text"])
 
 
 def _link(found: Any) -> tuple[Any, Any]:

@@ -376,7 +376,7 @@ class HfTableWriter:
         return losses(lost)
 
     def _row(self, document: Document, number: str, names: dict[str, int], lost: Counter[str]) -> dict[str, Any]:
-        symbols, tokens = document.symbols or "", placed_tokens(document, lost, held=self.config.columns)
+        symbols, tokens = document.symbols or "", placed_tokens(document, lost, self.config.columns, at_least_one=True)
         words, places = tokens.words(symbols), tokens.places
         entities = labelled_entities(document, self.config.layers, lost, kept=("tokens",))
         stretches = [(each.label, first, last) for each, first, last in covered_tokens(entities, places, lost)]

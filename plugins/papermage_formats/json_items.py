@@ -27,8 +27,18 @@ _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 def json_items(path: Path, key: str = "") -> Iterator[_Item]:
     """Yield line, byte and JSON of each record: a line each, if the first line is JSON; else those in the whole file.
 
-    The records of a list are in it, those of an object with ``key`` under the key. Raises DataError.
+    The records of a list are in it, those of an object with ``key`` under the key. Raises DataError, also where there
+    is none.
     """
+    empty = True
+    for item in _items_of(path, key):
+        empty = False
+        yield item
+    if empty:
+        raise DataError("this file holds no document", expected="JSON")
+
+
+def _items_of(path: Path, key: str) -> Iterator[_Item]:
     with open_bytes(path) as file:
         byte = 0
         for line, data in enumerate(file, 1):
@@ -37,7 +47,7 @@ def json_items(path: Path, key: str = "") -> Iterator[_Item]:
                 break
             byte += len(data)
         else:
-            raise DataError("this file holds no document", expected="JSON")
+            return
         begin = (line, byte + mark, data[mark:])
         if _sound(begin[2]):
             yield from _items(*begin, key)

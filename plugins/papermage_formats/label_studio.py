@@ -24,6 +24,7 @@ from papermage_formats.labelled import (
     labelled_entities,
     losses,
     make_document,
+    text_of,
 )
 from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader, read_records
@@ -37,7 +38,7 @@ _log = logging.getLogger(__name__)
 class LabelStudioReaderConfig(DocumentReaderConfig):
     """Options of the reader ``label_studio``."""
 
-    suffixes: ClassVar[tuple[str, ...]] = ()
+    suffixes: ClassVar[tuple[str, ...]] = (".label_studio",)
     shared_suffixes: ClassVar[tuple[str, ...]] = (".json", ".jsonl")
     compressed: ClassVar[bool] = True
 
@@ -226,7 +227,7 @@ class LabelStudioWriter:
         return losses(lost)
 
     def _task(self, document: Document, lost: Counter[str]) -> dict[str, Any]:
-        config, symbols = self.config, document.symbols or ""
+        config, symbols = self.config, text_of(document)
         others = dict(noted(document.metadata, "label_studio", _Kept, lost, "metadata of documents") or {})
         results: list[dict[str, Any]] = []
         scores = []

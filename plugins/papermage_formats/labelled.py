@@ -27,7 +27,7 @@ __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place",
     "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem", "integer_id",
     "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8", "read_bytes", "stem_of",
-    "unique_id",
+    "text_of", "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -72,6 +72,18 @@ def make_document(symbols: str, metadata: dict[str, Any]) -> Document:
     if not symbols:
         raise DataError("there is no text", expected="text")
     return Document(symbols, metadata=Metadata.from_json(metadata))
+
+
+def text_of(document: Document, spaces: str = "") -> str:
+    """Return the text of a document to write. Raises DataError for one that has none, or none but ``spaces``."""
+    symbols = document.symbols or ""
+    if not symbols.strip(spaces):
+        raise DataError(
+            "has no text, which this format needs",
+            document=document.id,
+            expected="text; writer=jsonl and writer=parquet hold documents of pictures alone",
+        )
+    return symbols
 
 
 def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: str = "") -> None:

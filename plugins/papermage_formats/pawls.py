@@ -32,6 +32,7 @@ from papermage_formats.labelled import (
 from papermage_formats.noted import relations_of
 from papermage_formats.page_boxes import box_of, corners_of, page_sizes, size_of
 from papermage_formats.records import read_files, read_records
+from papermage_formats.tokenized import no_tokens
 
 __all__ = ["PawlsReader", "PawlsReaderConfig", "PawlsWriter", "PawlsWriterConfig"]
 
@@ -234,7 +235,10 @@ class PawlsWriter:
         self.config = config
 
     def write(self, documents: Iterable[Document], target: Path) -> dict[str, int]:
-        """Write the documents; return what PAWLS does not hold. Raises DataError for one without tokens."""
+        """Write the documents; return what PAWLS does not hold.
+
+        Raises DataError for one without tokens that have text and a box: PAWLS has no text but that of such tokens.
+        """
         lost: Counter[str] = Counter()
         taken: Counter[str] = Counter()
         titles = {}
@@ -245,16 +249,18 @@ class PawlsWriter:
             name = file_stem(document.id or f"document-{number}")
             pages, annotations = self._pages_and_annotations(document, lost)
             structure = msgspec.json.encode(pages)
+            relations = [_written(each, lost) for each in relations_of(document, lost)]
+            labelled = bool(annotations or relations or said is not None)
             same = (target / name / STRUCTURE).is_file() and (target / name / STRUCTURE).read_bytes() == structure
-            if not same or (target / name / annotated).exists():
+            others = same and labelled and any((target / name).glob(f"*{ANNOTATIONS}"))
+            if not others or (target / name / annotated).exists():
                 name = document_stem(document, number, taken, lost)
                 (target / name).mkdir()
                 (target / name / STRUCTURE).write_bytes(structure)
             else:
                 lost["document ids"] += id_of_stem(name) != document.id
             titles[name] = str(document.metadata.get("title", None) or "")
-            relations = [_written(each, lost) for each in relations_of(document, lost)]
-            if annotations or relations or said is not None:
+            if labelled:
                 found = {"annotations": annotations, "relations": relations}
                 (target / name / annotated).write_bytes(json_bytes(found, document.id))
                 lost["documents without annotator"] += said != id_of_stem(file_stem(person))
@@ -270,7 +276,7 @@ class PawlsWriter:
             width, height = sizes.get(number, (1.0, 1.0))
             pages.append({"page": {"width": width, "height": height, "index": number}, "tokens": []})
         if not document.has_layer("tokens"):
-            raise DataError("has no tokens, which PAWLS needs", document=document.id, layer="tokens")
+            raise no_tokens(document, "text and a box")
         tokens = document.get_layer("tokens")
         references, words, boxes = [], list[str](), list[Box]()
         known = list[Labelled]()
@@ -289,6 +295,8 @@ class PawlsWriter:
             boxes.append(box)
             known.append(Labelled("", [(segments[0][0], segments[-1][1])] if segments else [], {}))
             on_page.append({"text": words[-1], "x": left, "y": top, "width": right - left, "height": bottom - top})
+        if not any(map(str.strip, words)):
+            raise no_tokens(document, "text and a box")
         lost["white space between tokens"] += _text([word.strip() for word in words], boxes)[0] != symbols
         lost["documents without pages"] += not _has_sizes(document)
         annotations = []

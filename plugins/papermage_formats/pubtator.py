@@ -25,6 +25,7 @@ from papermage_formats.labelled import (
     lines_of,
     losses,
     make_document,
+    text_of,
 )
 from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
@@ -168,7 +169,7 @@ class PubtatorWriter:
         return losses(lost)
 
     def _rows(self, document: Document, wanted: str, lost: Counter[str]) -> str:
-        symbols = document.symbols or ""
+        symbols = text_of(document)
         name = re.sub(r"[|\s]", "_", wanted)
         lost["document ids"] += name != wanted
         title, _, abstract = symbols.partition("\n")

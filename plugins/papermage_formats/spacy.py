@@ -29,6 +29,7 @@ from papermage_formats.labelled import (
     make_document,
     read_bytes,
     stem_of,
+    text_of,
 )
 from papermage_formats.noted import noted
 from papermage_formats.records import RecordReader
@@ -78,10 +79,11 @@ class SpacyReader(RecordReader[SpacyReaderConfig]):
 
     def _records(self, path: Path) -> Iterator[tuple[int | None, int | None, Any]]:
         data, stem = read_bytes(path), stem_of(path)
-        if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        begin = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        if begin in (b"{", b"["):
             yield from named_items(path)
             return
-        size, rows = decode_docbin(data, self.config.max_mb << 20)
+        size, rows = decode_docbin(data, self.config.max_mb << 20) if begin else (0, iter(()))
         if not size:
             raise DataError("this file holds no document", expected="a DocBin with documents")
         for number, row in enumerate(rows, 1):
@@ -126,7 +128,7 @@ def _annotate(document: Document, row: Row, fillers: set[int], one_sentence: boo
     start = stop - size
     kept = [i for i in range(len(row.words)) if i not in fillers]
     annotate_spans(document, "tokens", start[kept], stop[kept], _metadata(row, kept))
-    firsts = [i for i in _sentences(row) if i in set(kept)] or ([kept[0]] if one_sentence else [])
+    firsts = [i for i in _sentences(row) if i in set(kept)] or kept[:one_sentence]
     if firsts:
         lasts = [max(i for i in kept if i < after) for after in [*firsts[1:], len(row.words)]]
         annotate_spans(document, "sentences", start[firsts], stop[lasts])
@@ -233,7 +235,7 @@ class SpacyWriter:
 
     def _row(self, document: Document, lost: Counter[str]) -> Row:
         tokens = placed_tokens(document, lost, held=(*_WORDS, "head"))
-        words, spaces, numbers, fillers = _cut(document.symbols or "", tokens.places)
+        words, spaces, numbers, fillers = _cut(text_of(document), tokens.places)
         columns: dict[str, list[Any]] = {
             key: _spread(tokens.column(key), numbers, len(words), key, lost) for key in _WORDS
         }

@@ -25,6 +25,7 @@ from papermage_formats.labelled import (
     losses,
     make_document,
     stem_of,
+    text_of,
 )
 from papermage_formats.records import RecordReader
 from papermage_formats.tokenized import annotate_places
@@ -264,7 +265,7 @@ class TeiWriter:
         return losses(lost)
 
     def _tei(self, document: Document, lost: Counter[str]) -> Iterator[str]:
-        symbols, at = document.symbols or "", 0
+        symbols, at = text_of(document, _SPACE), 0
         runs = (symbols[: len(symbols) - len(symbols.lstrip(_SPACE))], symbols[len(symbols.rstrip(_SPACE)) :])
         lost["white space"] += sum(run not in (" ", "\n") for run in _RUN.findall(symbols)) + sum(map(bool, runs))
         lost["document ids"] += document.id is None

@@ -11,7 +11,7 @@ import attrs
 
 from papermage_core.document import Document
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
-from papermage_formats.labelled import ENCODING, decode_text, make_document, read_bytes, stem_of
+from papermage_formats.labelled import ENCODING, decode_text, make_document, read_bytes, stem_of, text_of
 from papermage_formats.records import RecordReader
 
 __all__ = ["TextReader", "TextReaderConfig", "TextWriter", "TextWriterConfig"]
@@ -60,7 +60,7 @@ class TextWriter:
         lost: Counter[str] = Counter()
         border = b""
         for number, document in enumerate(documents):
-            symbols = document.symbols or ""
+            symbols = text_of(document)
             target.write(border + symbols.encode())
             border = b"" if symbols.endswith("\n") else b"\n"
             lost.update({name: len(document.get_layer(name)) for name in document.layer_names})

@@ -13,8 +13,17 @@ from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_formats.labelled import UNLABELLED, Labelled, free_name
 
-__all__ = ["PlacedTokens", "annotate_places", "annotate_spans", "annotate_stretches", "covered_tokens", "placed_tokens"]
+__all__ = [
+    "PlacedTokens",
+    "annotate_places",
+    "annotate_spans",
+    "annotate_stretches",
+    "covered_tokens",
+    "no_tokens",
+    "placed_tokens",
+]
 
+_SPACES = " \t\n\v\f\r"
 Places = list[tuple[int, int]]
 
 
@@ -38,24 +47,22 @@ class PlacedTokens:
         return [None if values is None else values[i] for i in self.kept]
 
 
-def placed_tokens(document: Document, lost: Counter[str], held: Collection[str] = ()) -> PlacedTokens:
-    """Return the tokens of a document. Raises DataError for one without tokens.
+def placed_tokens(
+    document: Document, lost: Counter[str], held: Collection[str] = (), at_least_one: bool = False, blank: bool = True
+) -> PlacedTokens:
+    """Return the tokens of a document. Raises DataError for one without, or with ``at_least_one`` if none has text.
 
-    Counts those without text, those that overlap the one before, and metadata under other keys than ``held``.
+    Counts those without text (unless ``blank``, with spaces alone), those that overlap the one before, and metadata
+    under other keys than ``held``.
     """
     if not document.has_layer("tokens"):
-        raise DataError(
-            "has no tokens, which this format needs; processors=tokens makes some",
-            document=document.id,
-            layer="tokens",
-            expected="a layer of tokens",
-        )
-    layer = document.get_layer("tokens")
+        raise no_tokens(document)
+    layer, symbols = document.get_layer("tokens"), document.symbols or ""
     places, kept, at = list[tuple[int, int]](), list[int](), 0
     for i, token in enumerate(layer):
         lost["metadata of tokens"] += not set(token.metadata).issubset(held)
         segments = [(int(span.start), int(span.end)) for span in token.spans if span.start < span.end]
-        if not segments:
+        if not segments or not (blank or symbols[segments[0][0] : segments[-1][1]].strip(_SPACES)):
             lost["tokens without text"] += 1
         elif segments[0][0] < at:
             lost["overlapping tokens"] += 1
@@ -63,7 +70,22 @@ def placed_tokens(document: Document, lost: Counter[str], held: Collection[str] 
             at = segments[-1][1]
             places.append((segments[0][0], at))
             kept.append(i)
+    if at_least_one and not places:
+        raise no_tokens(document)
     return PlacedTokens(places, kept, layer)
+
+
+def no_tokens(document: Document, wanted: str = "text") -> DataError:
+    """Return the error of a document of which a format of tokens can hold nothing."""
+    none = not document.has_layer("tokens")
+    return DataError(
+        "has no tokens, which this format needs; processors=tokens makes some"
+        if none
+        else f"has no token with {wanted}, which this format needs",
+        document=document.id,
+        layer="tokens",
+        expected="a layer of tokens" if none else f"at least one token with {wanted}",
+    )
 
 
 def covered_tokens(

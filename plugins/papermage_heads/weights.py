@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 import numpy as np
@@ -18,12 +19,15 @@ __all__ = ["TagHeadConfig"]
 class TagHeadConfig(ModelHeadConfig):
     """Options of a head that gives tags."""
 
+    weighs_first: ClassVar[bool] = False
+    """Whether ``balanced`` weighs the first unit of an entity only: where weights of units multiply along it."""
+
     dropout: float = option(
         0.1, help="share of each unit vector set to zero in training", ge=0, lt=1, search=(0.0, 0.4)
     )
     class_weights: Literal["none", "balanced", "explicit"] = option(
         "none",
-        help="weight of each tag in the loss: none, balanced (rare ones count more), or explicit (head.weights)",
+        help="weight of each tag in the loss: none, balanced (rare labels count more), or explicit (head.weights)",
         choices=("none", "balanced", "explicit"),
     )
     weights: tuple[float, ...] = option((), help="with class_weights=explicit: a weight for each tag, O first")
@@ -38,18 +42,34 @@ class TagHeadConfig(ModelHeadConfig):
             raise ConfigError(f"weights: expected finite numbers above 0, got {list(self.weights)}")
 
     def settle(self, targets: Iterable[Any], scheme: LabelScheme) -> TagHeadConfig:
-        """Return the config with ``balanced`` turned to numbers: n / (K' n_k), K' being the tags that occur.
+        """Return the config with ``balanced`` turned to numbers: a label of n entities weighs as 1 / √n.
 
-        So the mean weight of a unit is 1. A tag that does not occur gets weight 1.
+        ``O`` keeps 1, and so do entities on average, so that as many are predicted as without. (By the frequency of
+        tags, ``O`` among them, tags inside of entities outweigh those that begin one, and all of them outweigh ``O``.)
         """
         if self.class_weights != "balanced":
             return self
-        counts = np.zeros(len(scheme.tags), np.int64)
+        number = {label: i for i, label in enumerate(scheme.labels)}
+        entities, size = np.zeros(len(number)), np.zeros(len(number))
+        tagged, counted = Counter[int](), Counter[tuple[int, int]]()
         for target in targets:
-            counts += np.bincount(target[target >= 0], minlength=len(counts))
-        total, kinds = counts.sum(), np.count_nonzero(counts)
-        weights = np.divide(total, kinds * counts, out=np.ones(len(counts)), where=counts > 0)
-        return attrs.evolve(self, class_weights="explicit", weights=tuple(round(float(w), 6) for w in weights))
+            for span in scheme.decode(target):
+                label = number[span.label]
+                tags = [int(tag) for start, stop in span.segments for tag in target[start:stop]]
+                tagged.update(tags)
+                weighed = tags[:1] if self.weighs_first else tags
+                counted.update((label, tag) for tag in weighed)
+                entities[label] += 1
+                size[label] += len(weighed)
+        found = entities > 0
+        weights = np.divide(1.0, np.sqrt(entities), out=np.ones(len(number)), where=found)
+        if found.any():
+            weights[found] *= size.sum() / (size * weights).sum()
+        logs = np.zeros(len(scheme.tags))
+        for (label, tag), count in counted.items():
+            logs[tag] += np.log(weights[label]) * count / tagged[tag]
+        settled = tuple(max(round(float(weight), 6), 1e-6) for weight in np.exp(logs))
+        return attrs.evolve(self, class_weights="explicit", weights=settled)
 
     def tag_weights(self, scheme: LabelScheme) -> tuple[float, ...] | None:
         """Return the weight of each tag, or None for equal weights. Raises ConfigError where they do not fit."""

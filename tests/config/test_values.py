@@ -92,6 +92,7 @@ def test_a_value_means_what_its_type_says(value: Any, wanted: Any, found: Any) -
         (True, int),
         (True, float),
         ("nan", float),
+        ("1e400", float),
         (float("nan"), float),
         ("1_000", float),
         (np.zeros(2), float),

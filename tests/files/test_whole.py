@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from papermage_core.errors import ConfigError
 from papermage_core.files import exclusive, recover, whole, whole_file, whole_folder, whole_text_file
 
 
@@ -301,6 +302,16 @@ def test_folders_that_were_made_go_again_where_nothing_came_of_them(tmp_path: Pa
         assert sorted(path.name for path in tmp_path.rglob("*")) == (
             ["there"] if fail else ["a", "b", "c", "d", "e", "file", "file", "file", "there"]
         )
+
+
+@pytest.mark.parametrize("name", ["file", "file/a/b", "link"])
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    blocking = name.partition("/")[0]
+    said = rf"{name} cannot be a folder: \S*{blocking} is a file; choose another place"
+    with pytest.raises(ConfigError, match=said), whole.made_folder(tmp_path / name):
+        pass
 
 
 def test_a_full_disk_and_files_within_are_told_by_the_name_that_was_asked_for(tmp_path: Path) -> None:

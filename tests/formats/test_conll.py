@@ -225,3 +225,34 @@ def test_a_column_has_the_same_names_for_the_writer_as_for_the_reader(tmp_path: 
     data, _ = written(ConllWriterConfig(columns=columns).build(), [document])
     (again,) = read(tmp_path / "x.tsv", data, columns=columns)
     assert spans(again, "X") == ["a b"]
+
+
+def test_what_comments_say_of_the_file_that_was_read_is_not_written(tmp_path: Path, corpora: Path) -> None:
+    (plus,) = read(corpora / "formats" / "conll" / "train.conllup")
+    data, _ = written(ConllWriterConfig().build(), [plus])
+    (again,) = read(tmp_path / "a.conll", data)
+    assert labels([again]) == labels([plus])
+    comments = ["global.columns = ID FORM", "newdoc id = x", "sent_id = 1"]
+    layers = {"tokens": [{"spans": [[0, 1]]}], "sentences": [{"spans": [[0, 1]], "metadata": {"comments": comments}}]}
+    data, lost = written(ConllWriterConfig().build(), [Document.from_json({"symbols": "a", "entities": layers})])
+    assert data == b"-DOCSTART-\n\n# sent_id = 1\na\tO\n\n"
+    assert lost == {"comments": 2}
+
+
+@pytest.mark.parametrize("columns", [("token", "tag"), ("token",), ("pos", "token"), ("token", "pos", "tag")])
+def test_a_token_that_looks_like_a_comment_stays_one_token(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    words = ["#", "#a", "-DOCSTART-", "# newdoc", "#newdoc", "b c"]
+    for label in ([], [{"spans": [[0, 1]]}]):
+        documents = [
+            Document.from_json({"symbols": word, "entities": {"tokens": [{"spans": [[0, len(word)]]}], "X": label}})
+            for word in words
+        ]
+        data, _ = written(ConllWriterConfig(columns=columns).build(), documents)
+        again = read(tmp_path / "a.conll", data, columns=columns)
+        assert [len(document.tokens) for document in again] == [1] * len(words)
+        assert all(found.tokens[0].text.endswith(word[-1]) for found, word in zip(again, words, strict=True))
+
+
+def test_a_file_that_was_cut_in_a_line_end_is_read(tmp_path: Path) -> None:
+    (document,) = read(tmp_path / "a.conll", "a O\r\nb B-X\r")
+    assert spans(document, "X") == ["b"]

@@ -10,11 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from papermage_core.errors import ConfigError
-from papermage_core.plugin import UnitSpan
+from papermage_core.plugin import LabelScheme, UnitSpan
 from papermage_heads.crf.plugin import CrfHeadConfig
 from papermage_heads.linear.head import LinearHead
 from papermage_heads.linear.plugin import LinearHeadConfig
 from papermage_schemes.bio import BioScheme
+from papermage_schemes.bioes import BioesScheme
+from papermage_schemes.io import IoScheme
 
 SCHEME = BioScheme(["X", "Y"])
 WEIGHTS = (0.5, 3.0, 2.0, 1.0, 1.5)
@@ -81,15 +83,36 @@ def test_unconstrained_decoding_takes_the_likeliest_tag_of_each_unit() -> None:
     assert [span.score for span in output.spans] == pytest.approx([sure] * 3, rel=1e-5)
 
 
+@pytest.mark.parametrize("scheme", [SCHEME, BioesScheme(["X", "Y"]), IoScheme(["X", "Y"])])
 @pytest.mark.parametrize("config", [LinearHeadConfig, CrfHeadConfig])
-def test_balanced_weights_are_settled_from_the_targets(config: type[LinearHeadConfig | CrfHeadConfig]) -> None:
-    targets = [np.array([0, 0, 0, 0, 1, 2]), np.array([0, -1, 1, 0]), np.zeros(0, np.int64)]
-    settled = config(class_weights="balanced").settle(targets, SCHEME)
+def test_balanced_weighs_labels_by_the_root_of_their_entities(
+    config: type[LinearHeadConfig | CrfHeadConfig], scheme: LabelScheme
+) -> None:
+    few, many = [UnitSpan.of("Y", 0, 3)], [UnitSpan.of("X", at, at + 2) for at in range(0, 32, 4)]
+    targets = [scheme.encode(few, 4), scheme.encode(many, 33), np.zeros(0, np.int64)]
+    settled = config(class_weights="balanced").settle(iter(targets), scheme)
+    weights = np.array(settled.weights)
     assert settled.class_weights == "explicit"
-    assert settled.weights == pytest.approx((9 / (3 * 6), 9 / (3 * 2), 9 / 3, 1, 1))
-    known = np.concatenate(targets)
-    assert np.array(settled.weights)[known[known >= 0]].mean() == pytest.approx(1)
-    assert settled.settle(targets, SCHEME) == settled
+    assert weights[0] == 1
+    each = [weights[target] for target in targets]
+    if config is LinearHeadConfig:  # every unit weighs, and a unit of Y √8 times as much as one of X
+        assert each[0][:3] == pytest.approx([8**0.5 * each[1][0]] * 3, rel=1e-5)
+        assert np.concatenate(each).mean() == pytest.approx(1)
+    else:  # weights multiply along an entity
+        entities = [each[0][:3].prod(), *(each[1][at : at + 2].prod() for at in range(0, 32, 4))]
+        assert entities[0] == pytest.approx(8**0.5 * entities[1], rel=1e-4)
+        assert np.mean(entities) == pytest.approx(1, rel=1e-4)
+    assert settled.settle(targets, scheme) == settled
+
+
+@pytest.mark.parametrize("config", [LinearHeadConfig, CrfHeadConfig])
+@pytest.mark.parametrize("spans", [[], [UnitSpan.of("X", 0, 2), UnitSpan.of("X", 3, 4)]])
+def test_balanced_changes_nothing_where_one_label_occurs_or_none(
+    config: type[LinearHeadConfig | CrfHeadConfig], spans: list[UnitSpan]
+) -> None:
+    target = SCHEME.encode(spans, 6)
+    target[5] = -1
+    assert config(class_weights="balanced").settle([target], SCHEME).weights == (1.0,) * 5
 
 
 @pytest.mark.parametrize(

@@ -206,3 +206,21 @@ def test_a_hook_of_documents_must_return_as_many(tmp_path):
     context = Context(words=["a"], space_before=np.ones(1, bool))
     with pytest.raises(PluginError, match=r"'short' of file .* returned 0 predictions .*expected 1"):
         Plugins([file]).extensions(["short"]).adjusted(None, [context], [output([], 1)])
+
+
+@pytest.mark.parametrize("hook", ["papermage_adjust_predictions(output)", "papermage_adjust_document(outputs)"])
+def test_an_extension_that_gives_labels_which_the_model_does_not_have_is_named(run, tmp_path, hook, capsys):
+    """As a head that does so is: scores would be those of nothing found."""
+    (tmp_path / "renames.py").write_text(
+        "import attrs\nfrom papermage_core.plugin import UnitSpan, hookimpl\n"
+        "def renamed(output):\n    return attrs.evolve(output, spans=[UnitSpan.of('Foo', 0, 1, 0.5)])\n"
+        f"@hookimpl\ndef {hook}:\n"
+        + ("    return renamed(output)\n" if "(output)" in hook else "    return [*map(renamed, outputs)]\n")
+    )
+    words = [f"model_name_or_path={run / 'run'}", f"plugins_path={tmp_path / 'renames.py'}", "extensions=renames"]
+    assert predict(["-q", *words, f"data_path={run / 'train.jsonl'}", f"output_path={tmp_path / 'out.jsonl'}"]) == 4
+    said = capsys.readouterr().err
+    assert "the extension 'renames' of file" in said
+    assert "expected entities of the labels Disease, got Foo" in said.replace("UnitSpan(label='Foo'", "Foo")
+    assert evaluate(["-q", *words, f"data_path={run / 'train.jsonl'}"]) == 4
+    assert not (tmp_path / "out.jsonl").exists()

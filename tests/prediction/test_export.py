@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import multiprocessing
@@ -203,6 +204,20 @@ def test_a_forward_that_no_graph_can_follow_is_refused_before_anything_is_writte
     with pytest.raises(ConfigError, match="cannot be exported to ONNX"):
         export_checkpoint(compact, tmp_path / "e")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_not_put_down_to_the_encoder(
+    tmp_path: Path, compact: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no graph") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("torch.onnx.export", full)
+    assert export.main([str(compact), str(tmp_path / "e")]) == 1
+    said = capfd.readouterr().err
+    assert "The disk is full" in said
+    assert "encoder" not in said
+    assert not (tmp_path / "e").exists()
 
 
 def test_an_encoder_says_why_it_cannot_be_exported(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

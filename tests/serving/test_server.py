@@ -208,6 +208,8 @@ HUGE = b'{"symbols": "abc", "metadata": {}, "entities": {"tokens": [{"spans": [[
         (b"", "multipart/form-data", 400, "boundary"),
         (b'--x\r\nContent-Disposition: form-data; name="url"\r\n\r\na\r\n--x--\r\n',
          "multipart/form-data; boundary=x", 422, "unknown field 'url'"),
+        (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n\r\n--x--\r\n',
+         "multipart/form-data; boundary=x", 422, "the file is empty"),
         (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.exe"\r\n\r\na\r\n--x--\r\n',
          "multipart/form-data; boundary=x", 415, "a.exe"),
     ],

@@ -268,6 +268,11 @@ class LeavesAFileBehind(SoundEncoder):
         Path("words.txt").write_text("x", encoding="utf-8")
 
 
+class LearnsTooFast(SoundEncoder):
+    def parameter_groups(self, learning_rate, weight_decay):
+        return [{"params": list(self.parameters()), "lr": 100 * learning_rate}]
+
+
 class LeavesAFileOpen(SoundEncoder):
     def save(self, folder):
         (folder / "words.txt").open("w", encoding="utf-8").write("x")
@@ -327,6 +332,7 @@ CASES = [
     (SetsTheDefaultDtype, PROCESS, "environment variables (TOKENIZERS_PARALLELISM_OF_MINE)"),
     (TurnsGradientsOff, PROCESS, "the recursion limit"),
     (LeavesAFileBehind, PROCESS, "words.txt was left behind"),
+    (LearnsTooFast, "parameter groups hold every parameter once", "derive the rates of groups from the one given"),
     (LeavesAFileOpen, "files are closed", "open files in a with block"),
     (OpensInTheLocale, "text is opened in an encoding that is named", 'say encoding="utf-8"'),
 ]

@@ -118,6 +118,40 @@ READERS: dict[str, tuple[dict[str, str], str, str]] = {
         "use no hash() of strings",
     ),
     "prints": ({"read": "        print('reading', path)\n" + SOUND}, "nothing is printed", "log with logging"),
+    "prints_at_exit": (
+        {"top": "import atexit", "init": "atexit.register(lambda: print('read it all'))", "read": SOUND},
+        "nothing is printed",
+        "'read it all' was printed",
+    ),
+    "warns_of_every_line": (
+        {
+            "top": "import logging, warnings",
+            "read": SOUND.replace("for line in file:", "for line in file:\n                logging.warning('odd')"),
+        },
+        "warnings are few",
+        "warn once a file",
+    ),
+    "warns_of_every_line_by_its_text": (
+        {
+            "top": "import warnings",
+            "read": SOUND.replace("for line in file:", "for line in file:\n                warnings.warn(line)"),
+        },
+        "warnings are few",
+        "warn once a file",
+    ),
+    "leaves_a_temporary_folder": (
+        {"top": "import tempfile", "read": "        tempfile.mkdtemp()\n" + SOUND},
+        "the process is left as it was",
+        "remove temporary files and folders",
+    ),
+    "leaves_a_temporary_file": (
+        {
+            "top": "import tempfile",
+            "read": "        with tempfile.NamedTemporaryFile(delete=False) as copy: copy.write(b'x')\n" + SOUND,
+        },
+        "the process is left as it was",
+        "remove temporary files and folders",
+    ),
     "prints_at_import": ({"top": "print('hello')", "read": SOUND}, "nothing is printed", "'hello' was printed"),
     "environment": (
         {"top": "import os; os.environ['LINES_OF_MINE'] = '1'", "read": SOUND},
@@ -396,6 +430,27 @@ def test_a_faulty_reader_is_caught(name, tmp_path):
 def test_the_sound_reader_passes(tmp_path):
     source = READER.format(top="", init="pass", read=SOUND)
     assert result_of("document_reader", "sound", source, "", tmp_path, samples={"a.lines": LINES}) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a folder that is kept to the end
+def test_a_reader_that_clears_up_behind_itself_passes(tmp_path):
+    """At once, when the reader goes, or when the process ends; and says what is odd once a file."""
+    top = """
+import atexit, logging, shutil, tempfile, warnings
+KEPT = []
+"""
+    init = "KEPT[:] = tempfile.TemporaryDirectory(), tempfile.mkdtemp(); atexit.register(shutil.rmtree, KEPT[1], True)"
+    read = """
+        logging.getLogger(__name__).warning("odd")
+        with tempfile.TemporaryDirectory(), tempfile.NamedTemporaryFile(), opened(path) as file:
+            for line in file:
+                warnings.warn("as odd as the one before")
+                yield made(line.strip())
+"""
+    source = READER.format(top=top, init=init, read=read)
+    samples = {"a.lines": LINES}
+    for check in ("the process is left as it was", "warnings are few", "nothing is printed"):
+        assert result_of("document_reader", "tidy", source, check, tmp_path, samples=samples).passed
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -160,6 +160,8 @@ def test_another_search_is_not_gone_on_with(
     tune(config(max_epochs=1), space, tmp_path / "search", TuneOptions(n_trials=1))
     with pytest.raises(ConfigError, match="max_epochs=1, and now it is 2"):
         tune(config(), space, tmp_path / "search", TuneOptions(n_trials=1))
+    result = tune(config(max_epochs=1, resume="auto"), space, tmp_path / "search", TuneOptions(n_trials=1))
+    assert len(result.trials) == 1  # resume=auto is what a search that was stopped advises
     with pytest.raises(ConfigError, match=r"space: learning_rate"):
         tune(
             config(max_epochs=1),
@@ -173,6 +175,13 @@ def test_a_search_that_cannot_be_recorded_leaves_no_folder(
 ) -> None:
     with pytest.raises(ConfigError, match="storage=nowhere: "):
         tune(config(), SPACE, tmp_path / "search", TuneOptions(storage="nowhere"))
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_space_that_holds_nothing_is_an_error(words: list[str], tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "space.yaml").write_text("# nothing yet\n")
+    assert main([*words, f"space={tmp_path / 'space.yaml'}"]) == 2
+    assert "space.yaml: the file holds no option" in capsys.readouterr().err
     assert not (tmp_path / "search").exists()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 
 from papermage_core.errors import ConfigError
@@ -16,6 +18,8 @@ _MOST_TAGS = 8192
 @attrs.frozen(kw_only=True)
 class CrfHeadConfig(TagHeadConfig):
     """A linear-chain CRF over units: legal tags, the exact probability of each entity."""
+
+    weighs_first: ClassVar[bool] = True
 
     threshold: float = option(
         0.0, help="least probability of an entity that is predicted; 0.5 to 0.7: precision for recall", ge=0, lt=1
