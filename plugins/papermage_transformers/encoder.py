@@ -21,7 +21,8 @@ from papermage_transformers.cpu import (
 )
 from papermage_transformers.cpu_kernels import CpuKernels, Float32Kernels, has_cpu_kernels
 from papermage_transformers.int8_kernels import Int8Kernels
-from papermage_transformers.pooling import POOLINGS, Pooling
+from papermage_transformers.packed import can_pack, packed_vectors
+from papermage_transformers.pooling import POOLINGS, READ, Pooling
 from papermage_transformers.runs import in_runs
 from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import parameter_groups
@@ -76,7 +77,7 @@ class TransformerEncoder(nn.Module):
         """A digest of all that shapes the windows: equal where ``windows`` gives equal features."""
         self._maker = maker
         self._collator = collator
-        self._pool = POOLINGS[pooling]
+        self._pool, self._read = POOLINGS[pooling], READ[pooling]
         self._layer_decay = layer_decay
         self._precision = precision
         self._predicted: PredictionPrecision | None = None
@@ -98,17 +99,31 @@ class TransformerEncoder(nn.Module):
             inputs["bbox"] = inputs["bbox"].to(dtype)
         device = inputs["input_ids"].device.type
         if torch.is_autocast_enabled(device):
-            return self._pool(self._pieces(inputs), features)
+            return self._pool(*self._pieces(inputs, features))
         with ExitStack() as stack:
             if device == "cpu" and dtype == torch.float32:
                 self._enter_precision(stack)
             elif self._predicted == "bfloat16" and not torch.is_grad_enabled():
                 stack.enter_context(torch.autocast(device, dtype=torch.bfloat16))
-            pieces = self._pieces(inputs)
+            pieces, features = self._pieces(inputs, features)
         return self._pool(pieces, features).to(dtype)
 
-    def _pieces(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the vectors of wordpieces. Shape: (S, T, D)."""
+    def _pieces(
+        self, inputs: dict[str, torch.Tensor], features: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return vectors of wordpieces, and the batch with the positions among them of those that are pooled."""
+        is_on_cpu = inputs["input_ids"].device.type == "cpu"
+        if is_on_cpu and not (self._checkpointing and torch.is_grad_enabled()) and can_pack(self.model):
+            used = {name: features[name] for name in self._read}
+            read = torch.cat([positions.flatten() for positions in used.values()]).unique()
+            vectors = packed_vectors(self.model, inputs, read)
+            return vectors[None], features | {
+                name: torch.searchsorted(read, positions) for name, positions in used.items()
+            }
+        return self._padded_pieces(inputs), features
+
+    def _padded_pieces(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the vectors of all wordpieces. Shape: (S, T, D)."""
 
         def vectors(**some: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = self.model(**some).last_hidden_state
