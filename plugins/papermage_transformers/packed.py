@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch._C import DisableTorchFunction
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -23,8 +24,10 @@ from papermage_transformers.runs import runs
 
 __all__ = ["can_pack", "packed_vectors"]
 
-_KINDS = ("Bert", "Camembert", "Electra", "LayoutLM", "Roberta", "XLMRoberta")
+_KINDS = ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
 """Models whose layers are those of `transformers`' BERT."""
+_OTHERWISE = ("is_decoder", "add_cross_attention", "chunk_size_feed_forward")
+"""Options with which they compute otherwise."""
 
 
 def can_pack(model: Any) -> bool:
@@ -34,7 +37,7 @@ def can_pack(model: Any) -> bool:
         return False
     config = model.config
     is_plain = (
-        not any(getattr(config, name, False) for name in ("is_decoder", "add_cross_attention", "chunk_size_feed_forward"))
+        not any(getattr(config, name, False) for name in _OTHERWISE)
         and getattr(config, "position_embedding_type", "absolute") == "absolute"
         and getattr(config, "_attn_implementation", None) in ("sdpa", "eager")
     )
@@ -85,8 +88,8 @@ class _Run:
     """Of its wordpieces, with padding, among those of all runs."""
     sequences: int
     length: int
-    hidden: Tensor | None
-    """Which of the wordpieces are padding. Shape (sequences, length); None where none are."""
+    mask: Tensor | None
+    """Which of the wordpieces are none of padding. Shape (sequences, 1, 1, length); None where all are."""
 
 
 @attrs.frozen(eq=False)
@@ -113,8 +116,8 @@ class _Packing:
         made, begins, start = [], [], 0
         for own in np.split(falling, np.cumsum(runs(lengths))[:-1]):
             longest = int(own[0])
-            hidden = None if own[-1] == longest else torch.from_numpy(np.arange(longest) >= own[:, None])
-            made.append(_Run(start, len(own), longest, hidden))
+            is_text = torch.from_numpy(np.arange(longest) < own[:, None])[:, None, None]
+            made.append(_Run(start, len(own), longest, None if own[-1] == longest else is_text))
             begins.append(start + longest * np.arange(len(own)))
             start += longest * len(own)
         slots = np.repeat(np.concatenate(begins), falling) + within
@@ -133,6 +136,8 @@ class _Queries:
     """Those places."""
     places: Tensor
     """Where each row, cut into heads, is."""
+    added: tuple[Tensor, ...]
+    """What is added to the scores of each run: little where there is padding. Shapes (sequences · heads, 1, length)."""
 
     @classmethod
     def of(cls, packing: _Packing, rows: NDArray[np.int64], heads: int) -> _Queries:
@@ -148,8 +153,14 @@ class _Queries:
         taken, is_empty = np.zeros(size, np.int64), np.ones(size, np.bool_)
         taken[places] = np.arange(places.size).reshape(places.shape)
         is_empty[places] = False
-        tensors = (torch.from_numpy(each) for each in (taken, is_empty.nonzero()[0], places.ravel()))
-        return cls(packing.runs, heads, *tensors)
+        return cls(
+            packing.runs,
+            heads,
+            torch.from_numpy(taken),
+            torch.from_numpy(is_empty.nonzero()[0]),
+            torch.from_numpy(places.ravel()),
+            tuple(_added(run, heads) for run in packing.runs),
+        )
 
     def split(self, x: Tensor) -> Tensor:
         """Return rows (n, heads · E) as attention has them, (places, E)."""
@@ -158,6 +169,10 @@ class _Queries:
     def joined(self, x: Tensor) -> Tensor:
         """Return rows (n, heads · E) of what attention has, (places, E)."""
         return x.index_select(0, self.places).view(len(self.places) // self.heads, -1)
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Return rows as attention has them, and zero where none of them is."""
+        return self.split(x.contiguous()).index_fill_(0, self.empty, 0.0)
 
     def of_run(self, x: Tensor, run: _Run) -> Tensor:
         """Return what of (places, E) is a run's. Shape (sequences · heads, length, E)."""
@@ -170,17 +185,53 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, queries: _Queries, key
     arguments = query, key, value, queries, keys
     longest = max(run.length for run in keys.runs)
     if query.dtype == torch.float32 and longest <= SHORT and not dropout and not torch.is_autocast_enabled("cpu"):
-        if not torch.is_grad_enabled():
-            return _attend(*arguments)[0]
-        found: Tensor = _Attention.apply(*arguments)  # type: ignore[no-untyped-call]
-        return found
+        with DisableTorchFunction():  # no mode of ours changes what is called here, and each call would ask it
+            if not torch.is_grad_enabled():
+                return _attend(*arguments)[0]
+            attended: Tensor = _Attention.apply(*arguments)  # type: ignore[no-untyped-call]
+            return attended
     parts = []
-    q, k, v = (of.split(x) for of, x in ((queries, query), (keys, key), (keys, value)))
+    q, k, v = (_split(x, of) for x, of in ((query, queries), (key, keys), (value, keys)))
     for run in keys.runs:
-        own = (keys.of_run(x, run).unflatten(0, (run.sequences, keys.heads)) for x in (q, k, v))
-        mask = None if run.hidden is None else ~run.hidden[:, None, None]
-        parts.append(F.scaled_dot_product_attention(*own, attn_mask=mask, dropout_p=dropout).flatten(0, 2))
-    return queries.joined(torch.cat(parts))
+        shape = run.sequences, keys.heads, run.length, -1
+        own_q, own_k, own_v = (keys.of_run(x, run).view(shape) for x in (q, k, v))
+        seen = F.scaled_dot_product_attention(own_q, own_k, own_v, attn_mask=run.mask, dropout_p=dropout)
+        parts.append(seen.flatten(0, 2))
+    found: Tensor = _Joined.apply(torch.cat(parts), queries)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _split(x: Tensor, places: _Queries) -> Tensor:
+    found: Tensor = _Split.apply(x, places)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Split(torch.autograd.Function):
+    """Rows as attention has them."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: _Queries) -> Tensor:
+        ctx.places = places
+        return places.split(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.places.joined(gradient), None
+
+
+class _Joined(torch.autograd.Function):
+    """Rows of what attention has."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: _Queries) -> Tensor:
+        ctx.places = places
+        return places.joined(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.places.spread(gradient), None
 
 
 class _Attention(torch.autograd.Function):
@@ -198,7 +249,7 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *weights = ctx.saved_tensors
         queries, keys = ctx.queries, ctx.keys
-        of_out = queries.split(gradient.contiguous()).index_fill_(0, queries.empty, 0.0)
+        of_out = queries.spread(gradient)
         of_q, of_k, of_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         scale = q.shape[1] ** -0.5
         for run, own in zip(keys.runs, weights, strict=True):
@@ -215,14 +266,19 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, queries: _Queries, keys: 
     """Return what attention gives, and what it was made of: queries, keys, values, and the weights of each run."""
     q, k, v = queries.split(query), keys.split(key), keys.split(value)
     out, weights = torch.empty_like(q), []
-    for run in keys.runs:
-        own = keys.of_run(q, run)
-        least = 0.0 if run.hidden is None else run.hidden * torch.finfo(q.dtype).min  # no infinity: no number less it
-        added = own.new_zeros(()) if run.hidden is None else least.repeat_interleave(keys.heads, 0)[:, None]
-        scores = torch.baddbmm(added, own, keys.of_run(k, run).transpose(1, 2), alpha=q.shape[1] ** -0.5)
+    scale = q.shape[1] ** -0.5
+    for run, added in zip(keys.runs, keys.added, strict=True):
+        scores = torch.baddbmm(added, keys.of_run(q, run), keys.of_run(k, run).transpose(1, 2), alpha=scale)
         weights.append(torch.softmax(scores, -1, out=scores))
         torch.bmm(scores, keys.of_run(v, run), out=keys.of_run(out, run))
     return queries.joined(out), q, k, v, *weights
+
+
+def _added(run: _Run, heads: int) -> Tensor:
+    if run.mask is None:
+        return torch.zeros(())
+    hidden = (~run.mask).squeeze(1) * torch.finfo(torch.float32).min  # no infinity: less itself, it is no number
+    return hidden.repeat_interleave(heads, 0)
 
 
 def _rows(x: Tensor, rows: Tensor) -> Tensor:
