@@ -74,6 +74,18 @@ def test_vectors_and_all_gradients_are_the_models(kind, choice, short, encoder, 
         torch.testing.assert_close(gradient, expected_gradients[name], atol=2e-4, rtol=1e-3, msg=name)
 
 
+@pytest.mark.parametrize("short", [0, 96])
+def test_sequences_of_one_length(short, encoder, make_context, texts, monkeypatch):
+    monkeypatch.setattr(packed, "SHORT", short)
+    made = encoder("bert", pooling="first", dropout=0.0).train()
+    batch = batch_of(made, [make_context("( ) ;"), make_context("; ; [")])
+    assert batch["attention_mask"].all()
+    (vectors, gradients), (expected, expected_gradients) = both_ways(made, batch, monkeypatch)
+    torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-4)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], atol=2e-4, rtol=1e-3, msg=name)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_without_a_gradient_in_float32_and_int8(seed, encoder, make_context, texts, monkeypatch):
     made = encoder("bert")
