@@ -25,7 +25,9 @@ from papermage_core.plugin.spec import DocumentReader, LocatedDocument
 __all__ = ["Block", "BlockReader", "Piece", "Plan"]
 
 _BYTES = 2_000_000
-"""Of input, after which a block ends: two hundred abstracts with their tokens, or a paper."""
+"""Of input, after which a block ends: two hundred abstracts with their tokens, or some papers."""
+_WHOLE_FILE = 4
+"""How often the bytes of a file count that is one document, such as a paper: it takes longer than as much of others."""
 _DOCUMENTS = 256
 """Most documents of a block, however short they are."""
 _NONE = 1 << 62
@@ -97,6 +99,12 @@ class Plan:
             self._find()
         return self._ahead.popleft() if self._ahead else None
 
+    def has(self, blocks: int) -> bool:
+        """Return whether there are so many more blocks at least."""
+        while not self._is_known and len(self._ahead) < blocks:
+            self._find()
+        return len(self._ahead) >= blocks
+
     def look_ahead(self, seconds: float) -> None:
         """Find further blocks for so long."""
         stop = time.monotonic() + seconds
@@ -115,23 +123,24 @@ class Plan:
 def _blocks(files: Sequence[Path], choice: ReaderChoice, every: int) -> Iterator[Block]:
     pieces: list[Piece] = []
     index = first = count = 0
-    size = 0.0
+    size = filled = 0.0
     for path in files:
-        for number, (place, weight) in enumerate(_documents(path, choice)):
+        for number, (place, weight, is_whole) in enumerate(_documents(path, choice)):
             if number and pieces:  # of this file, as the last one was
                 pieces[-1] = attrs.evolve(pieces[-1], count=pieces[-1].count + 1)
             else:
                 pieces.append(Piece(path, number, 1, place if number else None))
             count, size = count + 1, size + weight
-            if size >= every * _BYTES or count >= every * _DOCUMENTS:
+            filled += weight * (_WHOLE_FILE if is_whole else 1)
+            if filled >= every * _BYTES or count >= every * _DOCUMENTS:
                 yield Block(index, first, tuple(pieces), size)
-                index, first, pieces, count, size = index + 1, first + count, [], 0, 0.0
+                index, first, pieces, count, size, filled = index + 1, first + count, [], 0, 0.0, 0.0
     if pieces:
         yield Block(index, first, tuple(pieces), size)
 
 
-def _documents(path: Path, choice: ReaderChoice) -> Iterator[tuple[Place | None, float]]:
-    """Yield for each document of a file where it begins, if reading can begin there, and how many bytes it is.
+def _documents(path: Path, choice: ReaderChoice) -> Iterator[tuple[Place | None, float, bool]]:
+    """Yield for each document of a file where it begins, if reading can begin there, its bytes, and if it is all of it.
 
     A file that cannot be read is one document: whoever reads it finds out why.
     """
@@ -143,11 +152,11 @@ def _documents(path: Path, choice: ReaderChoice) -> Iterator[tuple[Place | None,
             places = None if compression(path) else _places(path, reader)
             if places is None:
                 count = _count(path, reader)
-                yield from ((None, size / count) for _ in range(count))
+                yield from ((None, size / count, count == 1) for _ in range(count))
             else:
-                yield from _weighed(places, size)
+                yield from ((*each, False) for each in _weighed(places, size))
     except DataError:
-        yield None, float(size)
+        yield None, float(size), True
 
 
 def _places(path: Path, reader: DocumentReader) -> Callable[[], Iterator[Place]] | None:

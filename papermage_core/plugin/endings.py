@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -152,24 +153,38 @@ def stated_endings(component: ComponentInfo) -> Sequence[str]:
     return list(found) or [f".{component.name}"]
 
 
-@lru_cache(maxsize=1024)
 def _stated_in(path: Path, kind: str, size: int, changed: int) -> tuple[str, ...]:
-    """Return the endings in a file, which is parsed again when it has changed."""
-    return tuple(dict.fromkeys(_endings_in(ast.parse(path.read_bytes()), KINDS[kind].base)))
+    """Return the endings that classes of a file state, those of another kind of config left out."""
+    base = KINDS[kind].base
+    others = {each.base.__name__ for each in KINDS.values() if each.base is not None and each.base is not base}
+    stated = (endings for bases, endings in _classes_in(path, size, changed) if not others & bases)
+    return tuple(dict.fromkeys(chain.from_iterable(stated)))
 
 
-def _endings_in(tree: ast.Module, base: type[Any] | None) -> Iterator[str]:
-    """Yield the endings that classes state, those of another kind of config left out."""
-    others = {kind.base.__name__ for kind in KINDS.values() if kind.base is not None and kind.base is not base}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and not others & {
-            ast.unparse(each).rpartition(".")[2] for each in node.bases
-        }:
-            for statement in node.body:
-                if isinstance(statement, (ast.Assign, ast.AnnAssign)):
-                    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                    if {ast.unparse(target) for target in targets} & {_OWN, _SHARED}:
-                        yield from _texts(statement.value)
+@lru_cache(maxsize=1024)
+def _classes_in(path: Path, size: int, changed: int) -> tuple[tuple[frozenset[str], tuple[str, ...]], ...]:
+    """Return of each class of a file its bases, and the endings that it states; parsed again when it has changed."""
+    found = []
+    for node in _classes(ast.parse(path.read_bytes()).body):
+        endings: list[str] = []
+        for statement in node.body:
+            if isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                if {ast.unparse(target) for target in targets} & {_OWN, _SHARED}:
+                    endings += _texts(statement.value)
+        if endings:
+            bases = frozenset(ast.unparse(each).rpartition(".")[2] for each in node.bases)
+            found.append((bases, tuple(endings)))
+    return tuple(found)
+
+
+def _classes(body: Iterable[ast.AST]) -> Iterator[ast.ClassDef]:
+    """Yield the classes among statements and in them; expressions, of which most of a file is, hold none."""
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _classes(getattr(node, name, ()))
 
 
 def _texts(value: ast.expr | None) -> list[str]:

@@ -126,6 +126,11 @@ class RayWorkers:
         free = sum(_AT_ONCE - len(member.blocks) for member in self._members if member.is_ready)
         return max(0, free - len(self._again))
 
+    @property
+    def idle(self) -> int:
+        """How many blocks can be given to those that have none."""
+        return max(0, sum(member.is_ready and not member.blocks for member in self._members) - len(self._again))
+
     def give(self, block: Block) -> None:
         """Give one of them a block."""
         member = min((each for each in self._members if each.is_ready), key=lambda each: len(each.blocks))

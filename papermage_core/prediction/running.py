@@ -32,6 +32,8 @@ __all__ = ["Engine", "RunningJob", "give_up", "put_in_place"]
 _log = logging.getLogger(__name__)
 _BLOCKS_AHEAD = 16
 """How many blocks per process may be under way, or done before their turn to be written."""
+_LAST = 4
+"""How many blocks per process are the last ones, of which a process is given one at a time."""
 
 
 @attrs.frozen(kw_only=True)
@@ -147,7 +149,7 @@ class RunningJob:
         at, is_over = self._journal.progress.blocks, False
         try:
             while not is_over or given:
-                while not is_over and workers.room and len(given) < _BLOCKS_AHEAD * workers.size:
+                while not is_over and self._room(workers) and len(given) < _BLOCKS_AHEAD * workers.size:
                     block = self._plan.take()
                     is_over = block is None
                     if block is not None:
@@ -167,6 +169,10 @@ class RunningJob:
         seen = Seen()
         seen.merge(found)
         return seen
+
+    def _room(self, workers: Workers) -> int:
+        """Return how many more blocks can be given; of the last ones none that would wait behind another."""
+        return workers.room if self._plan.has(_LAST * workers.size) else workers.idle
 
     def _add(self, block: Block, outcome: Outcome, written: bool = False) -> None:
         """Take down the next block in order. Raises its error, and DataError for more errors than are allowed."""

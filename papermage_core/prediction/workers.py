@@ -68,6 +68,11 @@ class Workers(Protocol):
         """How many more blocks can be given to them now."""
         ...
 
+    @property
+    def idle(self) -> int:
+        """How many blocks can be given to those that have none."""
+        ...
+
     def give(self, block: Block) -> None:
         """Give them a block."""
         ...
@@ -131,6 +136,11 @@ class ForkedWorkers:
     def room(self) -> int:
         """How many more blocks can be given now."""
         return max(0, sum(_AT_ONCE - len(child.blocks) for child in self._children) - len(self._again))
+
+    @property
+    def idle(self) -> int:
+        """How many blocks can be given to those that have none."""
+        return max(0, sum(not child.blocks for child in self._children) - len(self._again))
 
     def give(self, block: Block) -> None:
         """Give one of them a block."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["attention"]
+__all__ = ["SHORT", "attention"]
 
 _LONG = 192
 """Wordpieces from which whole products of bfloat16 are faster: half torch's time from 200 on."""
 _MOST = 1 << 25
 """Weights of attention, over all heads and windows, that a layer keeps for its gradient at most: 64 MB."""
-_SHORT = 96
+SHORT = 96
 """Wordpieces up to which whole products of float32 are faster: half torch's time up to 40."""
 
 
@@ -47,7 +47,7 @@ def attention(
         return None
     scale = 1 / math.sqrt(query.shape[3]) if scale is None else scale
     length = key.shape[2]
-    if query.dtype == torch.float32 and length <= _SHORT and not torch.is_autocast_enabled("cpu"):
+    if query.dtype == torch.float32 and length <= SHORT and not torch.is_autocast_enabled("cpu"):
         return _short(query, key, value, attn_mask, scale)
     too_much = torch.is_grad_enabled() and query[..., 0].numel() * length > _MOST
     if query.dtype == torch.bfloat16 and length >= _LONG and not too_much:

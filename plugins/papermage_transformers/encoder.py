@@ -21,7 +21,8 @@ from papermage_transformers.cpu import (
 )
 from papermage_transformers.cpu_kernels import CpuKernels, Float32Kernels, has_cpu_kernels
 from papermage_transformers.int8_kernels import Int8Kernels
-from papermage_transformers.pooling import POOLINGS, Pooling
+from papermage_transformers.packed import can_pack, packed_vectors
+from papermage_transformers.pooling import POOLINGS, READ, Pooling
 from papermage_transformers.runs import in_runs
 from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import parameter_groups
@@ -76,7 +77,7 @@ class TransformerEncoder(nn.Module):
         """A digest of all that shapes the windows: equal where ``windows`` gives equal features."""
         self._maker = maker
         self._collator = collator
-        self._pool = POOLINGS[pooling]
+        self._pool, self._read = POOLINGS[pooling], READ[pooling]
         self._layer_decay = layer_decay
         self._precision = precision
         self._predicted: PredictionPrecision | None = None
@@ -98,17 +99,38 @@ class TransformerEncoder(nn.Module):
             inputs["bbox"] = inputs["bbox"].to(dtype)
         device = inputs["input_ids"].device.type
         if torch.is_autocast_enabled(device):
-            return self._pool(self._pieces(inputs), features)
+            return self._pool(self._padded_pieces(inputs), features)
         with ExitStack() as stack:
+            pieces = None
             if device == "cpu" and dtype == torch.float32:
-                self._enter_precision(stack)
+                precision = self._enter_precision(stack)
+                if precision != "bfloat16" and not self._is_computed_again and can_pack(self.model):
+                    pieces, features = self._packed_pieces(inputs, features)
             elif self._predicted == "bfloat16" and not torch.is_grad_enabled():
                 stack.enter_context(torch.autocast(device, dtype=torch.bfloat16))
-            pieces = self._pieces(inputs)
+            if pieces is None:
+                pieces = self._padded_pieces(inputs)
         return self._pool(pieces, features).to(dtype)
 
-    def _pieces(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the vectors of wordpieces. Shape: (S, T, D)."""
+    @property
+    def _is_computed_again(self) -> bool:
+        """Whether layers are computed once more, outside, for their gradients."""
+        return torch.is_grad_enabled() and self._checkpointing
+
+    def _packed_pieces(
+        self, inputs: dict[str, torch.Tensor], features: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return the vectors of what is pooled, (1, n, D), and the batch with positions among them.
+
+        Not in bfloat16: oneDNN makes code for each number of rows, and there are more of them than of shapes.
+        """
+        used = {name: features[name] for name in self._read}
+        read = torch.unique(torch.cat([positions.flatten() for positions in used.values()]))
+        vectors = packed_vectors(self.model, inputs, read)
+        return vectors[None], features | {name: torch.searchsorted(read, each) for name, each in used.items()}
+
+    def _padded_pieces(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the vectors of all wordpieces. Shape: (S, T, D)."""
 
         def vectors(**some: torch.Tensor) -> torch.Tensor:
             found: torch.Tensor = self.model(**some).last_hidden_state
@@ -117,21 +139,21 @@ class TransformerEncoder(nn.Module):
         is_worth_it = inputs["input_ids"].device.type == "cpu" and not torch.is_grad_enabled()
         return in_runs(vectors, inputs) if is_worth_it else vectors(**inputs)
 
-    def _enter_precision(self, stack: ExitStack) -> None:
+    def _enter_precision(self, stack: ExitStack) -> PredictionPrecision | CpuPrecision:
         """Compute as ``precision`` says until the stack is left; nothing else in the process is changed by it."""
         precision = self._precision if self._predicted is None or torch.is_grad_enabled() else self._predicted
-        is_again = torch.is_grad_enabled() and self._checkpointing  # computed once more, outside
         if precision == "int8":
             stack.enter_context(Int8Kernels())
         elif precision == "bfloat16":
             stack.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
-            if has_cpu_kernels() and not is_again:
+            if has_cpu_kernels() and not self._is_computed_again:
                 stack.enter_context(CpuKernels())
         else:
             if precision == "medium":
                 stack.enter_context(medium_matmul)
-            if not is_again:
+            if not self._is_computed_again:
                 stack.enter_context(Float32Kernels())
+        return precision
 
     def compute_in(self, precision: str) -> None:
         """Compute in ``fp32``, ``bf16`` or ``int8`` where no gradient is wanted. Raises ConfigError where it cannot."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-__all__ = ["POOLINGS", "Pooling"]
+__all__ = ["POOLINGS", "READ", "Pooling"]
 
 Pooling = Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor]
 """(wordpiece vectors (S, T, D), the batch that `Collator` made) → unit vectors (W, U, D)."""
@@ -37,5 +37,13 @@ def _max(pieces: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     highest = _take(pieces, batch["first"]).scatter_reduce(0, owner, _take(pieces, batch["rest"]), "amax")
     return highest.view(*batch["first"].shape, -1)
 
+
+READ: Mapping[str, tuple[str, ...]] = {
+    "first": ("first",),
+    "mean": ("first", "rest"),
+    "max": ("first", "rest"),
+    "last": ("last",),
+}
+"""Which positions each pooling takes vectors at, by their names in the batch."""
 
 POOLINGS: Mapping[str, Pooling] = {"first": _first, "mean": _mean, "max": _max, "last": _last}

@@ -100,6 +100,30 @@ def test_small_files_share_a_block(tmp_path: Path) -> None:
     assert [each[1][1] for each in read(files)] == [str(number) for number in range(7)]
 
 
+def test_a_file_that_is_one_document_counts_for_more_than_as_much_of_others(tmp_path: Path) -> None:
+    text = "As long as it is. " * 5
+    for number in range(4):
+        (tmp_path / f"{number}.txt").write_text(text)
+    blocks_ = list(Plan(sorted(tmp_path.glob("*.txt")), ReaderChoice()))
+    assert [(block.first, block.count, block.size) for block in blocks_] == [(n, 1, len(text)) for n in range(4)]
+    path = tmp_path / "all.jsonl"
+    path.write_bytes(b"".join(line(number, 40) for number in range(4)))
+    assert path.stat().st_size > 300
+    assert [block.count for block in Plan([path], ReaderChoice())] == [3, 1]
+
+
+def test_a_plan_tells_whether_so_many_blocks_are_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(line(number, 1) for number in range(12)))  # three blocks
+    plan = Plan([path], ReaderChoice())
+    assert plan.has(3)
+    assert not plan.has(4)
+    plan.take()
+    assert (plan.has(2), plan.has(3)) == (True, False)
+    assert len(list(plan)) == 2
+    assert not plan.has(1)
+
+
 def test_a_compressed_file_that_is_cut_short_gives_what_is_there(tmp_path: Path) -> None:
     chance = random.Random(0)
     text = "".join(f"-DOCSTART-\n\n{chance.randbytes(2000).hex()}\tO\n\n" for _ in range(1000))

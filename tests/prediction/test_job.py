@@ -28,9 +28,11 @@ from papermage_core.prediction import (
     Predicted,
     journal,
     predict_files,
+    running,
 )
 from papermage_core.prediction.journal import open_journal
 from papermage_core.prediction.work import BlockWorker
+from papermage_core.prediction.workers import ForkedWorkers
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 from papermage_core.training.stopping import Stopping
 from papermage_formats.csv import CsvWriterConfig
@@ -418,6 +420,30 @@ def test_several_processes_write_the_same_bytes(
     assert found_in(tmp_path / "1") == found_in(tmp_path / "3")
     assert [(each.documents, each.failed, each.units) for each in told] == [(14, 2, told[0].units)] * 2
     assert alive() == before
+
+
+@pytest.mark.parametrize(("last", "waiting"), [(0, 1), (4, 0)])
+def test_none_of_the_last_blocks_waits_behind_another(
+    predictor: EntityClassificationPredictor,
+    sound: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    last: int,
+    waiting: int,
+) -> None:
+    """Else one process would be idle at the end while a block waits for the other."""
+    before: list[int] = []
+    real = ForkedWorkers.give
+
+    def give(self: ForkedWorkers, block: Any) -> None:
+        before.append(min(len(child.blocks) for child in self._children))
+        real(self, block)
+
+    monkeypatch.setattr(ForkedWorkers, "give", give)
+    monkeypatch.setattr(running, "_LAST", last)
+    predict_files(predictor, sound, tmp_path / "found.csv", engine=Engine(processes=2))
+    assert len(before) > 2
+    assert max(before) == waiting
 
 
 def test_a_worker_that_dies_is_replaced_and_its_documents_are_done_again(
