@@ -63,7 +63,8 @@ def test_vectors_and_all_gradients_are_the_models(kind, choice, short, encoder, 
     pooling, attention, precision = choice
     monkeypatch.setattr(packed, "SHORT", short)  # whole products, or torch's attention
     made = encoder(kind, pooling=pooling, cpu_precision=precision, dropout=0.0).train()
-    made.model.set_attn_implementation(attention)
+    if hasattr(made.model, "set_attn_implementation"):  # of transformers 4.48, the one that it comes with
+        made.model.set_attn_implementation(attention)
     assert can_pack(made.model)
     batch = batch_of(made, contexts_of(make_context, texts, len(pooling)))
     assert len(batch["input_ids"]) > len(batch["first"])  # a word goes on in further sequences
