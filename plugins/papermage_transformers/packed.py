@@ -37,7 +37,8 @@ def can_pack(model: Any) -> bool:
         return False
     config = model.config
     is_plain = (
-        not any(getattr(config, name, False) for name in _OTHERWISE)
+        len(model.encoder.layer) > 0
+        and not any(getattr(config, name, False) for name in _OTHERWISE)
         and getattr(config, "position_embedding_type", "absolute") == "absolute"
         and getattr(config, "_attn_implementation", None) in ("sdpa", "eager")
     )
