@@ -19,7 +19,7 @@ def long_forms(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
     ``words`` are the units of a document in order. A definition is a long form with the short one in brackets, or the
     other way round. Both are found as Schwartz and Hearst 2003 do, "A Simple Algorithm for Identifying Abbreviation
-    Definitions in Biomedical Text", here on units: a short form is one unit, with a capital letter.
+    Definitions in Biomedical Text", here on units: a short form is one unit, with a capital letter (A to Z).
 
     >>> text = "Hypertrophic cardiomyopathy ( HCM ) is common . PCR ( polymerase chain reaction ) was used ."
     >>> long_forms(text.split())
@@ -42,13 +42,14 @@ def long_forms(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _inside(words: Sequence[str], place: int) -> list[str]:
-    """Return the units from the bracket that opens at a place to the one that closes, or to a comma."""
+    """Return the units from the bracket that opens at a place to what closes it, or a comma; none if another opens."""
     inside: list[str] = []
-    for word in words[place : place + _LONGEST + 2]:
-        bare = word if inside or word is not words[place] else word[1:]
-        text = bare.rstrip(_CLOSING)
+    for word in (words[place][1:], *words[place + 1 : place + _LONGEST + 2]):
+        if word[:1] in _OPENING:
+            return []
+        text = word.rstrip(_CLOSING)
         inside += [text] if text else []
-        if bare != text:
+        if word != text:
             return inside
     return []
 
