@@ -348,7 +348,7 @@ def _features(encoder: ContextEncoder, contexts: Sequence[Context]) -> tuple[dic
 def _made_up_contexts(
     needs: ContextNeeds, units: Sequence[int] = (5, 3, 7), labels: tuple[str, ...] = ()
 ) -> list[Context]:
-    """Return contexts of these numbers of units, with what ``needs`` asks for, the same in every call."""
+    """Return contexts of these numbers of units, with the boxes and groups that are needed, the same in every call."""
     random = np.random.default_rng(7)
     parts = ["car", "di", "o", "gen", "ic", "Pro", "tein", "-", "12", "(", "é"]
     contexts = []
