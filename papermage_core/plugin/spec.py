@@ -469,6 +469,10 @@ class ContextEncoder(Protocol):
 
     For ``precision=`` an encoder may have ``compute_in(precision)``, with ``"fp32"``, ``"bf16"`` or ``"int8"``: from
     then on ``forward`` computes so where no gradient is wanted; or ConfigError is raised, which says why it cannot.
+
+    For faster training an encoder with large embeddings may have ``make_gradients_sparse()``: from then on theirs are
+    sparse, of one sparse dimension, as those of ``torch.nn.Embedding(sparse=True)`` are. It is called before a training
+    in one process on a CPU whose optimizer `takes_sparse_gradients`.
     """
 
     output_size: int
@@ -937,6 +941,9 @@ class DocumentWriterConfig(ComponentConfig, ABC):
 @attrs.frozen(kw_only=True)
 class OptimizerConfig(ComponentConfig, ABC):
     """Options of an optimizer and its schedule. Rates, weight decay and warm-up are options of the run."""
+
+    takes_sparse_gradients: ClassVar[bool] = False
+    """Whether gradients may be sparse: those of an encoder that has ``make_gradients_sparse()``."""
 
     @abstractmethod
     def build(self, groups: list[dict[str, Any]], *, mixed: bool = False) -> torch.optim.Optimizer:

@@ -552,6 +552,29 @@ class ContextEncoderSuite(ComponentSuite):
                 "compute the same in eval mode, whatever the operations",
             )
 
+    def test_sparse_gradients_are_those_of_the_encoder(self) -> None:
+        """Where the encoder has ``make_gradients_sparse()``: of one sparse dimension, and equal when written out."""
+        for subject in self.subjects():
+            encoder = subject.encoder
+            if not hasattr(encoder, "make_gradients_sparse"):
+                continue
+            features = encoder.collate(subject.windows())
+            dense = _gradients(encoder, features)
+            encoder.make_gradients_sparse()
+            sparse = _gradients(encoder, features)
+            odd = [name for name, gradient in sparse.items() if gradient.is_sparse and gradient.sparse_dim() != 1]
+            require(
+                not odd,
+                f"after make_gradients_sparse() the gradients of {', '.join(odd)} are sparse in several dimensions",
+                "let rows be sparse, as torch.nn.Embedding(sparse=True) does",
+            )
+            same = dense.keys() == sparse.keys() and all(close(sparse[n].to_dense(), dense[n]) for n in dense)
+            require(
+                same,
+                "after make_gradients_sparse() the encoder has other gradients than before",
+                "change how they are kept, not what they are",
+            )
+
     def test_a_settled_config_is_a_config_that_can_be_kept(self) -> None:
         """``settle`` returns a config of the same class, which is the same after writing and reading."""
         for config in self.configs():
@@ -653,6 +676,17 @@ def _trained(encoder: Any, windows: Sequence[Window], seed: int) -> torch.Tensor
     torch.manual_seed(seed)
     vectors: torch.Tensor = encoder(encoder.collate(windows))
     return vectors.detach().clone()
+
+
+def _gradients(encoder: Any, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the gradients of a sum that weighs each number of the vectors otherwise, by name, in eval mode."""
+    encoder.eval()
+    encoder.zero_grad()
+    vectors = encoder(features).float()
+    (vectors * torch.linspace(-1, 2, vectors.numel()).sin().view_as(vectors)).sum().backward()
+    found = {name: weight.grad for name, weight in encoder.named_parameters() if weight.grad is not None}
+    encoder.zero_grad()
+    return found
 
 
 def _copied(window: Window) -> Window:

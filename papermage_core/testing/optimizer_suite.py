@@ -91,6 +91,28 @@ class OptimizerSuite(ComponentSuite):
             )
             require(same, "a run stopped after 3 of 6 steps ends elsewhere", "keep what you count in self.state")
 
+    def test_sparse_gradients_are_stepped_by(self) -> None:
+        """Where ``takes_sparse_gradients``: rows that have had a gradient end where dense gradients bring them."""
+        for config in self.configs():
+            if not config.takes_sparse_gradients:
+                continue
+            ends = []
+            for sparse in (False, True):
+                torch.manual_seed(1)
+                table = nn.Embedding(6, 4, sparse=sparse)
+                optimizer = config.build(_groups(table, self.learning_rate))
+                for rows in ([0, 1, 2, 3, 4], [1, 1, 3], [4], [0, 3]):
+                    optimizer.zero_grad()
+                    table(torch.tensor(rows)).square().sum().backward()
+                    with working("a step by sparse gradients", "take them, or leave takes_sparse_gradients False"):
+                        optimizer.step()
+                ends.append(table.weight.detach()[:5])
+            require(
+                torch.allclose(ends[0], ends[1], atol=1e-6),
+                "rows end elsewhere by sparse gradients than by dense ones",
+                "add up what stands twice (coalesce), and step rows that have had a gradient at each step",
+            )
+
     def test_the_schedule_is_made_of_shares(self) -> None:
         """``factor`` is finite and not negative at every step, and is told of the end of the run."""
         for config in self.configs():

@@ -154,7 +154,13 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float) -> Tenso
 
     torch multiplies by one where it is not, which writes every gradient once more: a twentieth of a small model's step.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()  # a row that stands in it twice has the sum of both
+            gradients.append(parameter.grad.values())
+        elif parameter.grad is not None:
+            gradients.append(parameter.grad)
     if not gradients:
         return torch.zeros(())
     norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
@@ -306,6 +312,10 @@ class EntityModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule."""
         config, mixed = self.optimisation.optimizer, str(self.trainer.precision).endswith("mixed")
+        own = getattr(self.model.encoder, "make_gradients_sparse", None)
+        if own is not None and config.takes_sparse_gradients and self._may_be_sparse():
+            with calling(self.model.encoder, "make_gradients_sparse"):
+                own()
         with calling(config, "build"):
             optimizer = config.build(parameter_groups(self.model, self.optimisation), mixed=mixed)
             if not isinstance(optimizer, Optimizer):
@@ -314,6 +324,21 @@ class EntityModule(pl.LightningModule):
         factor = learning_rate_factor(self.trainer, self.optimisation)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _may_be_sparse(self) -> bool:
+        """Whether nobody but `clip_gradients` and the optimizer reads gradients."""
+        trainer: Any = self.trainer
+        return (
+            type(trainer.strategy).__name__ == "SingleDeviceStrategy"
+            and trainer.strategy.root_device.type == "cpu"
+            and not str(trainer.precision).endswith("mixed")
+            and trainer.gradient_clip_algorithm in (None, "norm")
+            and not any(
+                getattr(type(callback), name) is not getattr(pl.Callback, name)
+                for callback in trainer.callbacks
+                for name in ("on_after_backward", "on_before_optimizer_step", "on_before_zero_grad")
+            )
+        )
 
     # Validation
 

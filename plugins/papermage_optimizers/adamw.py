@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
@@ -28,6 +28,8 @@ class AdamWConfig(OptimizerConfig):
         "linear", help="how the learning rates fall after the warm-up", choices=("linear", "cosine", "constant")
     )
 
+    takes_sparse_gradients: ClassVar[bool] = True
+
     def build(self, groups: list[dict[str, Any]], *, mixed: bool = False) -> torch.optim.Optimizer:
         """Return a new optimizer, fused where its gradients can be clipped then.
 
@@ -36,13 +38,15 @@ class AdamWConfig(OptimizerConfig):
         """
         import torch
 
+        from papermage_optimizers.rows import RowwiseAdamW
+
         half = torch.finfo(torch.float16)
         seen = math.sqrt(half.smallest_normal * half.eps / (1 - self.beta2))
         for group in groups:
             group["params"] = list(group["params"])
             if any(weight.dtype == torch.float16 for weight in group["params"]):
                 group["eps"] = max(self.eps, seen)
-        return torch.optim.AdamW(groups, betas=(self.beta1, self.beta2), eps=self.eps, fused=not mixed)
+        return RowwiseAdamW(groups, betas=(self.beta1, self.beta2), eps=self.eps, fused=not mixed)
 
     def factor(self, step: float, total: float, warmup: float) -> float:
         """Return the share of the peak rates at a step.

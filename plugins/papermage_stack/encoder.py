@@ -64,6 +64,11 @@ class StackEncoder(nn.Module):
         """Raise ConfigError: the lengths of windows steer the LSTM, which no graph can follow."""
         raise ConfigError("encoder=stack cannot be exported: its LSTM runs over windows of different lengths")
 
+    def make_gradients_sparse(self) -> None:
+        """Have the inner encoder make its own so, where it can."""
+        if hasattr(self.inner, "make_gradients_sparse"):
+            self.inner.make_gradients_sparse()
+
     def save(self, folder: Path) -> None:
         """Have the inner encoder save in a folder of its own."""
         (folder / "inner").mkdir()

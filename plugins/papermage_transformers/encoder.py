@@ -155,6 +155,12 @@ class TransformerEncoder(nn.Module):
                 stack.enter_context(Float32Kernels())
         return precision
 
+    def make_gradients_sparse(self) -> None:
+        """Have gradients for those rows of the wordpieces' embeddings alone that a batch reads."""
+        words = self.model.get_input_embeddings()  # type: ignore[operator]
+        if isinstance(words, nn.Embedding):
+            words.sparse = True
+
     def compute_in(self, precision: str) -> None:
         """Compute in ``fp32``, ``bf16`` or ``int8`` where no gradient is wanted. Raises ConfigError where it cannot."""
         config: Any = self.model.config

@@ -199,6 +199,9 @@ def sgd(self: Any, groups: Any, *, mixed: bool = False) -> torch.optim.Optimizer
     return torch.optim.SGD(groups)
 
 
+SPARSE = "sparse gradients are stepped by"
+
+
 def without_decay(self: Any, groups: Any, *, mixed: bool = False) -> torch.optim.Optimizer:
     return torch.optim.SGD([{**group, "weight_decay": 0.0} for group in groups])
 
@@ -215,9 +218,32 @@ def of_whole_steps(self: Any, step: float, total: float, warmup: float) -> float
     return ([1.0] * (int(total) + 1))[step]  # type: ignore[call-overload,no-any-return]
 
 
+def momentum(self: Any, groups: Any, *, mixed: bool = False) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups)
+
+
+class LastOfEachRow(torch.optim.SGD):
+    """Takes of a row that stands twice in a gradient the last alone."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None and weight.grad.is_sparse:
+                    rows, values = weight.grad._indices()[0], weight.grad._values()
+                    weight.grad = torch.zeros_like(weight).index_copy(0, rows, values)
+        return super().step(closure)
+
+
+def last_of_each_row(self: Any, groups: Any, *, mixed: bool = False) -> torch.optim.Optimizer:
+    return LastOfEachRow([{**group, "weight_decay": 0.0} for group in groups])
+
+
 @pytest.mark.parametrize(
     ("members", "check", "message"),
     [
+        ({"build": sgd, "takes_sparse_gradients": False}, SPARSE, ""),
+        ({"build": momentum, "takes_sparse_gradients": True}, SPARSE, "leave takes_sparse_gradients False"),
+        ({"build": last_of_each_row, "takes_sparse_gradients": True}, SPARSE, "coalesce"),
         ({"build": sgd}, "what it builds is an optimizer of torch", ""),
         ({"build": sgd}, "the schedule is made of shares", ""),
         ({"build": without_decay}, "what it builds is an optimizer of torch", "weight decay became [0.0, 0.0]"),

@@ -223,6 +223,18 @@ class KeepsWindows(SoundEncoder):
         return super().collate(windows)
 
 
+class SparseInTwo(SoundEncoder):
+    """Makes a gradient sparse that is not one of rows."""
+
+    def make_gradients_sparse(self):
+        self.words.weight.register_post_accumulate_grad_hook(lambda w: setattr(w, "grad", w.grad.to_sparse()))
+
+
+class ForgetsHalfWhenSparse(SoundEncoder):
+    def make_gradients_sparse(self):
+        self.words.weight.register_hook(lambda gradient: gradient / 2)
+
+
 class KeepsGraphs(SoundEncoder):
     def __init__(self, config, folder):
         super().__init__(config, folder)
@@ -302,6 +314,7 @@ PROCESS = "the process is left as it was"
 PRINTED = "nothing is printed"
 SHARE = "share nothing between the windows of a batch"
 
+SPARSE = "sparse gradients are those of the encoder"
 CASES = [
     (SaltsItsRows, ELSEWHERE, "use no hash() of strings"),
     (TakesTheOrderOfASet, ELSEWHERE, "no order of a set"),
@@ -326,6 +339,8 @@ CASES = [
     (SeedsTheRun, CHANCE, "call no manual_seed"),
     (KeepsWindows, KEPT, "keep no window, tensor or loss on the encoder"),
     (KeepsGraphs, KEPT, "keep numbers, with .item() or .detach()"),
+    (SparseInTwo, SPARSE, "sparse in several dimensions"),
+    (ForgetsHalfWhenSparse, SPARSE, "other gradients than before"),
     (TakesTheRootOfZero, "gradients are finite", "replace NaN and 0 before sqrt"),
     (Prints, PRINTED, "log with logging.getLogger"),
     (PrintsPastPython, PRINTED, "'saving' was printed"),
