@@ -173,8 +173,8 @@ class EntityClassificationPredictor:
     ) -> Iterator[list[Entity]]:
         """Yield what ``predict`` gives for each document or text, in order, reading only a little ahead.
 
-        With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is asked
-        for, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
+        With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is looked
+        at, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
         stand among others that have it; that is an error otherwise. With ``within``, units that lie in no context are
         not looked at; it wants whole entities, or raises ValueError.
         """
