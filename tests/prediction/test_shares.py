@@ -77,6 +77,24 @@ def test_what_is_asked_for_is_what_is_got(fitted: Path, documents: list[Document
     assert {entity.label for entity in of_names} <= {"names", "amounts"}
 
 
+def test_labels_that_are_not_named_are_left_as_they_are_found(fitted: Path, documents: list[Document]) -> None:
+    """Also where the model is unsure of them: in its best sequence stand entities that are less likely than not."""
+    predictor = Predictor.from_pretrained(fitted)
+    assert predictor.guarantees is not None
+    for head in predictor.model.heads:
+        head.score.linear.weight.data *= 0.1
+
+    def amounts(**options: object) -> list[list[tuple[int, int]]]:
+        many = predictor.predict_many(documents, **options)  # type: ignore[arg-type]
+        return [[(each.start, each.end) for each in of_one if each.label == "amounts"] for of_one in many]
+
+    scores = [each.score for of_one in predictor.predict_many(documents) for each in of_one if each.label == "amounts"]
+    assert min(scores) < 0.45
+    share = min(predictor.guarantees.precision["names"])
+    assert amounts(min_precision={"names": share}) == amounts()
+    assert amounts(min_recall={}) == amounts(min_precision={}) == amounts()
+
+
 def test_what_cannot_be_promised_is_refused(checkpoint: Path, fitted: Path, documents: list[Document]) -> None:
     with pytest.raises(ValueError, match="guarantees nothing yet"):
         Predictor.from_pretrained(checkpoint).predict(documents[0], recall=0.9)
