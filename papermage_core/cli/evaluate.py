@@ -25,7 +25,7 @@ from papermage_core.cli._options import (
 )
 from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.config.labelling import Labelling
-from papermage_core.data.readers import expand_paths
+from papermage_core.data.readers import check_read_again, expand_paths
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import check_output, open_output
 from papermage_core.files.whole import made_folder
@@ -298,6 +298,8 @@ def _check_outputs(options: Options, reader: ReaderChoice) -> None:
     if options.changes_path is not None and options.compare is None:
         raise ConfigError("changes_path: give compare=, what to compare with, as well")
     documents = expand_paths(options.data_path, reader=reader)
+    if options.compare is not None or options.guarantee:
+        check_read_again(documents, "compare" if options.compare is not None else "guarantee=true")
     inputs = [*documents, *options.data_path, options.model_name_or_path, *options.train_data_path]
     inputs += [] if options.compare is None else [options.compare]
     taken: list[Path] = []

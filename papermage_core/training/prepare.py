@@ -33,6 +33,7 @@ from papermage_core.data.examples import Examples, build_examples, has_features
 from papermage_core.data.gold import encode_gold
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, Task
+from papermage_core.data.readers import check_read_again
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.store import DiskRecords
 from papermage_core.errors import ConfigError, DataError, counted
@@ -46,7 +47,7 @@ from papermage_core.plugin.spec import ModelHeadConfig
 from papermage_core.training.display import Display
 from papermage_core.training.folds import choose_fold, share_of
 
-__all__ = ["Preparation", "Splits", "check_labelled"]
+__all__ = ["Preparation", "Splits", "check_labelled", "check_read_by_several"]
 
 _log = logging.getLogger(__name__)
 _FEWEST_TO_SPLIT = 5
@@ -267,6 +268,13 @@ class Preparation:
 
     def _target(self, kind: str, key: str | None) -> Path | None:
         return None if key is None else cache_folder() / kind / key
+
+
+def check_read_by_several(config: EntityClassificationTrainConfig, components: ComponentConfigs, what: str) -> None:
+    """Raise DataError where several runs would read standard input or a pipe; ``what`` makes them several."""
+    for paths in (config.data_path, config.val_data_path, config.test_data_path):
+        if paths:
+            check_read_again(DocumentSource(paths, components.reader).files, what)
 
 
 def _documents_in(source: DocumentSource) -> int | None:

@@ -28,7 +28,7 @@ from papermage_core.training.curve import Forecast, LearningCurve, Point
 from papermage_core.training.folder import RunFolder, config_texts
 from papermage_core.training.folds import folds_of
 from papermage_core.training.pooled import pool, write_predictions
-from papermage_core.training.prepare import Preparation
+from papermage_core.training.prepare import Preparation, check_read_by_several
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.trainer import EntityClassificationTrainer, RunResult
 
@@ -133,11 +133,13 @@ def train_several(
     """Train each run that is not done yet; write ``results/folds.json``, ``seeds.json`` or ``learning_curve.json``.
 
     Folds also give ``results/out_of_fold.jsonl``: all documents, with what the model that did not see them finds.
-    Raises ConfigError where the folder holds runs with other options or data, unless they are to be overwritten.
+    Raises ConfigError where the folder holds runs with other options or data, unless they are to be overwritten;
+    DataError for documents that can be read once only.
     """
     config.check_paths()
     kind = config.several
     assert kind is not None
+    check_read_by_several(config, components, kind.replace("_", " "))
     root = config.run_folder().expanduser()
     with RunFolder(root).taken():
         _check_root(root)

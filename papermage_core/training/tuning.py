@@ -28,6 +28,7 @@ from papermage_core.files import exclusive
 from papermage_core.files.whole import check_folder
 from papermage_core.training import EntityClassificationTrainer
 from papermage_core.training.folder import RunFolder
+from papermage_core.training.prepare import check_read_by_several
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.tuning_report import Trial, TuneResult, write_tuning
 
@@ -74,6 +75,7 @@ def tune(
     space = declared_space(config) if space is None else space
     check_tunable(config, space)
     config.check_paths()
+    check_read_by_several(config, config.components(), "papermage-tune")
     with contextlib.closing(_Search(config, space, folder, options, stopping)) as search:
         while (taken := search.next()) is not None:
             with taken as trial:
