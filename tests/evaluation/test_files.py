@@ -92,12 +92,23 @@ def test_a_layer_named_as_the_label_will_do_and_training_texts_are_counted(
     assert sum(each["support"] for each in groups.values()) == found["micro"]["support"]
 
 
+def test_training_texts_are_counted_in_units_that_processors_make(tmp_path: Path) -> None:
+    documents = make_documents(4)
+    for each in documents:
+        each.remove_layer("tokens")
+    gold = write_jsonl(documents, tmp_path / "gold.jsonl")
+    found = write_jsonl(predicted(documents, 1), tmp_path / "found.jsonl")
+    words = [f"model_name_or_path={found}", f"data_path={gold}", "label_field=Disease", "processors=tokens"]
+    assert main([*words, f"train_data_path={gold}"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
         ([], "label_field is missing", 2),
         (["label_field=Disease", "layer_name=prediction"], "Did you mean 'predictions'", 3),
         (["label_field=Disease", "changes_path=c.jsonl"], "give compare=", 2),
+        (["guarantee=true", "compare=b", "by=journal"], "scores nothing: leave out compare, by", 2),
         (["label_field=Disease", "errors_path=x.jsonl", "documents_path=x.jsonl"], "names this file, too", 2),
     ],
 )
