@@ -363,18 +363,24 @@ def check_labelled(corpus: Corpus) -> None:
 def _set_aside(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus | None]:
     n = max(1, round(share * len(corpus)))
     if len(corpus) < _FEWEST_TO_SPLIT:
-        _log.warning(
-            "%s too few to set some aside: nothing is validated, the last model is kept; "
-            "give val_data_path to choose the best",
-            counted(len(corpus), "documents", "are"),
-        )
-        return corpus, None
+        return _nothing_aside(corpus, "too few to set some aside")
     part = deal(corpus, (len(corpus) - n, n), seed)
     train, val = corpus.choose(np.flatnonzero(part == 0)), corpus.choose(np.flatnonzero(part == 1))
-    if not train.entities or not len(val):
-        return corpus, None
+    if not train.entities:
+        return _nothing_aside(corpus, f"too few to set a share of {share:g} of them aside (val_split)")
+    if not val.entities:
+        return _nothing_aside(corpus, "not set aside, too few having an entity (val_split)")
     _log.info("set %d of %s aside to validate on (val_split=%g)", len(val), counted(len(corpus), "documents"), share)
     return train, val
+
+
+def _nothing_aside(corpus: Corpus, why: str) -> tuple[Corpus, None]:
+    _log.warning(
+        "%s %s: nothing is validated, the last model is kept; give val_data_path to choose the best",
+        counted(len(corpus), "documents", "are"),
+        why,
+    )
+    return corpus, None
 
 
 def _warn_of_shared(train: Corpus, other: Corpus, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,11 @@ def test_what_python_made_is_named_in_the_file_and_left_out(tmp_path: Path, mine
 
     assert "# callbacks: made in Python" in made.to_yaml()
     assert reread(made, tmp_path).lightning == {"max_steps": 1}
+
+
+def test_a_fraction_of_a_second_survives_the_file(tmp_path: Path, mine: Path) -> None:
+    made = config(plugins_path=mine, reader="mine", max_time=timedelta(hours=1, milliseconds=250))
+    assert timedelta(**reread(made, tmp_path).lightning["max_time"]) == made.lightning["max_time"]
 
 
 def test_paths_can_be_made_absolute() -> None:
