@@ -26,7 +26,7 @@ from papermage_core.evaluation.svg import line_chart
 from papermage_core.files import whole_text_file
 from papermage_core.training.curve import Forecast, LearningCurve, Point
 from papermage_core.training.folder import RunFolder, config_texts
-from papermage_core.training.folds import folds_of
+from papermage_core.training.folds import check_folds, folds_of
 from papermage_core.training.pooled import pool, write_predictions
 from papermage_core.training.prepare import Preparation, check_read_by_several
 from papermage_core.training.stopping import Stopping
@@ -176,7 +176,7 @@ def _runs(
         given["devices"] = 1
     if kind == "folds":
         assert config.folds is not None
-        names, _ = folds_of(corpus, config.folds, config.seed)
+        names = check_folds(corpus, config.folds, config.seed)
         folders = names if all(map(_is_safe, names)) else [str(place + 1) for place in range(len(names))]
         return {
             name: config.replace(fold=name, default_root_dir=root / f"fold-{folder}", **given)

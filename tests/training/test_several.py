@@ -169,3 +169,16 @@ def test_a_folder_that_holds_folds_gets_no_run_of_its_own(folds: SeveralResult, 
 def test_more_folds_than_documents_are_an_error(train_file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="folds=13: there are only 12 documents"):
         train(data_path=train_file, folds=13, default_root_dir=tmp_path / "run")
+
+
+def test_a_fold_without_entities_is_told_before_any_is_trained(train_file: Path, tmp_path: Path) -> None:
+    documents = [json.loads(line) for line in train_file.read_text().splitlines()]
+    for number, document in enumerate(documents):
+        document["metadata"]["lab"] = str(number % 3)
+        if number % 3 == 2:
+            document["entities"] |= {"names": [], "amounts": []}
+    path = tmp_path / "labs.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in documents))
+    with pytest.raises(DataError, match="fold 2: it has no gold entity"):
+        train(data_path=path, folds="metadata:lab", default_root_dir=tmp_path / "run", max_epochs=1)
+    assert not (tmp_path / "run").exists()
