@@ -194,6 +194,15 @@ def test_naming_another_component_drops_the_options_of_the_former() -> None:
     assert made.replace(head="crf").options == made.options
 
 
+def test_of_several_components_those_that_are_named_still_keep_their_options(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("{data_path: a, label_field: x, processors: {name: [tokens, sentences], tokens: {style: words}}}")
+    for names in ("tokens,sentences", "tokens,abbreviations", ["sentences", "tokens"]):
+        assert load_config([file]).replace(processors=names).options == {"processors.tokens.style": "words"}
+    for names in ("sentences", "token", "none"):
+        assert load_config([file], [f"processors={names}"]).options == {}
+
+
 def test_replace_changes_what_it_names_and_nothing_else() -> None:
     made = config(head="crf", max_steps=3, **{"head.dropout": 0.2})
     changed = made.replace(seed=1)
