@@ -130,6 +130,20 @@ def test_a_document_without_predictions_is_an_error(
     assert "no predictions for this document" in capfd.readouterr().err
 
 
+def test_a_document_without_the_layer_of_predictions_is_told_as_one(
+    gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first of two that have the same text: it does not get what was predicted in the other."""
+    documents = predicted(make_documents(20), 0.5)
+    texts = [each.symbols for each in documents]
+    first = next(number for number, text in enumerate(texts) if texts.count(text) == 2)
+    documents[first].remove_layer("predictions")
+    documents.append(documents.pop(0))  # the first tells which layers are meant
+    path = write_jsonl(documents, tmp_path / "p.jsonl")
+    assert main([f"model_name_or_path={path}", f"data_path={gold}", "label_field=Disease"]) == 3
+    assert "no predictions for this document: there, it has no layer 'predictions'" in capfd.readouterr().err
+
+
 def test_files_are_scored_without_torch(gold: Path, tmp_path: Path) -> None:
     path = write_jsonl(predicted(make_documents(20), 0.5), tmp_path / "p.jsonl")
     code = (
