@@ -22,6 +22,7 @@ from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig, load_config
 from papermage_core.data.corpus import Corpus
 from papermage_core.errors import ConfigError
+from papermage_core.evaluation import Scores
 from papermage_core.evaluation.svg import line_chart
 from papermage_core.files import whole_text_file
 from papermage_core.training.curve import Forecast, LearningCurve, Point
@@ -44,7 +45,10 @@ _TITLES = {"folds": "fold", "seeds": "seed", "learning_curve": "share"}
 
 @attrs.frozen(kw_only=True)
 class SeveralResult(RunResult):
-    """What several runs gave; ``checkpoint`` is that of the best, and ``scores`` count the documents of all."""
+    """What several runs gave; ``scores`` count the documents of all.
+
+    ``checkpoint`` is that of the best run on the validation data, where there are any: what is tested on chooses none.
+    """
 
     kind: Literal["learning_curve", "seeds", "folds"]
     runs: Mapping[str, RunResult]
@@ -233,7 +237,7 @@ def _length(config: EntityClassificationTrainConfig) -> dict[str, str]:
 
 
 def _result(root: Path, kind: Any, results: Mapping[str, RunResult]) -> SeveralResult:
-    best = max(results.values(), key=lambda run: run.scores.f1)
+    best = max(results.values(), key=_chosen_by)
     if kind == "learning_curve":
         *_, best = results.values()
     return SeveralResult(
@@ -245,6 +249,12 @@ def _result(root: Path, kind: Any, results: Mapping[str, RunResult]) -> SeveralR
         runs=results,
         documents={name: _documents(run) for name, run in results.items()},
     )
+
+
+def _chosen_by(run: RunResult) -> float:
+    """Return the F1 by which the best of several runs is chosen."""
+    scores = checkpoint.read_json(run.checkpoint).get("scores", {})
+    return Scores.from_json(scores["val"]).f1 if "val" in scores else run.scores.f1
 
 
 def _documents(run: RunResult) -> int:

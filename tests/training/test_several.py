@@ -151,6 +151,23 @@ def test_seeds_over_folds_and_the_shares_of_a_curve_are_in_folders_of_their_own(
     assert "<svg" in (tmp_path / "curve" / "results" / "learning_curve.html").read_text()
 
 
+def test_the_best_seed_is_chosen_by_validation_and_not_by_what_it_is_tested_on(
+    train_file: Path, val_file: Path, tmp_path: Path
+) -> None:
+    """The first of two seeds hardly learns, and is made the better one on the validation data."""
+    given = {"test_data_path": train_file, "val_data_path": val_file, "data_path": train_file, "max_epochs": 1}
+    given |= {"default_root_dir": tmp_path / "run", "seed": "1,2", "learning_rate": 1e-6}
+    runs = train(**given).runs
+    for run, better in zip(runs.values(), ("val", "test"), strict=True):
+        file = run.checkpoint / "papermage.json"
+        kept = json.loads(file.read_text())
+        kept["scores"][better]["micro"] |= {"support": 10, "predicted": 10, "right": 10, "found": 10}
+        file.write_text(json.dumps(kept))
+    again = train(**given)
+    assert again.checkpoint == runs["1"].checkpoint
+    assert again.figures("f1") == [0, 1]
+
+
 def test_a_folder_that_holds_one_run_gets_no_folds(
     train_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
