@@ -258,9 +258,12 @@ class _Search:
         else:
             state, error = states.COMPLETE, ""
         trial.set_user_attr("seconds", trial.user_attrs.get("seconds", 0.0) + time.monotonic() - start)
-        history = _history(folder, self.monitor)
+        rows = _rows(folder)
+        history = _history(rows, self.monitor)
         if state == states.COMPLETE and not history:
-            raise DataError("nothing was validated, so that the trials cannot be compared: give val_data_path")
+            if not any(row.get("val_f1") for row in rows):
+                raise DataError("nothing was validated, so that the trials cannot be compared: give val_data_path")
+            state, error = states.FAIL, f"{self.monitor.metric} was no number in any epoch"
         trial.set_user_attr("epochs", len(history))
         if error:
             trial.set_user_attr("error", error)
@@ -338,12 +341,16 @@ def _suggest(trial: optuna.trial.Trial, dimension: Dimension) -> Any:
     return trial.suggest_float(dimension.key, dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
-def _history(folder: Path, monitor: Monitor) -> list[float]:
-    """Return what each epoch of a run was judged by."""
+def _rows(folder: Path) -> Sequence[Mapping[str, str]]:
+    """Return what is known of each epoch of a run."""
     try:
-        rows: Sequence[Mapping[str, str]] = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+        return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     except OSError:
         return []
+
+
+def _history(rows: Sequence[Mapping[str, str]], monitor: Monitor) -> list[float]:
+    """Return what each epoch was judged by, where that is a number."""
     values = [float(row[monitor.metric]) for row in rows if row.get(monitor.metric)]
     return [value for value in values if math.isfinite(value)]
 
