@@ -25,13 +25,14 @@ from papermage_core.cli._options import (
 )
 from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.config.labelling import Labelling
-from papermage_core.data.readers import expand_paths
+from papermage_core.data.readers import check_read_again, expand_paths
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import check_output, open_output
 from papermage_core.files.whole import made_folder
 from papermage_core.plugin.spec import option
 
 if TYPE_CHECKING:
+    from papermage_core.config.processors import ProcessorChoice
     from papermage_core.config.readers import ReaderChoice
     from papermage_core.evaluation import DocumentCounts, Scores
     from papermage_core.plugin.manager import Plugins
@@ -117,7 +118,6 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     _check_outputs(options, reader)
     processors = processor_choice(options, options_of)
     extensions = extension_choice(options, options_of)
-    seen = _seen(options, reader, plugins)
 
     def evaluate(path: Path, watch: Any = None) -> _Found:
         if path.is_file():
@@ -125,8 +125,9 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         return _of_checkpoint(options, path, reader, plugins, extensions.load(), seen, watch)
 
     if options.guarantee:
-        say(_guarantees(options, reader, plugins, as_json=arguments.json))
+        say(_guarantees(options, reader, plugins, extensions.load(), as_json=arguments.json))
         return
+    seen = _seen(options, reader, processors, plugins)
     from papermage_core.data.spans import SpanTable
 
     table = SpanTable()
@@ -242,13 +243,14 @@ def _of_checkpoint(
     return _Found(found.scores, found.documents, found.names, found.errors, more, checkpoint.documents, entity_name)
 
 
-def _guarantees(options: Options, reader: ReaderChoice, plugins: Plugins, *, as_json: bool) -> str:
+def _guarantees(options: Options, reader: ReaderChoice, plugins: Plugins, extensions: Any, *, as_json: bool) -> str:
     if options.model_name_or_path.is_file():
         raise ConfigError("guarantee=true: the thresholds are kept in a checkpoint; expected its folder")
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import fit_guarantees
 
     read_blueprint(options.model_name_or_path, plugins).encoder.tune_process()
+    how: dict[str, Any] = {"backend": options.backend, "precision": options.precision}
     found = fit_guarantees(
         options.model_name_or_path,
         options.data_path,
@@ -259,12 +261,15 @@ def _guarantees(options: Options, reader: ReaderChoice, plugins: Plugins, *, as_
         batch_size=options.batch_size,
         accelerator=options.accelerator,
         plugins=plugins,
-        extensions=plugins.extensions(options.extensions),
+        extensions=extensions,
+        **how,
     )
     return json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.table()
 
 
-def _seen(options: Options, reader: ReaderChoice, plugins: Plugins) -> Callable[[str], int] | None:
+def _seen(
+    options: Options, reader: ReaderChoice, processors: ProcessorChoice, plugins: Plugins
+) -> Callable[[str], int] | None:
     """Return how often a text is an entity in the documents trained on, where those are given."""
     if not options.train_data_path:
         return None
@@ -279,8 +284,10 @@ def _seen(options: Options, reader: ReaderChoice, plugins: Plugins) -> Callable[
     else:
         from papermage_core.checkpoint import read_blueprint
 
-        labelling = read_blueprint(options.model_name_or_path, plugins).labelling
-    source = DocumentSource(options.train_data_path, reader)
+        blueprint = read_blueprint(options.model_name_or_path, plugins)
+        labelling = blueprint.reading(options.entity_name, options.context_name).labelling
+        processors = blueprint.processors
+    source = DocumentSource(options.train_data_path, reader, processors=processors)
     return Profile.of(parse_documents(source, labelling, ContextNeeds(), Issues())).count
 
 
@@ -295,9 +302,14 @@ def _labelling(options: Options) -> Labelling:
 
 
 def _check_outputs(options: Options, reader: ReaderChoice) -> None:
+    not_scored = ("label_field", "compare", "by", "train_data_path", "errors_path", "documents_path", "changes_path")
+    if options.guarantee and (given := [name for name in not_scored if getattr(options, name)]):
+        raise ConfigError(f"guarantee=true fits thresholds and scores nothing: leave out {', '.join(given)}")
     if options.changes_path is not None and options.compare is None:
         raise ConfigError("changes_path: give compare=, what to compare with, as well")
     documents = expand_paths(options.data_path, reader=reader)
+    if options.guarantee or options.compare is not None:
+        check_read_again(documents, "guarantee=true" if options.guarantee else "compare")
     inputs = [*documents, *options.data_path, options.model_name_or_path, *options.train_data_path]
     inputs += [] if options.compare is None else [options.compare]
     taken: list[Path] = []

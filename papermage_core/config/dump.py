@@ -68,7 +68,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Readable):
         return _plain(value.plain())
     if isinstance(value, timedelta):
-        return {"seconds": int(value.total_seconds())}
+        seconds, microseconds = divmod(value // timedelta(microseconds=1), 1_000_000)
+        return {"seconds": seconds, **({"microseconds": microseconds} if microseconds else {})}
     if isinstance(value, Iterable):
         return [_plain(item) for item in value]
     return value

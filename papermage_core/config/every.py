@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import attrs
@@ -54,7 +55,7 @@ class Every(Readable):
         if self.steps:
             return self.steps
         unit = next(unit for unit in ("h", "m", "s") if self.seconds % _SECONDS[unit] == 0 or unit == "s")
-        return f"{self.seconds / _SECONDS[unit]:g}{unit}"
+        return f"{Decimal(repr(self.seconds / _SECONDS[unit])).normalize():f}{unit}"
 
     def __str__(self) -> str:
         return str(self.plain())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from papermage_core.config.given import Given
 from papermage_core.config.values import InvalidValueError, read
-from papermage_core.plugin.kinds import OPTIONED
+from papermage_core.plugin.kinds import KINDS, OPTIONED
 
 __all__ = ["DERIVED", "MODEL", "merge", "name_encoder", "name_scheme"]
 
@@ -15,15 +15,17 @@ _SPAN_HEAD = "head=span"
 DERIVED = frozenset({MODEL, _SPAN_HEAD})
 """Sources of values that follow from other values."""
 
+_SEVERAL = frozenset(kind.key for kind in KINDS.values() if kind.several)
 _ENCODER_MODEL = "encoder.model_name_or_path"
 
 
 def merge(layers: Iterable[Sequence[Given]]) -> dict[str, Given]:
     """Return key → what was given last.
 
-    A layer that names another component drops the options of the former one, which the new one need not know. In the
-    same way ``model_name_or_path`` and the encoder of an earlier layer give way to each other; with ``mode=eval`` they
-    do not meet, it names a checkpoint then.
+    A layer that names another component drops the options of the former one, which the new one need not know; where
+    several are named, as processors are, those that are named still keep theirs. In the same way
+    ``model_name_or_path`` and the encoder of an earlier layer give way to each other; with ``mode=eval`` they do not
+    meet, it names a checkpoint then.
     """
     dicts = [{item.key: item for item in layer} for layer in layers]
     evaluates = _evaluates({key: item for new in dicts for key, item in new.items()})
@@ -31,7 +33,7 @@ def merge(layers: Iterable[Sequence[Given]]) -> dict[str, Given]:
     for new in dicts:
         for key in OPTIONED:
             if key in new and key in merged and new[key].value != merged[key].value:
-                _drop(merged, key)
+                _drop(merged, key, kept=_names(new[key]) if key in _SEVERAL else ())
         if not evaluates:
             _let_the_model_give_way(merged, new)
         merged |= new
@@ -71,9 +73,20 @@ def _let_the_model_give_way(merged: dict[str, Given], new: Mapping[str, Given]) 
         merged.pop(MODEL, None)
 
 
-def _drop(merged: dict[str, Given], key: str) -> None:
+def _drop(merged: dict[str, Given], key: str, kept: Iterable[str] = ()) -> None:
+    """Drop what was given of a component; of several, but the options of those ``kept``."""
+    stays = tuple(f"{key}.{name}." for name in kept)
     for dotted in [dotted for dotted in merged if dotted == key or dotted.startswith(f"{key}.")]:
-        del merged[dotted]
+        if not dotted.startswith(stays):
+            del merged[dotted]
+
+
+def _names(item: Given) -> tuple[str, ...]:
+    try:
+        found: tuple[str, ...] = read(item.value, tuple[str, ...])
+    except InvalidValueError:
+        return ()  # reported like any value of a wrong type
+    return found
 
 
 def _names_model(given: Mapping[str, Given]) -> bool:

@@ -176,7 +176,10 @@ class EntityClassificationTrainConfig:
         self.__attrs_init__(**own, lightning=lightning, options=options, sources=sources)
 
     def replace(self, **changes: Any) -> EntityClassificationTrainConfig:
-        """Return the config with other values. Naming another component drops the options of the former one."""
+        """Return the config with other values. Naming another component drops the options of the former one.
+
+        Of several (processors, extensions), those that are named still keep theirs.
+        """
         return self.from_layers([self.given(), from_mapping(changes)])
 
     def anchored(self) -> EntityClassificationTrainConfig:

@@ -102,8 +102,11 @@ def cache_list(folder: Path) -> list[CacheEntry]:
     for kind in KINDS:
         for path in (folder / kind).glob("*/facts.json"):
             facts = _facts(path)
-            size = sum(file.stat().st_size for file in path.parent.iterdir())
-            used = datetime.datetime.fromtimestamp(path.parent.stat().st_mtime).astimezone()
+            try:
+                size = sum(file.stat().st_size for file in path.parent.iterdir())
+                used = datetime.datetime.fromtimestamp(path.parent.stat().st_mtime).astimezone()
+            except FileNotFoundError:  # deleted by another process since
+                continue
             found.append(CacheEntry(kind, path.parent, size, used, tuple(map(str, facts.get("made_of", ())))))
     return sorted(found, key=lambda entry: entry.used, reverse=True)
 

@@ -91,7 +91,7 @@ def check(
             keep=keep,
         )
         for split, paths in splits.items()
-        if paths
+        if paths or not any(splits.values())
     ]
     found, consistency, near = looks[0].empty(told), Consistency(labelling, keep), NearDuplicates()
     seen: dict[bytes, tuple[str, str]] = {}

@@ -97,6 +97,15 @@ class Corpus(Sequence[ParsedDocument]):
         """Label → gold entities that touch no unit."""
         return self._count(reached=(False,))
 
+    def unreachable_by_document(self) -> dict[int, list[str]]:
+        """Return number of a document → the labels of its gold entities that touch no unit, for those that have any."""
+        lost: dict[int, list[str]] = {}
+        for key, record, count in self.label_counts.tolist():
+            _, label, touches = self.label_keys[key]
+            if not touches:
+                lost.setdefault(record, []).extend([label] * count)
+        return {number: lost[row] for number, row in enumerate(self.row.tolist()) if row in lost}
+
     @property
     def entities(self) -> Counter[str]:
         """Label → gold entities."""

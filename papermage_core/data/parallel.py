@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import mmap
 import multiprocessing
 import os
+import pickle
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,7 +19,7 @@ import numpy as np
 from papermage_core.errors import PapermageError
 from papermage_core.plugin.blame import blaming
 
-__all__ = ["Watch", "forked", "processes_for", "watching"]
+__all__ = ["Watch", "forked", "processes_for", "sendable", "watching"]
 
 T = TypeVar("T")
 Watch = Callable[[int], None]
@@ -113,10 +115,23 @@ def _run(work: Callable[[int], Any], number: int, end: Connection) -> None:
             result = (True, work(number))
     except Exception as error:
         error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
-        result = (False, error)
+        result = (False, sendable(error))
     try:
         end.send(result)
     except Exception as error:  # what does not pickle
         end.send((False, PapermageError(f"{type(result[1]).__name__}: {result[1]} ({error})")))
     finally:
         end.close()
+
+
+def sendable(error: Exception) -> Exception:
+    """Return an error as another process can take it: itself, or its name and message where it cannot be pickled.
+
+    An exception is made anew from its message alone, so that one whose class wants more pickles, and fails there.
+    """
+    try:
+        pickle.dumps(error)
+        copy.copy(error)
+    except Exception as exc:
+        return PapermageError(f"{type(error).__name__}: {error} ({exc})")
+    return error

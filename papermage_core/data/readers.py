@@ -29,6 +29,7 @@ __all__ = [
     "OnError",
     "Place",
     "at_least_one",
+    "check_read_again",
     "chosen_reader",
     "companions_of",
     "expand_paths",
@@ -96,6 +97,17 @@ def at_least_one(read: Callable[[OnError | None], Iterable[T]], on_error: OnErro
         yield each
     if failed and not count:
         raise none_usable(failed)
+
+
+def check_read_again(files: Iterable[Path], what: str) -> None:
+    """Raise DataError for standard input and pipes, whose documents come once; ``what`` reads them more than once."""
+    for path in files:
+        if str(path) == STDIN or not path.is_file():
+            pipe = "standard input" if str(path) == STDIN else "a pipe"
+            raise DataError(
+                f"{what}: documents are read more than once, which {pipe} cannot be: write it to a file first",
+                path=path,
+            )
 
 
 def none_usable(failed: int) -> DataError:

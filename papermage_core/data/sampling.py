@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import STDIN, AnyReader, OnError, at_least_one, expand_paths, iter_documents
+from papermage_core.data.readers import (
+    AnyReader,
+    OnError,
+    at_least_one,
+    check_read_again,
+    expand_paths,
+    iter_documents,
+)
 from papermage_core.data.units import text_digest
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
-from papermage_core.errors import DataError
 from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
 
 __all__ = ["sample", "stratified", "write_sample"]
@@ -42,8 +48,7 @@ def sample(
     and a number a document.
     """
     files = expand_paths(data_path, reader=reader)
-    if any(str(path) == STDIN for path in files):
-        raise DataError("sample reads its input twice: write standard input to a file first", path=STDIN)
+    check_read_again(files, "sample")
     kinds: dict[str, int] = {}
     numbers, lengths, of_kind = [], [], []
     seen: set[bytes] = set()
@@ -118,7 +123,11 @@ def write_sample(
     on_error: OnError | None = None,
     overwrite: bool = False,
 ) -> Written:
-    """Write the documents of these numbers, counted among those that can be read, in their order."""
+    """Write the documents of these numbers, counted among those that can be read, in their order.
+
+    Raises DataError for standard input and pipes, which were read when the documents were chosen.
+    """
+    check_read_again(files, "sample")
     found = iter_documents(files, reader=reader, on_error=on_error)
     some: Iterator[LocatedDocument] = (located for number, located in enumerate(found) if number in chosen)
     documents = processed(some, processors) if processors is not None else some

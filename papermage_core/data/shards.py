@@ -107,11 +107,22 @@ def merge_shards(
         check_output(errors_path_of(output_path), option="errors_path", inputs=errors, overwrite=overwrite)
     facts = [_read_facts(path) for path in paths]
     _check_whole(paths, facts)
-    if errors:
-        with whole_file(errors_path_of(output_path)) as file:
-            file.writelines(merge(*map(_lines, errors), key=lambda line: json.loads(line)["number"]))
-        if not any(each.numbers for each in facts):
-            raise none_usable(sum(1 for path in errors for _ in _lines(path)))
+    if not errors:
+        return _merged(paths, facts, config, output_path, overwrite)
+    with whole_file(errors_path_of(output_path)) as file:  # there only if the documents are
+        file.writelines(merge(*map(_lines, errors), key=lambda line: json.loads(line)["number"]))
+        if any(each.numbers for each in facts):
+            return _merged(paths, facts, config, output_path, overwrite)
+    raise none_usable(sum(1 for path in errors for _ in _lines(path)))
+
+
+def _merged(
+    paths: Sequence[Path],
+    facts: Sequence[ShardFacts],
+    config: DocumentWriterConfig,
+    output_path: str | Path,
+    overwrite: bool,
+) -> Written:
     same = all(repr(config) == each.job["writer"] for each in facts)
     if same and config.target == "file" and "first" in signature(built(config).write).parameters:
         return _joined(paths, facts, config, output_path)

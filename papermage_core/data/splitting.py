@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from papermage_core.data.readers import STDIN, AnyReader, OnError, expand_paths, iter_documents
+from papermage_core.data.readers import AnyReader, OnError, check_read_again, expand_paths, iter_documents
 from papermage_core.data.units import text_digest
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import check_output, whole_file
@@ -35,8 +35,7 @@ def split(
     do not fit, and as `write_documents` does.
     """
     files = expand_paths(data_path, reader=reader)
-    if any(str(path) == STDIN for path in files):
-        raise DataError("split reads its input twice: write standard input to a file first", path=STDIN)
+    check_read_again(files, "split")
     bounds = _bounds(shares)
     names = names[: len(shares)]
     if len(names) < len(shares) or len(set(names)) < len(names):

@@ -13,12 +13,16 @@ when it is whole; two processes may make the same one at once, and the first win
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
+import platform
 import shutil
 import tempfile
 import threading
+import time
 import weakref
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar, overload
@@ -33,6 +37,7 @@ __all__ = ["FORMAT", "DiskRecords", "LazyFolder", "RecordWriter", "finish_folder
 
 T = TypeVar("T")
 _ONE_READER = threading.Lock()
+_LEFT_OVER = 7 * 24 * 3600.0
 FORMAT = 3
 """Version of the layout above and of the records in it."""
 
@@ -167,7 +172,7 @@ class LazyFolder:
 
 def new_folder(parent: Path) -> Path:
     """Return a new hidden folder in ``parent``, or in the system's temporary folder where that cannot be written."""
-    prefix = f".new-{os.getpid()}-"
+    prefix = f".new-{os.getpid()}-{_numbering()}-"
     with contextlib.suppress(OSError):
         parent.mkdir(parents=True, exist_ok=True)
         _remove_left_over(parent)
@@ -183,9 +188,34 @@ def _remove_left_over(parent: Path) -> None:
 
 
 def is_being_made(folder: Path) -> bool:
-    """Return whether this is a new folder of a process that runs."""
+    """Return whether this is a new folder of a process that runs.
+
+    Nothing is known of the processes of other machines and containers, which may share the cache: a folder of theirs
+    counts as being made until nothing in it has changed for a week.
+    """
     name = folder.name.split("-")
-    return name[0] == ".new" and len(name) > 1 and name[1].isdigit() and _is_alive(int(name[1]))
+    if name[0] != ".new" or len(name) < 3 or not name[1].isdigit():
+        return False
+    if len(name) > 3 and name[2] != _numbering():
+        return time.time() - _changed(folder) < _LEFT_OVER
+    return _is_alive(int(name[1]))
+
+
+@functools.cache
+def _numbering() -> str:
+    """Return a name of what numbers the processes: this machine, or a container on it."""
+    space = ""
+    with contextlib.suppress(OSError):
+        space = str(Path("/proc/self/ns/pid").readlink())
+    return f"{zlib.crc32(f'{platform.node()} {space}'.encode()):08x}"
+
+
+def _changed(folder: Path) -> float:
+    changed = 0.0
+    for path in (folder, *folder.glob("*")):
+        with contextlib.suppress(OSError):
+            changed = max(changed, path.stat().st_mtime)
+    return changed
 
 
 def _is_alive(pid: int) -> bool:

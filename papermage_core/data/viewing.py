@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import heappop, heappush
 from itertools import pairwise
 from pathlib import Path
 
@@ -160,26 +162,45 @@ def _marks(document: Document, fields: Sequence[str], attribute: str | None, nam
 
 def _bracketed(text: str, marks: Sequence[_Mark], low: int, high: int) -> str:
     """Return the text with brackets; at one place entities close before others open, and longer ones open first."""
-    cuts = sorted({low, high, *(edge for start, end, _ in marks for edge in (start, end) if low < edge < high)})
+    closing = Counter(end for start, end, _ in marks if start < end)
+    opening = _opening(marks, low)
     parts = []
-    for at, after in zip(cuts, [*cuts[1:], high], strict=True):
-        parts += ["]" for start, end, _ in marks if end == at and start < end]
-        opening = sorted((mark for mark in marks if max(mark[0], low) == at < mark[1]), key=lambda mark: -mark[1])
-        parts += [f"[{printable(label)} " for _, _, label in opening]
+    for at, after in pairwise([*_cuts(marks, low, high), high]):
+        parts.append("]" * closing[at])
+        parts += [f"[{printable(marks[n][2])} " for n in sorted(opening[at], key=lambda n: -marks[n][1])]
         parts.append(printable(text[at:after]))
     parts += ["]" for _, end, _ in marks if end > high]
     return "".join(parts)
 
 
 def _coloured(text: str, marks: Sequence[_Mark], low: int, high: int, colours: dict[str, str]) -> str:
-    cuts = sorted({low, high, *(edge for start, end, _ in marks for edge in (start, end) if low < edge < high)})
+    opening = _opening(marks, low)
+    over: list[tuple[int, int]] = []
+    """Length and number of what is open, the shortest first, with some that has ended."""
     parts = []
-    for at, after in pairwise(cuts):
-        over = [mark for mark in marks if mark[0] <= at and after <= mark[1]]
+    for at, after in pairwise(_cuts(marks, low, high)):
+        for number in opening[at]:
+            heappush(over, (marks[number][1] - marks[number][0], number))
+        while over and marks[over[0][1]][1] <= at:
+            heappop(over)
         shown = printable(text[at:after])
         if over:
-            inner = min(over, key=lambda mark: mark[1] - mark[0])
+            label = marks[over[0][1]][2]
             # a colour over a line's end would run to the edge of the terminal
-            shown = "\n".join(f"\x1b[{colours[inner[2]]}m{line}{_RESET}" if line else "" for line in shown.split("\n"))
+            shown = "\n".join(f"\x1b[{colours[label]}m{line}{_RESET}" if line else "" for line in shown.split("\n"))
         parts.append(shown)
     return "".join(parts)
+
+
+def _cuts(marks: Sequence[_Mark], low: int, high: int) -> list[int]:
+    """Return where what is marked changes, both ends included, in order."""
+    return sorted({low, high, *(edge for start, end, _ in marks for edge in (start, end) if low < edge < high)})
+
+
+def _opening(marks: Sequence[_Mark], low: int) -> defaultdict[int, list[int]]:
+    """Return the numbers of the marks that open at each place, at ``low`` of those before it, too; of no empty one."""
+    found = defaultdict(list)
+    for number, (start, end, _) in enumerate(marks):
+        if start < end:
+            found[max(start, low)].append(number)
+    return found

@@ -19,6 +19,7 @@ _MOST_GROUPS = 5_000
 _BLOCK = 8_000_000
 """Numbers that are drawn at once."""
 Interval = tuple[float, float]
+_COUNTS = ("gold", "predicted", "right")
 
 
 @attrs.frozen(eq=False)
@@ -76,17 +77,18 @@ class DocumentCounts:
         """Yield, for each document, its name, its counts and figures, and its counts by label."""
         order = np.argsort(self.document, kind="stable")
         bounds = np.searchsorted(self.document[order], np.arange(self.documents + 1)).tolist()
-        figures = _figures(self.per_document()[:, None])[:, 0].tolist()
+        figures, counts = _figures(self.per_document()[:, None])[:, 0].tolist(), self.counts.tolist()
         for number, (name, total) in enumerate(zip(names, self.per_document().tolist(), strict=True)):
-            some = order[bounds[number] : bounds[number + 1]]
+            per_label: dict[str, dict[str, int]] = {}
+            for row in order[bounds[number] : bounds[number + 1]].tolist():  # of a label there may be several
+                of_label = per_label.setdefault(self.labels[self.label[row]], dict.fromkeys(_COUNTS, 0))
+                for count, value in zip(_COUNTS, counts[row], strict=True):
+                    of_label[count] += value
             yield {
                 "document": name,
-                **dict(zip(("gold", "predicted", "right"), total, strict=True)),
+                **dict(zip(_COUNTS, total, strict=True)),
                 **dict(zip(("precision", "recall", "f1"), figures[number], strict=True)),
-                "per_label": {
-                    self.labels[label]: dict(zip(("gold", "predicted", "right"), row, strict=True))
-                    for label, row in zip(self.label[some].tolist(), self.counts[some].tolist(), strict=True)
-                },
+                "per_label": per_label,
             }
 
 

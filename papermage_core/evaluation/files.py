@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papermage_core.config.processors import ProcessorChoice
-from papermage_core.data.corpus import parse_documents
+from papermage_core.data.corpus import parse_documents, parse_located
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.spans import SpanTable
-from papermage_core.data.units import digest_of
+from papermage_core.data.units import Parser, digest_of
 from papermage_core.errors import DataError, nearest
 from papermage_core.evaluation.arrays import Numbers
 from papermage_core.evaluation.documents import DocumentCounts
@@ -58,14 +58,20 @@ class Predictions:
         self, path: Path, layer_name: str, labelling: Labelling, reader: AnyReader, processors: ProcessorChoice
     ) -> None:
         self._table = SpanTable()
-        self._rows: dict[bytes, list[int]] = {}
+        self._rows: dict[bytes, list[int | None]] = {}
         self._path = path
         source = DocumentSource((path,), reader, processors=processors)
         layers = _layers(source, layer_name, labelling)
         attribute = "label" if layers == (layer_name,) else labelling.label_attribute
         reading = attrs.evolve(labelling, label_field=layers, label_attribute=attribute)
-        for parsed in parse_documents(source, reading, ContextNeeds(), Issues(), keep=True):
-            self._rows.setdefault(digest_of(parsed.symbols), []).append(len(self._table))
+        self._named = " or ".join(map(repr, layers))
+        parser = Parser(reading, ContextNeeds(), Issues())
+        for located in source.documents():
+            parsed = parse_located(located, parser, keep=True)
+            row = None if parsed is None else len(self._table)
+            self._rows.setdefault(digest_of(located.document.symbols or ""), []).append(row)
+            if parsed is None:
+                continue
             assert parsed.document is not None
             found = [gold for of_task in parsed.gold for gold in of_task or ()]
             scores = {
@@ -76,15 +82,16 @@ class Predictions:
             self._table.append(UnitSpan(g.label, g.segments, _score(scores.get(g.field), g.index)) for g in found)
 
     def take(self, symbols: str, name: str) -> list[UnitSpan]:
-        """Return what was predicted in the next document of this text. Raises DataError where there is none."""
+        """Return what was predicted in the next document of this text; in the last again, where there are no more.
+
+        Raises DataError where there is none, or it has no layer of predictions.
+        """
         rows = self._rows.get(digest_of(symbols))
-        if not rows:
-            raise DataError(
-                "no predictions for this document: there is none of the same text",
-                path=self._path,
-                document=name,
-            )
-        return self._table[rows.pop(0) if len(rows) > 1 else rows[0]]
+        row = None if not rows else rows.pop(0) if len(rows) > 1 else rows[0]
+        if row is None:
+            why = f"there, it has no layer {self._named}" if rows else "there is none of the same text"
+            raise DataError(f"no predictions for this document: {why}", path=self._path, document=name)
+        return self._table[row]
 
 
 def _score(column: Sequence[object] | None, index: int) -> float | None:

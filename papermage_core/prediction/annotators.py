@@ -156,7 +156,10 @@ class ModelAnnotator:
                     yield each.document
 
         def lacks_a_layer(document: Document, error: DataError) -> None:
-            handle(waiting.pop().error(error))  # the last that was given
+            place = next(i for i, each in enumerate(waiting) if each.document is document)
+            located = waiting[place]
+            del waiting[place]
+            handle(located.error(error))
 
         shares: dict[str, Any] = {"recall": layers.recall, "precision": layers.precision}
         found = self.predictor.predict_many(documents(), layers.merge, layers.min_score, lacks_a_layer, **shares)

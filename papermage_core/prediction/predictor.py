@@ -173,8 +173,8 @@ class EntityClassificationPredictor:
     ) -> Iterator[list[Entity]]:
         """Yield what ``predict`` gives for each document or text, in order, reading only a little ahead.
 
-        With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is asked
-        for, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
+        With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is looked
+        at, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
         stand among others that have it; that is an error otherwise. With ``within``, units that lie in no context are
         not looked at; it wants whole entities, or raises ValueError.
         """
@@ -206,9 +206,10 @@ class EntityClassificationPredictor:
     def _thresholds(
         self, recall: Share, precision: Share, merge: bool
     ) -> tuple[Mapping[str, float] | None, float | None]:
-        """Return the least probability of each label's entities, and that of any, if entities that overlap are given.
+        """Return the least probability of a label's entities, and that of any, if entities that overlap are given.
 
-        Labels that are not named are left as they are found.
+        Labels that are not named are left as they are found: they have no least one, or where entities that overlap are
+        given, that of those of which one at most is likelier than not.
         """
         if recall is None and precision is None:
             return None, None
@@ -227,12 +228,14 @@ class EntityClassificationPredictor:
         unknown = sorted(shares.keys() - set(self.labels))
         if unknown:
             raise ValueError(f"min_{aim}: the labels are {', '.join(self.labels)}, got {', '.join(map(repr, unknown))}")
-        if isinstance(given, Mapping):
-            found = {label: self.guarantees.threshold(aim, share, label) for label, share in given.items()}
-        else:
+        if not isinstance(given, Mapping):
             assert given is not None
             found = dict.fromkeys(self.labels, self.guarantees.threshold(aim, given))
-        return found, min(found.values(), default=None) if aim == "recall" else None
+            return found, min(found.values()) if aim == "recall" else None
+        named = {label: self.guarantees.threshold(aim, share, label) for label, share in given.items()}
+        if aim == "recall" and named:
+            return dict.fromkeys(self.labels, _UNNAMED) | named, min(named.values())
+        return named, None
 
     def _parsed(
         self,
@@ -267,7 +270,7 @@ class EntityClassificationPredictor:
             for span in document_spans(of_tasks, units)
         ]
         if thresholds is not None:
-            spans = [s for s in spans if s.score is None or s.score >= thresholds.get(s.label, _UNNAMED)]
+            spans = [s for s in spans if s.score is None or s.score >= thresholds.get(s.label, 0.0)]
         spans.sort()
         scores = self._calibrated("entity", [1.0 if span.score is None else span.score for span in spans])
         if thresholds is None and self._profile is not None:

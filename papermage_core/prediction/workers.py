@@ -19,7 +19,8 @@ from typing import IO, Any, Protocol
 import attrs
 
 from papermage_core.data.blocks import Block
-from papermage_core.errors import BrokenRunError, ConfigError, PapermageError
+from papermage_core.data.parallel import sendable
+from papermage_core.errors import BrokenRunError, ConfigError
 from papermage_core.plugin.blame import blaming
 from papermage_core.prediction.annotators import Seen
 from papermage_core.prediction.work import BlockWorker, Done
@@ -226,7 +227,7 @@ def _serve(
     gc.freeze()  # what is shared with the parent stays shared
     with contextlib.suppress(EOFError, OSError):
         while (block := connection.recv()) is not None:
-            _send(connection, _outcome(worker, block, folder / f"block-{block.index}"))
+            connection.send(_outcome(worker, block, folder / f"block-{block.index}"))
         connection.send(worker.seen())
 
 
@@ -235,14 +236,4 @@ def _outcome(worker: BlockWorker, block: Block, path: Path) -> Outcome:
         with path.open("w+b") as file, blaming():
             return Outcome(block.index, worker.run(block, file), path=path)
     except Exception as error:
-        return Outcome(block.index, error=error)
-
-
-def _send(connection: Connection, outcome: Outcome) -> None:
-    try:
-        connection.send(outcome)
-    except (EOFError, OSError):
-        raise
-    except Exception as exc:  # an error that cannot be sent
-        told = PapermageError(f"{type(outcome.error).__name__}: {outcome.error} ({exc})")
-        connection.send(Outcome(outcome.index, error=told))
+        return Outcome(block.index, error=sendable(error))

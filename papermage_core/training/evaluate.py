@@ -135,13 +135,16 @@ def fit_guarantees(
     accelerator: str = "auto",
     plugins: Plugins | None = None,
     extensions: Extensions | None = None,
+    backend: Backend | None = None,
+    precision: Precision | None = None,
 ) -> Guarantees:
     """Fit thresholds that guarantee recall or precision on labelled documents, and keep them in the checkpoint.
 
-    The documents must be like those to come, and none that the model was trained on or chosen by. Without a
-    ``confidence``, what is promised holds on average.
+    The documents must be like those to come, and none that the model was trained on or chosen by; they are read twice.
+    Without a ``confidence``, what is promised holds on average. ``backend`` and ``precision`` as for `checkpoint.load`.
+    Raises DataError where no document is labelled, and where they are too few to promise anything.
     """
-    loaded = checkpoint.load(path, pick_device(accelerator), plugins)
+    loaded = checkpoint.load(path, pick_device(accelerator), plugins, backend=backend, precision=precision)
     extensions = extensions if extensions is not None else Extensions()
     blueprint = loaded.blueprint.reading(entity_name, context_name)
     device = loaded.model.device

@@ -10,7 +10,7 @@ from papermage_core.data.corpus import Corpus
 from papermage_core.data.dealing import deal, even_sizes
 from papermage_core.errors import ConfigError, DataError, counted, nearest
 
-__all__ = ["choose_fold", "folds_of", "share_of"]
+__all__ = ["check_folds", "choose_fold", "folds_of", "share_of"]
 
 _CURVE = (0.75, 0.5, 0.25)
 """Shares that hold each other: a smaller one is a part of the next."""
@@ -52,12 +52,26 @@ def _named_in_metadata(corpus: Corpus, key: str) -> list[str]:
 
 
 def choose_fold(corpus: Corpus, folds: int | str, fold: str, seed: int) -> tuple[Corpus, Corpus]:
-    """Return the documents to train on, and those that the fold holds out."""
+    """Return the documents to train on, and those that the fold holds out.
+
+    Raises ConfigError where there is no such fold, DataError where either have no gold entity.
+    """
     names, part = folds_of(corpus, folds, seed)
     if fold not in names:
         raise ConfigError(f"fold={fold}: expected {', '.join(names[:-1])} or {names[-1]}.{nearest(fold, names)}")
-    train = corpus.choose(np.flatnonzero(part != names.index(fold)))
-    held_out = corpus.choose(np.flatnonzero(part == names.index(fold)))
+    return _parted(corpus, folds, fold, part == names.index(fold))
+
+
+def check_folds(corpus: Corpus, folds: int | str, seed: int) -> list[str]:
+    """Return the names of the folds. Raises DataError where one cannot be trained on, or not be scored."""
+    names, part = folds_of(corpus, folds, seed)
+    for place, fold in enumerate(names):
+        _parted(corpus, folds, fold, part == place)
+    return names
+
+
+def _parted(corpus: Corpus, folds: int | str, fold: str, is_held_out: NDArray[np.bool_]) -> tuple[Corpus, Corpus]:
+    train, held_out = corpus.choose(np.flatnonzero(~is_held_out)), corpus.choose(np.flatnonzero(is_held_out))
     for each, what in ((train, "the documents outside of it have"), (held_out, "it has")):
         if not each.entities.total():
             where = ", ".join(corpus.description)

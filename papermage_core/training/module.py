@@ -96,19 +96,15 @@ class Predictions:
         row = np.full(len(self._examples), -1, np.int64)
         row[np.array(self._index, np.int64)] = np.arange(len(self._index))
         bounds = np.searchsorted(self._examples.document, np.arange(len(self._corpus) + 1)).tolist()
-        scorer = Scorer(labels)
+        scorer, lost = Scorer(labels), self._corpus.unreachable_by_document()
         for number, (start, stop) in enumerate(itertools.pairwise(bounds)):
             rows = row[start:stop]
             predicted = [span for i in rows[rows >= 0].tolist() for span in self._found[i]]
-            gold = self._corpus.gold_of(number)
-            scorer.add(gold, predicted)
+            gold, unreachable = self._corpus.gold_of(number), lost.get(number, [])
+            scorer.add(gold, predicted, unreachable)
             if metric is not None:
                 with calling(metric, "add"):
-                    metric.add(sorted(gold), sorted(predicted), ())
-        scorer.add_unreachable(self._corpus.unreachable)
-        if metric is not None:
-            with calling(metric, "add"):
-                metric.add([], [], [*self._corpus.unreachable.elements()])
+                    metric.add(sorted(gold), sorted(predicted), unreachable)
         return scorer.scores()
 
 

@@ -33,6 +33,7 @@ from papermage_core.data.examples import Examples, build_examples, has_features
 from papermage_core.data.gold import encode_gold
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, Task
+from papermage_core.data.readers import check_read_again
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.store import DiskRecords
 from papermage_core.errors import ConfigError, DataError, counted
@@ -46,7 +47,7 @@ from papermage_core.plugin.spec import ModelHeadConfig
 from papermage_core.training.display import Display
 from papermage_core.training.folds import choose_fold, share_of
 
-__all__ = ["Preparation", "Splits", "check_labelled"]
+__all__ = ["Preparation", "Splits", "check_labelled", "check_read_by_several"]
 
 _log = logging.getLogger(__name__)
 _FEWEST_TO_SPLIT = 5
@@ -269,6 +270,13 @@ class Preparation:
         return None if key is None else cache_folder() / kind / key
 
 
+def check_read_by_several(config: EntityClassificationTrainConfig, components: ComponentConfigs, what: str) -> None:
+    """Raise DataError where several runs would read standard input or a pipe; ``what`` makes them several."""
+    for paths in (config.data_path, config.val_data_path, config.test_data_path):
+        if paths:
+            check_read_again(DocumentSource(paths, components.reader).files, what)
+
+
 def _documents_in(source: DocumentSource) -> int | None:
     """Return how many documents files hold, where that is quickly told: those of a document a line."""
     files = list(source.files)
@@ -355,18 +363,24 @@ def check_labelled(corpus: Corpus) -> None:
 def _set_aside(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus | None]:
     n = max(1, round(share * len(corpus)))
     if len(corpus) < _FEWEST_TO_SPLIT:
-        _log.warning(
-            "%s too few to set some aside: nothing is validated, the last model is kept; "
-            "give val_data_path to choose the best",
-            counted(len(corpus), "documents", "are"),
-        )
-        return corpus, None
+        return _nothing_aside(corpus, "too few to set some aside")
     part = deal(corpus, (len(corpus) - n, n), seed)
     train, val = corpus.choose(np.flatnonzero(part == 0)), corpus.choose(np.flatnonzero(part == 1))
-    if not train.entities or not len(val):
-        return corpus, None
+    if not train.entities:
+        return _nothing_aside(corpus, f"too few to set a share of {share:g} of them aside (val_split)")
+    if not val.entities:
+        return _nothing_aside(corpus, "not set aside, too few having an entity (val_split)")
     _log.info("set %d of %s aside to validate on (val_split=%g)", len(val), counted(len(corpus), "documents"), share)
     return train, val
+
+
+def _nothing_aside(corpus: Corpus, why: str) -> tuple[Corpus, None]:
+    _log.warning(
+        "%s %s: nothing is validated, the last model is kept; give val_data_path to choose the best",
+        counted(len(corpus), "documents", "are"),
+        why,
+    )
+    return corpus, None
 
 
 def _warn_of_shared(train: Corpus, other: Corpus, name: str) -> None:

@@ -22,13 +22,14 @@ from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig, load_config
 from papermage_core.data.corpus import Corpus
 from papermage_core.errors import ConfigError
+from papermage_core.evaluation import Scores
 from papermage_core.evaluation.svg import line_chart
 from papermage_core.files import whole_text_file
 from papermage_core.training.curve import Forecast, LearningCurve, Point
 from papermage_core.training.folder import RunFolder, config_texts
-from papermage_core.training.folds import folds_of
+from papermage_core.training.folds import check_folds, folds_of
 from papermage_core.training.pooled import pool, write_predictions
-from papermage_core.training.prepare import Preparation
+from papermage_core.training.prepare import Preparation, check_read_by_several
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.trainer import EntityClassificationTrainer, RunResult
 
@@ -44,7 +45,10 @@ _TITLES = {"folds": "fold", "seeds": "seed", "learning_curve": "share"}
 
 @attrs.frozen(kw_only=True)
 class SeveralResult(RunResult):
-    """What several runs gave; ``checkpoint`` is that of the best, and ``scores`` count the documents of all."""
+    """What several runs gave; ``scores`` count the documents of all.
+
+    ``checkpoint`` is that of the best run on the validation data, where there are any: what is tested on chooses none.
+    """
 
     kind: Literal["learning_curve", "seeds", "folds"]
     runs: Mapping[str, RunResult]
@@ -133,11 +137,13 @@ def train_several(
     """Train each run that is not done yet; write ``results/folds.json``, ``seeds.json`` or ``learning_curve.json``.
 
     Folds also give ``results/out_of_fold.jsonl``: all documents, with what the model that did not see them finds.
-    Raises ConfigError where the folder holds runs with other options or data, unless they are to be overwritten.
+    Raises ConfigError where the folder holds runs with other options or data, unless they are to be overwritten;
+    DataError for documents that can be read once only.
     """
     config.check_paths()
     kind = config.several
     assert kind is not None
+    check_read_by_several(config, components, kind.replace("_", " "))
     root = config.run_folder().expanduser()
     with RunFolder(root).taken():
         _check_root(root)
@@ -174,7 +180,7 @@ def _runs(
         given["devices"] = 1
     if kind == "folds":
         assert config.folds is not None
-        names, _ = folds_of(corpus, config.folds, config.seed)
+        names = check_folds(corpus, config.folds, config.seed)
         folders = names if all(map(_is_safe, names)) else [str(place + 1) for place in range(len(names))]
         return {
             name: config.replace(fold=name, default_root_dir=root / f"fold-{folder}", **given)
@@ -231,7 +237,7 @@ def _length(config: EntityClassificationTrainConfig) -> dict[str, str]:
 
 
 def _result(root: Path, kind: Any, results: Mapping[str, RunResult]) -> SeveralResult:
-    best = max(results.values(), key=lambda run: run.scores.f1)
+    best = max(results.values(), key=_chosen_by)
     if kind == "learning_curve":
         *_, best = results.values()
     return SeveralResult(
@@ -243,6 +249,12 @@ def _result(root: Path, kind: Any, results: Mapping[str, RunResult]) -> SeveralR
         runs=results,
         documents={name: _documents(run) for name, run in results.items()},
     )
+
+
+def _chosen_by(run: RunResult) -> float:
+    """Return the F1 by which the best of several runs is chosen."""
+    scores = checkpoint.read_json(run.checkpoint).get("scores", {})
+    return Scores.from_json(scores["val"]).f1 if "val" in scores else run.scores.f1
 
 
 def _documents(run: RunResult) -> int:

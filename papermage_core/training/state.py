@@ -106,12 +106,15 @@ class RunState(pl.Callback):
             self.val_scores = dict(pl_module.val_scores)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Log the mean loss of the epoch, over all processes."""
+        """Log the mean loss of the epoch, over all processes; those that heads name are of all, too, from here on."""
         self._loss = float(self._loss)
         if trainer.world_size > 1:
-            both = torch.tensor([self._loss, self._examples], dtype=torch.float32, device=pl_module.device)
-            torch.distributed.all_reduce(both)
-            self._loss, self._examples = float(both[0]), int(both[1])
+            names = sorted(self._parts)
+            own = [self._examples, self._loss, *(float(self._parts[name]) for name in names)]
+            sums = torch.tensor(own, dtype=torch.float32, device=pl_module.device)
+            torch.distributed.all_reduce(sums)
+            self._examples, self._loss = int(sums[0]), float(sums[1])
+            self._parts = {name: float(value) for name, value in zip(names, sums[2:], strict=True)}
         if self._examples:
             pl_module.log("train_loss", self.train_loss, sync_dist=False, rank_zero_only=False)
 

@@ -379,7 +379,10 @@ class EntityClassificationTrainer:
             callbacks.append(RunBar(display, state, best))
         if self.config.patience is not None:
             metric, mode, patience = self._monitor.metric, self._monitor.mode, self.config.patience
-            callbacks.append(pl.callbacks.EarlyStopping(metric, mode=mode, patience=patience, strict=False))
+            finite = self._monitor.config is None  # a metric that is no number is worse than any, and may be one later
+            callbacks.append(
+                pl.callbacks.EarlyStopping(metric, mode=mode, patience=patience, strict=False, check_finite=finite)
+            )
         callbacks += self._extensions.papermage_callbacks(self.config)
         save_last = SaveLast if self.config.lightning.get("barebones") else SaveLastOfAll
         callbacks.append(save_last(self._folder, self.config.checkpoint_every, self._stopping))

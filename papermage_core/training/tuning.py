@@ -28,6 +28,7 @@ from papermage_core.files import exclusive
 from papermage_core.files.whole import check_folder
 from papermage_core.training import EntityClassificationTrainer
 from papermage_core.training.folder import RunFolder
+from papermage_core.training.prepare import check_read_by_several
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.tuning_report import Trial, TuneResult, write_tuning
 
@@ -74,6 +75,7 @@ def tune(
     space = declared_space(config) if space is None else space
     check_tunable(config, space)
     config.check_paths()
+    check_read_by_several(config, config.components(), "papermage-tune")
     with contextlib.closing(_Search(config, space, folder, options, stopping)) as search:
         while (taken := search.next()) is not None:
             with taken as trial:
@@ -256,9 +258,12 @@ class _Search:
         else:
             state, error = states.COMPLETE, ""
         trial.set_user_attr("seconds", trial.user_attrs.get("seconds", 0.0) + time.monotonic() - start)
-        history = _history(folder, self.monitor)
+        rows = _rows(folder)
+        history = _history(rows, self.monitor)
         if state == states.COMPLETE and not history:
-            raise DataError("nothing was validated, so that the trials cannot be compared: give val_data_path")
+            if not any(row.get("val_f1") for row in rows):
+                raise DataError("nothing was validated, so that the trials cannot be compared: give val_data_path")
+            state, error = states.FAIL, f"{self.monitor.metric} was no number in any epoch"
         trial.set_user_attr("epochs", len(history))
         if error:
             trial.set_user_attr("error", error)
@@ -336,12 +341,16 @@ def _suggest(trial: optuna.trial.Trial, dimension: Dimension) -> Any:
     return trial.suggest_float(dimension.key, dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
-def _history(folder: Path, monitor: Monitor) -> list[float]:
-    """Return what each epoch of a run was judged by."""
+def _rows(folder: Path) -> Sequence[Mapping[str, str]]:
+    """Return what is known of each epoch of a run."""
     try:
-        rows: Sequence[Mapping[str, str]] = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+        return list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     except OSError:
         return []
+
+
+def _history(rows: Sequence[Mapping[str, str]], monitor: Monitor) -> list[float]:
+    """Return what each epoch was judged by, where that is a number."""
     values = [float(row[monitor.metric]) for row in rows if row.get(monitor.metric)]
     return [value for value in values if math.isfinite(value)]
 

@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import re
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -532,6 +533,19 @@ def test_view_in_colour_has_a_legend_and_is_plain_without_its_codes(tmp_path: Pa
         text, legend = text.replace(code, ""), legend.replace(code, "")
     assert text == TEXT
     assert legend == "author  across\n"
+
+
+def test_view_takes_time_as_there_are_entities(tmp_path: Path) -> None:
+    """Not as their square: eight thousand took a minute when each was looked at wherever another began or ended."""
+    count = 40_000
+    path = tmp_path / "a.jsonl"
+    spans = [[5 * place, 5 * place + 4] for place in range(count)]
+    labelled = {"symbols": "word " * count, "metadata": {}, "relations": {}}
+    path.write_text(json.dumps(labelled | {"entities": {"x": [{"spans": [span]} for span in spans]}}))
+    began = time.process_time()
+    assert data.view(path) == "[x word] " * count
+    assert data.view(path, colour=True).count("word") == count
+    assert time.process_time() - began < 60
 
 
 def test_view_never_lets_a_document_speak_to_the_terminal(tmp_path: Path, run: Run) -> None:

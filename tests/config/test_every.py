@@ -13,7 +13,10 @@ from papermage_core.errors import ConfigError
 
 @pytest.mark.parametrize(
     ("written", "steps", "seconds"),
-    [("200", 200, 0), (7, 7, 0), ("10m", 0, 600), ("90s", 0, 90), ("1h", 0, 3600), ("1.5 H", 0, 5400), (".5m", 0, 30)],
+    [
+        *[("200", 200, 0), (7, 7, 0), ("10m", 0, 600), ("90s", 0, 90), ("1h", 0, 3600), ("1.5 H", 0, 5400)],
+        *[("1234567s", 0, 1234567), ("90.1234567s", 0, 90.1234567), (".00001s", 0, 0.00001), (".5m", 0, 30)],
+    ],
 )
 def test_steps_and_times_are_read_and_written_back(written: Any, steps: int, seconds: float) -> None:
     every = Every.read(written)

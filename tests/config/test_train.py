@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pickle
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,15 @@ def test_naming_another_component_drops_the_options_of_the_former() -> None:
     assert made.replace(head="crf").options == made.options
 
 
+def test_of_several_components_those_that_are_named_still_keep_their_options(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("{data_path: a, label_field: x, processors: {name: [tokens, sentences], tokens: {style: words}}}")
+    for names in ("tokens,sentences", "tokens,abbreviations", ["sentences", "tokens"]):
+        assert load_config([file]).replace(processors=names).options == {"processors.tokens.style": "words"}
+    for names in ("sentences", "token", "none"):
+        assert load_config([file], [f"processors={names}"]).options == {}
+
+
 def test_replace_changes_what_it_names_and_nothing_else() -> None:
     made = config(head="crf", max_steps=3, **{"head.dropout": 0.2})
     changed = made.replace(seed=1)
@@ -320,6 +330,11 @@ def test_what_python_made_is_named_in_the_file_and_left_out(tmp_path: Path, mine
 
     assert "# callbacks: made in Python" in made.to_yaml()
     assert reread(made, tmp_path).lightning == {"max_steps": 1}
+
+
+def test_a_fraction_of_a_second_survives_the_file(tmp_path: Path, mine: Path) -> None:
+    made = config(plugins_path=mine, reader="mine", max_time=timedelta(hours=1, milliseconds=250))
+    assert timedelta(**reread(made, tmp_path).lightning["max_time"]) == made.lightning["max_time"]
 
 
 def test_paths_can_be_made_absolute() -> None:

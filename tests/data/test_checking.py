@@ -14,6 +14,7 @@ from papermage_core.cli.data import main
 from papermage_core.data import check, checking
 from papermage_core.data.duplicates import NearDuplicates, sketch_of
 from papermage_core.document import Document, Entity, Metadata, Span
+from papermage_core.errors import DataError
 from papermage_core.testing import make_document, make_documents, write_jsonl
 
 WORDS = ["gene", "protein", "cell", "cancer", "therapy", "patient", "mouse", "effect", "study", "result", "trial"]
@@ -119,6 +120,11 @@ def test_strict_fails_for_what_costs_f1(tmp_path: Path, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert main(["check", str(many), "label_field=Disease", "--strict", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] == "ready"
+
+
+def test_no_path_at_all_is_told() -> None:
+    with pytest.raises(DataError, match="no path was given"):
+        check([], "Disease")
 
 
 def test_nothing_labelled_is_fatal(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from papermage_core.data import cache
 from papermage_core.data import corpus as corpus_module
 from papermage_core.data import examples as examples_module
 from papermage_core.data.cache import cache_clear, cache_list, key_of
@@ -297,6 +300,39 @@ def test_left_overs_of_dead_processes_are_removed(made: Path, tmp_path: Path, mo
     read(made, tmp_path)
     assert not dead.exists()
     assert alive.exists()
+
+
+def test_what_another_machine_makes_is_left_alone_for_a_week(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines and containers that share a cache know nothing of each other's processes."""
+    on_disk(monkeypatch)
+    other = tmp_path / "spool" / f".new-{2**22 - 3}-00000000-x"
+    other.mkdir(parents=True)
+    (other / "records-0.bin").write_bytes(b"")
+    a_week_ago = time.time() - 7 * 24 * 3600 - 1
+    os.utime(other, (a_week_ago, a_week_ago))
+    read(made, tmp_path)
+    assert other.exists()
+    assert cache_clear(tmp_path) == 0
+    assert other.exists()
+    os.utime(other / "records-0.bin", (a_week_ago, a_week_ago))
+    read(made, tmp_path)
+    assert not other.exists()
+
+
+def test_a_cache_that_is_deleted_meanwhile_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "documents" / name).mkdir(parents=True)
+        (tmp_path / "documents" / name / "facts.json").write_text("{}")
+
+    def facts(path: Path) -> dict[str, Any]:
+        if path.parent.name == "a":
+            shutil.rmtree(path.parent)
+        return {}
+
+    monkeypatch.setattr(cache, "_facts", facts)
+    assert [entry.folder.name for entry in cache_list(tmp_path)] == ["b"]
 
 
 def test_anything_that_shapes_documents_changes_the_key(made: Path, tmp_path: Path) -> None:

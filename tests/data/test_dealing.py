@@ -89,6 +89,20 @@ def test_a_label_of_few_documents_is_in_every_fold_and_in_the_documents_set_asid
         assert splits.val.entities == {"a": 10, "b": 1}  # c, which one document has, is learnt
 
 
+@pytest.mark.parametrize(("count", "having", "share"), [(12, 1, 0.2), (40, 4, 0.1), (12, 12, 0.99)])
+def test_documents_in_which_nothing_is_marked_or_all_is_are_not_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, count: int, having: int, share: float
+) -> None:
+    """Every model would score 0 on the former, and the first be kept as the best."""
+    path = written(tmp_path, [{"a": 1} if i < having else {"a": 0} for i in range(count)])
+    config = EntityClassificationTrainConfig(data_path=path, label_field="a", val_split=share, cache=False)
+    with caplog.at_level("WARNING"):
+        splits = Preparation(config=config, components=config.components()).splits()
+    assert splits.val is None
+    assert len(splits.train) == count
+    assert "nothing is validated" in caplog.text
+
+
 def test_another_seed_deals_otherwise(tmp_path: Path) -> None:
     corpus = corpus_of(written(tmp_path, [{"a": 1, "b": 1, "c": 1}] * 20))
     assert (deal(corpus, (10, 10), 1) != deal(corpus, (10, 10), 2)).any()

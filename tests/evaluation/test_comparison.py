@@ -82,6 +82,19 @@ def test_intervals_of_scores_are_about_the_scores() -> None:
     assert rows[0]["recall"] == 0.5
 
 
+def test_counts_of_a_document_by_label_hold_what_could_not_be_predicted_too() -> None:
+    scorer = Scorer()
+    scorer.add([UnitSpan.of("a", 0, 1), UnitSpan.of("a", 3, 4)], [UnitSpan.of("a", 0, 1)], ["a", "b", "a"])
+    scorer.add([UnitSpan.of("b", 0, 1)], [], [])
+    first, second = scorer.document_counts().rows(["x", "y"])
+    assert first["per_label"] == {
+        "a": {"gold": 4, "predicted": 1, "right": 1},
+        "b": {"gold": 1, "predicted": 0, "right": 0},
+    }
+    assert first["gold"] == sum(counts["gold"] for counts in first["per_label"].values()) == 5
+    assert second["per_label"] == {"b": {"gold": 1, "predicted": 0, "right": 0}}
+
+
 def test_changes_are_told_by_kind_with_their_text() -> None:
     text = UnitText(document="x", symbols="a b c d", starts=np.arange(0, 8, 2), stops=np.arange(1, 9, 2))
     spans = [UnitSpan.of("L", i, i + 1) for i in range(4)]

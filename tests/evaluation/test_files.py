@@ -92,12 +92,23 @@ def test_a_layer_named_as_the_label_will_do_and_training_texts_are_counted(
     assert sum(each["support"] for each in groups.values()) == found["micro"]["support"]
 
 
+def test_training_texts_are_counted_in_units_that_processors_make(tmp_path: Path) -> None:
+    documents = make_documents(4)
+    for each in documents:
+        each.remove_layer("tokens")
+    gold = write_jsonl(documents, tmp_path / "gold.jsonl")
+    found = write_jsonl(predicted(documents, 1), tmp_path / "found.jsonl")
+    words = [f"model_name_or_path={found}", f"data_path={gold}", "label_field=Disease", "processors=tokens"]
+    assert main([*words, f"train_data_path={gold}"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
         ([], "label_field is missing", 2),
         (["label_field=Disease", "layer_name=prediction"], "Did you mean 'predictions'", 3),
         (["label_field=Disease", "changes_path=c.jsonl"], "give compare=", 2),
+        (["guarantee=true", "compare=b", "by=journal"], "scores nothing: leave out compare, by", 2),
         (["label_field=Disease", "errors_path=x.jsonl", "documents_path=x.jsonl"], "names this file, too", 2),
     ],
 )
@@ -117,6 +128,20 @@ def test_a_document_without_predictions_is_an_error(
     path = write_jsonl(predicted(make_documents(7), 0.5), tmp_path / "p.jsonl")
     assert main([f"model_name_or_path={path}", f"data_path={gold}", "label_field=Disease"]) == 3
     assert "no predictions for this document" in capfd.readouterr().err
+
+
+def test_a_document_without_the_layer_of_predictions_is_told_as_one(
+    gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first of two that have the same text: it does not get what was predicted in the other."""
+    documents = predicted(make_documents(20), 0.5)
+    texts = [each.symbols for each in documents]
+    first = next(number for number, text in enumerate(texts) if texts.count(text) == 2)
+    documents[first].remove_layer("predictions")
+    documents.append(documents.pop(0))  # the first tells which layers are meant
+    path = write_jsonl(documents, tmp_path / "p.jsonl")
+    assert main([f"model_name_or_path={path}", f"data_path={gold}", "label_field=Disease"]) == 3
+    assert "no predictions for this document: there, it has no layer 'predictions'" in capfd.readouterr().err
 
 
 def test_files_are_scored_without_torch(gold: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import attrs
@@ -173,6 +174,15 @@ def test_the_surest_of_clashing_entities_stays() -> None:
     spans = [attrs.evolve(span, score=score) for span, score in zip(NESTED, (0.6, 0.7, 0.9), strict=True)]
     assert choose(spans, "none") == [spans[2]]
     assert choose(spans, "nested") == [spans[0], spans[2], spans[1]]
+
+
+def test_many_entities_of_a_context_are_chosen_among_in_time_as_there_are_of_them() -> None:
+    """Not as their square: four thousand took 19 seconds when each was held against all."""
+    spans = [UnitSpan.of("A", 2 * place, 2 * place + 3, 0.5 + place % 2 / 4) for place in range(20_000)]
+    began = time.process_time()
+    assert choose(spans, "none") == spans[1::2]
+    assert choose(spans, "nested") == spans[1::2]
+    assert time.process_time() - began < 60
 
 
 def test_a_unit_takes_the_tag_of_the_surest_entity_over_it() -> None:

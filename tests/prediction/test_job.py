@@ -557,6 +557,7 @@ def test_shards_are_merged_to_what_one_process_writes(
     part.write_bytes(part.read_bytes()[:-9])
     assert data_main(["merge", str(tmp_path / "part-*.csv"), f"output_path={tmp_path / 'cut.csv'}"]) == 3
     assert "part-1.csv: this part file is not as long as it was" in capsys.readouterr().err
+    assert not list(tmp_path.glob("cut.csv*"))
 
 
 def test_a_job_asked_to_stop_says_what_to_type(

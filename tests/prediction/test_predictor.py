@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
+import attrs
 import numpy as np
 import pytest
 
 from papermage_core import Document
 from papermage_core.data import read_documents
 from papermage_core.errors import CheckpointError, ConfigError, DataError, PluginError
-from papermage_core.prediction import EntityClassificationPredictor
+from papermage_core.plugin.spec import DocumentProcessor, DocumentProcessorConfig, LocatedDocument
+from papermage_core.prediction import EntityClassificationPredictor, Layers
+from papermage_core.prediction.annotators import ModelAnnotator
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 
 Predictor = EntityClassificationPredictor
@@ -415,6 +420,39 @@ def test_a_document_that_lacks_a_layer_is_named_or_skipped(
     found = list(read_documents(target))
     assert [document.id for document in found] == ["doc-9000", "doc-9002", "doc-9003", "doc-9005"]
     assert all(document.has_layer("predictions") for document in found)
+
+
+@attrs.frozen(kw_only=True)
+class _ReadingAhead(DocumentProcessorConfig):
+    """Takes three documents before it gives out the first, as a model that runs batches does."""
+
+    makes: ClassVar[tuple[str, ...]] = ("nothing",)
+
+    def build(self) -> DocumentProcessor:
+        return self
+
+    def process(self, documents: Iterable[Document]) -> Iterator[Document]:
+        held: deque[Document] = deque()
+        for document in documents:
+            held.append(document)
+            if len(held) == 3:
+                yield held.popleft()
+        yield from held
+
+
+def test_a_document_left_out_moves_no_predictions_to_others_where_a_processor_reads_ahead(
+    checkpoint: Path, documents: list[Document]
+) -> None:
+    alone = [[entity.start for entity in Predictor.from_pretrained(checkpoint).predict(each)] for each in documents]
+    documents[1].remove_layer("pages")
+    predictor = Predictor.from_pretrained(checkpoint, processors=[_ReadingAhead()])
+    located = (LocatedDocument(each, Path("a.jsonl"), line) for line, each in enumerate(documents, 1))
+    errors: list[DataError] = []
+    found = list(ModelAnnotator(predictor, Layers()).annotate(located, errors.append))
+    assert [(error.line, error.document) for error in errors] == [(2, documents[1].id)]
+    left = [0, 2, 3, 4, 5]
+    assert [document.id for document in found] == [documents[i].id for i in left]
+    assert [[entity.start for entity in each.get_layer("predictions")] for each in found] == [alone[i] for i in left]
 
 
 def test_predictions_are_written_by_the_writer_named(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from papermage_core import Document, Entity, Span
+from papermage_core.cli import evaluate
 from papermage_core.errors import DataError
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.testing import make_documents, write_jsonl
@@ -39,7 +42,7 @@ def test_prediction_from_raw_text_does_what_training_did(tmp_path):
     assert [choice["name"] for choice in predictor.blueprint.processors.recipe()] == ["tokens", "sentences"]
 
 
-def test_texts_are_predicted_as_documents_are(tmp_path):
+def test_texts_are_predicted_and_scored_as_documents_are(tmp_path, capsys):
     documents = [Document.from_text(f"It was ataxia {n}.", layers={"Disease": [(7, 13)]}) for n in range(12)]
     config = EntityClassificationTrainConfig(
         data_path=write_jsonl(documents, tmp_path / "a.jsonl"),
@@ -65,6 +68,11 @@ def test_texts_are_predicted_as_documents_are(tmp_path):
     ):
         with pytest.raises(TypeError, match=message):
             wrong()
+    data = f"data_path={tmp_path / 'a.jsonl'}"  # whose documents have no units but those that the checkpoint makes
+    words = [f"model_name_or_path={tmp_path / 'run'}", data, f"train_{data}", "--json"]
+    assert evaluate.main(words) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]["in training"]
+    assert {name: found["support"] for name, found in groups.items()} == {"8-15": 12}
 
 
 def test_processors_are_given_where_a_checkpoint_has_none(tmp_path):

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from papermage_core.cli import evaluate, predict
 from papermage_core.data import read_documents
 from papermage_core.document import Document
 from papermage_core.errors import CheckpointError
+from papermage_core.evaluation.guarantees import Guarantees
+from papermage_core.plugin.manager import Plugins
 from papermage_core.prediction import EntityClassificationPredictor as Predictor
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 
@@ -75,6 +78,44 @@ def test_what_is_asked_for_is_what_is_got(fitted: Path, documents: list[Document
     assert few <= plain
     of_names = predictor.predict(documents[0], precision={"names": min(predictor.guarantees.precision["names"])})
     assert {entity.label for entity in of_names} <= {"names", "amounts"}
+
+
+def test_labels_that_are_not_named_are_left_as_they_are_found(fitted: Path, documents: list[Document]) -> None:
+    """Also where the model is unsure of them: in its best sequence stand entities that are less likely than not."""
+    predictor = Predictor.from_pretrained(fitted)
+    assert predictor.guarantees is not None
+    for head in predictor.model.heads:
+        head.score.linear.weight.data *= 0.1
+
+    def amounts(**options: object) -> list[list[tuple[int, int]]]:
+        many = predictor.predict_many(documents, **options)  # type: ignore[arg-type]
+        return [[(each.start, each.end) for each in of_one if each.label == "amounts"] for of_one in many]
+
+    scores = [each.score for of_one in predictor.predict_many(documents) for each in of_one if each.label == "amounts"]
+    assert min(scores) < 0.45
+    share = min(predictor.guarantees.precision["names"])
+    assert amounts(min_precision={"names": share}) == amounts()
+    assert amounts(min_recall={}) == amounts(min_precision={}) == amounts()
+
+
+def test_what_is_fitted_is_what_predicts(fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the options of the extensions, and in the arithmetic, that are typed."""
+    given: dict[str, Any] = {}
+
+    def fit(path: Path, data_path: object, **options: Any) -> Guarantees:
+        given.update(options)
+        return Guarantees(recall={}, precision={}, confidence=None, documents=1)
+
+    monkeypatch.setattr("papermage_core.training.evaluate.fit_guarantees", fit)
+    loaded: list[Any] = []
+    load = Plugins.extensions
+    monkeypatch.setattr(Plugins, "extensions", lambda *args: loaded.append(args[2:]) or load(*args))
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    words = [f"model_name_or_path={fitted}", f"data_path={tmp_path / 'a.jsonl'}", "guarantee=true", "precision=fp32"]
+    assert evaluate.main([*words, "extensions=repeats", "extensions.repeats.min_score=0.75"]) == 0
+    (((config,),),) = loaded
+    assert config.min_score == 0.75
+    assert (given["precision"], given["backend"]) == ("fp32", None)
 
 
 def test_what_cannot_be_promised_is_refused(checkpoint: Path, fitted: Path, documents: list[Document]) -> None:

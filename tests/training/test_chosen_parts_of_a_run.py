@@ -8,13 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
+from papermage_core import Entity, Span
+from papermage_core.data.corpus import read_corpus
+from papermage_core.data.examples import Examples
+from papermage_core.data.labelling import Labelling
+from papermage_core.data.source import DocumentSource
 from papermage_core.errors import ConfigError, PluginError, StoppedError
+from papermage_core.plugin.spec import ContextNeeds
+from papermage_core.testing import make_documents, write_jsonl
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
-from papermage_core.training.module import EntityModule, Optimisation
+from papermage_core.training.module import EntityModule, Optimisation, Predictions
 from papermage_optimizers.adamw import AdamWConfig
 
 SMALL = {"encoder.width": 16, "encoder.rows": 100, "enable_progress_bar": False, "accelerator": "cpu", "max_epochs": 2}
@@ -122,6 +130,46 @@ def test_all_of_them_together(config, mine):
     kept = yaml.safe_load((result.folder / "config.yaml").read_text())
     assert kept["monitor"] == {"name": "mine", "missed": 3.0}
     assert kept["optimizer"] == {"name": "mine", "momentum": 0.25}
+
+
+def test_a_metric_that_is_no_number_is_no_better_and_patience_waits_for_one(config, mine):
+    mine.write_text(PLUGIN.replace("return self.sum", "return float('nan')"))
+    given = {"monitor": "mine", "patience": 2, "max_epochs": 4, "learning_rate": 1e-6}
+    result = EntityClassificationTrainer(config(plugins_path=mine, **given)).train()
+    assert [row["val_mine"] for row in history(result.folder)] == ["", ""]
+
+
+def test_a_metric_is_given_each_document_once_with_what_nobody_could_have_predicted_there(tmp_path):
+    """It may count documents, such as a mean of their F1: one more without entities would change that."""
+    documents = make_documents(3)
+    for number, many in ((0, 1), (2, 2)):
+        layer = documents[number].get_layer("tokens")
+        gaps = [(a.end, b.start) for a, b in itertools.pairwise(entity.spans[0] for entity in layer) if a.end < b.start]
+        entities = [Entity(spans=[each.spans[0]]) for each in documents[number].get_layer("Disease")]
+        documents[number].remove_layer("Disease")
+        documents[number].annotate_layer("Disease", [*entities, *(Entity(spans=[Span(*gap)]) for gap in gaps[:many])])
+    source = DocumentSource((write_jsonl(documents, tmp_path / "a.jsonl"),))
+    corpus = read_corpus(source, Labelling(label_field=("Disease",)), ContextNeeds(), spool=tmp_path)
+    given = []
+
+    class Noting:
+        def add(self, gold, predicted, unreachable=()):
+            given.append((len(gold), list(predicted), list(unreachable)))
+
+        def value(self):
+            return 0.0
+
+    scores = Predictions(corpus, Examples.of([])).scores(["Disease"], Noting())
+    assert [(predicted, unreachable) for _, predicted, unreachable in given] == [
+        ([], ["Disease"]),
+        ([], []),
+        ([], ["Disease", "Disease"]),
+    ]
+    assert scores.gold_unreachable == {"Disease": 3}
+    assert scores.micro.gold == sum(gold for gold, _, _ in given) + 3
+    assert scores.documents == 3
+    chosen = corpus.choose(np.array([2, 1]))
+    assert chosen.unreachable_by_document() == {0: ["Disease", "Disease"]}
 
 
 def test_a_metric_sees_what_extensions_leave(config, mine):

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from pytorch_lightning.strategies import FSDPStrategy
 
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 from papermage_core.training.module import EntityModule
+from papermage_core.training.state import RunState
 
 
 @pytest.mark.slow
@@ -122,6 +124,24 @@ def test_gradients_averaged_in_shared_memory_are_those_of_gloo(tmp_path: Path) -
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
     assert done.stdout == "equal\n", done.stderr
+
+
+def test_means_of_all_losses_are_over_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes, of which the other has found the same: its sums are twice those of this one."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))
+    logged: dict[str, float] = {}
+    module: Any = EntityModule.__new__(EntityModule)
+    monkeypatch.setattr(EntityModule, "units_of", lambda self, batch: 1)
+    monkeypatch.setattr(EntityModule, "device", torch.device("cpu"))
+    monkeypatch.setattr(EntityModule, "log", lambda self, name, value, **_: logged.update({name: value}))
+    state, trainer = RunState(), cast("Any", SimpleNamespace(world_size=2))
+    for loss, count in ((1.0, 3), (2.0, 1)):
+        batch = SimpleNamespace(index=range(count))
+        outputs = {"loss": torch.tensor(loss), "starts": torch.tensor(loss / 2), "ends": torch.tensor(loss / 4)}
+        state.on_train_batch_end(trainer, module, outputs, batch, 0)
+    state.on_train_epoch_end(trainer, module)
+    assert logged == {"train_loss": 1.25}
+    assert (state.train_loss, state.train_parts) == (1.25, {"train_starts": 0.625, "train_ends": 0.3125})
 
 
 def test_where_each_process_has_a_part_of_the_gradients_the_model_clips_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,23 @@ def test_seeds_over_folds_and_the_shares_of_a_curve_are_in_folders_of_their_own(
     assert "<svg" in (tmp_path / "curve" / "results" / "learning_curve.html").read_text()
 
 
+def test_the_best_seed_is_chosen_by_validation_and_not_by_what_it_is_tested_on(
+    train_file: Path, val_file: Path, tmp_path: Path
+) -> None:
+    """The first of two seeds hardly learns, and is made the better one on the validation data."""
+    given = {"test_data_path": train_file, "val_data_path": val_file, "data_path": train_file, "max_epochs": 1}
+    given |= {"default_root_dir": tmp_path / "run", "seed": "1,2", "learning_rate": 1e-6}
+    runs = train(**given).runs
+    for run, better in zip(runs.values(), ("val", "test"), strict=True):
+        file = run.checkpoint / "papermage.json"
+        kept = json.loads(file.read_text())
+        kept["scores"][better]["micro"] |= {"support": 10, "predicted": 10, "right": 10, "found": 10}
+        file.write_text(json.dumps(kept))
+    again = train(**given)
+    assert again.checkpoint == runs["1"].checkpoint
+    assert again.figures("f1") == [0, 1]
+
+
 def test_a_folder_that_holds_one_run_gets_no_folds(
     train_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,3 +186,16 @@ def test_a_folder_that_holds_folds_gets_no_run_of_its_own(folds: SeveralResult, 
 def test_more_folds_than_documents_are_an_error(train_file: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="folds=13: there are only 12 documents"):
         train(data_path=train_file, folds=13, default_root_dir=tmp_path / "run")
+
+
+def test_a_fold_without_entities_is_told_before_any_is_trained(train_file: Path, tmp_path: Path) -> None:
+    documents = [json.loads(line) for line in train_file.read_text().splitlines()]
+    for number, document in enumerate(documents):
+        document["metadata"]["lab"] = str(number % 3)
+        if number % 3 == 2:
+            document["entities"] |= {"names": [], "amounts": []}
+    path = tmp_path / "labs.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in documents))
+    with pytest.raises(DataError, match="fold 2: it has no gold entity"):
+        train(data_path=path, folds="metadata:lab", default_root_dir=tmp_path / "run", max_epochs=1)
+    assert not (tmp_path / "run").exists()

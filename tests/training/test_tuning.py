@@ -34,6 +34,23 @@ SPACE = (
 )
 
 
+UNDEFINED = """
+import attrs
+from papermage_core.plugin import MetricConfig, hookimpl
+
+class Undefined:
+    def add(self, gold, predicted, unreachable=()): ...
+    def value(self): return float("nan")
+
+@attrs.frozen(kw_only=True)
+class UndefinedConfig(MetricConfig):
+    def build(self, labels): return Undefined()
+
+@hookimpl
+def papermage_metric(): return UndefinedConfig
+"""
+
+
 @pytest.fixture
 def words(train_file: Path, val_file: Path, tmp_path: Path) -> list[str]:
     return [
@@ -200,3 +217,15 @@ def test_what_does_not_go_with_a_search_is_an_error(
     with pytest.raises(ConfigError, match=message):
         tune(config(**values), SPACE, tmp_path / "search")
     assert not (tmp_path / "search").exists()
+
+
+def test_a_trial_whose_metric_is_never_a_number_fails_and_the_next_begins(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    """It was validated: that there is nothing to validate on would be wrong, and end the search."""
+    (tmp_path / "undefined.py").write_text(UNDEFINED)
+    given = config(max_epochs=1, plugins_path=tmp_path / "undefined.py", monitor="undefined")
+    result = tune(given, SPACE[:2], tmp_path / "search", TuneOptions(n_trials=2))
+    assert [trial.state for trial in result.trials] == ["fail"] * 2
+    assert {trial.error for trial in result.trials} == {"val_undefined was no number in any epoch"}
+    assert result.best is None

@@ -41,7 +41,7 @@ class Sample(Reading):
 def run(arguments: argparse.Namespace) -> None:
     """Write some of the documents."""
     from papermage_core.config.writers import writer_for
-    from papermage_core.data.readers import expand_paths
+    from papermage_core.data.readers import check_read_again, expand_paths
     from papermage_core.data.sampling import sample, write_sample
     from papermage_core.files import check_output
     from papermage_core.plugin.manager import Plugins
@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
             of_kinds: dict[str, Any] = {"by": options.by, "label_field": options.label_field, "seed": options.seed}
             written = sample(options.data_path, options.output_path, options.n, on_error=on_error, **of_kinds, **given)
         else:
+            check_read_again(files, "sample")
             chosen = _least_sure(options, files, reader, processors, on_error)
             again = None if on_error is None else (lambda error: None)
             written = write_sample(files, options.output_path, chosen, on_error=again, **given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -28,10 +29,13 @@ def choose(spans: Sequence[UnitSpan], overlap: Overlap) -> list[UnitSpan]:
     if overlap == "any":
         return in_order
     kept: list[UnitSpan] = []
+    over: defaultdict[int, list[UnitSpan]] = defaultdict(list)  # what is kept, by unit: others cannot clash
     for span in sorted(in_order, key=_score, reverse=True):  # stable: the earlier first where scores are equal
-        near = (other for other in kept if other.start < span.stop and span.start < other.stop)
-        if not any(clash(span, other, overlap) for other in near):
+        near = {id(other): other for unit in span.units for other in over[unit]}
+        if not any(clash(span, other, overlap) for other in near.values()):
             kept.append(span)
+            for unit in span.units:
+                over[unit].append(span)
     return sorted(kept)
 
 
