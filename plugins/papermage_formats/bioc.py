@@ -60,8 +60,9 @@ class BiocReaderConfig(DocumentReaderConfig):
 
 
 class BiocReader:
-    """Reads XML and JSON, also a document a line. Layers: ``passages``, ``sentences``, and a layer for each type.
+    """Reads XML and JSON, also a document a line, collections in a list, and what PubTator 3 gives.
 
+    Layers: ``passages``, ``sentences``, and a layer for each type.
     Offsets are those of the file less that of the first passage, which is kept as the document's ``offset``; passages
     that do not stand where their offsets say are put one after the other. An annotation's metadata has its ``id`` and,
     as ``infons``, what the file says but the type; relations are the document's ``relations``.
@@ -78,7 +79,7 @@ class BiocReader:
             begin = file.read(_CHUNK)
         if begin.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<") or begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return read_records(_xml_documents(path), self._document, path, on_error, first, every)
-        items = json_items(path, "documents")
+        items = json_items(path, "documents", "PubTator3", nested=True)
         return read_records(items, lambda data: self._document(decode_item(data)), path, on_error, first, every)
 
     def _document(self, found: Any) -> Document:
