@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, TypedDict
 
@@ -13,6 +13,7 @@ import attrs
 from papermage_core.document import Document
 from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.counting import Said, Unlike, counting_of
 from papermage_formats.json_items import decode_item, json_bytes, named_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
@@ -65,7 +66,7 @@ class LabelStudioReaderConfig(DocumentReaderConfig):
 
 
 class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
-    """Reads one task a document. Offsets are code points, or UTF-16 units where the text says so.
+    """Reads one task a document. Offsets are code points, or what the texts of the regions say (see `counting_of`).
 
     Of an entity, the metadata has ``id`` and the score; of the document, ``relations``, and as ``label_studio`` the
     other keys of the data and results that are no entities. A region of several labels is an entity of each; one
@@ -76,10 +77,11 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
         self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file. Raises DataError with path and line."""
-        proposed: list[None] = []
+        proposed, unlike = list[None](), Unlike(path)
         count = yield from read_records(
-            self._records(path), lambda item: self._document(item, proposed), path, on_error, first, every
+            self._records(path), lambda item: self._document(item, proposed, unlike), path, on_error, first, every
         )
+        unlike.tell()
         if proposed:
             message = "%s: %s only predictions, which are not read; reader.take=predictions reads them"
             _log.warning(message, path, counted(len(proposed), "tasks", "have"))
@@ -88,7 +90,9 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
     def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, bytes]]]:
         return named_items(path)
 
-    def _document(self, item: tuple[str, bytes], proposed: list[None] | None = None) -> Document:
+    def _document(
+        self, item: tuple[str, bytes], proposed: list[None] | None = None, unlike: Unlike | None = None
+    ) -> Document:
         name, data = item
         task = decode_item(data)
         if not isinstance(task, dict):
@@ -99,7 +103,15 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             key = self._text_key(values)
             results = self._results(task, values)
             symbols = values[key]
-            entities = [entity for result in results if _is_region(result) for entity in _entities(result, symbols)]
+            regions = [(_said(result), result) for result in results if _is_region(result)]
+            counting = counting_of(symbols, [said for said, _ in regions])
+            entities = list[Labelled]()
+            for said, result in regions:
+                segments = counting.places(said)
+                check_place("a region", segments, len(symbols))
+                if unlike is not None:
+                    unlike.look(symbols, said, segments, f"region {result.get('id')} of {name}")
+                entities += _entities(result, segments)
             relations = [_relation(result) for result in results if result.get("type") == "relation"]
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             if isinstance(exc, DataError):
@@ -159,23 +171,20 @@ def _is_region(result: dict[str, Any]) -> bool:
     return result.get("type") == "labels" and "start" in result["value"]
 
 
-def _entities(result: dict[str, Any], symbols: str) -> Iterable[Labelled]:
+def _said(result: dict[str, Any]) -> Said:
     value = result["value"]
-    start, stop = int(value["start"]), int(value["end"])
-    said = value.get("text")
-    if isinstance(said, str) and symbols[start:stop] != said:
-        units = symbols.encode("utf-16-le")
-        if units[2 * start : 2 * stop].decode("utf-16-le", "replace") == said:
-            start = len(units[: 2 * start].decode("utf-16-le"))
-            stop = start + len(said)
-    check_place("a region", [(start, stop)], len(symbols))
+    text = value.get("text")
+    return Said([(int(value["start"]), int(value["end"]))], text if isinstance(text, str) else None)
+
+
+def _entities(result: dict[str, Any], segments: Sequence[tuple[int, int]]) -> Iterable[Labelled]:
     metadata = {"id": result["id"]} if "id" in result else {}
     metadata |= {"score": result["score"]} if result.get("score") is not None else {}
-    labels = value.get("labels") or [""]
+    labels = result["value"].get("labels") or [""]
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise DataError(f"the labels of a region are {labels!r:.100}", value=labels, expected="a list of labels")
     for label in labels:
-        yield Labelled(label, [(start, stop)], dict(metadata))
+        yield Labelled(label, segments, dict(metadata))
 
 
 def _relation(result: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,23 @@ def test_collections_are_read_as_each_service_gives_them(tmp_path: Path, content
         assert (record["id"], each.line) == (each.document.id, 1 + text.count("\n", 0, each.byte))
 
 
+def test_annotations_that_cover_no_text_are_kept_as_metadata_and_written_back(tmp_path: Path) -> None:
+    """Such as what indexers said of a document, and places between two characters."""
+    infons = {"type": "MeSH", "identifier": "D1"}
+    bare = [{"id": "M1", "infons": infons, "text": "x"}, {"id": "Z", "locations": [{"offset": 12, "length": 0}]}]
+    kept = {"id": "1", "infons": {"type": "Gene"}, "locations": [{"offset": 10, "length": 2}], "text": "ab"}
+    passage = {"offset": 10, "text": "ab cd", "annotations": [bare[1], kept]}
+    (tmp_path / "a.json").write_text(json.dumps([{"id": "1", "passages": [passage], "annotations": [bare[0]]}]))
+    (document,) = read_documents(tmp_path / "a.json")
+    assert [entity.text for entity in document.Gene] == ["ab"]
+    assert document.metadata.annotations == [bare[1], bare[0]]
+    for config, name in ((BiocXmlWriterConfig(), "b.bioc"), (BiocJsonWriterConfig(), "b.bioc.json")):
+        data, lost = written(config.build(), [document])
+        (tmp_path / name).write_bytes(data)
+        assert lost == {}
+        assert plain(list(read_documents(tmp_path / name))) == plain([document])
+
+
 def test_every_level_is_read_at_its_offsets(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(XML)
     first, second = iter_documents(tmp_path / "a.xml")
