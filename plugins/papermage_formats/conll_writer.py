@@ -101,7 +101,7 @@ def _sentences(
     """Return the first token of each sentence, and the comments of each."""
     layer = document.get_layer("sentences").entities if document.has_layer("sentences") else []
     comments: dict[int, list[str]] = {0: []}
-    starts = [place[0] for place in places]
+    starts = np.array([place[0] for place in places], np.int64)
     for sentence in layer:
         if sentence.spans:
             first = int(np.searchsorted(starts, sentence.start))
