@@ -27,8 +27,9 @@ _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 def json_items(path: Path, *keys: str, nested: bool = False) -> Iterator[_Item]:
     """Yield line, byte and JSON of each record: a line each, if the first line is JSON; else those in the whole file.
 
-    The records of a list are in it, those of an object with one of ``keys`` under the key; with ``nested``, such
-    objects may stand in a list. A list that begins with a text is a record. Raises DataError, also where there is none.
+    The records of a list are in it, those of an object with a list of objects under one of ``keys`` in that; with
+    ``nested``, such objects may stand in a list. A list that begins with a text is a record. Raises DataError, also
+    where there is none.
     """
     empty = True
     for item in _items_of(path, _Within(keys, nested)):
@@ -149,11 +150,16 @@ def _pieces(data: bytes, keys: Sequence[str]) -> list[msgspec.Raw] | None:
     try:
         if data.lstrip()[:1] != b"[":
             values = _decode_keys(data)
-            return next((_decode_list(values[key]) for key in keys if key in values), None)
+            found = next((_decode_list(values[key]) for key in keys if key in values), None)
+            return found if found is None or all(map(_is_object, found[:1])) else None
         pieces = _decode_list(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return None if pieces and bytes(memoryview(pieces[0])).startswith(b'"') else pieces
+
+
+def _is_object(piece: msgspec.Raw) -> bool:
+    return bytes(memoryview(piece)).startswith(b"{")
 
 
 def _one_after_the_other(line: int, byte: int, data: bytes) -> Iterator[_Item]:
