@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -100,7 +100,7 @@ class BratReader(RecordReader[BratReaderConfig]):
             check_place(f"{entity.label} ({name})", segments, len(symbols), line=line)
             if name in entities:
                 raise DataError(f"there are two entities {name}", line=line, value=name)
-            entities[name] = entity._replace(segments=segments)
+            entities[name] = entity._replace(segments=_joined(segments, symbols))
             unlike.look(symbols, said, segments, name)
         unlike.tell()
         relations, others = [], []
@@ -134,6 +134,38 @@ def _entity(row: str, line: int) -> tuple[str, Said, Labelled]:
             f"cannot be read as an entity: {row!r}", line=line, value=row, expected="T1, a tab, type and offsets"
         ) from exc
     return name, Said(segments, text), Labelled(label, segments, {"id": name})
+
+
+def _joined(segments: Sequence[tuple[int, int]], symbols: str) -> list[tuple[int, int]]:
+    """Return segments with those as one that a line end divides: brat cuts there what goes over lines.
+
+    >>> _joined([(0, 3), (4, 7), (8, 9)], "one\\ntwo 3")
+    [(0, 7), (8, 9)]
+    """
+    found = list(segments[:1])
+    for start, stop in segments[1:]:
+        gap = symbols[found[-1][1] : start]
+        if gap.isspace() and gap.splitlines() != [gap]:
+            found[-1] = (found[-1][0], stop)
+        else:
+            found.append((start, stop))
+    return found
+
+
+def _cut(segments: Sequence[tuple[int, int]], symbols: str) -> list[tuple[int, int]]:
+    """Return segments that go over no line end, blank ones left out, as brat demands; none if all are blank.
+
+    >>> _cut([(0, 7), (8, 9)], "one\\ntwo 3")
+    [(0, 3), (4, 7), (8, 9)]
+    """
+    found = []
+    for start, stop in segments:
+        lines = symbols[start:stop].splitlines(keepends=True)
+        for line in lines:
+            if line.strip() or line.splitlines() == lines:
+                found.append((start, start + len(line.splitlines()[0])))
+            start += len(line)
+    return found
 
 
 def _relation(row: str, line: int) -> dict[str, Any]:
@@ -202,8 +234,12 @@ class BratWriter:
         names = _names(ids, "T")
         rows, about = [], []
         for name, entity in zip(names, entities, strict=True):
-            places = ";".join(f"{start} {stop}" for start, stop in entity.segments)
-            text = " ".join(" ".join(symbols[start:stop].splitlines()) for start, stop in entity.segments)
+            segments = _cut(entity.segments, symbols) or entity.segments
+            lost["white space at the ends of entities"] += _joined(segments, symbols) != _joined(
+                entity.segments, symbols
+            )
+            places = ";".join(f"{start} {stop}" for start, stop in segments)
+            text = " ".join(" ".join(symbols[start:stop].splitlines()) for start, stop in segments)
             rows.append(f"{name}\t{_word(entity.label, lost)} {places}\t{text}")
             lost["metadata of entities"] += bool(set(entity.metadata) - _OWN)
             attributes = noted(entity.metadata, "attributes", dict[str, Any], lost, _OF_ENTITIES) or {}
