@@ -69,7 +69,8 @@ class Value:
         found = dict.fromkeys(int(box.page) for box in self.entity.boxes)
         document = self.entity.layer.doc if self.entity.layer is not None else None
         if not found and self.entity.spans and document is not None and document.has_layer("pages"):
-            found = dict.fromkeys(page.id or 0 for page in self.entity.intersect_by_span("pages"))
+            pages = self.entity.intersect_by_span("pages")
+            found = dict.fromkeys(int(page.boxes[0].page) if page.boxes else page.id or 0 for page in pages)
         return list(found)
 
     def place(self) -> dict[str, Any]:
