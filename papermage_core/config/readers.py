@@ -22,7 +22,7 @@ __all__ = ["OF_STREAMS", "ReaderChoice", "companions", "shown_ending"]
 _KIND = "document_reader"
 OF_STREAMS = "jsonl"
 """The reader, and the writer, of what has no ending: standard input and output, pipes, files without one."""
-Head = Callable[[Path], bytes]
+Head = Callable[[Path, bool], bytes]
 
 
 @attrs.frozen(kw_only=True, slots=False)

@@ -18,6 +18,7 @@ from papermage_core.config.readers import ReaderChoice, companions
 from papermage_core.data.garbage import collecting
 from papermage_core.errors import DataError, PluginError
 from papermage_core.files import find_files, open_bytes
+from papermage_core.files.outline import json_outline
 from papermage_core.plugin.blame import built, calling, component_of
 from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
 
@@ -45,6 +46,8 @@ __all__ = [
 T = TypeVar("T")
 STDIN = "-"
 _HEAD = 4096
+_OUTLINED = 2 << 20
+"""Bytes of JSON that are looked through for its keys."""
 
 OnError = Callable[[DataError], None]
 Place: TypeAlias = "tuple[int | None, int | None]"
@@ -187,11 +190,14 @@ def needing(path: Path, config: DocumentReaderConfig) -> Iterator[None]:
         raise PluginError(f"{path}: reading it needs {missing}; type: pip install {wanted}") from exc
 
 
-def file_head(path: Path) -> bytes:
-    """Return how a file begins, decompressed; nothing where it cannot be read."""
+def file_head(path: Path, outlined: bool = False) -> bytes:
+    """Return how a file begins, decompressed, or how JSON does without what is long in it; nothing if it is unreadable.
+
+    A paper's text is longer than a head, and what tells one format from another may come after it.
+    """
     try:
         with open_bytes(path) as file:
-            return file.read(_HEAD)
+            return json_outline(file.read(_OUTLINED), _HEAD) if outlined else file.read(_HEAD)
     except (DataError, OSError):
         return b""
 

@@ -34,6 +34,10 @@ from papermage_core.plugin.spec import DocumentWriterConfig
 __all__ = ["ShardFacts", "errors_path_of", "facts_path", "merge_shards", "parts_of", "write_facts"]
 
 
+_LEAST, _IN_HAND = 1 << 14, 64 << 20
+"""Bytes that are read at once of a part at least, and of all of them together."""
+
+
 @attrs.frozen(kw_only=True)
 class ShardFacts:
     """What a part file is."""
@@ -110,7 +114,8 @@ def merge_shards(
     if not errors:
         return _merged(paths, facts, config, output_path, overwrite)
     with whole_file(errors_path_of(output_path)) as file:  # there only if the documents are
-        file.writelines(merge(*map(_lines, errors), key=lambda line: json.loads(line)["number"]))
+        lines = [_lines(path, _block(len(errors))) for path in errors]
+        file.writelines(merge(*lines, key=lambda line: json.loads(line)["number"]))
         if any(each.numbers for each in facts):
             return _merged(paths, facts, config, output_path, overwrite)
     raise none_usable(sum(1 for path in errors for _ in _lines(path)))
@@ -151,8 +156,13 @@ def parts_of(paths: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+def _block(parts: int) -> int:
+    """Return how much is read at once of each of many parts, all of which are in hand at once."""
+    return max(_LEAST, _IN_HAND // max(parts, 1))
+
+
+def _lines(path: Path, block: int | None = None) -> Iterator[bytes]:
+    with open_bytes(path, block=block) as file:
         yield from file
 
 
@@ -186,16 +196,17 @@ def _joined(
     count = 0
     with open_output(output_path) as target:
         target.write(head.getvalue())
-        parts = [_pieces(path, each, head.getvalue()) for path, each in zip(paths, facts, strict=True)]
+        block = _block(len(paths))
+        parts = [_pieces(path, each, head.getvalue(), block) for path, each in zip(paths, facts, strict=True)]
         for _, piece in merge(*parts, key=lambda each: each[0]):
             target.write(piece)
             count += 1
     return Written(count, {})
 
 
-def _pieces(path: Path, facts: ShardFacts, head: bytes) -> Iterator[tuple[int, bytes]]:
+def _pieces(path: Path, facts: ShardFacts, head: bytes, block: int) -> Iterator[tuple[int, bytes]]:
     """Yield number and bytes of each document of a part file. Raises DataError for one that is longer or shorter."""
-    with open_bytes(path) as file:
+    with open_bytes(path, block=block) as file:
         is_whole = file.read(len(head)) == head
         for number, length in zip(facts.numbers, facts.lengths[1::2], strict=True):
             piece = file.read(length)

@@ -52,7 +52,8 @@ def entity_rows(document: Document, layers: Iterable[str], number: int = 1) -> I
 def _cells(document: Document, layer: str, entity: Entity) -> Iterator[Any]:
     pages = dict.fromkeys(int(box.page) for box in entity.boxes)
     if not pages and entity.spans and document.has_layer(PagesFieldName):
-        pages = dict.fromkeys(page.id or 0 for page in entity.intersect_by_span(PagesFieldName))
+        found = entity.intersect_by_span(PagesFieldName)  # whose numbers are not their places where a page is left out
+        pages = dict.fromkeys(int(page.boxes[0].page) if page.boxes else page.id or 0 for page in found)
     yield _joined(pages)
     yield str(entity.metadata.get("label", None) or layer)
     yield entity.text if entity.spans or document.has_layer(TokensFieldName) else ""

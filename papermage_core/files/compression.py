@@ -34,18 +34,21 @@ def compression(path: str | PathLike[str]) -> str:
     return ending if ending in COMPRESSIONS else ""
 
 
-def open_bytes(path: str | PathLike[str]) -> IO[bytes]:
+def open_bytes(path: str | PathLike[str], *, block: int | None = None) -> IO[bytes]:
     """Return a file open for reading, decompressed where its name ends in one of `COMPRESSIONS`; ``-`` is stdin.
 
-    Raises DataError for a file that cannot be opened. What is damaged or cut short raises OSError when it is read.
+    With ``block``, a regular file is not kept open but opened anew for each block of so many bytes: of thousands that
+    are read side by side, the system would not let all be open. Raises DataError for a file that cannot be opened. What
+    is damaged or cut short raises OSError when it is read.
     """
     if str(path) == _STDIN:
         return sys.stdin.buffer
     try:
         found = compression(path)
+        raw = None if block is None else io.BufferedReader(_Reopened(Path(path)), block)
         if not found:
-            return Path(path).open("rb")
-        return io.BufferedReader(_Decompressed(*_reader(path, found)), _BUFFER)
+            return Path(path).open("rb") if raw is None else raw
+        return io.BufferedReader(_Decompressed(*_reader(raw or path, found)), block or _BUFFER)
     except OSError as exc:
         raise DataError(f"cannot read this file: {exc.strerror or exc}", path=path) from exc
     except ModuleNotFoundError as exc:
@@ -67,21 +70,25 @@ def compressed(raw: IO[bytes], path: str | PathLike[str]) -> Iterator[IO[bytes]]
         yield cast("IO[bytes]", writer)
 
 
-def _reader(path: str | PathLike[str], ending: str) -> tuple[Any, tuple[type[Exception], ...]]:
+def _reader(file: str | PathLike[str] | IO[bytes], ending: str) -> tuple[Any, tuple[type[Exception], ...]]:
     """Return what decompresses a file, and what it raises for damaged data."""
+    given: Any = file
     if ending == ".gz":
-        return gzip.GzipFile(path, "rb"), (EOFError, gzip.BadGzipFile, zlib.error)
+        is_path = isinstance(file, (str, PathLike))
+        packed = gzip.GzipFile(given, "rb") if is_path else gzip.GzipFile(fileobj=given, mode="rb")
+        return packed, (EOFError, gzip.BadGzipFile, zlib.error)
     if ending == ".bz2":
         import bz2
 
-        return bz2.BZ2File(path, "rb"), (EOFError, OSError)
+        return bz2.BZ2File(given, "rb"), (EOFError, OSError)
     if ending == ".xz":
         import lzma
 
-        return lzma.LZMAFile(path, "rb"), (EOFError, lzma.LZMAError)
+        return lzma.LZMAFile(given, "rb"), (EOFError, lzma.LZMAError)
     import zstandard
 
-    return _ZstReader(Path(path).open("rb"), zstandard), (zstandard.ZstdError,)
+    source = io.FileIO(given) if isinstance(file, (str, PathLike)) else given
+    return _ZstReader(source, zstandard), (zstandard.ZstdError,)
 
 
 def _writer(raw: IO[bytes], ending: str) -> Any:
@@ -102,6 +109,25 @@ def _writer(raw: IO[bytes], ending: str) -> Any:
 
 def _needed(exc: ModuleNotFoundError) -> str:
     return "zstandard: pip install 'papermage_core[zstd]'" if exc.name == "zstandard" else f"Python's module {exc.name}"
+
+
+class _Reopened(io.RawIOBase):
+    """A file that is open only while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._at = path, 0
+        with path.open("rb"):  # whether it can be
+            pass
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self._at)
+            count = file.readinto(buffer) or 0
+        self._at += count
+        return count
 
 
 class _Decompressed(io.RawIOBase):

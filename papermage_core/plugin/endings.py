@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 _OWN, _SHARED = "suffixes", "shared_suffixes"
 _OF_DOCUMENTS = ".jsonl"
 """The ending of papermage's own JSON, which its owner reads under every ending that it shares."""
+_BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+"""A byte order mark and white space."""
 
 
 class Endings:
@@ -87,23 +89,27 @@ class Endings:
             raise errors[0]
         return found
 
-    def owner(self, path: Path, head: Callable[[], bytes]) -> tuple[str, type[Any]] | None:
+    def owner(self, path: Path, head: Callable[[bool], bytes]) -> tuple[str, type[Any]] | None:
         """Return whose a file is, by the name to type, with its config class; None where nobody can say.
 
-        ``head`` returns the first bytes of the file, decompressed, for those who share its ending with others. JSON of
+        ``head`` returns how the file begins, decompressed, for those who share its ending with others: given false, its
+        first bytes; given true, the outline of JSON, which is looked at where the first bytes tell nothing. JSON of
         papermage's own is nobody else's, whatever its layers are called.
         """
         ending, claimants = self.ending(path), self.claimants(path)
         owners = [each for each in claimants if has_ending(each[1], path)]
         sharers = [each for each in claimants if each not in owners]
-        if sharers:
-            begin = head()
-            if begin.lstrip()[:1] in (b"{", b"[") and b'"symbols"' in begin:
+        for outlined in (False, True) if sharers else ():
+            begin = head(outlined)
+            is_json = begin.lstrip(_BEFORE_JSON)[:1] in (b"{", b"[")
+            if is_json and b'"symbols"' in begin:
                 ending, owners = _OF_DOCUMENTS, [each for each in claimants if _OF_DOCUMENTS in each[1].suffixes]
-            else:
-                sharers = [each for each in sharers if _recognises(*each, path, begin)]
-                if len(sharers) == 1:
-                    return sharers[0]
+                break
+            found = [each for each in sharers if _recognises(*each, path, begin)]
+            if len(found) == 1:
+                return found[0]
+            if found or not is_json:
+                break
         if len(owners) > 1:
             owners = [each for each in owners if f".{each[0]}" == ending]
         return owners[0] if len(owners) == 1 else None

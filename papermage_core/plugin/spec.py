@@ -825,7 +825,11 @@ class DocumentReaderConfig(ComponentConfig, ABC):
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
-        """Whether a file of a shared ending is its own; ``head`` is how it begins, decompressed, up to 4 KiB."""
+        """Whether a file of a shared ending is its own; ``head`` is how it begins, decompressed, up to 4 KiB.
+
+        Where no reader knows JSON by that, ``head`` is its outline: long texts in it are cut short, and of each list
+        the first three items are kept, so that the keys after them are there.
+        """
         return True
 
     @abstractmethod

@@ -17,10 +17,10 @@ def failing_page(run: Callable[[Sequence[Document]], Any], document: Document, e
         return None
     if isinstance(error, DataError) and (entity := _named(error, document)) is not None:
         pages = [int(box.page) for box in entity.boxes]
-        pages += [page.id or 0 for page in entity.intersect_by_span("pages")] if entity.spans else []
+        pages += [_number(page) for page in entity.intersect_by_span("pages")] if entity.spans else []
         return pages[0] if pages else None
     if len(document.get_layer("pages")) == 1:
-        return 0
+        return _number(document.get_layer("pages")[0])
     for number, page in _alone(document):
         try:
             run([page])
@@ -41,7 +41,7 @@ def _named(error: DataError, document: Document) -> Entity | None:
 
 def _alone(document: Document) -> Iterator[tuple[int, Document]]:
     """Yield the pages that have text as documents of their own, with what of each layer lies in them."""
-    for number, page in enumerate(document.get_layer("pages")):
+    for page in document.get_layer("pages"):
         if not page.spans or page.start >= page.end:
             continue
         start, stop = int(page.start), int(page.end)
@@ -55,4 +55,9 @@ def _alone(document: Document) -> Iterator[tuple[int, Document]]:
                 if spans:
                     inside.append(Entity(spans=spans, boxes=list(entity.boxes), metadata=metadata))
             alone.annotate_layer(name, inside)
-        yield number, alone
+        yield _number(page), alone
+
+
+def _number(page: Entity) -> int:
+    """Return the number of a page, from 0: that of its box; where pages were left out, its place is another."""
+    return int(page.boxes[0].page) if page.boxes else page.id or 0

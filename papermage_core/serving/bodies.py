@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,12 +41,14 @@ def documents_of(request: Request, options: ServerOptions) -> list[Document]:
 def _documents(request: Request, options: ServerOptions) -> Iterator[Document]:
     if request.kind == "text":
         yield _of_text(_decoded(request.body), None)
-    elif request.kind == "lines":
-        for number, line in enumerate(request.body.split(b"\n"), 1):
+        return
+    body = request.body.removeprefix(codecs.BOM_UTF8)
+    if request.kind == "lines":
+        for number, line in enumerate(body.split(b"\n"), 1):
             if line.strip():
                 yield _document(line, f"line {number}")
     else:
-        yield from _of_json(request.body)
+        yield from _of_json(body)
 
 
 def _decoded(body: bytes) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, TypedDict
 from xml.sax.saxutils import escape, quoteattr
 
 import attrs
@@ -16,6 +16,7 @@ from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_core.files import open_bytes
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.counting import Said, Unlike, counting_of
 from papermage_formats.json_items import decode_item, json_bytes, json_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
@@ -39,6 +40,20 @@ _CHUNK = 1 << 16
 _INFONS = dict[str, Any]
 
 
+class _Place(TypedDict):
+    offset: int
+    length: int
+
+
+class _Kept(TypedDict, total=False):
+    """An annotation that covers no text, as the reader keeps it."""
+
+    id: str | int
+    infons: dict[str, Any]
+    locations: list[_Place]
+    text: str
+
+
 @attrs.frozen(kw_only=True)
 class BiocReaderConfig(DocumentReaderConfig):
     """Options of the reader ``bioc``."""
@@ -60,10 +75,12 @@ class BiocReaderConfig(DocumentReaderConfig):
 
 
 class BiocReader:
-    """Reads XML and JSON, also a document a line. Layers: ``passages``, ``sentences``, and a layer for each type.
+    """Reads XML and JSON, also a document a line, collections in a list, and what PubTator 3 gives.
 
+    Layers: ``passages``, ``sentences``, and a layer for each type.
     Offsets are those of the file less that of the first passage, which is kept as the document's ``offset``; passages
-    that do not stand where their offsets say are put one after the other. An annotation's metadata has its ``id`` and,
+    that do not stand where their offsets say are put one after the other. In what offsets are counted, the texts of the
+    annotations say (see `counting_of`). An annotation's metadata has its ``id`` and,
     as ``infons``, what the file says but the type; relations are the document's ``relations``.
     """
 
@@ -77,16 +94,20 @@ class BiocReader:
         with open_bytes(path) as file:
             begin = file.read(_CHUNK)
         if begin.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<") or begin[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return read_records(_xml_documents(path), self._document, path, on_error, first, every)
-        items = json_items(path, "documents")
-        return read_records(items, lambda data: self._document(decode_item(data)), path, on_error, first, every)
+            items: Iterator[tuple[int, int | None, bytes | dict[str, Any]]] = _xml_documents(path)
+        else:
+            items = json_items(path, "documents", "PubTator3", nested=True)
+        unlike = Unlike(path)
+        documents = read_records(items, lambda found: self._document(found, unlike), path, on_error, first, every)
+        return unlike.told_after(documents)
 
-    def _document(self, found: Any) -> Document:
+    def _document(self, given: bytes | dict[str, Any], unlike: Unlike) -> Document:
+        found = decode_item(given) if isinstance(given, bytes) else given
         if not isinstance(found, dict) or not isinstance(found.get("passages"), list):
             raise DataError("has no passages", value=found, expected="a document of BioC")
         name = None if found.get("id") is None else str(found["id"])
         try:
-            return _assembled(found, name, self.config.label_layer)
+            return _assembled(found, name, self.config.label_layer, unlike)
         except DataError as exc:
             raise exc.replace(document=name) from exc
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
@@ -104,10 +125,10 @@ class _Passage:
     sentences: list[tuple[int, int, dict[str, Any]]]
 
 
-def _assembled(found: dict[str, Any], name: str | None, label_layer: str) -> Document:
+def _assembled(found: dict[str, Any], name: str | None, label_layer: str, unlike: Unlike) -> Document:
     base, passages = None, list[_Passage]()
     pieces, at = list[str](), 0
-    located: list[tuple[dict[str, Any], int]] = []  # an annotation, and what to take from its offsets
+    located: list[tuple[dict[str, Any], _Passage]] = []
     relations = list(found.get("relations") or ())
     for passage in found["passages"]:
         offset = int(passage["offset"])
@@ -119,24 +140,39 @@ def _assembled(found: dict[str, Any], name: str | None, label_layer: str) -> Doc
         pieces += ["" if start == at else gap(start - at - 1) + "\n", text]
         at = start + len(text)
         said = {"infons": passage["infons"]} if passage.get("infons") else {}
-        passages.append(_Passage(offset, start, text, said, [(a + start, b + start, m) for a, b, m in sentences]))
+        own = _Passage(offset, start, text, said, [(a + start, b + start, m) for a, b, m in sentences])
+        passages.append(own)
         for holder in (passage, *(passage.get("sentences") or ())):
-            located += [(annotation, offset - start) for annotation in holder.get("annotations") or ()]
+            located += [(annotation, own) for annotation in holder.get("annotations") or ()]
             relations += holder.get("relations") or ()
+    bare = [annotation for annotation, _ in located if _is_bare(annotation)]
+    bare += [annotation for annotation in found.get("annotations") or () if _is_bare(annotation)]
+    located = [(annotation, passage) for annotation, passage in located if not _is_bare(annotation)]
     for annotation in found.get("annotations") or ():
+        if _is_bare(annotation):
+            continue
         first = min(int(place["offset"]) for place in annotation["locations"])
-        holders = [passage for passage in passages if passage.offset <= first < passage.offset + len(passage.text)]
-        located.append((annotation, holders[0].offset - holders[0].start if holders else base or 0))
+        holders = (passage for passage in passages if passage.offset <= first < passage.offset + len(passage.text))
+        located.append((annotation, next(holders, _Passage(base or 0, 0, "", {}, []))))
     metadata: dict[str, Any] = {} if name is None else {"doc_id": name}
     metadata |= {"offset": base} if base else {}
     metadata |= {"infons": found["infons"]} if found.get("infons") else {}
     metadata |= {"relations": [_relation(relation) for relation in relations]} if relations else {}
-    document = make_document("".join(pieces), metadata)
+    metadata |= {"annotations": [_kept(annotation) for annotation in bare]} if bare else {}
+    symbols = "".join(pieces)
+    document = make_document(symbols, metadata)
     full = [passage for passage in passages if passage.text]
     spans = [(passage.start, passage.start + len(passage.text), passage.metadata) for passage in full]
     _annotate(document, "passages", spans)
     _annotate(document, "sentences", [each for passage in passages for each in passage.sentences])
-    entities = [_entity(annotation, less, at) for annotation, less in located]
+    given = [_said(annotation, passage) for annotation, passage in located]
+    counting = counting_of(symbols, given)
+    entities = []
+    for place, (annotation, _) in zip(given, located, strict=True):
+        segments = counting.places(place)
+        check_place(f"annotation {annotation.get('id')!r}", segments, at)
+        unlike.look(symbols, place, segments, f"annotation {annotation.get('id')} of {name}")
+        entities.append(_entity(annotation, segments))
     add_labelled(document, sorted(entities, key=lambda entity: entity.start), label_layer)
     return document
 
@@ -166,15 +202,28 @@ def _text_of(passage: dict[str, Any], offset: int) -> tuple[str, list[tuple[int,
     return text or built, sentences
 
 
-def _entity(annotation: dict[str, Any], less: int, length: int) -> Labelled:
+def _is_bare(annotation: dict[str, Any]) -> bool:
+    """Whether an annotation covers no text: it is of all of the document, or stands between two characters."""
+    return not any(int(place["length"]) for place in annotation.get("locations") or ())
+
+
+def _kept(annotation: dict[str, Any]) -> dict[str, Any]:
+    """Return an annotation as it is kept in metadata: what there is of it."""
+    known = {key: annotation.get(key) for key in ("id", "infons", "text")}
+    places = annotation.get("locations") or ()
+    known["locations"] = [{key: int(place[key]) for key in ("offset", "length")} for place in places]
+    return {key: value for key, value in known.items() if value}
+
+
+def _said(annotation: dict[str, Any], passage: _Passage) -> Said:
+    places = [(int(place["offset"]) - passage.offset, int(place["length"])) for place in annotation["locations"]]
+    return Said([(start, start + size) for start, size in places], annotation.get("text"), passage.start)
+
+
+def _entity(annotation: dict[str, Any], segments: Sequence[tuple[int, int]]) -> Labelled:
     infons = dict(annotation.get("infons") or {})
-    places = [(int(place["offset"]) - less, int(place["length"])) for place in annotation["locations"]]
     metadata = {} if annotation.get("id") is None else {"id": annotation["id"]}
     label = infons.pop("type", None)
-    segments = [(start, start + size) for start, size in places]
-    if not segments:
-        raise DataError(f"annotation {annotation.get('id')!r} has no location", expected="a location")
-    check_place(f"annotation {annotation.get('id')!r}", segments, length)
     return Labelled("" if label is None else str(label), segments, metadata | ({"infons": infons} if infons else {}))
 
 
@@ -251,6 +300,7 @@ def _holder(element: ET.Element) -> dict[str, Any]:
                 "id": each.get("id"),
                 "infons": _infons(each),
                 "locations": [dict(p.items()) for p in each.findall("location")],
+                "text": each.findtext("text"),
             }
             for each in element.findall("annotation")
         ],
@@ -352,16 +402,32 @@ def _bioc_of(document: Document, layers: tuple[str, ...], lost: Counter[str]) ->
                 "locations": [{"offset": start + base, "length": stop - start} for start, stop in entity.segments],
             }
         )
+    made[0]["annotations"] += _kept_annotations(document, lost)
     relations = []
     for number, relation in enumerate(relations_of(document, lost, infons=_INFONS), 1):
         infons = dict(relation.get("infons") or {}) | ({"type": relation["label"]} if relation.get("label") else {})
         lost["metadata of relations"] += bool(set(relation) - {"id", "label", "arguments", "infons"})
         nodes = [{"refid": str(of), "role": role} for role, of in relation["arguments"]]
         relations.append({"id": str(relation.get("id") or f"R{number}"), "infons": infons, "nodes": nodes})
-    lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "offset", "infons", "relations"})
+    lost["metadata of documents"] += len(
+        set(document.metadata) - {"doc_id", "offset", "infons", "relations", "annotations"}
+    )
     of_document = _said_infons(document.metadata, lost, "metadata of documents")
     found = {"id": document.id or "", "infons": of_document, "passages": made}
     return found | {"annotations": [], "relations": relations}
+
+
+def _kept_annotations(document: Document, lost: Counter[str]) -> Iterator[dict[str, Any]]:
+    """Yield the annotations that cover no text, as they were read."""
+    found = noted(document.metadata, "annotations", list[_Kept], lost, "metadata of documents") or ()
+    for number, kept in enumerate(found, 1):
+        infons = (kept.get("infons") or {}).items()
+        yield {
+            "id": str(kept.get("id", f"A{number}")),
+            "infons": {k: v if isinstance(v, str) else json_bytes(v, document.id).decode() for k, v in infons},
+            "text": kept.get("text", ""),
+            "locations": kept.get("locations", []),
+        }
 
 
 def _said_infons(metadata: Any, lost: Counter[str], kind: str) -> dict[str, Any]:

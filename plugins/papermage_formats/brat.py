@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from msgspec import Meta
 from papermage_core.document import Document
 from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
+from papermage_formats.counting import Said, Unlike, counting_of
 from papermage_formats.labelled import (
     ENCODING,
     LABEL_LAYER,
@@ -67,7 +68,8 @@ class BratReader(RecordReader[BratReaderConfig]):
 
     Of an entity, the metadata has ``id``, ``attributes``, ``normalizations`` and ``notes``; of the document,
     ``relations``, and as ``brat`` the lines for which there is no other place: events, equivalences and what is said of
-    them. Where the text in the file is not that at the offsets, the offsets count.
+    them. Where the text in the file is not that at the offsets, the offsets count, in what most of the texts say that
+    they are (see `counting_of`), and a warning says so.
     """
 
     def _records(self, path: Path) -> Iterator[tuple[int, int, Path]]:
@@ -79,7 +81,7 @@ class BratReader(RecordReader[BratReaderConfig]):
             raise DataError(f"there is no text: {text.name} should be beside it", expected="a text of the same name")
         data = read_bytes(text)
         symbols = decode_text(data, self.config.encoding)
-        rows: list[tuple[int, str, str, Labelled]] = []
+        rows: list[tuple[int, str, Said, Labelled]] = []
         about: list[tuple[int, str]] = []
         for line, byte, raw in lines_of(path, self.config.encoding):
             row = decode_text(raw, line=line, byte=byte or 1).rstrip("\r\n")
@@ -87,14 +89,20 @@ class BratReader(RecordReader[BratReaderConfig]):
                 about.append((line, row))
                 continue
             rows.append((line, *_entity(row, line)))
-        less = int(has_mark(data) and _fits(rows, symbols, 1) > _fits(rows, symbols, 0))
+        counting = counting_of(symbols, [said for _, _, said, _ in rows], marked=has_mark(data))
+        unlike = Unlike(path)
         entities: dict[str, Labelled] = {}
-        for line, name, _, entity in rows:
-            segments = [(start - less, stop - less) for start, stop in entity.segments]
+        for line, name, said, entity in rows:
+            try:
+                segments = counting.places(said)
+            except DataError as exc:
+                raise exc.replace(message=f"{entity.label} ({name}): {exc.message}", line=line) from exc
             check_place(f"{entity.label} ({name})", segments, len(symbols), line=line)
             if name in entities:
                 raise DataError(f"there are two entities {name}", line=line, value=name)
-            entities[name] = entity._replace(segments=segments)
+            entities[name] = entity._replace(segments=_joined(segments, symbols))
+            unlike.look(symbols, said, segments, name)
+        unlike.tell()
         relations, others = [], []
         for line, row in about:
             if row.startswith("R"):
@@ -114,8 +122,8 @@ class BratReader(RecordReader[BratReaderConfig]):
         return document
 
 
-def _entity(row: str, line: int) -> tuple[str, str, Labelled]:
-    """Return the name, the text that the line gives, and the entity."""
+def _entity(row: str, line: int) -> tuple[str, Said, Labelled]:
+    """Return the name, where the line says that the entity is, and the entity."""
     name, _, rest = row.partition("\t")
     kind, _, text = rest.partition("\t")
     label, _, places = kind.partition(" ")
@@ -125,18 +133,39 @@ def _entity(row: str, line: int) -> tuple[str, str, Labelled]:
         raise DataError(
             f"cannot be read as an entity: {row!r}", line=line, value=row, expected="T1, a tab, type and offsets"
         ) from exc
-    return name, text, Labelled(label, segments, {"id": name})
+    return name, Said(segments, text), Labelled(label, segments, {"id": name})
 
 
-def _fits(rows: Iterable[tuple[int, str, str, Labelled]], symbols: str, less: int) -> int:
-    """Return how many entities have the text that their lines give, where so much is taken from the offsets.
+def _joined(segments: Sequence[tuple[int, int]], symbols: str) -> list[tuple[int, int]]:
+    """Return segments with those as one that a line end divides: brat cuts there what goes over lines.
 
-    Brat counts the byte order mark of a text as a character; others do not.
+    >>> _joined([(0, 3), (4, 7), (8, 9)], "one\\ntwo 3")
+    [(0, 7), (8, 9)]
     """
-    return sum(
-        text.split() == " ".join(symbols[max(start - less, 0) : stop - less] for start, stop in entity.segments).split()
-        for _, _, text, entity in rows
-    )
+    found = list(segments[:1])
+    for start, stop in segments[1:]:
+        gap = symbols[found[-1][1] : start]
+        if gap.isspace() and gap.splitlines() != [gap]:
+            found[-1] = (found[-1][0], stop)
+        else:
+            found.append((start, stop))
+    return found
+
+
+def _cut(segments: Sequence[tuple[int, int]], symbols: str) -> list[tuple[int, int]]:
+    """Return segments that go over no line end, blank ones left out, as brat demands; none if all are blank.
+
+    >>> _cut([(0, 7), (8, 9)], "one\\ntwo 3")
+    [(0, 3), (4, 7), (8, 9)]
+    """
+    found = []
+    for start, stop in segments:
+        lines = symbols[start:stop].splitlines(keepends=True)
+        for line in lines:
+            if line.strip() or line.splitlines() == lines:
+                found.append((start, start + len(line.splitlines()[0])))
+            start += len(line)
+    return found
 
 
 def _relation(row: str, line: int) -> dict[str, Any]:
@@ -205,8 +234,12 @@ class BratWriter:
         names = _names(ids, "T")
         rows, about = [], []
         for name, entity in zip(names, entities, strict=True):
-            places = ";".join(f"{start} {stop}" for start, stop in entity.segments)
-            text = " ".join(" ".join(symbols[start:stop].splitlines()) for start, stop in entity.segments)
+            segments = _cut(entity.segments, symbols) or entity.segments
+            lost["white space at the ends of entities"] += _joined(segments, symbols) != _joined(
+                entity.segments, symbols
+            )
+            places = ";".join(f"{start} {stop}" for start, stop in segments)
+            text = " ".join(" ".join(symbols[start:stop].splitlines()) for start, stop in segments)
             rows.append(f"{name}\t{_word(entity.label, lost)} {places}\t{text}")
             lost["metadata of entities"] += bool(set(entity.metadata) - _OWN)
             attributes = noted(entity.metadata, "attributes", dict[str, Any], lost, _OF_ENTITIES) or {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import IO
 
 import numpy as np
@@ -51,8 +52,10 @@ class ConllWriter:
         stretches = [(re.sub(r"[\t\n\r]+", " ", each.label), first, last) for each, first, last in covered]
         changed = (each.label != label for (each, *_), (label, *_) in zip(covered, stretches, strict=True))
         lost["white space in labels"] += sum(changed)
-        tags = encode_tags(stretches, len(places), self._scheme, lost)
         borders, comments = _sentences(document, places, lost)
+        cut = [piece for stretch in stretches for piece in _cut(stretch, borders)]
+        lost["borders of sentences within entities"] += len(cut) - len(stretches)
+        tags = encode_tags(cut, len(places), self._scheme, lost)
         columns = [self._column(name, tokens, words, tags, borders) for name in self._columns]
         lost["metadata of documents"] += len(set(document.metadata.keys()) - {"doc_id"})
         rows = list(map("\t".join, zip(*columns, strict=True)))
@@ -89,6 +92,13 @@ class ConllWriter:
         return ["_" if value is None else " ".join(str(value).split()) or "_" for value in tokens.column(name)]
 
 
+def _cut(stretch: tuple[str, int, int], borders: Sequence[int]) -> list[tuple[str, int, int]]:
+    """Return what of a stretch is in each sentence: tags go on over no border."""
+    label, first, last = stretch
+    ends = [first, *borders[bisect_right(borders, first) : bisect_left(borders, last)], last]
+    return [(label, start, stop) for start, stop in pairwise(ends)]
+
+
 def _one_line(comment: str) -> str:
     """Return a comment as it is read again: in one line, and not as a token with its tag."""
     spaced = "\n" in comment or "\r" in comment or ("\t" in comment and is_tag(comment.rpartition("\t")[2]))
@@ -101,7 +111,7 @@ def _sentences(
     """Return the first token of each sentence, and the comments of each."""
     layer = document.get_layer("sentences").entities if document.has_layer("sentences") else []
     comments: dict[int, list[str]] = {0: []}
-    starts = [place[0] for place in places]
+    starts = np.array([place[0] for place in places], np.int64)
     for sentence in layer:
         if sentence.spans:
             first = int(np.searchsorted(starts, sentence.start))

@@ -85,7 +85,7 @@ class DoccanoReader(RecordReader[DoccanoReaderConfig]):
             raise DataError(
                 "has no text", value=list(record), expected=f"a text under {self.config.text_key or 'text'}"
             )
-        found = record[labels] if labels else []
+        found = record[labels] if labels and record[labels] is not None else []
         if not isinstance(found, list):
             raise DataError(f"{labels!r} is no list", value=found, expected="a list of entities")
         metadata: dict[str, Any] = {"doc_id": str(record.get("id", name))}
@@ -104,8 +104,9 @@ class DoccanoReader(RecordReader[DoccanoReaderConfig]):
         return document
 
     def _key(self, record: dict[str, Any], given: str, usual: Iterable[str]) -> str | None:
-        """Return the first of the keys that a record has."""
-        return next((key for key in ([given] if given else usual) if key in record), None)
+        """Return the first of the keys that a record has, if there is something under it; else that is empty."""
+        there = [key for key in ([given] if given else usual) if key in record]
+        return next((key for key in there if record[key]), there[0] if there else None)
 
 
 def _entity(found: Any) -> Labelled:

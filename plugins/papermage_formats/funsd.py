@@ -247,17 +247,18 @@ class FunsdWriter:
             else:
                 words[owner].append(word(token))
         ids = [entity.metadata.get("id") for entity in entities]
-        names = {
-            i: name if ids.count(name) == 1 and isinstance(name, (int, str)) else None for i, name in enumerate(ids)
-        }
-        free = (n for n in range(len(ids) * 2 + 1) if n not in names.values())
-        names = {i: next(free) if name is None else name for i, name in names.items()}
+        names, free = _names(ids)
         relations = relations_of(document, lost)
         links = [tuple(of for _, of in each["arguments"]) for each in relations]
         lost["relations"] += sum(len(link) != 2 for link in links)
         for relation in relations:
             lost["metadata of relations"] += bool(relation.get("label")) or set(relation) != {"label", "arguments"}
             lost["roles of relations"] += any(role for role, _ in relation["arguments"])
+        of_item: dict[Any, dict[Any, None]] = {}
+        for link in links:
+            if len(link) == 2:
+                for name in link:
+                    of_item.setdefault(name, {})[link] = None
         items, said = [], set()
         for i in order:
             entity = entities[i]
@@ -266,7 +267,7 @@ class FunsdWriter:
             if not text.strip() and not box:
                 lost["entities without tokens"] += 1
                 continue
-            own = [link for link in links if len(link) == 2 and names[i] in link]
+            own = list(of_item.get(names[i], ()))
             said.update(own)
             lost["metadata of entities"] += set(entity.metadata) != {"id"} or names[i] != ids[i]
             items.append(
@@ -289,6 +290,15 @@ class FunsdWriter:
         )
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations"})
         return {"form": items, "img": {"width": width, "height": height}}
+
+
+def _names(ids: Sequence[Any]) -> tuple[list[int | str], Iterator[int]]:
+    """Return a name for each item: its id, if it is one and no other has it; and the numbers that are left."""
+    plain = [each if isinstance(each, (int, str)) else None for each in ids]
+    counts = Counter(plain)
+    taken = {name for name, count in counts.items() if count == 1}
+    free = (n for n in range(len(ids) * 2 + 1) if n not in taken)
+    return [name if name is not None and name in taken else next(free) for name in plain], free
 
 
 def _text(words: Sequence[dict[str, Any]]) -> str:
@@ -336,8 +346,10 @@ def _owners(document: Document, entities: Sequence[Labelled], order: Sequence[in
     wordless = set(range(len(tokens))) - set(numbers)
     for token in sorted(wordless):
         before = owners[token - 1] if token else -1
-        after = next((owners[n] for n in range(token, len(tokens)) if n not in wordless), -1)
-        owners[token] = before if before >= 0 else after
+        if before < 0:
+            next_one = bisect_left(numbers, token)
+            before = owners[numbers[next_one]] if next_one < len(numbers) else -1
+        owners[token] = before
     return owners
 
 

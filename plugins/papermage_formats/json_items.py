@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,21 +24,29 @@ _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def json_items(path: Path, key: str = "") -> Iterator[_Item]:
+def json_items(path: Path, *keys: str, nested: bool = False) -> Iterator[_Item]:
     """Yield line, byte and JSON of each record: a line each, if the first line is JSON; else those in the whole file.
 
-    The records of a list are in it, those of an object with ``key`` under the key. Raises DataError, also where there
-    is none.
+    The records of a list are in it, those of an object with a list of objects under one of ``keys`` in that; with
+    ``nested``, such objects may stand in a list. A list that begins with a text is a record. Raises DataError, also
+    where there is none.
     """
     empty = True
-    for item in _items_of(path, key):
+    for item in _items_of(path, _Within(keys, nested)):
         empty = False
         yield item
     if empty:
         raise DataError("this file holds no document", expected="JSON")
 
 
-def _items_of(path: Path, key: str) -> Iterator[_Item]:
+class _Within(NamedTuple):
+    """Where records are in a value."""
+
+    keys: Sequence[str]
+    nested: bool
+
+
+def _items_of(path: Path, within: _Within) -> Iterator[_Item]:
     with open_bytes(path) as file:
         byte = 0
         for line, data in enumerate(file, 1):
@@ -50,23 +58,23 @@ def _items_of(path: Path, key: str) -> Iterator[_Item]:
             return
         begin = (line, byte + mark, data[mark:])
         if _sound(begin[2]):
-            yield from _items(*begin, key)
-            yield from chain.from_iterable(_items(*each, key) for each in _lines(file, line + 1, byte + len(data)))
+            yield from _items(*begin, within)
+            yield from chain.from_iterable(_items(*each, within) for each in _lines(file, line + 1, byte + len(data)))
             return
         rest = file.read()
     whole = begin[2] + rest
     if _sound(whole):
-        yield from _items(line, begin[1], whole, key)
+        yield from _items(line, begin[1], whole, within)
     elif any(each.startswith(b"{") and _sound(each) for each in rest.splitlines()[:100]):  # only some lines are broken
-        yield from chain.from_iterable(_items(*each, key) for each in _lines(whole.splitlines(True), line, begin[1]))
+        yield from chain.from_iterable(_items(*each, within) for each in _lines(whole.splitlines(True), line, begin[1]))
     else:
         yield from _one_after_the_other(line, begin[1], whole)
 
 
-def named_items(path: Path, key: str = "") -> Iterator[tuple[int, int, tuple[str, bytes]]]:
+def named_items(path: Path, *keys: str) -> Iterator[tuple[int, int, tuple[str, bytes]]]:
     """Yield the same, with a name made of that of the file before the JSON of each record."""
     stem = stem_of(path)
-    for number, (line, byte, data) in enumerate(json_items(path, key), 1):
+    for number, (line, byte, data) in enumerate(json_items(path, *keys), 1):
         yield line, byte, (f"{stem}-{number}", data)
 
 
@@ -120,10 +128,9 @@ def _sound(data: bytes) -> bool:
     return data.strip()[:1] in (b"{", b"[")
 
 
-def _items(line: int, byte: int, data: bytes, key: str) -> Iterator[_Item]:
-    try:
-        pieces = _decode_list(data) if data.lstrip()[:1] == b"[" else _decode_list(_decode_keys(data)[key])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError):
+def _items(line: int, byte: int, data: bytes, within: _Within) -> Iterator[_Item]:
+    pieces = _pieces(data, within.keys)
+    if pieces is None:
         yield line, byte, data
         return
     at = 0
@@ -131,8 +138,28 @@ def _items(line: int, byte: int, data: bytes, key: str) -> Iterator[_Item]:
         raw = bytes(memoryview(piece))
         found = data.find(raw, at)
         line, at = line + data.count(b"\n", at, found), found
-        yield line, byte + found, raw
+        if within.nested and raw.startswith(b"{"):
+            yield from _items(line, byte + found, raw, within)
+        else:
+            yield line, byte + found, raw
         line, at = line + raw.count(b"\n"), at + len(raw)
+
+
+def _pieces(data: bytes, keys: Sequence[str]) -> list[msgspec.Raw] | None:
+    """Return the records in a value; None where it is one itself, or no JSON."""
+    try:
+        if data.lstrip()[:1] != b"[":
+            values = _decode_keys(data)
+            found = next((_decode_list(values[key]) for key in keys if key in values), None)
+            return found if found is None or all(map(_is_object, found[:1])) else None
+        pieces = _decode_list(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if pieces and bytes(memoryview(pieces[0])).startswith(b'"') else pieces
+
+
+def _is_object(piece: msgspec.Raw) -> bool:
+    return bytes(memoryview(piece)).startswith(b"{")
 
 
 def _one_after_the_other(line: int, byte: int, data: bytes) -> Iterator[_Item]:

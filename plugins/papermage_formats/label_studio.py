@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, TypedDict
 
@@ -13,6 +13,7 @@ import attrs
 from papermage_core.document import Document
 from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.counting import Said, Unlike, counting_of
 from papermage_formats.json_items import decode_item, json_bytes, named_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
@@ -32,6 +33,8 @@ from papermage_formats.records import RecordReader, read_records
 __all__ = ["LabelStudioReader", "LabelStudioReaderConfig", "LabelStudioWriter", "LabelStudioWriterConfig"]
 
 _log = logging.getLogger(__name__)
+_PLAIN, _OF_HTML = "labels", "hypertextlabels"
+"""Types of results that are regions: of texts, and of HTML."""
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +68,7 @@ class LabelStudioReaderConfig(DocumentReaderConfig):
 
 
 class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
-    """Reads one task a document. Offsets are code points, or UTF-16 units where the text says so.
+    """Reads one task a document. Offsets are code points, or what the texts of the regions say (see `counting_of`).
 
     Of an entity, the metadata has ``id`` and the score; of the document, ``relations``, and as ``label_studio`` the
     other keys of the data and results that are no entities. A region of several labels is an entity of each; one
@@ -76,19 +79,18 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
         self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file. Raises DataError with path and line."""
-        proposed: list[None] = []
+        seen = _Seen(Unlike(path))
         count = yield from read_records(
-            self._records(path), lambda item: self._document(item, proposed), path, on_error, first, every
+            self._records(path), lambda item: self._document(item, seen), path, on_error, first, every
         )
-        if proposed:
-            message = "%s: %s only predictions, which are not read; reader.take=predictions reads them"
-            _log.warning(message, path, counted(len(proposed), "tasks", "have"))
+        seen.tell(path)
         return count
 
     def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, bytes]]]:
         return named_items(path)
 
-    def _document(self, item: tuple[str, bytes], proposed: list[None] | None = None) -> Document:
+    def _document(self, item: tuple[str, bytes], seen: _Seen | None = None) -> Document:
+        seen = seen or _Seen(Unlike(Path(item[0])))
         name, data = item
         task = decode_item(data)
         if not isinstance(task, dict):
@@ -99,19 +101,24 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             key = self._text_key(values)
             results = self._results(task, values)
             symbols = values[key]
-            entities = [entity for result in results if _is_region(result) for entity in _entities(result, symbols)]
+            own, others = _divided(results, key, symbols, seen)
+            counting = counting_of(symbols, [said for said, _ in own])
+            entities = list[Labelled]()
+            for said, result in own:
+                segments = counting.places(said)
+                check_place("a region", segments, len(symbols))
+                seen.unlike.look(symbols, said, segments, f"region {result.get('id')} of {name}")
+                entities += _entities(result, segments)
             relations = [_relation(result) for result in results if result.get("type") == "relation"]
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             if isinstance(exc, DataError):
                 raise exc.replace(document=name) from exc
             raise DataError(f"cannot be read as a task: {exc!r}", document=name, expected="an export of text") from exc
-        others = [result for result in results if not _is_region(result) and result.get("type") != "relation"]
         kept = {k: v for k, v in values.items() if k not in (key, "doc_id")} if values is not task else {}
         kept |= {"results": others} if others else {}
         metadata: dict[str, Any] = {"doc_id": name} | ({"relations": relations} if relations else {})
         document = make_document(symbols, metadata | ({"label_studio": kept} if kept else {}))
-        if proposed is not None and not results and self.config.take == "annotations" and _has_proposals(task):
-            proposed.append(None)
+        seen.proposed += not results and self.config.take == "annotations" and _has_proposals(task)
         add_labelled(document, entities, self.config.label_layer)
         return document
 
@@ -155,27 +162,82 @@ def _is_address(value: str) -> bool:
     return value.startswith(("http://", "https://", "s3://", "gs://", "/data/"))
 
 
-def _is_region(result: dict[str, Any]) -> bool:
-    return result.get("type") == "labels" and "start" in result["value"]
+@attrs.define
+class _Seen:
+    """What is told of a file when it is read."""
+
+    unlike: Unlike
+    proposed: int = 0
+    """Tasks that have only predictions."""
+    elsewhere: Counter[str] = attrs.field(factory=Counter)
+    """Regions of other texts of their tasks, by the name of the text."""
+    marked_up: int = 0
+    """Regions of pages of HTML, whose offsets are not those of the text."""
+
+    def tell(self, path: Path) -> None:
+        """Warn of each kind."""
+        self.unlike.tell()
+        if self.proposed:
+            message = "%s: %s only predictions, which are not read; reader.take=predictions reads them"
+            _log.warning(message, path, counted(self.proposed, "tasks", "have"))
+        if self.elsewhere:
+            message = (
+                "%s: %s in other texts of the tasks (%s), kept as results; reader.text_key=NAME reads another text"
+            )
+            number = counted(sum(self.elsewhere.values()), "regions", "are")
+            _log.warning(message, path, number, ", ".join(sorted(self.elsewhere)))
+        if self.marked_up:
+            message = "%s: %s places of HTML, not of the text: they are kept as results"
+            _log.warning(message, path, counted(self.marked_up, "regions", "have"))
 
 
-def _entities(result: dict[str, Any], symbols: str) -> Iterable[Labelled]:
-    value = result["value"]
-    start, stop = int(value["start"]), int(value["end"])
-    said = value.get("text")
-    if isinstance(said, str) and symbols[start:stop] != said:
-        units = symbols.encode("utf-16-le")
-        if units[2 * start : 2 * stop].decode("utf-16-le", "replace") == said:
-            start = len(units[: 2 * start].decode("utf-16-le"))
-            stop = start + len(said)
-    check_place("a region", [(start, stop)], len(symbols))
+def _divided(
+    results: Sequence[dict[str, Any]], key: str, symbols: str, seen: _Seen
+) -> tuple[list[tuple[Said, dict[str, Any]]], list[dict[str, Any]]]:
+    """Return the regions of the text, each with its place, and what is neither one nor a relation.
+
+    Of several texts of a task, it is the one that has most texts of regions at their offsets.
+    """
+    regions: dict[Any, list[tuple[Said, dict[str, Any]]]] = {}
+    for result in results:
+        if (said := _said(result)) is not None:
+            regions.setdefault(result.get("to_name"), []).append((said, result))
+    counting = {name: counting_of(symbols, [said for said, _ in found]) for name, found in regions.items()}
+    fitting = {name: [counting[name].fits(said, symbols) for said, _ in found] for name, found in regions.items()}
+
+    def likely(name: Any) -> tuple[int, float, bool]:
+        return sum(fitting[name]), sum(fitting[name]) / len(fitting[name]), name == key
+
+    chosen = max(regions, key=likely, default=None)
+    own = list[tuple[Said, dict[str, Any]]]()
+    for (said, result), fits in zip(regions.get(chosen, ()), fitting.get(chosen, ()), strict=True):
+        if fits or result["type"] == _PLAIN:
+            own.append((said, result))
+        else:
+            seen.marked_up += 1
+    seen.elsewhere.update({str(name): len(found) for name, found in regions.items() if name != chosen})
+    taken = {id(result) for _, result in own}
+    return own, [each for each in results if id(each) not in taken and each.get("type") != "relation"]
+
+
+def _said(result: dict[str, Any]) -> Said | None:
+    """Return where a result says that a region is; None for what is no region of text."""
+    kind, value = result.get("type"), result.get("value")
+    places = value if kind == _PLAIN else value.get("globalOffsets") if kind == _OF_HTML and value else None
+    if not isinstance(places, dict) or "start" not in places:
+        return None
+    text = result["value"].get("text")
+    return Said([(int(places["start"]), int(places["end"]))], text if isinstance(text, str) else None)
+
+
+def _entities(result: dict[str, Any], segments: Sequence[tuple[int, int]]) -> Iterable[Labelled]:
     metadata = {"id": result["id"]} if "id" in result else {}
     metadata |= {"score": result["score"]} if result.get("score") is not None else {}
-    labels = value.get("labels") or [""]
+    labels = result["value"].get(result["type"]) or [""]
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise DataError(f"the labels of a region are {labels!r:.100}", value=labels, expected="a list of labels")
     for label in labels:
-        yield Labelled(label, [(start, stop)], dict(metadata))
+        yield Labelled(label, segments, dict(metadata))
 
 
 def _relation(result: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pypdfium2 as pdfium
 from papermage_core.document import Document, Image, Layer, Metadata, SpanArrays
 from papermage_core.errors import DataError, PluginError, counted
 from papermage_core.files import compression, open_bytes
+from papermage_formats.labelled import stem_of
 from papermage_formats.pdf_file import FAILURES, PdfFile
 from papermage_formats.pdf_pages import PageTokens, page_tokens
 from papermage_formats.pdf_second import SecondReader, second_reader
@@ -166,7 +167,7 @@ def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int 
             counted(outside, "tokens", "are"),
         )
     metadata = {
-        "doc_id": path.name.partition(".")[0] if compression(path) else path.stem,
+        "doc_id": stem_of(path),
         "pdf": _information(file.pdf),
         "pages_unread": unread,
         "pages_without_text": bare,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -12,7 +12,8 @@ import attrs
 
 from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, hookimpl, option
+from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
+from papermage_formats.counting import Said, Unlike, counting_of
 from papermage_formats.labelled import (
     ENCODING,
     LABEL_LAYER,
@@ -28,7 +29,7 @@ from papermage_formats.labelled import (
     text_of,
 )
 from papermage_formats.noted import noted, relations_of
-from papermage_formats.records import RecordReader
+from papermage_formats.records import RecordReader, read_records
 
 __all__ = ["PubtatorReader", "PubtatorReaderConfig", "PubtatorWriter", "PubtatorWriterConfig"]
 
@@ -63,13 +64,24 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
     """Reads documents of a title and an abstract, a line end between them. Layers: ``passages`` and the entities.
 
     An entity's concept is its metadata ``identifier``; further columns are ``more``. Rows without offsets are
-    ``relations`` of the document's metadata. Columns may also have the order of the variant with ``T1`` in front.
+    ``relations`` of the document's metadata. Columns may also have the order of the variant with ``T1`` in front. In
+    what offsets are counted, the texts of the rows say (see `counting_of`).
     """
+
+    def read(
+        self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
+    ) -> Generator[LocatedDocument, None, int]:
+        """Yield the documents of a file. Raises DataError with path and line."""
+        unlike = Unlike(path)
+        blocks = self._records(path)
+        return unlike.told_after(
+            read_records(blocks, lambda lines: self._document(lines, unlike), path, on_error, first, every)
+        )
 
     def _records(self, path: Path) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
         return _blocks(path, self.config.encoding)
 
-    def _document(self, lines: list[tuple[int, int, bytes]]) -> Document:
+    def _document(self, lines: list[tuple[int, int, bytes]], unlike: Unlike | None = None) -> Document:
         rows = [(line, decode_text(data, line=line, byte=byte or 1).rstrip("\r\n")) for line, byte, data in lines]
         passages = [(found[2], found[3]) for _, row in rows if (found := _PASSAGE.fullmatch(row))]
         if not passages:
@@ -77,7 +89,7 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
         name = re.split(r"[|\t]", rows[0][1])[0]
         texts = [text for _, text in passages]
         symbols = "\n".join(texts).rstrip("\n")
-        entities, relations = [], []
+        annotated, relations = list[tuple[int, Said, Labelled]](), []
         for line, row in rows:
             if _PASSAGE.fullmatch(row):
                 continue
@@ -86,13 +98,12 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
                 raise DataError(
                     f"cannot be read: {row!r}", line=line, document=name, value=row, expected=f"{name}, a tab, columns"
                 )
-            entity = _entity(columns, line, name)
-            if entity is None:
+            placed = _entity(columns, line, name)
+            if placed is None:
                 arguments = [["", column] for column in columns[2:]]
                 relations.append({"label": columns[1], "arguments": arguments})
             else:
-                check_place(entity.label, entity.segments, len(symbols), line=line)
-                entities.append(entity)
+                annotated.append((line, *placed))
         document = make_document(symbols, {"doc_id": name} | ({"relations": relations} if relations else {}))
         starts = [sum(map(len, texts[:i])) + i for i in range(len(texts))]
         full = [i for i, text in enumerate(texts) if text]
@@ -103,25 +114,39 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
                 metadata=[{"type": _KINDS.get(passages[i][0], passages[i][0])} for i in full],
             ),
         )
+        counting = counting_of(symbols, [said for _, said, _ in annotated])
+        entities = []
+        for line, said, entity in annotated:
+            try:
+                segments = counting.places(said)
+            except DataError as exc:
+                raise exc.replace(message=f"{entity.label}: {exc.message}", line=line) from exc
+            check_place(entity.label, segments, len(symbols), line=line)
+            if unlike is not None:
+                unlike.look(symbols, said, segments, f"{entity.label} of {name}")
+            entities.append(entity._replace(segments=segments))
         add_labelled(document, entities, self.config.label_layer)
         return document
 
 
-def _entity(columns: list[str], line: int, name: str) -> Labelled | None:
+def _entity(columns: list[str], line: int, name: str) -> tuple[Said, Labelled] | None:
+    """Return where a row says that an entity is, and the entity; None for a row without offsets."""
     if re.fullmatch(r"T\d+", columns[1]) and len(columns) > 4:
         own, label, start, stop, *more = columns[1:]
+        text = more[0] if more else ""
         metadata: dict[str, Any] = {"id": own} | ({"identifier": more[1]} if len(more) > 1 else {})
     elif re.fullmatch(r"-?\d+", columns[1]):
         if len(columns) < 5:
             raise DataError(
                 f"the row has {len(columns)} columns", line=line, document=name, expected="ID, start, end, text, type"
             )
-        start, stop, _, label, *more = columns[1:]
+        start, stop, text, label, *more = columns[1:]
         metadata = ({"identifier": more[0]} if more else {}) | ({"more": more[1:]} if more[1:] else {})
     else:
         return None
     try:
-        return Labelled(label, [(int(start), int(stop))], metadata)
+        segments = [(int(start), int(stop))]
+        return Said(segments, text), Labelled(label, segments, metadata)
     except ValueError as exc:
         raise DataError(f"{start} to {stop} is no place", line=line, document=name, expected="two numbers") from exc
 

@@ -128,9 +128,11 @@ def _annotate(document: Document, row: Row, fillers: set[int], one_sentence: boo
     start = stop - size
     kept = [i for i in range(len(row.words)) if i not in fillers]
     annotate_spans(document, "tokens", start[kept], stop[kept], _metadata(row, kept))
-    firsts = [i for i in _sentences(row) if i in set(kept)] or kept[:one_sentence]
-    if firsts:
-        lasts = [max(i for i in kept if i < after) for after in [*firsts[1:], len(row.words)]]
+    numbers = np.array(kept, np.int64)
+    firsts = numbers[np.isin(numbers, _sentences(row))] if kept else numbers
+    firsts = firsts if len(firsts) else numbers[:one_sentence]
+    if len(firsts):
+        lasts = numbers[np.append(np.searchsorted(numbers, firsts[1:]), len(numbers)) - 1]
         annotate_spans(document, "sentences", start[firsts], stop[lasts])
     entities = (
         Labelled(label, [(int(start[first]), int(stop[last - 1]))], metadata)
@@ -181,7 +183,7 @@ def _sentences(row: Row) -> list[int]:
     roots = np.clip(np.arange(len(heads)) + np.array(heads), 0, len(heads) - 1)
     for _ in range(len(heads).bit_length()):
         roots = roots[roots]
-    return sorted({int(np.argmax(roots == root)) for root in set(roots.tolist())})
+    return sorted(np.unique(roots, return_index=True)[1].tolist())
 
 
 def _entities(row: Row) -> Iterator[tuple[str, int, int, dict[str, Any]]]:

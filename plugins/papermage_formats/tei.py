@@ -131,6 +131,7 @@ class _Handler:
 
     def start(self, tag: str, attributes: dict[str, str], line: int) -> None:
         """Begin a document, an element or a line."""
+        tag = tag.rpartition(":")[2]  # of a namespace with a prefix
         name = tag.lower()
         self._path.append(name)
         if self._text is None and self._begins(name):

@@ -38,7 +38,7 @@ def _blocks(document: Document) -> Layer:
     if rows is None and Boxed.of(document, "tokens") is not None:
         rows = Boxed.of_layer(rows_of(document))
     if rows is None:
-        return split(document, r"\s*(\S(?:.|\n(?![^\S\n]*\n))*)")
+        return split(document, r"(\S(?:.|\n(?![^\S\n]*\n))*)")
     boxes, page = rows.seen
     return grouped(rows, begin_blocks(boxes, boxes[:, 3] - boxes[:, 1], page))
 

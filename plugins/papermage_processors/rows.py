@@ -35,7 +35,7 @@ class RowsConfig(DocumentProcessorConfig):
 def rows_of(document: Document) -> Layer:
     """Return a layer of rows."""
     tokens = Boxed.of(document, "tokens")
-    return split(document, r"[^\S\n]*(\S.*)") if tokens is None else grouped(tokens, begin_rows(*tokens.seen))
+    return split(document, r"(\S.*)") if tokens is None else grouped(tokens, begin_rows(*tokens.seen))
 
 
 @hookimpl

@@ -9,8 +9,10 @@ __all__ = ["sentence_spans"]
 
 _CLOSING = "\"'\u2019\u201d\u00bb)\\]}"
 _BORDER = re.compile(
-    rf"\n[^\S\n]*\n\s*|\f\s*|(?P<mark>[.?!\u2026]+)(?P<closing>[{_CLOSING}]*)(?=\s)|[\u3002\uff01\uff1f]+"
+    r"\n[^\S\n]*\n\s*|\f\s*|[\u3002\uff01\uff1f]+"
+    rf"|(?<![.?!\u2026])(?P<mark>[.?!\u2026]+)(?P<closing>[{_CLOSING}]*)(?=\s)"  # a run of marks is looked at once
 )
+_BLANKS = re.compile(r"\s*")
 _WORD = re.compile(r"[^\s()\[\]{}\"\u201c]+\Z")
 _NEXT = re.compile(r"\s*([\"'\u2018\u201c\u00ab(\[{]*)(\S*)")
 _OPENINGS, _CLOSINGS = "([{", ")]}"
@@ -48,15 +50,20 @@ def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     >>> [text[start:end] for start, end in sentence_spans(text)]
     ['As in Fig. 3 (p < 0.05; cf. Smith et al. 2010).', 'E. coli grew at 37.5 C.', 'Then p53 fell.', 'mRNA rose.']
     """
-    start = 0
+    start = _after_blanks(text, 0)
     for found in _BORDER.finditer(text):
         if found["mark"] is None or _ends(text, start, found):
             stop = found.end() if found[0].strip() else found.start()
             if span := _trimmed(text, start, stop):
                 yield span
-            start = stop
+            start = _after_blanks(text, stop)
     if span := _trimmed(text, start, len(text)):
         yield span
+
+
+def _after_blanks(text: str, at: int) -> int:
+    """Return where the white space at a place ends."""
+    return _BLANKS.match(text, at).end()  # type: ignore[union-attr]  # it matches anything
 
 
 def _trimmed(text: str, start: int, stop: int) -> tuple[int, int] | None:
@@ -67,7 +74,7 @@ def _trimmed(text: str, start: int, stop: int) -> tuple[int, int] | None:
 
 
 def _ends(text: str, start: int, found: re.Match[str]) -> bool:
-    """Whether the mark found ends the sentence that begins at ``start``."""
+    """Whether the mark found ends the sentence whose first word begins at ``start``."""
     opening, following = _NEXT.match(text, found.end()).groups()  # type: ignore[union-attr]  # it matches anything
     if not following:
         return not opening
@@ -79,8 +86,20 @@ def _ends(text: str, start: int, found: re.Match[str]) -> bool:
         return True
     word = _WORD.search(text, max(start, found.start() - 40), found.start())
     if word is None:
-        return bool(text[start : found.start()].strip())
-    return _ends_after(word[0], following, opening, text[start : word.start()])
+        return found.start() > start
+    before = _last_word(text, start, word.start()) if word.start() > start else ""
+    return _ends_after(word[0], following, opening, before)
+
+
+def _last_word(text: str, start: int, stop: int) -> str:
+    """Return the last word before ``stop``; there is one from ``start`` on. A sentence of names may be very long."""
+    size = 64
+    while True:
+        part = text[max(start, stop - size) : stop]
+        words = part.split()
+        if len(words) > 1 or stop - size <= start or (words and part[0].isspace()):
+            return words[-1]
+        size *= 4
 
 
 def _may_begin(word: str, quoted: bool) -> bool:
@@ -93,7 +112,7 @@ def _may_begin(word: str, quoted: bool) -> bool:
 
 
 def _ends_after(word: str, following: str, opening: str, before: str) -> bool:
-    """Whether a point after ``word`` ends its sentence."""
+    """Whether a point after ``word`` ends its sentence; ``before`` is the word before it, if there is one in it."""
     bare = word.lstrip("'\u2018\u2019*\u2020~=<>+/-").rstrip()
     lower = bare.lower()
     begins = following.strip(",;:.)]}") in _STARTERS
@@ -104,12 +123,11 @@ def _ends_after(word: str, following: str, opening: str, before: str) -> bool:
     if len(bare) == 1 and bare.isalpha():
         if bare.islower() or not bare.isascii():
             return True
-        last = before.split()[-1:]
-        initial = not before.strip() or bool(last and (last[0].endswith((",", ".")) or last[0][0].isupper()))
+        initial = not before or before.endswith((",", ".")) or before[0].isupper()
         return begins or not (initial or following[0].islower() or len(following.strip(".,")) > 1)
     if "." in bare and all(len(part) <= 1 and not part.isdigit() for part in bare.split(".")):
         return begins
-    return not (bare.rstrip(".").isdigit() and not before.strip())  # "3. Results"
+    return not (bare.rstrip(".").isdigit() and not before)  # "3. Results"
 
 
 def _in_brackets(text: str, start: int, stop: int, closing: str) -> bool:

@@ -69,7 +69,8 @@ class Value:
         found = dict.fromkeys(int(box.page) for box in self.entity.boxes)
         document = self.entity.layer.doc if self.entity.layer is not None else None
         if not found and self.entity.spans and document is not None and document.has_layer("pages"):
-            found = dict.fromkeys(page.id or 0 for page in self.entity.intersect_by_span("pages"))
+            pages = self.entity.intersect_by_span("pages")
+            found = dict.fromkeys(int(page.boxes[0].page) if page.boxes else page.id or 0 for page in pages)
         return list(found)
 
     def place(self) -> dict[str, Any]:
@@ -123,10 +124,11 @@ class _Places:
     """Where entities are, to find the one that holds most of another."""
 
     def __init__(self, entities: Sequence[Entity]) -> None:
-        rows = [(span.start, span.end, i) for i, entity in enumerate(entities) for span in entity.spans]
-        self._starts, self._stops, self._owners = np.array(rows, np.int64).reshape(-1, 3).T
+        rows = sorted((span.start, span.end, i) for i, entity in enumerate(entities) for span in entity.spans)
+        self._rows = rows
+        self._starts = np.array([start for start, _, _ in rows], np.int64)
+        self._reach = np.maximum.accumulate(np.array([stop for _, stop, _ in rows], np.int64))
         self._boxes = [(box, i) for i, entity in enumerate(entities) for box in entity.boxes]
-        self._count = len(entities)
 
     def owner(self, entity: Entity) -> int | None:
         """Return the entity that holds most of another one's characters, the first of equal ones; None for none.
@@ -135,14 +137,14 @@ class _Places:
         """
         if not entity.spans:
             return next((i for box, i in self._boxes if _holds(box, entity.boxes[0])), None)
-        if not len(self._owners):
-            return None
-        shared = np.zeros(self._count, np.int64)
+        shared: Counter[int] = Counter()
         for span in entity.spans:
-            common = np.minimum(self._stops, span.end) - np.maximum(self._starts, span.start)
-            np.add.at(shared, self._owners, common.clip(0))
-        best = int(shared.argmax())
-        return best if shared[best] else None
+            low = int(np.searchsorted(self._reach, span.start, "right"))
+            high = int(np.searchsorted(self._starts, span.end, "left"))
+            for start, stop, owner in self._rows[low:high]:
+                shared[owner] += max(min(stop, span.end) - max(start, span.start), 0)
+        most = max(shared.values(), default=0)
+        return min(owner for owner, count in shared.items() if count == most) if most else None
 
 
 def _holds(box: Box, other: Box) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from papermage_core import Document, Entity, Metadata, Span, read_documents, to_rows, write_documents
 from papermage_core.document import ROW_COLUMNS
 from papermage_core.errors import DataError
+from papermage_core.prediction.pages import failing_page
+from papermage_records.jsonl import RecordLinesConfig
 
 
 def test_a_document_of_a_text_keeps_it_and_has_the_layers_given() -> None:
@@ -54,6 +58,25 @@ def test_rows_hold_what_the_csv_writer_writes(tmp_path) -> None:
     written = list(csv.DictReader(io.StringIO((tmp_path / "found.csv").read_text(), newline="")))
     assert written == [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
     assert list(written[0]) == list(ROW_COLUMNS)
+
+
+def test_a_page_has_the_number_of_its_box_where_pages_before_it_are_left_out() -> None:
+    """Such as those of a PDF that cannot be read."""
+    pages = [{"spans": [[0, 1]], "boxes": [[0, 0, 1, 1, 2]]}, {"spans": [[2, 3]], "boxes": [[0, 0, 1, 1, 4]]}]
+    layers = {"pages": pages, "X": [{"spans": [[0, 1]]}, {"spans": [[2, 3]]}, {"spans": [[0, 3]]}]}
+    doc = Document.from_json({"symbols": "a b", "metadata": {}, "entities": layers})
+    assert [row["page"] for row in to_rows(doc, "X")] == [2, 4, "2;4"]
+    target = io.BytesIO()
+    RecordLinesConfig(records="X").build().write([doc], target)
+    assert [json.loads(line)["pages"] for line in target.getvalue().splitlines()] == [[2], [2, 4], [4]]
+    error = DataError("wrong", layer="X", entity=1)
+    assert failing_page(lambda documents: None, doc, error) == 4
+    assert failing_page(_fails_at_b, doc, ValueError()) == 4
+
+
+def _fails_at_b(documents: Sequence[Document]) -> None:
+    if any("b" in (document.symbols or "") for document in documents):
+        raise ValueError
 
 
 def test_layers_are_chosen_and_one_that_no_document_has_is_named() -> None:

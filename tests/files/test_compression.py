@@ -105,3 +105,15 @@ def test_a_missing_library_says_what_to_install(tmp_path: Path, monkeypatch: pyt
         open_bytes(path)
     with pytest.raises(ConfigError, match=needs), whole_file(path):
         pass
+
+
+@pytest.mark.parametrize("ending", ["", *COMPRESSIONS])
+def test_a_file_that_is_opened_anew_for_each_block_reads_the_same(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(PACK[ending](CONTENT) if ending else CONTENT)
+    with open_bytes(path, block=4096) as file:
+        lines = list(file)
+    assert b"".join(lines) == CONTENT
+    assert len(lines) == CONTENT.count(b"\n")
+    with pytest.raises(DataError, match="cannot read this file"):
+        open_bytes(tmp_path / f"none{ending}", block=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,6 +48,54 @@ class TestBioc(DocumentReaderSuite):
         "no.json": '{"documents": [{"id": "1"}]}',
         "offset.xml": XML.replace("<offset>16</offset>", "", 1),
     }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"documents": ["1", "2"]},
+        {"PubTator3": ["1", "2"]},
+        [{"bioctype": "BioCCollection", "documents": ["1"]}, {"bioctype": "BioCCollection", "documents": ["2"]}],
+        [{"documents": []}, {"documents": ["1", "2"]}],
+        ["1", "2"],
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_collections_are_read_as_each_service_gives_them(tmp_path: Path, content: Any, indent: int | None) -> None:
+    """PubTator 3 names the list otherwise, and that of PubMed Central has collections in it."""
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, list):
+            return list(map(filled, value))
+        if isinstance(value, dict):
+            return {key: filled(each) if isinstance(each, list) else each for key, each in value.items()}
+        return {"id": value, "passages": [{"offset": 0, "text": f"text {value}"}]}
+
+    text = json.dumps(filled(content), indent=indent)
+    (tmp_path / "a.json").write_text(text)
+    found = list(iter_documents(tmp_path / "a.json"))
+    assert [each.document.id for each in found] == ["1", "2"]
+    for each in found:
+        assert each.byte is not None
+        record = json.JSONDecoder().raw_decode(text[each.byte :])[0]
+        assert (record["id"], each.line) == (each.document.id, 1 + text.count("\n", 0, each.byte))
+
+
+def test_annotations_that_cover_no_text_are_kept_as_metadata_and_written_back(tmp_path: Path) -> None:
+    """Such as what indexers said of a document, and places between two characters."""
+    infons = {"type": "MeSH", "identifier": "D1"}
+    bare = [{"id": "M1", "infons": infons, "text": "x"}, {"id": "Z", "locations": [{"offset": 12, "length": 0}]}]
+    kept = {"id": "1", "infons": {"type": "Gene"}, "locations": [{"offset": 10, "length": 2}], "text": "ab"}
+    passage = {"offset": 10, "text": "ab cd", "annotations": [bare[1], kept]}
+    (tmp_path / "a.json").write_text(json.dumps([{"id": "1", "passages": [passage], "annotations": [bare[0]]}]))
+    (document,) = read_documents(tmp_path / "a.json")
+    assert [entity.text for entity in document.Gene] == ["ab"]
+    assert document.metadata.annotations == [bare[1], bare[0]]
+    for config, name in ((BiocXmlWriterConfig(), "b.bioc"), (BiocJsonWriterConfig(), "b.bioc.json")):
+        data, lost = written(config.build(), [document])
+        (tmp_path / name).write_bytes(data)
+        assert lost == {}
+        assert plain(list(read_documents(tmp_path / name))) == plain([document])
 
 
 def test_every_level_is_read_at_its_offsets(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 
-from papermage_core import Document
+from papermage_core import Document, Entity, Span
 from papermage_core.data import iter_documents, read_documents
 from papermage_core.errors import DataError
 from papermage_core.testing import DocumentReaderSuite
@@ -106,11 +106,47 @@ def test_what_is_written_is_read_back(document: Document) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lost = BratWriterConfig().build().write([document], Path(folder))
         (found,) = (d.document for d in iter_documents(folder, reader=BratReaderConfig(label_layer="all")))
-        assert set(lost) <= {"white space in labels"}
+        assert set(lost) <= {"white space in labels", "white space at the ends of entities"}
         entities = [entity for name in document.layer_names for entity in document.get_layer(name)]
         again = found.get_layer("all") if entities else []
         assert found.symbols == document.symbols
-        assert [entity.spans for entity in again] == [entity.spans for entity in entities]
+        assert [seen_of(entity) for entity in again] == [seen_of(entity) for entity in entities]
+        if len((document.symbols or "").splitlines()) == 1:
+            assert [entity.spans for entity in again] == [entity.spans for entity in entities]
+        (path,) = Path(folder).glob("*.ann")
+        check_as_brat_does(path.read_bytes().decode(), document.symbols or "")
+
+
+def seen_of(entity: Entity) -> list[int]:
+    """Return the characters of an entity that are seen."""
+    text = entity.layer.doc.symbols  # type: ignore[union-attr]
+    return [at for span in entity.spans for at in range(span.start, span.end) if not text[at].isspace()]
+
+
+def check_as_brat_does(annotation: str, text: str) -> None:
+    """Check what brat's server does (`_parse_textbound_annotation`): it shows no entity whose text is not this."""
+    for row in annotation.splitlines():
+        name, data, said = row.split("\t", 2)
+        if name[0] == "T" and said.strip():
+            pieces = data.split(" ", 1)[1].split(";")
+            assert said == " ".join(text[slice(*map(int, piece.split()))] for piece in pieces)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\u2028", "\n \n", " \n  "])
+def test_what_goes_over_lines_is_cut_at_them_as_brat_does(tmp_path: Path, end: str, caplog: Any) -> None:
+    """And read as one: else training had two entities in place of each that a row of a page ends in."""
+    text = f"the breast{end}cancer gene"
+    stop = len(text) - 5
+    document = Document.from_text(text, "a", {"Disease": [(4, stop)]})
+    document.annotate_layer("Part", [Entity(spans=[Span(0, 3), Span(4, stop)])])
+    assert BratWriterConfig().build().write([document], tmp_path) == {}
+    check_as_brat_does((tmp_path / "a.ann").read_bytes().decode(), text)
+    assert (tmp_path / "a.ann").read_bytes().decode().count(";") == 3
+    (found,) = read_documents(tmp_path)
+    assert [[[s.start, s.end] for s in found.get_layer(name)[0].spans] for name in ("Disease", "Part")] == [
+        [[4, stop]], [[0, 3], [4, stop]],
+    ]  # fmt: skip
+    assert caplog.messages == []
 
 
 def test_names_of_files_and_what_is_lost(tmp_path: Path) -> None:

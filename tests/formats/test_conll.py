@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from papermage_core import Document
 from papermage_core.config.structure import structure
-from papermage_core.data import iter_documents
+from papermage_core.data import iter_documents, read_documents
 from papermage_core.errors import DataError
 from papermage_core.testing import DocumentReaderSuite
 from papermage_formats.conll import ConllReaderConfig, ConllWriterConfig
@@ -237,6 +237,22 @@ def test_what_comments_say_of_the_file_that_was_read_is_not_written(tmp_path: Pa
     data, lost = written(ConllWriterConfig().build(), [Document.from_json({"symbols": "a", "entities": layers})])
     assert data == b"-DOCSTART-\n\n# sent_id = 1\na\tO\n\n"
     assert lost == {"comments": 2}
+
+
+def test_an_entity_over_several_sentences_is_one_in_each_and_counted(tmp_path: Path) -> None:
+    layers = {
+        "tokens": [(0, 1), (2, 3), (4, 5), (6, 7)],
+        "sentences": [(0, 3), (4, 5), (6, 7)],
+        "X": [(2, 7)],
+        "Y": [(0, 1)],
+    }
+    document = Document.from_text("a b\nc\nd", "7", layers)
+    data, lost = written(ConllWriterConfig().build(), [document])
+    assert data.decode() == "-DOCSTART-\t(7)\n\na\tB-Y\nb\tB-X\n\nc\tB-X\n\nd\tB-X\n\n"
+    assert lost == {"borders of sentences within entities": 2}
+    (tmp_path / "a.conll").write_bytes(data)
+    (found,) = read_documents(tmp_path)
+    assert [entity.text for entity in found.X] == ["b", "c", "d"]
 
 
 @pytest.mark.parametrize("columns", [("token", "tag"), ("token",), ("pos", "token"), ("token", "pos", "tag")])

@@ -66,6 +66,20 @@ def test_one_broken_record_does_not_lose_the_file(tmp_path: Path, record: str, m
         assert (error.path, error.line) == (path, at)
 
 
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [
+        ('"label": null', []),
+        ('"label": [], "entities": [{"start_offset": 0, "end_offset": 1, "label": "X"}]', ["X"]),
+        ('"label": null, "annotations": [[0, 1, "X"]]', ["X"]),
+    ],
+)
+def test_entities_are_under_the_key_that_holds_some(tmp_path: Path, record: str, found: list[str]) -> None:
+    (tmp_path / "a.doccano").write_text('{"text": "ab", ' + record + "}\n")
+    (document,) = read_documents(tmp_path)
+    assert document.layer_names == found
+
+
 def test_the_line_of_a_fault_in_json_over_many_lines_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.doccano").write_text('{\n "text": "ab",\n "label": [[0, 1 "X"]]\n}\n')
     with pytest.raises(DataError, match=r"a.doccano, line 3: is not JSON"):

@@ -107,6 +107,16 @@ def test_names_of_tags_are_found_as_each_version_writes_them(tmp_path: Path, fea
     assert labels(list(read_documents(tmp_path))) == {"Gene": 3}
 
 
+@pytest.mark.parametrize("name", ["data", "documents"])
+def test_a_column_may_be_called_as_a_list_of_rows_is(tmp_path: Path, name: str) -> None:
+    row = {"id": "7", "tokens": ["a", "b"], "ner_tags": ["O", "B-X"], name: ["x", "y"]}
+    path = tmp_path / "a.jsonl"
+    for content in (json.dumps(row), json.dumps([row]), json.dumps({"data": [row]})):
+        path.write_text(content)
+        (document,) = read_documents(path)
+        assert (document.id, document.X[0].text, document.tokens[1].metadata[name]) == ("7", "b", "y")
+
+
 def test_tags_without_names_are_refused_until_they_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.arrow"
     path.write_bytes(arrow(schema=SCHEMA))

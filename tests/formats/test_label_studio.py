@@ -50,6 +50,47 @@ def test_offsets_in_units_of_utf16_are_told_by_the_text(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_regions_of_another_text_of_the_task_are_kept_and_told(tmp_path: Path, caplog: Any) -> None:
+    results = [
+        region(0, 5, "BRCA1", "Gene", to_name="t"),
+        region(13, 17, "TP53", "Gene"),
+        region(0, 4, "BRCA", "Part", to_name="t"),
+    ]
+    content = [
+        {"id": 1, "data": {"title": "BRCA1 gene", "text": "Mutations of TP53"}, "annotations": [{"result": results}]}
+    ]
+    (document,) = read(tmp_path / "a.json", content)
+    assert (document.layer_names, [gene.text for gene in document.Gene]) == (["Gene"], ["TP53"])
+    assert document.metadata.label_studio["results"] == [results[0], results[2]]
+    assert caplog.messages == [
+        f"{tmp_path / 'a.json'}: 2 regions are in other texts of the tasks (t), kept as results; "
+        "reader.text_key=NAME reads another text"
+    ]
+    (document,) = read(tmp_path / "a.json", text_key="title")
+    assert [(name, document.get_layer(name)[0].text) for name in document.layer_names] == [
+        ("Gene", "BRCA1"),
+        ("Part", "BRCA"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["BRCA1 \U0001f9ec gene", "<p>BRCA1 \U0001f9ec gene</p>"])
+def test_regions_of_html_are_read_where_their_offsets_are_those_of_the_text(
+    tmp_path: Path, text: str, caplog: Any
+) -> None:
+    """A tag HyperText may show plain text, too; of a page, offsets count what is seen of it."""
+    value = {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "startOffset": 0, "endOffset": 5, "text": "BRCA1"}
+    value |= {"globalOffsets": {"start": 0, "end": 5}, "hypertextlabels": ["Gene"]}
+    result = {"id": "a", "from_name": "label", "to_name": "text", "type": "hypertextlabels", "value": value}
+    (document,) = read(tmp_path / "a.json", [{"data": {"text": text}, "annotations": [{"result": [result]}]}])
+    if text.startswith("<"):
+        assert (document.layer_names, document.metadata.label_studio) == ([], {"results": [result]})
+        assert caplog.messages == [
+            f"{tmp_path / 'a.json'}: 1 region has places of HTML, not of the text: they are kept as results"
+        ]
+    else:
+        assert ([gene.text for gene in document.Gene], caplog.messages) == (["BRCA1"], [])
+
+
 def test_annotations_and_predictions_are_chosen_and_cancelled_ones_passed_over(tmp_path: Path) -> None:
     made = [
         {"was_cancelled": True, "result": [region(0, 1, "𝛼", "No")]},

@@ -186,6 +186,17 @@ def test_prodigy_and_spacy_2_are_read(tmp_path: Path) -> None:
         list(read_documents(tmp_path))
 
 
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_pairs_of_text_and_entities_are_read_alone_in_a_list_and_one_a_line(tmp_path: Path, ending: str) -> None:
+    pairs = [[f"{word} is", {"entities": [[0, 1, "X"]]}] for word in "abc"]
+    path = tmp_path / f"a{ending}"
+    for text in (json.dumps(pairs), "\n".join(map(json.dumps, pairs)), json.dumps(pairs, indent=1)):
+        path.write_text(text)
+        assert [document.X[0].text for document in read_documents(path)] == ["a", "b", "c"]
+    path.write_text(json.dumps(pairs[0]))
+    assert [document.X[0].text for document in read_documents(path)] == ["a"]
+
+
 def test_the_real_files_hold_what_other_tools_find_and_come_back_as_they_were(corpora: Path) -> None:
     for name, found in expected(corpora, "spacy").items():
         errors: list[DataError] = []

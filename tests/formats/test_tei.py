@@ -76,6 +76,17 @@ def test_elements_are_labels_on_the_text_of_the_xml(tmp_path: Path) -> None:
     assert document.layer_names[-1] == "note-foot-other"
 
 
+def test_a_prefix_of_the_namespace_changes_nothing(tmp_path: Path) -> None:
+    plain_xml = '<TEI xmlns="http://www.tei-c.org/ns/1.0"><text><head n="1">A<lb/>B</head></text></TEI>'
+    prefixed = re.sub(r"<(/?)(?=\w)", r"<\1tei:", plain_xml).replace("xmlns=", "xmlns:tei=")
+    for name, content in (("a.tei", plain_xml), ("b.tei", prefixed)):
+        (tmp_path / name).write_text(content)
+    one, other = ([document] for document in read_documents(tmp_path))
+    other[0].metadata.doc_id = "a"
+    assert plain(other) == plain(one)
+    assert (one[0].symbols, one[0].layer_names) == ("A\nB", ["head"])
+
+
 def test_an_element_can_make_a_document(tmp_path: Path) -> None:
     (tmp_path / "a.tei.xml").write_text(BIBLS)
     errors: list[DataError] = []

@@ -125,3 +125,19 @@ def test_a_file_without_documents_is_told(reader: str, content: bytes, tmp_path:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a.json: this file holds no document"):
         list(read_documents(path, reader=reader))
+
+
+@pytest.mark.parametrize("name", ["conll", "spacy", "funsd"])
+def test_a_book_is_written_and_read_as_an_abstract_is(tmp_path: Path, name: str) -> None:
+    """With thousands of sentences and entities: looked for one by one, these took minutes."""
+    text = " ".join(["word"] * 60_000)
+    tokens, sentences = ([(at, at + size) for at in range(0, len(text), size + 1)] for size in (4, 49))
+    document = Document.from_text(text, "book", {"tokens": tokens, "sentences": sentences, "X": tokens[::3]})
+    for number, entity in enumerate(document.X):
+        entity.metadata.id = f"T{number}"
+    suffix = {"conll": ".conll", "spacy": ".spacy", "funsd": ".funsd"}[name]
+    write_documents([document], tmp_path / f"a{suffix}", name)
+    (found,) = read_documents(tmp_path / f"a{suffix}", name)
+    assert len(found.X) == len(document.X)
+    if name != "funsd":  # which has no text but that of entities, and no sentences
+        assert [(s.start, s.end) for s in found.sentences] == sentences

@@ -64,6 +64,13 @@ def test_without_boxes_rows_are_lines_and_blocks_paragraphs():
     assert [text[s.start : s.end] for s in spans] == ["A title", "First line\nsecond line.", "The end"]
 
 
+def test_long_blanks_are_looked_through_once():
+    """Looked at anew from each place, they took minutes."""
+    document = Document("a\n" + " " * 100_000 + "\n\n b \n" + " " * 100_000)
+    assert [row.text for row in made(RowsConfig(), document)] == ["a", "b"]
+    assert [block.text for block in made(BlocksConfig(), document)] == ["a", "b"]
+
+
 def test_rows_of_real_pages_are_those_of_its_file(corpora):
     (document,) = read_documents(corpora / "papermage_docs" / "2304.02623v1.json")
     gold = {*document.rows.span_arrays().stop.tolist()}

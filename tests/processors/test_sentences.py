@@ -52,6 +52,20 @@ def test_sentences_hold_all_of_the_text_but_white_space_in_order(text):
     assert "".join("".join(split(text)).split()) == "".join(text.split())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Contents " + "." * 100_000 + "5 x",
+        "By " + "A. Smith, " * 30_000,
+        "a" + " " * 100_000 + "(A. B.",
+        "x" * 9999 + " A. B",
+    ],
+)
+def test_long_lists_of_names_and_rows_of_points_are_looked_through_once(text):
+    """Looked at anew from each place, such texts took minutes and hours."""
+    assert "".join("".join(split(text)).split()) == "".join(text.split())
+
+
 @pytest.mark.parametrize(("file", "flat"), [("craft/dev.jsonl", False), ("ncbi_disease/dev.jsonl", True)])
 def test_sentences_end_where_people_ended_them(file, flat, corpora):
     right = found = wanted = 0

@@ -318,6 +318,13 @@ def test_a_bad_page_and_a_second_process_that_dies_cost_nothing(tmp_path, second
     assert packed.symbols == "first\n\nlost\n\nlast"
 
 
+def test_a_compressed_file_names_its_document_as_the_plain_one_does(tmp_path):
+    data = pdf(text((50, 700, "first")))
+    (tmp_path / "2101.00001v1.pdf").write_bytes(data)
+    (tmp_path / "2101.00001v1.pdf.gz").write_bytes(gzip.compress(data))
+    assert [document.id for document in read_documents(tmp_path)] == ["2101.00001v1"] * 2
+
+
 def test_the_second_process_ends_with_the_first(tmp_path, second):
     assert read(tmp_path, pdf(text((50, 700, "one")), text((50, 700, "two")))).symbols == "one\n\ntwo"
     process = second._second._process

@@ -50,6 +50,13 @@ def test_whatever_comes_gives_documents_or_says_what_is_wrong(kind: str, body: b
         assert problem.what
 
 
+@pytest.mark.parametrize("kind", ["json", "lines", "text"])
+def test_a_byte_order_mark_is_passed_over_as_in_files(kind: str) -> None:
+    body = b"a" if kind == "text" else b'{"text": "a"}'
+    (document,) = documents_of(Request(kind=kind, body=b"\xef\xbb\xbf" + body), OPTIONS)
+    assert document.symbols == "a"
+
+
 @given(st.lists(st.text(max_size=20), max_size=5))
 def test_texts_come_through_whole(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
