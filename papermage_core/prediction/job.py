@@ -167,7 +167,7 @@ def predict_files(
             give_up(journal, listed_at)
             _warn(seen, journal.progress.failed, listed_at, keep=False)
             raise none_usable(journal.progress.failed)
-        losses = put_in_place(journal, work, config, Path(output_path), listed_at)
+        losses = put_in_place(journal, work, config, Path(output_path), listed_at, stopping)
         if losses and bit_by_bit:
             _log.warning("%s: the format cannot hold %s", output_path, listed(losses))
         done = journal.progress

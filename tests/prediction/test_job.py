@@ -30,7 +30,7 @@ from papermage_core.prediction import (
     predict_files,
     running,
 )
-from papermage_core.prediction.journal import open_journal
+from papermage_core.prediction.journal import Journal, open_journal, part_folder
 from papermage_core.prediction.work import BlockWorker
 from papermage_core.prediction.workers import ForkedWorkers
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
@@ -580,6 +580,29 @@ def test_a_job_asked_to_stop_says_what_to_type(
     monkeypatch.setattr(BlockWorker, "run", real)
     assert main([*words, "resume=auto"]) == 0
     assert main([*words, "resume=auto"]) == 0
+
+
+@pytest.mark.parametrize("name", ["found.csv", "found.csv.gz", "found.bioc"])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_whose_output_is_in_place_is_done_whatever_asks_it_to_stop(
+    checkpoint: Path, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sign: int
+) -> None:
+    real = Journal.remove
+
+    def remove(self: Journal) -> None:
+        assert (tmp_path / name).is_file()
+        signal.raise_signal(sign)
+        real(self)
+
+    former = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Journal, "remove", remove)
+    try:
+        words = [f"model_name_or_path={checkpoint}", f"data_path={sound}"]
+        assert main([*words, f"output_path={tmp_path / name}"]) == 0
+        assert signal.getsignal(signal.SIGTERM) == former[1]
+    finally:
+        signal.signal(signal.SIGINT, former[0])
+    assert not part_folder(tmp_path / name).exists()
 
 
 def test_a_job_whose_disk_is_full_says_where_and_what_to_type(
