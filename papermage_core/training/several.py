@@ -27,6 +27,7 @@ from papermage_core.files import whole_text_file
 from papermage_core.training.curve import Forecast, LearningCurve, Point
 from papermage_core.training.folder import RunFolder, config_texts
 from papermage_core.training.folds import folds_of
+from papermage_core.training.lightning import check_trainer
 from papermage_core.training.pooled import pool, write_predictions
 from papermage_core.training.prepare import Preparation
 from papermage_core.training.stopping import Stopping
@@ -136,6 +137,7 @@ def train_several(
     Raises ConfigError where the folder holds runs with other options or data, unless they are to be overwritten.
     """
     config.check_paths()
+    check_trainer(config)
     kind = config.several
     assert kind is not None
     root = config.run_folder().expanduser()
