@@ -24,6 +24,10 @@ class TestPubtator(DocumentReaderSuite):
     component = "pubtator"
     options = ({}, {"label_layer": "entities"})
     samples: ClassVar = {"a.pubtator": TEXT, "b.txt": "\ufeff" + TEXT}
+    texts: ClassVar = {
+        name: [{"Gene": ["𝛼-syn", "α"], "passages": ["𝛼-syn binds.", "It is α."]}, {"passages": ["b"]}]
+        for name in samples
+    }
     broken: ClassVar = {
         "row.pubtator": "1|t|a\n1\t0\t9\ta\tX\n",
         "no.pubtator": "\n",
