@@ -229,8 +229,8 @@ def put_in_place(
     if journal.data_path.exists():
         if journal.progress.failed and journal.errors_path.exists():
             shutil.move(journal.errors_path, errors_path)
-        elif not journal.progress.failed and journal.facts.get("overwrite"):
-            errors_path.unlink(missing_ok=True)
+        elif not journal.progress.failed and journal.facts.get("overwrite") and errors_path.is_file():
+            errors_path.unlink()  # the list of what was skipped for the output that is replaced
         journal.close()
         if work.writer is None:
             written = write_documents(_stored(journal.data_path), output_path, config, overwrite=True)
