@@ -151,6 +151,8 @@ class EntityClassificationTrainer:
             return train_several(self.config, self._components, self._stopping)
         self.config.check_paths()
         check_trainer(self.config)
+        config = self.config
+        self._folder.check_documents((*config.data_path, *config.val_data_path, *config.test_data_path))
         if not self.is_first_process:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
             with self._process():
