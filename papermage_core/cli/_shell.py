@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from papermage_core.cli._signals import Terminated, terminable
+from papermage_core.cli._signals import Terminated, finish, terminable
 from papermage_core.errors import ConfigError, PapermageError, StoppedError
 from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.distributions import passing_over_malformed_entry_points
@@ -124,6 +124,7 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
     try:
         with terminable(), passing_over_malformed_entry_points(), blaming():
             code = body() or 0
+            finish()
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell

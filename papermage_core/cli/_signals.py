@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -12,7 +13,7 @@ from types import FrameType
 
 from papermage_core.errors import StoppedError
 
-__all__ = ["CtrlCError", "Terminated", "go_on_with", "stopping_on_signals", "terminable", "with_advice"]
+__all__ = ["CtrlCError", "Terminated", "finish", "go_on_with", "stopping_on_signals", "terminable", "with_advice"]
 
 _CTRL_C = "Ctrl-C"
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
@@ -37,22 +38,43 @@ def terminable() -> Iterator[None]:
 
     Processes that are forked in the block end at it, as they would have.
     """
-    own = os.getpid()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)  # the next one ends the process at once
-        if os.getpid() == own:
-            raise Terminated
-        os.kill(os.getpid(), number)
-
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGTERM, _Terminator())
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _Terminator:
+    """What `terminable` does at a signal."""
+
+    def __init__(self) -> None:
+        self._own = os.getpid()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the next one ends the process at once
+        if os.getpid() == self._own:
+            raise Terminated
+        os.kill(os.getpid(), number)
+
+
+def finish() -> None:
+    """Pass SIGTERM over to the end of the block of `terminable`, and while the interpreter ends.
+
+    For when all that a command makes is in its place: who stopped it then would be told of a job that is not done.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and isinstance(signal.getsignal(signal.SIGTERM), _Terminator):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        atexit.unregister(_pass_over)
+        atexit.register(_pass_over)
+
+
+def _pass_over() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager

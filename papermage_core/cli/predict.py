@@ -252,7 +252,7 @@ def _job(
         device=options.device,
     )
     stopping = Stopping()
-    tolerant = options.on_error != "raise" or options.max_errors is not None
+    tolerant = _is_tolerant(options)
     try:
         with stopping_on_signals(stopping.ask):
             predict_files(
@@ -281,6 +281,10 @@ def _job(
         raise
 
 
+def _is_tolerant(options: Options) -> bool:
+    return options.on_error != "raise" or options.max_errors is not None
+
+
 def _stream(options: Options, choice: ModelChoice | RecipeChoice, output_path: str, given: dict[str, Any]) -> None:
     """Write documents as they come, to a pipe or for a person."""
     from papermage_core.prediction.files import stream_documents
@@ -307,6 +311,10 @@ def _check_engine(options: Options, is_job: bool) -> None:
                 errors.append(f"{name}: several processes go from files to a file; name data_path and output_path")
         if options.resume == "auto":
             errors.append("resume=auto: what goes through pipes cannot be gone on with; name data_path and output_path")
+        if options.errors_path is not None:
+            errors.append("errors_path: a list is kept where files go to a file; name data_path and output_path")
+    elif options.errors_path is not None and not _is_tolerant(options):
+        errors.append("errors_path: with on_error=raise nothing is skipped that could be listed; type on_error=skip")
     if options.address is not None and options.engine != "ray":
         errors.append(f"address={options.address}: this is for engine=ray")
     several = options.engine == "local" and (options.processes or 1) > 1

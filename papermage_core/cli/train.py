@@ -88,6 +88,7 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
 
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    from papermage_core.cli._dry_run import check_run
     from papermage_core.cli._environment import machine_defaults
     from papermage_core.config import load_config
     from papermage_core.config.cascade import load_cascade, names_stages
@@ -102,10 +103,11 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.print_config:
         say(config.to_yaml(components, annotated=True).rstrip())
         return
-    config.check_paths()
     if arguments.dry_run:
+        check_run(config)
         say(_plan(config, components))
     else:
+        config.check_paths()
         _train_or_evaluate(config, components, arguments.again)
 
 
@@ -174,13 +176,17 @@ def _run_cascade(config: CascadeConfig, arguments: argparse.Namespace) -> None:
     if arguments.print_config:
         say("\n".join(f"# stage {each.name}\n{each.config.to_yaml(annotated=True).rstrip()}" for each in config.stages))
         return
-    for stage in config.stages:
-        stage.config.check_paths()
     if arguments.dry_run:
+        from papermage_core.cli._dry_run import check_run
+
+        for stage in config.stages:
+            check_run(stage.config)
         say("The config is in order, and its paths are there; no data was read. This would train, in order:")
         for number, stage in enumerate(config.stages):
             say(f"stage {stage.name}:\n{_stage_plan(stage.config, config.run_folder(number))}")
         return
+    for stage in config.stages:
+        stage.config.check_paths()
     trainers: list[CascadeTrainer] = []
     try:
         with stopping_on_signals(lambda why: any(trainer.stop(why) for trainer in trainers)):

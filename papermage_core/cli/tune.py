@@ -68,17 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
+    from papermage_core.cli._dry_run import check_run
+    from papermage_core.config.space import check_tunable
+
     check_flags(arguments, overrides)
     options, config, space = _read(arguments.config, overrides)
     folder = _folder(config, space)
+    check_tunable(config, space)
     if arguments.dry_run:
+        check_run(config)
         lines = [f"  {dimension.key:24} {dimension}" for dimension in space]
         say("\n".join(["The options are in order. This would vary:", *lines, f"in {folder}"]))
         return
     from papermage_core.training.stopping import Stopping
-    from papermage_core.training.tuning import TuneOptions, check_tunable, tune
+    from papermage_core.training.tuning import TuneOptions, tune
 
-    check_tunable(config, space)
     config.components().encoder.tune_process()
     settings = TuneOptions(n_trials=options.n_trials, pruning=options.pruning, storage=options.storage)
     stopping = Stopping()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, Optional, Union
 
@@ -40,7 +41,8 @@ _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 def read_option(value: Any, option: OptionDescription) -> Any:
     """Return ``value`` as an option's type and limits have it. Raises `InvalidValueError`, which says what is allowed.
 
-    ``none`` for a list that may be left out is the empty list.
+    ``none`` for a list that may be left out is the empty list. Infinity is a number for options that have it by default
+    or as a limit.
     """
     wanted = Optional[option.type] if option.default == () else option.type  # noqa: UP045 - made at run time
     try:
@@ -49,6 +51,8 @@ def read_option(value: Any, option: OptionDescription) -> Any:
         raise InvalidValueError(allowed(option)) from None
     if found is not None and not _within(found, option.limits):
         raise InvalidValueError(allowed(option))
+    if _is_infinite(found) and not any(map(_is_infinite, (option.default, *option.limits.values()))):
+        raise InvalidValueError(f"{allowed(option)}; infinity is not allowed")
     return () if found is None and option.default == () else found
 
 
@@ -121,11 +125,18 @@ def _within(value: Any, limits: Mapping[str, Any]) -> bool:
     )
 
 
+def _is_infinite(value: Any) -> bool:
+    """Whether a number is infinite, or one of those in a list."""
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    return any(isinstance(each, float) and math.isinf(each) for each in values)
+
+
 def allowed(option: OptionDescription) -> str:
     """Return what an option's type and limits allow, in words: ``a number at least 0 and below 1, or 'none'``."""
     if "choices" in option.limits:
         return expected(Literal[tuple(option.limits["choices"])])
-    bounds = " and ".join(f"{word} {option.limits[name]}" for name, word in _BOUNDS.items() if name in option.limits)
+    limits = {name: limit for name, limit in option.limits.items() if not _is_infinite(limit)}
+    bounds = " and ".join(f"{word} {limits[name]}" for name, word in _BOUNDS.items() if name in limits)
     if not bounds:
         return expected(option.type)
     wanted = option_type(option.type)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from papermage_core.plugin.option_types import opaque
 from papermage_core.plugin.options import OptionDescription
 from papermage_core.plugin.source import module_source
 
-__all__ = ["trainer_parameters"]
+__all__ = ["told_here", "trainer_parameters"]
 
 _MODULE = "pytorch_lightning.trainer.trainer"
 _TYPES: Mapping[str, Any] = {
@@ -37,6 +38,31 @@ _TYPES: Mapping[str, Any] = {
     "_PATH": str | Path,
     "Any": Any,
 }
+_LIMITS: Mapping[str, Mapping[str, float]] = {
+    "num_nodes": {"ge": 1},
+    "fast_dev_run": {"ge": 0},
+    "min_epochs": {"ge": 0},
+    "max_steps": {"ge": -1},
+    "min_steps": {"ge": 0},
+    "limit_train_batches": {"ge": 0},
+    "limit_val_batches": {"ge": 0},
+    "limit_test_batches": {"ge": 0},
+    "limit_predict_batches": {"ge": 0},
+    "overfit_batches": {"ge": 0},
+    "check_val_every_n_epoch": {"ge": 1},
+    "num_sanity_val_steps": {"ge": -1},
+    "log_every_n_steps": {"ge": 0},
+    "accumulate_grad_batches": {"ge": 1},
+    "gradient_clip_val": {"ge": 0, "le": math.inf},
+    "reload_dataloaders_every_n_epochs": {"ge": 0},
+}
+"""Of numbers that Lightning refuses late, or not at all."""
+_SWITCHES = ("enable_progress_bar", "enable_model_summary", "inference_mode", "use_distributed_sampler")
+
+
+def told_here(name: str) -> bool:
+    """Whether any value that is read is one that Lightning takes, whatever the machine and the other parameters."""
+    return name in _LIMITS or name in _SWITCHES
 
 
 @functools.cache
@@ -50,6 +76,7 @@ def trainer_parameters() -> Mapping[str, OptionDescription]:
             type=_type(argument.annotation, _MODULE) if argument.annotation is not None else Any,
             default=ast.literal_eval(default) if default is not None else None,
             help="of Lightning's Trainer",
+            limits=_LIMITS.get(argument.arg, {}),
         )
         for argument, default in found
     }

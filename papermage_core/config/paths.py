@@ -1,8 +1,9 @@
-"""Whether the files and folders that a config names are there."""
+"""Whether what a config names is there: files and folders, and the services that a run is logged to."""
 
 from __future__ import annotations
 
 import glob
+import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import find_files
 
-__all__ = ["check_paths"]
+__all__ = ["check_paths", "check_services", "service_missing"]
+
+_SERVICES = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",)}
+"""Options, and the modules of which Lightning needs one for each."""
 
 
 def check_paths(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
@@ -28,6 +32,24 @@ def check_paths(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
     errors = [f"{key}={value} ({sources.get(key, 'default')}): no such {what}" for key, value, what in _others(values)]
     if errors:
         raise ConfigError(*errors)
+
+
+def check_services(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for services whose libraries are not installed. None is imported."""
+    wanted = {name: modules for name, modules in _SERVICES.items() if values[name]}
+    missing = [name for name, modules in wanted.items() if not any(map(_is_installed, modules))]
+    if missing:
+        raise ConfigError(*map(service_missing, missing))
+
+
+def service_missing(name: str) -> str:
+    """Return what to say of a service whose library is not installed."""
+    return f"{name}=true needs {name}; type: pip install 'papermage_core[{name}]'"
+
+
+def _is_installed(module: str) -> bool:
+    found = importlib.util.find_spec(module)
+    return found is not None and found.origin is not None  # no folder that happens to have the name
 
 
 def _missing(paths: Iterable[Path]) -> Iterator[Path]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from papermage_core.config.errors import invalid
 from papermage_core.config.given import Given
+from papermage_core.config.lightning_rules import lightning_errors
 from papermage_core.config.monitor import Monitor, is_figure
 from papermage_core.config.several import several_errors
 from papermage_core.config.sources import has_weight
@@ -24,7 +25,8 @@ def rule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Map
         *_patience_errors(own, lightning),
         *_rate_errors(own, lightning),
         *_monitor_errors(own, lightning, given),
-        *_share_errors(lightning, given),
+        *lightning_errors(lightning, given),
+        *_logging_errors(own, lightning),
         *several_errors(own, lightning, given),
         *_mode_errors(own),
         *_folder_errors(own),
@@ -116,11 +118,11 @@ def _monitor_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given:
         yield "monitor=loss needs the logged loss, and barebones=true logs nothing: give one of them"
 
 
-def _share_errors(lightning: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator[str]:
-    if lightning.get("limit_train_batches") == 0:
-        item = given["limit_train_batches"]
-        expectation = "a share above 0, or a whole number of batches; with 0 there is nothing to train on"
-        yield invalid("limit_train_batches", item.value, item.source, expectation)
+def _logging_errors(own: Mapping[str, Any], lightning: Mapping[str, Any]) -> Iterator[str]:
+    if lightning.get("barebones"):
+        named = [name for name in ("wandb", "tensorboard", "mlflow") if own.get(name)]
+        named += ["logger"] if lightning.get("logger") is True else []
+        yield from (f"{name}=true logs the run, and barebones=true logs nothing: give one of them" for name in named)
 
 
 def _mode_errors(own: Mapping[str, Any]) -> Iterator[str]:

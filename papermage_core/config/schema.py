@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def json_schema(plugins: Plugins) -> dict[str, Any]:
     for name, parameter in lightning_parameters().items():
         schema = _type(option_type(parameter.type))
         if schema is not None:
-            properties[name] = {"description": parameter.help, "default": parameter.default, **schema}
+            bounded = _bounded(schema, _bounds(parameter))
+            properties[name] = {"description": parameter.help, "default": parameter.default, **bounded}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "papermage-train",
@@ -117,8 +119,7 @@ def _nested(options: Iterable[OptionDescription]) -> dict[str, Any]:
 
 def _option(option: OptionDescription) -> dict[str, Any]:
     schema = dict(_type(option_type(option.type)) or {})
-    bounds = {_LIMITS[name]: value for name, value in option.limits.items() if name in _LIMITS}
-    schema = _bounded(schema, bounds)
+    schema = _bounded(schema, _bounds(option))
     if "choices" in option.limits:
         schema = {"enum": [_plain(choice) for choice in option.limits["choices"]]}
     if option.help:
@@ -126,6 +127,12 @@ def _option(option: OptionDescription) -> dict[str, Any]:
     if option.default is not attrs.NOTHING:
         schema["default"] = _plain(option.default)
     return schema
+
+
+def _bounds(option: OptionDescription) -> dict[str, Any]:
+    """Return the finite limits: JSON has no infinity."""
+    limits = {name: value for name, value in option.limits.items() if name in _LIMITS}
+    return {_LIMITS[name]: value for name, value in limits.items() if math.isfinite(value)}
 
 
 def _bounded(schema: dict[str, Any], bounds: Mapping[str, Any]) -> dict[str, Any]:

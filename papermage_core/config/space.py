@@ -18,7 +18,7 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import OptionType, option_type
 from papermage_core.plugin.options import OptionDescription, describe_options
 
-__all__ = ["Dimension", "Space", "check_space", "declared_space", "has_option", "read_space"]
+__all__ = ["Dimension", "Space", "check_space", "check_tunable", "declared_space", "has_option", "read_space"]
 
 _ENDS = ("low", "high", "log", "step")
 _MODEL = ("encoder", "label_scheme", "head")
@@ -243,6 +243,25 @@ def has_option(components: ComponentConfigs, key: str) -> bool:
         return True
     config = components.by_key()[first]
     return rest in {option.name for option in describe_options(type(config))}
+
+
+def check_tunable(config: EntityClassificationTrainConfig, space: Space) -> None:
+    """Raise ConfigError or PluginError for options, and values of the space, that do not go with a search."""
+    errors = []
+    if config.several is not None or config.fold is not None:
+        errors.append("papermage-tune scores single runs: leave out folds, fold, learning_curve and several seeds")
+    if config.mode == "eval":
+        errors.append("papermage-tune trains: leave out mode=eval")
+    if config.resume not in (False, "auto") or config.overwrite:
+        errors.append(
+            "papermage-tune goes on with the search in its folder by itself: leave out resume and overwrite; for "
+            "another search choose another default_root_dir"
+        )
+    if not config.val_data_path and config.val_split == 0:
+        errors.append("papermage-tune needs something to validate on: give val_data_path, or a val_split above 0")
+    if errors:
+        raise ConfigError(*errors)
+    check_space(config, space)
 
 
 def check_space(config: EntityClassificationTrainConfig, space: Space) -> None:

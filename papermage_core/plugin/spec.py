@@ -85,6 +85,7 @@ Try it at once with ``papermage-train … head=my_head plugins_path=my_head.py``
 from __future__ import annotations
 
 import itertools
+import math
 import reprlib
 import warnings
 from abc import ABC, abstractmethod
@@ -171,8 +172,9 @@ def option(
 ) -> Any:
     """Return an attrs field with a one-line help and a range; a shorthand, plain attrs fields work as well.
 
-    ``None`` passes every range, so that an ``int | None`` option can be left out. ``search`` is where good values of a
-    number lie, ``(0.1, 0.6)`` or ``(64, 256, "log")``: what ``papermage-tune`` tries without a space of the user's.
+    ``None`` passes every range, so that an ``int | None`` option can be left out. Infinity passes none, unless it is
+    the default or a bound (``le=math.inf``). ``search`` is where good values of a number lie, ``(0.1, 0.6)`` or
+    ``(64, 256, "log")``: what ``papermage-tune`` tries without a space of the user's.
 
     >>> import attrs
     >>> @attrs.frozen(kw_only=True)
@@ -185,10 +187,17 @@ def option(
     validators = [getattr(attrs.validators, name)(bound) for name, bound in limits.items() if bound is not None]
     if choices is not None:
         validators.append(attrs.validators.in_(tuple(choices)))
+    if not any(isinstance(each, float) and math.isinf(each) for each in (default, *limits.values())):
+        validators.append(_finite)
     validator = attrs.validators.optional(attrs.validators.and_(*validators)) if validators else None
     metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices is not None else None}
     metadata |= {name: bound for name, bound in {**limits, "search": search}.items() if bound is not None}
     return attrs.field(default=default, validator=validator, metadata=metadata)
+
+
+def _finite(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(f"{field.name!r} must be finite: {value}")
 
 
 def learned(*, help: str) -> Any:

@@ -31,6 +31,7 @@ from papermage_core.prediction.recipe import Recipe, Stage, ready_stage
 from papermage_core.training import EntityClassificationTrainer
 from papermage_core.training.folder import RunFolder
 from papermage_core.training.prepare import check_read_by_several
+from papermage_core.training.lightning import check_trainer
 from papermage_core.training.several import SeveralResult, going_on
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.trainer import RunResult
@@ -118,6 +119,7 @@ class CascadeTrainer:
         for stage in self.config.stages:
             stage.config.check_paths()
             check_read_by_several(stage.config, stage.config.components(), "stages")
+            check_trainer(stage.config)
         root = self.config.default_root_dir
         for number, stage in enumerate(self.config.stages):
             _log.info("stage %s (%d of %d): %s", stage.name, number + 1, len(self.config.stages), root / stage.name)

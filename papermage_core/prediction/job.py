@@ -134,8 +134,10 @@ def predict_files(
         raise ConfigError(f"output_path={output_path}: a job goes from files to a file or folder, not through pipes")
     if every > 1 or resume or engine.is_several:
         _check_decided(choice)
-    if max_errors != 0:
-        check_output(listed_at, option="errors_path", inputs=files, overwrite=overwrite or resume)
+    if errors_path is not None or max_errors != 0:
+        inputs = [*files, *paths, *(choice.inputs if choice is not None else ())]
+        replaces = overwrite or resume or max_errors == 0  # where nothing is listed, nothing is written over
+        _check_listing(listed_at, target, inputs, overwrite=replaces)
     recover(target.parent)
     if resume and _is_made(target, files, choice):
         _log.info(
@@ -167,7 +169,7 @@ def predict_files(
             give_up(journal, listed_at)
             _warn(seen, journal.progress.failed, listed_at, keep=False)
             raise none_usable(journal.progress.failed)
-        losses = put_in_place(journal, work, config, Path(output_path), listed_at)
+        losses = put_in_place(journal, work, config, Path(output_path), listed_at, stopping)
         if losses and bit_by_bit:
             _log.warning("%s: the format cannot hold %s", output_path, listed(losses))
         done = journal.progress
@@ -175,6 +177,15 @@ def predict_files(
         seconds = time.monotonic() - start
         _log.info("%s in %.1f s", counted(done.documents, "documents"), seconds)
         return Predicted(documents=done.documents, failed=done.failed, units=done.units, losses=losses, seconds=seconds)
+
+
+def _check_listing(path: Path, target: Path, inputs: Sequence[str | Path], *, overwrite: bool) -> None:
+    """Raise ConfigError or DataError where what is skipped cannot be listed: on what is read, or made, say."""
+    if str(path) == "-":
+        raise ConfigError("errors_path=-: what is skipped is listed in a file; name one")
+    if Path(os.path.realpath(path)) == target:
+        raise ConfigError(f"errors_path={path}: output_path names this file, too; name another one")
+    check_output(path, option="errors_path", inputs=inputs, overwrite=overwrite)
 
 
 def _check_decided(choice: ModelChoice | RecipeChoice | None) -> None:

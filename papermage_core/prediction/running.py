@@ -82,7 +82,7 @@ class RunningJob:
             return Seen()
         if done.blocks:
             _log.info("going on after %s", counted(done.documents + done.failed, "documents"))
-        self._stopping.is_fitting = True
+        self._stopping.is_fitting, self._stopping.is_done = True, False
         try:
             with self._bar:
                 self._begin()
@@ -210,9 +210,17 @@ def give_up(journal: Journal, errors_path: Path) -> None:
 
 
 def put_in_place(
-    journal: Journal, work: Work, config: DocumentWriterConfig, output_path: Path, errors_path: Path
+    journal: Journal,
+    work: Work,
+    config: DocumentWriterConfig,
+    output_path: Path,
+    errors_path: Path,
+    stopping: Stopping,
 ) -> Mapping[str, int]:
-    """Put the output in its place, whole; return what the format could not hold. May be done again at any point."""
+    """Put the output in its place, whole; return what the format could not hold. May be done again at any point.
+
+    Once it is there, nothing stops the job any more.
+    """
     losses: Mapping[str, int] = {kind: count for kind, count in journal.progress.losses.items() if count}
     target = Path(os.path.realpath(output_path))
     if work.every > 1:
@@ -221,8 +229,8 @@ def put_in_place(
     if journal.data_path.exists():
         if journal.progress.failed and journal.errors_path.exists():
             shutil.move(journal.errors_path, errors_path)
-        elif not journal.progress.failed and journal.facts.get("overwrite"):
-            errors_path.unlink(missing_ok=True)
+        elif not journal.progress.failed and journal.facts.get("overwrite") and errors_path.is_file():
+            errors_path.unlink()  # the list of what was skipped for the output that is replaced
         journal.close()
         if work.writer is None:
             written = write_documents(_stored(journal.data_path), output_path, config, overwrite=True)
@@ -234,6 +242,7 @@ def put_in_place(
             with contextlib.suppress(FileNotFoundError):
                 journal.data_path.chmod(stat.S_IMODE(target.stat().st_mode) & 0o777)
             journal.data_path.replace(target)
+    stopping.is_done = True
     if work.every > 1:
         write_facts(output_path, facts)
     journal.remove()

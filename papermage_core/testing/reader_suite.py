@@ -8,9 +8,10 @@ import logging
 import shutil
 import tempfile
 import tracemalloc
+import unittest
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -35,7 +36,8 @@ _MANY_WARNINGS = 3
 class DocumentReaderSuite(ComponentSuite):
     """Subclass with files to read: ``class TestMine(DocumentReaderSuite): component = "mine"; samples = {...}``.
 
-    Let one sample hold three documents or more, if a file can, and text beyond ASCII.
+    Let one sample hold three documents or more, if a file can, and text beyond ASCII; and say in ``texts`` what is
+    marked in it, for the kit cannot know that.
     """
 
     kind: ClassVar[str] = "document_reader"
@@ -43,6 +45,11 @@ class DocumentReaderSuite(ComponentSuite):
     """File name → content that can be read."""
     broken: ClassVar[Mapping[str, str | bytes]] = {}
     """File name → content that cannot be read."""
+    texts: ClassVar[Mapping[str, Sequence[Mapping[str, Sequence[str]]]]] = {}
+    """Name of a sample → for each of its documents, layer → texts of its entities: ``{"a.xml": [{"Gene": ["TP53"]}]}``.
+
+    As the first of ``options`` reads them; layers that are not named may hold anything.
+    """
 
     def test_documents_are_read_one_by_one(self) -> None:
         """``read`` yields, each document as it is read, so that a file larger than memory can be read."""
@@ -84,6 +91,18 @@ class DocumentReaderSuite(ComponentSuite):
                     content = document.to_bytes()
                 same = Document.from_bytes(content, lenient=False).to_json() == document.to_json()
                 require(same, f"a document of {path.name} differs after writing it", "make layers and spans sound")
+
+    def test_entities_have_the_texts_that_the_author_gives(self) -> None:
+        """``texts``, as a person sees them in the file: spans that are all one off are sound, and show nowhere else."""
+        if not self.texts:
+            raise unittest.SkipTest('what is marked in a sample is needed: texts = {"a.xml": [{"Gene": ["TP53"]}]}')
+        strange = self.texts.keys() - self.samples.keys()
+        require(not strange, f"texts are given of {', '.join(sorted(strange))}", "name one of samples")
+        with written(self.samples) as paths:
+            reader = self.configs()[0].build()
+            for path in paths:
+                if path.name in self.texts:
+                    _check_texts(list(map(_document, reader.read(path))), self.texts[path.name], path.name)
 
     def test_reading_twice_gives_the_same(self) -> None:
         """The reader keeps nothing from one file to the next."""
@@ -333,6 +352,16 @@ class DocumentReaderSuite(ComponentSuite):
                 require(callable(getattr(reader, "read", None)), f"build returned {reader!r}", "give it a read(path)")
                 for path in paths:
                     yield reader, path
+
+
+def _check_texts(read: list[Document], texts: Sequence[Mapping[str, Sequence[str]]], name: str) -> None:
+    remedy = "count offsets as papermage does, in characters and with the end left out; or correct texts"
+    require(len(read) == len(texts), f"{name} gave {counted(len(read), 'documents')}, not {len(texts)}", remedy)
+    for number, (document, by_layer) in enumerate(zip(read, texts, strict=True), 1):
+        for layer, expected in by_layer.items():
+            found = [each.text for each in document.get_layer(layer)] if document.has_layer(layer) else None
+            seen = f"document {number} of {name} has in its layer {layer!r} {found!r:.200}, not {list(expected)!r:.200}"
+            require(found == list(expected), seen, remedy)
 
 
 def _repeated(reader: Any, name: str, content: bytes) -> bytes | None:

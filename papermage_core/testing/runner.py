@@ -55,6 +55,7 @@ def suite_for(
         members["samples"] = samples or {}
         members["skip"] = {
             **dict.fromkeys(_NEED_BROKEN, "broken files are needed: subclass DocumentReaderSuite, with broken"),
+            _NEEDS_TEXTS: "what is marked in a file is needed: subclass DocumentReaderSuite, with texts",
             **({} if samples else dict.fromkeys(_NEED_SAMPLES, "a file to read is needed: --sample FILE")),
         }
     try:
@@ -80,6 +81,7 @@ _NEED_BROKEN = (
     "test_a_broken_file_is_refused_by_its_name",
     "test_errors_are_handed_over_where_the_reader_takes_on_error",
 )
+_NEEDS_TEXTS = "test_entities_have_the_texts_that_the_author_gives"
 
 
 def checks_of(suite: type[Any]) -> list[str]:

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ _OF_NO_ACCOUNT = (FREE_ON_RESUME | _COMPARED_BY_CONTENT) - {
 _OF_SEVERAL = ("results/folds.json", "results/seeds.json", "results/learning_curve.json", "trials.json")
 _RESULTS = ("results", "report.html")
 _OUTPUTS = (*_RESULTS, "metrics.csv", "last.ckpt", "previous.ckpt", "config.yaml")
+_OF_A_WHOLE_CONFIG = frozenset({"data_path", "label_field", "encoder", "label_scheme", "head", "seed", "resume"})
+"""Options of the config.yaml of a run, which has all; one that a person wrote has those that matter."""
 
 
 class RunFolder:
@@ -135,16 +137,19 @@ class RunFolder:
 
     def _was_begun_as(self, config: str, but_for: frozenset[str] = frozenset()) -> bool:
         """Return whether the folder's config and this one have the same values that decide what comes out of a run."""
-        try:
-            before, now = (
-                yaml.safe_load(text) for text in ((self.path / "config.yaml").read_text(encoding="utf-8"), config)
-            )
-        except (OSError, ValueError, yaml.YAMLError):
-            return False
-        if not isinstance(before, dict):
+        before, now = self._config_here(), yaml.safe_load(config)
+        if not before:
             return False
         free = _OF_NO_ACCOUNT | but_for
         return all(before.get(key) == now.get(key) for key in (before.keys() | now.keys()) - free)
+
+    def _config_here(self) -> dict[str, Any]:
+        """Return what config.yaml says; nothing where there is none that can be read."""
+        try:
+            found = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def holds_file(self, path: Path) -> bool:
         """Return whether a file lies in the folder, by whatever name."""
@@ -168,6 +173,37 @@ class RunFolder:
                 f"{self.path} holds a run that was stopped before its end: go on with resume=true, replace it with "
                 "overwrite=true, or choose another default_root_dir"
             )
+
+        if (found := self._of_no_run()) and not self._was_begun:
+            raise ConfigError(
+                f"{self.path} holds {', '.join(found)}, of no run, in whose place this one would put its own: choose "
+                "another default_root_dir, or replace what is there with overwrite=true"
+            )
+
+    def check_documents(self, paths: Iterable[Path]) -> None:
+        """Raise ConfigError for documents that lie where a run puts what it makes, and removes what is there."""
+        places = [Path(os.path.realpath(self.path / name)) for name in self._names]
+        for path in paths:
+            real = Path(os.path.realpath(path))
+            inside = [place for place in places if place == real or place in real.parents]
+            if inside:
+                raise ConfigError(
+                    f"{path} is to be read, and lies where the run puts its {inside[0].name}: choose another "
+                    "default_root_dir"
+                )
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (*_OUTPUTS, self.checkpoint.name)
+
+    def _of_no_run(self) -> list[str]:
+        """Return what lies where a run puts what it makes."""
+        return [name for name in self._names if os.path.lexists(self.path / name)]
+
+    @property
+    def _was_begun(self) -> bool:
+        """Whether the config here is one that a run left, killed before it had saved anything else."""
+        return self._config_here().keys() >= _OF_A_WHOLE_CONFIG
 
     def _scores(self) -> str:
         try:

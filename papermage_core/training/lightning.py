@@ -9,8 +9,9 @@ import signal
 import subprocess
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,10 +21,11 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.strategies import DDPStrategy
 
 from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.config.paths import service_missing
 from papermage_core.errors import BrokenRunError, ConfigError
 from papermage_core.training.callbacks import CheckedFiles, is_broken_connection
 
-__all__ = ["interruptible", "make_trainer", "quiet_lightning"]
+__all__ = ["check_trainer", "interruptible", "make_trainer", "quiet_lightning", "services"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +41,27 @@ _EXPECTED = (
 )
 
 
+_REFUSALS = (MisconfigurationException, TypeError, ValueError, RuntimeError, ImportError)
+"""What Lightning raises for parameters that it does not take, on this machine, or without what they need installed."""
+
+
+def check_trainer(config: EntityClassificationTrainConfig) -> None:
+    """Raise ConfigError for parameters that Lightning does not take, before anything is read or written.
+
+    Objects made in Python would belong to the trainer that is made here: nothing is said of parameters beside them.
+    """
+    given = {name: value for name, value in config.lightning.items() if name != "callbacks"}
+    if all(map(_is_plain, given.values())):
+        with quiet_lightning(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run tells them
+            _built(_arguments(config, given, [pl.Callback()], []))
+
+
+def _is_plain(value: Any) -> bool:
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    return all(part is None or isinstance(part, (bool, int, float, str, dict, timedelta)) for part in parts)
+
+
 def make_trainer(
     config: EntityClassificationTrainConfig, callbacks: Sequence[pl.Callback], loggers: Sequence[Logger]
 ) -> pl.Trainer:
@@ -46,14 +69,23 @@ def make_trainer(
 
     The last of ``callbacks`` stays the last. Raises ConfigError for what Lightning does not take.
     """
-    given = dict(config.lightning)
+    return _built(_arguments(config, config.lightning, callbacks, loggers))
+
+
+def _arguments(
+    config: EntityClassificationTrainConfig,
+    parameters: Mapping[str, Any],
+    callbacks: Sequence[pl.Callback],
+    loggers: Sequence[Logger],
+) -> dict[str, Any]:
+    given = dict(parameters)
     own = given.pop("callbacks", None) or []
     own = list(own) if isinstance(own, (list, tuple)) else [own]
     given.pop("enable_progress_bar", None)  # whoever has it on finds ours among the callbacks
     if any(isinstance(callback, pl.callbacks.ProgressBar) for callback in own):
         callbacks = [callback for callback in callbacks if not isinstance(callback, pl.callbacks.ProgressBar)]
     all_callbacks = [*callbacks[:-1], *own, callbacks[-1]]
-    all_loggers = [*_loggers(given.pop("logger", None)), *loggers, *_services(config)]
+    all_loggers = [*_loggers(given.pop("logger", None)), *loggers]
     bare = bool(given.get("barebones"))  # Lightning refuses to log then, or to show a bar
     defaults: dict[str, Any] = {
         "enable_model_summary": False,
@@ -75,8 +107,12 @@ def make_trainer(
         "logger": all_loggers or False,
         "max_epochs": config.max_epochs,
     }
+    return defaults | given | fixed
+
+
+def _built(arguments: dict[str, Any]) -> pl.Trainer:
     try:
-        trainer = pl.Trainer(**defaults | given | fixed)
+        trainer = pl.Trainer(**arguments)
         if isinstance(trainer.strategy, DDPStrategy):  # spares each step two copies of all gradients
             trainer.strategy._ddp_kwargs.setdefault("gradient_as_bucket_view", True)
         # Signals are the command's: Lightning's own handler would talk to other processes in the middle of a step.
@@ -84,12 +120,12 @@ def make_trainer(
         # With max_steps Lightning takes the end of an epoch for its middle, and ends a resumed one a second time.
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         return trainer
-    except (MisconfigurationException, TypeError, ValueError) as error:
+    except _REFUSALS as error:
         raise ConfigError(f"Lightning's Trainer: {error}") from error
 
 
-def _services(config: EntityClassificationTrainConfig) -> list[Logger]:
-    """Return the loggers of what is installed beside us and was asked for."""
+def services(config: EntityClassificationTrainConfig) -> list[Logger]:
+    """Return the loggers of services that were asked for. Raises ConfigError for one that is not installed."""
     folder = config.default_root_dir
     makers: dict[str, Callable[[], Logger]] = {
         "wandb": lambda: WandbLogger(name=config.run_name(), project="papermage", save_dir=str(folder)),
@@ -106,7 +142,7 @@ def _services(config: EntityClassificationTrainConfig) -> list[Logger]:
             try:
                 found.append(make())
             except ModuleNotFoundError as error:
-                raise ConfigError(f"{name}=true needs {name}; type: pip install 'papermage_core[{name}]'") from error
+                raise ConfigError(service_missing(name)) from error
     return found
 
 

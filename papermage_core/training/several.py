@@ -28,6 +28,7 @@ from papermage_core.files import whole_text_file
 from papermage_core.training.curve import Forecast, LearningCurve, Point
 from papermage_core.training.folder import RunFolder, config_texts
 from papermage_core.training.folds import check_folds, folds_of
+from papermage_core.training.lightning import check_trainer
 from papermage_core.training.pooled import pool, write_predictions
 from papermage_core.training.prepare import Preparation, check_read_by_several
 from papermage_core.training.stopping import Stopping
@@ -141,6 +142,7 @@ def train_several(
     DataError for documents that can be read once only.
     """
     config.check_paths()
+    check_trainer(config)
     kind = config.several
     assert kind is not None
     check_read_by_several(config, components, kind.replace("_", " "))

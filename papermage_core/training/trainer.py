@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +16,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from pytorch_lightning.loggers import Logger
 
 from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
@@ -44,7 +45,7 @@ from papermage_core.training.folder import (
     config_texts,
     read_last,
 )
-from papermage_core.training.lightning import interruptible, make_trainer, quiet_lightning
+from papermage_core.training.lightning import check_trainer, interruptible, make_trainer, quiet_lightning, services
 from papermage_core.training.module import EntityModule, Optimisation, Predictions, Validation
 from papermage_core.training.prepare import Preparation, Splits
 from papermage_core.training.process import process_of_run
@@ -149,6 +150,9 @@ class EntityClassificationTrainer:
 
             return train_several(self.config, self._components, self._stopping)
         self.config.check_paths()
+        check_trainer(self.config)
+        config = self.config
+        self._folder.check_documents((*config.data_path, *config.val_data_path, *config.test_data_path))
         if not self.is_first_process:
             logging.getLogger("papermage_core").setLevel(logging.ERROR)
             with self._process():
@@ -173,6 +177,7 @@ class EntityClassificationTrainer:
 
     def _train(self, display: Display) -> RunResult:
         start, git = time.perf_counter(), git_state(Path.cwd())
+        loggers = services(self.config)
         resumed = self._resumed()
         prepare = Preparation(config=self.config, components=self._components, display=display)
         splits = prepare.splits()
@@ -188,7 +193,7 @@ class EntityClassificationTrainer:
         if self.config.find_learning_rate and resumed is None:  # a run that goes on has its rates in its state
             find_learning_rate(module, self.config)
         state = RunState(time.perf_counter() - start)
-        lightning, history, best = self._lightning(state, display)
+        lightning, history, best = self._lightning(state, display, loggers)
         display.line(_described(lightning, module, self.config))
         self._fit(lightning, module, None if resumed is None else resumed[0])
         if not best.saved:
@@ -371,7 +376,9 @@ class EntityClassificationTrainer:
             optimizer=self._components.optimizer,
         )
 
-    def _lightning(self, state: RunState, display: Display) -> tuple[pl.Trainer, History, KeepBest]:
+    def _lightning(
+        self, state: RunState, display: Display, loggers: Sequence[Logger]
+    ) -> tuple[pl.Trainer, History, KeepBest]:
         """Return Lightning's trainer, with the callbacks that a run is asked about when it is over."""
         best, history = KeepBest(self._save_best, self._monitor), History(self._folder, state)
         callbacks: list[pl.Callback] = [state, best, history, EpochLines(display, state, best)]
@@ -386,8 +393,9 @@ class EntityClassificationTrainer:
         callbacks += self._extensions.papermage_callbacks(self.config)
         save_last = SaveLast if self.config.lightning.get("barebones") else SaveLastOfAll
         callbacks.append(save_last(self._folder, self.config.checkpoint_every, self._stopping))
+        loggers = [*self._extensions.papermage_loggers(self.config), *loggers]
         with quiet_lightning():
-            return make_trainer(self.config, callbacks, self._extensions.papermage_loggers(self.config)), history, best
+            return make_trainer(self.config, callbacks, loggers), history, best
 
     def _save_best(self, module: pl.LightningModule, f1: float | None) -> None:
         assert isinstance(module, EntityModule)

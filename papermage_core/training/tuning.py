@@ -22,13 +22,14 @@ import pytorch_lightning as pl
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.monitor import Monitor, is_figure
-from papermage_core.config.space import Dimension, Space, check_space, declared_space, has_option
+from papermage_core.config.space import Dimension, Space, check_tunable, declared_space, has_option
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, PapermageError
 from papermage_core.files import exclusive
 from papermage_core.files.whole import check_folder
 from papermage_core.training import EntityClassificationTrainer
 from papermage_core.training.folder import RunFolder
 from papermage_core.training.prepare import check_read_by_several
+from papermage_core.training.lightning import check_trainer
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.tuning_report import Trial, TuneResult, write_tuning
 
@@ -76,30 +77,12 @@ def tune(
     check_tunable(config, space)
     config.check_paths()
     check_read_by_several(config, config.components(), "papermage-tune")
+    check_trainer(config)
     with contextlib.closing(_Search(config, space, folder, options, stopping)) as search:
         while (taken := search.next()) is not None:
             with taken as trial:
                 search.run(trial)
         return search.summarise()
-
-
-def check_tunable(config: EntityClassificationTrainConfig, space: Space) -> None:
-    """Raise ConfigError for options that do not go with a search."""
-    errors = []
-    if config.several is not None or config.fold is not None:
-        errors.append("papermage-tune scores single runs: leave out folds, fold, learning_curve and several seeds")
-    if config.mode == "eval":
-        errors.append("papermage-tune trains: leave out mode=eval")
-    if config.resume not in (False, "auto") or config.overwrite:
-        errors.append(
-            "papermage-tune goes on with the search in its folder by itself: leave out resume and overwrite; for "
-            "another search choose another default_root_dir"
-        )
-    if not config.val_data_path and config.val_split == 0:
-        errors.append("papermage-tune needs something to validate on: give val_data_path, or a val_split above 0")
-    if errors:
-        raise ConfigError(*errors)
-    check_space(config, space)
 
 
 class _Search:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -34,7 +34,10 @@ from papermage_formats.records import RecordReader, read_records
 __all__ = ["PubtatorReader", "PubtatorReaderConfig", "PubtatorWriter", "PubtatorWriterConfig"]
 
 _PASSAGE = re.compile(r"([^|\t]+)\|([a-z])\|(.*)", re.DOTALL)
+_OF_PASSAGE = re.compile(rb"[^|\t]+\|([a-z])\|")
 _BEGINNING = re.compile(rb"\s*[^|\t\n]+\|[ta]\|")
+_NUMBER = re.compile(r"[-+]?[\d.,]*\d([\d.,]*|e[-+]?\d+)|[-+.]*|nan|none|null|n/?a|[-+]?inf(inity)?", re.IGNORECASE)
+"""What stands where an offset should be, and is no type of a relation."""
 _KINDS = {"t": "title", "a": "abstract"}
 _Rows = list[tuple[int, str]]
 
@@ -63,9 +66,10 @@ class PubtatorReaderConfig(DocumentReaderConfig):
 class PubtatorReader(RecordReader[PubtatorReaderConfig]):
     """Reads documents of a title and an abstract, a line end between them. Layers: ``passages`` and the entities.
 
-    An entity's concept is its metadata ``identifier``; further columns are ``more``. Rows without offsets are
-    ``relations`` of the document's metadata. Columns may also have the order of the variant with ``T1`` in front. In
-    what offsets are counted, the texts of the rows say (see `counting_of`).
+    The title comes first, as offsets count, whatever the file begins with. An entity's concept is its metadata
+    ``identifier``; further columns are ``more``. Rows without offsets are ``relations`` of the document's metadata.
+    Columns may also have the order of the variant with ``T1`` in front. In what offsets are counted, the texts of the
+    rows say (see `counting_of`).
     """
 
     def read(
@@ -86,24 +90,27 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
         passages = [(found[2], found[3]) for _, row in rows if (found := _PASSAGE.fullmatch(row))]
         if not passages:
             raise DataError("has no title and no abstract", line=rows[0][0], value=rows[0][1], expected="ID|t|title")
-        name = re.split(r"[|\t]", rows[0][1])[0]
+        passages.sort(key=lambda passage: passage[0] != "t")
+        name = re.split(r"[|\t]", rows[0][1])[0].strip()
         texts = [text for _, text in passages]
         symbols = "\n".join(texts).rstrip("\n")
-        annotated, relations = list[tuple[int, Said, Labelled]](), []
+        annotated: list[tuple[int, Said, Labelled]] = []
+        related: list[tuple[int, list[str]]] = []
         for line, row in rows:
             if _PASSAGE.fullmatch(row):
                 continue
-            columns = row.split("\t")
+            columns = [column.strip() for column in row.split("\t")]
             if columns[0] != name or len(columns) < 3:
                 raise DataError(
                     f"cannot be read: {row!r}", line=line, document=name, value=row, expected=f"{name}, a tab, columns"
                 )
             placed = _entity(columns, line, name)
             if placed is None:
-                arguments = [["", column] for column in columns[2:]]
-                relations.append({"label": columns[1], "arguments": arguments})
+                related.append((line, columns))
             else:
                 annotated.append((line, *placed))
+        labels = {entity.label for _, _, entity in annotated}
+        relations = [_relation(columns, symbols, labels, line, name) for line, columns in related]
         document = make_document(symbols, {"doc_id": name} | ({"relations": relations} if relations else {}))
         starts = [sum(map(len, texts[:i])) + i for i in range(len(texts))]
         full = [i for i, text in enumerate(texts) if text]
@@ -131,7 +138,11 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
 
 def _entity(columns: list[str], line: int, name: str) -> tuple[Said, Labelled] | None:
     """Return where a row says that an entity is, and the entity; None for a row without offsets."""
-    if re.fullmatch(r"T\d+", columns[1]) and len(columns) > 4:
+    if re.fullmatch(r"T\d+", columns[1]):
+        if len(columns) < 5:
+            raise DataError(
+                f"the row has {len(columns)} columns", line=line, document=name, expected="ID, T1, type, start, end"
+            )
         own, label, start, stop, *more = columns[1:]
         text = more[0] if more else ""
         metadata: dict[str, Any] = {"id": own} | ({"identifier": more[1]} if len(more) > 1 else {})
@@ -151,20 +162,51 @@ def _entity(columns: list[str], line: int, name: str) -> tuple[Said, Labelled] |
         raise DataError(f"{start} to {stop} is no place", line=line, document=name, expected="two numbers") from exc
 
 
+def _relation(columns: list[str], symbols: str, labels: Collection[str], line: int, name: str) -> dict[str, Any]:
+    """Return the relation of a row without offsets. Raises DataError for an entity whose offsets are no numbers."""
+    first, second = columns[1:3]
+    if _NUMBER.fullmatch(first) or _has_text(columns, symbols, labels):
+        raise DataError(
+            f"{first!r} to {second!r} is no place",
+            line=line,
+            document=name,
+            expected="two whole numbers; or, for a relation, its type and identifiers",
+        )
+    return {"label": first, "arguments": [["", column] for column in columns[2:]]}
+
+
+def _has_text(columns: list[str], symbols: str, labels: Collection[str]) -> bool:
+    """Whether a row has, where an entity has it, a text of the document, which an identifier may be by chance."""
+    if len(columns) < 5 or not columns[3] or columns[3] not in symbols:
+        return False
+    _, _, second, text, label, *_ = columns
+    ends_there = bool(re.fullmatch(r"\d{1,9}", second)) and symbols[: int(second)].endswith(text)
+    return ends_there or label in labels or (len(columns) > 5 and " " in text)
+
+
 def _blocks(path: Path, encoding: str) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
     """Yield the lines of each document."""
     block: list[tuple[int, int, bytes]] = []
-    name = b""
+    name, kinds, has_rows = b"", b"", False
     for line, byte, data in lines_of(path, encoding):
-        own = re.split(rb"[|\t]", data.rstrip(b"\r\n"))[0]
-        if block and (own != name or data.startswith(own + b"|t|")):
+        own = re.split(rb"[|\t]", data.rstrip(b"\r\n"))[0].strip()
+        found = _OF_PASSAGE.match(data)
+        kind = found[1] if found else b""
+        if block and (own != name or (kind and _begins(kind, kinds, has_rows=has_rows))):
             yield *block[0][:2], block
-            block = []
-        name = own
+            block, kinds, has_rows = [], b"", False
+        name, kinds, has_rows = own, kinds + kind, has_rows or not kind
         block.append((line, byte, data))
     if not block:
         raise DataError("this file holds no document", expected="ID|t|title")
     yield *block[0][:2], block
+
+
+def _begins(kind: bytes, kinds: bytes, *, has_rows: bool) -> bool:
+    """Whether a passage begins another document of the same name: ``kinds`` are those of the passages before it."""
+    if kind in kinds:
+        return kind == b"t" or has_rows or kinds.startswith(b"a")
+    return kind == b"t" and has_rows
 
 
 @attrs.frozen(kw_only=True)
@@ -219,13 +261,20 @@ class PubtatorWriter:
             fields = [_field(of) for _, of in relation["arguments"]]
             lost["roles of relations"] += any(role for role, _ in relation["arguments"])
             lost["metadata of relations"] += bool(set(relation) - {"label", "arguments"})
-            rows.append("\t".join([name, _field(relation.get("label") or "relation"), *fields]))
+            label = _field(relation.get("label") or "relation")
+            lost["types of relations"] += (written := _type(label)) != label
+            rows.append("\t".join([name, written, *fields]))
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations"})
         return "".join(f"{row}\n" for row in rows) + "\n"
 
 
 def _field(value: Any) -> str:
-    return re.sub(r"[\t\r\n]", " ", str(value))
+    return re.sub(r"[\t\r\n]", " ", str(value)).strip()
+
+
+def _type(label: str) -> str:
+    """Return the type of a relation, with a mark before what would be read as an offset, or an entity's name."""
+    return f"_{label}" if _NUMBER.fullmatch(label) or re.fullmatch(r"T\d+", label) else label
 
 
 @hookimpl

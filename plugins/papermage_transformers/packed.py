@@ -8,6 +8,7 @@ rounding.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import attrs
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch._C import DisableTorchFunction
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -28,6 +28,8 @@ _KINDS = ("Bert", "Camembert", "Electra", "Roberta", "XLMRoberta")
 """Models whose layers are those of `transformers`' BERT."""
 _OTHERWISE = ("is_decoder", "add_cross_attention", "chunk_size_feed_forward")
 """Options with which they compute otherwise."""
+_without_modes: Any = getattr(torch._C, "DisableTorchFunction", nullcontext)
+"""What keeps torch from asking a mode at each call. It has no public name; where it has gone, modes are asked."""
 
 
 def can_pack(model: Any) -> bool:
@@ -186,7 +188,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, queries: _Queries, key
     arguments = query, key, value, queries, keys
     longest = max(run.length for run in keys.runs)
     if query.dtype == torch.float32 and longest <= SHORT and not dropout and not torch.is_autocast_enabled("cpu"):
-        with DisableTorchFunction():  # no mode of ours changes what is called here, and each call would ask it
+        with _without_modes():  # no mode of ours changes what is called here
             if not torch.is_grad_enabled():
                 return _attend(*arguments)[0]
             attended: Tensor = _Attention.apply(*arguments)  # type: ignore[no-untyped-call]
@@ -262,8 +264,8 @@ class _Attention(torch.autograd.Function):
         for run, own in zip(keys.runs, weights, strict=True):
             given = keys.of_run(of_out, run)
             torch.bmm(own.transpose(1, 2), given, out=keys.of_run(of_v, run))
-            of_weights = torch.bmm(given, keys.of_run(v, run).transpose(1, 2))
-            of_scores = torch._softmax_backward_data(of_weights, own, -1, own.dtype).mul_(scale)
+            of_scores = torch.bmm(given, keys.of_run(v, run).transpose(1, 2)).mul_(own)  # through softmax, in place
+            of_scores.addcmul_(own, of_scores.sum(-1, keepdim=True), value=-1).mul_(scale)
             torch.bmm(of_scores, keys.of_run(k, run), out=keys.of_run(of_q, run))
             torch.bmm(of_scores.transpose(1, 2), keys.of_run(q, run), out=keys.of_run(of_k, run))
         return queries.joined(of_q), keys.joined(of_k), keys.joined(of_v), None, None

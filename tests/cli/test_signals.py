@@ -31,6 +31,22 @@ def test_nothing_half_written_is_left(make: object, tmp_path: Path, capsys: pyte
     assert signal.getsignal(signal.SIGTERM) == former
 
 
+def test_a_command_that_is_done_ends_as_such_though_it_is_stopped_in_its_last_moment() -> None:
+    code = """
+import atexit, os, signal
+from papermage_core.cli._shell import run
+class Late:
+    def __del__(self): os.kill(os.getpid(), signal.SIGTERM)
+late = Late()
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+code = run(lambda: None)
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+raise SystemExit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_who_takes_the_signal_already_goes_on_taking_it() -> None:
     taken: list[int] = []
     former = signal.signal(signal.SIGTERM, lambda number, frame: taken.append(number))

@@ -69,7 +69,7 @@ def test_help_on_a_component_lists_its_options_with_type_and_default(capsys: pyt
         ("head", "head=linear of distribution 'papermage_core'"),
         ("seed", "seed=470"),
         ("warmup_steps", "above 1: their number"),
-        ("gradient_clip_val", "a number or 'none'"),
+        ("gradient_clip_val", "a number at least 0, or 'none'"),
         ("head.dropout", "head=linear"),
         ("crf", "head=crf of distribution 'papermage_core'"),
         ("span", "label_scheme=span of distribution 'papermage_core'"),
@@ -280,6 +280,56 @@ def test_a_path_that_is_not_there_stops_before_anything_is_made(
     assert (found, out) == (code, ""), err
     assert all(part in err for part in parts)
     assert [path.name for path in tmp_path.iterdir()] == ["there.jsonl"]
+
+
+@pytest.mark.parametrize("flags", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    ("argument", "part"),
+    [
+        ("accelerator=foo", "invalid accelerator name: `accelerator='foo'`"),
+        ("strategy=foo", "invalid strategy name: `strategy='foo'`"),
+        ("strategy=deepspeed", "you must have DeepSpeed installed"),
+        ("precision=transformer-engine", "Requirement 'transformer_engine"),
+        ("profiler=foo", "`profiler`"),
+        ("gradient_clip_algorithm=foo", "`gradient_clip_algorithm` foo is invalid"),
+        ("devices=foo", "`devices`"),
+        ("devices=-3", "devices='-3' (command line): expected 'auto'"),
+        ("learning_rate=inf", "learning_rate='inf' (command line): expected a number above 0"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_refuses_before_it_reads_data(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    argument: str,
+    part: str,
+) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("there.jsonl").write_text("no document\n")
+
+    code, out, err = outcome(capsys, *flags, "data_path=there.jsonl", "label_field=Disease", argument)
+
+    assert (code, out) == (2, ""), err
+    assert part in err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.jsonl"]
+
+
+@pytest.mark.parametrize("service", ["wandb", "tensorboard", "mlflow"])
+def test_a_dry_run_says_which_service_is_not_installed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    (tmp_path / "train.jsonl").touch()
+    (tmp_path / service).mkdir()
+    monkeypatch.syspath_prepend(tmp_path)  # where there is a folder of that name
+    argv = ["--dry-run", f"data_path={tmp_path / 'train.jsonl'}", "label_field=Disease", f"{service}=yes"]
+    with monkeypatch.context() as patch:
+        patch.setattr("papermage_core.config.paths._SERVICES", {service: ("no_such_module", "no_such")})
+        code, _, err = outcome(capsys, *argv)
+        assert (code, f"{service}=true needs {service}; type: pip install" in err) == (2, True)
+        patch.setattr("papermage_core.config.paths._SERVICES", {service: ("no_such_module", "json")})
+        assert outcome(capsys, *argv)[0] == 0
 
 
 @pytest.mark.parametrize("path", ["there.jsonl", ".", "*.jsonl", "**/*.jsonl", "odd*2", "-", "~/there.jsonl"])

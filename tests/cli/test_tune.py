@@ -25,6 +25,12 @@ sys.exit(str([name for name in ("torch", "optuna", "pytorch_lightning") if name 
     assert done.stderr.strip() in ("", "[]"), done.stderr
 
 
+@pytest.fixture(autouse=True)
+def documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a").touch()
+
+
 def test_without_a_space_it_says_what_would_be_varied(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data_path=a", "label_field=b", "head=crf", "--dry-run"]) == 0
     printed = capsys.readouterr().out
@@ -50,8 +56,16 @@ def test_a_space_may_stand_in_the_config(tmp_path: Path, capsys: pytest.CaptureF
         (["data_path=a", "label_field=b", "n_trails=3"], "n_trails (command line): unknown option"),
         (["data_path=a", "label_field=b", "search=head.dropuot"], "Did you mean 'head.dropout'"),
         (["data_path=a", "label_field=b", "space=none.yaml"], "cannot read the config file none.yaml"),
+        (["data_path=a", "label_field=b", "folds=3", "--dry-run"], "scores single runs: leave out folds"),
+        (["data_path=a", "label_field=b", "accelerator=foo", "--dry-run"], "invalid accelerator name"),
+        (["data_path=a", "label_field=b", "accelerator=foo"], "invalid accelerator name"),
     ],
 )
 def test_what_is_wrong_is_a_message(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_dry_run_refuses_documents_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data_path=no", "label_field=b", "--dry-run"]) == 3
+    assert "data_path=no (command line): no such file or folder" in capsys.readouterr().err

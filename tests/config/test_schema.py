@@ -35,7 +35,11 @@ def test_types_ranges_and_defaults_are_those_of_the_config(schema: dict[str, Any
     assert (properties["stride"]["type"], properties["stride"]["minimum"]) == ("integer", 0)
     assert properties["mode"]["enum"] == ["train", "eval"]
     assert properties["learning_rate"]["anyOf"] == [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]
-    assert properties["gradient_clip_val"]["anyOf"] == [{"type": "integer"}, {"type": "number"}, {"type": "null"}]
+    assert properties["gradient_clip_val"]["anyOf"] == [
+        {"type": "integer", "minimum": 0},
+        {"type": "number", "minimum": 0},  # and no infinite maximum, which JSON does not have
+        {"type": "null"},
+    ]
     assert {"type": "boolean"} in properties["logger"]["anyOf"]
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import math
 import pickle
 import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from papermage_core.config import EntityClassificationTrainConfig, load_config
+from papermage_core.config.structure import nest, structure
 from papermage_core.config.train import lightning_parameters, own_options
 from papermage_core.errors import ConfigError
+from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.option_types import option_type
+from papermage_core.plugin.options import describe_options
+from papermage_core.plugin.spec import ComponentConfig, option
 
 BASE: dict[str, Any] = {"data_path": "train.jsonl", "label_field": "Disease"}
 
@@ -97,7 +104,7 @@ def test_every_fault_is_told_at_once_with_value_place_and_expectation() -> None:
         "seed='x' (Python): expected a whole number or a comma-separated list of whole numbers at least 0 and at most "
         "4294967295",
         "learning_rate=-1 (Python): expected a number above 0, or 'none'",
-        "gradient_clip_val='a lot' (Python): expected a number or 'none'",
+        "gradient_clip_val='a lot' (Python): expected a number at least 0, or 'none'",
         "hed.dropout (Python): unknown option. Did you mean 'head.dropout'?",
         "mode='trian' (Python): expected 'train' or 'eval'",
     }
@@ -128,6 +135,31 @@ def test_what_must_be_given_is_named() -> None:
         ({"patience": 3, "check_val_every_n_epoch": 6}, "check_val_every_n_epoch=6 has none in max_epochs=5"),
         ({"limit_train_batches": 0}, "nothing to train on"),
         ({"limit_train_batches": "0.0"}, "nothing to train on"),
+        ({"limit_train_batches": -1}, "at least 0"),
+        ({"limit_val_batches": 1.5}, "a share up to 1, or a whole number of batches"),
+        ({"overfit_batches": -0.5}, "at least 0"),
+        ({"max_steps": 0}, "at least 1, or -1 for no limit"),
+        ({"max_steps": -2}, "at least -1"),
+        ({"max_epochs": -2}, "at least -1"),
+        ({"max_time": "0"}, "00:02:30:00"),
+        ({"max_time": "2h"}, "00:02:30:00"),
+        ({"max_time": "00:00:00:00"}, "00:02:30:00"),
+        ({"max_time": {"hours": 0}}, "00:02:30:00"),
+        ({"max_time": {"years": 1}}, "00:02:30:00"),
+        ({"max_time": {"days": 10**12}}, "00:02:30:00"),
+        ({"val_check_interval": 0}, "above 0"),
+        ({"val_check_interval": -1}, "above 0"),
+        ({"val_check_interval": 2.5}, "a whole number of batches"),
+        ({"val_check_interval": "1:2"}, "00:02:30:00"),
+        ({"devices": 0}, "a whole number at least 1, -1 for all"),
+        ({"devices": "-3"}, "a whole number at least 1, -1 for all"),
+        ({"num_nodes": 0}, "at least 1"),
+        ({"accumulate_grad_batches": 0}, "at least 1"),
+        ({"check_val_every_n_epoch": 0}, "at least 1"),
+        ({"gradient_clip_val": -1}, "at least 0"),
+        ({"fast_dev_run": -1}, "at least 0"),
+        ({"wandb": True, "barebones": True}, "logs nothing"),
+        ({"logger": True, "barebones": True}, "logs nothing"),
         ({"mode": "eval"}, "needs model_name_or_path"),
         ({"val_split": 1}, "at least 0 and below 1"),
         ({"seed.x": 1}, "'seed' has no options of its own"),
@@ -139,6 +171,65 @@ def test_rules_between_options_are_kept(values: dict[str, Any], part: str) -> No
     (error,) = errors(**values)
 
     assert part in error
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"gradient_clip_val": math.inf, "fast_dev_run": True, "limit_val_batches": 0},
+        {"max_time": "00:02:30:00", "val_check_interval": "0:0:10:0", "max_steps": -1, "overfit_batches": 2.0},
+        {"max_time": {"hours": 2}, "val_check_interval": timedelta(minutes=10), "devices": -1},
+        {"max_time": timedelta(hours=2), "val_check_interval": 0.5, "devices": [0, 1], "limit_train_batches": None},
+        {"val_check_interval": 100, "devices": "auto", "num_sanity_val_steps": -1, "log_every_n_steps": 0},
+    ],
+)
+def test_what_lightning_takes_is_taken(values: dict[str, Any]) -> None:
+    assert config(**values).lightning == values
+
+
+def has_float(declared: Any) -> bool:
+    wanted = option_type(declared)
+    return wanted.declared is float or any(has_float(part.declared) for part in wanted.parts)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", ".inf", math.nan, math.inf])
+def test_no_number_of_any_option_is_infinite_or_none_at_all(value: Any) -> None:
+    named = {**own_options(), **lightning_parameters()}
+    floats = [name for name, described in named.items() if has_float(described.type)]
+    assert {"learning_rate", "weight_decay", "warmup_steps", "limit_val_batches"} <= set(floats)
+    floats.remove("gradient_clip_val")  # torch itself has an infinite norm for clipping nothing
+
+    found = errors(**dict.fromkeys(floats, value))
+
+    assert {error.partition("=")[0] for error in found} == set(floats)
+
+
+@pytest.mark.parametrize("value", ["inf", math.inf])
+def test_no_number_of_a_component_is_infinite(value: Any) -> None:
+    plugins = Plugins()
+    seen = 0
+    for component in plugins.components():
+        config_class = plugins.config_class(component.kind, component.qualified)
+        for described in describe_options(config_class):
+            if has_float(described.type):
+                with pytest.raises(ConfigError, match=f"x.{described.name}="):
+                    structure(config_class, nest({described.name: value}), key="x", name=component.name)
+                seen += 1
+    assert seen > 20
+
+
+def test_a_component_may_have_infinity_as_its_default_or_limit() -> None:
+    @attrs.frozen(kw_only=True)
+    class Clip(ComponentConfig):
+        most: float = option(math.inf, help="most")
+        least: float = option(0.0, help="least", ge=-math.inf)
+        share: float = option(0.5, help="share")
+
+    assert structure(Clip, {"most": "inf", "least": "-inf"}, key="x", name="clip").least == -math.inf
+    with pytest.raises(ConfigError, match=r"x.share='inf' \(Python\): expected a number; infinity is not allowed"):
+        structure(Clip, {"share": "inf"}, key="x", name="clip")
+    with pytest.raises(ValueError, match="'share' must be finite"):
+        Clip(share=math.inf)
 
 
 @pytest.mark.parametrize("values", [{"warmup_steps": 1}, {"warmup_steps": 100}, {"max_epochs": -1, "max_steps": 10}])

@@ -40,6 +40,17 @@ class TestBioc(DocumentReaderSuite):
     component = "bioc"
     options = ({}, {"label_layer": "all"})
     samples: ClassVar = {"a.xml": XML, "a.bioc.jsonl": '{"id": "1", "passages": [{"offset": 0, "text": "a"}]}\n' * 2}
+    texts: ClassVar = {
+        "a.xml": [
+            {
+                "Gene": ["𝛼 β", "One"],
+                "entities": ["Two"],
+                "passages": ["𝛼 & β", "One.  Two"],
+                "sentences": ["One.", "Two"],
+            },
+            {"passages": ["x"]},
+        ]
+    }
     broken: ClassVar = {
         "cut.xml": XML[:-60],
         "none.xml": "<collection></collection>",

@@ -28,6 +28,7 @@ class TestBrat(DocumentReaderSuite):
     component = "brat"
     options = ({}, {"label_layer": "entities"})
     samples: ClassVar = {"a.ann": ANN, "a.txt": TEXT}
+    texts: ClassVar = {"a.ann": [{"Protein": ["α-synuclein", "α pеptide"]}]}
     broken: ClassVar = {"alone.ann": ANN}
 
     def _readings(self, files):  # type: ignore[no-untyped-def]

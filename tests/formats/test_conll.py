@@ -31,6 +31,10 @@ class TestConll(DocumentReaderSuite):
         "1\tDo\tdo\tAUX\t_\t_\t0\troot\t_\t_\n2\tn't\tnot\tPART\t_\t_\t1\tadvmod\t_\t_\n"
         "2.1\tx\tx\tX\t_\t_\t_\t_\t_\t_\n3\t.\t.\tPUNCT\t_\t_\t1\tpunct\t_\t_\n",
     }
+    texts: ClassVar = {
+        "a.conll": [{"ORG": ["EU"], "MISC": ["German"], "PER": ["Peter Blackburn"], "tokens": BIO.split()[::2]}],
+        "u.conllu": [{"tokens": ["Don't", "."]}],
+    }
     broken: ClassVar = {"columns.conll": "a O\nb\nc O\n", "none.conll": "\n\n", "latin.conll": b"\xe9 O\n"}
 
 

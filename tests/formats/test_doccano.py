@@ -23,6 +23,7 @@ class TestDoccano(DocumentReaderSuite):
     component = "doccano"
     options = ({}, {"label_layer": "entities"})
     samples: ClassVar = {"a.jsonl": LINE * 2, "list.json": f"[\n{LINE},\n{LINE}]", "mark.json": "\ufeff\n" + LINE}
+    texts: ClassVar = {"a.jsonl": [{"Gene": ["𝛼", "α"]}] * 2, "mark.json": [{"Gene": ["𝛼", "α"]}]}
     broken: ClassVar = {"a.jsonl": "{", "none.jsonl": "\n", "text.jsonl": '{"label": []}', "number.json": "7"}
 
 

@@ -24,6 +24,10 @@ class TestPubtator(DocumentReaderSuite):
     component = "pubtator"
     options = ({}, {"label_layer": "entities"})
     samples: ClassVar = {"a.pubtator": TEXT, "b.txt": "\ufeff" + TEXT}
+    texts: ClassVar = {
+        name: [{"Gene": ["𝛼-syn", "α"], "passages": ["𝛼-syn binds.", "It is α."]}, {"passages": ["b"]}]
+        for name in samples
+    }
     broken: ClassVar = {
         "row.pubtator": "1|t|a\n1\t0\t9\ta\tX\n",
         "no.pubtator": "\n",
@@ -43,9 +47,97 @@ def test_offsets_go_over_title_and_abstract(tmp_path: Path) -> None:
     assert first.metadata.relations == [{"label": "CID", "arguments": [["", "D1"], ["", "D2"]]}]
 
 
+def read(tmp_path: Path, text: str) -> list[Document]:
+    (tmp_path / "a.pubtator").write_bytes(text.encode())
+    return list(read_documents(tmp_path / "a.pubtator"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1|a|It is α.\n1|t|Gene b\n1\t0\t4\tGene\tX\n1\t13\t14\tα\tY\n",
+        "1|a|It is α.\n\n1|t|Gene b\n1\t0\t4\tGene\tX\n1\t13\t14\tα\tY\n",
+        "1|t|Gene b\n1\t0\t4\tGene\tX\n1|a|It is α.\n1\t13\t14\tα\tY\n",
+        "\ufeff1|t|Gene b\r\n1|a|It is α.\r\n1\t0\t4\tGene\tX\r\n1\t13\t14\tα\tY",
+        "  \n1|t|Gene b\n1|a|It is α.\n1\t 0\t4 \tGene\tX \n1\t13\t14\tα \tY\n \t\n",
+    ],
+)
+def test_the_title_is_first_wherever_it_stands(tmp_path: Path, text: str) -> None:
+    (document,) = read(tmp_path, text)
+    assert document.symbols == "Gene b\nIt is α."
+    assert [(p.text, p.metadata.type) for p in document.passages] == [("Gene b", "title"), ("It is α.", "abstract")]
+    assert ([e.text for e in document.X], [e.text for e in document.Y]) == (["Gene"], ["α"])
+
+
+@pytest.mark.parametrize("between", ["", "\n", " \n\n"])
+@pytest.mark.parametrize("second", ["1", "2"])
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_documents_are_told_apart_without_an_empty_line_and_by_one_name(
+    tmp_path: Path, between: str, second: str, is_turned: bool
+) -> None:
+    documents = []
+    for name, title in (("1", "one"), (second, "two"), ("3", "")):
+        passages = [f"{name}|t|{title}\n", f"{name}|a|body\n"]
+        documents.append("".join(reversed(passages) if is_turned else passages))
+        documents[-1] += f"{name}\t{len(title) + 1}\t{len(title) + 5}\tbody\tX\tD1|D2\tbo|dy\n"
+    found = read(tmp_path, between.join(documents))
+    assert [(each.id, each.symbols) for each in found] == [("1", "one\nbody"), (second, "two\nbody"), ("3", "\nbody")]
+    assert [[e.text for e in each.X] for each in found] == [["body"]] * 3
+    assert found[0].X[0].metadata.to_json() == {"identifier": "D1|D2", "more": ["bo|dy"]}
+
+
+def test_rows_of_two_identifiers_are_relations_whatever_these_are(tmp_path: Path) -> None:
+    rows = [
+        ("Association", ["6331", "rs1799945", "Novel"]),
+        ("CID", ["D008012", "D006323"]),
+        ("CPR:4", ["Arg1:T1", "Arg2:T2"]),
+        ("5-HT", ["asystole", "Lidocaine", "No"]),
+    ]
+    text = "1|t|Lidocaine and rs1799945: asystole\n1|a|\n1\t0\t9\tLidocaine\tChemical\tD008012\n"
+    (document,) = read(tmp_path, text + "".join("\t".join(["1", label, *ids]) + "\n" for label, ids in rows))
+    found = [(each["label"], [of for _, of in each["arguments"]]) for each in document.metadata.relations]
+    assert found == rows
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ["x", "9", "Lidocaine", "Chemical"],
+        ["x", "9", "Lidocaine", "Drug", "D008012"],
+        ["x", "y", "Lidocaine", "Chemical", "D008012"],
+        ["x", "y", "Lidocaine and", "Drug", "D008012"],
+        ["0.0", "9.0", "Lidocaine", "Chemical", "D008012"],
+        ["1,000", "1,009", "Lidocaine", "Chemical", "D008012"],
+        ["1e3", "9", "Lidocaine", "Chemical", "D008012"],
+        ["", "", "Lidocaine", "Chemical", "D008012"],
+        ["nan", "nan", "Lidocaine", "Chemical", "D008012"],
+        ["None", "None", "Lidocaine", "Chemical", "D008012"],
+        ["-", "-", "Lidocaine", "Chemical", "D008012"],
+        ["0", "nine", "Lidocaine", "Chemical", "D008012"],
+        ["T1", "Chemical", "zero", "9", "Lidocaine"],
+    ],
+)
+def test_an_entity_whose_offsets_are_no_numbers_is_no_relation(tmp_path: Path, columns: list[str]) -> None:
+    text = "1|t|Lidocaine and more\n1|a|\n1\t0\t9\tLidocaine\tChemical\tD008012\n"
+    with pytest.raises(DataError, match=r"a\.pubtator, line 4, document '1': .* is no place"):
+        read(tmp_path, text + "\t".join(["1", *columns]) + "\n")
+
+
+@pytest.mark.parametrize("label", ["5", "1.5", "T1", "nan", "-", "CID", "5-HT"])
+def test_the_type_of_a_relation_is_written_so_that_it_is_read_as_one(tmp_path: Path, label: str) -> None:
+    relations = [{"label": label, "arguments": [["", "D1"], ["", "D2"]]}]
+    document = Document.from_json({"symbols": "a", "metadata": {"doc_id": "1", "relations": relations}, "entities": {}})
+    data, lost = written(PubtatorWriterConfig().build(), [document])
+    (back,) = read(tmp_path, data.decode())
+    is_kept = label in ("CID", "5-HT")
+    assert back.metadata.relations == [{**relations[0], "label": label if is_kept else f"_{label}"}]
+    assert lost == ({} if is_kept else {"types of relations": 1})
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
+        ("1|t|a\n1\tT1\tX\t0\n", "line 2, document '1': the row has 4 columns"),
         ("1|t|a\n1\t0\t9\ta\tX\n", "line 2: X is at 0 to 9; the text has 1 character"),
         ("1|t|a\n1\t0\t1\ta\n", "line 2, document '1': the row has 4 columns"),
         ("1|t|a\n1\t0\tx\ta\tX\n", "line 2, document '1': 0 to x is no place"),

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from papermage_core.prediction import (
     predict_files,
     running,
 )
-from papermage_core.prediction.journal import open_journal
+from papermage_core.prediction.journal import Journal, open_journal, part_folder
 from papermage_core.prediction.work import BlockWorker
 from papermage_core.prediction.workers import ForkedWorkers
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
@@ -581,6 +582,77 @@ def test_a_job_asked_to_stop_says_what_to_type(
     monkeypatch.setattr(BlockWorker, "run", real)
     assert main([*words, "resume=auto"]) == 0
     assert main([*words, "resume=auto"]) == 0
+
+
+@pytest.mark.parametrize("words", [[], ["on_error=skip"], ["max_errors=3"]])
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [
+        ("{source}", "this is one of the inputs"),
+        ("{source.parent}/other.jsonl", "is one of the inputs"),
+        ("{checkpoint}/model.safetensors", "is one of the inputs"),
+        ("{checkpoint}/more.jsonl", "is one of the inputs"),
+        ("{out}", "output_path names this file, too"),
+        ("{out.parent}/../{out.parent.name}/{out.name}", "output_path names this file, too"),
+        ("-", "name one"),
+        (".", "this is a folder"),
+    ],
+)
+def test_the_list_of_what_is_skipped_takes_the_place_of_nothing_that_is_read_or_made(
+    checkpoint: Path,
+    sound: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    place: str,
+    part: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before, weights = sound.read_bytes(), (checkpoint / "model.safetensors").read_bytes()
+    out = tmp_path / "found.csv"
+    given = [f"model_name_or_path={checkpoint}", f"data_path={sound.parent}", f"output_path={out}", "overwrite=true"]
+    errors_path = place.format(source=sound, checkpoint=checkpoint, out=out)
+    code = main([*given, f"errors_path={errors_path}", *words])
+    told = capsys.readouterr().err
+    assert code == 2, told
+    assert part in told if words else "with on_error=raise nothing is skipped" in told
+    with pytest.raises(ConfigError, match=re.escape(part)):
+        predict_files(checkpoint, sound.parent, out, errors_path=errors_path, overwrite=True)
+    assert sound.read_bytes() == before
+    assert (checkpoint / "model.safetensors").read_bytes() == weights
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_list_of_what_is_skipped_needs_a_job_that_skips(
+    checkpoint: Path, sound: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"model_name_or_path={checkpoint}", f"data_path={sound}", "errors_path=listed.jsonl", "on_error=skip"]
+    assert main(words) == 2
+    assert "errors_path: a list is kept where files go to a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["found.csv", "found.csv.gz", "found.bioc"])
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_whose_output_is_in_place_is_done_whatever_asks_it_to_stop(
+    checkpoint: Path, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sign: int
+) -> None:
+    real = Journal.remove
+
+    def remove(self: Journal) -> None:
+        assert (tmp_path / name).is_file()
+        signal.raise_signal(sign)
+        real(self)
+
+    former = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Journal, "remove", remove)
+    try:
+        words = [f"model_name_or_path={checkpoint}", f"data_path={sound}"]
+        assert main([*words, f"output_path={tmp_path / name}"]) == 0
+        assert signal.getsignal(signal.SIGTERM) == former[1]
+    finally:
+        signal.signal(signal.SIGINT, former[0])
+    assert not part_folder(tmp_path / name).exists()
 
 
 def test_a_job_whose_disk_is_full_says_where_and_what_to_type(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import attrs
 import pytest
 
-from papermage_core import Document
+from papermage_core import Document, Entity, Span
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, option
 from papermage_core.plugin.manager import Plugins
@@ -17,6 +17,7 @@ from papermage_core.testing import DocumentReaderSuite, DocumentWriterSuite, mak
 from papermage_core.testing.runner import run_suite, suite_for
 from papermage_formats.jsonl import JsonlReader, JsonlWriter
 
+TEXTS_CHECK = "entities have the texts that the author gives"
 LINES = b"".join(document.to_bytes() + b"\n" for document in make_documents(4)).decode()
 
 
@@ -69,6 +70,44 @@ class SwallowsErrors(JsonlReader):
         yield from super().read(path, on_error and (lambda error: None))
 
 
+def with_spans(path, moved):
+    """Yield documents whose names are where ``moved`` puts their spans."""
+    for located in JsonlReader().read(path):
+        document = located.document
+        spans = [moved(document, each.spans[0]) for each in document.get_layer("Disease")]
+        document.remove_layer("Disease")
+        document.annotate_layer("Disease", [Entity(spans=[span]) for span in spans])
+        yield document
+
+
+class ShiftsByOne:
+    def read(self, path):
+        yield from with_spans(path, lambda document, span: Span(span.start + 1, span.end + 1))
+
+
+class TakesTheEndIn:
+    def read(self, path):
+        yield from with_spans(path, lambda document, span: Span(span.start, span.end - 1))
+
+
+class TakesTheNextToken:
+    def read(self, path):
+        def moved(document, span):
+            after = next(each.spans[0] for each in document.tokens if each.spans[0].start >= span.end)
+            return Span(after.start, after.end)
+
+        yield from with_spans(path, moved)
+
+
+class LosesAnEntity:
+    def read(self, path):
+        for document in with_spans(path, lambda document, span: Span(span.start, span.end)):
+            kept = list(document.get_layer("Disease"))[1:]
+            document.remove_layer("Disease")
+            document.annotate_layer("Disease", [Entity(spans=each.spans) for each in kept])
+            yield document
+
+
 class ReadsPlainBytes(JsonlReader):
     def read(self, path):
         for line in Path(path).read_bytes().splitlines():
@@ -111,6 +150,41 @@ def test_a_faulty_reader_is_caught(reader: str, check: str, message: str) -> Non
     (found,) = run_suite(type("Suite", (DocumentReaderSuite,), members), only=check)
     assert not found.passed
     assert message in found.error
+
+
+TEXTS = {
+    "a.jsonl": [{"Disease": [each.text for each in document.get_layer("Disease")]} for document in make_documents(4)]
+}
+
+
+@pytest.mark.parametrize(
+    ("reader", "message"),
+    [
+        ("JsonlReader", ""),
+        ("ShiftsByOne", "document 1 of a.jsonl has in its layer 'Disease' ['ystic fibrosis"),
+        ("TakesTheEndIn", "['cystic fibrosi', "),
+        ("TakesTheNextToken", "count offsets as papermage does"),
+        ("LosesAnEntity", "['cystic fibrosis'], not ['cystic fibrosis', 'cystic fibrosis']"),
+    ],
+)
+def test_spans_that_are_sound_and_wrong_are_caught_by_the_texts_that_the_author_gives(
+    reader: str, message: str
+) -> None:
+    members = {"config_class": ReaderConfig, "options": ({"reader": reader},), "samples": {"a.jsonl": LINES}}
+    suite = type("Suite", (DocumentReaderSuite,), {**members, "texts": TEXTS})
+    (found,) = run_suite(suite, only=TEXTS_CHECK)
+    assert found.passed == (not message)
+    assert message in found.error
+    for others in (
+        {"a.jsonl": TEXTS["a.jsonl"][:3]},
+        {"a.jsonl": [{**TEXTS["a.jsonl"][0], "Gene": ["x"]}, *TEXTS["a.jsonl"][1:]]},
+        {"b.jsonl": TEXTS["a.jsonl"]},
+    ):
+        (found,) = run_suite(type("Suite", (DocumentReaderSuite,), {**members, "texts": others}), only=TEXTS_CHECK)
+        assert not found.passed
+    (found,) = run_suite(type("Suite", (DocumentReaderSuite,), members), only=TEXTS_CHECK)
+    assert found.passed
+    assert "what is marked in a sample is needed" in found.skipped
 
 
 LOCALE = '''

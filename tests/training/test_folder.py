@@ -52,6 +52,54 @@ def test_a_finished_run_is_not_replaced_unasked(config: Callable[..., EntityClas
     assert all(after[name] != before[name] for name in ("report.html", "config.yaml", "checkpoints/model.safetensors"))
 
 
+@pytest.mark.parametrize(
+    "name", ["results/mine.txt", "report.html", "config.yaml", "metrics.csv", "checkpoints/mine.bin", "last.ckpt/mine"]
+)
+def test_what_a_person_put_where_a_run_puts_its_own_is_not_replaced_unasked(
+    config: Callable[..., EntityClassificationTrainConfig], name: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / "run" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("learning_rate: 0.1  # mine\n")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    first = name.partition("/")[0]
+    with pytest.raises(ConfigError, match=f"holds {first}, of no run, .*another default_root_dir.*overwrite=true"):
+        train(config())
+    assert contents(tmp_path / "run").keys() == {name, "notes.txt"}
+    train(config(overwrite=True))
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    assert not mine.exists() or mine.read_text() != "learning_rate: 0.1  # mine\n"
+
+
+def test_a_folder_with_other_things_in_it_is_trained_in(
+    config: Callable[..., EntityClassificationTrainConfig], train_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "data").mkdir(parents=True)
+    (tmp_path / "run" / "data" / "train.jsonl").write_bytes(train_file.read_bytes())
+    train(config(data_path=tmp_path / "run" / "data" / "train.jsonl"))
+    assert (tmp_path / "run" / "data" / "train.jsonl").read_bytes() == train_file.read_bytes()
+
+
+@pytest.mark.parametrize("more", [{}, {"overwrite": True}, {"resume": "auto"}])
+@pytest.mark.parametrize("key", ["data_path", "val_data_path", "test_data_path"])
+@pytest.mark.parametrize("place", ["results/a.jsonl", "checkpoints/in/a.jsonl", "metrics.csv"])
+def test_documents_are_not_read_where_a_run_puts_its_own(
+    config: Callable[..., EntityClassificationTrainConfig],
+    train_file: Path,
+    tmp_path: Path,
+    more: dict[str, Any],
+    key: str,
+    place: str,
+) -> None:
+    mine = tmp_path / "run" / place
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(train_file.read_bytes())
+    (tmp_path / "other").symlink_to(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"is to be read, and lies where the run puts its \w+"):
+        train(config(**{key: tmp_path / "other" / place, "reader": "jsonl"}, **more))
+    assert mine.read_bytes() == train_file.read_bytes()
+
+
 def test_a_run_that_was_stopped_is_not_replaced_unasked(config: Callable[..., EntityClassificationTrainConfig]) -> None:
     folder = train(config())
     (folder / "results" / "results.json").unlink()

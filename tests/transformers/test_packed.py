@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 
 import numpy as np
 import pytest
@@ -98,6 +99,30 @@ def test_without_a_gradient_in_float32_and_int8(seed, encoder, make_context, tex
     assert not torch.equal(in_int8, expected)
     error, plain_error = ((each - expected).norm() for each in (in_int8, plain_int8))
     assert error < 1.2 * plain_error < 0.1 * expected.norm()
+
+
+def test_private_names_of_torch_may_go(encoder, make_context, texts, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.delattr("torch._C.DisableTorchFunction")
+        patch.delattr("torch._softmax_backward_data")
+        spec = importlib.util.spec_from_file_location("packed_without", packed.__file__)
+        without = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(without)
+        patch.setattr(encoder_module, "packed_vectors", without.packed_vectors)
+        made = encoder("bert", pooling="first", cpu_precision="float32", dropout=0.0).train()
+        batch = batch_of(made, contexts_of(make_context, texts, 5))
+        asked = []
+        real = without._attend
+        patch.setattr(without, "_attend", lambda *arguments: asked.append(1) or real(*arguments))
+        (vectors, gradients), (expected, expected_gradients) = both_ways(made, batch, patch)
+        made.eval().compute_in("int8")
+        (in_int8, _), _ = both_ways(made, batch, patch, with_gradient=False)
+    assert asked
+    torch.testing.assert_close(vectors, expected, atol=1e-5, rtol=1e-4)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], atol=2e-4, rtol=1e-3, msg=name)
+    (with_them, _), _ = both_ways(made, batch, monkeypatch, with_gradient=False)
+    assert torch.equal(in_int8, with_them)
 
 
 def test_each_layer_computes_no_padding_and_the_last_what_is_read(encoder, make_context, texts):

@@ -7,3 +7,11 @@ class TestExamplePluginReader(DocumentReaderSuite):
     component = "example-plugin"
     samples = {"two-pages.example-plugin": "Cystic fibrosis is rare.\fIt is known."}
     broken = {"latin.example-plugin": b"Naevus\nna\xefve", "empty.example-plugin": ""}
+    texts = {
+        "two-pages.example-plugin": [
+            {
+                "tokens": ["Cystic", "fibrosis", "is", "rare", ".", "It", "is", "known", "."],
+                "pages": ["Cystic fibrosis is rare.", "It is known."],
+            }
+        ]
+    }

@@ -7,3 +7,11 @@ class TestAcmeReader(DocumentReaderSuite):
     component = "acme"
     samples = {"two-pages.acme": "Cystic fibrosis is rare.\fIt is known."}
     broken = {"latin.acme": b"Naevus\nna\xefve", "empty.acme": ""}
+    texts = {
+        "two-pages.acme": [
+            {
+                "tokens": ["Cystic", "fibrosis", "is", "rare", ".", "It", "is", "known", "."],
+                "pages": ["Cystic fibrosis is rare.", "It is known."],
+            }
+        ]
+    }
