@@ -30,8 +30,8 @@ from papermage_core.prediction.cascade_scores import CascadeScores, score_cascad
 from papermage_core.prediction.recipe import Recipe, Stage, ready_stage
 from papermage_core.training import EntityClassificationTrainer
 from papermage_core.training.folder import RunFolder
-from papermage_core.training.prepare import check_read_by_several
 from papermage_core.training.lightning import check_trainer
+from papermage_core.training.prepare import check_read_by_several
 from papermage_core.training.several import SeveralResult, going_on
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.trainer import RunResult

@@ -28,8 +28,8 @@ from papermage_core.files import exclusive
 from papermage_core.files.whole import check_folder
 from papermage_core.training import EntityClassificationTrainer
 from papermage_core.training.folder import RunFolder
-from papermage_core.training.prepare import check_read_by_several
 from papermage_core.training.lightning import check_trainer
+from papermage_core.training.prepare import check_read_by_several
 from papermage_core.training.stopping import Stopping
 from papermage_core.training.tuning_report import Trial, TuneResult, write_tuning
 
