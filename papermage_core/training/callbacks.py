@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from papermage_core.training.stopping import Stopping
 
 __all__ = ["CheckedFiles", "History", "KeepBest", "SaveLast", "SaveLastOfAll", "is_broken_connection"]
 
+_log = logging.getLogger(__name__)
 _DEAREST = 0.005
 """Share of the time that saving after epochs may take; more than that waits for a later epoch."""
 _BROKEN_CONNECTION = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
@@ -63,6 +65,8 @@ class KeepBest(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the last model if none was validated."""
         if self.best is None:
+            if getattr(pl_module, "val_scores", None):
+                _log.warning("monitor=%s was no number in any epoch: the last model is kept", self._monitor.name)
             self.epoch = trainer.current_epoch
             self._write(trainer, pl_module)
 

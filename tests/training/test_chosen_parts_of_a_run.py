@@ -132,11 +132,12 @@ def test_all_of_them_together(config, mine):
     assert kept["optimizer"] == {"name": "mine", "momentum": 0.25}
 
 
-def test_a_metric_that_is_no_number_is_no_better_and_patience_waits_for_one(config, mine):
+def test_a_metric_that_is_no_number_is_no_better_and_patience_waits_for_one(config, mine, caplog):
     mine.write_text(PLUGIN.replace("return self.sum", "return float('nan')"))
     given = {"monitor": "mine", "patience": 2, "max_epochs": 4, "learning_rate": 1e-6}
     result = EntityClassificationTrainer(config(plugins_path=mine, **given)).train()
     assert [row["val_mine"] for row in history(result.folder)] == ["", ""]
+    assert "monitor=mine was no number in any epoch: the last model is kept" in caplog.text
 
 
 def test_a_metric_is_given_each_document_once_with_what_nobody_could_have_predicted_there(tmp_path):
