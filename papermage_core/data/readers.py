@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import inspect
 import os
@@ -48,6 +49,13 @@ STDIN = "-"
 _HEAD = 4096
 _OUTLINED = 2 << 20
 """Bytes of JSON that are looked through for its keys."""
+
+_WIDE = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as that of UTF-16 does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 OnError = Callable[[DataError], None]
 Place: TypeAlias = "tuple[int | None, int | None]"
@@ -197,9 +205,15 @@ def file_head(path: Path, outlined: bool = False) -> bytes:
     """
     try:
         with open_bytes(path) as file:
-            return json_outline(file.read(_OUTLINED), _HEAD) if outlined else file.read(_HEAD)
+            return json_outline(file.read(_OUTLINED), _HEAD) if outlined else _as_utf8(file.read(_HEAD))
     except (DataError, OSError):
         return b""
+
+
+def _as_utf8(head: bytes) -> bytes:
+    """Return the beginning of a text as UTF-8 where a byte order mark says that it is something wider."""
+    encoding = next((encoding for mark, encoding in _WIDE if head.startswith(mark)), None)
+    return head if encoding is None else head.decode(encoding, "ignore").encode("utf-8", "ignore")
 
 
 def read_file(

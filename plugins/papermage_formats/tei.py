@@ -35,6 +35,11 @@ __all__ = ["TeiReader", "TeiReaderConfig", "TeiWriter", "TeiWriterConfig"]
 
 _FRAME = frozenset({"teicorpus", "tei", "teiheader", "filedesc", "sourcedesc", "biblstruct", "analytic", "text", "lb"})
 """Elements that are no labels, in small letters: the frame of a file, and line ends."""
+_BLOCKS = frozenset(
+    {"abstract", "back", "body", "div", "figdesc", "figure", "front", "head", "item", "list", "listbibl", "p", "row"}
+    | {"table", "titlestmt"}
+)
+"""Elements that stand by themselves: text before them, in them and after them is never one word."""
 _ROOTS = re.compile(
     rb"<(?:tei(?:corpus)?|dates|citations|fundings|dataset|patent-document|biblstruct|bibl|lb/|front)\b", re.IGNORECASE
 )
@@ -96,6 +101,8 @@ class _Text:
     length: int = 0
     gap: str = ""
     """The white space since the last word: none, a space, or a line end."""
+    border: bool = False
+    """Whether a block has begun or ended since the last word."""
     elements: list[_Element] = attrs.field(factory=list)
     open: list[_Element | None] = attrs.field(factory=list)
 
@@ -105,13 +112,13 @@ class _Text:
         self.gap = self.gap or (" " if data[0] in _SPACE else "")
         if not core:
             return
-        gap = self.gap if self.length else ""
+        gap = (self.gap or "\n" * self.border) if self.length else ""
         for element in self.open:
             if element is not None and element.start < 0:
                 element.start = self.length + len(gap)
         self.pieces += [gap, _RUN.sub(" ", core)]
         self.length += len(gap) + len(self.pieces[-1])
-        self.gap = " " if data[-1] in _SPACE else ""
+        self.gap, self.border = " " if data[-1] in _SPACE else "", False
 
     def close(self) -> None:
         """End the innermost element."""
@@ -138,7 +145,7 @@ class _Handler:
             self._text = _Text(line, attributes.get("n"))
         if self._text is None:
             return
-        self._tag(name == "lb")
+        self._tag(name)
         label = name == self._document or (len(self._path) > 1 and name not in _FRAME)
         self._text.open.append(_Element(tag, attributes) if label else None)
         self._text.elements += [element for element in self._text.open[-1:] if element is not None]
@@ -148,11 +155,16 @@ class _Handler:
             return name == self._document
         return name != "teicorpus" and (len(self._path) == 1 or self._path[0] == "teicorpus")
 
-    def _tag(self, line_end: bool = False) -> None:
-        """End the text between two tags: if that is white space with a line end, so is it in the document."""
+    def _tag(self, name: str) -> None:
+        """End the text between two tags: if that is white space with a line end, so is it in the document.
+
+        The border of a block is a line end where nothing stands: so GROBID's service writes a heading and a paragraph.
+        """
         assert self._text is not None
-        if line_end or ("\n" in self._between and not self._between.strip(_SPACE)):
+        if name == "lb" or ("\n" in self._between and not self._between.strip(_SPACE)):
             self._text.gap = "\n"
+        elif name in _BLOCKS:
+            self._text.border = True
         self._between = ""
 
     def text(self, data: str) -> None:
@@ -163,10 +175,10 @@ class _Handler:
 
     def end(self, tag: str) -> _Text | None:
         """End an element; return the document that it ends."""
-        self._path.pop()
+        name = self._path.pop()
         if self._text is None:
             return None
-        self._tag()
+        self._tag(name if name in _BLOCKS else "")
         self._text.close()
         if self._text.open:
             return None
@@ -178,9 +190,9 @@ class TeiReader(RecordReader[TeiReaderConfig]):
     """Reads text with a layer for each element that has text; those inside others too, so that layers may nest.
 
     White space is one space, or one line end where there is ``<lb/>`` or only white space between two tags goes over a
-    line end. An element's other attributes are its metadata ``attributes``. A raw file of GROBID beside it, which has
-    the same name without ``.tei.xml``, gives ``tokens`` with its columns as metadata. A ``teiCorpus`` holds several
-    documents.
+    line end; one stands between blocks that touch, such as paragraphs. An element's other attributes are its metadata
+    ``attributes``. A raw file of GROBID beside it, which has the same name without ``.tei.xml``, gives ``tokens`` with
+    its columns as metadata. A ``teiCorpus`` holds several documents.
     """
 
     def _records(self, path: Path) -> Iterator[tuple[int, None, tuple[str, _Text, Path]]]:
@@ -300,7 +312,8 @@ class TeiWriter:
             element, attributes = entity.metadata.get("element"), entity.metadata.get("attributes")
             attributes = dict(attributes) if isinstance(attributes, dict) else {}
             name = element if isinstance(element, str) and entity.label.startswith(element) else entity.label
-            if not _NAME.fullmatch(name) or name.lower() in _FRAME or name == _OTHER:
+            is_block = name.lower() in _BLOCKS and not _stands_alone(symbols, start, start + len(inner))
+            if not _NAME.fullmatch(name) or name.lower() in _FRAME or name == _OTHER or is_block:
                 name, attributes = _OTHER, {"type": name} | attributes
             kept = {k: v for k, v in attributes.items() if isinstance(v, str) and _NAME.fullmatch(str(k))}
             lost["metadata of entities"] += bool(set(entity.metadata) - {"attributes", "element"}) or kept != attributes
@@ -310,6 +323,12 @@ class TeiWriter:
 
     def _quoted(self, value: str, lost: Counter[str]) -> str:
         return quoteattr(xml_text(value, lost), {"\n": "&#10;", "\t": "&#9;", "\r": "&#13;"})
+
+
+def _stands_alone(symbols: str, start: int, stop: int) -> bool:
+    """Whether there is white space around an entity, as blocks have it."""
+    before, after = symbols[max(start - 1, 0) : start], symbols[stop : stop + 1]
+    return before in ("", *_SPACE) and after in ("", *_SPACE)
 
 
 def _text(text: str, lost: Counter[str]) -> str:

@@ -76,6 +76,30 @@ def test_elements_are_labels_on_the_text_of_the_xml(tmp_path: Path) -> None:
     assert document.layer_names[-1] == "note-foot-other"
 
 
+def test_blocks_are_no_part_of_each_other_s_words(tmp_path: Path) -> None:
+    """GROBID's service writes a heading and the paragraph after it without a sign between."""
+    body = (
+        "<div><head n='1'>Intro</head><p>See <ref>[1]</ref>.</p><p>Then H<hi>2</hi>O <list><item>a</item></list>.</p>"
+    )
+    body += "</div>"
+    (tmp_path / "a.tei").write_text(f"<TEI><text><body>{body}<figure><head>Table</head></figure></body></text></TEI>")
+    (document,) = read_documents(tmp_path)
+    assert document.symbols == "Intro\nSee [1].\nThen H2O a\n.\nTable"
+    assert [head.text for head in document.head] == ["Intro", "Table"]
+    (tmp_path / "b.tei").write_bytes(written(TeiWriterConfig().build(), [document])[0])
+    assert next(iter(read_documents(tmp_path / "b.tei"))).symbols == document.symbols
+
+
+def test_labels_of_blocks_in_the_middle_of_words_come_back(tmp_path: Path) -> None:
+    layers = {"p": [(0, 2), (2, 4), (5, 7)], "head": [(8, 9)]}
+    document = Document.from_text("abcd ef g", "a", layers)
+    content, lost = written(TeiWriterConfig().build(), [document])
+    (tmp_path / "a.tei").write_bytes(content)
+    (found,) = read_documents(tmp_path)
+    assert (lost, found.symbols) == ({}, document.symbols)
+    assert {name: [(e.start, e.end) for e in found.get_layer(name)] for name in found.layer_names} == layers
+
+
 def test_a_prefix_of_the_namespace_changes_nothing(tmp_path: Path) -> None:
     plain_xml = '<TEI xmlns="http://www.tei-c.org/ns/1.0"><text><head n="1">A<lb/>B</head></text></TEI>'
     prefixed = re.sub(r"<(/?)(?=\w)", r"<\1tei:", plain_xml).replace("xmlns=", "xmlns:tei=")
