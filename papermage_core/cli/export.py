@@ -42,7 +42,9 @@ class Options:
     batch_size: int | None = option(None, help="windows in a batch of these; none: the encoder's own", ge=1)
     reader: str | None = option(None, help=READER_HELP)
     overwrite: bool = option(False, help="replace an export that is there already")
-    num_threads: int | None = option(None, help="threads of torch and ONNX Runtime; none: as torch decides", ge=1)
+    num_threads: int | None = option(
+        None, help="threads of torch and ONNX Runtime; none: as torch decides", ge=1, le=4096
+    )
     plugins_path: tuple[Path, ...] = option((), help=PLUGINS_PATH_HELP)
 
 

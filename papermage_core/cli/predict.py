@@ -48,6 +48,8 @@ __all__ = ["main"]
 
 _PROG = "papermage-predict"
 _log = logging.getLogger(__name__)
+_PROCESSES, _PROCESSES_OF_A_CORE = 64, 8
+"""More processes than either are no help, and bring a machine to a stop."""
 _OF_A_MODEL = ("layer_name", "layer_per_label", "merge", "entity_name", "context_name", "extensions")
 """Options that a recipe has for each of its stages, or not at all."""
 
@@ -92,7 +94,7 @@ class Options:
     context_name: str | None = option(None, help="layer of the contexts; none: as in training")
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     device: str | None = option(None, help="cpu, cuda, cuda:1; none: the GPU where there is one")
-    num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
+    num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1, le=4096)
     reader: str | None = option(None, help=READER_HELP)
     processors: tuple[str, ...] = option(
         (), help="processors that add layers first, in order; their options as processors.NAME.key=value"
@@ -317,6 +319,9 @@ def _check_engine(options: Options, is_job: bool) -> None:
         errors.append("errors_path: with on_error=raise nothing is skipped that could be listed; type on_error=skip")
     if options.address is not None and options.engine != "ray":
         errors.append(f"address={options.address}: this is for engine=ray")
+    most = max(_PROCESSES, _PROCESSES_OF_A_CORE * _cores())
+    if options.engine == "local" and (options.processes or 1) > most:
+        errors.append(f"processes={options.processes}: this machine has {_cores()} cores; expected at most {most}")
     several = options.engine == "local" and (options.processes or 1) > 1
     if several and (options.device or "cpu").startswith(("cuda", "gpu")):
         errors.append(f"device={options.device}: processes share the processor; for GPUs, type engine=ray or shard=i/n")
@@ -328,8 +333,11 @@ def _threads(options: Options) -> int | None:
     """Return the threads of each process: those of the machine are divided."""
     if options.num_threads is not None or options.engine == "ray" or (options.processes or 1) == 1:
         return options.num_threads
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // (options.processes or 1))
+    return max(1, _cores() // (options.processes or 1))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _set_threads(options: Options) -> None:

@@ -54,7 +54,7 @@ class EncoderPretrainConfig:
     warmup_steps: float = option(0.05, help="share of the steps that warm up; above 1: their number", ge=0)
     stride: int = option(32, help="units by which the windows of a long context overlap", ge=0)
     batch_tokens: int | None = option(None, help="most units in a batch; none: the encoder's own limit", ge=1)
-    seed: int = option(470, help="random seed", ge=0)
+    seed: int = option(470, help="random seed", ge=0, le=2**32 - 1)
     checkpoint_every: Every | None = option(
         Every(seconds=300.0), help="steps (200) or time (10m) after which the state is saved; none: after epochs only"
     )
@@ -62,8 +62,10 @@ class EncoderPretrainConfig:
     resume: bool | Literal["auto"] = option(False, help="go on with the run in the folder; auto: where there is one")
     overwrite: bool = option(False, help="replace the run that is in the folder already")
     device: str = option("auto", help="cpu, cuda, cuda:1; auto: the GPU where there is one")
-    num_workers: int | None = option(None, help="processes that prepare documents; none: as many as cores", ge=0)
-    num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
+    num_workers: int | None = option(
+        None, help="processes that prepare documents; none: as many as cores", ge=0, le=1024
+    )
+    num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1, le=4096)
     offline: bool = option(False, help="use no network")
     plugins_path: tuple[Path, ...] = option((), help="plugin files to use without installing them")
     options: Mapping[str, Any] = attrs.field()

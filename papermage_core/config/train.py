@@ -132,9 +132,9 @@ class EntityClassificationTrainConfig:
     default_root_dir: Path | None = option(None, help="folder of the run; none: one below the cache folder")
     cache: bool = option(True, help="keep features on disk between runs")
     num_workers: int | None = option(
-        None, help="processes that prepare documents; none: as many as cores where the data are large", ge=0
+        None, help="processes that prepare documents; none: as many as cores where the data are large", ge=0, le=1024
     )
-    num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1)
+    num_threads: int | None = option(None, help="threads of torch; none: as torch decides", ge=1, le=4096)
     offline: bool = option(False, help="use no network")
     wandb: bool = option(False, help="log to Weights & Biases")
     tensorboard: bool = option(False, help="log to TensorBoard, in the folder tensorboard of the run")

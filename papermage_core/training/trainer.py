@@ -245,10 +245,11 @@ class EntityClassificationTrainer:
         if (
             self.config.mode == "eval"
             and self._chose_folder
-            and (folder / "results").exists()
+            and (there := [name for name in ("results", "report.html") if (folder / name).exists()])
             and not self.config.overwrite
         ):
-            raise ConfigError(f"{folder} holds results already: set overwrite=true, or choose another default_root_dir")
+            what = f"{folder} holds {there[0]} already"
+            raise ConfigError(f"{what}: set overwrite=true, or choose another default_root_dir")
         ignored = [key for key in ("encoder", "label_scheme", "head", "overlap_policy") if key in self.config.sources]
         if ignored and self.config.mode == "eval":
             _log.warning("mode=eval: %s ignored, the checkpoint has its own", ", ".join(ignored))

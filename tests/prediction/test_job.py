@@ -624,6 +624,16 @@ def test_the_list_of_what_is_skipped_takes_the_place_of_nothing_that_is_read_or_
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+def test_more_processes_and_threads_than_a_machine_can_have_are_refused(
+    checkpoint: Path, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"model_name_or_path={checkpoint}", f"data_path={sound}", f"output_path={tmp_path / 'found.csv'}"]
+    assert main([*words, "processes=100000"]) == 2
+    assert "processes=100000: this machine has " in capsys.readouterr().err
+    assert main([*words, "num_threads=99999999999"]) == 2
+    assert "expected a whole number at least 1 and at most 4096" in capsys.readouterr().err
+
+
 def test_a_list_of_what_is_skipped_needs_a_job_that_skips(
     checkpoint: Path, sound: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

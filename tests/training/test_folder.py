@@ -71,6 +71,21 @@ def test_what_a_person_put_where_a_run_puts_its_own_is_not_replaced_unasked(
     assert not mine.exists() or mine.read_text() != "learning_rate: 0.1  # mine\n"
 
 
+@pytest.mark.parametrize("name", ["results/mine.txt", "report.html"])
+def test_an_evaluation_replaces_nothing_unasked(
+    config: Callable[..., EntityClassificationTrainConfig], name: str, tmp_path: Path
+) -> None:
+    folder = train(config())
+    mine = tmp_path / "scored" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    given = {"mode": "eval", "model_name_or_path": str(folder / "checkpoints"), "default_root_dir": tmp_path / "scored"}
+    with pytest.raises(ConfigError, match=f"holds {name.partition('/')[0]} already: set overwrite=true"):
+        EntityClassificationTrainer(config(**given)).evaluate()
+    assert contents(tmp_path / "scored") == {name: b"mine"}
+    EntityClassificationTrainer(config(**given, overwrite=True)).evaluate()
+
+
 def test_a_folder_with_other_things_in_it_is_trained_in(
     config: Callable[..., EntityClassificationTrainConfig], train_file: Path, tmp_path: Path
 ) -> None:
