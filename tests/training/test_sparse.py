@@ -148,7 +148,9 @@ def test_a_run_with_sparse_gradients_ends_as_one_with_dense_ones(
 
 
 @pytest.mark.parametrize(
-    "reads", [{"gradient_clip_algorithm": "value", "gradient_clip_val": 0.5}, {"callbacks": [Reads()]}], ids=str
+    "reads",
+    [{"gradient_clip_algorithm": "value", "gradient_clip_val": 0.5}, {"callbacks": [Reads()]}],
+    ids=["by value", "a callback"],
 )
 def test_gradients_stay_dense_where_others_read_them(reads: dict[str, Any], train_file: Path, tmp_path: Path) -> None:
     assert trained(tmp_path / "run", train_file, max_epochs=1, **reads)[0].sparse == {False}
