@@ -156,7 +156,7 @@ def blamed(exc: BaseException, component: ComponentInfo | None = None, what: str
         return None
     frames = [frame for frame, _ in traceback.walk_tb(exc.__traceback__)][::-1]
     owners = [(owner, frame) for frame in frames if (owner := _owner(frame)) is not None]
-    strangers = [each for each in owners if each[0].origin != "built-in"]
+    strangers = [(owner, frame) for owner, frame in owners if owner.origin != "built-in" and _is_own(frame, owner)]
     named = str(component)
     if strangers:
         component, what = strangers[0][0], what if strangers[0][0] == component else strangers[0][1].f_code.co_name
@@ -202,6 +202,11 @@ def _owner(frame: FrameType) -> ComponentInfo | None:
     known = list(_of_module(frame))
     own = component_of(frame.f_locals.get("self")) if known or _is_generated(frame) else None
     return own or (known[0] if len(known) == 1 else None)
+
+
+def _is_own(frame: FrameType, component: ComponentInfo) -> bool:
+    """Whether a frame runs the component's own code, and not that of a base class: others' code may be called there."""
+    return component in _of_module(frame) or _is_generated(frame)
 
 
 def _is_generated(frame: FrameType) -> bool:

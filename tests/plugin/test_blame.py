@@ -17,6 +17,7 @@ from papermage_core.plugin.blame import Given, blaming, built, calling, claim, c
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.manager import Plugins
 from papermage_core.testing import TinyEncoderConfig, make_documents, write_jsonl
+from papermage_core.training import EntityClassificationTrainConfig
 
 PARTS = """
 import os
@@ -351,6 +352,8 @@ def test_a_failure_in_a_run_names_component_distribution_and_version(data, monke
 
 
 def test_a_failure_in_the_backward_pass_names_whose_code_it_was(data, monkeypatch, capsys):
+    """It passes the step of the optimizer, whose class is of a built-in one that is known, too."""
+    EntityClassificationTrainConfig(data_path=data, label_field="names").components()
     monkeypatch.setenv("FAULT", "backward:ValueError")
     assert trained(data) == 4
     error = capsys.readouterr().err

@@ -367,7 +367,7 @@ EXTENSIONS = {
     ),
     "salted": (
         ADJUST,
-        "return attrs.evolve(output, scores=np.full(len(context), (hash('x') % 97) / 100, np.float32))",
+        "return attrs.evolve(output, scores=np.full(len(context), (hash('x') % 1_000_003) / 1_000_003, np.float32))",
         "another process makes the same of the same",
         "use no hash() of strings",
     ),
