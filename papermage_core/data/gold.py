@@ -250,17 +250,17 @@ def _without_overlap(
 ) -> list[UnitSpan]:
     # Sorts are stable: of two that tie, the earlier in the layer comes first.
     spans = sorted(spans, key=lambda s: s.start if policy == "first" else s.start - s.stop)
-    kept: list[UnitSpan] = []
+    kept: dict[UnitSpan, None] = {}
     taken: set[int] = set()
     for span in spans:
         units = range(span.start, span.stop)
         if taken.isdisjoint(units):
-            kept.append(span)
+            kept[span] = None
             taken.update(units)
         elif span not in kept:
             detail = f"{span.label} at units {span.start}:{span.stop} of its context"
             issues.add("gold_overlaps", parsed.name, detail, at=_at_units(to_document(span, of_context), parsed))
-    return kept
+    return list(kept)
 
 
 def count_gold(parsed: ParsedDocument, task: Task, issues: Issues, policy: OverlapPolicy) -> None:
