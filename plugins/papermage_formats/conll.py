@@ -96,7 +96,7 @@ class ConllReader:
     def _document(self, block: Block, header: list[tuple[str, ...]]) -> Document:
         text = decode_text(block.data, line=block.line, byte=block.byte)
         if text.startswith("#FORMAT=WebAnno"):
-            raise DataError("WebAnno TSV is not a table that this reader knows", expected="a token and its tags a line")
+            raise DataError("is WebAnno TSV, which reader=webanno reads", expected="a token and its tags a line")
         text = text.replace("\r\n", "\n").removesuffix("\r")
         header_line = self.config.header and block.byte == 0
         table = (None if header_line else Table.of_plain(text, block)) or Table.of(text, block, header_line)

@@ -18,7 +18,7 @@ from papermage_core.plugin.manager import Plugins
 
 WRITERS = (
     *("brat", "pubtator", "bioc", "bioc_json", "doccano", "label_studio", "conll", "spacy", "tei", "text", "csv"),
-    *("pawls", "funsd", "html"),
+    *("pawls", "funsd", "html", "webanno"),
 )
 FOREIGN: tuple[Any, ...] = (
     *(1, "x", True, 1.5, 10**30, [], ["a"], [["a", "b", "c"]], [["a"]], [{}], {}, {"a": {"b": [1]}}),
@@ -26,7 +26,7 @@ FOREIGN: tuple[Any, ...] = (
     *(np.float32(1.5), datetime.date(2020, 1, 1), b"x"),
 )
 OF_DOCUMENTS = ("relations", "brat", "doccano", "label_studio", "infons", "cats", "user_data", "span_groups", "offset")
-OF_ENTITIES = ("id", "attributes", "normalizations", "notes", "infons", "more", "comments", "label", "score")
+OF_ENTITIES = ("id", "attributes", "normalizations", "notes", "infons", "more", "comments", "label", "score", "webanno")
 
 
 def document(of_document: dict[str, Any], of_entities: dict[str, Any]) -> Document:
