@@ -88,7 +88,8 @@ class WebannoReader(RecordReader[WebannoReaderConfig]):
             about = {"features": relation.features} if relation.features else {}
             noted = {relation.kind: relation.name, "feature": relation.feature} | about
             relations.append({"label": relation.label, "arguments": arguments, "webanno": noted})
-        metadata: dict[str, Any] = {"doc_id": id_of_stem(stem_of(path))} | ({"relations": relations} if relations else {})
+        metadata: dict[str, Any] = {"doc_id": id_of_stem(stem_of(path))}
+        metadata |= {"relations": relations} if relations else {}
         document = make_document(sheet.symbols, metadata)
         if not sheet.tokens:
             raise DataError("there are no tokens", expected="a row a token")

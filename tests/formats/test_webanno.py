@@ -55,9 +55,7 @@ class TestWebanno(DocumentReaderSuite):
     component = "webanno"
     options = ({}, {"label_layer": "entities"})
     samples: ClassVar = {"a.tsv": GENES, "mark.tsv": "\ufeff" + GENES.replace("\n", "\r\n")}
-    texts: ClassVar = {
-        "a.tsv": [{"Gene": ["BRCA1", "BRCA2"], "Disease": ["breast cancer"], "Organ": ["breast"]}]
-    }
+    texts: ClassVar = {"a.tsv": [{"Gene": ["BRCA1", "BRCA2"], "Disease": ["breast cancer"], "Organ": ["breast"]}]}
     broken: ClassVar = {
         "none.tsv": "\n",
         "old.tsv": GENES.replace("TSV 3.3", "TSV 2.0"),
