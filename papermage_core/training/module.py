@@ -194,7 +194,7 @@ class EntityModule(pl.LightningModule):
         self._may_diverge = False
         self._batch: Batch | None = None
         """The batch that is trained on."""
-        self._val_loss = torch.zeros(2)  # the sum over examples, and their number
+        self._val_loss = torch.zeros(2)  # the sum over units, and their number
         self.val_scores: dict[str, float] = {}
         """What the last validation logged, kept here as well: with ``barebones=true`` Lightning logs nothing."""
 
@@ -353,7 +353,8 @@ class EntityModule(pl.LightningModule):
         if loss.device.type == "cpu" and torch.isnan(loss) and not self._may_diverge:
             what = "the loss of validation documents is nan"
             raise self._diverged(what, batch, self._val.examples, self._val.corpus)
-        self._val_loss += torch.stack([loss * len(batch.index), loss.new_tensor(len(batch.index))])
+        n_units = batch.mask.sum().clamp(min=1).to(loss)  # what the loss is a mean over
+        self._val_loss += torch.stack([loss * n_units, n_units])
         of_tasks = self.model.decode_of(vectors, batch)
         for row, index in enumerate(batch.index):
             known = (_is_labelled(targets, row) for targets in batch.targets)

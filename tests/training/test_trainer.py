@@ -361,3 +361,21 @@ def test_files_are_trained_on_as_often_as_their_weights_say(
     assert set(half) == {0, 1}
     sources = json.loads((result.folder / "results" / "results.json").read_text())["sources"]
     assert sources == {str(path): {"documents": 8, "weight": weight} for path, weight in ((a, 2.0), (b, 1.0), (c, 0.5))}
+
+
+def test_the_validation_loss_is_the_same_however_documents_are_batched(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    lines, found = [], []
+    for length in (2, 90, 3, 40, 2, 5):  # so that a mean over documents is none over units
+        text, tokens = "Ada Bo " * length, [{"spans": [[at, at + 3]]} for at in range(0, 7 * length, 7)]
+        layers = {"tokens": tokens, "pages": [{"spans": [[0, len(text)]]}], "names": tokens[:2]}
+        lines.append(json.dumps({"symbols": text, "metadata": {"doc_id": str(length)}, "entities": layers}))
+    (tmp_path / "val.jsonl").write_text("\n".join(lines))
+    for number, limits in enumerate(({"batch_size": 1}, {"batch_size": 3}, {"batch_tokens": 100})):
+        options = {"val_data_path": tmp_path / "val.jsonl", "label_field": "names", "max_epochs": 1, **limits}
+        result = EntityClassificationTrainer(
+            config(default_root_dir=tmp_path / str(number), learning_rate=1e-9, **options)
+        ).train()
+        found.append(float(history(result.folder)[-1]["val_loss"]))
+    assert found == pytest.approx([found[0]] * 3, rel=1e-3)
