@@ -166,7 +166,7 @@ class ConllReader:
         annotate_spans(document, "sentences", start[table.starts], stop[lasts], metadata)
         stretches = [each for name, tags in zip(names, table.columns, strict=True) if name == "tag"
                      for each in tagged_stretches(unbracketed(tags), table.starts)]  # fmt: skip
-        annotate_stretches(document, stretches, start, stop, self.config.label_layer)
+        annotate_stretches(document, stretches, start, stop, self.config.label_layer if "tag" in names else "")
         return document
 
 

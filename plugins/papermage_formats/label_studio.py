@@ -99,7 +99,8 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
         name = str(values.get("doc_id", task.get("id", name)))
         try:
             key = self._text_key(values)
-            results = self._results(task, values)
+            found = self._results(task, values)
+            results = found or []
             symbols = values[key]
             own, others = _divided(results, key, symbols, seen)
             counting = counting_of(symbols, [said for said, _ in own])
@@ -119,7 +120,7 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
         metadata: dict[str, Any] = {"doc_id": name} | ({"relations": relations} if relations else {})
         document = make_document(symbols, metadata | ({"label_studio": kept} if kept else {}))
         seen.proposed += not results and self.config.take == "annotations" and _has_proposals(task)
-        add_labelled(document, entities, self.config.label_layer)
+        add_labelled(document, entities, "" if found is None else self.config.label_layer)
         return document
 
     def _text_key(self, values: dict[str, Any]) -> str:
@@ -131,8 +132,8 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             raise DataError("the task has no text", value=list(values), expected=f"a text under {wanted}")
         return wanted
 
-    def _results(self, task: dict[str, Any], values: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return what was labelled in a task."""
+    def _results(self, task: dict[str, Any], values: dict[str, Any]) -> list[dict[str, Any]] | None:
+        """Return what was labelled in a task; None where nobody labelled it."""
         if values is task:  # JSON-MIN
             return [
                 {"type": "labels", "value": region}
@@ -147,7 +148,7 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             made = task.get("annotations") or task.get("completions") or []
         made = [each for each in made if not each.get("was_cancelled")]
         if len(made) <= self.config.annotator:
-            return []
+            return None
         chosen = made[self.config.annotator]
         found: list[dict[str, Any]] = chosen.get("result") or []
         return found
