@@ -141,7 +141,10 @@ class ConllReader:
     def _table(self, block: Block) -> Table:
         text = decode_text(block.data, line=block.line, byte=block.byte)
         if text.startswith("#FORMAT=WebAnno"):
-            raise DataError("WebAnno TSV is not a table that this reader knows", expected="a token and its tags a line")
+            raise DataError(
+                "WebAnno TSV is not a table that this reader knows; INCEpTION and WebAnno export CoNLL 2002 as well",
+                expected="a token and its tags a line",
+            )
         text = text.replace("\r\n", "\n").removesuffix("\r")
         header = block.byte == 0 and (self.config.header or (not self.config.columns and has_header(text)))
         return (None if header else Table.of_plain(text, block)) or Table.of(text, block, header)

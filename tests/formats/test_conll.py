@@ -358,3 +358,9 @@ def test_columns_that_are_stated_hold_for_every_share_of_a_file(tmp_path: Path) 
     (tmp_path / "a.conllup").write_text(f"# global.columns = ID FORM NER UPOS\n{documents}")
     (located,) = iter_documents(tmp_path / "a.conllup", first=1, every=2)
     assert entities_of(located.document) == {"X": ["Paris"]}
+
+
+def test_webanno_is_told_what_to_export_instead(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("#FORMAT=WebAnno TSV 3.3\n\n\n#Text=Rome\n1-1\t0-4\tRome\tLOC\t\n")
+    with pytest.raises(DataError, match=r"line 1: WebAnno TSV is not a table .* export CoNLL 2002 as well"):
+        list(read_documents(tmp_path / "a.tsv"))
