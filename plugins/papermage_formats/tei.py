@@ -44,6 +44,7 @@ _NAME_PARTS = frozenset({"forename", "surname", "rolename", "genname"})
 _ROOTS = re.compile(
     rb"<(?:tei(?:corpus)?|dates|citations|fundings|dataset|patent-document|biblstruct|bibl|lb/|front)\b", re.IGNORECASE
 )
+_OTHERS = re.compile(rb"<(?:collection|article|pmc-articleset)\b", re.IGNORECASE)
 _SPACE = " \t\r\n"
 _RUN = re.compile("[ \t\r\n]+")
 _ALIKE = str.maketrans("‐‑‒–—―−－•∙·（）［］｜’‘“”", "--------***()[]|''\"\"")
@@ -73,8 +74,8 @@ class TeiReaderConfig(DocumentReaderConfig):
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
-        """Whether there are elements of TEI, or of GROBID's other collections."""
-        return bool(_ROOTS.search(head)) and b"<collection" not in head
+        """Whether there are elements of TEI, or of GROBID's other collections; JATS has some of these names, too."""
+        return bool(_ROOTS.search(head)) and not _OTHERS.search(head)
 
     def build(self) -> TeiReader:
         """Return a new reader."""
