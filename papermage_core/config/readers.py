@@ -17,11 +17,17 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import DocumentReaderConfig
 
-__all__ = ["OF_STREAMS", "ReaderChoice", "companions", "shown_ending"]
+__all__ = ["OF_STREAMS", "ReaderChoice", "companions", "other_kind", "shown_ending"]
 
 _KIND = "document_reader"
 OF_STREAMS = "jsonl"
 """The reader, and the writer, of what has no ending: standard input and output, pipes, files without one."""
+_OTHER_KINDS = {
+    "an archive: unpack it, and name the folder or the files in it": (
+        ".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tzst", ".7z", ".rar"
+    ),
+    "a document of a word processor: save it as PDF or as text": (".docx", ".doc", ".odt", ".rtf", ".pages"),
+}  # fmt: skip
 Head = Callable[[Path, bool], bytes]
 
 
@@ -81,8 +87,9 @@ class ReaderChoice:
             return [(OF_STREAMS, self._class(OF_STREAMS))]
         if found := self._endings.claimants(path):
             return found
+        told = f"this is {other}. " if (other := other_kind(path)) else ""
         raise DataError(
-            f"no reader is known for files that end in {shown_ending(path)}; known: {self._endings}; "
+            f"{told}no reader is known for files that end in {shown_ending(path)}; known: {self._endings}; "
             "reader=NAME reads a file whatever its ending",
             path=path,
             expected=f"a file of one of these readers: {self._endings}",
@@ -167,6 +174,16 @@ def companions(path: Path, config: DocumentReaderConfig | type[DocumentReaderCon
     for end in config.companions:
         found = (path.with_name(stem + end) for stem in stems) if end.startswith(".") else path.parent.glob(end)
         yield from (other for other in found if other != path)
+
+
+def other_kind(path: Path) -> str:
+    """Return what a file is that no reader reads, and what to do with it, by its ending; nothing for others.
+
+    >>> other_kind(Path("corpus.tar.gz"))
+    'an archive: unpack it, and name the folder or the files in it'
+    """
+    ending = Path(path.name.removesuffix(path.suffix) if compression(path) else path.name).suffix.lower()
+    return next((kind for kind, endings in _OTHER_KINDS.items() if ending in endings), "")
 
 
 def shown_ending(path: Path) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
 
-from papermage_core.config.readers import ReaderChoice, companions
+from papermage_core.config.readers import ReaderChoice, companions, other_kind
 from papermage_core.data.garbage import collecting
 from papermage_core.errors import DataError, PluginError
 from papermage_core.files import find_files, open_bytes
@@ -354,7 +354,9 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
     endings = ", ".join(choice.endings())
     inner = any(path.is_dir() for path in folder.iterdir())
     hint = f"; type {folder / '**'} to read what is in the folders below" if inner else ""
-    raise DataError(f"no file in this folder ends in {endings}{hint}", path=folder, expected=endings)
+    others = ((path, other_kind(path)) for path in sorted(folder.iterdir()))
+    told = next((f"; {path.name} is {kind}" for path, kind in others if kind), "")
+    raise DataError(f"no file in this folder ends in {endings}{told}{hint}", path=folder, expected=endings)
 
 
 def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:

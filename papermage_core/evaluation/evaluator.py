@@ -57,10 +57,11 @@ class EntityEvaluator:
         predicted: Sequence[UnitSpan],
         unreachable: Sequence[str] = (),
         unit_scores: NDArray[Any] | None = None,
+        outside: Sequence[str] = (),
     ) -> None:
         """Count a document, which must hold the `Document` itself where scores are given by metadata.
 
-        ``unit_scores`` as for `document_errors`.
+        ``unit_scores`` as for `document_errors`; ``unreachable`` and ``outside`` as for `Scorer.add`.
         """
         text = unit_text(parsed)
         seen = self._seen
@@ -72,6 +73,7 @@ class EntityEvaluator:
             gold,
             predicted,
             unreachable,
+            outside=outside,
             groups=groups,
             seen=None if seen is None else lambda span: seen(text_of(span, text)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from papermage_core.data.labelling import Labelling
 from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.spans import SpanTable
-from papermage_core.data.units import Parser, digest_of
+from papermage_core.data.units import ParsedDocument, Parser, digest_of
 from papermage_core.errors import DataError, nearest
 from papermage_core.evaluation.arrays import Numbers
 from papermage_core.evaluation.documents import DocumentCounts
@@ -58,8 +59,11 @@ class Predictions:
         self, path: Path, layer_name: str, labelling: Labelling, reader: AnyReader, processors: ProcessorChoice
     ) -> None:
         self._table = SpanTable()
+        self._outside: dict[int, tuple[str, ...]] = {}
+        """Row → labels of the entities that touch no unit, where there are any."""
+        self._units: list[bytes] = []
         self._rows: dict[bytes, list[int | None]] = {}
-        self._path = path
+        self._path, self._unit_layer = path, labelling.entity_name
         source = DocumentSource((path,), reader, processors=processors)
         layers = _layers(source, layer_name, labelling)
         attribute = "label" if layers == (layer_name,) else labelling.label_attribute
@@ -79,19 +83,35 @@ class Predictions:
                 for name in layers
                 if name in parsed.document.layer_names
             }
+            if parsed.unreachable:
+                self._outside[len(self._table)] = tuple(label for _, label in parsed.unreachable)
+            self._units.append(_digest_of_units(parsed))
             self._table.append(UnitSpan(g.label, g.segments, _score(scores.get(g.field), g.index)) for g in found)
 
-    def take(self, symbols: str, name: str) -> list[UnitSpan]:
+    def take(self, gold: ParsedDocument) -> tuple[list[UnitSpan], Sequence[str]]:
         """Return what was predicted in the next document of this text; in the last again, where there are no more.
 
-        Raises DataError where there is none, or it has no layer of predictions.
+        With it come the labels of predicted entities that touch no unit. Raises DataError where there is no such
+        document, it has no layer of predictions, or its units are not those of the gold document.
         """
-        rows = self._rows.get(digest_of(symbols))
+        name, rows = gold.name, self._rows.get(digest_of(gold.symbols))
         row = None if not rows else rows.pop(0) if len(rows) > 1 else rows[0]
         if row is None:
             why = f"there, it has no layer {self._named}" if rows else "there is none of the same text"
             raise DataError(f"no predictions for this document: {why}", path=self._path, document=name)
-        return self._table[row]
+        if self._units[row] != _digest_of_units(gold):
+            raise DataError(
+                f"the layer {self._unit_layer!r} there is not that of the gold document: entities cannot be compared "
+                "in units; give both files the same units, such as by processors, or name other ones with entity_name",
+                path=self._path,
+                document=name,
+            )
+        return self._table[row], self._outside.get(row, ())
+
+
+def _digest_of_units(parsed: ParsedDocument) -> bytes:
+    places = np.stack([parsed.starts, parsed.stops]).astype("<i8")
+    return hashlib.blake2b(places.tobytes(), digest_size=16).digest()
 
 
 def _score(column: Sequence[object] | None, index: int) -> float | None:
@@ -141,9 +161,15 @@ def evaluate_files(
     for parsed in parse_documents(source, labelling, ContextNeeds(), issues, keep=bool(by)):
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
         known = None if labelling.label_attribute is not None else set(labelling.label_field)
-        found = predictions.take(parsed.symbols, parsed.name)
+        found, outside = predictions.take(parsed)
         predicted = [span for span in found if known is None or span.label in known]
-        evaluator.add(parsed, gold, predicted, [label for _, label in parsed.unreachable])
+        evaluator.add(
+            parsed,
+            gold,
+            predicted,
+            [label for _, label in parsed.unreachable],
+            outside=[label for label in outside if known is None or label in known],
+        )
         units.add(_by_unit(gold, parsed.n_units, numbers), _by_unit(predicted, parsed.n_units, numbers))
     scores = evaluator.scores()
     fields = ", ".join(map(repr, labelling.label_field))

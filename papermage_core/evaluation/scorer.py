@@ -43,6 +43,7 @@ class Scorer:
         self._sides = Sides()
         self._table = DocumentTable()
         self._unreachable: Counter[str] = Counter()
+        self._outside: Counter[str] = Counter()
         self._elsewhere: Counter[str] = Counter()
         """Those of no document in particular."""
         self._lost: list[tuple[int, ...]] = []
@@ -60,14 +61,16 @@ class Scorer:
         predicted: Iterable[UnitSpan],
         unreachable: Iterable[str] = (),
         *,
+        outside: Iterable[str] = (),
         groups: Mapping[str, str] | None = None,
         seen: Callable[[UnitSpan], int] | None = None,
     ) -> None:
         """Count a document, entities in units of the document; one that is given twice counts once.
 
         ``unreachable`` are the labels of gold entities that are not in ``gold`` since no prediction could equal them
-        (they touch no unit, say): they lower the recall. ``groups`` are what a document is counted by, as
-        ``{"journal": "BMC"}``; ``seen`` says how often the text of an entity is one in the training data.
+        (they touch no unit, say): they lower the recall. ``outside`` are those of predicted entities that touch no
+        unit: they lower the precision. ``groups`` are what a document is counted by, as ``{"journal": "BMC"}``;
+        ``seen`` says how often the text of an entity is one in the training data.
         """
         gold, predicted = list(gold), list(predicted)
         kinds = None if seen is None else ([_group_of(seen(s)) for s in gold], [_group_of(seen(s)) for s in predicted])
@@ -76,6 +79,9 @@ class Scorer:
         for label in unreachable:
             self._unreachable[label] += 1
             self._lost.append((self._documents, self._sides.labels[label], 1, 0, 0))
+        for label in outside:
+            self._outside[label] += 1
+            self._lost.append((self._documents, self._sides.labels[label], 0, 1, 0))
         for name, value in (groups or {}).items():
             nowhere = array("q", [0]) * self._documents
             numbers, of_documents = self._groups.setdefault(name, (Numbers({_OTHERS: 0}), nowhere))
@@ -165,20 +171,25 @@ class Scorer:
             gold, predicted, right = found.get(label, (0, 0, 0))
             gold += self._elsewhere[label]
             per_label[label] = Counts(gold=gold, found=right, predicted=predicted, right=right)
-        n_lost = self._unreachable.total()
-        missed = Counts(gold=n_lost, found=0, predicted=0, right=0)
+        n_lost, n_outside = self._unreachable.total(), self._outside.total()
+        wrong = Counts(gold=n_lost, found=0, predicted=n_outside, right=0)
         credits = dict(zip(table.labels, self._credit_per_label, strict=False))
         return Scores(
             micro=sum(per_label.values(), NOTHING),
             per_label=per_label,
-            lenient={name: counts + missed for name, counts in self._lenient.items()},
+            lenient={name: counts + wrong for name, counts in self._lenient.items()},
             subsets={name: counts for name, counts in self._subsets.items() if counts.gold or counts.predicted},
             gold_unreachable=dict(+self._unreachable),
+            predicted_outside=dict(self._outside),
             documents=self._documents,
-            partial_credit={name: found + Credit(missed=n_lost) for name, found in self._credit.items()},
+            partial_credit={
+                name: found + Credit(missed=n_lost, spurious=n_outside) for name, found in self._credit.items()
+            },
             partial_credit_per_label={
                 label: added(
-                    credits.get(label, {}), dict.fromkeys(STRATEGIES, Credit(missed=self._unreachable[label])), Credit()
+                    credits.get(label, {}),
+                    dict.fromkeys(STRATEGIES, Credit(missed=self._unreachable[label], spurious=self._outside[label])),
+                    Credit(),
                 )
                 for label in names
                 if per_label[label].gold or per_label[label].predicted

@@ -100,6 +100,8 @@ class Scores:
     precision over the predicted ones; a kind that neither side has is left out."""
     gold_unreachable: Mapping[str, int] = attrs.field(factory=dict)
     """Label → gold entities that no prediction could have equalled; they are counted in as missed."""
+    predicted_outside: Mapping[str, int] = attrs.field(factory=dict)
+    """Label → predicted entities that touch no unit, as a file may hold them; they are counted in as wrong."""
     documents: int = 0
     partial_credit: Mapping[str, Credit] = attrs.field(factory=dict)
     """MUC and SemEval's counts, by the names of nervaluate: ``strict``, ``exact``, ``partial``, ``ent_type``."""
@@ -153,6 +155,7 @@ class Scores:
             lenient=joined("lenient"),
             subsets=joined("subsets"),
             gold_unreachable=dict(Counter(self.gold_unreachable) + Counter(other.gold_unreachable)),
+            predicted_outside=dict(Counter(self.predicted_outside) + Counter(other.predicted_outside)),
             documents=self.documents + other.documents,
             partial_credit=added(self.partial_credit, other.partial_credit, Credit()),
             partial_credit_per_label={
@@ -175,6 +178,7 @@ class Scores:
             "lenient": {name: counts.to_json() for name, counts in self.lenient.items()},
             "subsets": {name: counts.to_json() for name, counts in self.subsets.items()},
             "gold_unreachable": dict(self.gold_unreachable),
+            "predicted_outside": dict(self.predicted_outside),
             "documents": self.documents,
             "partial_credit": {name: found.to_json() for name, found in self.partial_credit.items()},
             "partial_credit_per_label": {
@@ -204,6 +208,7 @@ class Scores:
             lenient=counts("lenient"),
             subsets=counts("subsets"),
             gold_unreachable=dict(value["gold_unreachable"]),
+            predicted_outside=dict(value.get("predicted_outside", {})),
             documents=value["documents"],
             partial_credit={name: Credit.from_json(v) for name, v in value.get("partial_credit", {}).items()},
             partial_credit_per_label={
@@ -249,6 +254,8 @@ class Scores:
             lines += ["", f"F1 {100 * self.f1:.1f}, with 95 % confidence {100 * low:.1f} to {100 * high:.1f}"]
         if lost := sum(self.gold_unreachable.values()):
             lines.append(f"{counted(lost, 'gold entities')} could not have been predicted: counted as missed")
+        if outside := sum(self.predicted_outside.values()):
+            lines.append(f"predicted entities that touch no unit: {outside:,}, counted as wrong")
         return "\n".join(lines)
 
     @property

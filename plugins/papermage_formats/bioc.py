@@ -148,12 +148,15 @@ def _assembled(found: dict[str, Any], name: str | None, label_layer: str, unlike
     bare = [annotation for annotation, _ in located if _is_bare(annotation)]
     bare += [annotation for annotation in found.get("annotations") or () if _is_bare(annotation)]
     located = [(annotation, passage) for annotation, passage in located if not _is_bare(annotation)]
+    holders = sorted(passages, key=lambda passage: passage.offset)
+    firsts = [passage.offset for passage in holders]
     for annotation in found.get("annotations") or ():
         if _is_bare(annotation):
             continue
         first = min(int(place["offset"]) for place in annotation["locations"])
-        holders = (passage for passage in passages if passage.offset <= first < passage.offset + len(passage.text))
-        located.append((annotation, next(holders, _Passage(base or 0, 0, "", {}, []))))
+        holder = holders[bisect_right(firsts, first) - 1] if holders and firsts[0] <= first else None
+        held = holder is not None and first < holder.offset + len(holder.text)
+        located.append((annotation, holder if holder and held else _Passage(base or 0, 0, "", {}, [])))
     metadata: dict[str, Any] = {} if name is None else {"doc_id": name}
     metadata |= {"offset": base} if base else {}
     metadata |= {"infons": found["infons"]} if found.get("infons") else {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import attrs
 import numpy as np
@@ -14,17 +15,21 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.conll_blocks import Block, iter_blocks
-from papermage_formats.conll_table import NO_COMMENTS, Table
+from papermage_formats.conll_table import NO_COMMENTS, Table, has_header
 from papermage_formats.conll_writer import ConllWriter
 from papermage_formats.labelled import ENCODING, LABEL_LAYER, LAYERS, decode_text, make_document
 from papermage_formats.records import read_records
-from papermage_formats.tags import is_tag, tagged_stretches
+from papermage_formats.tags import is_tag, tagged_stretches, unbracketed
 from papermage_formats.tokenized import annotate_spans, annotate_stretches
 
 __all__ = ["ConllReader", "ConllReaderConfig", "ConllWriter", "ConllWriterConfig"]
 
+T = TypeVar("T")
+_SAMPLE = 1 << 14
+"""Bytes of a file that tell which columns it has."""
 _ID = re.compile(
-    r"#\s*(?:newdoc\s+id|newdoc_id|doc_id)\s*=\s*(.+)|-DOCSTART-\s+\((.+)\)|#\s*begin document\s+\(?([^\s;)]+)\)?.*"
+    r"#\s*(?:newdoc\s+id|newdoc_id|doc_id)\s*=\s*(.+)|-DOCSTART-\s+\((.+)\)|#\s*begin document\s+\(?([^\s;)]+)\)?"
+    r"(?:;\s*part\s+0*(\d*))?.*"
 )
 """What states the id of a document."""
 
@@ -74,6 +79,23 @@ class ConllReaderConfig(DocumentReaderConfig):
         return ConllReader(self)
 
 
+def _emptied(found: list[T]) -> Iterator[T]:
+    """Yield what is in a list, which is empty then: large documents are not held."""
+    found.reverse()
+    while found:
+        yield found.pop()
+
+
+@attrs.frozen
+class _Columns:
+    """What is known of a file's columns before a document of it is read."""
+
+    stated: tuple[str, ...] = ()
+    """Their names, by a comment, a header line or the kind of the file."""
+    usual: tuple[str, ...] = ()
+    """Else what they seem to be."""
+
+
 class ConllReader:
     """Reads a token a line; empty lines end sentences.
 
@@ -89,25 +111,50 @@ class ConllReader:
         self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file. Raises DataError with path and line."""
-        blocks = iter_blocks(path, self.config.encoding, by_sentence=self.config.document == "sentence")
-        header: list[tuple[str, ...]] = []
-        return read_records(blocks, lambda block: self._document(block, header), path, on_error, first, every)
+        return read_records(self._blocks(path), lambda each: self._document(*each), path, on_error, first, every)
 
-    def _document(self, block: Block, header: list[tuple[str, ...]]) -> Document:
+    def _blocks(self, path: Path) -> Iterator[tuple[int, int, tuple[Block, _Columns]]]:
+        """Yield documents as they are read, with what the beginning of the file tells of its columns."""
+        blocks = iter_blocks(path, self.config.encoding, by_sentence=self.config.document == "sentence")
+        begin, size, failed = list[tuple[int, int, Block]](), 0, None
+        try:
+            while size < _SAMPLE and (each := next(blocks, None)):
+                begin.append(each)
+                size += len(each[2].data)
+        except Exception as exc:  # raised again once what was read is given
+            failed = exc
+        columns = self._columns([block for _, _, block in begin]) if len(begin) > 1 else _Columns()
+        for line, byte, block in chain(_emptied(begin), () if failed else blocks):
+            yield line, byte, (block, columns)
+        if failed:
+            raise failed
+
+    def _columns(self, blocks: list[Block]) -> _Columns:
+        data = b"".join(block.data for block in blocks)[:_SAMPLE]
+        data = data[: data.rfind(b"\n") + 1]
+        try:
+            table = self._table(Block(data, 1, 0, ""))
+            return _Columns(table.stated, () if self.config.columns or table.stated else tuple(table.names(())))
+        except DataError:  # that of a document tells more
+            return _Columns()
+
+    def _table(self, block: Block) -> Table:
         text = decode_text(block.data, line=block.line, byte=block.byte)
         if text.startswith("#FORMAT=WebAnno"):
             raise DataError("is WebAnno TSV, which reader=webanno reads", expected="a token and its tags a line")
         text = text.replace("\r\n", "\n").removesuffix("\r")
-        header_line = self.config.header and block.byte == 0
-        table = (None if header_line else Table.of_plain(text, block)) or Table.of(text, block, header_line)
-        if block.byte == 0 or not header:
-            header[:] = [table.stated]
-        names = table.names(self.config.columns or header[0])
+        header = block.byte == 0 and (self.config.header or (not self.config.columns and has_header(text)))
+        return (None if header else Table.of_plain(text, block)) or Table.of(text, block, header)
+
+    def _document(self, block: Block, columns: _Columns) -> Document:
+        table = self._table(block)
+        names = table.names(self.config.columns or table.stated or columns.stated, columns.usual)
         table = table.with_surface_tokens(names)
         doc_id, comments = block.doc_id, [list[str]() for _ in table.starts]
         for sentence, row in table.comments:
             if found := _ID.match(row):
-                doc_id = next(filter(None, found.groups())).strip()
+                *names_of, part = found.groups()
+                doc_id = next(filter(None, names_of)).strip() + (f"-{part}" if part else "")
             elif not row.startswith(NO_COMMENTS):
                 comments[min(sentence, len(comments) - 1)].append(row.removeprefix("#").strip())
         symbols, start = table.text(names, comments)
@@ -118,8 +165,8 @@ class ConllReader:
         metadata = [{"comments": found} if found else {} for found in comments] if any(comments) else None
         annotate_spans(document, "sentences", start[table.starts], stop[lasts], metadata)
         stretches = [each for name, tags in zip(names, table.columns, strict=True) if name == "tag"
-                     for each in tagged_stretches(tags, table.starts)]  # fmt: skip
-        annotate_stretches(document, stretches, start, stop, self.config.label_layer)
+                     for each in tagged_stretches(unbracketed(tags), table.starts)]  # fmt: skip
+        annotate_stretches(document, stretches, start, stop, self.config.label_layer if "tag" in names else "")
         return document
 
 

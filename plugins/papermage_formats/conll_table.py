@@ -16,23 +16,26 @@ from papermage_formats.conll_blocks import Block
 from papermage_formats.labelled import decode_text, gap
 from papermage_formats.tags import is_tag
 
-__all__ = ["NO_COMMENTS", "SPECIAL", "Table", "known_columns"]
+__all__ = ["NO_COMMENTS", "SPECIAL", "Table", "has_header", "known_columns"]
 
 CONLLU = ("id", "token", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+CONLL_2012 = (
+    "_", "_", "id", "token", "pos", "parse", "lemma", "frameset", "sense", "speaker", "tag", "arguments", "coreference"
+)  # fmt: skip
+"""Columns of OntoNotes; arguments are as many as a sentence has predicates."""
 _NAMES = {
-    "form": "token",
-    "word": "token",
-    "words": "token",
-    "text": "token",
-    "ner": "tag",
-    "tags": "tag",
-    "label": "tag",
+    **dict.fromkeys(("form", "word", "words", "text", "tokens"), "token"),
+    **dict.fromkeys(("ner", "tags", "label", "labels", "ner_tag", "ner_tags", "entity"), "tag"),
 }
+_OF_HEADERS = frozenset({*_NAMES, "token", "tag", "pos", "chunk", "lemma", "id", "start", "end"})
 SPECIAL = frozenset({"id", "token", "tag", "start", "end", "space", "_"})
 """Columns that are no metadata of tokens."""
 NO_COMMENTS = ("-DOCSTART-", "# end document", "#end document", "# global.columns")
 """Beginnings of lines that say something of the file."""
 _EMPTY = ("_", "")
+_ROW_OF_2012 = re.compile(
+    r"(?:[^\s]+[ \t]+)(?:\d+[ \t]+){2}(?:\S+[ \t]+){2}\S*\*\S*[ \t]+(?:\S+[ \t]+){4}\(?\S*[*)]\S*[ \t]+\S.*"
+)
 _SPACED_CONLLU = re.compile(r"\d[\d.-]*(?: +\S+){8}[ \t]+\S+")
 _UNUSUAL = ("\n ", "\n\t", "\n-DOCSTART-", "\n# global.columns")
 """Beginnings of lines that are neither empty nor comments nor tokens."""
@@ -50,7 +53,7 @@ class Table:
     comments: list[tuple[int, str]]
     """The sentence that each comes before, or in, and its line."""
     stated: tuple[str, ...]
-    """The names of the columns, if a comment or a header line states them."""
+    """The names of the columns, if a comment, a header line or the kind of the file states them."""
     extras: dict[int, dict[str, Any]] = attrs.field(factory=dict)
     """Words and empty nodes of tokens of CoNLL-U."""
 
@@ -75,7 +78,11 @@ class Table:
         if not rows or "\n\n" in rows or rows[0] == "\n" or "\n#" in rows or (separator == " " and "\t" in rows):
             return None
         width = row.count(separator) + 1
-        if _piped(row) or any(_is_token(each.split(separator), width) for _, each in comments):
+        if (
+            _piped(row)
+            or _ROW_OF_2012.fullmatch(row)
+            or any(_is_token(each.split(separator), width) for _, each in comments)
+        ):
             return None
         signs = np.frombuffer(rows.encode() + b"\n", np.uint8)
         # of the signs below a tab only NUL could be there
@@ -108,12 +115,16 @@ class Table:
         if sample and (width := _piped(sample[0])):
             rows = [piece for row in rows for piece in _unpiped(row, width)]
             sample = [row for row in rows if row][:20]
+        of_2012 = bool(sample) and all(map(_ROW_OF_2012.fullmatch, sample)) and not _end_in_tags(sample)
+        if of_2012:
+            rows = [_row_of_2012(row) for row in rows]
+            sample = [row for row in rows if "\t" in row][:20]
         tabs = any("\t" in row for row in sample) and not all(map(_SPACED_CONLLU.fullmatch, sample))
         split: Callable[[str], list[str]] = (lambda row: row.split("\t")) if tabs else re.compile(r"[ \t]+").split
         usual = Counter(len(split(row.rstrip(" "))) for row in sample).most_common(1)
         width = usual[0][0] if usual else 0
         kept, lines, starts, comments = list[str](), list[int](), list[int](), list[tuple[int, str]]()
-        stated: tuple[str, ...] = ()
+        stated: tuple[str, ...] = CONLL_2012 if of_2012 else ()
         begins = True
         for line, row in enumerate(rows, block.line):
             if not row or row[0] in "#- \t":
@@ -137,10 +148,15 @@ class Table:
             raise DataError("there is no token", line=block.line, expected="a token a line")
         return cls(_columns(kept, lines, "\t" if tabs else " "), lines.__getitem__, starts, comments, stated)
 
-    def names(self, given: Sequence[str]) -> list[str]:
-        """Return the names of the columns: those given, or what they seem to be. Raises DataError."""
+    def names(self, given: Sequence[str], usual: Sequence[str] = ()) -> list[str]:
+        """Return the names of the columns: those given, or what they seem to be. Raises DataError.
+
+        ``usual`` are what more of the file seems to have: they count where they are as many, and there are tags.
+        """
         if tuple(given) == ("conllu",):
             given = CONLLU
+        if not given and "tag" in usual and len(usual) == len(self.columns):
+            return list(usual)
         names = known_columns(given) or self._guessed()
         if len(names) != len(self.columns) or "token" not in names:
             raise DataError(
@@ -151,12 +167,20 @@ class Table:
         return names
 
     def _guessed(self) -> list[str]:
-        width, columns = len(self.columns), self.columns
-        first = [column[: self.starts[1] if len(self.starts) > 1 else None] for column in columns]
-        numbered = width > 2 and re.fullmatch(r"[01]([-.]\d+)?", first[0][0]) and all(n[0].isdigit() for n in first[0])
+        columns, after = list(self.columns), list[str]()
+        while len(columns) > 1 and not any(columns[-1]):
+            columns.pop()
+        if len(columns) < len(self.columns):
+            return [*attrs.evolve(self, columns=columns)._guessed(), *["_"] * (len(self.columns) - len(columns))]
+        width = len(columns)
+        numbered = width > 2 and self._are_numbers(0)
         if numbered and width == len(CONLLU):
             return list(CONLLU)
-        before, after = ["id", "token"] if numbered else ["token"], list[str]()
+        if width == 2 and _are_surely_tags(columns[0]) and not _are_tags(columns[1]):
+            return ["tag", "token"]
+        before = ["id", "token"] if numbered else ["token"]
+        if width > 4 and not numbered and all(map(str.isdecimal, columns[1])) and self._are_numbers(2):
+            before = ["_", "_", "id", "token"]  # document and part, as in OntoNotes
         if width - len(before) > 1 and set(columns[-1]) <= {"+", "-"}:
             after = ["space"]
         if width > len(before) + len(after) and _are_tags(columns[-1 - len(after)]):
@@ -173,6 +197,13 @@ class Table:
             else [f"f{i + 1}" for i in range(middle)]
         )
         return [*before, *names, *after]
+
+    def _are_numbers(self, i: int) -> bool:
+        """Whether a column counts the tokens of each sentence."""
+        column = self.columns[i]
+        return all(re.fullmatch(r"[01]([-.]\d+)?", column[start]) for start in self.starts) and all(
+            number[:1].isdigit() for number in column
+        )
 
     def column(self, names: Sequence[str], name: str) -> list[str]:
         """Return a column by name."""
@@ -322,6 +353,31 @@ def _are_tags(column: list[str]) -> bool:
     """Whether a column holds tags, or labels among which there is O."""
     values = set(column)
     return all(map(is_tag, values)) or ("O" in values and len(values) < 100)
+
+
+def _are_surely_tags(column: list[str]) -> bool:
+    """Whether a column holds tags, and nothing else can be meant: words that all look like tags are none."""
+    values = set(column)
+    return all(map(is_tag, values)) and (any("-" in value for value in values) or (len(column) > 1 and values == {"O"}))
+
+
+def _end_in_tags(rows: list[str]) -> bool:
+    return _are_surely_tags([row.split()[-1] for row in rows])
+
+
+def has_header(text: str) -> bool:
+    """Whether the first line with columns names them, one of them tokens and one tags."""
+    row = next((row for row in text.split("\n", 20) if row.strip() and not row.startswith(("#", "-DOCSTART-"))), "")
+    names = [name.lower() for name in row.split()]
+    return {*_OF_HEADERS} >= {*names} and {"token", "tag"} <= {*known_columns(names)}
+
+
+def _row_of_2012(row: str) -> str:
+    """Return a line of OntoNotes with the arguments, of which sentences have various numbers, in one column."""
+    if not row.strip() or row.startswith("#"):
+        return row
+    cells = row.split()
+    return "\t".join([*cells[:11], " ".join(cells[11:-1]) or "_", *cells[-1:]])
 
 
 def _piped(row: str) -> int:

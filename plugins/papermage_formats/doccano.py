@@ -100,7 +100,7 @@ class DoccanoReader(RecordReader[DoccanoReaderConfig]):
         if any("head" in relation for relation in told):
             for number, entity in enumerate(entities):
                 entity.metadata.setdefault("id", number)
-        add_labelled(document, entities, self.config.label_layer)
+        add_labelled(document, entities, "" if labels is None else self.config.label_layer)
         return document
 
     def _key(self, record: dict[str, Any], given: str, usual: Iterable[str]) -> str | None:

@@ -65,8 +65,9 @@ def _items_of(path: Path, within: _Within) -> Iterator[_Item]:
     whole = begin[2] + rest
     if _sound(whole):
         yield from _items(line, begin[1], whole, within)
-    elif any(each.startswith(b"{") and _sound(each) for each in rest.splitlines()[:100]):  # only some lines are broken
-        yield from chain.from_iterable(_items(*each, within) for each in _lines(whole.splitlines(True), line, begin[1]))
+    elif begin[2].strip() != b"[" and any(each.startswith(b"{") and _sound(each) for each in rest.splitlines()):
+        lines = whole.splitlines(True)  # of which only some are broken
+        yield from chain.from_iterable(_items(*each, within) for each in _lines(lines, line, begin[1]))
     else:
         yield from _one_after_the_other(line, begin[1], whole)
 

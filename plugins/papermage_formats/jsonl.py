@@ -90,8 +90,8 @@ def _lines(
 ) -> Iterator[tuple[int, int, bytes | DataError]]:
     """Yield number and byte of the lines that hold something, with the line, or why it cannot be read.
 
-    A first line that only opens JSON comes with all that follows. What is no text at all is an error once. With
-    ``start``, line and byte, those before it are passed over.
+    A first line that only opens JSON comes with all that follows, unless that is objects a line each. What is no text
+    at all is an error once. With ``start``, line and byte, those before it are passed over.
     """
     with open_bytes(path) as handle:
         found = start is not None and start[0] > 1
@@ -109,13 +109,29 @@ def _lines(
                 if not found and (kind := kind_of_file(data)):
                     raise DataError(f"is {kind}", expected="one document a line")
                 if not found and len(data) < 16 and data.strip() in _OPENINGS:
-                    data = data.strip() + b"\n" + handle.read(limit + 1)
-                    if len(data) > limit:
+                    number, opening, following = lines.number, data.strip(), _after_blank(lines)
+                    if isinstance(following, DataError):
                         raise DataError(f"this document, over many lines, is larger than {limit >> 20} MiB")
+                    if opening == b"[" or not following.startswith(b"{"):
+                        data = opening + b"\n" + following + handle.read(limit + 1)
+                        if len(data) > limit:
+                            raise DataError(f"this document, over many lines, is larger than {limit >> 20} MiB")
+                        yield number, byte, data
+                        return
+                    yield number, byte, opening  # a line that was cut, before others
+                    data, byte = following.rstrip(b"\r\n"), lines.start
             found = True
             yield lines.number, byte, data
     if not found:
         raise DataError("this file holds no document", expected="one document a line")
+
+
+def _after_blank(lines: Lines) -> bytes | DataError:
+    """Return the next line that holds something; nothing at the end."""
+    data = _next(lines)
+    while isinstance(data, bytes) and data.isspace():
+        data = _next(lines)
+    return b"" if data is None else data
 
 
 def _next(lines: Lines) -> bytes | DataError | None:

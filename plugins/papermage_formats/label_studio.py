@@ -99,7 +99,9 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
         name = str(values.get("doc_id", task.get("id", name)))
         try:
             key = self._text_key(values)
-            results = self._results(task, values)
+            made = self._made(task, values)
+            found = made[self.config.annotator] if self.config.annotator < len(made) else None
+            results = found or []
             symbols = values[key]
             own, others = _divided(results, key, symbols, seen)
             counting = counting_of(symbols, [said for said, _ in own])
@@ -118,8 +120,9 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
         kept |= {"results": others} if others else {}
         metadata: dict[str, Any] = {"doc_id": name} | ({"relations": relations} if relations else {})
         document = make_document(symbols, metadata | ({"label_studio": kept} if kept else {}))
+        seen.others += len(made) > 1
         seen.proposed += not results and self.config.take == "annotations" and _has_proposals(task)
-        add_labelled(document, entities, self.config.label_layer)
+        add_labelled(document, entities, "" if found is None else self.config.label_layer)
         return document
 
     def _text_key(self, values: dict[str, Any]) -> str:
@@ -131,26 +134,18 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             raise DataError("the task has no text", value=list(values), expected=f"a text under {wanted}")
         return wanted
 
-    def _results(self, task: dict[str, Any], values: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return what was labelled in a task."""
+    def _made(self, task: dict[str, Any], values: dict[str, Any]) -> list[list[dict[str, Any]]]:
+        """Return what was labelled in a task, by each who labelled it; nothing where nobody did."""
         if values is task:  # JSON-MIN
+            regions = (region for value in task.values() if isinstance(value, list) for region in value)
             return [
-                {"type": "labels", "value": region}
-                for value in task.values()
-                if isinstance(value, list)
-                for region in value
-                if isinstance(region, dict) and "start" in region
+                [{"type": "labels", "value": each} for each in regions if isinstance(each, dict) and "start" in each]
             ]
         if self.config.take == "predictions":
             made = task.get("predictions") or []
         else:
             made = task.get("annotations") or task.get("completions") or []
-        made = [each for each in made if not each.get("was_cancelled")]
-        if len(made) <= self.config.annotator:
-            return []
-        chosen = made[self.config.annotator]
-        found: list[dict[str, Any]] = chosen.get("result") or []
-        return found
+        return [each.get("result") or [] for each in made if not each.get("was_cancelled")]
 
 
 def _has_proposals(task: dict[str, Any]) -> bool:
@@ -169,6 +164,8 @@ class _Seen:
     unlike: Unlike
     proposed: int = 0
     """Tasks that have only predictions."""
+    others: int = 0
+    """Tasks that were labelled more than once."""
     elsewhere: Counter[str] = attrs.field(factory=Counter)
     """Regions of other texts of their tasks, by the name of the text."""
     marked_up: int = 0
@@ -180,6 +177,9 @@ class _Seen:
         if self.proposed:
             message = "%s: %s only predictions, which are not read; reader.take=predictions reads them"
             _log.warning(message, path, counted(self.proposed, "tasks", "have"))
+        if self.others:
+            message = "%s: %s several annotations or predictions, of which one is read; reader.annotator=N chooses it"
+            _log.warning(message, path, counted(self.others, "tasks", "have"))
         if self.elsewhere:
             message = (
                 "%s: %s in other texts of the tasks (%s), kept as results; reader.text_key=NAME reads another text"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -40,7 +40,7 @@ STRUCTURE = "pdf_structure.json"
 ANNOTATIONS = "_annotations.json"
 NAMES = "name_mapping.json"
 _SIDES = ("left", "top", "right", "bottom")
-_Pages = Sequence[tuple[float, float, Sequence[int]]]
+_Pages = Mapping[int, tuple[float, float, Sequence[int]]]
 
 
 @attrs.frozen(kw_only=True)
@@ -126,9 +126,10 @@ def _files_of(path: Path) -> Iterator[tuple[str, Path]]:
 def _of_structure(path: Path, metadata: dict[str, Any]) -> tuple[Document, Sequence[Labelled], _Pages]:
     """Return the document of tokens and pages; the tokens; and size and tokens of each page, by its number."""
     found = decode_item(read_bytes(path))
-    pages, words, boxes = list[tuple[float, float, Sequence[int]]](), list[str](), list[Box]()
+    pages, words, boxes = dict[int, tuple[float, float, Sequence[int]]](), list[str](), list[Box]()
+    number: int | None = None
     try:
-        for number, page in enumerate(found):
+        for number, page in _numbered(found):
             width, height = size_of(page["page"]["width"], page["page"]["height"])
             first = len(words)
             for token in page["tokens"]:
@@ -136,22 +137,33 @@ def _of_structure(path: Path, metadata: dict[str, Any]) -> tuple[Document, Seque
                 corners = (left, top, left + token["width"], top + token["height"])
                 words.append(str(token["text"]).strip())
                 boxes.append(box_of(corners, width, height, number))
-            pages.append((width, height, range(first, len(words))))
+            pages[number] = (width, height, range(first, len(words)))
     except (KeyError, TypeError, AttributeError) as exc:
         raise DataError(f"{path.name} cannot be read: {exc!r}", expected="pages with tokens") from exc
     except DataError as exc:
-        raise exc.replace(message=f"{path.name}, page {len(pages) + 1}: {exc.message}") from exc
+        at = "" if number is None else f", page {number + 1}"
+        raise exc.replace(message=f"{path.name}{at}: {exc.message}") from exc
     symbols, places = _text(words, boxes)
     document = make_document(symbols, metadata)
     tokens = [Labelled("", place, {}, boxes=[box]) for place, box in zip(places, boxes, strict=True)]
     document.annotate_layer("tokens", layer_of(tokens))
     whole = []
-    for number, (width, height, numbers) in enumerate(pages):
+    for number, (width, height, numbers) in pages.items():
         full = [place for i in numbers for place in places[i]]
         span = [(full[0][0], full[-1][1])] if full else []
         whole.append(Labelled("", span, {"width": width, "height": height}, boxes=[Box(0, 0, 1, 1, number)]))
     document.annotate_layer("pages", layer_of(whole))
     return document, tokens, pages
+
+
+def _numbered(found: Sequence[Any]) -> list[tuple[int, Any]]:
+    """Return the pages by number, rising: their ``index``, or their place where they have none or it counts from 1."""
+    numbers = [page["page"].get("index") for page in found]
+    if any(number is None for number in numbers) or numbers == [*range(1, len(numbers) + 1)]:
+        return list(enumerate(found))
+    if len({*numbers}) < len(numbers) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise DataError(f"index of pages is {numbers!r:.60}", value=numbers, expected="a number of its own for each")
+    return sorted(zip(numbers, found, strict=True), key=lambda each: each[0])
 
 
 def _text(words: Sequence[str], boxes: Sequence[Box]) -> tuple[str, list[list[tuple[int, int]]]]:
@@ -177,7 +189,7 @@ def _text(words: Sequence[str], boxes: Sequence[Box]) -> tuple[str, list[list[tu
 
 def _entity(found: dict[str, Any], places: Sequence[Labelled], pages: _Pages) -> Labelled:
     name, page, label, bounds = found.get("id"), found["page"], found["label"], found["bounds"]
-    if type(page) is not int or not 0 <= page < len(pages):
+    if type(page) is not int or page not in pages:
         raise DataError(f"annotation {name!r} is on page {page!r} of {len(pages)}, counted from 0", value=page)
     chosen = sorted({_token(name, each["pageIndex"], each["tokenIndex"], pages) for each in found.get("tokens") or ()})
     segments = _joined(places, chosen)
@@ -193,7 +205,7 @@ def _entity(found: dict[str, Any], places: Sequence[Labelled], pages: _Pages) ->
 
 
 def _token(name: Any, page: Any, number: Any, pages: _Pages) -> int:
-    known = type(page) is int and type(number) is int and 0 <= page < len(pages) and 0 <= number < len(pages[page][2])
+    known = type(page) is int and type(number) is int and page in pages and 0 <= number < len(pages[page][2])
     if not known:
         raise DataError(
             f"annotation {name!r} names token {number!r} of page {page!r}, which is not there", value=[page, number]

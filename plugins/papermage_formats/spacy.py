@@ -138,7 +138,8 @@ def _annotate(document: Document, row: Row, fillers: set[int], one_sentence: boo
         Labelled(label, [(int(start[first]), int(stop[last - 1]))], metadata)
         for label, first, last, metadata in _entities(row)
     )
-    add_labelled(document, entities, label_layer)
+    is_labelled = any(row.columns.get("ent_iob") or ())  # O is said of a token, too
+    add_labelled(document, entities, label_layer if is_labelled else "")
     for group in row.groups:
         name = free_name(document, group.name)
         places = [(int(start[first]), int(stop[last - 1])) for _, first, last, *_ in group.spans]

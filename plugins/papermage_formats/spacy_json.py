@@ -54,7 +54,8 @@ def _of_pair(text: str, said: Mapping[str, Any], name: str, label_layer: str) ->
     cats = {"cats": said["cats"]} if said.get("cats") else {}
     groups = said.get("spans") or {}
     document = make_document(text, {"doc_id": name} | cats | ({"span_groups": list(groups)} if groups else {}))
-    for layer, spans in {label_layer: said.get("entities") or (), **groups}.items():
+    entities = {label_layer: said.get("entities") or ()} if "entities" in said else {}
+    for layer, spans in {**entities, **groups}.items():
         add_labelled(document, [Labelled(str(label), [(start, stop)], {}) for start, stop, label in spans], layer)
     return document
 
@@ -87,7 +88,7 @@ def _of_prodigy(task: dict[str, Any], name: str, label_layer: str) -> Document:
         )
         for span in spans
     ]
-    add_labelled(document, entities, label_layer)
+    add_labelled(document, entities, label_layer if accepted and "spans" in task else "")
     return document
 
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-__all__ = ["OUTSIDE", "SCHEMES", "encode_tags", "is_tag", "tagged_stretches"]
+__all__ = ["OUTSIDE", "SCHEMES", "encode_tags", "is_tag", "tagged_stretches", "unbracketed"]
 
 OUTSIDE = frozenset({"O", "_", "", "-X-", "<other>", "I-<other>", "B-<other>"})
 SCHEMES = {
@@ -21,6 +21,7 @@ SCHEMES = {
 """What each scheme writes on an entity of one token, on the first, on inner ones, and on the last."""
 _PREFIXED = re.compile(r"([BIESULM])-(.+)", re.DOTALL)
 _BRACKETED = re.compile(r"<.+>", re.DOTALL)
+_STARRED = re.compile(r"(?:\(([^()*]+))?\*?(\)?)")
 
 
 def is_tag(value: str) -> bool:
@@ -30,6 +31,26 @@ def is_tag(value: str) -> bool:
     (True, True, True, False)
     """
     return value in OUTSIDE or bool(_PREFIXED.fullmatch(value) or _BRACKETED.fullmatch(value))
+
+
+def unbracketed(tags: Sequence[str]) -> Sequence[str]:
+    """Return tags as BIO where they are brackets around stars, as those of OntoNotes; others as they are.
+
+    >>> unbracketed(["(DATE*", "*)", "*", "(GPE)"])
+    ['B-DATE', 'I-DATE', 'O', 'B-GPE']
+    """
+    values = set(tags)
+    if not any("*" in value or "(" in value for value in values) or not all(map(_STARRED.fullmatch, values - {""})):
+        return tags
+    found, label = list[str](), ""
+    for tag in tags:
+        match = _STARRED.fullmatch(tag)
+        assert match is not None, "looked at above"
+        begins = match[1] is not None
+        label = match[1] if begins else label
+        found.append(f"{'B' if begins else 'I'}-{label}" if label else "O")
+        label = "" if match[2] else label
+    return found
 
 
 def tagged_stretches(tags: Sequence[str], borders: Iterable[int] = ()) -> list[tuple[str, int, int]]:

@@ -40,9 +40,11 @@ _BLOCKS = frozenset(
     | {"table", "titlestmt"}
 )
 """Elements that stand by themselves: text before them, in them and after them is never one word."""
+_NAME_PARTS = frozenset({"forename", "surname", "rolename", "genname"})
 _ROOTS = re.compile(
     rb"<(?:tei(?:corpus)?|dates|citations|fundings|dataset|patent-document|biblstruct|bibl|lb/|front)\b", re.IGNORECASE
 )
+_OTHERS = re.compile(rb"<(?:collection|article|pmc-articleset)\b", re.IGNORECASE)
 _SPACE = " \t\r\n"
 _RUN = re.compile("[ \t\r\n]+")
 _ALIKE = str.maketrans("‐‑‒–—―−－•∙·（）［］｜’‘“”", "--------***()[]|''\"\"")
@@ -72,8 +74,8 @@ class TeiReaderConfig(DocumentReaderConfig):
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
-        """Whether there are elements of TEI, or of GROBID's other collections."""
-        return bool(_ROOTS.search(head)) and b"<collection" not in head
+        """Whether there are elements of TEI, or of GROBID's other collections; JATS has some of these names, too."""
+        return bool(_ROOTS.search(head)) and not _OTHERS.search(head)
 
     def build(self) -> TeiReader:
         """Return a new reader."""
@@ -135,17 +137,26 @@ class _Handler:
         self._path: list[str] = []
         self._between = ""
         """The text since the last tag."""
+        self._ended = ""
+        """The element that the last tag ended, if it did."""
+        self._taken_apart = False
+        """Whether the name at hand is one that GROBID took apart: its service says of forenames which they are."""
 
     def start(self, tag: str, attributes: dict[str, str], line: int) -> None:
         """Begin a document, an element or a line."""
         tag = tag.rpartition(":")[2]  # of a namespace with a prefix
         name = tag.lower()
         self._path.append(name)
+        self._taken_apart = name != "persname" and (self._taken_apart or (name == "forename" and "type" in attributes))
+        touches = not self._between and {name, self._ended} <= _NAME_PARTS
+        self._ended = ""
         if self._text is None and self._begins(name):
             self._text = _Text(line, attributes.get("n"))
         if self._text is None:
             return
         self._tag(name)
+        if touches and self._taken_apart:
+            self._text.gap = self._text.gap or " "
         label = name == self._document or (len(self._path) > 1 and name not in _FRAME)
         self._text.open.append(_Element(tag, attributes) if label else None)
         self._text.elements += [element for element in self._text.open[-1:] if element is not None]
@@ -175,7 +186,7 @@ class _Handler:
 
     def end(self, tag: str) -> _Text | None:
         """End an element; return the document that it ends."""
-        name = self._path.pop()
+        name = self._ended = self._path.pop()
         if self._text is None:
             return None
         self._tag(name if name in _BLOCKS else "")
@@ -190,9 +201,10 @@ class TeiReader(RecordReader[TeiReaderConfig]):
     """Reads text with a layer for each element that has text; those inside others too, so that layers may nest.
 
     White space is one space, or one line end where there is ``<lb/>`` or only white space between two tags goes over a
-    line end; one stands between blocks that touch, such as paragraphs. An element's other attributes are its metadata
-    ``attributes``. A raw file of GROBID beside it, which has the same name without ``.tei.xml``, gives ``tokens`` with
-    its columns as metadata. A ``teiCorpus`` holds several documents.
+    line end; one stands between blocks that touch, such as paragraphs, and a space between the parts of a name that
+    GROBID's service took apart (``<forename type="first">``); all else that touches is one word, as in training data.
+    An element's other attributes are its metadata ``attributes``. A raw file of GROBID beside it, which has the same
+    name without ``.tei.xml``, gives ``tokens`` with its columns as metadata. A ``teiCorpus`` holds several documents.
     """
 
     def _records(self, path: Path) -> Iterator[tuple[int, None, tuple[str, _Text, Path]]]:

@@ -152,3 +152,39 @@ def test_files_are_scored_without_torch(gold: Path, tmp_path: Path) -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def marked(
+    text: str, units: list[tuple[int, int]], layer: str, spans: list[tuple[int, int]], **metadata: str
+) -> Document:
+    document = Document(text, metadata=Metadata(doc_id="a"))
+    document.annotate_layer("tokens", [Entity(spans=[Span(*span)]) for span in units])
+    document.annotate_layer(layer, [Entity(spans=[Span(*span)], metadata=Metadata(**metadata)) for span in spans])
+    return document
+
+
+def test_predicted_entities_that_touch_no_unit_are_wrong(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    units = [(0, 3), (6, 9)]
+    gold = write_jsonl([marked("one   two", units, "X", [(0, 3)])], tmp_path / "gold.jsonl")
+    spans = [(0, 3), (3, 4), (4, 6)]
+    found = write_jsonl([marked("one   two", units, "predictions", spans, label="X")], tmp_path / "p.jsonl")
+    given = [f"model_name_or_path={found}", f"data_path={gold}", "label_field=X"]
+    scores = evaluate(capfd, *given, f"documents_path={tmp_path / 'd.jsonl'}")
+    assert scores["micro"]["predicted"] == scores["per_label"]["X"]["predicted"] == 3
+    assert scores["micro"]["precision"] == scores["lenient"]["overlap"]["precision"] == pytest.approx(1 / 3)
+    assert scores["partial_credit"]["strict"]["spurious"] == 2
+    assert scores["partial_credit_per_label"]["X"]["partial"]["spurious"] == 2
+    assert scores["predicted_outside"] == {"X": 2}
+    assert json.loads((tmp_path / "d.jsonl").read_text())["predicted"] == 3
+    assert main(given) == 0
+    assert "predicted entities that touch no unit: 2, counted as wrong" in capfd.readouterr().out
+
+
+def test_predictions_in_other_units_are_told_not_compared(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    gold = write_jsonl([marked("one-two six", [(0, 7), (8, 11)], "X", [(8, 11)])], tmp_path / "gold.jsonl")
+    units = [(0, 3), (3, 4), (4, 7), (8, 11)]
+    found = write_jsonl([marked("one-two six", units, "predictions", [(8, 11)], label="X")], tmp_path / "p.jsonl")
+    assert main([f"model_name_or_path={found}", f"data_path={gold}", "label_field=X"]) == 3
+    message = capfd.readouterr().err
+    assert "the layer 'tokens' there is not that of the gold document" in message
+    assert "p.jsonl" in message

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papermage_core import Document
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.structure import structure
 from papermage_core.data import iter_documents, read_documents
 from papermage_core.errors import DataError
@@ -276,3 +277,90 @@ def test_a_token_that_looks_like_a_comment_stays_one_token(tmp_path: Path, colum
 def test_a_file_that_was_cut_in_a_line_end_is_read(tmp_path: Path) -> None:
     (document,) = read(tmp_path / "a.conll", "a O\r\nb B-X\r")
     assert spans(document, "X") == ["b"]
+
+
+ONTONOTES = """#begin document (bc/cctv/00/cctv_0000); part 000
+bc/cctv/00/cctv_0000   0    0     In    IN  (TOP(S(PP*    -    -   -   Speaker#1        *   (ARGM-TMP*    *    -
+bc/cctv/00/cctv_0000   0    1    the    DT        (NP*    -    -   -   Speaker#1   (DATE*            *    *  (12
+bc/cctv/00/cctv_0000   0    2   year    NN         *))    -    -   -   Speaker#1       *)           *)    *  12)
+bc/cctv/00/cctv_0000   0    3  China   NNP       (NP*)    -    -   -   Speaker#1    (GPE)            *  (V*)   -
+
+bc/cctv/00/cctv_0000   0    0  We    PRP  (TOP(S(NP*)))   -    -   -   Speaker#1   *   -
+#end document
+#begin document (bc/cctv/00/cctv_0000); part 001
+bc/cctv/00/cctv_0000   1    0  Rome  NNP  (TOP(NP*))   -    -   -   Speaker#1   (GPE)   *   (3)
+#end document
+"""
+
+
+def entities_of(document: Document) -> dict[str, list[str]]:
+    layers = [name for name in document.layer_names if name not in ("tokens", "sentences")]
+    return {name: [entity.text for entity in document.get_layer(name)] for name in layers}
+
+
+def test_tables_of_ontonotes_are_read_with_their_entities(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text(ONTONOTES)
+    one, other = read_documents(tmp_path / "a.conll")
+    assert (one.id, one.symbols) == ("bc/cctv/00/cctv_0000", "In the year China\nWe")
+    assert entities_of(one) == {"DATE": ["the year"], "GPE": ["China"]}
+    assert one.tokens[0].metadata.to_json() == {
+        "pos": "IN", "parse": "(TOP(S(PP*", "lemma": "-", "frameset": "-", "sense": "-", "speaker": "Speaker#1",
+        "arguments": "(ARGM-TMP* *", "coreference": "-",
+    }  # fmt: skip
+    assert (other.id, entities_of(other)) == ("bc/cctv/00/cctv_0000-1", {"GPE": ["Rome"]})
+
+
+@pytest.mark.parametrize(
+    ("content", "symbols", "found"),
+    [
+        ("a/b 0 0 In IN O\na/b 0 1 Rome NNP B-GPE\n\na/c 0 0 We PRP O\n", "In Rome\nWe", {"GPE": ["Rome"]}),
+        ("a/b 0 0 In IN (S* - - - X * - O\na/b 0 1 Rome NN *) - - - X * - B-GPE\n", "In Rome", {"GPE": ["Rome"]}),
+        ("B-X\tNew\nI-X\tYork\nO\tis\n", "New York is", {"X": ["New York"]}),
+        ("token\tlabel\nRome\tB-X\nis\tO\n", "Rome is", {"X": ["Rome"]}),
+        ("# c\n\nWord POS ner_tag\nRome NN B-X\n", "Rome", {"X": ["Rome"]}),
+        ("Rome\tB-X\t\nis\tO\t\n", "Rome is", {"X": ["Rome"]}),
+        ("word\tO\ntag\tB-X\n", "word tag", {"X": ["tag"]}),
+    ],
+)
+def test_columns_in_other_orders_are_told_apart(
+    tmp_path: Path, content: str, symbols: str, found: dict[str, list[str]]
+) -> None:
+    (tmp_path / "a.conll").write_text(content)
+    (document,) = read_documents(tmp_path / "a.conll")
+    assert (document.symbols, entities_of(document)) == (symbols, found)
+
+
+@pytest.mark.parametrize(
+    ("parts", "found"),
+    [
+        (["Rome X\nis O\n", "Paris X\n"], [{"X": ["Rome"]}, {"X": ["Paris"]}]),
+        (["Paris X\n", "Rome X\nis O\n"], [{"X": ["Paris"]}, {"X": ["Rome"]}]),
+        (["Rome NN B-X\nis V O\n", "1 CD B-X\n2 CD O\n"], [{"X": ["Rome"]}, {"X": ["1"]}]),
+        (["Rome\tNN\tB-X\n", "is\tV\tO\n", "Paris\tN\tB-X\n"], [{"X": ["Rome"]}, {}, {"X": ["Paris"]}]),
+    ],
+)
+@pytest.mark.parametrize("document", ["border", "sentence"])
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_a_small_document_has_the_columns_of_its_file(
+    tmp_path: Path, parts: list[str], found: list[dict[str, list[str]]], document: str, every: int
+) -> None:
+    begin = "-DOCSTART-\n\n" if document == "border" else ""
+    (tmp_path / "a.conll").write_text("".join(f"{begin}{part}\n" for part in parts))
+    reader = ReaderChoice(name="conll", options={"document": document})
+    shares = [list(iter_documents(tmp_path / "a.conll", reader=reader, first=i, every=every)) for i in range(every)]
+    documents = sorted((located for share in shares for located in share), key=lambda located: located.line or 0)
+    assert [entities_of(located.document) for located in documents] == found
+
+
+def test_columns_that_are_stated_hold_for_every_share_of_a_file(tmp_path: Path) -> None:
+    rows = ["1\tRome\tB-X\tN", "1\tParis\tB-X\tN"]
+    documents = "".join(f"# newdoc id = {number}\n{row}\n\n" for number, row in enumerate(rows))
+    (tmp_path / "a.conllup").write_text(f"# global.columns = ID FORM NER UPOS\n{documents}")
+    (located,) = iter_documents(tmp_path / "a.conllup", first=1, every=2)
+    assert entities_of(located.document) == {"X": ["Paris"]}
+
+
+def test_webanno_is_told_which_reader_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("#FORMAT=WebAnno TSV 3.3\n\n\n#Text=Rome\n1-1\t0-4\tRome\tLOC\t\n")
+    with pytest.raises(DataError, match=r"line 1: is WebAnno TSV, which reader=webanno reads"):
+        list(read_documents(tmp_path / "a.tsv", reader="conll"))

@@ -81,6 +81,15 @@ def test_entities_are_under_the_key_that_holds_some(tmp_path: Path, record: str,
     assert document.layer_names == found
 
 
+@pytest.mark.parametrize("broken", [["{"], ['{"text": "a'], ["what an editor wrote"] * 150])
+def test_first_lines_that_are_broken_are_told_and_the_others_read(tmp_path: Path, broken: list[str]) -> None:
+    (tmp_path / "a.jsonl").write_text("\n".join([*broken, LINE * 2]))
+    errors: list[DataError] = []
+    documents = list(iter_documents(tmp_path / "a.jsonl", reader="doccano", on_error=errors.append))
+    assert [error.line for error in errors] == [*range(1, len(broken) + 1)]
+    assert [each.line for each in documents] == [len(broken) + 1, len(broken) + 2]
+
+
 def test_the_line_of_a_fault_in_json_over_many_lines_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.doccano").write_text('{\n "text": "ab",\n "label": [[0, 1 "X"]]\n}\n')
     with pytest.raises(DataError, match=r"a.doccano, line 3: is not JSON"):

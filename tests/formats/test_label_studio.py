@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 
 from papermage_core import Document
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.data import iter_documents, read_documents
 from papermage_core.errors import DataError
 from papermage_core.testing import DocumentReaderSuite
@@ -164,3 +165,19 @@ def test_proposals_have_scores_and_what_is_lost_is_counted() -> None:
     assert (made["model_version"], made["score"], made["result"][0]["score"]) == ("m1", 0.25, 0.25)
     assert lost == {"rows": 2, "discontinuous entities": 1}
     assert written(LabelStudioWriterConfig().build(), [])[0] == b"[]\n"
+
+
+@pytest.mark.parametrize("annotator", [0, 1, 2])
+def test_tasks_that_were_labelled_more_than_once_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, annotator: int
+) -> None:
+    def result(label: str) -> dict[str, Any]:
+        return {"type": "labels", "to_name": "text", "value": {"start": 0, "end": 4, "text": "Rome", "labels": [label]}}
+
+    made = [{"result": [result("A")]}, {"result": [result("X")], "was_cancelled": True}, {"result": [result("B")]}]
+    tasks = [{"id": n, "data": {"text": "Rome is"}, "annotations": made[: 3 * n + 1]} for n in range(2)]
+    (tmp_path / "a.json").write_text(json.dumps(tasks))
+    choice = ReaderChoice(name="label_studio", options={"annotator": annotator})
+    one, other = read_documents(tmp_path / "a.json", choice)
+    assert [*one.layer_names, *other.layer_names] == [["A", "A"], ["B"], []][annotator]
+    assert "1 task has several annotations or predictions, of which one is read" in caplog.text

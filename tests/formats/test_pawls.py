@@ -129,6 +129,45 @@ def test_errors_name_file_and_annotation(tmp_path: Path, broken: Any, message: s
     assert [error.path for error in errors] == [file]
 
 
+def pages_of(*numbers: Any) -> list[dict[str, Any]]:
+    """Pages of a word each, w0, w1, …, with these as index."""
+    token = {"x": 1, "y": 1, "width": 2, "height": 2}
+    return [
+        {"page": PAGE | ({} if number is None else {"index": number}), "tokens": [token | {"text": f"w{place}"}]}
+        for place, number in enumerate(numbers)
+    ]
+
+
+def on(page: int) -> dict[str, Any]:
+    bounds = {"left": 0, "top": 0, "right": 4, "bottom": 4}
+    return annotation(page=page, tokens=[{"pageIndex": page, "tokenIndex": 0}], bounds=bounds)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "page", "word", "text"),
+    [
+        ((0, 1, 2), 1, "w1", "w0\nw1\nw2"),
+        ((2, 0, 1), 2, "w0", "w1\nw2\nw0"),
+        ((3, 7), 7, "w1", "w0\nw1"),
+        ((1, 2), 1, "w1", "w0\nw1"),
+        ((None, None), 1, "w1", "w0\nw1"),
+    ],
+)
+def test_a_page_is_that_of_its_index(tmp_path: Path, numbers: Any, page: int, word: str, text: str) -> None:
+    (document,) = read_documents(paper(tmp_path / "one", on(page), pages=pages_of(*numbers)))
+    assert document.symbols == text
+    (entity,) = document.Title
+    assert (entity.text, entity.boxes[0].page) == (word, page)
+    (around,) = (each for each in document.pages if each.boxes[0].page == page)
+    assert around.text == word
+
+
+@pytest.mark.parametrize("numbers", [(0, 0), (0, -1), (0, "1"), (0, True)])
+def test_an_index_that_tells_no_page_is_refused(tmp_path: Path, numbers: Any) -> None:
+    with pytest.raises(DataError, match=r"pdf_structure.json: index of pages is \["):
+        list(read_documents(paper(tmp_path / "one", pages=pages_of(*numbers))))
+
+
 @pytest.mark.parametrize(
     ("page", "message"),
     [

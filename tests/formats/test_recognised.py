@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papermage_core.data import iter_documents, read_documents
+from papermage_core.errors import DataError
 from papermage_core.files.outline import json_outline
 
 TEXT = 'BRCA1 said: "\\" [' + "word, " * 20_000
@@ -90,3 +91,12 @@ def test_an_outline_is_json_with_all_keys_and_the_first_items_of_lists(values: l
 @given(st.binary(max_size=200), st.integers(0, 50))
 def test_an_outline_of_anything_is_as_long_as_it_may_be(data: bytes, size: int) -> None:
     assert len(json_outline(data, size)) <= size
+
+
+@pytest.mark.parametrize("before", ["", "<!DOCTYPE article>\n", "<pmc-articleset>"])
+def test_articles_of_jats_are_not_taken_for_tei(tmp_path: Path, before: str) -> None:
+    """Their elements touch: words would run into each other."""
+    article = "<article><front><journal-id>Nat</journal-id><issn>1</issn></front><body><p>We</p></body></article>"
+    (tmp_path / "a.xml").write_text(f'<?xml version="1.0"?>\n{before}{article}')
+    with pytest.raises(DataError, match="none knows this file: type reader=bioc or reader=tei"):
+        list(read_documents(tmp_path / "a.xml"))

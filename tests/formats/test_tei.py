@@ -229,3 +229,29 @@ def test_what_elements_do_not_hold_is_counted() -> None:
     data, lost = written(TeiWriterConfig().build(), [Document.from_json({"symbols": "abc", "entities": crossing})])
     assert b"<text><X><X>ab</X>c</X></text>" in data
     assert lost["overlapping entities"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            '<forename type="first">John</forename><forename type="middle">A</forename><surname>Smith</surname>',
+            "John A Smith",
+        ),
+        (
+            '<roleName>Dr</roleName><forename type="first">J</forename><surname>S</surname><genName>Jr</genName>',
+            "Dr J S Jr",
+        ),
+        ('<forename type="first">John</forename>\n<surname>Smith</surname>', "John\nSmith"),
+        ('<forename type="first">John</forename>-<surname>Smith</surname>', "John-Smith"),
+        ("<forename>J</forename><middlename>R</middlename><surname>Smith</surname>", "JRSmith"),
+        ("<forename>John</forename><surname>Smith</surname>", "JohnSmith"),
+    ],
+)
+def test_names_that_the_service_took_apart_are_words_and_those_of_training_data_as_on_the_page(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    before = '<persName><forename type="first">A</forename><surname>B</surname></persName>\n'
+    (tmp_path / "a.tei.xml").write_text(f"<TEI><author>{before}<persName>{name}</persName></author></TEI>")
+    (document,) = read_documents(tmp_path / "a.tei.xml")
+    assert document.symbols == f"A B\n{text}"

@@ -248,3 +248,19 @@ def test_documents_of_papermage_are_nobody_elses_whatever_their_layers_are_calle
         (found,) = iter_documents(path)
         assert found.document.to_json() == document.to_json()
     assert len(list(iter_documents(tmp_path))) == len(names) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.zip", "this is an archive: unpack it, and name the folder or the files in it. no reader"),
+        ("a.TAR.gz", "this is an archive: unpack it"),
+        ("a.docx", "this is a document of a word processor: save it as PDF or as text. no reader"),
+    ],
+)
+def test_what_no_reader_can_have_is_told_as_what_it_is(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(DataError, match=message):
+        list(iter_documents(tmp_path / name))
+    with pytest.raises(DataError, match=f"; {name} {message[5:].partition('. ')[0]}"):
+        list(iter_documents(tmp_path))

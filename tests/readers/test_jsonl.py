@@ -135,6 +135,18 @@ def test_one_document_over_many_lines_is_read(tmp_path: Path) -> None:
     assert "one document a line" in str(error)
 
 
+@pytest.mark.parametrize("opening", ["{", '{"symbols": "a', "[[", "hello"])
+@pytest.mark.parametrize("blank", ["", "\n"])
+def test_a_first_line_that_is_cut_is_one_bad_line(tmp_path: Path, opening: str, blank: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f"{opening}\n{blank}{SOUND}\n{SOUND}\n")
+    errors: list[DataError] = []
+    found = list(iter_documents(path, on_error=errors.append))
+    assert [d.line for d in found] == [2 + len(blank), 3 + len(blank)]
+    assert [path.read_bytes()[d.byte :].splitlines()[0] for d in found] == [SOUND.encode()] * 2
+    assert [error.line for error in errors] == [1]
+
+
 def test_hostile_files_do_what_their_notes_ask(corpora: Path, reader: object) -> None:
     for_labels = {"layer_named_O"}  # refused when it is asked for as a label
     for case in json.loads((corpora / "hostile" / "cases.json").read_text()):

@@ -138,5 +138,13 @@ def test_the_command_ranks_shows_and_gives_back(
     back = list(read_documents(tmp_path / "back"))
     marked = [name for document in back for name in document.layer_names if name.startswith("audit_")]
     assert marked
-    assert main(["audit", *given, f"documents_path={data}"]) == 2
-    assert main(["audit", *given, "seed=1,2"]) == 2
+    before = (tmp_path / "run" / "audit" / "audit.jsonl").read_bytes()
+    capsys.readouterr()
+    assert main(["audit", *given, "share=0.1"]) == 3
+    assert "audit.jsonl already: choose another output_path, or type overwrite=true" in capsys.readouterr().err
+    (tmp_path / "taken").touch()
+    assert main(["audit", *given, f"output_path={tmp_path / 'taken'}"]) == 2
+    assert main(["audit", *given, f"output_path={tmp_path / 'other'}"]) == 0
+    assert (tmp_path / "other" / "audit.jsonl").read_bytes() == before
+    assert main(["audit", *given, f"output_path={tmp_path / 'third'}", f"documents_path={data}"]) == 2
+    assert main(["audit", *given, f"output_path={tmp_path / 'third'}", "seed=1,2"]) == 2

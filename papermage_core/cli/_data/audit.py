@@ -47,6 +47,10 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, [*given, *defaults], of_machine)
     components = config.components()
     config.check_paths()
+    folder = options.output_path or config.run_folder().expanduser() / "audit"
+    for name in ("audit.jsonl", "audit.html"):
+        files = [path for path in config.data_path if path.is_file()]
+        check_output(folder / name, option="output_path", inputs=files, overwrite=config.overwrite)
     writer = None
     if options.documents_path is not None:
         plugins = Plugins(config.plugins_path)
@@ -62,7 +66,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     components.encoder.tune_process()
     found = audit(config, components)
-    folder = options.output_path or config.run_folder().expanduser() / "audit"
     found.write(folder, f"Audit of {', '.join(config.label_field)}")
     most = max(1, round(options.share * found.gold))
     told = [found.summary(most), f"all      {folder / 'audit.jsonl'}", f"browser  {folder / 'audit.html'}"]
