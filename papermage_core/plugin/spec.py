@@ -86,6 +86,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import reprlib
 import warnings
 from abc import ABC, abstractmethod
@@ -360,7 +361,8 @@ class UnitSpan:
 
     A segment ``(start, stop)`` is half-open. Most entities have one; a discontinuous one has several, in order and
     apart from each other. So there is one way to write an entity, and equal ones are equal, in sets too. The score is
-    carried, not compared. Raises ValueError for segments that are empty, out of order, or touch.
+    carried, not compared. Numbers of numpy and torch become Python's own. Raises ValueError for segments that are
+    empty, out of order, or touch.
 
     >>> heart = UnitSpan("Disease", ((2, 4), (6, 7)), score=0.9)
     >>> heart.start, heart.stop, list(heart.units), heart.is_discontinuous
@@ -378,8 +380,10 @@ class UnitSpan:
         except (TypeError, ValueError):
             self._check()
         else:
-            if start >= stop or type(self.segments) is not tuple:
+            if not (type(start) is type(stop) is int) or start >= stop or type(self.segments) is not tuple:
                 self._check()
+        if self.score is not None and type(self.score) is not float:
+            object.__setattr__(self, "score", float(self.score))
 
     def _check(self) -> None:
         if not isinstance(self.label, str):
@@ -391,7 +395,12 @@ class UnitSpan:
             isinstance(segment, tuple) and len(segment) == 2 for segment in self.segments
         ):
             raise TypeError(f"expected segments as a tuple of tuples (start, stop), got {self.segments!r}")
-        ends = [end for segment in self.segments for end in segment]
+        try:
+            plain = tuple((operator.index(start), operator.index(stop)) for start, stop in self.segments)
+        except TypeError as exc:
+            raise TypeError(f"expected whole numbers in segments (start, stop), got {self.segments!r}") from exc
+        object.__setattr__(self, "segments", plain)
+        ends = [end for segment in plain for end in segment]
         if not ends or any(left >= right for left, right in itertools.pairwise(ends)):
             raise ValueError(
                 f"expected segments (start, stop) that hold a unit each, in order and apart from each other, "

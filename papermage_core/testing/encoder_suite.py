@@ -28,8 +28,10 @@ from papermage_core.testing.tensors import (
     close,
     kept_alive,
     missing_gradients,
+    modes,
     other_generators,
     reload,
+    require_modes,
     require_module,
     seeded,
     unregistered,
@@ -255,6 +257,20 @@ class ContextEncoderSuite(ComponentSuite):
                     _check_batches(subject, windows, "in train mode, without dropout, ")
             _check_seeded(subject)
 
+    def test_the_mode_is_left_as_it_is(self) -> None:
+        """Whether dropout is on is the core's to say: no call but ``train`` and ``eval`` changes it."""
+        for subject in self.subjects():
+            for mode in (True, False):
+                encoder = subject.encoder.train(mode)
+                before = modes(encoder)
+                windows = subject.windows()
+                require_modes(encoder, before, "windows()")
+                features = encoder.collate(windows)
+                require_modes(encoder, before, "collate()")
+                with seeded(0):
+                    encoder(features)
+                require_modes(encoder, before, "forward()")
+
     def test_many_contexts_and_long_ones_are_encoded(self) -> None:
         """Hundreds of units, dozens of contexts, thousands of words, and a word of thousands of letters."""
         for subject in self.subjects():
@@ -295,6 +311,59 @@ class ContextEncoderSuite(ComponentSuite):
             require(same, "a context has other windows once others were seen", remedy)
             one, two = torch.cat(subject.vectors(windows)), torch.cat(fresh.vectors(again))
             require(close(one, two), "a context has other vectors once others were encoded", remedy)
+
+    def test_batches_may_be_collated_ahead(self) -> None:
+        """Other processes collate batches before the one at hand is encoded: ``forward`` knows its features alone."""
+        remedy = "put all that forward needs of a batch into its features; keep none of it on the encoder"
+        for subject in self.subjects():
+            windows = subject.windows(sample_contexts(subject.config.needs, units=(5, 12, 3, 9)))
+            batches = [windows[:2], windows[2:3], windows[3:]] if len(windows) > 3 else [windows[:1], windows[1:]]
+            batches = [batch for batch in batches if batch]
+            alone = [[vectors.clone() for vectors in subject.vectors(batch)] for batch in batches]
+            ahead = [subject.encoder.collate(batch) for batch in batches]
+            copies = [{name: tensor.clone() for name, tensor in features.items()} for features in ahead]
+            subject.encoder.collate(windows)
+            same = all(
+                torch.equal(was[name], now[name]) for was, now in zip(copies, ahead, strict=True) for name in was
+            )
+            require(same, "the features of a batch change when others are collated", "return new tensors each time")
+            never = reload(subject.encoder, self.build(subject.config, seed=5)).eval()
+            for encoder, when in (
+                (subject.encoder, "once other batches were collated"),
+                (never, "in a process where it was not collated"),
+            ):
+                with working(f"encoding a batch, {when},", remedy), torch.no_grad():
+                    found = [encoder(features) for features in ahead]
+                for batch, vectors, wanted in zip(batches, found, alone, strict=True):
+                    rows = [row[: w.stop - w.start].float() for row, w in zip(vectors, batch, strict=True)]
+                    same = all(map(close, rows, wanted))
+                    require(same, f"a batch has other vectors {when}", remedy)
+
+    def test_two_encoders_share_nothing(self) -> None:
+        """An encoder is as it was once others of its config are built, trained and used."""
+        remedy = (
+            "let build() make a new encoder, and keep what it learns and what was settled on the encoder itself: in no "
+            "class, module or cache that all share"
+        )
+        for subject in self.subjects():
+            windows = subject.windows()
+            first, weights = torch.cat(subject.vectors(windows)), _copied_state(subject.encoder)
+            for sample in (training_contexts(subject.config.needs), sample_contexts(subject.config.needs, units=[9])):
+                config = settle(subject.config, sample)
+                other = Subject(config, self.build(config, seed=2), self.build)
+                require(other.encoder is not subject.encoder, "build() returned what it had built before", remedy)
+                with working("an encoder beside another", remedy):
+                    other.train()
+                now = subject.encoder.state_dict()
+                moved = [name for name in weights if not torch.equal(weights[name], now[name])]
+                seen = "once another encoder was built and trained"
+                require(not moved, f"{seen}, the weights {', '.join(moved)} of the first are others", remedy)
+                with working(f"an encoder, {seen},", remedy):
+                    again = subject.windows()
+                    vectors = torch.cat(subject.vectors(again))
+                same = len(windows) == len(again) and all(map(_same_window, windows, again))
+                require(same, f"{seen}, the first makes other windows", remedy)
+                require(close(first, vectors), f"{seen}, the first has other vectors", remedy)
 
     def test_contexts_and_features_are_left_as_they_are(self) -> None:
         """Features come from a map of the cache that cannot be written to; contexts belong to the core."""
@@ -635,6 +704,10 @@ def _check_batches(subject: Subject, windows: list[Window], when: str) -> None:
             f"{beside} beside longer ones than alone",
             "mask the padding wherever units meet: attention, convolution, pooling, normalisation",
         )
+
+
+def _copied_state(encoder: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in encoder.state_dict().items() if isinstance(tensor, torch.Tensor)}
 
 
 def _check_seeded(subject: Subject) -> None:

@@ -22,8 +22,10 @@ from papermage_core.testing.tensors import (
     close,
     kept_alive,
     missing_gradients,
+    modes,
     other_generators,
     reload,
+    require_modes,
     require_module,
     seeded,
     shake,
@@ -233,6 +235,20 @@ class ModelHeadSuite(ComponentSuite):
 
         self._each_head(check)
 
+    def test_the_mode_is_left_as_it_is(self) -> None:
+        """Whether dropout is on is the core's to say: no call but ``train`` and ``eval`` changes it."""
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            batch = typical(scheme, 0)
+            for mode in (True, False):
+                before = modes(head.train(mode))
+                _seeded_loss(head, batch, 0)
+                require_modes(head, before, "loss()")
+                _decode(head, batch)
+                require_modes(head, before, "decode()")
+
+        self._each_head(check)
+
     def test_decoding_keeps_no_state(self) -> None:
         """A batch is decoded the same by a new head, again after others, and after its loss was taken in training."""
         remedy = (
@@ -245,6 +261,9 @@ class ModelHeadSuite(ComponentSuite):
                 batch = spread(scheme, [9, 6])
                 wide, flat = (attrs.evolve(batch, vectors=scale * batch.vectors.flip(1)) for scale in (30.0, 0.01))
                 first = [_decode(one, given) for given in (batch, flat, wide)]
+                held = _decode(one, batch)
+                was = copy.deepcopy(held)
+                _decode(one, wide)
                 for given in (wide, flat, spread(scheme, [40, 3, 40], 1)):
                     _decode(other, given)
                     other.train()
@@ -254,6 +273,55 @@ class ModelHeadSuite(ComponentSuite):
                 for given, found in zip((batch, flat, wide), first, strict=True):
                     _same(found, _decode(other, given), "after other batches", remedy)
                 require(close(_loss(one, batch), _loss(other, batch)), "the loss differs after other batches", remedy)
+                _same(was, held, "in the same result, once others were decoded", "return new arrays in each call")
+
+    def test_two_heads_share_nothing(self) -> None:
+        """A head is as it was once others of its config are built, for other labels too, trained and used."""
+        remedy = (
+            "let build() make a new head, and keep what it learns and what depends on the labels on the head itself: "
+            "in no class, module or cache that all share"
+        )
+        for config in self.configs():
+            for name in self._scheme_names():
+                scheme = scheme_of(name)
+                settled = _settled(config, scheme)
+                head: Any = shake(self.build(settled, scheme, seed=1))
+                batch = spread(scheme, [9, 6])
+                first, loss = copy.deepcopy(_decode(head, batch)), _loss(head, batch)
+                weights = copy.deepcopy(head.state_dict())
+                for labels in (scheme.labels, scheme.labels[::-1], ("another", "third")):
+                    others = scheme_of(name, labels)
+                    other = self.build(_settled(config, others), others, seed=2)
+                    require(other is not head, "build() returned the head that it had built before", remedy)
+                    with working(f"a head for the labels {labels}, beside another,", remedy):
+                        _train(other, typical(others, 1), steps=5)
+                        for output, n in zip(_decode(other, spread(others, [9, 6])), (9, 6), strict=True):
+                            check_output(output, n, others)
+                    with working(f"a head, once another was built for the labels {labels} and trained,", remedy):
+                        again, loss_again = _decode(head, batch), _loss(head, batch)
+                    now = head.state_dict()
+                    moved = [key for key in weights if not torch.equal(weights[key], now[key])]
+                    seen = f"once another head was built for the labels {labels} and trained"
+                    require(not moved, f"{seen}, the weights {', '.join(moved)} of the first are others", remedy)
+                    _same(first, again, seen, remedy)
+                    require(torch.equal(loss, loss_again), f"{seen}, the first has another loss", remedy)
+
+    def test_the_scheme_is_left_as_it_is(self) -> None:
+        """Other heads, and evaluation, use the scheme that a head is built with: its labels, tags and tables."""
+        for config in self.configs():
+            for name in self._scheme_names():
+                scheme, untouched = scheme_of(name), copy.deepcopy(scheme_of(name))
+                head: Any = shake(self.build(_settled(config, scheme), scheme, seed=1))
+                batch = typical(scheme, 0)
+                _train(head, batch, steps=2)
+                _decode(head, batch)
+                for what in ("labels", "tags", "start_allowed", "end_allowed", "transition_allowed"):
+                    was, now = getattr(untouched, what, None), getattr(scheme, what, None)
+                    require(
+                        np.array_equal(np.asarray(was), np.asarray(now)),
+                        f"{what} of the scheme were changed",
+                        "work on a copy: np.array(scheme.transition_allowed)",
+                    )
 
     def test_long_contexts_have_a_finite_loss(self) -> None:
         """Hundreds of units, large vectors: nothing overflows, and probabilities do not vanish."""

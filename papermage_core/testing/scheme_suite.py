@@ -111,12 +111,41 @@ class LabelSchemeSuite(ComponentSuite):
             fresh = copy.deepcopy(scheme)
             once = fresh.encode(first, 6)
             found = fresh.decode(once)
+            held = fresh.encode(first, 6)
+            kept, held_found = copy.deepcopy(held), fresh.decode(held)
+            kept_found = list(held_found)
+            fresh.decode(fresh.encode([UnitSpan.of(names[1], 1, 3)], 6))
             scheme.decode(scheme.encode([UnitSpan.of(names[1], 1, 3)], 6))
             for spans, n in _long_ones(names, discontinuous=scheme.allows_discontinuous):
                 scheme.decode(scheme.encode(spans, n))
+            same = np.array_equal(kept, held) if scheme.tags else kept == held
+            anew = "return a new array, or a new list, each time: targets are kept until the batch is made"
+            require(same, "a target that was returned changes when others are encoded", anew)
+            require(kept_found == held_found, "entities that were returned change when others are decoded", anew)
             same = np.array_equal(once, scheme.encode(first, 6)) if scheme.tags else once == scheme.encode(first, 6)
             require(same, "the same entities have another target after others", remedy)
             require(scheme.decode(once) == found, "the same target means other entities after others", remedy)
+
+    def test_two_schemes_share_nothing(self) -> None:
+        """Each label field has a scheme of its own: one is as it was once others are built, for other labels."""
+        remedy = "keep what depends on the labels on the scheme itself: in no class, module or cache that all share"
+        for config in self.configs():
+            scheme = self._build(config, MANY)
+            spans = [UnitSpan.of(MANY[0], 0, 2), UnitSpan.of(MANY[5], 3, 4), UnitSpan.of(MANY[-1], 6, 9)]
+            target = scheme.encode(spans, 9)
+            before = copy.deepcopy((_outside(scheme), target, scheme.decode(target)))
+            for names in (MANY[::-1], ("another", MANY[0])):
+                other = self._build(config, names)
+                with working(f"a scheme for the labels {names[:2]}, beside one for others,", remedy):
+                    other.decode(other.encode([UnitSpan.of(names[0], 1, 2), UnitSpan.of(names[1], 3, 5)], 6))
+                with working(f"a scheme, once another was built for the labels {names[:2]},", remedy):
+                    again = scheme.encode(spans, 9)
+                    found = scheme.decode(target)
+                seen = f"once a scheme was built for the labels {names[:2]}, one for {MANY[:2]} has other"
+                require(_outside(scheme) == before[0], f"{seen} labels, tags or tables", remedy)
+                same = np.array_equal(again, before[1]) if scheme.tags else again == before[1]
+                require(same, f"{seen} targets", remedy)
+                require(found == before[2], f"{seen} entities: {_brief(found)} for {_brief(before[2])}", remedy)
 
     def test_what_is_given_is_left_as_it_is(self) -> None:
         """Neither the entities nor the target are changed, and a target that cannot be written to is read."""
@@ -268,6 +297,12 @@ class LabelSchemeSuite(ComponentSuite):
             return st.just((scheme, []))
         tags = st.lists(st.integers(-1, len(scheme.tags) - 1), max_size=20)
         return st.tuples(st.just(scheme), tags.map(lambda values: np.array(values, np.int64)))
+
+
+def _outside(scheme: LabelScheme) -> list[Any]:
+    """Return what others see of a scheme, as plain values."""
+    tables = ("start_allowed", "end_allowed", "transition_allowed") if scheme.targets == "tags" else ()
+    return [list(scheme.labels), list(scheme.tags), *(np.asarray(getattr(scheme, name)).tolist() for name in tables)]
 
 
 def _long_ones(names: tuple[str, ...], *, discontinuous: bool) -> Iterator[tuple[list[UnitSpan], int]]:

@@ -57,6 +57,23 @@ def close(first: torch.Tensor, second: torch.Tensor, *, tolerance: float = 2e-4)
     return first.shape == second.shape and torch.allclose(first, second, rtol=tolerance, atol=tolerance)
 
 
+def modes(module: nn.Module) -> dict[str, bool]:
+    """Return which modules, by name, are in train mode."""
+    return {name or type(module).__name__: part.training for name, part in module.named_modules()}
+
+
+def require_modes(module: nn.Module, before: dict[str, bool], what: str) -> None:
+    """Fail where a call, named by ``what``, changed the mode of a part of the module."""
+    now = modes(module)
+    changed = [name for name, mode in before.items() if now.get(name, mode) != mode]
+    if changed:
+        mode = "train" if before[changed[0]] else "eval"
+        fail(
+            f"{what} took {', '.join(changed[:3])} out of {mode} mode",
+            "call no eval() and no train(): look at self.training, or pass training=False to the function",
+        )
+
+
 def missing_gradients(module: nn.Module) -> list[str]:
     """Return the names of trainable parameters that have no gradient, or zero everywhere."""
     return [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import pickle
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -87,3 +89,17 @@ def test_decoded_is_the_old_name_of_head_output(module: object) -> None:
     assert caught[0].filename == __file__
     with pytest.raises(AttributeError, match="Nothing"):
         module.Nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("segments", [((np.int64(2), np.int32(4)),), ((0, np.int64(1)), (np.int64(3), 4))])
+def test_numbers_of_numpy_become_plain_ones(segments: tuple[tuple[int, int], ...]) -> None:
+    span = UnitSpan("a", segments, score=np.float32(0.5))  # type: ignore[arg-type]
+    assert json.loads(json.dumps([span.segments, span.score])) == [[list(each) for each in span.segments], 0.5]
+    assert {type(end) for segment in span.segments for end in segment} == {int}
+    assert type(span.score) is float
+    assert span == UnitSpan("a", span.segments)
+
+
+def test_places_that_are_no_whole_numbers_are_refused() -> None:
+    with pytest.raises(TypeError, match="expected whole numbers"):
+        UnitSpan("a", ((0.0, 1.5),))  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -296,6 +297,63 @@ class OpensInTheLocale(SoundEncoder):
             file.write("x")
 
 
+class KnowsLengthsFromCollating(SoundEncoder):
+    def collate(self, windows):
+        self.lengths = torch.tensor([window.stop - window.start for window in windows])
+        return super().collate(windows)
+
+    def forward(self, features):
+        vectors = super().forward(features)
+        return vectors * (torch.arange(vectors.shape[1])[None] < self.lengths[:, None])[..., None]
+
+
+class SwitchesDropoutOff(SoundEncoder):
+    def windows(self, contexts, *, stride):
+        self.eval()
+        return super().windows(contexts, stride=stride)
+
+
+class CollatesIntoOneTensor(SoundEncoder):
+    buffer = torch.zeros(2000, 60, dtype=torch.long)
+
+    def collate(self, windows):
+        rows = super().collate(windows)["rows"]
+        if rows.shape[0] > 2000 or rows.shape[1] > 60:
+            return {"rows": rows}
+        place = self.buffer[: rows.shape[0], : rows.shape[1]]
+        place.copy_(rows)
+        return {"rows": place}
+
+
+class SharesABias(SoundEncoder):
+    bias_of_all: ClassVar[list[nn.Parameter]] = []
+
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        if not self.bias_of_all:
+            self.bias_of_all.append(nn.Parameter(torch.zeros(self.output_size)))
+        self.bias = self.bias_of_all[0]
+
+    def forward(self, features):
+        return super().forward(features) + self.bias
+
+
+class CountsEncodersInItsClass(SoundEncoder):
+    """Words have the rows of whichever encoder was built last."""
+
+    built = 0
+
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        CountsEncodersInItsClass.built += 1
+
+    def _windows(self, context, stride):
+        return [
+            attrs.evolve(w, features={"rows": (w.features["rows"] + self.built) % 300})
+            for w in super()._windows(context, stride)
+        ]
+
+
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some of them leave a file where they run
@@ -314,8 +372,19 @@ PROCESS = "the process is left as it was"
 PRINTED = "nothing is printed"
 SHARE = "share nothing between the windows of a batch"
 
+AHEAD = "batches may be collated ahead"
+TWO = "two encoders share nothing"
 SPARSE = "sparse gradients are those of the encoder"
 CASES = [
+    (KnowsLengthsFromCollating, AHEAD, "put all that forward needs of a batch into its features"),
+    (CollatesIntoOneTensor, AHEAD, "return new tensors each time"),
+    (
+        SwitchesDropoutOff,
+        "the mode is left as it is",
+        "windows() took SwitchesDropoutOff, words, mix out of train mode",
+    ),
+    (SharesABias, TWO, "the weights bias of the first are others"),
+    (CountsEncodersInItsClass, TWO, "the first makes other windows"),
     (SaltsItsRows, ELSEWHERE, "use no hash() of strings"),
     (TakesTheOrderOfASet, ELSEWHERE, "no order of a set"),
     (CachesByLength, STATE, "other windows once others were seen"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import ClassVar
+
 import attrs
 import numpy as np
 import pytest
@@ -227,6 +230,84 @@ class Prints(SoundHead):
         return super().decode(vectors, mask)
 
 
+class NamesByTheNewest(SoundHead):
+    """Decodes with the scheme of whichever head was built last."""
+
+    newest = None
+
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        type(self).newest = scheme
+
+    def decode(self, vectors, mask):
+        best = self.scores(vectors, mask).softmax(-1).max(-1)
+        return [
+            HeadOutput.from_tags(best.indices[i, m].numpy(), best.values[i, m].numpy(), type(self).newest)
+            for i, m in enumerate(mask)
+        ]
+
+
+class SharesWeights(SoundHead):
+    """Among all heads that have as many."""
+
+    made: ClassVar[dict[int, nn.Parameter]] = {}
+
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.bias = self.made.setdefault(len(scheme.tags), nn.Parameter(torch.zeros(len(scheme.tags))))
+
+    def scores(self, vectors, mask):
+        return super().scores(vectors, mask) + self.bias
+
+
+@functools.lru_cache
+def built_once(input_size, tags):
+    return SoundHead(input_size, scheme_of("bio", tags))
+
+
+class Once:
+    """Builds a head once for each list of labels."""
+
+    def __new__(cls, input_size, scheme):
+        return built_once(input_size, tuple(scheme.labels))
+
+
+class AllowsEveryTransition(SoundHead):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        scheme.transition_allowed = np.ones_like(scheme.transition_allowed)
+
+
+class DecodesIntoOneArray(SoundHead):
+    buffer = np.zeros((8, 64), np.float32)
+
+    def decode(self, vectors, mask):
+        outputs = super().decode(vectors, mask)
+        if len(outputs) > len(self.buffer):
+            return outputs
+        for row, output in zip(self.buffer, outputs, strict=False):
+            row[: len(output.scores)] = output.scores
+        return [attrs.evolve(o, scores=row[: len(o.scores)]) for row, o in zip(self.buffer, outputs, strict=False)]
+
+
+class SwitchesDropoutOff(SoundHead):
+    def decode(self, vectors, mask):
+        self.eval()
+        return super().decode(vectors, mask)
+
+
+class TiesItsWeights(SoundHead):
+    """This one is sound."""
+
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.again = nn.Linear(input_size, len(scheme.tags))
+        self.again.weight = self.score.weight
+
+    def scores(self, vectors, mask):
+        return super().scores(vectors, mask) + self.again(vectors).float()
+
+
 UNKNOWN = "unknown targets are learnt as nothing"
 TRAIN = "in train mode padding and neighbours change nothing either"
 STATE = "decoding keeps no state"
@@ -264,6 +345,12 @@ CASES = [
     (MasksInPlace, "the batch is left as it is", "targets were changed in place"),
     (StartsFromHashes, "another process makes the same of the same", "use no hash() of strings"),
     (OrdersFeaturesByASet, "a trained model is the same in another process", "no hash() of strings, no order of a set"),
+    (NamesByTheNewest, "two heads share nothing", "in no class, module or cache"),
+    (SharesWeights, "two heads share nothing", "the weights bias of the first are others"),
+    (Once, "two heads share nothing", "build() returned the head that it had built before"),
+    (AllowsEveryTransition, "the scheme is left as it is", "transition_allowed of the scheme were changed"),
+    (DecodesIntoOneArray, "decoding keeps no state", "return new arrays in each call"),
+    (SwitchesDropoutOff, "the mode is left as it is", "decode() took SwitchesDropoutOff, score out of train mode"),
     (Prints, "nothing is printed", "log with logging.getLogger"),
 ]
 
@@ -273,8 +360,9 @@ def test_a_faulty_head_is_caught(head, check, message):
     assert message in fault(suite_of(head), check)
 
 
-def test_the_sound_head_passes():
-    assert failed(suite_of(SoundHead)) == []
+@pytest.mark.parametrize("head", [SoundHead, TiesItsWeights])
+def test_the_sound_heads_pass(head):
+    assert failed(suite_of(head)) == []
 
 
 def test_an_entity_that_comes_twice_is_caught():

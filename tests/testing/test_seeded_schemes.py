@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 import pytest
 
 from papermage_core.plugin.spec import LabelScheme, UnitSpan
@@ -104,6 +105,55 @@ class SaysOtherPredecessors(BioScheme):
         return number, [before[:1] for before in sets]
 
 
+class RenamesByTheNewest(BioScheme):
+    """Decodes with the labels of whichever scheme was built last."""
+
+    newest: tuple[str, ...] = ()
+
+    def __init__(self, labels):
+        super().__init__(labels)
+        type(self).newest = self.labels
+
+    def decode(self, target):
+        names = type(self).newest
+        return [attrs.evolve(s, label=names[self.labels.index(s.label) % len(names)]) for s in super().decode(target)]
+
+
+_NUMBERS: dict[str, int] = {}
+
+
+class NumbersLabelsInItsModule(BioScheme):
+    def __init__(self, labels):
+        super().__init__(labels)
+        _NUMBERS.clear()
+        _NUMBERS.update({label: number for number, label in enumerate(self.labels)})
+
+    def encode(self, spans, n_units):
+        tags = super().encode(spans, n_units)
+        for span in spans:
+            tags[span.start : span.stop] = 2 * _NUMBERS[span.label] + 2
+            tags[span.start] -= 1
+        return tags
+
+
+class EncodesIntoOneArray(BioScheme):
+    buffer = np.zeros(100_000, np.int64)
+
+    def encode(self, spans, n_units):
+        self.buffer[:n_units] = super().encode(spans, n_units)
+        return self.buffer[:n_units]
+
+
+class DecodesIntoOneList(BioScheme):
+    def __init__(self, labels):
+        super().__init__(labels)
+        self.found = []
+
+    def decode(self, target):
+        self.found[:] = super().decode(target)
+        return self.found
+
+
 class Prints(BioScheme):
     def encode(self, spans, n_units):
         print("encode", n_units)
@@ -124,6 +174,10 @@ CASES = [
     (FillsWideGaps, "entities come back from encode and decode", "make decode the inverse of encode"),
     (SortsItsTagsByHash, "another process makes the same of the same", "no order of a set"),
     (RemembersTheFirst, "encoding keeps no state", "keep nothing between calls"),
+    (EncodesIntoOneArray, "encoding keeps no state", "a target that was returned changes"),
+    (DecodesIntoOneList, "encoding keeps no state", "entities that were returned change"),
+    (RenamesByTheNewest, "two schemes share nothing", "has other entities"),
+    (NumbersLabelsInItsModule, "two schemes share nothing", "has other targets"),
     (DecodesInPlace, "what is given is left as it is", "work on a copy"),
     (SortsWhatItIsGiven, "what is given is left as it is", "work on a copy"),
     (SaysOtherPredecessors, "predecessors are those of the table", "derive both from one rule"),
