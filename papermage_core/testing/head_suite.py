@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from papermage_core.errors import ConfigError
-from papermage_core.plugin.spec import HeadOutput, LabelScheme
+from papermage_core.plugin.spec import HeadOutput, LabelScheme, UnitSpan
 from papermage_core.testing.checks import each, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle, targets_of
 from papermage_core.testing.probes import MANY, scheme_of
@@ -412,6 +412,23 @@ class ModelHeadSuite(ComponentSuite):
                         f"what was learnt by heart has the scores {sure}",
                         "give the probability of what is predicted",
                     )
+
+    def test_each_of_a_dozen_labels_is_predicted(self) -> None:
+        """After many steps on a context a label, each label is found, the last of many as the first."""
+        for config in self.configs():
+            for name in self._scheme_names():
+                scheme = scheme_of(name, MANY)
+                spans = [[UnitSpan.of(label, 1, 3)] for label in MANY]
+                batch = batch_of(scheme, [5] * len(MANY), spans, 3, 64)
+                head = self.build(_settled(config, scheme, batch), scheme, size=64)
+                _train(head, batch, steps=80)
+                found = {span.label for output in _decode(head, batch) for span in output.spans}
+                missing = [label for label in MANY if label not in found]
+                require(
+                    not missing,
+                    f"of {len(MANY)} labels, never found though learnt by heart: {', '.join(missing)}",
+                    "score and decode every tag of scheme.tags, and every label of scheme.labels",
+                )
 
     def test_tensors_move_with_the_head(self) -> None:
         """All that it computes with is a parameter or a buffer, so that it is on the device of the others."""
