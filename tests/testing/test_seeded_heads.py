@@ -344,7 +344,11 @@ CASES = [
     (Exponentiates, LONG, "compute with logarithms"),
     (HasPlacesForSixtyFour, LONG, "a context of 400 units failed"),
     (TakesProbabilitiesForLogits, LEARNT, "give the loss logits, not probabilities"),
-    (NeverFindsTheLastOfManyLabels, "each of a dozen labels is predicted", "never found though learnt by heart: label l"),
+    (
+        NeverFindsTheLastOfManyLabels,
+        "each of a dozen labels is predicted",
+        "never found though learnt by heart: label l",
+    ),
     (KnowsTwoLabels, LABELS, "take sizes from len(scheme.tags)"),
     (HoldsThirtyTwoContexts, "dozens of contexts are taken", "let no size but the vectors' own stand in the code"),
     (PenalisesWithAPlainTensor, MOVE, "forbidden is neither a parameter nor a buffer"),
