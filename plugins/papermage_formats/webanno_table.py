@@ -297,7 +297,11 @@ def _sentences(lines: Iterator[tuple[int, str]], width: int) -> Iterator[_Senten
         if line[:1].isdigit():
             if sentence is None:
                 sentence = _Sentence(number)
-            sentence.rows.append(_row(number, line, width))
+            row = _row(number, line, width)
+            if not sentence.rows and "." in row.unit:
+                raise DataError(f"{row.unit} is a part of a token that is not there", line=number, value=row.unit,
+                                expected="the row of the token before it")  # fmt: skip
+            sentence.rows.append(row)
         elif line.startswith("#") or not line.strip():
             if sentence is not None and sentence.rows:
                 yield sentence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 import attrs
@@ -113,7 +113,7 @@ def _annotations(
 def _features(entity: Labelled, default: tuple[str, str], lost: Counter[str]) -> tuple[str, dict[str, str], int | None]:
     """Return the layer of an entity, its features, empty where they have no value, and its chain."""
     told: _Of | None = noted(entity.metadata, "webanno", _Of, lost, "metadata of entities")
-    own = bool(told and told.get("layer"))
+    own = told is not None and _named(told.get("layer", ""), told.get("feature", ""), told.get("features", {}))
     layer, feature = (told["layer"], told.get("feature", "")) if told and own else default
     short = layer.rpartition(".")[2]
     lost["labels"] += not feature and entity.label != short
@@ -132,6 +132,12 @@ def _features(entity: Labelled, default: tuple[str, str], lost: Counter[str]) ->
     return layer, features, chain
 
 
+def _named(layer: str, feature: str, others: Mapping[str, str]) -> bool:
+    """Whether names are such as the tool gives, and the head of a file can hold."""
+    names = (name for name in (feature, *others) if name)
+    return bool(re.fullmatch(r"[\w.]+", layer)) and all(re.fullmatch(r"\w+", name) for name in names)
+
+
 def _relations(document: Document, by_id: dict[Any, _Annotation], lost: Counter[str]) -> Iterator[_Relation]:
     for relation in relations_of(document, lost, webanno=_OfRelation):
         told: _OfRelation = relation.get("webanno") or _OfRelation()
@@ -142,6 +148,8 @@ def _relations(document: Document, by_id: dict[Any, _Annotation], lost: Counter[
         if "slot" in told or ends[0].layer != ends[1].layer or ends[0].chain is not None:
             lost["slots, and relations between layers"] += 1
             continue
+        if not _named(told.get("relation", _RELATION), told.get("feature", ""), told.get("features", {})):
+            told = _OfRelation()
         layer, label = told.get("relation", _RELATION), relation.get("label") or ""
         feature = told.get("feature", "") if "relation" in told else "label"
         features = {feature: label if label != layer.rpartition(".")[2] else ""} if feature else {}

@@ -63,6 +63,7 @@ class TestWebanno(DocumentReaderSuite):
         "offset.tsv": GENES.replace("16-22\tbreast", "17-23\tbreast"),
         "stacked.tsv": GENES.replace("*[1]|*[2]", "*[1]"),
         "backwards.tsv": GENES.replace("33-35", "20-22"),
+        "part.tsv": GENES.replace("2-1\t33-35\tSo", "2-1.1\t33-35\tSo"),
         "row.tsv": GENES.replace("2-1\t", "So\t"),
     }
 
@@ -236,3 +237,13 @@ def test_any_stretches_of_tokens_come_back_where_they_were(document: Document) -
             places = [[(span.start, span.end) for span in entity.spans] for entity in document.get_layer(name)]
             found = [[(span.start, span.end) for span in entity.spans] for entity in again.get_layer(name)]
             assert sorted(found) == sorted(places)
+
+
+@pytest.mark.parametrize("noted", [{"layer": "a|b\n"}, {"layer": "a.B", "feature": "x|y"}, {"layer": ""}])
+def test_names_that_the_head_of_a_file_cannot_hold_are_not_written(noted: dict[str, str], tmp_path: Path) -> None:
+    token = {"spans": [[0, 1]]}
+    layers = {"tokens": [token], "X": [{**token, "metadata": {"webanno": noted}}]}
+    document = Document.from_json({"symbols": "x", "metadata": {"doc_id": "n"}, "entities": layers})
+    write_documents([document], tmp_path / "n.webanno")
+    (again,) = read_documents(tmp_path / "n.webanno")
+    assert again.X[0].metadata["webanno"] == {"layer": NER, "feature": "value"}
