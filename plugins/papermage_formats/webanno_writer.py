@@ -135,7 +135,12 @@ def _features(entity: Labelled, default: tuple[str, str], lost: Counter[str]) ->
 def _named(layer: str, feature: str, others: Mapping[str, str]) -> bool:
     """Whether names are such as the tool gives, and the head of a file can hold."""
     names = (name for name in (feature, *others) if name)
-    return bool(re.fullmatch(r"[\w.]+", layer)) and all(re.fullmatch(r"\w+", name) for name in names)
+    of_tokens = {of for of, _ in TOKEN_FEATURES}  # whose columns say something of tokens
+    return (
+        bool(re.fullmatch(r"[\w.]+", layer))
+        and layer not in of_tokens
+        and all(re.fullmatch(r"\w+", name) for name in names)
+    )
 
 
 def _relations(document: Document, by_id: dict[Any, _Annotation], lost: Counter[str]) -> Iterator[_Relation]:
@@ -173,7 +178,7 @@ def _lines(
     relations: Sequence[_Relation],
     lost: Counter[str],
 ) -> Iterator[str]:
-    yield f"{FORMAT} 3.3\n"
+    """Yield the lines of a file; of each sentence, its text and a row for each token and part of one."""
     of_tokens = {
         place: [v if isinstance(v, str) and v else None for v in tokens.column(key)]
         for place, key in TOKEN_FEATURES.items()
@@ -192,13 +197,7 @@ def _lines(
     arcs: dict[tuple[str, str], dict[str, None]] = {}
     for relation in relations:
         arcs.setdefault((relation.layer, relation.target.layer), {}).update(dict.fromkeys(relation.features))
-    for layer, features in (*columns.items(), *spans.items()):
-        yield f"#T_SP={layer}|{'|'.join(features)}\n"
-    for layer in chains:
-        yield f"#T_CH={layer}|{'|'.join(_OF_CHAINS)}\n"
-    for (layer, base), features in arcs.items():
-        yield f"#T_RL={layer}|{''.join(f'{feature}|' for feature in features)}BT_{base}\n"
-    yield "\n"
+    yield from _head([*columns.items(), *spans.items()], chains, arcs)
     by_unit: dict[_Unit, list[_Annotation]] = {}
     for annotation in annotations:
         for unit in annotation.units:
@@ -241,6 +240,22 @@ def _lines(
                 cells += _of_relations(arcs, ends_at.get(unit, ()), units)
                 yield "\t".join(cells) + "\t\n"
     lost["white space at the end of the text"] += end < len(symbols)
+
+
+def _head(
+    spans: Sequence[tuple[str, dict[str, None]]],
+    chains: dict[str, None],
+    arcs: dict[tuple[str, str], dict[str, None]],
+) -> Iterator[str]:
+    """Yield the lines that declare the layers and their features, in the order of the columns."""
+    yield f"{FORMAT} 3.3\n"
+    for layer, features in spans:
+        yield f"#T_SP={layer}|{'|'.join(features)}\n"
+    for layer in chains:
+        yield f"#T_CH={layer}|{'|'.join(_OF_CHAINS)}\n"
+    for (layer, base), features in arcs.items():
+        yield f"#T_RL={layer}|{''.join(f'{feature}|' for feature in features)}BT_{base}\n"
+    yield "\n"
 
 
 def _of_spans(layers: dict[str, dict[str, None]], found: Sequence[_Annotation]) -> list[str]:

@@ -239,7 +239,9 @@ def test_any_stretches_of_tokens_come_back_where_they_were(document: Document) -
             assert sorted(found) == sorted(places)
 
 
-@pytest.mark.parametrize("noted", [{"layer": "a|b\n"}, {"layer": "a.B", "feature": "x|y"}, {"layer": ""}])
+@pytest.mark.parametrize(
+    "noted", [{"layer": "a|b\n"}, {"layer": "a.B", "feature": "x|y"}, {"layer": ""}, {"layer": POS}]
+)
 def test_names_that_the_head_of_a_file_cannot_hold_are_not_written(noted: dict[str, str], tmp_path: Path) -> None:
     token = {"spans": [[0, 1]]}
     layers = {"tokens": [token], "X": [{**token, "metadata": {"webanno": noted}}]}
