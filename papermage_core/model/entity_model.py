@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from papermage_core.data.batches import Batch
 from papermage_core.errors import PluginError
+from papermage_core.model.weights import unkeepable
 from papermage_core.plugin.blame import calling, component_of
 from papermage_core.plugin.outputs import check_outputs
 from papermage_core.plugin.spec import ContextEncoder, HeadOutput, ModelHead, UnitSpan
@@ -23,9 +24,11 @@ _ODD = (torch.float64, torch.float16)
 
 
 def check_module(thing: Any, config: Any) -> Any:
-    """Return what a config built. Raises PluginError for what is no torch module."""
+    """Return what a config built. Raises PluginError for what is no torch module, or no checkpoint could keep."""
     if not isinstance(thing, nn.Module):
         raise PluginError(f"the {component_of(config)} built {thing!r:.100}; expected a torch.nn.Module")
+    if lost := unkeepable(thing):
+        raise PluginError(f"the {component_of(config)} built what a checkpoint cannot keep: {lost[0]}; {lost[1]}")
     return thing
 
 

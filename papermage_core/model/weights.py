@@ -9,15 +9,17 @@ from typing import Any
 import attrs
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-__all__ = ["TensorInfo", "mismatches", "read_header", "to_keep"]
+__all__ = ["TensorInfo", "mismatches", "read_header", "to_keep", "unkeepable"]
 
 _MOST_HEADER = 16 << 20  # bytes: a hundred thousand tensors
 _TYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2, "C64": torch.complex64, "BOOL": torch.bool,
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+    "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16,
 }  # fmt: skip
 
 
@@ -41,11 +43,39 @@ def to_keep(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     later = _later_names(state)
     floating = {value.dtype for value in state.values() if value.is_floating_point()}
     as_float32 = len(floating) == 1
-    return {
-        name: (value.float() if as_float32 and value.is_floating_point() else value).detach().cpu().contiguous()
-        for name, value in state.items()
-        if name not in later
-    }
+    kept: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, value in state.items():
+        if name in later:
+            continue
+        value = (value.float() if as_float32 and value.is_floating_point() else value).detach().cpu().contiguous()
+        if value.numel() and value.untyped_storage().data_ptr() in storages:
+            value = value.clone()  # safetensors keeps no two parts of one memory
+        kept[name] = value
+        storages.add(value.untyped_storage().data_ptr())
+    return kept
+
+
+def unkeepable(module: nn.Module) -> tuple[str, str] | None:
+    """Return what of a module's state no checkpoint can give back, and what its author can do; None if all can be."""
+    for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            return f"{name} of its state is no tensor but {value!r:.60}", "keep in its options what is no tensor"
+        if is_lazy(value):
+            return f"{name} has no shape yet", "use no lazy module: let build() say all sizes"
+        if value.is_meta:
+            return f"{name} is on torch's meta device: it has no values", "make it on the CPU"
+        if value.layout != torch.strided or value.dtype not in _TYPES.values():
+            kind = value.dtype if value.layout == torch.strided else value.layout
+            return f"{name} is {kind}, which safetensors cannot hold", "register a dense tensor of another type"
+        if value.numel() > 1 + sum(
+            (size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True)
+        ):
+            return (
+                f"elements of {name} share memory, so nothing can be loaded into it",
+                "call clone() on what expand() gave",
+            )
+    return None
 
 
 def read_header(path: Path) -> dict[str, TensorInfo]:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from papermage_core.model.weights import unkeepable
 from papermage_core.testing.checks import fail, require
 from papermage_core.testing.process_state import all_objects, new_objects_only
 
@@ -97,8 +98,10 @@ def reload(trained: nn.Module, fresh: nn.Module) -> nn.Module:
 
 
 def require_module(built: Any, methods: tuple[str, ...]) -> None:
-    """Fail unless ``build`` returned a torch module with these methods."""
+    """Fail unless ``build`` returned a torch module with these methods, whose state a checkpoint can keep."""
     require(isinstance(built, nn.Module), f"build returned {built!r}", "return a torch.nn.Module")
+    if lost := unkeepable(built):
+        fail(f"a checkpoint cannot keep what build returned: {lost[0]}", lost[1])
     for method in methods:
         require(callable(getattr(built, method, None)), f"the module has no {method}()", "implement it")
 

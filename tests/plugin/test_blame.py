@@ -118,6 +118,8 @@ class HeadConfig(LinearHeadConfig):
     def build(self, input_size, scheme):
         fault("head_build")
         head = super().build(input_size, scheme)
+        if os.environ.get("FAULT") == "expanded_buffer":
+            head.register_buffer("weights", torch.ones(1).expand(3))
         loss, decode = head.loss, head.decode
 
         def my_loss(vectors, mask, targets):
@@ -311,6 +313,7 @@ FAULTS = [
     ("save:GeneratorExit", "context encoder", "save"),
     ("head_settle:ValueError", "model head", "settle"),
     ("head_build:SystemExit", "model head", "build"),
+    ("expanded_buffer", "model head", "elements of weights share memory"),
     ("loss:SystemExit", "model head", "loss"),
     ("two_losses", "model head", "loss"),
     ("decode:KeyboardInterrupt", "model head", "decode"),

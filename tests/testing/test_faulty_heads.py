@@ -139,6 +139,19 @@ class ReturnsABatchOfLosses(SoundHead):
         return torch.stack([super().loss(vectors, mask, targets)])
 
 
+class ExpandsABuffer(SoundHead):
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.register_buffer("weights", torch.ones(1).expand(len(scheme.tags)))
+
+
+class KeepsExtraState(SoundHead):
+    def get_extra_state(self):
+        return {"tags": 3}
+
+    def set_extra_state(self, state): ...
+
+
 class HasNoDecode(nn.Module):
     def __init__(self, input_size, scheme):
         super().__init__()
@@ -176,6 +189,8 @@ SPECIFICATION = "predictions keep to the specification"
         (NamesTheWrongTags, SPECIFICATION, "set them to scheme.tags"),
         (NeedsFloat32, "bfloat16 vectors are taken", "BFloat16"),
         (ReturnsABatchOfLosses, "the loss is a finite scalar with a gradient", "return a sum over the batch"),
+        (ExpandsABuffer, "a saved head predicts the same", "call clone() on what expand() gave"),
+        (KeepsExtraState, "a saved head predicts the same", "keep in its options what is no tensor"),
         (HasNoDecode, SPECIFICATION, "the module has no decode()"),
     ],
 )
