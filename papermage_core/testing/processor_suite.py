@@ -73,9 +73,11 @@ class DocumentProcessorSuite(ComponentSuite):
                 for name in config.makes:
                     document.annotate_layer(name, [Entity(spans=[Span(0, 1)], metadata=Metadata(mine=True))])
                 before = document.to_json(with_images=True)
-                list(self._process(config, [document]))
+                remedy = "add no layer that the document has"
+                with working(f"document {document.id!r}, which has {', '.join(config.makes)} already,", remedy):
+                    list(self._process(config, [document]))
                 same = document.to_json(with_images=True) == before
-                require(same, f"document {document.id!r} was changed", "add no layer that the document has")
+                require(same, f"document {document.id!r} was changed", remedy)
 
     def test_nothing_else_is_changed(self) -> None:
         """Text, metadata and the other layers stay as they were."""

@@ -49,6 +49,13 @@ class Replacing(Sound):
             yield document
 
 
+class Adding(Sound):
+    def process(self, documents):
+        for document in documents:
+            document.annotate_layer("half", [Entity(spans=[Span(0, (len(document.symbols) + 1) // 2)])])
+            yield document
+
+
 class Meddling(Sound):
     def process(self, documents):
         for document in super().process(documents):
@@ -127,3 +134,10 @@ def test_a_fault_is_caught_and_a_sound_processor_passes(processor, caught):
 
     assert failed(processor)
     assert not failed(Sound)
+
+
+def test_a_processor_that_adds_a_layer_twice_is_told_so():
+    suite = type("Suite", (DocumentProcessorSuite,), {"config_class": config_of(Adding)})
+    (result,) = run_suite(suite, only="a layer that is there already is kept")
+    assert "which has half already, failed with" in result.error
+    assert "To fix it: add no layer that the document has." in result.error
