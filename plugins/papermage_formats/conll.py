@@ -15,7 +15,9 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.conll_blocks import Block, iter_blocks
-from papermage_formats.conll_table import NO_COMMENTS, Table, has_header
+from papermage_formats.conll_columns import has_header
+from papermage_formats.conll_rows import NO_COMMENTS
+from papermage_formats.conll_table import Table
 from papermage_formats.conll_writer import ConllWriter
 from papermage_formats.labelled import ENCODING, LABEL_LAYER, LAYERS, decode_text, make_document
 from papermage_formats.records import read_records

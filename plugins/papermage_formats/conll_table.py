@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat, zip_longest
 from typing import Any
 
@@ -13,30 +12,13 @@ import numpy as np
 
 from papermage_core.errors import DataError
 from papermage_formats.conll_blocks import Block
+from papermage_formats.conll_columns import CONLLU, EMPTY, SPECIAL, guessed_names, known_columns
+from papermage_formats.conll_rows import is_unusual, read_rows, split_columns
 from papermage_formats.labelled import decode_text, gap
 from papermage_formats.tags import is_tag
 
-__all__ = ["NO_COMMENTS", "SPECIAL", "Table", "has_header", "known_columns"]
+__all__ = ["Table"]
 
-CONLLU = ("id", "token", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
-CONLL_2012 = (
-    "_", "_", "id", "token", "pos", "parse", "lemma", "frameset", "sense", "speaker", "tag", "arguments", "coreference"
-)  # fmt: skip
-"""Columns of OntoNotes; arguments are as many as a sentence has predicates."""
-_NAMES = {
-    **dict.fromkeys(("form", "word", "words", "text", "tokens"), "token"),
-    **dict.fromkeys(("ner", "tags", "label", "labels", "ner_tag", "ner_tags", "entity"), "tag"),
-}
-_OF_HEADERS = frozenset({*_NAMES, "token", "tag", "pos", "chunk", "lemma", "id", "start", "end"})
-SPECIAL = frozenset({"id", "token", "tag", "start", "end", "space", "_"})
-"""Columns that are no metadata of tokens."""
-NO_COMMENTS = ("-DOCSTART-", "# end document", "#end document", "# global.columns")
-"""Beginnings of lines that say something of the file."""
-_EMPTY = ("_", "")
-_ROW_OF_2012 = re.compile(
-    r"(?:[^\s]+[ \t]+)(?:\d+[ \t]+){2}(?:\S+[ \t]+){2}\S*\*\S*[ \t]+(?:\S+[ \t]+){4}\(?\S*[*)]\S*[ \t]+\S.*"
-)
-_SPACED_CONLLU = re.compile(r"\d[\d.-]*(?: +\S+){8}[ \t]+\S+")
 _UNUSUAL = ("\n ", "\n\t", "\n-DOCSTART-", "\n# global.columns")
 """Beginnings of lines that are neither empty nor comments nor tokens."""
 
@@ -78,11 +60,7 @@ class Table:
         if not rows or "\n\n" in rows or rows[0] == "\n" or "\n#" in rows or (separator == " " and "\t" in rows):
             return None
         width = row.count(separator) + 1
-        if (
-            _piped(row)
-            or _ROW_OF_2012.fullmatch(row)
-            or any(_is_token(each.split(separator), width) for _, each in comments)
-        ):
+        if is_unusual(row) or any(_is_token(each.split(separator), width) for _, each in comments):
             return None
         signs = np.frombuffer(rows.encode() + b"\n", np.uint8)
         # of the signs below a tab only NUL could be there
@@ -109,44 +87,31 @@ class Table:
     @classmethod
     def of(cls, text: str, block: Block, header: bool) -> Table:
         """Return the table in the text of a document. Raises DataError."""
-        rows = text.split("\n")
-        sample = [row for row in rows if row.strip(" \t") and not row.startswith(("#", "-DOCSTART-"))][:20]
-        sample = sample or [row for row in rows if row.startswith("#") and is_tag(row.rpartition("\t")[2])][:20]
-        if sample and (width := _piped(sample[0])):
-            rows = [piece for row in rows for piece in _unpiped(row, width)]
-            sample = [row for row in rows if row][:20]
-        of_2012 = bool(sample) and all(map(_ROW_OF_2012.fullmatch, sample)) and not _end_in_tags(sample)
-        if of_2012:
-            rows = [_row_of_2012(row) for row in rows]
-            sample = [row for row in rows if "\t" in row][:20]
-        tabs = any("\t" in row for row in sample) and not all(map(_SPACED_CONLLU.fullmatch, sample))
-        split: Callable[[str], list[str]] = (lambda row: row.split("\t")) if tabs else re.compile(r"[ \t]+").split
-        usual = Counter(len(split(row.rstrip(" "))) for row in sample).most_common(1)
-        width = usual[0][0] if usual else 0
+        found = read_rows(text, block.line)
+        stated = found.stated
         kept, lines, starts, comments = list[str](), list[int](), list[int](), list[tuple[int, str]]()
-        stated: tuple[str, ...] = CONLL_2012 if of_2012 else ()
         begins = True
-        for line, row in enumerate(rows, block.line):
+        for i, row in enumerate(found.rows):
             if not row or row[0] in "#- \t":
                 if not row.strip(" \t"):
                     begins = True
                     continue
-                if row.startswith("-DOCSTART-") or (row[0] == "#" and not _is_token(split(row), width)):
+                if row.startswith("-DOCSTART-") or (row[0] == "#" and not _is_token(found.split(row), found.width)):
                     comments.append((len(starts) - (not begins), row))
                     if row.startswith("# global.columns"):
                         stated = tuple(row.partition("=")[2].lower().split())
                     continue
             if header:
-                header, stated = False, tuple(name.lower() for name in split(row.strip()))
+                header, stated = False, tuple(name.lower() for name in found.split(row.strip()))
                 continue
             if begins:
                 starts.append(len(kept))
                 begins = False
             kept.append(row)
-            lines.append(line)
+            lines.append(found.lines[i])
         if not kept:
             raise DataError("there is no token", line=block.line, expected="a token a line")
-        return cls(_columns(kept, lines, "\t" if tabs else " "), lines.__getitem__, starts, comments, stated)
+        return cls(split_columns(kept, lines, found.separator), lines.__getitem__, starts, comments, stated)
 
     def names(self, given: Sequence[str], usual: Sequence[str] = ()) -> list[str]:
         """Return the names of the columns: those given, or what they seem to be. Raises DataError.
@@ -157,7 +122,7 @@ class Table:
             given = CONLLU
         if not given and "tag" in usual and len(usual) == len(self.columns):
             return list(usual)
-        names = known_columns(given) or self._guessed()
+        names = known_columns(given) or guessed_names(self.columns, self.starts)
         if len(names) != len(self.columns) or "token" not in names:
             raise DataError(
                 f"has {len(self.columns)} columns; named were {len(names)}: {', '.join(names)}",
@@ -165,45 +130,6 @@ class Table:
                 expected="a name for each column, one of them token",
             )
         return names
-
-    def _guessed(self) -> list[str]:
-        columns, after = list(self.columns), list[str]()
-        while len(columns) > 1 and not any(columns[-1]):
-            columns.pop()
-        if len(columns) < len(self.columns):
-            return [*attrs.evolve(self, columns=columns)._guessed(), *["_"] * (len(self.columns) - len(columns))]
-        width = len(columns)
-        numbered = width > 2 and self._are_numbers(0)
-        if numbered and width == len(CONLLU):
-            return list(CONLLU)
-        if width == 2 and _are_surely_tags(columns[0]) and not _are_tags(columns[1]):
-            return ["tag", "token"]
-        before = ["id", "token"] if numbered else ["token"]
-        if width > 4 and not numbered and all(map(str.isdecimal, columns[1])) and self._are_numbers(2):
-            before = ["_", "_", "id", "token"]  # document and part, as in OntoNotes
-        if width - len(before) > 1 and set(columns[-1]) <= {"+", "-"}:
-            after = ["space"]
-        if width > len(before) + len(after) and _are_tags(columns[-1 - len(after)]):
-            after = ["tag", *after]
-        middle = width - len(before) - len(after)
-        inner = columns[len(before) : len(before) + middle]
-        if numbered and middle == 1 and after and all(map(is_tag, inner[0])):
-            return [*before, "tag", *after]
-        if middle == 2 and all(all(map(str.isdecimal, column)) for column in inner):
-            return [*before, "start", "end", *after]
-        names = (
-            [["pos"], ["pos", "chunk"]][middle - 1]
-            if 0 < middle < 3 and after
-            else [f"f{i + 1}" for i in range(middle)]
-        )
-        return [*before, *names, *after]
-
-    def _are_numbers(self, i: int) -> bool:
-        """Whether a column counts the tokens of each sentence."""
-        column = self.columns[i]
-        return all(re.fullmatch(r"[01]([-.]\d+)?", column[start]) for start in self.starts) and all(
-            number[:1].isdigit() for number in column
-        )
 
     def column(self, names: Sequence[str], name: str) -> list[str]:
         """Return a column by name."""
@@ -225,7 +151,7 @@ class Table:
             elif number.isdigit() and int(number) <= last:
                 extras[len(keep) - 1].setdefault("words", []).append(row)
                 for column, value, name in zip(columns, row, names, strict=True):
-                    if name == "tag" and column[keep[-1]] in _EMPTY:
+                    if name == "tag" and column[keep[-1]] in EMPTY:
                         column[keep[-1]] = value
             elif "." not in number:
                 keep.append(i)
@@ -291,11 +217,11 @@ class Table:
 
     def metadata(self, names: Sequence[str]) -> list[dict[str, Any]] | dict[str, Sequence[Any]]:
         """Return what is known of each token."""
-        own = [i for i, name in enumerate(names) if name not in SPECIAL and not set(self.columns[i]) <= set(_EMPTY)]
+        own = [i for i, name in enumerate(names) if name not in SPECIAL and not set(self.columns[i]) <= set(EMPTY)]
         columns: dict[str, Sequence[Any]] = {names[i]: self.columns[i] for i in own}
         for key, column in columns.items():
             if "_" in column or "" in column:
-                columns[key] = [None if value in _EMPTY else value for value in column]
+                columns[key] = [None if value in EMPTY else value for value in column]
         if not self.extras:
             return columns
         values = zip(*columns.values(), strict=True) if columns else repeat((), len(self.columns[0]))
@@ -303,29 +229,6 @@ class Table:
         for i, more in self.extras.items():
             found[i] |= more
         return found
-
-
-def _columns(rows: list[str], lines: list[int], separator: str) -> list[list[str]]:
-    """Return the columns of rows that have as many each. Raises DataError for the first that differs."""
-    if separator == " ":
-        rows = [_respaced(row) if "  " in row or "\t" in row or " " in (row[0], row[-1]) else row for row in rows]
-    counts = list(map(str.count, rows, repeat(separator)))
-    if len(set(counts)) > 1:
-        respaced = list(map(_respaced, rows))
-        spaces = list(map(str.count, respaced, repeat(" ")))
-        if len(set(spaces)) > 1:
-            usual = Counter(counts).most_common(1)[0][0]
-            odd = next(i for i, count in enumerate(counts) if count != usual)
-            raise DataError(
-                f"has {counts[odd] + 1} column{'s' * (counts[odd] > 0)}, other lines have {usual + 1}",
-                line=lines[odd],
-                value=rows[odd],
-                expected=f"{usual + 1} columns",
-            )
-        rows, separator, counts = respaced, " ", spaces
-    flat = separator.join(rows).split(separator)
-    width = counts[0] + 1
-    return [flat[i::width] for i in range(width)]
 
 
 def _without_comments(sentences: Iterable[str]) -> tuple[list[str], list[tuple[int, str]]]:
@@ -340,56 +243,9 @@ def _without_comments(sentences: Iterable[str]) -> tuple[list[str], list[tuple[i
     return kept, comments
 
 
-def _respaced(row: str) -> str:
-    return re.sub("[ \t]+", " ", row.strip(" \t"))
-
-
 def _is_token(row: list[str], width: int) -> bool:
     """Whether a line that begins with # is a token, not a comment: it has as many columns, and a tag or features."""
     return len(row) == width and (is_tag(row[-1]) or width > len(CONLLU))
-
-
-def _are_tags(column: list[str]) -> bool:
-    """Whether a column holds tags, or labels among which there is O."""
-    values = set(column)
-    return all(map(is_tag, values)) or ("O" in values and len(values) < 100)
-
-
-def _are_surely_tags(column: list[str]) -> bool:
-    """Whether a column holds tags, and nothing else can be meant: words that all look like tags are none."""
-    values = set(column)
-    return all(map(is_tag, values)) and (any("-" in value for value in values) or (len(column) > 1 and values == {"O"}))
-
-
-def _end_in_tags(rows: list[str]) -> bool:
-    return _are_surely_tags([row.split()[-1] for row in rows])
-
-
-def has_header(text: str) -> bool:
-    """Whether the first line with columns names them, one of them tokens and one tags."""
-    row = next((row for row in text.split("\n", 20) if row.strip() and not row.startswith(("#", "-DOCSTART-"))), "")
-    names = [name.lower() for name in row.split()]
-    return {*_OF_HEADERS} >= {*names} and {"token", "tag"} <= {*known_columns(names)}
-
-
-def _row_of_2012(row: str) -> str:
-    """Return a line of OntoNotes with the arguments, of which sentences have various numbers, in one column."""
-    if not row.strip() or row.startswith("#"):
-        return row
-    cells = row.split()
-    return "\t".join([*cells[:11], " ".join(cells[11:-1]) or "_", *cells[-1:]])
-
-
-def _piped(row: str) -> int:
-    """Return how many bars each piece of a line has, if it is a sentence such as ``the|DT|O cat|NN|B-X``."""
-    counts = {piece.count("|") for piece in row.split(" ") if piece.strip("|")}
-    return counts.pop() if len(counts) == 1 and "\t" not in row and counts <= {1, 2} and row.count(" ") else 0
-
-
-def _unpiped(row: str, width: int) -> Iterator[str]:
-    for piece in row.split():
-        yield "\t".join(piece.rsplit("|", width))
-    yield ""
 
 
 def _between(text: str, tokens: list[str]) -> list[int] | None:
@@ -404,8 +260,3 @@ def _between(text: str, tokens: list[str]) -> list[int] | None:
         gaps.append(start - at)
         at = start + len(token)
     return None if gaps[0] or text[at:].strip() else gaps[1:]
-
-
-def known_columns(names: Iterable[str]) -> list[str]:
-    """Return the names of columns with those that mean the same as one of ours replaced by it."""
-    return [_NAMES.get(name.lower(), name) for name in names]

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from papermage_core.document import Document
-from papermage_formats.conll_table import SPECIAL, known_columns
+from papermage_formats.conll_columns import SPECIAL, known_columns
 from papermage_formats.labelled import labelled_entities, losses
 from papermage_formats.noted import noted
 from papermage_formats.tags import encode_tags, is_tag

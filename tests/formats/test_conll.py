@@ -126,6 +126,8 @@ def test_errors_have_the_line_of_the_token_in_the_file(tmp_path: Path) -> None:
     assert [error.line for error in errors] == [9]
     with pytest.raises(DataError, match="line 4: the token is empty"):
         read(path, "a\tO\n\nb\tO\n\tO\n")
+    with pytest.raises(DataError, match="line 2: the token is empty"):
+        read(path, "a|DT|O cat|NN|B-X\n|DT|O dog|NN|O\nsat|VB|O here|RB|O\n")
     with pytest.raises(DataError, match="line 3: 'b' begins at 0"):
         read(path, "a\t0\t1\tO\n\nb\t0\t1\tO\n")
     with pytest.raises(DataError, match="line 3: is not UTF-8"):
