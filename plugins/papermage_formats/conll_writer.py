@@ -9,14 +9,12 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import IO
 
-import numpy as np
-
 from papermage_core.document import Document
 from papermage_formats.conll_columns import SPECIAL, known_columns
 from papermage_formats.labelled import labelled_entities, losses
 from papermage_formats.noted import noted
 from papermage_formats.tags import encode_tags, is_tag
-from papermage_formats.tokenized import PlacedTokens, covered_tokens, placed_tokens
+from papermage_formats.tokenized import PlacedTokens, covered_sentences, covered_tokens, placed_tokens
 
 __all__ = ["ConllWriter"]
 
@@ -109,20 +107,16 @@ def _sentences(
     document: Document, places: list[tuple[int, int]], lost: Counter[str]
 ) -> tuple[list[int], list[list[str]]]:
     """Return the first token of each sentence, and the comments of each."""
-    layer = document.get_layer("sentences").entities if document.has_layer("sentences") else []
     comments: dict[int, list[str]] = {0: []}
-    starts = np.array([place[0] for place in places], np.int64)
-    for sentence in layer:
-        if sentence.spans:
-            first = int(np.searchsorted(starts, sentence.start))
-            last = int(np.searchsorted(starts, sentence.end))
-            if first < last:
-                said = noted(sentence.metadata, "comments", list[str], lost, "comments") or []
-                comments[first] = [comment for comment in said if not _OF_FILES.match(comment)]
-                lost["comments"] += len(said) - len(comments[first])
-                if last < len(places):
-                    comments.setdefault(last, [])
-    lost["documents without sentences"] += not len(layer)
+    for sentence, first, last in covered_sentences(document, places):
+        said = noted(sentence.metadata, "comments", list[str], lost, "comments") or []
+        comments[first] = [comment for comment in said if not _OF_FILES.match(comment)]
+        lost["comments"] += len(said) - len(comments[first])
+        if last < len(places):
+            comments.setdefault(last, [])
+    lost["documents without sentences"] += not (
+        document.has_layer("sentences") and len(document.get_layer("sentences"))
+    )
     borders = sorted(comments) if places else []
     text = document.symbols or ""
     gaps = (text[places[border - 1][1] : places[border][0]] for border in borders[1:])

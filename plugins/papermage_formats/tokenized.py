@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
-from papermage_core.document import Document, Layer, SpanArrays
+from papermage_core.document import Document, Entity, Layer, SpanArrays
 from papermage_core.errors import DataError
 from papermage_formats.labelled import UNLABELLED, Labelled, free_name
 
@@ -18,6 +18,7 @@ __all__ = [
     "annotate_places",
     "annotate_spans",
     "annotate_stretches",
+    "covered_sentences",
     "covered_tokens",
     "no_tokens",
     "placed_tokens",
@@ -86,6 +87,17 @@ def no_tokens(document: Document, wanted: str = "text") -> DataError:
         layer="tokens",
         expected="a layer of tokens" if none else f"at least one token with {wanted}",
     )
+
+
+def covered_sentences(document: Document, places: Places) -> Iterator[tuple[Entity, int, int]]:
+    """Yield the sentences of a document in which tokens begin, with the first of these and their end."""
+    layer = document.get_layer("sentences") if document.has_layer("sentences") else ()
+    starts = np.array([start for start, _ in places], np.int64)
+    for sentence in layer:
+        if sentence.spans:
+            first, end = (int(np.searchsorted(starts, at)) for at in (sentence.start, sentence.end))
+            if first < end:
+                yield sentence, first, end
 
 
 def covered_tokens(

@@ -16,6 +16,7 @@ from papermage_core.errors import DataError
 from papermage_formats.bioc import BiocReaderConfig
 from papermage_formats.conll import ConllReaderConfig
 from papermage_formats.doccano import DoccanoReaderConfig
+from papermage_formats.dygie import DygieReaderConfig
 from papermage_formats.funsd import FunsdReaderConfig
 from papermage_formats.hf_table import HfTableReaderConfig
 from papermage_formats.label_studio import LabelStudioReaderConfig
@@ -27,6 +28,7 @@ from tests.formats import (
     test_bioc,
     test_conll,
     test_doccano,
+    test_dygie,
     test_funsd,
     test_label_studio,
     test_pubtator,
@@ -45,6 +47,7 @@ def samples() -> list[Any]:
         (config, name, content if isinstance(content, bytes) else content.encode())
         for config, suite in (
             (ConllReaderConfig(), test_conll.TestConll),
+            (DygieReaderConfig(), test_dygie.TestDygie),
             (FunsdReaderConfig(), test_funsd.TestFunsd),
             (SpacyReaderConfig(), test_spacy.TestSpacy),
             (TeiReaderConfig(), test_tei.TestTei),

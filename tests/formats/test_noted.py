@@ -18,7 +18,7 @@ from papermage_core.plugin.manager import Plugins
 
 WRITERS = (
     *("brat", "pubtator", "bioc", "bioc_json", "doccano", "label_studio", "conll", "spacy", "tei", "text", "csv"),
-    *("pawls", "funsd", "html", "webanno"),
+    *("pawls", "funsd", "html", "webanno", "dygie"),
 )
 FOREIGN: tuple[Any, ...] = (
     *(1, "x", True, 1.5, 10**30, [], ["a"], [["a", "b", "c"]], [["a"]], [{}], {}, {"a": {"b": [1]}}),

@@ -22,6 +22,9 @@ LONG: dict[str, Any] = {
     "prodigy": {"text": TEXT, "tokens": [{"start": 0, "end": 5}] * 1000, "spans": [SPAN], "_input_hash": 1},
     "spacy": [TEXT, {"entities": [[0, 5, "X"]]}],
     "hf_table": {"id": "1", "tokens": ["BRCA1"] + ["word"] * 20_000, "ner_tags": ["B-X"] + ["O"] * 20_000},
+    "dygie": {"doc_key": "1", "sentences": [["BRCA1"], ["word"] * 20_000], "ner": [[[0, 0, "X"]], []]},
+    "gliner": {"tokenized_text": ["BRCA1"] + ["word"] * 20_000, "ner": [[0, 0, "X"]]},
+    "spert": {"tokens": ["BRCA1"] + ["word"] * 20_000, "entities": [{"type": "X", "start": 0, "end": 1}]},
     "label_studio": {
         "data": {"text": TEXT},
         "annotations": [{"result": [{"type": "labels", "value": {"start": 0, "end": 5, "labels": ["X"]}}]}],

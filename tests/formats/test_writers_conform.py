@@ -39,6 +39,10 @@ class TestConllWriter(TokenizedDocuments):
     component = "conll"
 
 
+class TestDygieWriter(TokenizedDocuments):
+    component = "dygie"
+
+
 class TestHfTableWriter(TokenizedDocuments):
     component = "hf_table"
     options = ({}, {"file": "parquet"})
