@@ -248,17 +248,11 @@ class FunsdWriter:
                 words[owner].append(word(token))
         ids = [entity.metadata.get("id") for entity in entities]
         names, free = _names(ids)
-        relations = relations_of(document, lost)
-        links = [tuple(of for _, of in each["arguments"]) for each in relations]
-        lost["relations"] += sum(len(link) != 2 for link in links)
-        for relation in relations:
-            lost["metadata of relations"] += bool(relation.get("label")) or set(relation) != {"label", "arguments"}
-            lost["roles of relations"] += any(role for role, _ in relation["arguments"])
+        links = _links(document, lost)
         of_item: dict[Any, dict[Any, None]] = {}
         for link in links:
-            if len(link) == 2:
-                for name in link:
-                    of_item.setdefault(name, {})[link] = None
+            for name in link:
+                of_item.setdefault(name, {})[link] = None
         items, said = [], set()
         for i in order:
             entity = entities[i]
@@ -282,7 +276,7 @@ class FunsdWriter:
             items.append({"id": next(free), "text": _text(rest), "label": "", "words": rest, "linking": []})
             lost["documents without entities"] += 1
         lost["tokens outside entities"] += len(outside)
-        lost["relations"] += sum(len(link) == 2 and link not in said for link in links)
+        lost["relations"] += sum(link not in said for link in links)
         lost["white space"] += "\n".join(item["text"] for item in items if item["text"]) != symbols
         lost["documents without pages"] += not (
             document.has_layer("pages")
@@ -290,6 +284,20 @@ class FunsdWriter:
         )
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations"})
         return {"form": items, "img": {"width": width, "height": height}}
+
+
+def _links(document: Document, lost: Counter[str]) -> list[tuple[Any, Any]]:
+    """Return the ids of the two entities of each relation, and count what a link does not hold."""
+    links = []
+    for relation in relations_of(document, lost):
+        lost["metadata of relations"] += bool(relation.get("label")) or set(relation) != {"label", "arguments"}
+        lost["roles of relations"] += any(role for role, _ in relation["arguments"])
+        ends = tuple(of for _, of in relation["arguments"])
+        if len(ends) == 2:
+            links.append(ends)
+        else:
+            lost["relations"] += 1
+    return links
 
 
 def _names(ids: Sequence[Any]) -> tuple[list[int | str], Iterator[int]]:

@@ -179,24 +179,11 @@ def _lines(
     lost: Counter[str],
 ) -> Iterator[str]:
     """Yield the lines of a file; of each sentence, its text and a row for each token and part of one."""
-    of_tokens = {
-        place: [v if isinstance(v, str) and v else None for v in tokens.column(key)]
-        for place, key in TOKEN_FEATURES.items()
-    }
-    of_tokens = {place: values for place, values in of_tokens.items() if any(values)}
+    of_tokens = _of_tokens(tokens)
     columns: dict[str, dict[str, None]] = {}
     for layer, feature in of_tokens:
         columns.setdefault(layer, {})[feature] = None
-    spans: dict[str, dict[str, None]] = {}
-    chains: dict[str, None] = {}
-    for annotation in annotations:
-        if annotation.chain is None:
-            spans.setdefault(annotation.layer, {}).update(dict.fromkeys(annotation.features))
-        else:
-            chains[annotation.layer] = None
-    arcs: dict[tuple[str, str], dict[str, None]] = {}
-    for relation in relations:
-        arcs.setdefault((relation.layer, relation.target.layer), {}).update(dict.fromkeys(relation.features))
+    spans, chains, arcs = _layers(annotations, relations)
     yield from _head([*columns.items(), *spans.items()], chains, arcs)
     by_unit: dict[_Unit, list[_Annotation]] = {}
     for annotation in annotations:
@@ -217,18 +204,10 @@ def _lines(
         for i, unit in enumerate([_Unit(t, *tokens.places[t], False), *parts.get(t, ())])
     }
     at = _offsets(symbols)
-    end = 0
-    for s, first in enumerate(borders):
-        last = borders[s + 1] if s + 1 < len(borders) else len(tokens.places)
-        start = tokens.places[first][0]
-        stop = tokens.places[last][0] if last < len(tokens.places) else len(symbols)
-        text = symbols[start:stop].rstrip()
-        text += symbols[start + len(text) : tokens.places[last - 1][1]]
-        skipped = symbols[end:start]
-        lost["text before the first token"] += bool(skipped.strip())
-        lost["white space between sentences"] += skipped != between(len(skipped), s > 0)
-        end = start + len(text)
-        yield "\n" + (f"#Sentence.id={_text(names[s])}\n" if names[s] else "")
+    ends = [*borders[1:], len(tokens.places)]
+    texts = list(_texts(symbols, tokens, list(zip(borders, ends, strict=True)), lost))
+    for first, last, name, text in zip(borders, ends, names, texts, strict=True):
+        yield "\n" + (f"#Sentence.id={_text(name)}\n" if name else "")
         yield from (f"#Text={_text(line)}\n" for line in text.split("\n"))
         for t in range(first, last):
             for unit in [_Unit(t, *tokens.places[t], False), *parts.get(t, ())]:
@@ -239,6 +218,49 @@ def _lines(
                 cells += _of_chains(chains, by_unit.get(unit, ()))
                 cells += _of_relations(arcs, ends_at.get(unit, ()), units)
                 yield "\t".join(cells) + "\t\n"
+
+
+def _of_tokens(tokens: PlacedTokens) -> dict[tuple[str, str], list[str | None]]:
+    """Return layer and feature → the value of each token, of the features of tokens that some have."""
+    found = {
+        place: [v if isinstance(v, str) and v else None for v in tokens.column(key)]
+        for place, key in TOKEN_FEATURES.items()
+    }
+    return {place: values for place, values in found.items() if any(values)}
+
+
+def _layers(
+    annotations: Sequence[_Annotation], relations: Sequence[_Relation]
+) -> tuple[dict[str, dict[str, None]], dict[str, None], dict[tuple[str, str], dict[str, None]]]:
+    """Return the layers of spans, of chains, and of relations by their base, the first and last with their features."""
+    spans: dict[str, dict[str, None]] = {}
+    chains: dict[str, None] = {}
+    arcs: dict[tuple[str, str], dict[str, None]] = {}
+    for annotation in annotations:
+        if annotation.chain is None:
+            spans.setdefault(annotation.layer, {}).update(dict.fromkeys(annotation.features))
+        else:
+            chains[annotation.layer] = None
+    for relation in relations:
+        arcs.setdefault((relation.layer, relation.target.layer), {}).update(dict.fromkeys(relation.features))
+    return spans, chains, arcs
+
+
+def _texts(
+    symbols: str, tokens: PlacedTokens, sentences: Sequence[tuple[int, int]], lost: Counter[str]
+) -> Iterator[str]:
+    """Yield the text of each sentence, given by its first token and their end; count what stands in none."""
+    end = 0
+    for number, (first, last) in enumerate(sentences):
+        start = tokens.places[first][0]
+        stop = tokens.places[last][0] if last < len(tokens.places) else len(symbols)
+        text = symbols[start:stop].rstrip()
+        text += symbols[start + len(text) : tokens.places[last - 1][1]]
+        skipped = symbols[end:start]
+        lost["text before the first token"] += bool(skipped.strip())
+        lost["white space between sentences"] += skipped != between(len(skipped), number > 0)
+        end = start + len(text)
+        yield text
     lost["white space at the end of the text"] += end < len(symbols)
 
 
