@@ -250,7 +250,7 @@ def _check_same(config: EntityClassificationTrainConfig, components: ComponentCo
     if not changed and checkpoint.read_json(folder / "checkpoints").get("data_fingerprint") != wanted:
         changed = [f"{folder} holds a run on other data, or other labels"]
     if changed:
-        raise ConfigError(*changed, "replace the runs with overwrite=true, or choose another default_root_dir")
+        raise ConfigError(*changed, advice="replace the runs with overwrite=true, or choose another default_root_dir")
 
 
 def _length(config: EntityClassificationTrainConfig) -> dict[str, str]:
