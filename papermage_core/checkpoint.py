@@ -618,7 +618,7 @@ def _restore(folder: Path, content: _Content, plugins: Plugins) -> Blueprint:
     processors = ProcessorChoice.of_recipe(
         [msgspec.to_builtins(each) for each in content.processors], plugins.paths, folder / _PROCESSORS
     )
-    with _damage(Path(_JSON), "does not fit the components that are installed", _advice(content)):
+    with _damage(folder / _JSON, "does not fit the components that are installed", _advice(content)):
         for each in content.processors:
             if each.distribution:
                 source = {"distribution": each.distribution, "version": each.version}
