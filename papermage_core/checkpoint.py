@@ -397,12 +397,24 @@ def _identity(folder: Path) -> tuple[int, int, int] | None:
     return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
+def _runs_below(folder: Path) -> str:
+    """Return what to say of the checkpoints of a search's, a cascade's or several runs' folder."""
+    try:
+        names = sorted(path.parent.parent.name for path in folder.glob(f"*/checkpoints/{_JSON}"))
+    except OSError:  # a folder that may not be looked into
+        names = []
+    if "best" in names:
+        return f". The best of its models is in {folder / 'best'}"
+    more = " …" if len(names) > 3 else ""
+    return f". There are models in {', '.join(str(folder / name) for name in names[:3])}{more}" if names else ""
+
+
 def _read(folder: Path) -> tuple[dict[str, Any], _Content]:
     """Return ``papermage.json`` as it stands, and what of it must be as it should."""
     path = folder / _JSON
     if not os.path.lexists(path):
         what = f"has no {_JSON}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
-        raise CheckpointError(f"{folder} is no checkpoint: it {what}")
+        raise CheckpointError(f"{folder} is no checkpoint: it {what}{_runs_below(folder)}")
     if _regular(folder, _JSON).st_size > _MOST_JSON:
         raise CheckpointError(f"{path} is damaged: it has more than {_MOST_JSON >> 20} MiB")
     with _damage(path):
@@ -606,7 +618,7 @@ def _restore(folder: Path, content: _Content, plugins: Plugins) -> Blueprint:
     processors = ProcessorChoice.of_recipe(
         [msgspec.to_builtins(each) for each in content.processors], plugins.paths, folder / _PROCESSORS
     )
-    with _damage(Path(_JSON), "does not fit the components that are installed", _advice(content)):
+    with _damage(folder / _JSON, "does not fit the components that are installed", _advice(content)):
         for each in content.processors:
             if each.distribution:
                 source = {"distribution": each.distribution, "version": each.version}

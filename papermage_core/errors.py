@@ -57,13 +57,19 @@ class PapermageError(Exception):
 
 
 class ConfigError(PapermageError, ValueError):
-    """One or several errors of a configuration, all reported at once."""
+    """One or several errors of a configuration, all reported at once, and what to do about them together.
+
+    >>> print(ConfigError("seed is 1, and was 2", advice="give what it was"))
+    seed is 1, and was 2; give what it was
+    """
 
     exit_code = 2
 
-    def __init__(self, *errors: str) -> None:
-        super().__init__("\n".join(errors))
+    def __init__(self, *errors: str, advice: str = "") -> None:
+        text = "\n".join(errors)
+        super().__init__(text + (("; " if len(errors) == 1 else "\n") + advice if advice else ""))
         self.errors = errors
+        self.advice = advice
 
 
 class DataError(PapermageError, ValueError):

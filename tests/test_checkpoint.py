@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import torch
 
 from papermage_core import checkpoint
 from papermage_core.config.labelling import Labelling
+from papermage_core.errors import CheckpointError
 from papermage_core.files import recover
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.model.entity_model import EntityModel
@@ -79,6 +82,15 @@ def test_the_folder_of_a_run_stands_for_its_checkpoint(folder: Path, model: Enti
     checkpoint.update(folder.parent, val_f1=0.6)
     assert checkpoint.read_json(folder.parent)["val_f1"] == 0.6
     assert [path.name for path in folder.parent.iterdir()] == ["checkpoints"]
+
+
+def test_an_option_that_is_not_known_any_more_is_told_with_the_folder(folder: Path) -> None:
+    path = folder / "papermage.json"
+    content = json.loads(path.read_text())
+    content["encoder"]["options"]["window_of_old"] = 3
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=rf"^{re.escape(str(path))} does not fit .*window_of_old"):
+        checkpoint.load(folder)
 
 
 def test_all_files_have_the_permissions_of_a_new_one(folder: Path) -> None:

@@ -6,8 +6,9 @@ import pickle
 
 import pytest
 
+from papermage_core.cli._shell import run
 from papermage_core.document.errors import LayerNameError, MissingKeyError
-from papermage_core.errors import DataError
+from papermage_core.errors import ConfigError, DataError
 
 PLACE = {"path": "a.jsonl", "line": 3, "document": "W05-13", "layer": "tokens", "entity": 17}
 
@@ -38,3 +39,14 @@ def test_an_error_comes_back_from_a_worker_as_it_was_sent(cls: type[DataError]) 
 
     assert type(copy) is cls
     assert str(copy) == "a.jsonl, line 3, document 'W05-13', layer 'tokens', entity 17: is not JSON"
+
+
+def test_advice_on_several_errors_is_not_one_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    def body() -> int:
+        raise ConfigError("a is 1", "b is 2", advice="start anew")
+
+    assert run(body, prog="papermage-train") == 2
+    assert capsys.readouterr().err.splitlines()[:4] == [
+        "papermage-train: 2 errors in the configuration", "  - a is 1", "  - b is 2", "start anew",
+    ]  # fmt: skip
+    assert str(ConfigError("a is 1", advice="start anew")) == "a is 1; start anew"

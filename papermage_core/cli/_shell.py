@@ -197,7 +197,8 @@ def _say_error(text: str) -> None:
 
 def _message(exc: Exception) -> str:
     if isinstance(exc, ConfigError) and len(exc.errors) > 1:
-        return "\n".join([f"{len(exc.errors)} errors in the configuration", *(f"  - {error}" for error in exc.errors)])
+        told = [f"{len(exc.errors)} errors in the configuration", *(f"  - {error}" for error in exc.errors)]
+        return "\n".join([*told, *([exc.advice] if exc.advice else [])])
     if isinstance(exc, PapermageError):
         return str(exc)
     if isinstance(exc, OSError):

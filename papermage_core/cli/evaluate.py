@@ -58,7 +58,9 @@ class Options:
     entity_name: str | None = option(None, help="layer of the units; none: as in training, for a file tokens")
     context_name: str | None = option(None, help="layer of the contexts; none: as in training, for a file pages")
     label_attribute: str | None = option(None, help="for a file: take gold labels from this key of entities' metadata")
-    layer_name: str = option("predictions", help="for a file: the predicted layer; else layers named as the labels")
+    layer_name: str | None = option(
+        None, help="for a file: the predicted layer; none: predictions, else layers named as the labels"
+    )
     train_data_path: tuple[Path, ...] = option(
         (), help="documents trained on, to give scores by how often a text was seen; none: as the checkpoint knows"
     )

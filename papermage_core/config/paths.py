@@ -15,6 +15,8 @@ __all__ = ["check_paths", "check_services", "service_missing"]
 
 _SERVICES = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",)}
 """Options, and the modules of which Lightning needs one for each."""
+_NONE = ("none", "null")
+"""How an option that may be left out is typed where it is."""
 
 
 def check_paths(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
@@ -69,6 +71,11 @@ def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         if _is_path(model) or (evaluates and key == "model_name_or_path"):
             yield key, model, "folder"
             break  # the first may have been put into the second
+    pretrained = values.get("encoder.pretrained")
+    if isinstance(pretrained, (str, Path)) and str(pretrained) not in _NONE and not evaluates:
+        path = Path(pretrained).expanduser()
+        if not (_is_there(path) and path.is_dir()):
+            yield "encoder.pretrained", pretrained, "folder"
     for key, model in values.items():
         if key.startswith("processors.") and key.endswith(".model_name_or_path"):
             path = Path(model).expanduser()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from papermage_core.config.errors import invalid, read_option, unknown
 from papermage_core.config.given import Given
 from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
 from papermage_core.config.values import InvalidValueError, read
-from papermage_core.errors import ConfigError, PluginError
+from papermage_core.errors import ConfigError, PluginError, nearest
 from papermage_core.plugin.kinds import IN_CONFIG
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import OptionType, option_type
@@ -22,6 +23,8 @@ __all__ = ["Dimension", "Space", "check_space", "check_tunable", "declared_space
 
 _ENDS = ("low", "high", "log", "step")
 _MODEL = ("encoder", "label_scheme", "head")
+_PARTS = (*_MODEL, "optimizer")
+"""The components of a run, of which each has options to vary."""
 _FIXED = frozenset(
     {
         *("data_path", "label_field", "val_data_path", "test_data_path", "val_split", "entity_name", "context_name"),
@@ -70,14 +73,17 @@ class _Known:
     @classmethod
     def of(cls, config: EntityClassificationTrainConfig, items: Iterable[Given]) -> _Known:
         """Return those of the components of a config, and of the components that a space may choose."""
-        named = {key: {str(getattr(config, key))} for key in _MODEL}
+        named = {key: {str(getattr(config, key)): ""} for key in _PARTS}
         for item in items:
             if item.key in named and isinstance(item.value, (list, str)):
-                named[item.key] |= set(map(str, _listed(item.value)))
+                named[item.key] |= {str(name): f"{item.key} ({item.source}): " for name in _listed(item.value)}
         plugins, options = Plugins(config.plugins_path), {**own_options(), **lightning_parameters()}
         for key, names in named.items():
-            for name in sorted(names):
-                described = describe_options(plugins.config_class(IN_CONFIG[key].name, name))
+            for name, where in sorted(names.items()):
+                try:
+                    described = describe_options(plugins.config_class(IN_CONFIG[key].name, name))
+                except PluginError as exc:
+                    raise PluginError(f"{where}{exc}") from exc
                 options |= {f"{key}.{each.name}": each for each in described}
         return cls(options)
 
@@ -93,7 +99,7 @@ def read_space(config: EntityClassificationTrainConfig, items: Sequence[Given], 
     ends: dict[str, dict[str, Given]] = {}
     for item in items:
         key, _, last = item.key.rpartition(".")
-        if last in _ENDS and key in known.options:
+        if item.key not in known.options and (last in _ENDS or key in known.options.keys() - {*_PARTS}):
             ends.setdefault(key, {})[last] = item
         elif (error := _refusal(item.key, item.source, known)) is not None:
             errors.append(error)
@@ -169,6 +175,9 @@ def _plain(value: Any) -> Any:
 
 def _of_ends(key: str, ends: Mapping[str, Given], option: OptionDescription) -> Dimension:
     source = next(iter(ends.values())).source
+    if strange := [name for name in ends if name not in _ENDS]:
+        expected = f"expected {', '.join(_ENDS[:-1])} or {_ENDS[-1]}, got {strange[0]!r}.{nearest(strange[0], _ENDS)}"
+        raise InvalidValueError(f"{key} ({ends[strange[0]].source}): {expected}".rstrip("."))
     if missing := [name for name in ("low", "high") if name not in ends]:
         raise InvalidValueError(f"{key} ({source}): {' and '.join(missing)} missing; type low: ..., high: ...")
     kind = _number(option_type(option.type))
@@ -233,7 +242,7 @@ def _declared(
 
 def _ordered(found: Iterable[Dimension]) -> Space:
     """Return dimensions with the components first, whose choice decides which options there are."""
-    return sorted(found, key=lambda dimension: dimension.key not in _MODEL)
+    return sorted(found, key=lambda dimension: dimension.key not in _PARTS)
 
 
 def has_option(components: ComponentConfigs, key: str) -> bool:
@@ -265,20 +274,35 @@ def check_tunable(config: EntityClassificationTrainConfig, space: Space) -> None
 
 
 def check_space(config: EntityClassificationTrainConfig, space: Space) -> None:
-    """Raise ConfigError or PluginError for values, each tried alone, that the config could not have."""
+    """Raise ConfigError or PluginError for values that the config could not have, with any choice of components."""
     errors = dict.fromkeys(_errors(config, space))
     if errors:
         raise ConfigError(*errors)
 
 
 def _errors(config: EntityClassificationTrainConfig, space: Space) -> Iterator[str]:
+    chosen = [dimension for dimension in space if dimension.key in _PARTS]
     for dimension in space:
         if "." in dimension.key and not has_option(config.components(), dimension.key):
             continue  # of a component that another dimension chooses
+        others = [each for each in chosen if each.key != dimension.key and "." not in dimension.key]
         for value in dimension.choices or (dimension.low, dimension.high):
-            try:
-                config.replace(**{dimension.key: value}).components()
-            except ConfigError as exc:
-                yield from (f"space: {dimension.key}={value}: {error}" for error in exc.errors)
-            except PluginError as exc:
-                yield f"space: {dimension.key}={value}: {exc}"
+            errors: list[str] = []
+            for choice in itertools.product(*(each.choices for each in others)):
+                given = {each.key: name for each, name in zip(others, choice, strict=True)}
+                found = _errors_of(config, {**given, dimension.key: value})
+                if not found:
+                    break
+                errors = errors or found
+            else:
+                yield from (f"space: {dimension.key}={value}: {error}" for error in errors)
+
+
+def _errors_of(config: EntityClassificationTrainConfig, values: Mapping[str, Any]) -> list[str]:
+    try:
+        config.replace(**values).components()
+    except ConfigError as exc:
+        return list(exc.errors)
+    except PluginError as exc:
+        return [str(exc)]
+    return []

@@ -29,6 +29,7 @@ KINDS = {
     "some_layers_missing": "documents with some of the label layers only; the others are taken as marking nothing",
     "document_without_units": "documents without units; nothing to learn or predict",
     "same_document": "documents whose text has been seen before",
+    "layers_kept": "documents that had these layers already, and keep them; predicted anew with overwrite=true",
 }
 """Kind of issue → what was found, and the policy that handled it."""
 

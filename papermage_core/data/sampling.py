@@ -22,6 +22,7 @@ from papermage_core.data.readers import (
 from papermage_core.data.units import text_digest
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
+from papermage_core.errors import DataError, nearest
 from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
 
 __all__ = ["sample", "stratified", "write_sample"]
@@ -45,22 +46,28 @@ def sample(
 
     The kind is the value of the metadata ``by``, or of the layers ``label_field`` those that have entities, or else the
     length: a quarter of the documents each. Of documents with the same text one is taken. Reads twice, holding a hash
-    and a number a document.
+    and a number a document. Raises DataError for a key, or a layer, that no document has.
     """
     files = expand_paths(data_path, reader=reader)
     check_read_again(files, "sample")
     kinds: dict[str, int] = {}
     numbers, lengths, of_kind = [], [], []
     seen: set[bytes] = set()
+    keys: set[str] = set()
+    layers: set[str] = set()
     read = at_least_one(lambda told: iter_documents(files, reader=reader, on_error=told), on_error)
     for number, located in enumerate(read):
         digest = text_digest(located.document)
         if digest in seen:
             continue
         seen.add(digest)
+        keys.update(located.document.metadata)
+        layers.update(located.document.layer_names)
         numbers.append(number)
         lengths.append(len(located.document.symbols or ""))
         of_kind.append(kinds.setdefault(_kind(located.document, by, label_field), len(kinds)))
+    _check_known("by", [] if by is None else [by], "this key in its metadata", keys, files)
+    _check_known("label_field", label_field, "this layer", layers, files)
     strata = np.array(of_kind, np.int64)
     if by is None and not label_field and lengths:
         strata = np.searchsorted(np.quantile(lengths, [0.25, 0.5, 0.75]), lengths)
@@ -76,6 +83,13 @@ def sample(
         on_error=again,
         overwrite=overwrite,
     )
+
+
+def _check_known(option: str, names: Sequence[str], what: str, known: set[str], files: Sequence[Path]) -> None:
+    for name in names:
+        if name not in known:
+            there = f"{nearest(name, known)} There are: {', '.join(sorted(known)) or 'none'}"
+            raise DataError(f"{option}={name}: no document has {what}.{there}", path=", ".join(map(str, files)))
 
 
 def _kind(document: Document, by: str | None, label_field: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,13 @@ from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, at_least_one, iter_documents
 from papermage_core.data.units import Parser
 from papermage_core.document import Document
-from papermage_core.errors import DataError, counted
+from papermage_core.errors import DataError, counted, nearest
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, LocatedDocument, UnitSpan
 
 __all__ = ["LabelStats", "Stats", "stats"]
+
+_log = logging.getLogger(__name__)
 
 
 @attrs.define
@@ -145,6 +148,13 @@ def stats(
                 if on_error is None:
                     raise located.error(error) from error
                 on_error(located.error(error))
+    if label_attribute is None:
+        for name in labelling.label_field:
+            found.labels.setdefault(name, LabelStats())  # of which there is none
+            if name not in found.layers:
+                known = ", ".join(found.layers) or "none"
+                hint = nearest(name, found.layers)
+                _log.warning("label_field=%s: no document has this layer.%s Layers there: %s", name, hint, known)
     return found
 
 

@@ -141,7 +141,11 @@ class Document:
 
     def _missing(self, name: str) -> MissingLayerError:
         layers = list(self.__dict__.get("_layers", ()))
-        own = ", which is one of its own fields" if name in self.SPECIAL_FIELDS else ""
+        own = (
+            ", which is one of its own fields (layer_names lists the layers alone)"
+            if name in self.SPECIAL_FIELDS
+            else ""
+        )
         known = f"{nearest(str(name), layers)} Layers here: {listed(layers)}"
         return MissingLayerError(f"Document has no layer {name!r}{own}.{known}", expected="the name of a layer")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from papermage_core.errors import nearest
 from papermage_core.evaluation.documents import DocumentCounts
 from papermage_core.evaluation.mistakes import ErrorLog, UnitText, document_errors
 from papermage_core.evaluation.scorer import Scorer
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from papermage_core.data.units import ParsedDocument
 
 __all__ = ["EntityEvaluator", "Watch", "text_of", "unit_text"]
+
+_log = logging.getLogger(__name__)
 
 Watch = Callable[[UnitText, Sequence[UnitSpan], Sequence[UnitSpan]], None]
 """Is told of each document its text, its gold and what was predicted."""
@@ -48,6 +52,8 @@ class EntityEvaluator:
         self.errors = ErrorLog()
         self.names: list[str] | None = [] if names else None
         self._by, self._seen, self._watch, self._unknown = tuple(by), seen, watch, unknown
+        self._keys: set[str] = set()
+        """The keys of documents' metadata, where scores are given by some of them."""
         self._shares = array("d")
 
     def add(
@@ -68,6 +74,7 @@ class EntityEvaluator:
         groups = None
         if self._by:
             assert parsed.document is not None, "scores by metadata want the documents"
+            self._keys.update(parsed.document.metadata)
             groups = {key: _shown(parsed.document.metadata.get(key, None)) for key in self._by}
         self._scorer.add(
             gold,
@@ -88,7 +95,12 @@ class EntityEvaluator:
             self._watch(text, gold, predicted)
 
     def scores(self) -> Scores:
-        """Return the scores of the documents so far, with intervals."""
+        """Return the scores of the documents so far, with intervals; warn of keys ``by`` that no document has."""
+        for key in self._by:
+            if key not in self._keys:
+                known = ", ".join(sorted(self._keys)) or "none"
+                hint = nearest(key, self._keys)
+                _log.warning("by=%s: no document has this key in its metadata.%s Keys there: %s", key, hint, known)
         return self._scorer.scores(intervals=True)
 
     @property

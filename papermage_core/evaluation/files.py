@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,6 +29,10 @@ from papermage_core.evaluation.units import UnitScorer, UnitScores
 from papermage_core.plugin.spec import ContextNeeds, UnitSpan
 
 __all__ = ["FileEvaluation", "Predictions", "evaluate_files"]
+
+_log = logging.getLogger(__name__)
+_USUAL = "predictions"
+"""The layer of what was predicted, where none is named."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -56,7 +61,7 @@ class Predictions:
     """The predicted entities of a file's documents, found by the documents' text."""
 
     def __init__(
-        self, path: Path, layer_name: str, labelling: Labelling, reader: AnyReader, processors: ProcessorChoice
+        self, path: Path, layer_name: str | None, labelling: Labelling, reader: AnyReader, processors: ProcessorChoice
     ) -> None:
         self._table = SpanTable()
         self._outside: dict[int, tuple[str, ...]] = {}
@@ -66,7 +71,9 @@ class Predictions:
         self._path, self._unit_layer = path, labelling.entity_name
         source = DocumentSource((path,), reader, processors=processors)
         layers = _layers(source, layer_name, labelling)
-        attribute = "label" if layers == (layer_name,) else labelling.label_attribute
+        self.as_labels = layers == labelling.label_field and layers != (layer_name or _USUAL,)
+        """Whether the layers are named as those of gold are, and so may be the gold itself."""
+        attribute = labelling.label_attribute if self.as_labels else "label"
         reading = attrs.evolve(labelling, label_field=layers, label_attribute=attribute)
         self._named = " or ".join(map(repr, layers))
         parser = Parser(reading, ContextNeeds(), Issues())
@@ -119,20 +126,24 @@ def _score(column: Sequence[object] | None, index: int) -> float | None:
     return float(value) if isinstance(value, (int, float)) else None
 
 
-def _layers(source: DocumentSource, layer_name: str, labelling: Labelling) -> tuple[str, ...]:
-    """Return the predicted layers: the one of the name, else those named as the labels, as the first document has."""
+def _layers(source: DocumentSource, layer_name: str | None, labelling: Labelling) -> tuple[str, ...]:
+    """Return the predicted layers: the one that is named, else the usual one or those named as the labels.
+
+    Which there are is told by the first document.
+    """
     first = next(source.documents(), None)
     if first is None:
         raise DataError("no documents", path=source.paths[0])
     known = first.document.layer_names
-    if layer_name in known:
-        return (layer_name,)
-    if any(name in known for name in labelling.label_field):
+    wanted = layer_name or _USUAL
+    if wanted in known:
+        return (wanted,)
+    if layer_name is None and any(name in known for name in labelling.label_field):
         return labelling.label_field
-    raise first.error(
-        f"no layer {layer_name!r}, which layer_name names, nor one of a label's name.{nearest(layer_name, known)} "
-        f"Layers here: {', '.join(known) or 'none'}"
+    what = f"no layer {wanted!r}" + (
+        ", nor one of a label's name" if layer_name is None else ", which layer_name names"
     )
+    raise first.error(f"{what}.{nearest(wanted, known)} Layers here: {', '.join(known) or 'none'}")
 
 
 def evaluate_files(
@@ -140,7 +151,7 @@ def evaluate_files(
     predictions_path: Path,
     labelling: Labelling,
     *,
-    layer_name: str = "predictions",
+    layer_name: str | None = None,
     reader: AnyReader = None,
     processors: ProcessorChoice | None = None,
     by: Sequence[str] = (),
@@ -149,8 +160,9 @@ def evaluate_files(
 ) -> FileEvaluation:
     """Return how the predictions in a file do on labelled documents, which are found in it by their text.
 
-    They are the layer ``layer_name``, entities with their label in their metadata; or layers that are named as the
-    labels are. Raises DataError for a document that has no predictions.
+    They are the layer ``layer_name``, entities with their label in their metadata. Where none is named, it is
+    ``predictions``, or there are layers that are named as the labels are; those that hold the gold itself, entity for
+    entity, are told. Raises DataError for a document that has no predictions.
     """
     chosen = processors or ProcessorChoice()
     predictions = Predictions(predictions_path, layer_name, labelling, reader, chosen)
@@ -158,11 +170,13 @@ def evaluate_files(
     evaluator = EntityEvaluator(labels, by=by, seen=seen, watch=watch, names=True)
     issues, units, numbers = Issues(), UnitScorer(), Numbers({"O": 0})
     source = DocumentSource(tuple(data_path), reader, processors=chosen)
+    is_gold = predictions.as_labels
     for parsed in parse_documents(source, labelling, ContextNeeds(), issues, keep=bool(by)):
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
         known = None if labelling.label_attribute is not None else set(labelling.label_field)
         found, outside = predictions.take(parsed)
         predicted = [span for span in found if known is None or span.label in known]
+        is_gold = is_gold and set(predicted) == set(gold)
         evaluator.add(
             parsed,
             gold,
@@ -175,6 +189,16 @@ def evaluate_files(
     fields = ", ".join(map(repr, labelling.label_field))
     if not scores.documents:
         raise DataError(f"no document has the label layer {fields}, which label_field names", path=data_path[0])
+    for line in issues.lines():
+        _log.warning("%s", line)
+    if is_gold and scores.micro.gold:
+        _log.warning(
+            "%s has no layer %r: what it has as %s is taken for predictions, and is the gold, entity for entity: "
+            "if it was copied from there, name the layer of the predictions: layer_name=",
+            predictions_path,
+            _USUAL,
+            fields,
+        )
     assert evaluator.names is not None
     return FileEvaluation(
         scores=scores,

@@ -54,8 +54,8 @@ class Credit:
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall."""
-        total = self.precision + self.recall
-        return 2 * self.precision * self.recall / total if total else 0.0
+        total = self.possible + self.actual
+        return (2 * self.correct + self.partial) / total if total else 0.0
 
     def __add__(self, other: Credit) -> Credit:
         names = [field.name for field in attrs.fields(Credit)]

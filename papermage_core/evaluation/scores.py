@@ -243,7 +243,7 @@ class Scores:
             figures = " ".join(f"{100 * getattr(found, figure):6.1f}" for figure in _FIGURES)
             lines.append(f"{f'partial credit: {name}':{self._width}}  {figures} {found.possible:7} {found.actual:7}")
         for name, groups in self.groups.items():
-            if whole and len(groups) > 1:
+            if whole and (len(groups) > 1 or (groups and name not in _TITLES)):
                 lines += [
                     "",
                     f"by {_TITLES.get(name, name)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,7 @@ class EntityClassificationPredictor:
         """
         if isinstance(docs, (str, Document)):
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
-        if min_score is not None and not 0 <= min_score <= 1:
+        if min_score is not None and not (isinstance(min_score, numbers.Real) and 0 <= min_score <= 1):
             raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
         recall, precision = _one("recall", min_recall, recall), _one("precision", min_precision, precision)
         thresholds, least = self._thresholds(recall, precision, merge)
@@ -214,9 +215,9 @@ class EntityClassificationPredictor:
         if recall is None and precision is None:
             return None, None
         if recall is not None and precision is not None:
-            raise ValueError("recall and precision: give one of the two")
+            raise ValueError("min_recall and min_precision: give one of the two")
         if not merge:
-            raise ValueError("recall and precision are of whole entities: leave out merge=False")
+            raise ValueError("min_recall and min_precision are of whole entities: leave out merge=False")
         aim: Aim = "recall" if recall is not None else "precision"
         given = recall if recall is not None else precision
         if self.guarantees is None:

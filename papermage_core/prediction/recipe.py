@@ -89,6 +89,9 @@ class Stage:
             return
         todo = [each for each in documents if overwrite or not all(map(each.has_layer, self.makes))]
         former = [each.layer_names for each in todo]
+        for each in documents:
+            if not overwrite and all(map(each.has_layer, self.makes)):
+                self.predictor.issues.add("layers_kept", each.id or "(unnamed)", ", ".join(self.makes))
         options = self.config.options
         within = options.within and self.predictor.context_name != _OPTIONAL
         try:

@@ -10,6 +10,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from papermage_core.errors import counted
+
 __all__ = ["Forecast", "LearningCurve", "Point"]
 
 _LEAST_NOISE = 0.003
@@ -51,7 +53,7 @@ class Forecast:
         """Return ``200 more documents: F1 81 ± 2``."""
         digits = 0 if self.high - self.low >= 0.01 else 1
         spread = 50 * (self.high - self.low)
-        return f"{self.documents - now} more documents: F1 {100 * self.f1:.{digits}f} ± {spread:.{digits}f}"
+        return f"{counted(self.documents - now, 'more documents')}: F1 {100 * self.f1:.{digits}f} ± {spread:.{digits}f}"
 
 
 @attrs.frozen(eq=False)

@@ -348,7 +348,7 @@ def check_resumed(state: Mapping[str, Any], texts: Mapping[str, str]) -> None:
     if changed:
         free = ", ".join(sorted(FREE_ON_RESUME))
         raise ConfigError(
-            *changed, f"give what the run began with, or start a new run; what may change on resume: {free}"
+            *changed, advice=f"give what the run began with, or start a new run; what may change on resume: {free}"
         )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig, load_config
 from papermage_core.data.corpus import Corpus
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.evaluation import Scores
 from papermage_core.evaluation.svg import line_chart
 from papermage_core.files import whole_text_file
@@ -150,6 +150,8 @@ def train_several(
     with RunFolder(root).taken():
         _check_root(root)
         corpus = Preparation(config=config, components=components).documents()
+        if kind == "learning_curve":
+            _check_curve(config, components, corpus)
         runs = _runs(config, kind, corpus, root)
         for run in filter(_is_done, runs.values()):
             _check_same(run, components, corpus)
@@ -171,6 +173,23 @@ def train_several(
 def _check_root(root: Path) -> None:
     if any((root / name).exists() for name in ("checkpoints", "last.ckpt", "results/results.json")):
         raise ConfigError(f"{root} holds a run of its own, not several: choose another default_root_dir")
+
+
+def _check_curve(config: EntityClassificationTrainConfig, components: ComponentConfigs, corpus: Corpus) -> None:
+    """Raise DataError where the shares of so few documents are the same, or would be scored on themselves."""
+    where, train, is_scored = ", ".join(map(str, config.data_path)), corpus, True
+    if not config.val_data_path and not config.test_data_path:
+        splits = Preparation(config=config, components=components).splits_of(corpus)
+        train, is_scored = splits.train, splits.val is not None
+    if not is_scored:
+        raise DataError(
+            "learning_curve=true: nothing but the documents trained on is there to score on, which tells nothing of "
+            "more of them; give val_data_path or test_data_path",
+            path=where,
+        )
+    if len(train) < len(_SHARES):
+        told = counted(len(train), "documents", "are")
+        raise DataError(f"learning_curve=true: {told} too few for {len(_SHARES)} shares that differ", path=where)
 
 
 def _runs(
@@ -231,7 +250,7 @@ def _check_same(config: EntityClassificationTrainConfig, components: ComponentCo
     if not changed and checkpoint.read_json(folder / "checkpoints").get("data_fingerprint") != wanted:
         changed = [f"{folder} holds a run on other data, or other labels"]
     if changed:
-        raise ConfigError(*changed, "replace the runs with overwrite=true, or choose another default_root_dir")
+        raise ConfigError(*changed, advice="replace the runs with overwrite=true, or choose another default_root_dir")
 
 
 def _length(config: EntityClassificationTrainConfig) -> dict[str, str]:

@@ -31,7 +31,7 @@ from papermage_core.training.folder import RunFolder
 from papermage_core.training.lightning import check_trainer
 from papermage_core.training.prepare import check_read_by_several
 from papermage_core.training.stopping import Stopping
-from papermage_core.training.tuning_report import Trial, TuneResult, write_tuning
+from papermage_core.training.tuning_report import Trial, TuneResult, trial_name, write_tuning
 
 if TYPE_CHECKING:
     import optuna
@@ -180,7 +180,7 @@ class _Search:
             if before[what].get(key) != described[what].get(key) and key not in _FREE
         ]
         if changed:
-            raise ConfigError(*changed, "go on with what it began with, or choose another default_root_dir")
+            raise ConfigError(*changed, advice="go on with what it began with, or choose another default_root_dir")
 
     # Trials
 
@@ -221,14 +221,15 @@ class _Search:
         states = self.optuna.trial.TrialState
         attempts = trial.user_attrs.get("attempts", 0) + 1
         trial.set_user_attr("attempts", attempts)
-        folder = self.folder / "trials" / f"{trial.number:04}"
+        folder = self.folder / "trials" / trial_name(trial.number)
         start = time.monotonic()
         try:
             if attempts > _MOST_ATTEMPTS:
                 raise PapermageError(f"it was stopped {_MOST_ATTEMPTS} times")
             values = self._suggested(trial)
             shown = ", ".join(f"{key}={_shown(value)}" for key, value in values.items())
-            _log.info("trial %d of %d: %s", trial.number + 1, self.options.n_trials, shown)
+            name, place = trial_name(trial.number), trial.number + 1
+            _log.info("trial %s (%d of %d): %s", name, place, self.options.n_trials, shown)
             self._train(trial, self.config.replace(**values, default_root_dir=folder, test_data_path=()))
         except _PrunedError:
             state, error = states.PRUNED, ""
@@ -252,7 +253,7 @@ class _Search:
             trial.set_user_attr("error", error)
         best = (min if self.monitor.mode == "min" else max)(history, default=None)
         self.study.tell(trial, best if state == states.COMPLETE else None, state)
-        _log.info("trial %d: %s", trial.number + 1, error or self._told(best, pruned=state == states.PRUNED))
+        _log.info("trial %s: %s", trial_name(trial.number), error or self._told(best, pruned=state == states.PRUNED))
         self.summarise()
 
     def _told(self, best: float | None, *, pruned: bool) -> str:

@@ -21,7 +21,7 @@ from papermage_core.errors import counted
 from papermage_core.evaluation.svg import line_chart
 from papermage_core.files import whole_folder, whole_text_file
 
-__all__ = ["Trial", "TuneResult", "write_tuning"]
+__all__ = ["Trial", "TuneResult", "trial_name", "write_tuning"]
 
 _SHOWN = 10
 _STYLE = """
@@ -49,9 +49,23 @@ class Trial:
     error: str = ""
 
     @property
+    def name(self) -> str:
+        """What it is called wherever it is told of: the name of its folder."""
+        return trial_name(self.number)
+
+    @property
     def shown(self) -> str:
         """The options in words."""
         return " ".join(f"{key}={_number(value)}" for key, value in self.values.items())
+
+
+def trial_name(number: int) -> str:
+    """Return the name of a trial, and of its folder.
+
+    >>> trial_name(7)
+    '0007'
+    """
+    return f"{number:04}"
 
 
 @attrs.frozen(kw_only=True)
@@ -85,13 +99,11 @@ class TuneResult:
         lines = [head]
         for trial in self.ranked[:_SHOWN]:
             value = f"{100 * (trial.value or 0):.1f}" if in_percent else f"{trial.value:.4f}"
-            start = f"{trial.number + 1:5} {value:>16} {trial.epochs:6} {trial.seconds:7.0f}  "
+            start = f"{trial.name:>5} {value:>16} {trial.epochs:6} {trial.seconds:7.0f}  "
             lines += textwrap.wrap(trial.shown, 80, initial_indent=start, subsequent_indent=" " * len(start)) or [start]
         told = {"complete": "to their end", "pruned": "ended early", "fail": "failed", "running": "not done"}
         counts = ", ".join(f"{self.count(state)} {words}" for state, words in told.items() if self.count(state))
-        failed = [
-            f"trial {trial.number + 1} failed: {trial.error.splitlines()[0]}" for trial in self.trials if trial.error
-        ]
+        failed = [f"trial {trial.name} failed: {trial.error.splitlines()[0]}" for trial in self.trials if trial.error]
         return "\n".join([*lines, f"{counted(len(self.trials), 'trials')}: {counts}", *failed[:_SHOWN]])
 
 
@@ -103,7 +115,7 @@ def write_tuning(result: TuneResult, best: EntityClassificationTrainConfig | Non
     with contextlib.suppress(OSError, ValueError, KeyError):
         before = json.loads(record.read_text(encoding="utf-8"))["best"]
     if result.best is not None and best is not None and result.best.number != before:
-        _link_best(folder / "trials" / f"{result.best.number:04}", folder / "best")
+        _link_best(folder / "trials" / result.best.name, folder / "best")
         with whole_text_file(folder / "best.yaml") as file:
             file.write(best.replace(callbacks=None).anchored().to_yaml())
     content = {
@@ -139,7 +151,7 @@ def _page(result: TuneResult) -> str:
     better: Callable[..., float] = min if result.monitor.mode == "min" else max
     values = [trial.value or 0.0 for trial in done]
     so_far = [better(values[: i + 1]) for i in range(len(values))]
-    numbers = [float(trial.number + 1) for trial in done]
+    numbers = [float(trial.number) for trial in done]
     charts = [
         line_chart(
             f"{result.monitor.metric} of the trials",
@@ -160,7 +172,7 @@ def _page(result: TuneResult) -> str:
             y_name = result.monitor.metric
             charts.append(line_chart(dimension.key, series, x_name=dimension.key, y_name=y_name, joined=False))
     rows = "".join(
-        f"<tr><td>{trial.number + 1}<td>{trial.state}<td>{'' if trial.value is None else f'{trial.value:.4f}'}"
+        f"<tr><td>{trial.name}<td>{trial.state}<td>{'' if trial.value is None else f'{trial.value:.4f}'}"
         f"<td>{trial.epochs}<td>{trial.seconds:.0f}<td>{escape(trial.shown)}<td>{escape(trial.error)}"
         for trial in [*result.ranked, *(trial for trial in result.trials if trial.value is None)]
     )

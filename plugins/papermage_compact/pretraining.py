@@ -89,7 +89,8 @@ def load_pretrained(encoder: CompactEncoder, folder: Path, config: CompactConfig
     inner = folder / "pretrained"
     folder = inner if (inner / _JSON).is_file() else folder
     if not (folder / _JSON).is_file():
-        raise ConfigError(f"encoder.pretrained={folder}: has no {_JSON}; expected what papermage-pretrain made")
+        what = f"it has no {_JSON}" if folder.is_dir() else "it is no folder" if folder.exists() else "it is not there"
+        raise ConfigError(f"encoder.pretrained={folder}: {what}; expected the folder that papermage-pretrain made")
     try:
         made: dict[str, Any] = json.loads((folder / _JSON).read_text("utf-8"))
         weights = load_file(folder / _WEIGHTS)

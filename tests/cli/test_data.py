@@ -66,6 +66,14 @@ def test_check_of_sound_documents_finds_nothing(tmp_path: Path, run: Run) -> Non
     assert out.splitlines()[2:] == ["costs F1  1 × labels with fewer than 10 entities to learn from: author 1"]
 
 
+@pytest.mark.parametrize("label_field", ["autor", "author,dat", "date"])
+def test_check_fails_for_what_is_fatal(tmp_path: Path, run: Run, label_field: str) -> None:
+    path = write(tmp_path / "a.jsonl", document("a", author=[(0, 9)], date=[]))
+    code, out, _ = run("check", path, f"label_field={label_field}")
+    assert "not ready" in out
+    assert code == 3
+
+
 def test_check_lists_every_error_with_its_line_and_reads_on(tmp_path: Path, run: Run) -> None:
     past_end, half = document(author=[(0, 999)]), '{"symbols": "x"'
     path = write(tmp_path / "a.jsonl", document(), past_end, document("e", "x" * 60), half, document("f", "y" * 60))
@@ -201,6 +209,17 @@ def test_stats_count_what_is_there(tmp_path: Path, run: Run) -> None:
     assert found["layers"]["author"] == {"entities": 3, "documents": 2}
     _, table, _ = run("stats", path, "label_field=author")
     assert "units       26" in table
+
+
+def test_stats_count_none_of_a_label_that_is_nowhere_and_say_so(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "a.jsonl", document("a", author=[(0, 9)], date=[]))
+    _, out, _ = run("stats", path, "label_field=author,date,autor", "--json")
+    found = json.loads(out)["labels"]
+    assert {label: each["entities"] for label, each in found.items()} == {"author": 1, "date": 0, "autor": 0}
+    assert "label_field=autor: no document has this layer. Did you mean 'author'?" in caplog.text
+    assert "label_field=date" not in caplog.text
 
 
 def test_stats_of_documents_without_units_still_answers(tmp_path: Path, run: Run) -> None:

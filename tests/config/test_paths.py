@@ -63,11 +63,22 @@ def test_a_name_on_the_hub_is_not_looked_up_and_a_folder_may_be_named(model: str
         {"mode": "eval", "model_name_or_path": "bert-base-cased"},
         {"processors.predictor.model_name_or_path": "gone"},
         {"processors.predictor.model_name_or_path": "last.ckpt"},
+        {"encoder.pretrained": Path("gone")},
+        {"encoder.pretrained": "~/gone"},
+        {"encoder.pretrained": "last.ckpt"},
     ],
 )
 def test_a_folder_that_is_not_there_is_told(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="no such folder"):
         check(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"encoder.pretrained": "run"}, {"encoder.pretrained": "none"}, {"encoder.pretrained": "gone", "mode": "eval"}],
+)
+def test_what_is_pretrained_is_looked_for_where_it_is_wanted(values: dict[str, Any]) -> None:
+    check(**values)
 
 
 def test_one_model_under_two_keys_is_told_once() -> None:

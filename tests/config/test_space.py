@@ -8,8 +8,8 @@ import pytest
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.given import from_file
-from papermage_core.config.space import Dimension, check_space, declared_space, read_space
-from papermage_core.errors import ConfigError
+from papermage_core.config.space import Dimension, check_space, declared_space, has_option, read_space
+from papermage_core.errors import ConfigError, PluginError
 
 
 def config(**values: Any) -> EntityClassificationTrainConfig:
@@ -52,7 +52,10 @@ gradient_clip_val: {low: 1, high: 2}
         ("head.dropout: {low: 0.3}", "high missing"),
         ("head.dropout: {low: 0, high: 0.5, log: true}", "expected low above 0, for log"),
         ("head.dropout: {low: 0.1, high: 0.5, log: maybe}", r"head\.dropout\.log='maybe'"),
-        ("head: [linear, crff]", "crff"),
+        (
+            "head.dropout: {low: 0.1, hihg: 0.5}",
+            r"space\.yaml:1\): expected low, high, log or step, got 'hihg'.*'high'",
+        ),
         ("head: crf", "expected two choices or more"),
         ("head: {low: 1, high: 2}", "it is no number; give its choices as a list"),
         ("seed: [1, 2]", "it cannot be varied"),
@@ -98,3 +101,28 @@ def test_values_that_the_config_could_not_have_are_found_before_a_trial(tmp_path
     with pytest.raises(ConfigError, match=r"space: label_scheme=span: .*they do not fit"):
         check_space(config(), list(found.values()))
     check_space(config(), [found["head.dropout"]])
+
+
+def test_a_component_that_is_not_known_is_told_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"^head \(.*space\.yaml:1\): .*Did you mean 'crf'"):
+        read("head: [linear, crff]", tmp_path)
+
+
+def test_an_option_that_is_misspelt_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("lerning_rate: {low: 1e-4, high: 1e-2}", tmp_path)
+    assert len(caught.value.errors) == 1
+
+
+def test_the_optimizer_and_its_options_may_be_varied(tmp_path: Path) -> None:
+    found = read("optimizer.schedule: [linear, cosine]", tmp_path)
+    assert found["optimizer.schedule"].choices == ("linear", "cosine")
+    assert has_option(config().components(), "optimizer.schedule")
+    check_space(config(), list(found.values()))
+
+
+def test_components_that_fit_some_choice_of_the_others_may_be_varied(tmp_path: Path) -> None:
+    check_space(config(), list(read("head: [linear, span]\nlabel_scheme: [bio, span]", tmp_path).values()))
+    with pytest.raises(ConfigError) as caught:
+        check_space(config(), list(read("head: [linear, span]\nlabel_scheme: [bio, io]", tmp_path).values()))
+    assert [error.partition(" learns")[0] for error in caught.value.errors] == ["space: head=span: head=span"]

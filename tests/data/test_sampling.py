@@ -57,6 +57,24 @@ def test_the_command_samples_by_metadata_and_takes_no_text_twice(
     assert main([*given, f"model_name_or_path={tmp_path}"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "hint"), [("by=jornal", "Did you mean 'journal'?"), ("label_field=Disease,tokenz", "mean 'tokens'?")]
+)
+def test_a_key_or_a_layer_that_no_document_has_is_an_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], option: str, hint: str
+) -> None:
+    source, target = (
+        write_jsonl([make_document("A flu.", {"Disease": ["flu"]})], tmp_path / "all.jsonl"),
+        tmp_path / "s",
+    )
+    documents = list(read_documents(source))
+    documents[0].metadata.journal = "BMC"
+    write_jsonl(documents, source)
+    assert main(["sample", str(source), f"output_path={target}.jsonl", "n=1", option]) == 3
+    assert hint in capfd.readouterr().err
+    assert not target.with_suffix(".jsonl").exists()
+
+
 def test_the_least_sure_are_taken() -> None:
     assert least_sure(iter([-0.1, -2.0, -0.5, -3.0]), 2) == {1, 3}
 

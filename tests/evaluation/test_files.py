@@ -122,6 +122,56 @@ def test_what_does_not_fit_is_told(
     assert message in capfd.readouterr().err
 
 
+def test_a_layer_that_is_named_is_the_one_that_is_scored(
+    gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Documents that were predicted in keep their gold: a misspelt name is not a reason to score that."""
+    documents = make_documents(20)
+    for document, found in zip(documents, predicted(make_documents(20), 0.5), strict=True):
+        entities = found.get_layer("predictions")
+        some = [Entity(spans=list(entity.spans), metadata=Metadata(label="Disease")) for entity in entities]
+        document.annotate_layer("predictions", some)
+    path = write_jsonl(documents, tmp_path / "p.jsonl")
+    given = [f"model_name_or_path={path}", f"data_path={gold}", "label_field=Disease"]
+    assert main([*given, "layer_name=prediction"]) == 3
+    assert "no layer 'prediction', which layer_name names. Did you mean 'predictions'?" in capfd.readouterr().err
+    assert main(given) == 0
+    assert "100.0  100.0  100.0" not in capfd.readouterr().out
+
+
+def test_gold_that_is_taken_for_predictions_is_told(
+    gold: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = ["label_field=Disease", f"data_path={gold}"]
+    assert main([f"model_name_or_path={gold}", *given]) == 0
+    assert "is the gold, entity for entity" in caplog.text
+    caplog.clear()
+    half = write_jsonl(predicted(make_documents(20), 0.5, layer="Disease"), tmp_path / "half.jsonl")
+    assert main([f"model_name_or_path={half}", *given]) == 0
+    assert "entity for entity" not in caplog.text
+
+
+def test_a_label_layer_that_no_document_has_is_told(gold: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert main([f"model_name_or_path={gold}", f"data_path={gold}", "label_field=Disease,Diseas"]) == 0
+    assert "no layer 'Diseas'. Did you mean 'Disease'?" in caplog.text
+
+
+def test_a_key_that_no_document_has_is_told(
+    gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    documents = make_documents(20)
+    for document in documents:
+        document.metadata.set("journal", "BMC")
+    labelled = write_jsonl(documents, tmp_path / "labelled.jsonl")
+    given = [f"model_name_or_path={gold}", f"data_path={labelled}", "label_field=Disease"]
+    assert main([*given, "by=jornal"]) == 0
+    assert "by=jornal: no document has this key in its metadata. Did you mean 'journal'?" in caplog.text
+    caplog.clear()
+    assert main([*given, "by=journal"]) == 0
+    assert "no document has" not in caplog.text
+    assert "by journal\n  BMC" in capfd.readouterr().out, "one group is shown as well"
+
+
 def test_a_document_without_predictions_is_an_error(
     gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 
 from papermage_core.evaluation import UnitText, document_errors, score, score_tags
-from papermage_core.evaluation.partial import STRATEGIES
+from papermage_core.evaluation.partial import STRATEGIES, Credit
 from papermage_core.plugin.spec import UnitSpan
 
 LABELS = ("a", "b", "c")
@@ -108,3 +108,8 @@ def test_kinds_of_mistakes_and_partial_credit_agree(seed: int) -> None:
     assert found.partial_credit["exact"].correct == found.micro.right + kinds.count("wrong label")
     assert found.groups.get("length", {}).keys() <= {"1", "2-3", "4-7"}
     assert sum(c.right for c in found.groups.get("length", {}).values()) == found.micro.right
+
+
+def test_f1_of_equal_precision_and_recall_is_the_same_number() -> None:
+    credit = Credit(correct=77, missed=3, spurious=3)
+    assert credit.f1 == credit.precision == credit.recall, "shown to one place, 96.25 % is one figure"

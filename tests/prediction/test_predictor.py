@@ -387,6 +387,10 @@ def test_what_is_no_document_is_refused(predictor: Predictor, documents: list[Do
         predictor.predict("text")
     with pytest.raises(ValueError, match="from 0 to 1, got 3"):
         predictor.predict(documents[0], min_score=3)
+    with pytest.raises(ValueError, match=r"min_score: expected a number from 0 to 1, got '0\.5'"):
+        predictor.predict(documents[0], min_score="0.5")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^min_recall and min_precision: give one of the two"):
+        predictor.predict(documents[0], min_recall=0.5, min_precision=0.5)
 
 
 def test_a_document_that_lacks_a_layer_is_named_or_skipped(

@@ -118,7 +118,10 @@ def test_layers_that_are_there_are_kept_or_replaced_or_an_error(recipe: Path) ->
     gold.remove_layer("amount")
     (document,) = ready.run([gold])
     assert all("score" not in entity.metadata for entity in document.get_layer("entry"))
+    told = [stage.predictor.issues.counts.get("layers_kept", 0) for stage in ready.stages]
+    assert told == [1, 0], "what is not predicted is said, lest it is taken for a prediction"
     (document,) = ready.run([document], overwrite=True)
+    assert ready.stages[0].predictor.issues.counts["layers_kept"] == 1
     assert all("score" in entity.metadata for entity in document.get_layer("entry"))
     document.remove_layer("amount")
     with pytest.raises(

@@ -13,6 +13,7 @@ from papermage_core.data import read_documents
 from papermage_core.evaluation import ErrorRecord
 from papermage_core.evaluation.audit import LEAST, Auditor
 from papermage_core.plugin.spec import Context, UnitSpan
+from papermage_core.testing import make_documents, write_jsonl
 
 WORDS = ["the", "of", "gene", "causes", "rare", "with", "seen", "in", "and", "some"]
 THINGS = {"Disease": ["ataxia", "diabetes", "asthma", "anaemia"], "Drug": ["aspirin", "insulin", "statin", "heparin"]}
@@ -148,3 +149,13 @@ def test_the_command_ranks_shows_and_gives_back(
     assert (tmp_path / "other" / "audit.jsonl").read_bytes() == before
     assert main(["audit", *given, f"output_path={tmp_path / 'third'}", f"documents_path={data}"]) == 2
     assert main(["audit", *given, f"output_path={tmp_path / 'third'}", "seed=1,2"]) == 2
+
+
+def test_a_file_for_what_is_a_folder_is_refused_before_anything_is_trained(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_jsonl(make_documents(6), tmp_path / "a.jsonl")
+    given = [f"data_path={path}", "label_field=Disease", f"default_root_dir={tmp_path / 'run'}"]
+    assert main(["audit", *given, f"output_path={tmp_path / 'suspects.jsonl'}"]) == 2
+    assert "expected a folder, which gets audit.jsonl and audit.html" in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()

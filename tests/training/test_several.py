@@ -151,6 +151,26 @@ def test_seeds_over_folds_and_the_shares_of_a_curve_are_in_folders_of_their_own(
     assert "<svg" in (tmp_path / "curve" / "results" / "learning_curve.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("count", "options", "message"),
+    [
+        (4, {}, "nothing but the documents trained on is there to score on"),
+        (12, {"val_split": 0}, "nothing but the documents trained on is there to score on"),
+        (3, {"val": True}, "3 documents are too few for 4 shares that differ"),
+        (1, {"val": True}, "1 document is too few for 4 shares that differ"),
+    ],
+)
+def test_a_curve_of_too_few_documents_or_scored_on_those_trained_on_is_refused(
+    train_file: Path, val_file: Path, tmp_path: Path, count: int, options: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "few.jsonl"
+    path.write_text("".join(train_file.read_text().splitlines(keepends=True)[:count]))
+    given = {"val_data_path": val_file} if options.pop("val", False) else options
+    with pytest.raises(DataError, match=message):
+        train(data_path=path, learning_curve=True, default_root_dir=tmp_path / "curve", **given)
+    assert not (tmp_path / "curve").exists()
+
+
 def test_the_best_seed_is_chosen_by_validation_and_not_by_what_it_is_tested_on(
     train_file: Path, val_file: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from papermage_core.cli.train import main as train_main
 from papermage_core.cli.tune import main
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.space import Dimension
-from papermage_core.errors import ConfigError
+from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.training.tuning import TuneOptions, tune
 from papermage_core.training.tuning_report import TuneResult
@@ -90,6 +91,12 @@ def test_a_search_leaves_a_table_a_page_and_the_best_run(
     assert all(len(line) <= 80 for line in result.table().splitlines())
     page = (result.folder / "report.html").read_text()
     assert "<svg" in page
+    for trial in result.trials:
+        assert (result.folder / "trials" / trial.name / "checkpoints").is_dir(), "it is told by the name of its folder"
+        assert f"<td>{trial.name}<td>" in page
+        assert re.search(rf"^ {trial.name} ", result.table(), re.MULTILINE)
+    with pytest.raises(CheckpointError, match=r"The best of its models is in .*best$"):
+        EntityClassificationPredictor.from_pretrained(result.folder)
     assert "http" not in page.replace("http://www.w3.org", "")
     assert train_main(["-c", str(result.folder / "best.yaml"), "--dry-run"]) == 0
     record = json.loads((result.folder / "trials.json").read_text())
@@ -175,7 +182,7 @@ def test_another_search_is_not_gone_on_with(
 ) -> None:
     space = SPACE[1:2]
     tune(config(max_epochs=1), space, tmp_path / "search", TuneOptions(n_trials=1))
-    with pytest.raises(ConfigError, match="max_epochs=1, and now it is 2"):
+    with pytest.raises(ConfigError, match="max_epochs=1, and now it is 2; go on with what it began with, or"):
         tune(config(), space, tmp_path / "search", TuneOptions(n_trials=1))
     result = tune(config(max_epochs=1, resume="auto"), space, tmp_path / "search", TuneOptions(n_trials=1))
     assert len(result.trials) == 1  # resume=auto is what a search that was stopped advises

@@ -10,6 +10,7 @@ import attrs
 from papermage_core.cli._environment import machine_defaults
 from papermage_core.cli._options import read_options
 from papermage_core.cli._shell import say
+from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import option
 
 __all__ = ["AuditOptions", "run"]
@@ -47,6 +48,10 @@ def run(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, [*given, *defaults], of_machine)
     components = config.components()
     config.check_paths()
+    if options.output_path is not None and options.output_path.suffix in (".jsonl", ".json", ".html"):
+        raise ConfigError(
+            f"output_path={options.output_path}: expected a folder, which gets audit.jsonl and audit.html"
+        )
     folder = options.output_path or config.run_folder().expanduser() / "audit"
     for name in ("audit.jsonl", "audit.html"):
         files = [path for path in config.data_path if path.is_file()]

@@ -46,7 +46,7 @@ class Check(Labelled):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what is found; return the exit code, 3 for errors."""
+    """Print what is found; return the exit code, 3 for what is fatal."""
     from papermage_core.config.structure import nest, structure
     from papermage_core.data.checking import check
     from papermage_core.plugin.manager import Plugins
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         _log.info("--all shows every place")
     if not options.label_field and not found.error_count:
         _log.info("label_field=NAME,NAME looks at labels, too; papermage-data stats lists the layers")
-    is_bad = found.error_count or (arguments.strict and (found.fatal() or found.costs()))
+    is_bad = found.fatal() or (arguments.strict and found.costs())
     return DataError.exit_code if is_bad else 0
 
 
