@@ -575,7 +575,9 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
         if not isinstance(error, (OSError, ValueError)):
             reason = f"{type(error).__name__}: {reason}"
         what = "cannot be read" if isinstance(error, OSError) and not advice else what
-        raise CheckpointError(f"{path} {what}: {' '.join(reason.split())[:500]}{advice}") from error
+        reason = " ".join(reason.split())[:500]
+        advice = advice.removeprefix(".") if reason.endswith((".", "?")) else advice
+        raise CheckpointError(f"{path} {what}: {reason}{advice}") from error
 
 
 # The blueprint -------------------------------------------------------------------------------------------------------
@@ -613,7 +615,8 @@ def _restore(folder: Path, content: _Content, plugins: Plugins) -> Blueprint:
         found = plugins.require(group, source)
         config_class = plugins.config_class(group, found.qualified)
         _check_options(config_class, recorded.options)
-        return structure(config_class, recorded.options, key=kind, name=found.name)
+        places = dict.fromkeys((f"{kind}.{key}" for key in recorded.options), _JSON)
+        return structure(config_class, recorded.options, key=kind, name=found.name, sources=places)
 
     processors = ProcessorChoice.of_recipe(
         [msgspec.to_builtins(each) for each in content.processors], plugins.paths, folder / _PROCESSORS

@@ -87,9 +87,12 @@ def test_the_folder_of_a_run_stands_for_its_checkpoint(folder: Path, model: Enti
 def test_an_option_that_is_not_known_any_more_is_told_with_the_folder(folder: Path) -> None:
     path = folder / "papermage.json"
     content = json.loads(path.read_text())
-    content["encoder"]["options"]["window_of_old"] = 3
+    content["encoder"]["options"]["vectors_siz"] = 3
     path.write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=rf"^{re.escape(str(path))} does not fit .*window_of_old"):
+    told = (
+        rf"^{re.escape(str(path))} does not fit .*encoder.vectors_siz \(papermage.json\): [^?]*\? Install the versions"
+    )
+    with pytest.raises(CheckpointError, match=told):
         checkpoint.load(folder)
 
 
