@@ -24,10 +24,10 @@ from papermage_core.errors import DataError, counted
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
-    "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place",
-    "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem", "integer_id",
-    "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8", "read_bytes", "stem_of",
-    "text_of", "unique_id",
+    "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "bare_name",
+    "check_place", "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem",
+    "integer_id", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8",
+    "read_bytes", "stem_of", "text_of", "unique_id",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -254,10 +254,24 @@ def stem_of(path: Path) -> str:
 
     >>> stem_of(Path("PMC1.tei.xml.gz")), stem_of(Path("v1.2 draft.txt"))
     ('PMC1.tei', 'v1.2 draft')
+
+    Bytes of it that are no UTF-8 are spelled out, for no file of text could hold them.
+
+    >>> stem_of(Path("caf\\udce9.txt"))
+    'caf\\\\xe9'
     """
     if str(path) == "-":
         return "stdin"
+    return _spelled_out(bare_name(path))
+
+
+def bare_name(path: Path) -> str:
+    """Return the name of a file without its ending as the file system has it, for other files with this name."""
     return Path(path.name.removesuffix(path.suffix)).stem if compression(path) else path.stem
+
+
+def _spelled_out(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def file_stem(name: str) -> str:
@@ -282,7 +296,7 @@ def id_of_stem(stem: str) -> str:
     >>> id_of_stem("10.1%2Fa%3Ab"), id_of_stem("50%")
     ('10.1/a:b', '50%')
     """
-    return unquote(stem)
+    return unquote(_spelled_out(stem))
 
 
 def document_stem(document: Document, number: int, taken: Counter[str], lost: Counter[str]) -> str:
