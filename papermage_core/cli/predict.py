@@ -243,7 +243,7 @@ def _job(
     """Do a job that can go on after it was stopped."""
     from papermage_core.prediction.job import predict_files
     from papermage_core.prediction.journal import part_folder
-    from papermage_core.prediction.running import Engine
+    from papermage_core.prediction.running import Engine, TooManyErrors
     from papermage_core.training.stopping import Stopping
 
     engine = Engine(
@@ -275,7 +275,9 @@ def _job(
     except (DataError, BrokenRunError, OSError) as error:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = output_path
-        if part_folder(output_path).is_dir():
+        if isinstance(error, TooManyErrors) and tolerant:
+            _log.info("what is done so far is kept in %s", part_folder(output_path))  # the same command ends likewise
+        elif part_folder(output_path).is_dir():
             more = "" if tolerant or not isinstance(error, DataError) else " on_error=skip"
             _log.info("what is done so far is kept; go on with:  %s%s", arguments.again, more)
         elif isinstance(error, DataError) and not tolerant and error.path is not None and Path(error.path).is_file():

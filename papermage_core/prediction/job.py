@@ -37,7 +37,7 @@ from papermage_core.data.readers import (
 from papermage_core.data.shards import errors_path_of
 from papermage_core.data.writers import listed
 from papermage_core.errors import ConfigError, DataError, PluginError, counted
-from papermage_core.files import check_output, compression, recover
+from papermage_core.files import check_output, compression, is_dead_link, recover
 from papermage_core.files.whole import is_written_through
 from papermage_core.plugin.blame import built
 from papermage_core.plugin.spec import DocumentWriterConfig
@@ -86,7 +86,7 @@ class Predicted:
 def is_file_job(files: Sequence[Path], output_path: str | Path) -> bool:
     """Whether files become a file or folder, so that a job can go on after it was stopped; of pipes nothing stays."""
     written = str(output_path) != STDIN and not is_written_through(output_path)
-    return written and all(path.is_file() for path in files)
+    return written and all(path.is_file() or is_dead_link(path) for path in files)
 
 
 def predict_files(
@@ -169,14 +169,17 @@ def predict_files(
             give_up(journal, listed_at)
             _warn(seen, journal.progress.failed, listed_at, keep=False)
             raise none_usable(journal.progress.failed)
-        losses = put_in_place(journal, work, config, Path(output_path), listed_at, stopping)
-        if losses and bit_by_bit:
-            _log.warning("%s: the format cannot hold %s", output_path, listed(losses))
+        placed = put_in_place(journal, work, config, Path(output_path), listed_at, stopping, files, max_errors)
+        if placed.losses and bit_by_bit:
+            _log.warning("%s: the format cannot hold %s", output_path, listed(placed.losses))
         done = journal.progress
-        _warn(seen, done.failed, listed_at, keep=isinstance(choice, RecipeChoice) and choice.keep)
+        failed, documents = done.failed + placed.refused, done.documents - placed.refused
+        _warn(seen, failed, listed_at, keep=isinstance(choice, RecipeChoice) and choice.keep)
+        if failed and not documents and every == 1:
+            raise none_usable(failed)
         seconds = time.monotonic() - start
-        _log.info("%s in %.1f s", counted(done.documents, "documents"), seconds)
-        return Predicted(documents=done.documents, failed=done.failed, units=done.units, losses=losses, seconds=seconds)
+        _log.info("%s in %.1f s", counted(documents, "documents"), seconds)
+        return Predicted(documents=documents, failed=failed, units=done.units, losses=placed.losses, seconds=seconds)
 
 
 def _check_listing(path: Path, target: Path, inputs: Sequence[str | Path], *, overwrite: bool) -> None:
