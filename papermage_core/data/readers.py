@@ -18,7 +18,7 @@ import attrs
 from papermage_core.config.readers import ReaderChoice, companions, other_kind
 from papermage_core.data.garbage import collecting
 from papermage_core.errors import DataError, PluginError
-from papermage_core.files import find_files, open_bytes
+from papermage_core.files import find_files, is_dead_link, open_bytes
 from papermage_core.files.outline import json_outline
 from papermage_core.plugin.blame import built, calling, component_of
 from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
@@ -182,7 +182,15 @@ def _documents(
     count = 0
     for path in files:
         ahead = first - count if count < first else (first - count) % every
-        config = choice.config_for(path, file_head)
+        try:
+            config = choice.config_for(path, file_head)
+        except DataError as error:
+            if on_error is None:
+                raise
+            if not ahead:
+                on_error(error)
+            count += 1
+            continue
         with needing(path, config):
             count += yield from read_file(path, built(config), partial(choice.advice, path), on_error, ahead, every)
 
@@ -323,7 +331,7 @@ def _expand(path: Path, text: str, choice: ReaderChoice) -> list[Path]:
         return [path]
     if path.is_dir():
         return _in_folder(path, choice)
-    if path.exists():
+    if path.exists() or is_dead_link(path):
         return [path]
     if glob.has_magic(text):
         return _matching(text, choice)
@@ -361,7 +369,8 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
 
 def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and entry.name[0] != ".")
+        entries = (entry for entry in os.scandir(folder) if entry.name[0] != ".")
+        names = sorted(entry.name for entry in entries if entry.is_file() or is_dead_link(entry.path))
     except OSError as exc:
         raise DataError(f"cannot list this folder: {exc.strerror}", path=folder) from exc
     return choice.in_folder([folder / name for name in names], file_head)

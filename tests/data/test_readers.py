@@ -11,9 +11,10 @@ import attrs
 import pytest
 
 from papermage_core import Document
-from papermage_core.data.readers import iter_documents
+from papermage_core.data.readers import expand_paths, iter_documents
 from papermage_core.errors import DataError, PluginError
 from papermage_core.plugin import DocumentReaderConfig
+from papermage_core.prediction.job import is_file_job
 from papermage_formats.jsonl import JsonlReader
 
 
@@ -146,3 +147,24 @@ def test_a_reader_that_takes_shares_has_to_return_its_number_of_documents(tmp_pa
     assert len(list(iter_documents(tmp_path / "a.lines", reader=Forgets()))) == 2
     with pytest.raises(PluginError, match="does not return how many documents"):
         list(iter_documents(tmp_path / "a.lines", reader=Forgets(), every=2))
+
+
+def test_a_link_that_leads_nowhere_is_an_error_of_its_own_and_hides_no_other_file(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("text")
+    for name in ("b.pdf", "c.json", "d.txt", "README"):
+        (folder / name).symlink_to("gone")
+    for given in (
+        folder,
+        f"{folder}/[a-d].*",
+        [folder / "a.txt", folder / "b.pdf", folder / "c.json", folder / "d.txt"],
+    ):
+        errors: list[DataError] = []
+        assert [each.document.id for each in iter_documents(given, on_error=errors.append)] == ["a"]
+        assert [str(error) for error in errors] == [
+            f"{folder / name}: is a link to gone, which is not there" for name in ("b.pdf", "c.json", "d.txt")
+        ]
+        with pytest.raises(DataError, match=r"b\.pdf: is a link to gone, which is not there"):
+            list(iter_documents(given))
+    assert is_file_job(expand_paths(folder), tmp_path / "out.csv")
