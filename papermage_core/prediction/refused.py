@@ -59,7 +59,8 @@ def find_refused(journal: Journal, config: DocumentWriterConfig, plan: Plan) -> 
         try:
             _write_alone(document, config)
         except DataError as error:
-            errors[at] = numbers[at], error.replace(document=error.document or document.id)
+            number = numbers[at] if at < len(numbers) else at  # a job that was begun before numbers were kept
+            errors[at] = number, error.replace(document=error.document or document.id)
     paths = _paths({number for number, _ in errors.values()}, plan) if errors else {}
     told = ((at, number, error.replace(path=paths.get(number))) for at, (number, error) in errors.items())
     return Refused(positions={at: error_line(number, error) for at, number, error in told})
