@@ -27,7 +27,7 @@ __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "bare_name",
     "check_place", "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem",
     "integer_id", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8",
-    "read_bytes", "stem_of", "text_of", "unique_id",
+    "read_bytes", "stem_of", "text_of", "unique_id", "with_line_ends",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -226,16 +226,27 @@ def losses(lost: Counter[str]) -> dict[str, int]:
 
 @contextmanager
 def opened_as_utf8(path: Path, encoding: str = "") -> Iterator[IO[bytes]]:
-    """Yield a file of text open for reading, as UTF-8: that of another encoding is recoded as a whole.
+    """Yield a file of lines open for reading, as UTF-8: that of another encoding is recoded as a whole.
 
-    ``encoding`` is as for `decode_text`. Raises DataError.
+    So is one whose lines end as `with_line_ends` mends. ``encoding`` is as for `decode_text`. Raises DataError.
     """
     with open_bytes(path) as file:
         begin = file.peek(4) if isinstance(file, io.BufferedReader) else b""
         if encoding or begin.startswith(_WIDE):
-            yield io.BytesIO(decode_text(file.read(), encoding).encode())
+            yield io.BytesIO(with_line_ends(decode_text(file.read(), encoding).encode()))
+        elif b"\r" in begin and b"\n" not in begin:
+            yield io.BytesIO(with_line_ends(file.read()))
         else:
             yield file
+
+
+def with_line_ends(data: bytes) -> bytes:
+    """Return lines with line feeds where none has one, but carriage returns stand alone, as on old Macs.
+
+    >>> with_line_ends(b"a\\rb\\r"), with_line_ends(b"a\\rb\\n")
+    (b'a\\nb\\n', b'a\\rb\\n')
+    """
+    return data if b"\n" in data else data.replace(b"\r", b"\n")
 
 
 def lines_of(path: Path, encoding: str = "") -> Iterator[tuple[int, int, bytes]]:
