@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from papermage_core import Document, read_documents, write_documents
 from papermage_core.cli.data import main as data_main
 from papermage_core.cli.predict import main
 from papermage_core.data import blocks
+from papermage_core.data.cache import cache_clear
 from papermage_core.errors import BrokenRunError, ConfigError, DataError, StoppedError
 from papermage_core.prediction import (
     Engine,
@@ -29,6 +31,7 @@ from papermage_core.prediction import (
     ModelChoice,
     Predicted,
     journal,
+    made,
     predict_files,
     running,
 )
@@ -451,6 +454,44 @@ def test_what_is_done_is_not_done_again(predictor: EntityClassificationPredictor
         predict_files(predictor, sound, out, resume=True)
     with pytest.raises(DataError, match="already"):
         predict_files(predictor, sound, out)
+
+
+@pytest.mark.parametrize("name", ["found.csv", "found.ann"])
+def test_what_is_done_is_not_taken_for_another_job(
+    checkpoint: Path, sound: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
+    same, out = ModelChoice(model_name_or_path=checkpoint), tmp_path / name
+    predict_files(same, sound.parent, out)
+    assert predict_files(same, sound.parent, out, resume=True, engine=Engine(processes=2)).documents == 0
+    other = ModelChoice(model_name_or_path=checkpoint, layers=Layers(min_score=0.9))
+    with pytest.raises(ConfigError, match=r"already, of another job: layers is .*min_score=0.9.*; choose another"):
+        predict_files(other, sound.parent, out, resume=True)
+    added = sound.with_name("added.jsonl")
+    shutil.copy(sound, added)
+    os.utime(added, ns=(0, 0))  # a paper that was there before the output, and came into the folder after it
+    with pytest.raises(ConfigError, match=r"already, of another job: the documents are others \(.*added\.jsonl\)"):
+        predict_files(same, sound.parent, out, resume=True)
+    assert cache_clear(tmp_path / "cache") > 0
+    assert predict_files(same, sound.parent, out, resume=True).documents == 0  # nothing is known of it any more
+
+
+def test_the_last_outputs_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(made, "_KEPT", 2)
+    outputs = [tmp_path / f"{number}.csv" for number in range(3)]
+    for number, out in enumerate(outputs):
+        out.write_text("x")
+        made.remember(out, {"number": number})
+        (place,) = (each for each in (tmp_path / "cache").rglob("*.json") if f'"number": {number}' in each.read_text())
+        os.utime(place, ns=(number, number))
+    assert [made.made_of(out) for out in outputs] == [None, {"number": 1, "files": []}, {"number": 2, "files": []}]
+    outputs[2].write_text("changed")
+    assert made.made_of(outputs[2]) is None
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "file"))
+    made.remember(outputs[0], {})  # where nothing can be kept, nothing is
+    assert made.made_of(outputs[0]) is None
 
 
 def test_two_processes_are_not_at_one_job(
