@@ -431,7 +431,7 @@ def test_a_job_goes_on_only_as_it_began(
     out = tmp_path / "found.csv"
     stopped(ModelChoice(model_name_or_path=checkpoint), sound, out)
     other = ModelChoice(model_name_or_path=checkpoint, layers=Layers(name="others"))
-    with pytest.raises(ConfigError, match=r"layers is .*others.*\n.*another one: type what it was begun with"):
+    with pytest.raises(ConfigError, match=r"layer_name is 'others', and was 'predictions'\n.*another one: type what"):
         predict_files(other, sound, out, resume=True)
     same = ModelChoice(model_name_or_path=checkpoint)
     with pytest.raises(ConfigError, match=r"writer is .*safe=False"):
@@ -465,7 +465,7 @@ def test_what_is_done_is_not_taken_for_another_job(
     predict_files(same, sound.parent, out)
     assert predict_files(same, sound.parent, out, resume=True, engine=Engine(processes=2)).documents == 0
     other = ModelChoice(model_name_or_path=checkpoint, layers=Layers(min_score=0.9))
-    with pytest.raises(ConfigError, match=r"already, of another job: layers is .*min_score=0.9.*; choose another"):
+    with pytest.raises(ConfigError, match=r"already, of another job: min_score is 0.9, and was None; choose another"):
         predict_files(other, sound.parent, out, resume=True)
     added = sound.with_name("added.jsonl")
     shutil.copy(sound, added)
