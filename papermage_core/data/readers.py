@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import glob
 import inspect
 import os
@@ -17,7 +18,7 @@ import attrs
 
 from papermage_core.config.readers import ReaderChoice, companions, other_kind
 from papermage_core.data.garbage import collecting
-from papermage_core.errors import DataError, PluginError
+from papermage_core.errors import DataError, PapermageError, PluginError
 from papermage_core.files import find_files, is_dead_link, open_bytes
 from papermage_core.files.outline import json_outline
 from papermage_core.plugin.blame import built, calling, component_of
@@ -42,6 +43,7 @@ __all__ = [
     "read_documents",
     "read_file",
     "reader_config",
+    "unread_folder",
 ]
 
 T = TypeVar("T")
@@ -365,6 +367,27 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
     others = ((path, other_kind(path)) for path in sorted(folder.iterdir()))
     told = next((f"; {path.name} is {kind}" for path, kind in others if kind), "")
     raise DataError(f"no file in this folder ends in {endings}{told}{hint}", path=folder, expected=endings)
+
+
+def unread_folder(path: Path, files: Sequence[Path], reader: AnyReader = None) -> Path | None:
+    """Return a folder in a folder of documents, if there is one that has files with the ending of a reader, too.
+
+    Folders are read without those below, of which nobody may think. What belongs to one of the ``files`` counts not.
+    """
+    choice = chosen_reader(reader)
+    endings = tuple(choice.endings())
+    entries = list(path.iterdir()) if path.is_dir() else []
+    inner = [each for each in entries if each.name[0] != "." and each.is_dir() and not each.is_symlink()]
+    used: set[Path] = set()
+    for each in (file for file in files if inner and path in file.parents):
+        used.add(each.parent)
+        with contextlib.suppress(PapermageError):  # whoever reads it finds out
+            used.update(other.parent for other in companions_of(each, choice.config_for(each, file_head)))
+    for folder in sorted(set(inner) - used):
+        with contextlib.suppress(OSError):
+            if any(each.name.lower().endswith(endings) for each in folder.iterdir() if each.name[0] != "."):
+                return folder
+    return None
 
 
 def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:

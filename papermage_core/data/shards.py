@@ -164,7 +164,7 @@ def _check_read(paths: Sequence[Path]) -> None:
             reader_config(path, None)
         except DataError as error:
             raise DataError(
-                "a part of this format is merged into a file of this format alone, with the options that the parts were "
+                "a part of this format is merged into a file of this format alone, with the options that parts were "
                 "written with; write parts that end in .jsonl to have any other",
                 path=path,
             ) from error
