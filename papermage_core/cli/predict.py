@@ -162,6 +162,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     output_path = options.output_path or "-"
     if options.recipe is None:  # before torch is imported
         writer = writer_for(Path(output_path), options.writer, options_of("writer"), plugins, records=options.records)
+    from papermage_core.data.readers import unread_folder
     from papermage_core.prediction.job import check_job, is_file_job
 
     choice: ModelChoice | RecipeChoice
@@ -180,6 +181,11 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         )
     resume = options.resume == "auto"
     files = check_job(options.data_path, output_path, reader, writer, choice, overwrite=options.overwrite or resume)
+    for path in options.data_path:
+        if (unread := unread_folder(Path(path), files, reader)) is not None:
+            _log.info(
+                "%s: folders below, such as %s, are not read; data_path=%s reads them", path, unread, Path(path, "**")
+            )
     is_job = is_file_job(files, output_path)
     _check_engine(options, is_job)
     _set_threads(options)
@@ -243,7 +249,7 @@ def _job(
     """Do a job that can go on after it was stopped."""
     from papermage_core.prediction.job import predict_files
     from papermage_core.prediction.journal import part_folder
-    from papermage_core.prediction.running import Engine
+    from papermage_core.prediction.running import Engine, TooManyErrors
     from papermage_core.training.stopping import Stopping
 
     engine = Engine(
@@ -275,7 +281,9 @@ def _job(
     except (DataError, BrokenRunError, OSError) as error:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = output_path
-        if part_folder(output_path).is_dir():
+        if isinstance(error, TooManyErrors) and tolerant:
+            _log.info("what is done so far is kept in %s", part_folder(output_path))  # the same command ends likewise
+        elif part_folder(output_path).is_dir():
             more = "" if tolerant or not isinstance(error, DataError) else " on_error=skip"
             _log.info("what is done so far is kept; go on with:  %s%s", arguments.again, more)
         elif isinstance(error, DataError) and not tolerant and error.path is not None and Path(error.path).is_file():

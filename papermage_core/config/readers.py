@@ -11,7 +11,7 @@ import attrs
 
 from papermage_core.config.structure import nest, structure
 from papermage_core.errors import ConfigError, DataError, nearest
-from papermage_core.files import compression
+from papermage_core.files import compression, is_dead_link
 from papermage_core.plugin.endings import Endings, has_ending
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
@@ -67,6 +67,8 @@ class ReaderChoice:
         """Return the config of a file's reader. Raises DataError for a file that is nobody's."""
         if self.named is not None:
             return self.named
+        if is_dead_link(path):
+            raise DataError(f"is a link to {path.readlink()}, which is not there", path=path)
         name, config_class = self._found(path, head)
         own = {key: value for key, value in self.options.items() if _first(key) in _options(config_class)}
         return self._configured(name, config_class, own)
@@ -118,7 +120,8 @@ class ReaderChoice:
         """Return which files of a folder are documents.
 
         Those with the endings of the reader named; else all that are some reader's own, and those of shared endings
-        that a reader recognises. What belongs to another file of the folder is left out.
+        that a reader recognises. What belongs to another file of the folder is left out. A link that leads nowhere is
+        what its name says: who reads it finds out.
         """
         found: list[tuple[Path, Any]]
         if self.named is not None:
@@ -126,10 +129,15 @@ class ReaderChoice:
             shared = [path for path in files if has_ending(self.named, path, shared=True)]
             found = [(path, self.named) for path in own or shared]
         else:
-            owners = ((path, self._endings.owner(path, partial(head, path))) for path in files)
+            owners = ((path, self._owner_in_folder(path, head)) for path in files)
             found = [(path, owner[1]) for path, owner in owners if owner is not None]
         belonging = {other for path, config in found for other in companions(path, config)}
         return [path for path, _ in found if path not in belonging]
+
+    def _owner_in_folder(self, path: Path, head: Head) -> tuple[str, Any] | None:
+        if is_dead_link(path):
+            return next(iter(self._endings.claimants(path)), None)
+        return self._endings.owner(path, partial(head, path))
 
     def endings(self) -> list[str]:
         """Return the endings that `in_folder` looks for."""

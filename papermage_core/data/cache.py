@@ -130,4 +130,8 @@ def cache_clear(folder: Path) -> int:
                 with contextlib.suppress(OSError):
                     freed += file.stat().st_size if file.is_file() else 0
             shutil.rmtree(entry, ignore_errors=True)
+    for file in (folder / "jobs").glob("*.json"):  # what outputs of predictions were made of
+        with contextlib.suppress(OSError):
+            freed += file.stat().st_size
+            file.unlink()
     return freed

@@ -227,8 +227,10 @@ class ContextStream:
                 yield from records[row].contexts
 
 
-def parse_located(located: LocatedDocument, parser: Parser, *, keep: bool = False) -> ParsedDocument | None:
-    """Return a document as it is read and labelled; None where nobody labelled it.
+def parse_located(
+    located: LocatedDocument, parser: Parser, *, keep: bool = False, unlabelled: bool = False
+) -> ParsedDocument | None:
+    """Return a document as it is read and labelled; where nobody labelled it None, or with ``unlabelled`` no gold.
 
     Raises DataError, with path and line, where it lacks a layer that it must have.
     """
@@ -237,18 +239,28 @@ def parse_located(located: LocatedDocument, parser: Parser, *, keep: bool = Fals
         parsed = parser.parse(located.document, name, keep=keep)
         if not parser.labelling.label_field:
             return parsed
-        return label_document(parsed, located.document, parser.labelling, parser.issues)
+        labelled = label_document(parsed, located.document, parser.labelling, parser.issues)
+        return parsed if labelled is None and unlabelled else labelled
     except DataError as error:
         raise error.replace(path=located.path, line=located.line) from error
 
 
 def parse_documents(
-    source: DocumentSource, labelling: Labelling, needs: ContextNeeds, issues: Issues, *, keep: bool = False
+    source: DocumentSource,
+    labelling: Labelling,
+    needs: ContextNeeds,
+    issues: Issues,
+    *,
+    keep: bool = False,
+    unlabelled: bool = False,
 ) -> Iterator[ParsedDocument]:
-    """Yield the labelled documents of files as they are read, holding none; the others are counted and left out."""
+    """Yield the labelled documents of files as they are read, holding none.
+
+    The others are counted and left out, or with ``unlabelled`` have no gold.
+    """
     parser = Parser(labelling, needs, issues)
     for located in source.documents():
-        parsed = parse_located(located, parser, keep=keep)
+        parsed = parse_located(located, parser, keep=keep, unlabelled=unlabelled)
         if parsed is not None:
             yield parsed
 

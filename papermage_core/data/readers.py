@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import glob
 import inspect
 import os
@@ -17,8 +18,8 @@ import attrs
 
 from papermage_core.config.readers import ReaderChoice, companions, other_kind
 from papermage_core.data.garbage import collecting
-from papermage_core.errors import DataError, PluginError
-from papermage_core.files import find_files, open_bytes
+from papermage_core.errors import DataError, PapermageError, PluginError
+from papermage_core.files import find_files, is_dead_link, open_bytes
 from papermage_core.files.outline import json_outline
 from papermage_core.plugin.blame import built, calling, component_of
 from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
@@ -42,6 +43,7 @@ __all__ = [
     "read_documents",
     "read_file",
     "reader_config",
+    "unread_folder",
 ]
 
 T = TypeVar("T")
@@ -182,7 +184,15 @@ def _documents(
     count = 0
     for path in files:
         ahead = first - count if count < first else (first - count) % every
-        config = choice.config_for(path, file_head)
+        try:
+            config = choice.config_for(path, file_head)
+        except DataError as error:
+            if on_error is None:
+                raise
+            if not ahead:
+                on_error(error)
+            count += 1
+            continue
         with needing(path, config):
             count += yield from read_file(path, built(config), partial(choice.advice, path), on_error, ahead, every)
 
@@ -323,7 +333,7 @@ def _expand(path: Path, text: str, choice: ReaderChoice) -> list[Path]:
         return [path]
     if path.is_dir():
         return _in_folder(path, choice)
-    if path.exists():
+    if path.exists() or is_dead_link(path):
         return [path]
     if glob.has_magic(text):
         return _matching(text, choice)
@@ -359,9 +369,31 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
     raise DataError(f"no file in this folder ends in {endings}{told}{hint}", path=folder, expected=endings)
 
 
+def unread_folder(path: Path, files: Sequence[Path], reader: AnyReader = None) -> Path | None:
+    """Return a folder in a folder of documents, if there is one that has files with the ending of a reader, too.
+
+    Folders are read without those below, of which nobody may think. What belongs to one of the ``files`` counts not.
+    """
+    choice = chosen_reader(reader)
+    endings = tuple(choice.endings())
+    entries = list(path.iterdir()) if path.is_dir() else []
+    inner = [each for each in entries if each.name[0] != "." and each.is_dir() and not each.is_symlink()]
+    used: set[Path] = set()
+    for each in (file for file in files if inner and path in file.parents):
+        used.add(each.parent)
+        with contextlib.suppress(PapermageError):  # whoever reads it finds out
+            used.update(other.parent for other in companions_of(each, choice.config_for(each, file_head)))
+    for folder in sorted(set(inner) - used):
+        with contextlib.suppress(OSError):
+            if any(each.name.lower().endswith(endings) for each in folder.iterdir() if each.name[0] != "."):
+                return folder
+    return None
+
+
 def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and entry.name[0] != ".")
+        entries = (entry for entry in os.scandir(folder) if entry.name[0] != ".")
+        names = sorted(entry.name for entry in entries if entry.is_file() or is_dead_link(entry.path))
     except OSError as exc:
         raise DataError(f"cannot list this folder: {exc.strerror}", path=folder) from exc
     return choice.in_folder([folder / name for name in names], file_head)

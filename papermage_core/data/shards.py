@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 
 from papermage_core.config.writers import writer_for
-from papermage_core.data.readers import iter_documents, none_usable
+from papermage_core.data.readers import iter_documents, none_usable, reader_config
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
 from papermage_core.errors import ConfigError, DataError, counted
@@ -108,7 +108,7 @@ def merge_shards(
     check_output(output_path, inputs=paths, overwrite=overwrite, folder=config.target == "folder")
     errors = [path for path in map(errors_path_of, paths) if path.is_file()]
     if errors:
-        check_output(errors_path_of(output_path), option="errors_path", inputs=errors, overwrite=overwrite)
+        check_output(errors_path_of(output_path), inputs=errors, overwrite=overwrite)
     facts = [_read_facts(path) for path in paths]
     _check_whole(paths, facts)
     if not errors:
@@ -136,6 +136,7 @@ def _merged(
             f"output_path={output_path}: parts that are folders are not merged; write parts that end in .jsonl, and "
             "merge them into this"
         )
+    _check_read(paths)
     documents = _in_order(paths, facts)
     return write_documents(documents, output_path, config, overwrite=overwrite, inputs=paths)
 
@@ -154,6 +155,19 @@ def parts_of(paths: Sequence[str]) -> list[Path]:
             raise DataError("no part matches this pattern", path=each, expected="those of papermage-predict shard=i/n")
         found.update(dict.fromkeys(parts))
     return list(found)
+
+
+def _check_read(paths: Sequence[Path]) -> None:
+    """Raise DataError for parts of a format that nobody reads, which become a file of this format alone."""
+    for path in paths:
+        try:
+            reader_config(path, None)
+        except DataError as error:
+            raise DataError(
+                "a part of this format is merged into a file of this format alone, with the options that parts were "
+                "written with; write parts that end in .jsonl to have any other",
+                path=path,
+            ) from error
 
 
 def _block(parts: int) -> int:

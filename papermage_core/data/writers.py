@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.config.writers import writer_for
-from papermage_core.errors import PluginError, counted
+from papermage_core.errors import DataError, PluginError, counted
 from papermage_core.files import check_output, open_output, whole_folder
 from papermage_core.plugin.blame import Given, built, calling
 from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from papermage_core.document import Document
     from papermage_core.plugin.manager import Plugins
 
-__all__ = ["Written", "listed", "write_documents"]
+__all__ = ["Written", "listed", "write_documents", "writing"]
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def write_documents(
         with target as place:
             wrote = built(config)
             given = Given(counted)
-            with calling(wrote, "write", given):
+            with writing(wrote, given):
                 losses = {kind: count for kind, count in wrote.write(given, place).items() if count}
     except ModuleNotFoundError as exc:
         missing = (exc.name or "").partition(".")[0]
@@ -88,6 +88,22 @@ def write_documents(
     if losses:
         _log.warning("%s: the format cannot hold %s", path, listed(losses))
     return Written(counted.count, losses)
+
+
+@contextmanager
+def writing(writer: Any, given: Given[Any] | None = None) -> Iterator[None]:
+    """Put what is raised in the block down to a writer; DataError for a lone surrogate, which is the document's fault.
+
+    Documents have such characters from names of files that are no UTF-8, or from whoever made them in Python.
+    """
+    try:
+        with calling(writer, "write", given):
+            yield
+    except PluginError as error:
+        cause = error.__cause__
+        if not isinstance(cause, UnicodeEncodeError) or "surrogates" not in cause.reason:
+            raise
+        raise DataError(f"cannot be written: {cause}", expected="text without surrogates") from error
 
 
 class _Counted:

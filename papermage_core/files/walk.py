@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-__all__ = ["find_files"]
+__all__ = ["find_files", "is_dead_link"]
 
 
 def find_files(pattern: str) -> list[Path]:
@@ -23,6 +23,11 @@ def find_files(pattern: str) -> list[Path]:
     tops = sorted(glob.glob(os.path.join(*parts[:at]))) if at else [""]  # noqa: PTH118, PTH207
     found = {path for top in tops for path in _below(Path(top), parts[at:])} - {Path()}
     return sorted(path for path in found if path.is_dir() or not pattern.endswith(("/", os.sep)))
+
+
+def is_dead_link(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a link to something that is not there."""
+    return Path(path).is_symlink() and not Path(path).exists()
 
 
 def _below(top: Path, parts: Sequence[str]) -> Iterator[Path]:

@@ -40,6 +40,17 @@ class Layers:
     precision: float | None = None
     """What the checkpoint guarantees of the entities."""
 
+    def options(self) -> dict[str, Any]:
+        """Return what shapes the layers, by the names that a user types."""
+        return {
+            "layer_name": self.name,
+            "layer_per_label": self.per_label,
+            "merge": self.merge,
+            "min_score": self.min_score,
+            "min_recall": self.recall,
+            "min_precision": self.precision,
+        }
+
     def names(self, predictor: EntityClassificationPredictor) -> tuple[str, ...]:
         """Return the layers that every document gets."""
         return predictor.labels if self.per_label else (self.name,)
@@ -252,8 +263,8 @@ class ModelChoice:
         extensions = given.pop("extensions", ())
         if isinstance(extensions, ExtensionChoice):
             extensions = [repr(config) for config in extensions.configs]
-        layers = attrs.evolve(self.layers, overwrite=False)
-        found = {"model": checkpoint.digest(self.model_name_or_path), "layers": repr(layers)}
+        found = {"model": checkpoint.digest(self.model_name_or_path)}
+        found |= {key: repr(value) for key, value in self.layers.options().items()}
         return found | {key: repr(value) for key, value in given.items()} | {"extensions": repr(extensions)}
 
 

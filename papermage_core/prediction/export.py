@@ -176,7 +176,7 @@ def agreement(
         assert isinstance(other, OnnxModel)
         variants |= {f"onnx {precision}": (other, precision) for precision in other.precisions}
     source = DocumentSource(tuple(map(Path, data_path)), reader, processors=blueprint.processors)
-    documents = parse_documents(source, blueprint.labelling, blueprint.needs, Issues())
+    documents = parse_documents(source, blueprint.labelling, blueprint.needs, Issues(), unlabelled=True)
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, "cpu")
     tallies = {name: _Tally(Evaluator(blueprint, Extensions())) for name in variants}
     count = units = 0

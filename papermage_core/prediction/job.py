@@ -37,7 +37,7 @@ from papermage_core.data.readers import (
 from papermage_core.data.shards import errors_path_of
 from papermage_core.data.writers import listed
 from papermage_core.errors import ConfigError, DataError, PluginError, counted
-from papermage_core.files import check_output, compression, recover
+from papermage_core.files import check_output, compression, is_dead_link, recover
 from papermage_core.files.whole import is_written_through
 from papermage_core.plugin.blame import built
 from papermage_core.plugin.spec import DocumentWriterConfig
@@ -51,7 +51,8 @@ from papermage_core.prediction.annotators import (
     RecipeChoice,
     Seen,
 )
-from papermage_core.prediction.journal import open_journal, part_folder
+from papermage_core.prediction.journal import differences, open_journal, part_folder
+from papermage_core.prediction.made import made_of, remember
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 from papermage_core.prediction.recipe import Recipe
 from papermage_core.prediction.running import Engine, RunningJob, give_up, put_in_place
@@ -86,7 +87,7 @@ class Predicted:
 def is_file_job(files: Sequence[Path], output_path: str | Path) -> bool:
     """Whether files become a file or folder, so that a job can go on after it was stopped; of pipes nothing stays."""
     written = str(output_path) != STDIN and not is_written_through(output_path)
-    return written and all(path.is_file() for path in files)
+    return written and all(path.is_file() or is_dead_link(path) for path in files)
 
 
 def predict_files(
@@ -139,12 +140,6 @@ def predict_files(
         replaces = overwrite or resume or max_errors == 0  # where nothing is listed, nothing is written over
         _check_listing(listed_at, target, inputs, overwrite=replaces)
     recover(target.parent)
-    if resume and _is_made(target, files, choice):
-        _log.info(
-            "%s is there already, newer than documents and model: nothing is left to do; overwrite=true makes it anew",
-            output_path,
-        )
-        return Predicted(documents=0, failed=0, units=0, losses={}, seconds=time.monotonic() - start)
     given = processors if isinstance(processors, ProcessorChoice) else ProcessorChoice(names=tuple(processors))
     bit_by_bit = config.target == "file" and "first" in signature(_built(config, output_path).write).parameters
     work = Work(
@@ -156,6 +151,12 @@ def predict_files(
         every=every,
     )
     facts = _facts(choice, annotator, work, config, files, overwrite)
+    if resume and _is_made(target, files, choice, facts):
+        _log.info(
+            "%s is there already, newer than documents and model: nothing is left to do; overwrite=true makes it anew",
+            output_path,
+        )
+        return Predicted(documents=0, failed=0, units=0, losses={}, seconds=time.monotonic() - start)
     ending = Path(target.name.removesuffix(compression(target))).suffix
     data_name = f"output{ending}" if bit_by_bit else "documents.jsonl"
     with open_journal(output_path, facts, data_name, resume=resume, overwrite=overwrite) as journal:
@@ -169,14 +170,18 @@ def predict_files(
             give_up(journal, listed_at)
             _warn(seen, journal.progress.failed, listed_at, keep=False)
             raise none_usable(journal.progress.failed)
-        losses = put_in_place(journal, work, config, Path(output_path), listed_at, stopping)
-        if losses and bit_by_bit:
-            _log.warning("%s: the format cannot hold %s", output_path, listed(losses))
+        placed = put_in_place(journal, work, config, Path(output_path), listed_at, stopping, files, max_errors)
+        if placed.losses and bit_by_bit:
+            _log.warning("%s: the format cannot hold %s", output_path, listed(placed.losses))
+        remember(target, journal.facts)
         done = journal.progress
-        _warn(seen, done.failed, listed_at, keep=isinstance(choice, RecipeChoice) and choice.keep)
+        failed, documents = done.failed + placed.refused, done.documents - placed.refused
+        _warn(seen, failed, listed_at, keep=isinstance(choice, RecipeChoice) and choice.keep)
+        if failed and not documents and every == 1:
+            raise none_usable(failed)
         seconds = time.monotonic() - start
-        _log.info("%s in %.1f s", counted(done.documents, "documents"), seconds)
-        return Predicted(documents=done.documents, failed=done.failed, units=done.units, losses=losses, seconds=seconds)
+        _log.info("%s in %.1f s", counted(documents, "documents"), seconds)
+        return Predicted(documents=documents, failed=failed, units=done.units, losses=placed.losses, seconds=seconds)
 
 
 def _check_listing(path: Path, target: Path, inputs: Sequence[str | Path], *, overwrite: bool) -> None:
@@ -237,17 +242,24 @@ def check_job(
     return files
 
 
-def _is_made(target: Path, files: Sequence[Path], choice: ModelChoice | RecipeChoice | None) -> bool:
-    """Whether the output is there, and there is no unfinished job. Raises DataError for one that is out of date."""
+def _is_made(
+    target: Path, files: Sequence[Path], choice: ModelChoice | RecipeChoice | None, facts: Mapping[str, Any]
+) -> bool:
+    """Whether the output is there, and there is no unfinished job.
+
+    Raises DataError for one that is out of date, and ConfigError for one that is known to be of another job.
+    """
     if part_folder(target).exists() or not target.exists():
         return False
     made = target.stat().st_mtime_ns
     inputs = [*files, *(Path(each) for each in (choice.inputs if choice is not None else ()))]
     newer = [path for path in inputs if path.exists() and path.stat().st_mtime_ns > made]
+    anew = "choose another output_path, or type overwrite=true"
     if newer:
-        raise DataError(
-            f"there is {target} already, and {newer[0]} is newer: choose another output_path, or type overwrite=true"
-        )
+        raise DataError(f"there is {target} already, and {newer[0]} is newer: {anew}")
+    before = made_of(target)
+    if before is not None and (told := differences(before, facts, but=("papermage_core",))):
+        raise ConfigError(f"there is {target} already, of another job: {'; '.join(told)}; {anew}")
     return True
 
 

@@ -22,7 +22,7 @@ import shutil
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,7 +32,7 @@ from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import exclusive, whole_text_file
 from papermage_core.files.whole import made_folder
 
-__all__ = ["Journal", "Progress", "open_journal", "part_folder"]
+__all__ = ["Journal", "Progress", "differences", "open_journal", "part_folder"]
 
 _FORMAT = 1
 _BETWEEN_LINES = 1.0
@@ -239,22 +239,28 @@ def _empty(folder: Path) -> None:
 
 
 def _check_same(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    if told := differences(before, now):
+        raise ConfigError(
+            *(f"resume: {each}" for each in told),
+            f"resume: the job in {folder} is another one: type what it was begun with, or begin anew with "
+            "overwrite=true",
+        )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], but: Collection[str] = ()) -> list[str]:
+    """Return in words what of a job is not what it was, the facts ``but`` apart."""
     was, known = before.get("fingerprint", {}), now["fingerprint"]
-    changed = [key for key in [*was, *(key for key in known if key not in was)] if was.get(key) != known.get(key)]
-    if not changed:
-        return
+    keys = [key for key in [*was, *(key for key in known if key not in was)] if key not in but]
     told = []
-    for key in changed:
+    for key in (key for key in keys if was.get(key) != known.get(key)):
         files = {str(each) for each in before.get("files", ())} ^ {str(each) for each in now.get("files", ())}
         if key == "documents":
-            names = sorted({each["path"] for each in _files(before, now) if str(each) in files})
+            listed = before.get("files") and now.get("files")
+            names = sorted({each["path"] for each in _files(before, now) if str(each) in files}) if listed else []
             told.append("the documents are others" + (f" ({', '.join(names[:3])})" if names else ""))
         else:
             told.append(f"{key} is {known.get(key, 'not given')}, and was {was.get(key, 'not given')}")
-    raise ConfigError(
-        *(f"resume: {each:.400}" for each in told),
-        f"resume: the job in {folder} is another one: type what it was begun with, or begin anew with overwrite=true",
-    )
+    return [f"{each:.400}" for each in told]
 
 
 def _files(*facts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

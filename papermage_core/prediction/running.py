@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -15,19 +15,20 @@ import attrs
 from papermage_core.data.blocks import Block, Plan
 from papermage_core.data.shards import ShardFacts, write_facts
 from papermage_core.data.writers import write_documents
-from papermage_core.document import Document
 from papermage_core.errors import ConfigError, DataError, StoppedError, counted
-from papermage_core.files import Lines, compression, open_output
+from papermage_core.files import compression, open_output
+from papermage_core.files.whole import made_folder
 from papermage_core.plugin.blame import built
 from papermage_core.plugin.spec import DocumentWriterConfig
 from papermage_core.prediction.annotators import Annotator, ModelChoice, RecipeChoice, Seen
 from papermage_core.prediction.journal import Journal
+from papermage_core.prediction.refused import Refused, find_refused, stored_documents
 from papermage_core.prediction.shown import JobBar
 from papermage_core.prediction.work import BlockWorker, Work
 from papermage_core.prediction.workers import ForkedWorkers, Outcome, Workers
 from papermage_core.training.stopping import Stopping
 
-__all__ = ["Engine", "RunningJob", "give_up", "put_in_place"]
+__all__ = ["Engine", "RunningJob", "TooManyErrors", "check_errors", "give_up", "put_in_place"]
 
 _log = logging.getLogger(__name__)
 _BLOCKS_AHEAD = 16
@@ -56,6 +57,19 @@ class Engine:
         return self.name != "local" or (self.processes or 1) > 1
 
 
+class TooManyErrors(DataError):  # noqa: N818 - "error" is what there are too many of
+    """More documents could not be used than a job may pass over."""
+
+
+def check_errors(journal: Journal, failed: int, max_errors: int | None) -> None:
+    """Raise TooManyErrors where more documents could not be used than are allowed."""
+    if max_errors is not None and failed > max_errors:
+        raise TooManyErrors(
+            f"{counted(failed, 'documents')} could not be used, and max_errors={max_errors}; listed in "
+            f"{journal.errors_path}. A larger max_errors with resume=auto goes on"
+        )
+
+
 class RunningJob:
     """Blocks in order, through processes, into the journal."""
 
@@ -78,6 +92,7 @@ class RunningJob:
     def run(self, choice: ModelChoice | RecipeChoice | None, annotator: Annotator | None, engine: Engine) -> Seen:
         """Do the blocks that are left; return what was odd in them."""
         done = self._journal.progress
+        check_errors(self._journal, done.failed, self._max_errors)
         if done.is_done:
             return Seen()
         if done.blocks:
@@ -182,16 +197,13 @@ class RunningJob:
         assert done is not None
         if not written:
             outcome.write(self._journal.data)
-        lengths = done.lengths if self._work.every > 1 else ()
+        lengths = done.lengths if self._work.every > 1 or self._work.writer is None else ()
         self._journal.add(done.documents, done.units, done.losses, done.errors, lengths)
         self._bar.done(block)
         failed = self._journal.progress.failed
         if self._max_errors is not None and failed > self._max_errors:
             self._journal.commit()
-            raise DataError(
-                f"{counted(failed, 'documents')} could not be used, and max_errors={self._max_errors}; listed in "
-                f"{self._journal.errors_path}. A larger max_errors with resume=auto goes on"
-            )
+            check_errors(self._journal, failed, self._max_errors)
 
     def _check_stop(self) -> None:
         if self._stopping.why is not None:
@@ -204,9 +216,18 @@ class RunningJob:
 
 def give_up(journal: Journal, errors_path: Path) -> None:
     """Leave nothing of a job but the list of what could not be used."""
-    if journal.errors_path.exists():
-        shutil.move(journal.errors_path, errors_path)
+    _list_errors(journal, errors_path)
     journal.remove()
+
+
+@attrs.frozen(kw_only=True)
+class Placed:
+    """What came of putting an output in its place."""
+
+    losses: Mapping[str, int]
+    """What the format could not hold: kind → how much."""
+    refused: int = 0
+    """Documents that the format could not hold at all."""
 
 
 def put_in_place(
@@ -216,40 +237,79 @@ def put_in_place(
     output_path: Path,
     errors_path: Path,
     stopping: Stopping,
-) -> Mapping[str, int]:
-    """Put the output in its place, whole; return what the format could not hold. May be done again at any point.
+    files: Sequence[Path],
+    max_errors: int | None,
+) -> Placed:
+    """Put the output in its place, whole. May be done again at any point.
 
-    Once it is there, nothing stops the job any more.
+    Once it is there, nothing stops the job any more. Where the format can hold none of the documents, nothing is left
+    but the list of errors. Raises what writing raises; DataError for a document that the format cannot hold, unless
+    such are passed over, TooManyErrors for more than ``max_errors`` in all.
     """
-    losses: Mapping[str, int] = {kind: count for kind, count in journal.progress.losses.items() if count}
+    placed = Placed(losses={kind: count for kind, count in journal.progress.losses.items() if count})
     target = Path(os.path.realpath(output_path))
-    if work.every > 1:
-        fingerprint = {key: value for key, value in journal.facts["fingerprint"].items() if key != "shard"}
-        facts = ShardFacts(shard=work.first + 1, of=work.every, job=fingerprint, lengths=journal.lengths())
+    numbers_and_lengths = journal.lengths()
     if journal.data_path.exists():
-        if journal.progress.failed and journal.errors_path.exists():
-            shutil.move(journal.errors_path, errors_path)
-        elif not journal.progress.failed and journal.facts.get("overwrite") and errors_path.is_file():
-            errors_path.unlink()  # the list of what was skipped for the output that is replaced
         journal.close()
         if work.writer is None:
-            written = write_documents(_stored(journal.data_path), output_path, config, overwrite=True)
-            losses = written.losses
-        elif compression(target):
+            placed, refused = _written(journal, work, config, output_path, files, max_errors)
+            numbers_and_lengths = refused.left(numbers_and_lengths)
+            if placed.refused and work.every == 1 and placed.refused == journal.progress.documents:
+                give_up(journal, errors_path)
+                return placed
+        if (journal.progress.failed or placed.refused) and journal.errors_path.exists():
+            _list_errors(journal, errors_path)
+        elif not journal.progress.failed and journal.facts.get("overwrite") and errors_path.is_file():
+            errors_path.unlink()  # the list of what was skipped for the output that is replaced
+        if work.writer is not None and compression(target):
             with open_output(target) as file, journal.data_path.open("rb") as data:
                 shutil.copyfileobj(data, file, 1 << 20)
-        else:
+        elif work.writer is not None:
             with contextlib.suppress(FileNotFoundError):
                 journal.data_path.chmod(stat.S_IMODE(target.stat().st_mode) & 0o777)
             journal.data_path.replace(target)
     stopping.is_done = True
     if work.every > 1:
-        write_facts(output_path, facts)
+        fingerprint = {key: value for key, value in journal.facts["fingerprint"].items() if key != "shard"}
+        write_facts(
+            output_path,
+            ShardFacts(shard=work.first + 1, of=work.every, job=fingerprint, lengths=numbers_and_lengths),
+        )
     journal.remove()
-    return losses
+    return placed
 
 
-def _stored(path: Path) -> Iterator[Document]:
-    with path.open("rb") as file:
-        for line in Lines(file, 1 << 62):
-            yield Document.from_bytes(line.rstrip(b"\n"))
+def _list_errors(journal: Journal, errors_path: Path) -> None:
+    """Move the list of what could not be used to its place."""
+    if journal.errors_path.exists():
+        with made_folder(errors_path.parent):
+            shutil.move(journal.errors_path, errors_path)
+
+
+def _written(
+    journal: Journal,
+    work: Work,
+    config: DocumentWriterConfig,
+    output_path: Path,
+    files: Sequence[Path],
+    max_errors: int | None,
+) -> tuple[Placed, Refused]:
+    """Write a format that is made at the end, without the documents that it cannot hold if such are passed over."""
+    none = Refused()
+    try:
+        written = write_documents(stored_documents(journal.data_path), output_path, config, overwrite=True)
+        return Placed(losses=written.losses), none
+    except DataError:
+        if not work.skipping:
+            raise
+        refused = find_refused(journal, config, Plan(files, work.reader, work.every))
+        if not refused.positions:
+            raise
+    failed = journal.progress.failed + len(refused.positions)
+    refused.list_in(journal.errors_path)
+    check_errors(journal, failed, max_errors)
+    placed = Placed(losses={}, refused=len(refused.positions))
+    if placed.refused < journal.progress.documents or work.every > 1:
+        documents = stored_documents(journal.data_path, refused.positions)
+        placed = attrs.evolve(placed, losses=write_documents(documents, output_path, config, overwrite=True).losses)
+    return placed, refused

@@ -16,9 +16,10 @@ from papermage_core.config.readers import ReaderChoice
 from papermage_core.data.blocks import Block, BlockReader
 from papermage_core.data.garbage import collecting, release_free_memory
 from papermage_core.data.processors import processed
+from papermage_core.data.writers import writing
 from papermage_core.document import Document
 from papermage_core.errors import DataError, PapermageError
-from papermage_core.plugin.blame import built, calling
+from papermage_core.plugin.blame import built
 from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
 from papermage_core.prediction.annotators import Annotator, Seen
 
@@ -137,7 +138,7 @@ class BlockWorker:
         if self._writer is None:
             return document.to_bytes(with_images=bool(document.images)) + b"\n", {}
         file = io.BytesIO()
-        with calling(self._writer, "write"):
+        with writing(self._writer):
             losses = self._writer.write([document], file, first=number)
         return file.getbuffer(), losses
 

@@ -23,6 +23,7 @@ from papermage_formats.labelled import (
     LAYERS,
     Labelled,
     add_labelled,
+    bare_name,
     document_stem,
     id_of_stem,
     labelled_entities,
@@ -170,7 +171,7 @@ def _is_box(box: Any) -> bool:
 
 def _size_of_picture(path: Path) -> tuple[int | None, int | None]:
     """Return the size of the PNG beside a form, or in the folder ``images`` beside its folder, as FUNSD has it."""
-    name = f"{stem_of(path)}.png"
+    name = f"{bare_name(path)}.png"
     for picture in (path.with_name(name), path.parent.parent / "images" / name):
         if picture.is_file():
             with picture.open("rb") as file:

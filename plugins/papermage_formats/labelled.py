@@ -24,10 +24,10 @@ from papermage_core.errors import DataError, counted
 from papermage_core.files import compression, open_bytes
 
 __all__ = [
-    "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "check_place",
-    "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem", "integer_id",
-    "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8", "read_bytes", "stem_of",
-    "text_of", "unique_id",
+    "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "bare_name",
+    "check_place", "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem",
+    "integer_id", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8",
+    "read_bytes", "stem_of", "text_of", "unique_id", "with_line_ends",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -226,16 +226,27 @@ def losses(lost: Counter[str]) -> dict[str, int]:
 
 @contextmanager
 def opened_as_utf8(path: Path, encoding: str = "") -> Iterator[IO[bytes]]:
-    """Yield a file of text open for reading, as UTF-8: that of another encoding is recoded as a whole.
+    """Yield a file of lines open for reading, as UTF-8: that of another encoding is recoded as a whole.
 
-    ``encoding`` is as for `decode_text`. Raises DataError.
+    So is one whose lines end as `with_line_ends` mends. ``encoding`` is as for `decode_text`. Raises DataError.
     """
     with open_bytes(path) as file:
         begin = file.peek(4) if isinstance(file, io.BufferedReader) else b""
         if encoding or begin.startswith(_WIDE):
-            yield io.BytesIO(decode_text(file.read(), encoding).encode())
+            yield io.BytesIO(with_line_ends(decode_text(file.read(), encoding).encode()))
+        elif b"\r" in begin and b"\n" not in begin:
+            yield io.BytesIO(with_line_ends(file.read()))
         else:
             yield file
+
+
+def with_line_ends(data: bytes) -> bytes:
+    """Return lines with line feeds where none has one, but carriage returns stand alone, as on old Macs.
+
+    >>> with_line_ends(b"a\\rb\\r"), with_line_ends(b"a\\rb\\n")
+    (b'a\\nb\\n', b'a\\rb\\n')
+    """
+    return data if b"\n" in data else data.replace(b"\r", b"\n")
 
 
 def lines_of(path: Path, encoding: str = "") -> Iterator[tuple[int, int, bytes]]:
@@ -254,10 +265,24 @@ def stem_of(path: Path) -> str:
 
     >>> stem_of(Path("PMC1.tei.xml.gz")), stem_of(Path("v1.2 draft.txt"))
     ('PMC1.tei', 'v1.2 draft')
+
+    Bytes of it that are no UTF-8 are spelled out, for no file of text could hold them.
+
+    >>> stem_of(Path("caf\\udce9.txt"))
+    'caf\\\\xe9'
     """
     if str(path) == "-":
         return "stdin"
+    return _spelled_out(bare_name(path))
+
+
+def bare_name(path: Path) -> str:
+    """Return the name of a file without its ending as the file system has it, for other files with this name."""
     return Path(path.name.removesuffix(path.suffix)).stem if compression(path) else path.stem
+
+
+def _spelled_out(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def file_stem(name: str) -> str:
@@ -282,7 +307,7 @@ def id_of_stem(stem: str) -> str:
     >>> id_of_stem("10.1%2Fa%3Ab"), id_of_stem("50%")
     ('10.1/a:b', '50%')
     """
-    return unquote(stem)
+    return unquote(_spelled_out(stem))
 
 
 def document_stem(document: Document, number: int, taken: Counter[str], lost: Counter[str]) -> str:

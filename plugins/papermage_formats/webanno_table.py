@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 
 from papermage_core.errors import DataError
-from papermage_formats.labelled import decode_text, gap, read_bytes
+from papermage_formats.labelled import decode_text, gap, read_bytes, with_line_ends
 
 __all__ = ["FORMAT", "TOKEN_FEATURES", "Annotation", "Key", "Layer", "Relation", "Sheet", "between"]
 
@@ -158,7 +158,8 @@ class Sheet:
     @classmethod
     def read(cls, path: Path) -> Sheet:
         """Return what a file holds. Raises DataError with the line."""
-        lines = enumerate(decode_text(read_bytes(path), advice=False).replace("\r\n", "\n").split("\n"), 1)
+        text = decode_text(with_line_ends(read_bytes(path)), advice=False)
+        lines = enumerate(text.replace("\r\n", "\n").split("\n"), 1)
         _, first = next(lines)
         if not first.startswith(f"{FORMAT} 3"):
             raise DataError(

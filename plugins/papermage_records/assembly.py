@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import attrs
@@ -30,6 +30,8 @@ _ALIKE = (
 _SPACE = re.compile(r"\s+")
 _HYPHEN = re.compile(r"([^\W\d_]+)[-\u00ad\u2010][ \t]*\r?\n\s*([^\W\d_]+)")
 """A word that the end of a line hyphenates."""
+_LETTERS = re.compile(r"[^\W\d_]+")
+_COMPOUND = re.compile(r"([^\W\d_]+)[-\u00ad\u2010](?=([^\W\d_]+))")
 
 
 @attrs.frozen(eq=False)
@@ -90,9 +92,17 @@ class Value:
 def _word(symbols: str, found: re.Match[str]) -> str:
     """Return a word without its hyphen, unless the document has it with one elsewhere, or a part begins a name."""
     left, right = found.groups()
-    if not right[0].islower() or (f"{left}-{right}" in symbols and left + right not in symbols):
+    if not right[0].islower() or (left, right) in _compounds(symbols):
         return f"{left}-{right}"
     return f"{left}{right}"
+
+
+@lru_cache(maxsize=2)
+def _compounds(symbols: str) -> frozenset[tuple[str, str]]:
+    """Return the two words of each that stands in a text with a hyphen, and never without: looked for once a text."""
+    words = frozenset(_LETTERS.findall(symbols))
+    pairs = {(found[1], found[2]) for found in _COMPOUND.finditer(symbols)}
+    return frozenset(pair for pair in pairs if "".join(pair) not in words)
 
 
 def records_of(document: Document, record: Field, lost: Counter[str]) -> list[Value]:

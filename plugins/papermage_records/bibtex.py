@@ -22,6 +22,8 @@ from papermage_records.reference import KNOWN, Reference, reference_of
 __all__ = ["BibtexConfig"]
 
 _BETWEEN_NAMES = re.compile(r"\s*[,;&]\s*|\s+and\s+|\s+et\s+")
+_OWN = frozenset({"month", "papermage", "crossref", "xref", "key", "ids", "options"})
+"""Fields that are written besides, or that mean more to BibTeX than their text."""
 _WORD = re.compile(r"[a-z0-9]+")
 _DASHES = re.compile(r"\s*(?:--?|[–—−])\s*")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -54,14 +56,15 @@ class Bibtex(RecordWriter):
         tex = partial(to_latex, ascii=self.config.ascii)
         for document, number, value in records:
             reference = reference_of(value)
-            fields = {name: tex(text) for name, text in (_others(reference) | _fields(reference)).items()}
-            fields |= _verbatim(reference)
+            fields = {name: tex(text) for name, text in _fields(reference).items()} | _verbatim(reference)
             for name, persons in (("author", reference.authors), ("editor", reference.editors)):
                 literal = [Person([], reference.text("collaboration"))] if name == "author" else []
                 texts = [self._person(person) for person in (*persons, *literal)]
                 fields[name] = " and ".join(filter(None, texts))
             for name in ("title", "booktitle"):
                 fields[name] = _CAPITALS.sub(_protected, fields.get(name, ""))
+            for name, text in _others(reference).items():
+                fields[f"x-{name}" if fields.get(name) or name in _OWN else name] = tex(text)
             if self.config.places:
                 fields["papermage"] = tex(_places(document, number, value))
             lines = [f"  {name} = {{{text}}}," for name, text in fields.items() if text]

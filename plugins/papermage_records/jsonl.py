@@ -46,9 +46,8 @@ def _plain(value: Value, field: Field) -> dict[str, Any]:
     if not field.fields:
         return value.place()
     inner = {each.key: [_plain(found, each) for found in value.fields.get(each.key, ())] for each in field.fields}
-    people = (
-        {"persons": _persons(value)} if any(each.key in PARTS or each.source in PARTS for each in field.fields) else {}
-    )
+    names = {name.lower() for each in field.fields for name in (each.key, each.source)}
+    people = {"persons": _persons(value)} if names & PARTS.keys() else {}
     return {**value.place(), **people, "fields": inner}
 
 

@@ -51,7 +51,8 @@ def persons_in(value: Value) -> list[Person]:
     Parts are dealt out so that each person has one family name, and what stands between two parts tells where one
     person ends: ``Smith, J., A. Jones and B. Lee`` are three.
     """
-    parts = [(PARTS[key], each) for key, values in value.fields.items() if key in PARTS for each in values]
+    known = ((PARTS.get(key.lower()), values) for key, values in value.fields.items())
+    parts = [(kind, each) for kind, values in known if kind is not None for each in values]
     parts = [(kind, each) for kind, each in parts if each.spans and each.text]
     parts.sort(key=lambda part: part[1].spans)
     if not parts:

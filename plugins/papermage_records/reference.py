@@ -35,9 +35,11 @@ KNOWN = frozenset(
     }
 )
 """The fields whose meaning is known here."""
+_SICI = r"10\.\d{4,9}/[^\s,;\"<>]+<[^\s<>]{1,40}>\d\.\d\.[A-Z]{2};2-[\w#@]"
+"""A DOI as publishers made them of a journal's ISSN, volume and pages, ``<1661::AID-SIM968>3.0.CO;2-2`` at its end."""
 _IDENTIFIERS = (
-    ("doi", re.compile(r"\b(10\.\d{4,9}/[^\s,;\"<>]*[^\s,;\"<>.)\]])")),
-    ("arxiv", re.compile(r"arxiv\s*:?\s*(\d{4}\.\d{4,5}(?:v\d+)?|[a-z-]+(?:\.[a-z]{2})?/\d{7})", re.IGNORECASE)),
+    ("doi", re.compile(rf"\b({_SICI}|10\.\d{{4,9}}/[^\s,;\"<>]*[^\s,;\"<>.)\]])")),
+    ("arxiv", re.compile(r"arxiv\s*:?\s*((?:\d{4}\.\d{4,5}|[a-z-]+(?:\.[a-z]{2})?/\d{7})(?:v\d+)?)", re.IGNORECASE)),
     ("pmcid", re.compile(r"\b(PMC\d+)\b")),
     ("pmid", re.compile(r"\b(?:PMID|PubMed)\D{0,5}(\d{4,9})\b", re.IGNORECASE)),
     ("isbn", re.compile(r"\bISBN[\s:]*((?:97[89][- ]?)?(?:\d[- ]?){9}[\dXx])\b")),
@@ -127,11 +129,17 @@ class Reference:
         return self.text("title") or (self.text("booktitle") if self.kind == "book" else "")
 
 
+def _meaning(key: str) -> str:
+    """Return what a field is, however its name is written; its own name where that is not known."""
+    name = _MEANING.get(key.lower(), key.lower())
+    return name if name in KNOWN or key.lower() in _MEANING else key
+
+
 def reference_of(value: Value) -> Reference:
     """Return a record as a reference."""
     fields: dict[str, list[Value]] = {}
     for key, values in value.fields.items():
-        fields.setdefault(_MEANING.get(key, key), []).extend(values)
+        fields.setdefault(_meaning(key), []).extend(values)
     texts = [found.text for name in ("pubnum", "web", "doi", "note") for found in fields.get(name, ())]
     identifiers: dict[str, str] = {}
     for name, pattern in _IDENTIFIERS:

@@ -11,9 +11,10 @@ import attrs
 import pytest
 
 from papermage_core import Document
-from papermage_core.data.readers import iter_documents
+from papermage_core.data.readers import expand_paths, iter_documents, unread_folder
 from papermage_core.errors import DataError, PluginError
 from papermage_core.plugin import DocumentReaderConfig
+from papermage_core.prediction.job import is_file_job
 from papermage_formats.jsonl import JsonlReader
 
 
@@ -146,3 +147,41 @@ def test_a_reader_that_takes_shares_has_to_return_its_number_of_documents(tmp_pa
     assert len(list(iter_documents(tmp_path / "a.lines", reader=Forgets()))) == 2
     with pytest.raises(PluginError, match="does not return how many documents"):
         list(iter_documents(tmp_path / "a.lines", reader=Forgets(), every=2))
+
+
+def test_a_link_that_leads_nowhere_is_an_error_of_its_own_and_hides_no_other_file(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("text")
+    for name in ("b.pdf", "c.json", "d.txt", "README"):
+        (folder / name).symlink_to("gone")
+    for given in (
+        folder,
+        f"{folder}/[a-d].*",
+        [folder / "a.txt", folder / "b.pdf", folder / "c.json", folder / "d.txt"],
+    ):
+        errors: list[DataError] = []
+        assert [each.document.id for each in iter_documents(given, on_error=errors.append)] == ["a"]
+        assert [str(error) for error in errors] == [
+            f"{folder / name}: is a link to gone, which is not there" for name in ("b.pdf", "c.json", "d.txt")
+        ]
+        with pytest.raises(DataError, match=r"b\.pdf: is a link to gone, which is not there"):
+            list(iter_documents(given))
+    assert is_file_job(expand_paths(folder), tmp_path / "out.csv")
+
+
+def test_a_folder_below_that_has_documents_is_found_unless_they_belong_to_others(tmp_path: Path) -> None:
+    for name in ("a.txt", "old/b.txt", "images/c.png", ".git/d.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("text")
+    (tmp_path / "again").symlink_to(".")
+    (tmp_path / "gone.pdf").symlink_to("nowhere")
+    assert unread_folder(tmp_path, expand_paths(tmp_path)) == tmp_path / "old"
+    assert unread_folder(tmp_path, expand_paths(f"{tmp_path}/**")) is None
+    assert unread_folder(tmp_path / "old", expand_paths(tmp_path / "old")) is None
+    assert unread_folder(tmp_path / "a.txt", [tmp_path / "a.txt"]) is None
+
+
+def test_folders_of_papers_in_pawls_belong_to_the_names_above_them(corpora: Path) -> None:
+    folder = corpora / "formats" / "pawls"
+    assert unread_folder(folder, expand_paths(folder)) is None

@@ -59,3 +59,17 @@ def test_a_part_that_was_cut_is_found_while_it_is_read_bit_by_bit(tmp_path: Path
     with pytest.raises(DataError, match=r"part-7\.jsonl: this part file is not as long as it was"):
         merge_shards(paths, tmp_path / "all.jsonl")
     assert not (tmp_path / "all.jsonl").exists()
+
+
+def test_parts_that_nobody_reads_say_what_parts_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "part.csv"
+    path.write_text("document\n")
+    write_facts(path, ShardFacts(shard=1, of=1, job={"writer": repr(writer_for(path, None))}, lengths=[]))
+    with pytest.raises(DataError, match=r"part\.csv: a part of this format .* write parts that end in \.jsonl"):
+        merge_shards([path], tmp_path / "all.tei")
+
+
+def test_a_list_of_errors_that_is_there_already_is_told_with_an_option_that_merge_has(tmp_path: Path) -> None:
+    errors_path_of(tmp_path / "all.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match=r"all\.jsonl\.errors\.jsonl already: choose another output_path"):
+        merge_shards(parts(tmp_path, ".jsonl"), tmp_path / "all.jsonl")

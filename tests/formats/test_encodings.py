@@ -41,6 +41,25 @@ def test_the_encoding_that_is_named_is_read(name: str, encoding: str, tmp_path: 
     assert [each.to_json() for each in read_documents(write(tmp_path, name, encoding), named)] == plain
 
 
+@pytest.mark.parametrize("name", ["a.conll", "b.conllu", "a.pubtator", "a.ann", "a.tsv"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lines_may_end_as_on_old_macs(name: str, encoding: str, tmp_path: Path) -> None:
+    of_tools = {
+        "b.conllu": "# text = Café\n1\tCafé\t_\t_\t_\t_\t_\t_\t_\t_\n\n1\tBar\t_\t_\t_\t_\t_\t_\t_\t_\n\n",
+        "a.tsv": "#FORMAT=WebAnno TSV 3.3\n#T_SP=custom.X|value\n\n\n#Text=Café Bar\n1-1\t0-4\tCafé\tA\n",
+        "a.ann": "T1\tX 0 4\tCafé\nT2\tX 5 8\tBar\n",
+    }
+    content, told = (CONTENTS | of_tools)[name], []
+    for number, end in enumerate("\n\r"):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "a.txt").write_text("Café Bar")
+        (folder / name).write_bytes(content.replace("\n", end).encode(encoding))
+        told.append([each.to_json() for each in read_documents(folder / name)])
+    assert told[0] == told[1]
+    assert told[0][0]["entities"]
+
+
 @pytest.mark.parametrize("name", CONTENTS)
 def test_the_message_says_what_reads_another_encoding(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is not UTF-8: .* at byte \d+ \(0xe9\); reader\.encoding=NAME") as caught:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -37,6 +39,17 @@ def test_all_writers_of_folders_name_documents_alike_and_readers_give_ids_back(w
     assert {"10.1101%2F2020.01.01%3Av1", "%2E%2E", "ends in%2E", "%20"} <= {
         re.sub(r"\.(ann|txt|tsv)$", "", name) for name in stems
     }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone")
+@pytest.mark.parametrize("name", [b"caf\xe9.txt", b"caf\xe9.ann", b"caf\xe9.conll"])
+def test_bytes_of_a_name_that_are_no_text_are_spelled_out(name: bytes, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_text("" if path.suffix == ".ann" else "word O\n" if path.suffix == ".conll" else "word")
+    path.with_suffix(".txt").write_text("word")
+    (document,) = read_documents(path)
+    assert document.id == r"caf\xe9"
+    write_documents([document], tmp_path / "out.csv")
 
 
 @given(st.lists(st.text(st.characters() | st.sampled_from("a/.:%\u0301é\ud800"), max_size=4)))

@@ -357,6 +357,21 @@ def test_agreement_is_counted_as_by_hand(compact: Path, exported: Path, data: Pa
     assert first.f1 == pytest.approx(2 * right / (first.entities + sum(map(len, gold))))
 
 
+def test_agreement_is_counted_on_documents_that_nobody_labelled(
+    compact: Path, exported: Path, data: Path, documents: list[Document], tmp_path: Path
+) -> None:
+    lines = [json.loads(line) for line in data.read_text().splitlines()]
+    for line in lines:
+        line["entities"] = {name: each for name, each in line["entities"].items() if name not in LABELS}
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    labelled, unlabelled = agreement(compact, [data], exported), agreement(compact, [plain], exported)
+    assert unlabelled.documents == len(documents)
+    for one, other in zip(labelled.variants, unlabelled.variants, strict=True):
+        assert (one.entities, one.same, one.tags_same) == (other.entities, other.same, other.tags_same)
+        assert other.f1 is None
+
+
 @pytest.mark.slow
 def test_the_commands(
     compact: Path, data: Path, documents: list[Document], tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -8,7 +8,9 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from papermage_core import Document, read_documents, write_documents
 from papermage_core.cli.data import main as data_main
 from papermage_core.cli.predict import main
 from papermage_core.data import blocks
+from papermage_core.data.cache import cache_clear
 from papermage_core.errors import BrokenRunError, ConfigError, DataError, StoppedError
 from papermage_core.prediction import (
     Engine,
@@ -28,9 +31,11 @@ from papermage_core.prediction import (
     ModelChoice,
     Predicted,
     journal,
+    made,
     predict_files,
     running,
 )
+from papermage_core.prediction.annotators import ModelAnnotator
 from papermage_core.prediction.journal import Journal, open_journal, part_folder
 from papermage_core.prediction.work import BlockWorker
 from papermage_core.prediction.workers import ForkedWorkers
@@ -153,6 +158,79 @@ def test_more_errors_than_allowed_end_the_job_which_can_go_on(
     assert not out.exists()
     found = predict_files(predictor, source, out, max_errors=2, resume=True)
     assert (found.documents, found.failed) == (14, 2)
+
+
+def test_more_errors_than_allowed_end_the_job_however_often_it_is_begun_again(
+    predictor: EntityClassificationPredictor, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "_BYTES", 1 << 30)  # one block, so that nothing is left to do
+    out = tmp_path / "found.jsonl"
+    for resume, most in ((False, 1), (True, 1), (True, 0)):
+        with pytest.raises(DataError, match=rf"2 documents could not be used, and max_errors={most}"):
+            predict_files(predictor, source, out, max_errors=most, resume=resume)
+    assert not out.exists()
+    assert predict_files(predictor, source, out, max_errors=2, resume=True).failed == 2
+
+
+def test_the_list_of_what_is_skipped_makes_its_folder(
+    predictor: EntityClassificationPredictor, source: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "new" / "lists" / "skipped.jsonl"
+    predict_files(predictor, source, tmp_path / "found.jsonl", max_errors=None, errors_path=listed)
+    assert len(listed.read_text().splitlines()) == 2
+
+
+@pytest.fixture
+def with_blank(sound: Path) -> Path:
+    """Documents, the third of which has no word, which tables and XML of texts do not hold."""
+    lines = sound.read_bytes().splitlines(keepends=True)
+    pages = json.dumps({"symbols": " ", "metadata": {"id": "blank"}, "entities": {"tokens": [], "pages": []}})
+    sound.write_bytes(b"".join([*lines[:2], pages.encode() + b"\n", *lines[2:]]))
+    return sound
+
+
+@pytest.mark.parametrize("name", ["found.tei", "found.webanno"])
+def test_a_document_that_the_format_cannot_hold_is_skipped_like_others(
+    predictor: EntityClassificationPredictor, with_blank: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(DataError, match="which this format needs"):
+        predict_files(predictor, with_blank, tmp_path / name)
+    found = predict_files(predictor, with_blank, tmp_path / name, max_errors=1, resume=True)
+    assert (found.documents, found.failed) == (14, 1)
+    (line,) = (tmp_path / f"{name}.errors.jsonl").read_text().splitlines()
+    said = json.loads(line)
+    assert (said["number"], said["file"], said["document"]) == (2, str(with_blank), "blank")
+    assert len(list(read_documents(tmp_path / name))) == 14
+    assert not part_folder(tmp_path / name).exists()
+
+
+def test_a_format_that_can_hold_none_of_the_documents_leaves_no_output(
+    predictor: EntityClassificationPredictor, with_blank: Path, tmp_path: Path
+) -> None:
+    with_blank.write_bytes(with_blank.read_bytes().splitlines(keepends=True)[2])
+    with pytest.raises(DataError, match=r"none of the documents can be used \(an error\)"):
+        predict_files(predictor, with_blank, tmp_path / "found.tei", max_errors=None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.tei.errors.jsonl", "in"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone")
+@pytest.mark.parametrize("name", ["found.csv", "found.jsonl"])
+def test_text_that_no_file_can_hold_is_a_fault_of_its_document(
+    predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotate = ModelAnnotator.annotate
+
+    def with_surrogate(self: Any, located: Any, on_error: Any) -> Iterator[Document]:
+        for number, document in enumerate(annotate(self, located, on_error)):
+            if number == 1:
+                document.metadata["doc_id"] = "\udcff"
+            yield document
+
+    monkeypatch.setattr(ModelAnnotator, "annotate", with_surrogate)
+    monkeypatch.setattr(blocks, "_BYTES", 1 << 30)
+    found = predict_files(predictor, sound, tmp_path / name, max_errors=None)
+    assert (found.documents, found.failed) == (13, 1)
+    assert "surrogates not allowed" in (tmp_path / f"{name}.errors.jsonl").read_text()
 
 
 def test_by_default_the_first_bad_document_ends_the_job(
@@ -353,7 +431,7 @@ def test_a_job_goes_on_only_as_it_began(
     out = tmp_path / "found.csv"
     stopped(ModelChoice(model_name_or_path=checkpoint), sound, out)
     other = ModelChoice(model_name_or_path=checkpoint, layers=Layers(name="others"))
-    with pytest.raises(ConfigError, match=r"layers is .*others.*\n.*another one: type what it was begun with"):
+    with pytest.raises(ConfigError, match=r"layer_name is 'others', and was 'predictions'\n.*another one: type what"):
         predict_files(other, sound, out, resume=True)
     same = ModelChoice(model_name_or_path=checkpoint)
     with pytest.raises(ConfigError, match=r"writer is .*safe=False"):
@@ -376,6 +454,44 @@ def test_what_is_done_is_not_done_again(predictor: EntityClassificationPredictor
         predict_files(predictor, sound, out, resume=True)
     with pytest.raises(DataError, match="already"):
         predict_files(predictor, sound, out)
+
+
+@pytest.mark.parametrize("name", ["found.csv", "found.ann"])
+def test_what_is_done_is_not_taken_for_another_job(
+    checkpoint: Path, sound: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
+    same, out = ModelChoice(model_name_or_path=checkpoint), tmp_path / name
+    predict_files(same, sound.parent, out)
+    assert predict_files(same, sound.parent, out, resume=True, engine=Engine(processes=2)).documents == 0
+    other = ModelChoice(model_name_or_path=checkpoint, layers=Layers(min_score=0.9))
+    with pytest.raises(ConfigError, match=r"already, of another job: min_score is 0.9, and was None; choose another"):
+        predict_files(other, sound.parent, out, resume=True)
+    added = sound.with_name("added.jsonl")
+    shutil.copy(sound, added)
+    os.utime(added, ns=(0, 0))  # a paper that was there before the output, and came into the folder after it
+    with pytest.raises(ConfigError, match=r"already, of another job: the documents are others \(.*added\.jsonl\)"):
+        predict_files(same, sound.parent, out, resume=True)
+    assert cache_clear(tmp_path / "cache") > 0
+    assert predict_files(same, sound.parent, out, resume=True).documents == 0  # nothing is known of it any more
+
+
+def test_the_last_outputs_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(made, "_KEPT", 2)
+    outputs = [tmp_path / f"{number}.csv" for number in range(3)]
+    for number, out in enumerate(outputs):
+        out.write_text("x")
+        made.remember(out, {"number": number})
+        (place,) = (each for each in (tmp_path / "cache").rglob("*.json") if f'"number": {number}' in each.read_text())
+        os.utime(place, ns=(number, number))
+    assert [made.made_of(out) for out in outputs] == [None, {"number": 1, "files": []}, {"number": 2, "files": []}]
+    outputs[2].write_text("changed")
+    assert made.made_of(outputs[2]) is None
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "file"))
+    made.remember(outputs[0], {})  # where nothing can be kept, nothing is
+    assert made.made_of(outputs[0]) is None
 
 
 def test_two_processes_are_not_at_one_job(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from papermage_core import Box, Document, Entity, Metadata, Span
 from papermage_core.errors import ConfigError
+from papermage_records import assembly
 from papermage_records.assembly import Value, records_of
 from papermage_records.fields import Field, parse_fields
 
@@ -144,6 +145,24 @@ def test_words_that_a_line_end_hyphenates_are_whole() -> None:
     made = document(text, r=[(0, len(text))])
     (record,) = records_of(made, parse_fields("r"), Counter())
     assert record.text == "Bridging long-term, Hong-Kong; long-term cooperate x- 1"
+
+
+def test_a_text_is_looked_through_for_hyphens_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    pattern = assembly._LETTERS
+
+    class Counting:
+        def findall(self, text: str) -> list[str]:
+            searched.append(len(text))
+            return pattern.findall(text)
+
+    monkeypatch.setattr(assembly, "_LETTERS", Counting())
+    text = "con-\nditions of an a-\nnalysis that a-nalysis has\n" * 50
+    size = len(text) // 50
+    made = document(text, r=[(at, at + size) for at in range(0, len(text), size)])
+    records = records_of(made, parse_fields("r"), Counter())
+    assert {record.text for record in records} == {"conditions of an a-nalysis that a-nalysis has"}
+    assert searched == [len(text)]
 
 
 def test_entities_without_text_are_where_the_centre_of_their_box_is() -> None:

@@ -72,6 +72,33 @@ def test_a_preprint_has_its_number() -> None:
     assert (number.get("type"), number.text) == ("arXiv", "2304.02623")
 
 
+@pytest.mark.parametrize(
+    "doi",
+    [
+        "10.1002/(SICI)1097-0258(19980815/30)17:15/16<1661::AID-SIM968>3.0.CO;2-2",
+        "10.1577/1548-8659(1994)123<0613:ATCOTW>2.3.CO;2-#",
+        "10.1016/S0140-6736(05)66740-0",
+    ],
+)
+def test_a_doi_with_the_signs_of_older_ones_is_whole(doi: str) -> None:
+    for text in (f"doi:{doi}.", f"<https://doi.org/{doi}>", f"{doi}; see also"):
+        assert csl(title="A", pubnum=text)["DOI"] == doi
+
+
+def test_fields_mean_the_same_however_they_are_written() -> None:
+    entry = {"title": "On it", "date": "1999", "pubnum": "x", "author": [[("forename", "Jo"), ("surname", "Foo")]]}
+    told = []
+    for fields in (
+        "title,date,number=pubnum,author[forename,surname]",
+        "Title=title,YEAR=date,Number=pubnum,Author=author[ForeName=forename,Surname=surname]",
+    ):
+        config = CslJsonConfig(records=f"bib_entries({fields})")
+        (item,) = json.loads(written(config.build(), [references(entry)])[0])
+        told.append({key: value for key, value in item.items() if key != "custom"})
+    assert told[0] == told[1]
+    assert told[0]["author"] == [{"family": "Foo", "given": "Jo"}]
+
+
 def test_an_article_in_a_collection_keeps_both() -> None:
     found = csl(title="A", journal="LNCS", booktitle="Proc. X")
     assert (found["container-title"], found["collection-title"]) == ("LNCS", "Proc. X")

@@ -230,6 +230,14 @@ def test_names_that_tex_would_take_apart_are_kept_whole() -> None:
     ]
 
 
+def test_a_field_of_another_name_takes_no_field_away() -> None:
+    entry = {"title": "x", "date": "May 1999", "type": "Paper", "month": "June", "crossref": "nobody"}
+    config = BibtexConfig(records="bib_entries(title,date,type,month,crossref)")
+    text = written(config.build(), [references(entry)])[0].decode()
+    for line in ("  type = {Paper},", "  x-month = {June},", "  month = may,", "  x-crossref = {nobody},"):
+        assert text.count(f"{line}\n") == 1
+
+
 # CSL-JSON ------------------------------------------------------------------------------------------------------------
 
 _TEXT = {"type": ["string", "number"]}
