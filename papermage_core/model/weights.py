@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import attrs
 import torch
 from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -65,7 +67,7 @@ def unkeepable(module: nn.Module) -> tuple[str, str] | None:
             return f"{name} has no shape yet", "use no lazy module: let build() say all sizes"
         if value.is_meta:
             return f"{name} is on torch's meta device: it has no values", "make it on the CPU"
-        if value.layout != torch.strided or value.dtype not in _TYPES.values():
+        if value.layout != torch.strided or not _is_held(value.dtype):
             kind = value.dtype if value.layout == torch.strided else value.layout
             return f"{name} is {kind}, which safetensors cannot hold", "register a dense tensor of another type"
         if value.numel() > 1 + sum(
@@ -76,6 +78,16 @@ def unkeepable(module: nn.Module) -> tuple[str, str] | None:
                 "call clone() on what expand() gave",
             )
     return None
+
+
+@functools.cache
+def _is_held(dtype: torch.dtype) -> bool:
+    """Whether safetensors, which has got more types with time, can hold a type of numbers."""
+    try:
+        save({"value": torch.zeros(1, dtype=dtype)})
+    except (KeyError, ValueError, RuntimeError):
+        return False
+    return dtype in _TYPES.values()
 
 
 def read_header(path: Path) -> dict[str, TensorInfo]:

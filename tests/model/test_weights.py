@@ -115,7 +115,11 @@ def test_what_no_checkpoint_can_give_back_is_told(module: nn.Module, told: str) 
 @pytest.mark.parametrize("shape", [(), (0, 3), (1,), (1, 4), (2, 1, 3)])
 def test_what_is_not_told_comes_back(dtype: torch.dtype, shape: tuple[int, ...], tmp_path: Path) -> None:
     module = _Buffer(torch.ones(shape).to(dtype).transpose(0, -1) if shape else torch.ones(()).to(dtype))
-    assert unkeepable(module) is None
+    if (found := unkeepable(module)) is not None:  # an old safetensors, which has fewer types
+        assert "which safetensors cannot hold" in found[0]
+        with pytest.raises(KeyError):
+            written(module.state_dict(), tmp_path)
+        return
     assert list(mismatches(module.state_dict(), written(module.state_dict(), tmp_path))) == []
     again = _Buffer(torch.zeros(module.w.shape).to(dtype))
     again.load_state_dict(load_file(tmp_path / "w.safetensors"))
