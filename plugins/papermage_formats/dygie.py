@@ -83,9 +83,9 @@ class DygieReader(RecordReader[DygieReaderConfig]):
         if not isinstance(record, dict):
             raise DataError("is no record", value=record, expected="an object")
         doc_id = next((record[key] for key in _IDS if record.get(key) not in (None, "")), name)
-        sentences, of_tokens = _sentences(record)
+        sentences, key_of_tokens = _sentences(record)
         tokens = list(chain.from_iterable(sentences))
-        used = {"ner", _CLUSTERS, *_IDS, *of_tokens}
+        used = {"ner", _CLUSTERS, *_IDS, key_of_tokens}
         key = self.config.entities or ("ner" if "ner" in record else "entities")
         if self.config.entities and key not in record:
             raise DataError(f"has nothing under {key!r}", value=list(record), expected=f"entities under {key}")
@@ -102,7 +102,7 @@ class DygieReader(RecordReader[DygieReaderConfig]):
         start = np.cumsum(lengths) - lengths
         stop = start + lengths - 1
         annotate_spans(document, "tokens", start, stop)
-        if "sentences" in of_tokens:
+        if key_of_tokens == "sentences":
             borders = np.array(list(accumulate(map(len, sentences), initial=0)))
             annotate_spans(document, "sentences", start[borders[:-1]], stop[borders[1:] - 1])
 
@@ -128,8 +128,8 @@ class DygieReader(RecordReader[DygieReaderConfig]):
         return document
 
 
-def _sentences(record: dict[str, Any]) -> tuple[list[list[str]], tuple[str, ...]]:
-    """Return the tokens of each sentence that has some, and the keys that they are under. Raises DataError."""
+def _sentences(record: dict[str, Any]) -> tuple[list[list[str]], str]:
+    """Return the tokens of each sentence that has some, and the key that they are under. Raises DataError."""
     key = next((key for key in ("sentences", "tokenized_text", "tokens") if key in record), None)
     found = record[key] if key else None
     sentences = found if key == "sentences" else [found]
@@ -142,7 +142,7 @@ def _sentences(record: dict[str, Any]) -> tuple[list[list[str]], tuple[str, ...]
         for token in sentence:
             if not isinstance(token, str) or not token:
                 raise DataError(f"{key} holds {token!r}, which is no token", value=token, expected="a word")
-    return [sentence for sentence in sentences if sentence], (key or "",)
+    return [sentence for sentence in sentences if sentence], str(key)
 
 
 def _listed(record: dict[str, Any], key: str) -> Iterator[Any]:
