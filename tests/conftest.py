@@ -23,6 +23,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: their thr
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each of some hundred processes would compile our modules anew
 sys.dont_write_bytecode = False
 
+_LONGEST_ID = 200
+
 
 def _fsync(file: Any) -> None:
     """Refuse what `os.fsync` refuses; do not wait for the disk: what tests write need not outlive the machine."""
@@ -135,3 +137,8 @@ def train_file(tmp_path_factory: pytest.TempPathFactory, write_corpus: Callable[
 def val_file(tmp_path_factory: pytest.TempPathFactory, write_corpus: Callable[..., Path]) -> Path:
     """Four other documents."""
     return write_corpus(tmp_path_factory.mktemp("corpus") / "val.jsonl", n=4, seed=1)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Cut long texts in the names of tests: the name is in the environment, which programs that tests run must hold."""
+    return repr(val[:_LONGEST_ID]) if isinstance(val, (str, bytes)) and len(val) > _LONGEST_ID else None
