@@ -306,7 +306,13 @@ def _stream(options: Options, choice: ModelChoice | RecipeChoice, output_path: s
         given["writer"] = Listing(layers=annotator.makes)
     with skipping(options.on_error, options.max_errors) as on_error:
         stream_documents(
-            annotator, options.data_path, output_path, on_error=on_error, overwrite=options.overwrite, **given
+            annotator,
+            options.data_path,
+            output_path,
+            on_error=on_error,
+            on_refused=on_error if _is_tolerant(options) else None,
+            overwrite=options.overwrite,
+            **given,
         )
     if listed:
         _log.info("output_path=found.html shows them in their documents; .csv, .jsonl and other files hold them")

@@ -28,13 +28,14 @@ def convert(
     processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig] = (),
     plugins: Plugins | None = None,
     on_error: OnError | None = None,
+    on_refused: OnError | None = None,
     overwrite: bool = False,
 ) -> Written:
     """Write the documents of files, folders and globs to one file or folder (see `write_documents`).
 
     Reader and writer are those named, else those of the files' endings; processors add layers on the way (see
     `processed`). Never writes to what it reads. With ``on_error``, documents that cannot be used are passed over;
-    DataError is raised where that leaves none.
+    DataError is raised where that leaves none. ``on_refused`` does so for those that the output's format cannot hold.
     """
 
     def read(told: OnError | None) -> Iterator[LocatedDocument]:
@@ -43,4 +44,13 @@ def convert(
     given = [data_path] if isinstance(data_path, (str, Path)) else data_path
     inputs = [*expand_paths(data_path, reader=reader), *given]
     documents = at_least_one(read, on_error)
-    return write_documents(documents, output_path, writer, plugins, overwrite, inputs=inputs, options=writer_options)
+    return write_documents(
+        documents,
+        output_path,
+        writer,
+        plugins,
+        overwrite,
+        inputs=inputs,
+        options=writer_options,
+        on_refused=on_refused,
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from shlex import quote
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.config.writers import writer_for
+from papermage_core.data.readers import none_usable
 from papermage_core.errors import DataError, PluginError, counted
 from papermage_core.files import check_output, open_output, whole_folder
 from papermage_core.plugin.blame import Given, built, calling
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from papermage_core.document import Document
     from papermage_core.plugin.manager import Plugins
 
-__all__ = ["Written", "listed", "write_documents", "writing"]
+__all__ = ["Written", "listed", "write_alone", "write_documents", "writing"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,13 +61,15 @@ def write_documents(
     *,
     inputs: Sequence[str | Path] = (),
     options: Mapping[str, Any] | None = None,
+    on_refused: Callable[[DataError], None] | None = None,
 ) -> Written:
     """Write documents to a file or folder, which appears whole or not at all, and return how many, and what was lost.
 
     The writer is the one named, with its ``options``, or that of the path's ending; ``-`` is standard output.
     Documents are written as they come, none is kept. What the format cannot hold is logged, too. Raises ConfigError for
     a place where nothing is written, such as one of the ``inputs``, and DataError for what is there already, unless it
-    may be overwritten.
+    may be overwritten; and DataError for a document that the format cannot hold, unless ``on_refused`` takes the error:
+    then each is first written alone, to see whether it can be, and left out if not.
 
     >>> from papermage_core import Document
     >>> write_documents([Document("A text.")], getfixture("tmp_path") / "a.jsonl")
@@ -73,7 +78,7 @@ def write_documents(
     config = writer if isinstance(writer, DocumentWriterConfig) else writer_for(Path(path), writer, options, plugins)
     folder = config.target == "folder"
     check_output(path, inputs=inputs, overwrite=overwrite, folder=folder)
-    counted = _Counted(documents)
+    counted = _Counted(documents if on_refused is None else _held(documents, config, on_refused))
     target: AbstractContextManager[Any] = whole_folder(path) if folder else open_output(path)
     try:
         with target as place:
@@ -88,6 +93,33 @@ def write_documents(
     if losses:
         _log.warning("%s: the format cannot hold %s", path, listed(losses))
     return Written(counted.count, losses)
+
+
+def write_alone(document: Document, config: DocumentWriterConfig) -> None:
+    """Write one document to where it is lost again. Raises DataError if the format cannot hold it."""
+    writer = built(config)
+    with tempfile.TemporaryDirectory() as folder, writing(writer):
+        writer.write([document], io.BytesIO() if config.target == "file" else Path(folder))
+
+
+def _held(
+    documents: Iterable[Document | LocatedDocument],
+    config: DocumentWriterConfig,
+    on_refused: Callable[[DataError], None],
+) -> Iterator[Document | LocatedDocument]:
+    """Yield the documents that the format can hold. Raises DataError at the end if there were others alone."""
+    refused, count = 0, 0
+    for each in documents:
+        try:
+            write_alone(each.document if isinstance(each, LocatedDocument) else each, config)
+        except DataError as error:
+            refused += 1
+            on_refused(each.error(error) if isinstance(each, LocatedDocument) else error)
+        else:
+            count += 1
+            yield each
+    if refused and not count:
+        raise none_usable(refused)
 
 
 @contextmanager

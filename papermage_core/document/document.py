@@ -16,6 +16,7 @@ from papermage_core.document.json.explain import listed
 from papermage_core.document.layer import Layer
 from papermage_core.document.metadata import Metadata
 from papermage_core.document.names import ImagesFieldName, MetadataFieldName, SymbolsFieldName
+from papermage_core.document.placing import check_spans
 from papermage_core.document.prediction import Prediction
 from papermage_core.document.span import Span
 from papermage_core.errors import DataError, counted, nearest
@@ -56,7 +57,10 @@ class Document:
     pages: Layer
 
     def __init__(
-        self, symbols: str | None = None, images: list[Image] | None = None, metadata: Metadata | None = None
+        self,
+        symbols: str | None = None,
+        images: list[Image] | None = None,
+        metadata: Metadata | Mapping[str, Any] | None = None,
     ) -> None:
         if symbols is not None and not isinstance(symbols, str):
             raise TypeError(f"expected text as symbols, got {type(symbols).__name__}")
@@ -64,7 +68,7 @@ class Document:
         self.images = images if images else None
         if not self.symbols and not self.images:
             raise ValueError("Document must have at least one of `symbols` or `images`")
-        self.metadata = metadata if metadata else Metadata()
+        self.metadata = metadata
         self._layers: dict[str, Layer] = {}
         self.extras: dict[str, Any] = {}
         self.repairs: list[Repair] = []
@@ -90,6 +94,15 @@ class Document:
         for name, places in (layers or {}).items():
             doc.annotate_layer(name, [Entity(spans=[_place(name, place, len(text))]) for place in places])
         return doc
+
+    @property
+    def metadata(self) -> Metadata:
+        """What is known of the document."""
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, metadata: Metadata | Mapping[str, Any] | None) -> None:
+        self._metadata = Metadata.given(metadata)
 
     # Layers
 
@@ -158,8 +171,13 @@ class Document:
             self.annotate_layer(prediction.name, prediction.entities)
 
     def annotate_layer(self, name: str, entities: list[Entity] | Layer) -> None:
-        """Add a layer. Raises AssertionError where the name is taken."""
+        """Add a layer.
+
+        Raises AssertionError where the name is taken, ValueError for a span that is not in the text.
+        """
         self.validate_layer_name_availability(name)
+        if self.symbols is not None and not (isinstance(entities, Layer) and entities.doc is not None):
+            check_spans(entities, len(self.symbols), layer=name, document=self.id)
         layer = entities if isinstance(entities, Layer) else Layer(entities)
         layer.doc = self
         layer.name = name

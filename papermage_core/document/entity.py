@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from papermage_core.document.box import Box
@@ -60,14 +60,20 @@ class Entity:
         spans: list[Span] | None = None,
         boxes: list[Box] | None = None,
         images: list[Image] | None = None,
-        metadata: Metadata | None = None,
+        metadata: Metadata | Mapping[str, Any] | None = None,
     ) -> None:
         if not spans and not boxes:
             raise ValueError("At least one of `spans` or `boxes` must be set.")
+        for span in spans or ():
+            if not isinstance(span, Span):
+                raise TypeError(f"expected a Span, got {type(span).__name__}, in the spans of an entity")
+        for box in boxes or ():
+            if not isinstance(box, Box):
+                raise TypeError(f"expected a Box, got {type(box).__name__}, in the boxes of an entity")
         self.spans = spans if spans is not None else []
         self.boxes = boxes if boxes is not None else []
         self._images = images
-        self._metadata: Metadata | None = metadata if metadata else Metadata()
+        self._metadata: Metadata | None = Metadata.given(metadata)
         self._extras: dict[str, Any] | None = None
         self._id: int | None = None
         self._layer: Layer | None = None
@@ -114,10 +120,10 @@ class Entity:
         return self._metadata
 
     @metadata.setter
-    def metadata(self, metadata: Metadata) -> None:
+    def metadata(self, metadata: Metadata | Mapping[str, Any]) -> None:
         if self._metadata is None:
             self._fetch()
-        self._metadata = metadata
+        self._metadata = Metadata.given(metadata)
 
     @property
     def extras(self) -> dict[str, Any]:

@@ -32,8 +32,8 @@ class Layer:
 
     __slots__ = ("__weakref__", "_columns", "_doc", "_entities", "_made", "_name", "_rows", "metadata")
 
-    def __init__(self, entities: list[Entity], metadata: Metadata | None = None) -> None:
-        self.metadata = metadata if metadata else Metadata()
+    def __init__(self, entities: list[Entity], metadata: Metadata | Mapping[str, Any] | None = None) -> None:
+        self.metadata = Metadata.given(metadata)
         self._entities: list[Any] = entities
         self._made = len(entities)
         self._columns: Columns | None = None

@@ -38,6 +38,20 @@ class Metadata:
         object.__setattr__(metadata, "__dict__", values)
         return metadata
 
+    @classmethod
+    def given(cls, value: Metadata | Mapping[str, Any] | None) -> Metadata:
+        """Return what was given as metadata: itself, with the keys and values of a dict, or empty for None.
+
+        Raises TypeError for anything else, DataError for a key that is no Python identifier.
+        """
+        if value is None:
+            return cls()
+        if isinstance(value, Metadata):
+            return value
+        if not isinstance(value, Mapping):
+            raise TypeError(f"expected Metadata or a dict as metadata, got {type(value).__name__}")
+        return cls.from_json(value)
+
     def get(self, key: str, default: Any = _NOT_GIVEN) -> Any:
         """Return the value of ``key``; for a missing key the default, or None with a logged warning."""
         if key in self.__dict__:
@@ -86,7 +100,7 @@ class Metadata:
         return _copied(self.__dict__, {})
 
     @classmethod
-    def from_json(cls, di: dict[str, Any]) -> Metadata:
+    def from_json(cls, di: Mapping[str, Any]) -> Metadata:
         """Return metadata with the keys and values of a dict."""
         if not isinstance(di, Mapping):
             raise DataError(f"metadata should be a dict, got {type(di).__name__}", value=di, expected="dict")

@@ -34,6 +34,7 @@ def stream_documents(
     first: int = 0,
     every: int = 1,
     on_error: OnError | None = None,
+    on_refused: OnError | None = None,
     overwrite: bool = False,
 ) -> int:
     """Write every document with its predictions, in order, as it comes; return how many.
@@ -41,8 +42,8 @@ def stream_documents(
     A file appears when it is whole; what stood there before stays until then. ``first`` and ``every`` choose a share
     of the documents. Raises DataError for a document that cannot be used, or with ``on_error``, which takes such errors
     and passes over the document, where none of all can be; for a file that is there already, unless told to overwrite;
-    and ConfigError for a place where nothing is written (see `write_documents`). Between files, `predict_files` does
-    more: it can be stopped.
+    and ConfigError for a place where nothing is written (see `write_documents`, for ``on_refused`` too). Between files,
+    `predict_files` does more: it can be stopped.
     """
     start = time.monotonic()
 
@@ -52,7 +53,8 @@ def stream_documents(
 
     documents = annotated(on_error) if every > 1 else at_least_one(annotated, on_error)
     inputs: list[str | Path] = [*expand_paths(data_path, reader=reader), *data_path]
-    written = write_documents(_with_news(documents, start), output_path, writer, overwrite=overwrite, inputs=inputs)
+    news = _with_news(documents, start)
+    written = write_documents(news, output_path, writer, overwrite=overwrite, inputs=inputs, on_refused=on_refused)
     for line in annotator.seen().lines():
         _log.warning("%s", line)
     _log.info("%s in %.1f s", counted(written.documents, "documents"), time.monotonic() - start)

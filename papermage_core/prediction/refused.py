@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
 from papermage_core.data.blocks import Plan
-from papermage_core.data.writers import writing
+from papermage_core.data.writers import write_alone
 from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.files import Lines, whole_file
-from papermage_core.plugin.blame import built
 from papermage_core.plugin.spec import DocumentWriterConfig
 from papermage_core.prediction.journal import Journal
 from papermage_core.prediction.work import error_line
@@ -57,19 +54,13 @@ def find_refused(journal: Journal, config: DocumentWriterConfig, plan: Plan) -> 
     errors: dict[int, tuple[int, DataError]] = {}
     for at, document in enumerate(stored_documents(journal.data_path)):
         try:
-            _write_alone(document, config)
+            write_alone(document, config)
         except DataError as error:
             number = numbers[at] if at < len(numbers) else at  # a job that was begun before numbers were kept
             errors[at] = number, error.replace(document=error.document or document.id)
     paths = _paths({number for number, _ in errors.values()}, plan) if errors else {}
     told = ((at, number, error.replace(path=paths.get(number))) for at, (number, error) in errors.items())
     return Refused(positions={at: error_line(number, error) for at, number, error in told})
-
-
-def _write_alone(document: Document, config: DocumentWriterConfig) -> None:
-    writer = built(config)
-    with tempfile.TemporaryDirectory() as folder, writing(writer):
-        writer.write([document], io.BytesIO() if config.target == "file" else Path(folder))
 
 
 def _paths(numbers: Collection[int], plan: Plan) -> dict[int, Path]:

@@ -90,11 +90,19 @@ def test_entities_past_the_text_are_the_fault_of_the_processor(span, message):
 
     def beyond(documents):
         for document in documents:
-            document.annotate_layer("none", [Entity(spans=[Span(0, 1)]), Entity(spans=[span])])
+            document.annotate_layer("none", [Entity(spans=[Span(0, 1)]), Entity(spans=[Span(1, 2)])])
+            document.none[1].spans = [span]
+            yield document
+
+    def beyond_at_once(documents):
+        for document in documents:
+            document.annotate_layer("none", [Entity(spans=[span])])
             yield document
 
     with pytest.raises(PluginError, match=message):
         list(processed(located(1), [config_of(beyond)]))
+    with pytest.raises(ValueError, match=r"layer 'none', entity 0: span .* the text"):  # no fault of the document
+        list(processed(located(1), [config_of(beyond_at_once)], on_error=lambda error: None))
 
 
 def test_a_text_that_was_changed_is_the_fault_of_the_processor():

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from papermage_core import Document
-from papermage_core.data import iter_documents, read_documents, write_documents
+from papermage_core.data import convert, iter_documents, read_documents, write_documents
 from papermage_core.errors import ConfigError, DataError, PluginError
 from papermage_core.plugin import DocumentWriterConfig
 from papermage_core.testing import documents, make_documents, odd_documents
@@ -35,6 +35,23 @@ class FolderConfig(DocumentWriterConfig):
 
     def build(self) -> FolderWriter:
         return FolderWriter()
+
+
+class PickyWriter:
+    """Holds no document whose text has a digit."""
+
+    def write(self, documents, file) -> dict[str, int]:
+        for document in documents:
+            if any(character.isdigit() for character in document.symbols):
+                raise DataError("has a digit", document=document.id)
+            file.write(document.symbols.encode() + b"\n")
+        return {}
+
+
+@attrs.frozen(kw_only=True)
+class PickyConfig(DocumentWriterConfig):
+    def build(self) -> PickyWriter:
+        return PickyWriter()
 
 
 def halfway() -> Iterator[Document]:
@@ -93,3 +110,18 @@ def test_a_writer_that_is_not_there_is_named_before_anything_is_read(tmp_path: P
         write_documents(never(), tmp_path / "a.jsonl", "jsnl")
     with pytest.raises(ConfigError, match=r"a\.docx: no writer is known for files that end in \.docx"):
         write_documents(never(), tmp_path / "a.docx")
+
+
+def test_documents_that_a_format_cannot_hold_are_told_and_left_out(tmp_path: Path) -> None:
+    made = [Document(text, metadata={"doc_id": text}) for text in ("one", "2", "three", "4")]
+    source, told = tmp_path / "source.jsonl", []
+    write_documents(made, source)
+    with pytest.raises(DataError, match="document '2': has a digit"):
+        convert(source, tmp_path / "out.txt", writer=PickyConfig())
+    assert not (tmp_path / "out.txt").exists()
+    written = convert(source, tmp_path / "out.txt", writer=PickyConfig(), on_refused=told.append)
+    assert (written.documents, (tmp_path / "out.txt").read_text()) == (2, "one\nthree\n")
+    assert [(error.path, error.line, error.document) for error in told] == [(source, 2, "2"), (source, 4, "4")]
+    with pytest.raises(DataError, match=r"none of the documents can be used \(2 errors\)"):
+        write_documents(made[1::2], tmp_path / "none.txt", PickyConfig(), on_refused=told.append)
+    assert not (tmp_path / "none.txt").exists()

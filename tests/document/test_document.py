@@ -6,6 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,3 +229,58 @@ def test_columns_of_metadata_read_as_the_same_rows_do(columns: list[list[object]
         by_column[0].metadata.set("e", 1)
         assert by_column.metadata_column("e") == [1, *[None] * (n - 1)]
         assert "e" in by_column.metadata_keys()
+
+
+# Slips
+
+
+def test_a_dict_is_taken_as_metadata_and_nothing_else() -> None:
+    doc = Document("some text", metadata={"doc_id": "a"})
+    entity = Entity(spans=[Span(0, 4)], metadata={"label": "x"})
+    layer = Layer([entity], metadata={"made": "by hand"})
+    doc.annotate_layer("found", layer)
+    assert (doc.id, doc.found[0].label, layer.metadata.made) == ("a", "x", "by hand")
+    doc.metadata, entity.metadata = {"doc_id": "b"}, {"label": "y"}
+    assert Document.from_json(doc.to_json()).metadata == Metadata(doc_id="b")
+    assert doc.to_json()["entities"]["found"] == [{"spans": [[0, 4]], "metadata": {"label": "y"}}]
+    for wrong in ("a", [1], 3):
+        with pytest.raises(TypeError, match="expected Metadata or a dict as metadata"):
+            Document("some text", metadata=wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="expected Metadata or a dict as metadata"):
+            Entity(spans=[Span(0, 4)], metadata=wrong)  # type: ignore[arg-type]
+
+
+def test_an_entity_takes_spans_and_boxes_alone() -> None:
+    with pytest.raises(TypeError, match="expected a Span, got tuple"):
+        Entity(spans=[(0, 4)])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="expected a Box, got list"):
+        Entity(boxes=[[0, 0, 1, 1, 0]])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "problem"),
+    [
+        (0, 10, "ends past the text: the text has 9 characters"),
+        (5, 2, "ends before it begins"),
+        (-1, 2, "begins before the text"),
+        (0.5, 2, "no whole number"),
+        ("0", 2, "no whole number"),
+    ],
+)
+def test_a_span_that_is_not_in_the_text_is_refused_where_it_is_annotated(start: Any, end: Any, problem: str) -> None:
+    """What would be written with it could not be read again."""
+    doc = Document("some text", metadata=Metadata(doc_id="a"))
+    entities = [Entity(spans=[Span(0, 9)]), Entity(spans=[Span(0, 1), Span(start, end)])]
+    with pytest.raises(ValueError, match=f"document 'a', layer 'found', entity 1: .*{problem}"):
+        doc.annotate_layer("found", entities)
+    assert "found" not in doc.layers
+    doc.annotate_layer("found", entities[:1])  # none was put in a layer
+    if isinstance(start, int):
+        with pytest.raises(ValueError, match=f"entity 0: .*{problem}"):
+            doc.annotate_layer("more", Layer.from_arrays(SpanArrays.one_each([start], [end])))
+
+
+def test_offsets_of_numpy_are_whole_numbers() -> None:
+    doc = Document("some text")
+    doc.annotate_layer("found", [Entity(spans=[Span(np.int32(0), np.int64(4))])])
+    assert doc.found[0].text == "some"

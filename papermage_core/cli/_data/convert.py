@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
             processors=processor_choice(options, options_of),
             plugins=plugins,
             on_error=on_error,
+            on_refused=on_error if options.on_error == "skip" else None,
             overwrite=options.overwrite,
         )
     say_written(options.output_path, written, arguments)
