@@ -162,7 +162,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     output_path = options.output_path or "-"
     if options.recipe is None:  # before torch is imported
         writer = writer_for(Path(output_path), options.writer, options_of("writer"), plugins, records=options.records)
-    from papermage_core.data.readers import unread_folder
+    from papermage_core.data.readers import passed_over
     from papermage_core.prediction.job import check_job, is_file_job
 
     choice: ModelChoice | RecipeChoice
@@ -181,11 +181,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         )
     resume = options.resume == "auto"
     files = check_job(options.data_path, output_path, reader, writer, choice, overwrite=options.overwrite or resume)
-    for path in options.data_path:
-        if (unread := unread_folder(Path(path), files, reader)) is not None:
-            _log.info(
-                "%s: folders below, such as %s, are not read; data_path=%s reads them", path, unread, Path(path, "**")
-            )
+    for line in passed_over(options.data_path, files, reader):
+        _log.info("%s", line)
     is_job = is_file_job(files, output_path)
     _check_engine(options, is_job)
     _set_threads(options)

@@ -40,10 +40,10 @@ __all__ = [
     "iter_documents",
     "needing",
     "none_usable",
+    "passed_over",
     "read_documents",
     "read_file",
     "reader_config",
-    "unread_folder",
 ]
 
 T = TypeVar("T")
@@ -369,25 +369,34 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
     raise DataError(f"no file in this folder ends in {endings}{told}{hint}", path=folder, expected=endings)
 
 
-def unread_folder(path: Path, files: Sequence[Path], reader: AnyReader = None) -> Path | None:
-    """Return a folder in a folder of documents, if there is one that has files with the ending of a reader, too.
+def passed_over(paths: Sequence[str | Path], files: Sequence[Path], reader: AnyReader = None) -> Iterator[str]:
+    """Yield lines on what is not read of folders that are given: files that no reader knows, and folders below.
 
-    Folders are read without those below, of which nobody may think. What belongs to one of the ``files`` counts not.
+    ``files`` are all that are read. Folders are read without those below, of which nobody may think. What belongs to a
+    file that is read counts not.
     """
     choice = chosen_reader(reader)
     endings = tuple(choice.endings())
-    entries = list(path.iterdir()) if path.is_dir() else []
-    inner = [each for each in entries if each.name[0] != "." and each.is_dir() and not each.is_symlink()]
-    used: set[Path] = set()
-    for each in (file for file in files if inner and path in file.parents):
-        used.add(each.parent)
-        with contextlib.suppress(PapermageError):  # whoever reads it finds out
-            used.update(other.parent for other in companions_of(each, choice.config_for(each, file_head)))
-    for folder in sorted(set(inner) - used):
-        with contextlib.suppress(OSError):
-            if any(each.name.lower().endswith(endings) for each in folder.iterdir() if each.name[0] != "."):
-                return folder
-    return None
+    read = set(files)
+    for path in (Path(path) for path in paths if os.path.isdir(path)):  # noqa: PTH112 - a string may be no path
+        entries = sorted(each for each in path.iterdir() if each.name[0] != ".")
+        used = {each for each in entries if each in read or is_dead_link(each)}
+        for each in sorted(used):
+            with contextlib.suppress(PapermageError):  # whoever reads it finds out
+                used.update(companions_of(each, choice.config_for(each, file_head)))
+        if others := [each for each in entries if each.is_file() and each not in used]:
+            are = (
+                "a file is not read, which no reader knows"
+                if len(others) == 1
+                else (f"{len(others)} files are not read, which no reader knows")
+            )
+            yield f"{path}: {are}: {others[0].name}{' …' * (len(others) > 1)}"
+        parents = {each.parent for each in used | read}
+        for folder in (each for each in entries if each.is_dir() and not each.is_symlink() and each not in parents):
+            with contextlib.suppress(OSError):
+                if any(each.name.lower().endswith(endings) for each in folder.iterdir() if each.name[0] != "."):
+                    yield f"{path}: folders below, such as {folder}, are not read; data_path={path / '**'} reads them"
+                    break
 
 
 def _documents_in(folder: Path, choice: ReaderChoice) -> list[Path]:

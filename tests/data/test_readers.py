@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from papermage_core import Document
-from papermage_core.data.readers import expand_paths, iter_documents, unread_folder
+from papermage_core.data.readers import expand_paths, iter_documents, passed_over
 from papermage_core.errors import DataError, PluginError
 from papermage_core.plugin import DocumentReaderConfig
 from papermage_core.prediction.job import is_file_job
@@ -176,12 +176,26 @@ def test_a_folder_below_that_has_documents_is_found_unless_they_belong_to_others
         (tmp_path / name).write_text("text")
     (tmp_path / "again").symlink_to(".")
     (tmp_path / "gone.pdf").symlink_to("nowhere")
-    assert unread_folder(tmp_path, expand_paths(tmp_path)) == tmp_path / "old"
-    assert unread_folder(tmp_path, expand_paths(f"{tmp_path}/**")) is None
-    assert unread_folder(tmp_path / "old", expand_paths(tmp_path / "old")) is None
-    assert unread_folder(tmp_path / "a.txt", [tmp_path / "a.txt"]) is None
+    told = (
+        f"{tmp_path}: folders below, such as {tmp_path / 'old'}, are not read; data_path={tmp_path / '**'} reads them"
+    )
+    assert list(passed_over([tmp_path], expand_paths(tmp_path))) == [told]
+    assert list(passed_over([tmp_path], expand_paths(f"{tmp_path}/**"))) == []
+    assert list(passed_over([tmp_path / "old"], expand_paths(tmp_path / "old"))) == []
+    assert list(passed_over([tmp_path / "a.txt", "-"], [tmp_path / "a.txt"])) == []
+
+
+def test_files_of_a_folder_that_no_reader_knows_are_told(tmp_path: Path) -> None:
+    for name in ("a.txt", "a.ann", "b.txt", ".hidden.doc", "c.docx"):
+        (tmp_path / name).write_text("T1\tGene 0 4\ttext" if name == "a.ann" else "text")
+    (tmp_path / "gone.pdf").symlink_to("nowhere")
+    one = f"{tmp_path}: a file is not read, which no reader knows: c.docx"
+    assert list(passed_over([tmp_path], expand_paths(tmp_path))) == [one]
+    (tmp_path / "scan.tiff").write_text("II")
+    more = f"{tmp_path}: 2 files are not read, which no reader knows: c.docx …"
+    assert list(passed_over([tmp_path], expand_paths(tmp_path))) == [more]
 
 
 def test_folders_of_papers_in_pawls_belong_to_the_names_above_them(corpora: Path) -> None:
     folder = corpora / "formats" / "pawls"
-    assert unread_folder(folder, expand_paths(folder)) is None
+    assert not any("folders below" in line for line in passed_over([folder], expand_paths(folder)))

@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is found; return the exit code, 3 for what is fatal."""
     from papermage_core.config.structure import nest, structure
     from papermage_core.data.checking import check
+    from papermage_core.data.readers import expand_paths, passed_over
     from papermage_core.plugin.manager import Plugins
 
     options, reader, options_of = read(Check, arguments)
@@ -66,6 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         own = nest(options_of("encoder"))
         encoder = structure(config_class, own, key="encoder", name=options.encoder)
         encoder.check(stride=options.stride)
+    for line in passed_over(options.data_path, expand_paths(options.data_path, reader=reader), reader):
+        _log.info("%s", line)
     with _places_file(options, reader) as told:
         found = check(
             options.data_path,
