@@ -172,6 +172,8 @@ class _Content(msgspec.Struct):
     calibration: dict[str, dict[str, Any]] | None = None
     processors: tuple[_Processor, ...] = ()
     onnx: _Onnx | None = None
+    digest: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
+    """Hash of labels and how they are found; empty in checkpoints that were made before it was recorded."""
 
     @property
     def components(self) -> list[_Component | _Part]:
@@ -215,7 +217,7 @@ def update(folder: Path, *, card: str | None = None, profile: Profile | None = N
     Whole or not at all, as in `save`. Raises CheckpointError where the folder is no checkpoint or cannot be written.
     """
     folder = _located(folder)
-    content = read_json(folder)
+    content = _untampered(folder)
     with _replaced(folder) as new:
         shutil.copytree(folder, new, symlinks=True, copy_function=_link, dirs_exist_ok=True)
         (new / _JSON).unlink()
@@ -246,7 +248,7 @@ def export(
     from papermage_core.model.weights import to_keep
 
     place = _located(Path(folder).expanduser())
-    content = read_json(place)
+    content = _untampered(place)
     with _replaced(target) as new:
         copy(place, new)
         for name in (_JSON, _WEIGHTS):
@@ -374,6 +376,7 @@ def _load(folder: Path, device: Any, plugins: Plugins) -> Checkpoint:
         device = device if content.onnx is None else "cpu"
         model.load_state_dict(load_file(folder / _WEIGHTS, device=str(device)), strict=False)
     model.to(device).eval()
+    _check_digest(folder, content)
     return Checkpoint(blueprint, model, facts.get("calibration"), facts)
 
 
@@ -499,6 +502,33 @@ def _regular(folder: Path, name: str) -> os.stat_result:
                 f"{folder / name} is a link to {real}, outside of the checkpoint; copy the file there"
             )
     return found
+
+
+def _untampered(folder: Path) -> dict[str, Any]:
+    """Return ``papermage.json``, which is to be written anew: what was changed in it by hand is not made sound so."""
+    facts, content = _read(folder)
+    _check_digest(folder, content)
+    return facts
+
+
+def _check_digest(folder: Path, content: _Content) -> None:
+    """Raise CheckpointError if labels or how they are found were changed since, which nothing else needs to show."""
+    if content.digest and content.digest != _digest(content):
+        raise CheckpointError(
+            f"{folder / _JSON} was changed since it was written: its labels, or how they are found. "
+            'Take the checkpoint from where it came; if the change is meant, remove "digest" from that file'
+        )
+
+
+def _digest(content: _Content) -> str:
+    """Return a hash of what turns the encoder's vectors into entities, which has no weights that would have to fit."""
+
+    def chosen(component: _Component) -> Any:
+        return [component.name, component.options]
+
+    tasks = [[task.label_field, task.labels, chosen(task.head)] for task in content.tasks]
+    values = [chosen(content.scheme), tasks, content.labelling, content.stride, content.calibration]
+    return hashlib.sha256(json.dumps(msgspec.to_builtins(values), sort_keys=True).encode()).hexdigest()
 
 
 def _check_labels(folder: Path, content: _Content, header: Mapping[str, TensorInfo]) -> None:
@@ -717,7 +747,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def _write_json(folder: Path, content: Mapping[str, Any]) -> None:
-    _write(folder / _JSON, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    described = {key: value for key, value in content.items() if key != "checksums"}
+    digest = _digest(msgspec.convert(json.loads(json.dumps(content)), _Content))
+    whole = {**described, "digest": digest, "checksums": content["checksums"]}
+    _write(folder / _JSON, json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _link(source: str, target: str) -> None:

@@ -116,7 +116,7 @@ def test_an_update_changes_facts_and_card_and_leaves_the_weights_where_they_are(
     assert (folder / "README.md").read_text(encoding="utf-8") == "# Ünlike\n"
     assert (folder / "LICENSE").read_text() == "mine"
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
-    assert changed == {"calibration", "scores", "checksums"}
+    assert changed == {"calibration", "scores", "checksums", "digest"}
     checkpoint.update(folder, val_f1=0.7)
     assert (folder / "README.md").read_text(encoding="utf-8") == "# Ünlike\n"
     found = checkpoint.load(folder)
