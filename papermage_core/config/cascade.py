@@ -9,7 +9,7 @@ from typing import Any, Literal
 import attrs
 
 from papermage_core.config.errors import read_given
-from papermage_core.config.given import COMMAND_LINE, Given, from_file, from_mapping, from_overrides
+from papermage_core.config.given import COMMAND_LINE, Given, from_file, from_mapping, read_overrides
 from papermage_core.config.recipe import PredictorOptions
 from papermage_core.config.structure import nest, structure
 from papermage_core.config.train import EntityClassificationTrainConfig
@@ -106,11 +106,12 @@ def load_cascade(files: Sequence[Path], overrides: Sequence[str] = (), defaults:
     What stands beside ``stages`` holds for each of them; ``stages.NAME.key=value`` is typed for one.
     """
     layers = [[item for item in defaults if item.key not in _REFUSED], *(from_file(Path(file)) for file in files)]
-    typed = from_overrides(overrides)
+    typed, strange = read_overrides(overrides)
     lists = [item for layer in layers for item in layer if item.key == _STAGES]
     given = {item.key: item for item in [*(item for layer in layers for item in layer), *typed]}
     known = {each.name: each for each in describe_options(_Whole)}
     values, errors = read_given(known, given)
+    errors = [*strange, *errors]
     common = [_common(layer, known) for layer in layers]
     items = lists[-1].value
     if not isinstance(items, list) or not items or not all(isinstance(item, Mapping) for item in items):
