@@ -114,6 +114,7 @@ class Preparation:
             if name == "train" or corpus.records is not train.records:
                 issues[name].merge([corpus.issues])
             corpus.count_repeated(issues[name])
+        _check_fields(splits)
         for other, what in ((val, "validation"), (test, "test")):
             if other is not None:
                 _warn_of_shared(train, other, what)
@@ -358,6 +359,27 @@ def check_labelled(corpus: Corpus) -> None:
         )
     if not corpus.counts()["units"]:
         raise DataError(f"no document has units in its layer {labelling.entity_name!r}", path=where)
+
+
+def _check_fields(splits: Splits) -> None:
+    """Raise DataError for a label field that no document of any split has; warn of those that mark nothing in train.
+
+    A name that is misspelt would else be trained as a label that is never found.
+    """
+    labelling, train = splits.train.labelling, splits.train
+    there = frozenset[str]().union(*(corpus.fields for _, corpus in splits.items()))
+    absent = [field for field in labelling.label_field if field not in there]
+    if absent:
+        examples = train.issues.examples.get("some_layers_missing") or train.issues.examples.get("layer_missing")
+        found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""
+        raise DataError(
+            f"no document has the label layer {', '.join(map(repr, absent))}, which label_field names.{found}",
+            path=", ".join(str(path) for _, corpus in splits.items() for path in corpus.source.paths),
+        )
+    if labelling.label_attribute is None:
+        marked = train.entities
+        for field in (each for each in labelling.label_field if not marked[each]):
+            _log.warning("%r marks nothing in the training documents: it cannot be learnt", field)
 
 
 def _set_aside(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus | None]:
