@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from papermage_core.cli._environment import machine_defaults
 from papermage_core.cli._train_help import as_typed
 from papermage_core.config.aliases import with_known_words
-from papermage_core.config.errors import missing, read_given, unknown
+from papermage_core.config.errors import missing, of_processors, read_given, unknown
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import COMMAND_LINE, read_overrides
 from papermage_core.config.processors import ProcessorChoice
@@ -76,7 +76,7 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
             key,
             item.source,
             "unknown option",
-            [*options, *([f"processors.{key}"] if "." in key else [])],
+            [*options, *of_processors(key)],
             _COMPONENTS & options.keys(),
         )
         for key, item in given.items()

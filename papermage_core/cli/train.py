@@ -179,14 +179,14 @@ def _run_cascade(config: CascadeConfig, arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         from papermage_core.cli._dry_run import check_run
 
+        config.check_paths()
         for stage in config.stages:
             check_run(stage.config)
         say("The config is in order, and its paths are there; no data was read. This would train, in order:")
         for number, stage in enumerate(config.stages):
             say(f"stage {stage.name}:\n{_stage_plan(stage.config, config.run_folder(number))}")
         return
-    for stage in config.stages:
-        stage.config.check_paths()
+    config.check_paths()
     trainers: list[CascadeTrainer] = []
     try:
         with stopping_on_signals(lambda why: any(trainer.stop(why) for trainer in trainers)):

@@ -17,7 +17,7 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import expected, option_type
 from papermage_core.plugin.options import OptionDescription, describe_options
 
-__all__ = ["allowed", "invalid", "missing", "read_given", "read_option", "unknown"]
+__all__ = ["allowed", "invalid", "missing", "of_processors", "read_given", "read_option", "unknown"]
 
 _OTHER_WORDS = {
     "data_path": "data train train_file train_path input",
@@ -105,6 +105,12 @@ def unknown(key: str, source: str, what: str, known: Iterable[str], kinds: Colle
     meant += [option for option, words in _OTHER_WORDS.items() if option in known and key in words.split()]
     hint = f" Did you mean {' or '.join(map(repr, dict.fromkeys(meant)))}?" if meant else nearest(key, known)
     return f"{key} ({source}): {what}.{hint}"
+
+
+def of_processors(key: str) -> list[str]:
+    """Return ``processors.tokens.style`` for ``tokens.style``: what may be meant where a processor has the name."""
+    first, dot, _ = key.partition(".")
+    return [f"processors.{key}"] if dot and Plugins().named("document_processor", first) else []
 
 
 @functools.cache

@@ -16,6 +16,10 @@ __all__ = ["config_of", "load_config", "read_layers"]
 _OF_COMPONENTS = frozenset({*IN_CONFIG, "plugins_path", "extensions"})
 
 
+STAGES = "stages"
+"""What stands in a file of a cascade, and may be meant in any other."""
+
+
 def load_config(
     files: Sequence[Path] = (), overrides: Sequence[str] = (), defaults: Sequence[Given] = ()
 ) -> EntityClassificationTrainConfig:
@@ -24,7 +28,7 @@ def load_config(
     Its ``sources`` say for each value where it was given. Raises ConfigError with every error.
     """
     layers, strange = read_layers(files, overrides, defaults)
-    return config_of(layers, strange)
+    return config_of(layers, strange, [STAGES])
 
 
 def read_layers(

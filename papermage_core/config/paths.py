@@ -13,7 +13,14 @@ from typing import Any
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import find_files, name_with_commas
 
-__all__ = ["check_paths", "check_services", "no_such_path", "service_missing"]
+__all__ = [
+    "check_documents",
+    "check_paths",
+    "check_services",
+    "missing_documents",
+    "no_such_path",
+    "service_missing",
+]
 
 _SERVICES = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",)}
 """Options, and the modules of which Lightning needs one for each."""
@@ -26,16 +33,25 @@ def check_paths(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
 
     ``values`` are those of a config by key, ``sources`` where they were given. Nothing is read.
     """
-    errors = [
-        f"{key}={path} ({sources.get(key, 'default')}): no such file or folder{hint}"
-        for key in ("data_path", "val_data_path", "test_data_path")
-        for path, hint in _missing([getattr(value, "path", value) for value in values[key]])
-    ]
-    if errors:
-        raise DataError("\n".join(errors), expected="files, folders, globs or - for standard input")
+    check_documents(missing_documents(values, sources))
     errors = [f"{key}={value} ({sources.get(key, 'default')}): no such {what}" for key, value, what in _others(values)]
     if errors:
         raise ConfigError(*errors)
+
+
+def missing_documents(values: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    """Return an error for each of the documents that are not there."""
+    return [
+        f"{key}={path} ({sources.get(key, 'default')}): no such file or folder{hint}"
+        for key in ("data_path", "val_data_path", "test_data_path")
+        for path, hint in _missing([getattr(value, "path", value) for value in values.get(key, ())])
+    ]
+
+
+def check_documents(errors: Sequence[str]) -> None:
+    """Raise the errors of documents that are not there, if there are any, as one DataError."""
+    if errors:
+        raise DataError("\n".join(errors), expected="files, folders, globs or - for standard input")
 
 
 def check_services(values: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import attrs
 from papermage_core.config.aliases import with_known_words
 from papermage_core.config.components import ComponentConfigs, build_components
 from papermage_core.config.dump import to_yaml
-from papermage_core.config.errors import read_given, unknown
+from papermage_core.config.errors import of_processors, read_given, unknown
 from papermage_core.config.every import Every
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import Given, from_mapping
@@ -369,7 +369,7 @@ def _unknown(given: Mapping[str, Given], others: Iterable[str]) -> list[str]:
             )
         elif dot:
             known_dotted = [f"{kind}.{rest}" for kind in sorted(IN_CONFIG)]
-            errors.append(unknown(key, item.source, "unknown option", [*known_dotted, f"processors.{key}"]))
+            errors.append(unknown(key, item.source, "unknown option", [*known_dotted, *of_processors(key)]))
         else:
             errors.append(unknown(key, item.source, "unknown option", known, OPTIONED))
     return errors

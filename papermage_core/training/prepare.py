@@ -30,7 +30,7 @@ from papermage_core.data.cache import encoder_digest, key_of, locked
 from papermage_core.data.corpus import Corpus, read_corpus
 from papermage_core.data.dealing import deal
 from papermage_core.data.examples import Examples, build_examples, has_features
-from papermage_core.data.gold import encode_gold
+from papermage_core.data.gold import check_fields, encode_gold
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, Task
 from papermage_core.data.readers import check_read_again
@@ -368,14 +368,8 @@ def _check_fields(splits: Splits) -> None:
     """
     labelling, train = splits.train.labelling, splits.train
     there = frozenset[str]().union(*(corpus.fields for _, corpus in splits.items()))
-    absent = [field for field in labelling.label_field if field not in there]
-    if absent:
-        examples = train.issues.examples.get("some_layers_missing") or train.issues.examples.get("layer_missing")
-        found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""
-        raise DataError(
-            f"no document has the label layer {', '.join(map(repr, absent))}, which label_field names.{found}",
-            path=", ".join(str(path) for _, corpus in splits.items() for path in corpus.source.paths),
-        )
+    paths = ", ".join(str(path) for _, corpus in splits.items() for path in corpus.source.paths)
+    check_fields(labelling, there, train.issues, paths)
     if labelling.label_attribute is None:
         marked = train.entities
         for field in (each for each in labelling.label_field if not marked[each]):

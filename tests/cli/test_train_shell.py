@@ -599,3 +599,8 @@ def test_words_that_are_not_understood_hide_nothing(capsys: pytest.CaptureFixtur
 
 def test_a_flag_is_misspelt_by_its_letters_not_its_dashes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--lr: options have no dashes, type lr=..." in outcome(capsys, *BASE, "--lr")[2]
+
+
+def test_only_the_name_of_a_processor_is_taken_for_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Did you mean 'processors.tokens.style'?" in outcome(capsys, *BASE, "tokens.style=words")[2]
+    assert "Did you mean" not in outcome(capsys, *BASE, "stages.fields.min_score=1")[2]
