@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from papermage_core.cli._environment import machine_defaults
 from papermage_core.cli._train_help import as_typed
 from papermage_core.config.aliases import with_known_words
-from papermage_core.config.errors import read_given, unknown
+from papermage_core.config.errors import missing, of_processors, read_given, unknown
 from papermage_core.config.extensions import ExtensionChoice
-from papermage_core.config.given import COMMAND_LINE, from_overrides
+from papermage_core.config.given import COMMAND_LINE, read_overrides
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError, counted
@@ -67,7 +67,8 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
     Raises ConfigError with all errors.
     """
     options = {option.name: option for option in describe_options(cls)}
-    layers = [machine_defaults(options), from_overrides(overrides)]
+    typed, bad = read_overrides(overrides)
+    layers = [machine_defaults(options), typed]
     given = {item.key: item for layer in layers for item in with_known_words(layer, options)}
     of_components = {key: item.value for key, item in given.items() if _component(key) in _COMPONENTS & options.keys()}
     strange = [
@@ -75,15 +76,17 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
             key,
             item.source,
             "unknown option",
-            [*options, *([f"processors.{key}"] if "." in key else [])],
+            [*options, *of_processors(key)],
             _COMPONENTS & options.keys(),
         )
         for key, item in given.items()
         if key not in options and key not in of_components
     ]
     values, errors = read_given(options, given)
-    if strange or errors:
-        raise ConfigError(*strange, *errors)
+    if bad:  # one of these words may be what seems to be missing
+        errors = [error for error in errors if error not in map(missing, options.values())]
+    if bad or strange or errors:
+        raise ConfigError(*bad, *strange, *errors)
 
     def options_of(component: str) -> dict[str, Any]:
         dot = f"{component}."

@@ -122,7 +122,7 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     former, former_showing = keeping.set(_off_stdout), showing.set(show)
     try:
-        with terminable(), passing_over_malformed_entry_points(), blaming():
+        with _said_once(_VERSIONS), terminable(), passing_over_malformed_entry_points(), blaming():
             code = body() or 0
             finish()
         sys.stdout.flush()
@@ -149,6 +149,29 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         showing.reset(former_showing)
         for logger, level in levels.items():
             logger.setLevel(level)
+
+
+_VERSIONS = "papermage_core.plugin.manager"
+"""Who tells of components of another version: whenever a checkpoint is read, and a command may read one twice."""
+
+
+@contextlib.contextmanager
+def _said_once(name: str) -> Iterator[None]:
+    """Pass over what a logger says again word for word while the block runs."""
+    said: set[str] = set()
+
+    def passes(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = message not in said
+        said.add(message)
+        return is_new
+
+    logger = logging.getLogger(name)
+    logger.addFilter(passes)
+    try:
+        yield
+    finally:
+        logger.removeFilter(passes)
 
 
 @contextlib.contextmanager

@@ -112,6 +112,12 @@ class _Found:
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     check_flags(arguments, overrides)
+    if recipe := next((word for word in overrides if word.startswith("recipe=")), None):
+        raise ConfigError(
+            f"{recipe}: what a recipe finds is scored as a file: type papermage-predict {recipe} data_path=FILE "
+            f"output_path=found.jsonl overwrite=true, then {_PROG} model_name_or_path=found.jsonl data_path=FILE "
+            "label_field=LAYER"
+        )
     options, options_of = read_options(Options, overrides)
     from papermage_core.plugin.manager import Plugins
 

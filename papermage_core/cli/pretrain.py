@@ -37,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.cli._environment import machine_defaults
-    from papermage_core.config.given import from_overrides
     from papermage_core.config.pretrain import EncoderPretrainConfig
     from papermage_core.plugin.options import describe_options
 
@@ -45,7 +44,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if not overrides:
         raise ConfigError(f"nothing to do: type {_PROG} data_path=FILE; --help lists all options")
     options = [each.name for each in describe_options(EncoderPretrainConfig)]
-    config = EncoderPretrainConfig.of(from_overrides(overrides), machine_defaults(options))
+    config = EncoderPretrainConfig.of(overrides, machine_defaults(options))
     config.encoder_config().tune_process()
     from papermage_core.training import EncoderPretrainer
 

@@ -179,14 +179,14 @@ def _run_cascade(config: CascadeConfig, arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         from papermage_core.cli._dry_run import check_run
 
+        config.check_paths()
         for stage in config.stages:
             check_run(stage.config)
         say("The config is in order, and its paths are there; no data was read. This would train, in order:")
         for number, stage in enumerate(config.stages):
             say(f"stage {stage.name}:\n{_stage_plan(stage.config, config.run_folder(number))}")
         return
-    for stage in config.stages:
-        stage.config.check_paths()
+    config.check_paths()
     trainers: list[CascadeTrainer] = []
     try:
         with stopping_on_signals(lambda why: any(trainer.stop(why) for trainer in trainers)):
@@ -271,12 +271,12 @@ def _split_plugins(overrides: Sequence[str]) -> tuple[list[str], Plugins]:
 
 
 def _check_flags(parser: argparse.ArgumentParser, overrides: Sequence[str]) -> None:
-    """Raise ConfigError for a misspelt flag; other words with dashes are options, and reported as such later."""
-    flags = [name for action in parser._actions for name in action.option_strings if name.startswith("--")]
-    for override in overrides:
-        hint = nearest(override, flags) if override.startswith("--") and "=" not in override else ""
-        if hint:
-            raise ConfigError(f"{override}: unknown flag.{hint}")
+    """Raise ConfigError for misspelt flags; other words with dashes are options, and reported as such later."""
+    flags = [name[2:] for action in parser._actions for name in action.option_strings if name.startswith("--")]
+    words = [override for override in overrides if override.startswith("--") and "=" not in override]
+    hints = {word: nearest(word[2:], flags).replace("'", "'--", 1) for word in words}
+    if errors := [f"{word}: unknown flag.{hint}" for word, hint in hints.items() if hint]:
+        raise ConfigError(*errors)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "main"]
 
 _PROG = "papermage-tune"
+_log = logging.getLogger(__name__)
 _EXAMPLES = """\
 all other options are those of the runs: papermage-train --help lists them. A space in YAML:
 
@@ -69,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.cli._dry_run import check_run
+    from papermage_core.config.combinations import Combinations
     from papermage_core.config.space import check_tunable
 
     check_flags(arguments, overrides)
@@ -78,7 +81,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if arguments.dry_run:
         check_run(config)
         lines = [f"  {dimension.key:24} {dimension}" for dimension in space]
-        say("\n".join(["The options are in order. This would vary:", *lines, f"in {folder}"]))
+        left_out = [f"  not drawn, for they do not fit: {each}" for each in Combinations.of(config, space).left_out()]
+        say("\n".join(["The options are in order. This would vary:", *lines, *left_out, f"in {folder}"]))
         return
     from papermage_core.training.stopping import Stopping
     from papermage_core.training.tuning import TuneOptions, tune
@@ -99,38 +103,57 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _read(files: Sequence[Path], overrides: Sequence[str]) -> tuple[Options, EntityClassificationTrainConfig, Space]:
     """Return the options of the search, the config of its runs, and what is varied."""
-    from papermage_core.cli._environment import machine_defaults
     from papermage_core.config.errors import read_given
-    from papermage_core.config.given import from_file, from_overrides
+    from papermage_core.config.given import from_file
+    from papermage_core.config.load import config_of, read_layers
     from papermage_core.config.space import declared_space, read_space
-    from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
     from papermage_core.plugin.options import describe_options
 
     described = {each.name: each for each in describe_options(Options)}
-    defaults = machine_defaults([*own_options(), *lightning_parameters(), *described])
-    layers = [defaults, *(from_file(path) for path in files), from_overrides(overrides)]
-    own: dict[str, Given] = {}
-    inline: dict[str, Given] = {}
-    rest: list[list[Given]] = []
-    for layer in layers:
-        own |= {item.key: item for item in layer if item.key in described}
-        inline |= {item.key: item for item in layer if item.key.startswith("space.")}
-        rest.append([item for item in layer if item.key not in own and item.key not in inline])
-    values, errors = read_given(described, own)
-    if errors:
-        raise ConfigError(*errors)
-    options = Options(**values)
-    if not any(rest[1:]):
+    layers, strange = read_layers(files, overrides, _defaults(described))
+    if not any(layers[1:]) and not strange:
         raise ConfigError(f"nothing to do: type {_PROG} data_path=FILE label_field=LAYER; --help lists the options")
-    config = EntityClassificationTrainConfig.from_layers(rest)
+    own = {item.key: item for layer in layers for item in layer if item.key in described}
+    inline = {item.key: item for layer in layers for item in layer if item.key.startswith("space.")}
+    values, errors = read_given(described, own)
+    rest = [[item for item in layer if item.key not in own and item.key not in inline] for layer in layers]
+    config = config_of(rest, [*strange, *errors], described)
     config.components()
+    options = Options(**values)
     items = [attrs.evolve(item, key=item.key.removeprefix("space.")) for item in inline.values()]
     if options.space is not None:
         items += from_file(options.space)
         if not items:
             raise ConfigError(f"space={options.space}: the file holds no option; leave space out to vary what is usual")
-    given = items or options.search
-    return options, config, read_space(config, items, options.search) if given else declared_space(config)
+    if not items and not options.search:
+        return options, config, declared_space(config)
+    space = read_space(config, items, options.search)
+    _check_not_given(space, layers)
+    return options, config, space
+
+
+def _defaults(described: Iterable[str]) -> list[Given]:
+    from papermage_core.cli._environment import machine_defaults
+    from papermage_core.config.train import lightning_parameters, own_options
+
+    return machine_defaults([*own_options(), *lightning_parameters(), *described])
+
+
+def _check_not_given(space: Space, layers: Sequence[Sequence[Given]]) -> None:
+    """Raise ConfigError for options that are varied and typed as well; say which values of a file give way."""
+    from papermage_core.config.given import COMMAND_LINE
+
+    given = {item.key: item for layer in layers for item in layer}
+    both = [given[dimension.key] for dimension in space if dimension.key in given]
+    errors = [
+        f"{item.key}={item.value} ({item.source}): it is to be varied as well; leave out one of the two"
+        for item in both
+        if item.source == COMMAND_LINE
+    ]
+    if errors:
+        raise ConfigError(*errors)
+    for item in both:
+        _log.info("%s=%s (%s) is varied instead", item.key, item.value, item.source)
 
 
 def _folder(config: EntityClassificationTrainConfig, space: Space) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,11 +10,15 @@ from typing import Any, Literal
 import attrs
 
 from papermage_core.config.errors import read_given
-from papermage_core.config.given import COMMAND_LINE, Given, from_file, from_mapping, from_overrides
+from papermage_core.config.given import COMMAND_LINE, Given, from_file, from_mapping, read_overrides
+from papermage_core.config.paths import check_documents, missing_documents
 from papermage_core.config.recipe import PredictorOptions
 from papermage_core.config.structure import nest, structure
 from papermage_core.config.train import EntityClassificationTrainConfig
+from papermage_core.config.values import InvalidValueError, read
+from papermage_core.config.writers import records_errors
 from papermage_core.errors import ConfigError, nearest
+from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import option
 
@@ -90,6 +95,15 @@ class CascadeConfig:
                 found |= {other, *self.needs(other)}
         return sorted(found)
 
+    def check_paths(self) -> None:
+        """Raise DataError for documents that are not there, ConfigError for a model; nothing is read."""
+        missing = missing_documents({"test_data_path": self.test_data_path}, {"test_data_path": "of the cascade"})
+        for stage in self.stages:
+            missing += missing_documents(stage.config.values(), stage.config.sources)
+        check_documents(list(dict.fromkeys(missing)))
+        for stage in self.stages:
+            stage.config.check_paths()
+
     def run_folder(self, number: int) -> Path:
         """Return the folder of a stage."""
         return self.default_root_dir / self.stages[number].name
@@ -106,11 +120,12 @@ def load_cascade(files: Sequence[Path], overrides: Sequence[str] = (), defaults:
     What stands beside ``stages`` holds for each of them; ``stages.NAME.key=value`` is typed for one.
     """
     layers = [[item for item in defaults if item.key not in _REFUSED], *(from_file(Path(file)) for file in files)]
-    typed = from_overrides(overrides)
+    typed, strange = read_overrides(overrides)
     lists = [item for layer in layers for item in layer if item.key == _STAGES]
     given = {item.key: item for item in [*(item for layer in layers for item in layer), *typed]}
     known = {each.name: each for each in describe_options(_Whole)}
     values, errors = read_given(known, given)
+    errors = [*strange, *errors]
     common = [_common(layer, known) for layer in layers]
     items = lists[-1].value
     if not isinstance(items, list) or not items or not all(isinstance(item, Mapping) for item in items):
@@ -121,19 +136,22 @@ def load_cascade(files: Sequence[Path], overrides: Sequence[str] = (), defaults:
     for key in _REFUSED:
         if key in given and key not in known:
             errors.append(f"{key} ({given[key].source}): a cascade has no such option")
+    errors += records_errors(given.get("records"), Plugins(_plugin_paths(given)))
     stages = []
+    found: dict[str, list[int]] = {}
     for number, item in enumerate(items, 1):
-        where = f"{lists[-1].source}: stage {number}"
         try:
-            stages.append(_stage(item, where, common, typed, known))
+            stages.append(_stage(item, f"{lists[-1].source}: stage {number}", common, typed, known))
         except ConfigError as exc:
-            errors += [f"{where}: {error}" for error in exc.errors]
+            for error in exc.errors:
+                found.setdefault(error, []).append(number)
+    errors += _once(found, f"{lists[-1].source}: stage", len(items))
     names = [stage.name for stage in stages]
     errors += [
         f"{names.count(name)} stages are called {name!r}: name: another"
         for name in {n for n in names if names.count(n) > 1}
     ]
-    errors += _strange_stages(typed, names)
+    errors += _strange_stages(typed, [*names, *map(_name_of, items)])
     if not errors:
         errors += _order_errors(stages)
     if errors:
@@ -141,8 +159,28 @@ def load_cascade(files: Sequence[Path], overrides: Sequence[str] = (), defaults:
     return CascadeConfig(stages=tuple(stages), **values)
 
 
+def _once(found: Mapping[str, Sequence[int]], where: str, count: int) -> Iterator[str]:
+    """Yield each error with the stages that it is of; one that all have, of what stands beside them, without."""
+    for error, numbers in found.items():
+        shown = f"{where}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+        yield error if len(numbers) == count > 1 or where in error else f"{shown}: {error}"
+
+
+def _plugin_paths(given: Mapping[str, Given]) -> tuple[Path, ...]:
+    item = given.get("plugins_path")
+    with contextlib.suppress(InvalidValueError):  # reported for each stage
+        return () if item is None else read(item.value, tuple[Path, ...])
+    return ()
+
+
 def _common(layer: Sequence[Given], known: Mapping[str, Any]) -> list[Given]:
     return [item for item in layer if item.key not in known and item.key.partition(".")[0] != _STAGES]
+
+
+def _name_of(item: Mapping[str, Any]) -> str:
+    """Return what a stage is called: its name, or its label fields."""
+    own = {each.key: each for each in from_mapping(item)}
+    return str(own["name"].value) if "name" in own else "+".join(_texts(own.get("label_field"))) or "stage"
 
 
 def _stage(
@@ -154,7 +192,7 @@ def _stage(
 ) -> CascadeStage:
     own = {each.key: each for each in from_mapping(item, where)}
     known = {each.name: each for each in describe_options(_OfStage)}
-    name = own["name"].value if "name" in own else "+".join(_texts(own.get("label_field"))) or "stage"
+    name = _name_of(item)
     prefix = f"{_STAGES}.{name}."
     for each in typed:
         if each.key.startswith(prefix):
@@ -167,18 +205,20 @@ def _stage(
     ]
     if not str(name).strip() or any(sign in str(name) for sign in "/\\\0") or str(name).startswith("."):
         errors.append(f"name={name!r}: expected a name that a folder can have")
-    predict = {key.removeprefix("predict."): each.value for key, each in own.items() if key.startswith("predict.")}
+    placed = {key.removeprefix("predict."): each for key, each in own.items() if key.startswith("predict.")}
     run = [each for key, each in own.items() if key not in known and not key.startswith("predict.")]
     config = options = None
     try:
-        options = structure(PredictorOptions, nest(predict), key="predict", name=str(name))
+        predict = nest({key: each.value for key, each in placed.items()})
+        sources = {f"predict.{key}": each.source for key, each in placed.items()}
+        options = structure(PredictorOptions, predict, key="predict", name=str(name), sources=sources)
     except ConfigError as exc:
         errors += exc.errors
     try:
         typed_for_all = _common(typed, whole)
         of_stage = [each for each in run if each.source == COMMAND_LINE]
         in_file = [each for each in run if each.source != COMMAND_LINE]
-        config = EntityClassificationTrainConfig.from_layers([*common, in_file, typed_for_all, of_stage])
+        config = EntityClassificationTrainConfig.from_layers([*common, in_file, typed_for_all, of_stage], known)
         config.components()
     except ConfigError as exc:
         errors += exc.errors

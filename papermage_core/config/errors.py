@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, Optional, Union
 
@@ -16,7 +17,7 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import expected, option_type
 from papermage_core.plugin.options import OptionDescription, describe_options
 
-__all__ = ["allowed", "invalid", "read_given", "read_option", "unknown"]
+__all__ = ["allowed", "invalid", "missing", "of_processors", "read_given", "read_option", "unknown"]
 
 _OTHER_WORDS = {
     "data_path": "data train train_file train_path input",
@@ -65,14 +66,26 @@ def read_given(
     for name, option in options.items():
         if name in given:
             try:
-                values[name] = read_option(given[name].value, option)
+                values[name] = read_option(_as_one(name, given[name].value), option)
             except InvalidValueError as exc:
                 errors.append(invalid(name, given[name].value, given[name].source, str(exc)))
         elif option.required:
-            errors.append(f"{name} is missing: {option.help}. Type {name}=...")
+            errors.append(missing(option))
         else:
             values[name] = option.default
     return values, errors
+
+
+def _as_one(name: str, value: Any) -> Any:
+    """Return a value of a list of paths that is, with its commas, the name of a file there is, as a list of one."""
+    if name.endswith("_path") and isinstance(value, str) and "," in value and os.path.lexists(value):
+        return [value]
+    return value
+
+
+def missing(option: OptionDescription) -> str:
+    """Return what to say of an option that must be given. It is no news where a word was not understood."""
+    return f"{option.name} is missing: {option.help}. Type {option.name}=..."
 
 
 def invalid(key: str, value: Any, source: str, expectation: str) -> str:
@@ -92,6 +105,12 @@ def unknown(key: str, source: str, what: str, known: Iterable[str], kinds: Colle
     meant += [option for option, words in _OTHER_WORDS.items() if option in known and key in words.split()]
     hint = f" Did you mean {' or '.join(map(repr, dict.fromkeys(meant)))}?" if meant else nearest(key, known)
     return f"{key} ({source}): {what}.{hint}"
+
+
+def of_processors(key: str) -> list[str]:
+    """Return ``processors.tokens.style`` for ``tokens.style``: what may be meant where a processor has the name."""
+    first, dot, _ = key.partition(".")
+    return [f"processors.{key}"] if dot and Plugins().named("document_processor", first) else []
 
 
 @functools.cache

@@ -15,7 +15,17 @@ from papermage_core.config.values import Text
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import OPTIONED, kind_called
 
-__all__ = ["COMMAND_LINE", "PYTHON", "Given", "check_lists", "from_file", "from_mapping", "from_overrides", "full_key"]
+__all__ = [
+    "COMMAND_LINE",
+    "PYTHON",
+    "Given",
+    "check_lists",
+    "from_file",
+    "from_mapping",
+    "from_overrides",
+    "full_key",
+    "read_overrides",
+]
 
 COMMAND_LINE = "command line"
 PYTHON = "Python"
@@ -38,19 +48,49 @@ class Given:
 
 def from_overrides(overrides: Sequence[str]) -> list[Given]:
     """Return what ``key=value`` arguments say. Raises ConfigError for arguments of another form, all at once."""
-    check_lists(overrides)
-    bad = [(argument, after) for argument, after in _with_next(overrides) if not _is_override(argument)]
-    if bad:
-        raise ConfigError(*_bad_overrides(bad))
-    pairs = (argument.split("=", 1) for argument in overrides)
-    return _each_once(Given(full_key(key.strip()), Text(value), COMMAND_LINE) for key, value in pairs)
+    found, errors = read_overrides(overrides)
+    if errors:
+        raise ConfigError(*errors)
+    return found
+
+
+def read_overrides(overrides: Sequence[str]) -> tuple[list[Given], list[str]]:
+    """Return what ``key=value`` arguments say, and what is wrong with those of another form or given twice.
+
+    What was meant may be told with all else that is wrong.
+    """
+    cut, rest = _cut_lists(overrides)
+    bad = [(argument, after) for argument, after in _with_next(rest) if not _is_override(argument)]
+    pairs = (argument.split("=", 1) for argument in rest if _is_override(argument))
+    found, twice = _first_of_each(Given(full_key(key.strip()), Text(value), COMMAND_LINE) for key, value in pairs)
+    return found, [*cut, *_bad_overrides(bad), *twice]
 
 
 def check_lists(words: Sequence[str]) -> None:
     """Raise ConfigError for a list that a space cuts in two: ``processors=tokens, sentences``."""
-    for word, after in _with_next(words):
-        if "=" in word and word.endswith(",") and after and "=" not in after and not after.startswith("-"):
-            raise ConfigError(f"{word} {after}: there must be no space in a list; type {word}{after}")
+    errors, _ = _cut_lists(words)
+    if errors:
+        raise ConfigError(*errors)
+
+
+def _cut_lists(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the errors of lists that a space cuts in two, and the other words."""
+    errors: list[str] = []
+    others: list[str] = []
+    left = [*words]
+    while left:
+        taken = [left.pop(0)]
+        while taken[-1].endswith(",") and left and "=" in taken[0] and _goes_on(left[0]):
+            taken.append(left.pop(0))
+        if len(taken) == 1:
+            others += taken
+        else:
+            errors.append(f"{' '.join(taken)}: there must be no space in a list; type {''.join(taken)}")
+    return errors, others
+
+
+def _goes_on(word: str) -> bool:
+    return bool(word) and "=" not in word and not word.startswith("-")
 
 
 def from_mapping(values: Mapping[str, Any], source: str = PYTHON) -> list[Given]:
@@ -103,6 +143,14 @@ def _check_depth(text: str, path: Path) -> None:
 
 def _each_once(items: Iterable[Given]) -> list[Given]:
     """Return the values. Raises ConfigError for keys that are given twice, each with both values."""
+    found, errors = _first_of_each(items)
+    if errors:
+        raise ConfigError(*errors)
+    return found
+
+
+def _first_of_each(items: Iterable[Given]) -> tuple[list[Given], list[str]]:
+    """Return the values, of a key that is given twice the first, and the errors, each with both values."""
     found: dict[str, Given] = {}
     errors = []
     for item in items:
@@ -111,9 +159,7 @@ def _each_once(items: Iterable[Given]) -> list[Given]:
             sources = first.source if first.source == item.source else f"{first.source} and {item.source}"
             values = " and ".join(f"{item.key}={str(value)[:80]}" for value in (first.value, item.value))
             errors.append(f"{item.key} is given twice ({sources}): {values}; give one of them")
-    if errors:
-        raise ConfigError(*errors)
-    return list(found.values())
+    return list(found.values()), errors
 
 
 def full_key(key: str) -> str:

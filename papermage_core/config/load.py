@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from papermage_core.config.given import Given, from_file, from_overrides
-from papermage_core.config.train import EntityClassificationTrainConfig
+from papermage_core.config.errors import missing
+from papermage_core.config.given import Given, from_file, read_overrides
+from papermage_core.config.train import EntityClassificationTrainConfig, own_options
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.kinds import IN_CONFIG
 
-__all__ = ["load_config"]
+__all__ = ["config_of", "load_config", "read_layers"]
 
 _OF_COMPONENTS = frozenset({*IN_CONFIG, "plugins_path", "extensions"})
+
+
+STAGES = "stages"
+"""What stands in a file of a cascade, and may be meant in any other."""
 
 
 def load_config(
@@ -22,21 +27,47 @@ def load_config(
 
     Its ``sources`` say for each value where it was given. Raises ConfigError with every error.
     """
-    readers: list[Callable[[], list[Given]]] = [_reader(Path(file)) for file in files]
-    readers.append(lambda: from_overrides(overrides))
+    layers, strange = read_layers(files, overrides, defaults)
+    return config_of(layers, strange, [STAGES])
+
+
+def read_layers(
+    files: Sequence[Path], overrides: Sequence[str], defaults: Sequence[Given]
+) -> tuple[list[list[Given]], list[str]]:
+    """Return what was given, later layers winning, and what is wrong with arguments that are no ``key=value``.
+
+    Raises ConfigError for files that cannot be read: what is wrong beside them is not known.
+    """
     layers: list[list[Given]] = [[*defaults]]
     errors: list[str] = []
-    for read in readers:
+    for file in files:
         try:
-            layers.append(read())
+            layers.append(from_file(Path(file)))
         except ConfigError as exc:
             errors += exc.errors
+    typed, strange = read_overrides(overrides)
     if errors:
-        raise ConfigError(*errors)
+        raise ConfigError(*errors, *strange)
+    return [*layers, typed], strange
+
+
+def config_of(
+    layers: Sequence[Sequence[Given]], found: Sequence[str] = (), others: Iterable[str] = ()
+) -> EntityClassificationTrainConfig:
+    """Return the config of layers. Raises ConfigError with the errors that were ``found`` before, and all there are.
+
+    ``others`` are options that may be meant as well.
+    """
     try:
-        return EntityClassificationTrainConfig.from_layers(layers)
+        config = EntityClassificationTrainConfig.from_layers(layers, others)
     except ConfigError as exc:
-        raise ConfigError(*exc.errors, *_component_errors(layers)) from None
+        # One of the words that were not understood may be what seems to be missing
+        unsaid = {missing(option) for option in own_options().values() if option.required} if found else ()
+        errors = [error for error in exc.errors if error not in unsaid]
+        raise ConfigError(*found, *errors, *_component_errors(layers)) from None
+    if found:
+        raise ConfigError(*found, *_component_errors(layers))
+    return config
 
 
 def _component_errors(layers: Sequence[Sequence[Given]]) -> tuple[str, ...]:
@@ -50,7 +81,3 @@ def _component_errors(layers: Sequence[Sequence[Given]]) -> tuple[str, ...]:
     except PluginError as exc:
         return (str(exc),)
     return ()
-
-
-def _reader(path: Path) -> Callable[[], list[Given]]:
-    return lambda: from_file(path)

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import glob
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.files import find_files
+from papermage_core.files import find_files, name_with_commas
 
-__all__ = ["check_paths", "check_services", "service_missing"]
+__all__ = [
+    "check_documents",
+    "check_paths",
+    "check_services",
+    "missing_documents",
+    "no_such_path",
+    "service_missing",
+]
 
 _SERVICES = {"wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",)}
 """Options, and the modules of which Lightning needs one for each."""
@@ -24,16 +33,25 @@ def check_paths(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
 
     ``values`` are those of a config by key, ``sources`` where they were given. Nothing is read.
     """
-    errors = [
-        f"{key}={path} ({sources.get(key, 'default')}): no such file or folder"
-        for key in ("data_path", "val_data_path", "test_data_path")
-        for path in _missing(getattr(value, "path", value) for value in values[key])
-    ]
-    if errors:
-        raise DataError("\n".join(errors), expected="files, folders, globs or - for standard input")
+    check_documents(missing_documents(values, sources))
     errors = [f"{key}={value} ({sources.get(key, 'default')}): no such {what}" for key, value, what in _others(values)]
     if errors:
         raise ConfigError(*errors)
+
+
+def missing_documents(values: Mapping[str, Any], sources: Mapping[str, str]) -> list[str]:
+    """Return an error for each of the documents that are not there."""
+    return [
+        f"{key}={path} ({sources.get(key, 'default')}): no such file or folder{hint}"
+        for key in ("data_path", "val_data_path", "test_data_path")
+        for path, hint in _missing([getattr(value, "path", value) for value in values.get(key, ())])
+    ]
+
+
+def check_documents(errors: Sequence[str]) -> None:
+    """Raise the errors of documents that are not there, if there are any, as one DataError."""
+    if errors:
+        raise DataError("\n".join(errors), expected="files, folders, globs or - for standard input")
 
 
 def check_services(values: Mapping[str, Any]) -> None:
@@ -54,11 +72,24 @@ def _is_installed(module: str) -> bool:
     return found is not None and found.origin is not None  # no folder that happens to have the name
 
 
-def _missing(paths: Iterable[Path]) -> Iterator[Path]:
-    for path in paths:
+def no_such_path(parts: Sequence[str], at: int) -> str:
+    """Return what to say more of a path in a list that is not there: a comma of its name may have cut it.
+
+    >>> no_such_path(["a.jsonl"], 0)
+    ''
+    """
+    name = name_with_commas(parts, at)
+    if name is None:
+        return ""
+    listed = shlex.quote(json.dumps([name, "..."], ensure_ascii=False))
+    return f"; a comma separates paths: for the file {name!r} type the list as {listed}"
+
+
+def _missing(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    for at, path in enumerate(paths):
         found = str(path) == "-" or _is_there(path) or (glob.has_magic(str(path)) and find_files(str(path)))
         if not found:
-            yield path
+            yield path, no_such_path([*map(str, paths)], at)
 
 
 def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
@@ -82,7 +113,7 @@ def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
             if not (_is_there(path) and path.is_dir()):
                 yield key, model, "folder"
     if isinstance(resume, Path) and not _is_there(resume):
-        yield "resume", resume, "file"
+        yield "resume", resume, "file; expected true, false, auto or the last.ckpt of a run"
 
 
 def _is_there(path: Path) -> bool:

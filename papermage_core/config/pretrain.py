@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 
 from papermage_core.config.aliases import with_known_words
-from papermage_core.config.errors import read_given, unknown
+from papermage_core.config.errors import missing, read_given, unknown
 from papermage_core.config.every import Every
-from papermage_core.config.given import Given, from_mapping
+from papermage_core.config.given import Given, from_mapping, read_overrides
 from papermage_core.config.naming import cache_folder, folder_name
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
@@ -77,13 +77,14 @@ class EncoderPretrainConfig:
         self._read(from_mapping(values))
 
     @classmethod
-    def of(cls, given: Iterable[Given], defaults: Iterable[Given] = ()) -> EncoderPretrainConfig:
-        """Return the config of what was given, over ``defaults``. Raises ConfigError with every error."""
+    def of(cls, words: Sequence[str], defaults: Iterable[Given] = ()) -> EncoderPretrainConfig:
+        """Return the config of ``key=value`` arguments, over ``defaults``. Raises ConfigError with every error."""
         config = cls.__new__(cls)
-        config._read(defaults, given)
+        given, bad = read_overrides(words)
+        config._read(defaults, given, bad=bad)
         return config
 
-    def _read(self, *layers: Iterable[Given]) -> None:
+    def _read(self, *layers: Iterable[Given], bad: Sequence[str] = ()) -> None:
         known = {each.name: each for each in describe_options(type(self)) if each.name not in _CARRIED}
         named = (with_known_words(layer, known, no_device="auto") for layer in layers)
         by_key = {item.key: item for layer in named for item in layer}
@@ -94,8 +95,10 @@ class EncoderPretrainConfig:
             if key not in known and key not in dotted
         ]
         values, errors = read_given(known, by_key)
-        if strange or errors:
-            raise ConfigError(*strange, *errors)
+        if bad:  # one of these words may be what seems to be missing
+            errors = [error for error in errors if error not in map(missing, known.values())]
+        if bad or strange or errors:
+            raise ConfigError(*bad, *strange, *errors)
         sources = {key: item.source for key, item in by_key.items()}
         self.__attrs_init__(**values, options={key: item.value for key, item in dotted.items()}, sources=sources)
 

@@ -14,6 +14,7 @@ from papermage_core.config.given import Given, from_file
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.config.values import InvalidValueError, Text, read
+from papermage_core.config.writers import records_errors
 from papermage_core.errors import ConfigError, PluginError, nearest
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
@@ -133,6 +134,7 @@ def _read(path: Path, plugins_path: tuple[Path, ...], above: tuple[Path, ...]) -
         for key, item in given.items()
         if key not in known and not (key.partition(".")[0] in ("reader", "processors") and "." in key)
     ]
+    errors += records_errors(given.get("records"), Plugins(plugins_path))
     reader = {key.removeprefix("reader."): item for key, item in given.items() if key.startswith("reader.")}
     choice = ReaderChoice(
         name=values.get("reader"),

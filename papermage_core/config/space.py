@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import attrs
 
+from papermage_core.config.combinations import PARTS, errors_of
 from papermage_core.config.components import ComponentConfigs
+from papermage_core.config.dimension import Dimension
 from papermage_core.config.errors import invalid, read_option, unknown
 from papermage_core.config.given import Given
 from papermage_core.config.train import EntityClassificationTrainConfig, lightning_parameters, own_options
@@ -23,8 +25,6 @@ __all__ = ["Dimension", "Space", "check_space", "check_tunable", "declared_space
 
 _ENDS = ("low", "high", "log", "step")
 _MODEL = ("encoder", "label_scheme", "head")
-_PARTS = (*_MODEL, "optimizer")
-"""The components of a run, of which each has options to vary."""
 _FIXED = frozenset(
     {
         *("data_path", "label_field", "val_data_path", "test_data_path", "val_split", "entity_name", "context_name"),
@@ -33,32 +33,6 @@ _FIXED = frozenset(
     }
 )
 """Options that say what is learnt and by what it is judged: results for several values could not be compared."""
-
-
-@attrs.frozen(kw_only=True)
-class Dimension:
-    """One option, and the values that it may have: ``choices``, or all from ``low`` to ``high``."""
-
-    key: str
-    kind: Literal["choice", "int", "float"]
-    choices: tuple[Any, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    """Whether factors count, not differences."""
-    step: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values, those that are set."""
-        if self.kind == "choice":
-            return {"choices": [str(choice) for choice in self.choices]}
-        return {"low": self.low, "high": self.high, "log": self.log, "step": self.step}
-
-    def __str__(self) -> str:
-        if self.kind == "choice":
-            return ", ".join(map(str, self.choices))
-        more = ", log" if self.log else f", step {self.step:g}" if self.step else ""
-        return f"{self.low:g} to {self.high:g}{more}"
 
 
 Space = Sequence[Dimension]
@@ -73,7 +47,7 @@ class _Known:
     @classmethod
     def of(cls, config: EntityClassificationTrainConfig, items: Iterable[Given]) -> _Known:
         """Return those of the components of a config, and of the components that a space may choose."""
-        named = {key: {str(getattr(config, key)): ""} for key in _PARTS}
+        named = {key: {str(getattr(config, key)): ""} for key in PARTS}
         for item in items:
             if item.key in named and isinstance(item.value, (list, str)):
                 named[item.key] |= {str(name): f"{item.key} ({item.source}): " for name in _listed(item.value)}
@@ -99,7 +73,7 @@ def read_space(config: EntityClassificationTrainConfig, items: Sequence[Given], 
     ends: dict[str, dict[str, Given]] = {}
     for item in items:
         key, _, last = item.key.rpartition(".")
-        if item.key not in known.options and (last in _ENDS or key in known.options.keys() - {*_PARTS}):
+        if item.key not in known.options and (last in _ENDS or key in known.options.keys() - {*PARTS}):
             ends.setdefault(key, {})[last] = item
         elif (error := _refusal(item.key, item.source, known)) is not None:
             errors.append(error)
@@ -242,7 +216,7 @@ def _declared(
 
 def _ordered(found: Iterable[Dimension]) -> Space:
     """Return dimensions with the components first, whose choice decides which options there are."""
-    return sorted(found, key=lambda dimension: dimension.key not in _PARTS)
+    return sorted(found, key=lambda dimension: dimension.key not in PARTS)
 
 
 def has_option(components: ComponentConfigs, key: str) -> bool:
@@ -281,7 +255,7 @@ def check_space(config: EntityClassificationTrainConfig, space: Space) -> None:
 
 
 def _errors(config: EntityClassificationTrainConfig, space: Space) -> Iterator[str]:
-    chosen = [dimension for dimension in space if dimension.key in _PARTS]
+    chosen = [dimension for dimension in space if dimension.key in PARTS]
     for dimension in space:
         if "." in dimension.key and not has_option(config.components(), dimension.key):
             continue  # of a component that another dimension chooses
@@ -290,19 +264,9 @@ def _errors(config: EntityClassificationTrainConfig, space: Space) -> Iterator[s
             errors: list[str] = []
             for choice in itertools.product(*(each.choices for each in others)):
                 given = {each.key: name for each, name in zip(others, choice, strict=True)}
-                found = _errors_of(config, {**given, dimension.key: value})
+                found = errors_of(config, {**given, dimension.key: value})
                 if not found:
                     break
                 errors = errors or found
             else:
                 yield from (f"space: {dimension.key}={value}: {error}" for error in errors)
-
-
-def _errors_of(config: EntityClassificationTrainConfig, values: Mapping[str, Any]) -> list[str]:
-    try:
-        config.replace(**values).components()
-    except ConfigError as exc:
-        return list(exc.errors)
-    except PluginError as exc:
-        return [str(exc)]
-    return []

@@ -13,7 +13,7 @@ import attrs
 from papermage_core.config.aliases import with_known_words
 from papermage_core.config.components import ComponentConfigs, build_components
 from papermage_core.config.dump import to_yaml
-from papermage_core.config.errors import read_given, unknown
+from papermage_core.config.errors import of_processors, read_given, unknown
 from papermage_core.config.every import Every
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import Given, from_mapping
@@ -155,13 +155,18 @@ class EntityClassificationTrainConfig:
         self._settle([from_mapping(values)])
 
     @classmethod
-    def from_layers(cls, layers: Iterable[Sequence[Given]]) -> EntityClassificationTrainConfig:
-        """Return the config of what was given, later layers winning over earlier ones. Raises ConfigError."""
+    def from_layers(
+        cls, layers: Iterable[Sequence[Given]], others: Iterable[str] = ()
+    ) -> EntityClassificationTrainConfig:
+        """Return the config of what was given, later layers winning over earlier ones. Raises ConfigError.
+
+        ``others`` are options that are read elsewhere, and may be meant by an unknown one.
+        """
         config = cls.__new__(cls)
-        config._settle(layers)
+        config._settle(layers, others)
         return config
 
-    def _settle(self, layers: Iterable[Sequence[Given]]) -> None:
+    def _settle(self, layers: Iterable[Sequence[Given]], others: Iterable[str] = ()) -> None:
         known = [*own_options(), *lightning_parameters()]
         given, errors = name_encoder(merge(with_known_words(layer, known) for layer in layers))
         given = name_scheme(given)
@@ -169,7 +174,7 @@ class EntityClassificationTrainConfig:
         named = {name: parameter for name, parameter in lightning_parameters().items() if name in given}
         lightning, lightning_errors = read_given(named, given)
         options = {key: item.value for key, item in given.items() if _component_of(key)}
-        errors += [*own_errors, *lightning_errors, *_unknown(given), *rule_errors(own, lightning, given)]
+        errors += [*own_errors, *lightning_errors, *_unknown(given, others), *rule_errors(own, lightning, given)]
         if errors:
             raise ConfigError(*errors)
         sources = {key: item.source for key, item in given.items()}
@@ -351,8 +356,8 @@ def _with_absolute_paths(config: ComponentConfig) -> ComponentConfig:
     return attrs.evolve(config, **paths)
 
 
-def _unknown(given: Mapping[str, Given]) -> list[str]:
-    known = [*own_options(), *lightning_parameters()]
+def _unknown(given: Mapping[str, Given], others: Iterable[str]) -> list[str]:
+    known = [*own_options(), *lightning_parameters(), *others]
     errors = []
     for key, item in given.items():
         if key in known or _component_of(key):
@@ -364,7 +369,7 @@ def _unknown(given: Mapping[str, Given]) -> list[str]:
             )
         elif dot:
             known_dotted = [f"{kind}.{rest}" for kind in sorted(IN_CONFIG)]
-            errors.append(unknown(key, item.source, "unknown option", [*known_dotted, f"processors.{key}"]))
+            errors.append(unknown(key, item.source, "unknown option", [*known_dotted, *of_processors(key)]))
         else:
             errors.append(unknown(key, item.source, "unknown option", known, OPTIONED))
     return errors

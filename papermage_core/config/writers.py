@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from papermage_core.config.given import Given
 from papermage_core.config.readers import OF_STREAMS, shown_ending
 from papermage_core.config.structure import nest, structure
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, PluginError
 from papermage_core.files import compression
 from papermage_core.plugin.endings import Endings, has_ending
 from papermage_core.plugin.manager import Plugins
+from papermage_core.plugin.option_types import is_none_word
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import DocumentWriterConfig
 
-__all__ = ["writer_for"]
+__all__ = ["records_errors", "writer_for"]
 
 _KIND = "document_writer"
 _RECORDS = "records"
-"""The option that makes a writer one of records."""
+"""The option that makes a writer one of records, and the writer that has no ending of its own."""
 
 
 def writer_for(
@@ -57,6 +59,19 @@ def writer_for(
     elif records is not None:
         raise ConfigError(f"records={records}: writer={name} writes no records")
     return structure(config_class, options, key="writer", name=name)
+
+
+def records_errors(item: Given | None, plugins: Plugins) -> Iterator[str]:
+    """Yield what is wrong with the records that a recipe names, which are read when they are written first."""
+    text = None if item is None else str(item.value)
+    if item is None or text is None or is_none_word(text):
+        return
+    try:
+        structure(plugins.config_class(_KIND, _RECORDS), {_RECORDS: text}, key="writer", name=_RECORDS)
+    except ConfigError as exc:
+        yield from (f"{item.source}: {error.removeprefix(f'writer={_RECORDS}: ')}" for error in exc.errors)
+    except PluginError:
+        return  # told where records are written
 
 
 def _writes_records(config_class: type[DocumentWriterConfig]) -> bool:

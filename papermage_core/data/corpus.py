@@ -67,6 +67,8 @@ class Corpus(Sequence[ParsedDocument]):
     source: DocumentSource
     labelling: Labelling
     needs: ContextNeeds
+    fields: frozenset[str]
+    """The label fields that some document of the source has as a layer, be it empty."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -239,6 +241,7 @@ def parse_located(
         parsed = parser.parse(located.document, name, keep=keep)
         if not parser.labelling.label_field:
             return parsed
+        parser.fields.update(field for field in parser.labelling.label_field if field in located.document.layer_names)
         labelled = label_document(parsed, located.document, parser.labelling, parser.issues)
         return parsed if labelled is None and unlabelled else labelled
     except DataError as error:
@@ -290,6 +293,7 @@ class _Table:
     """Records in memory, or their index."""
     issues: Issues = attrs.field(factory=Issues)
     reads_whole: bool | None = None
+    fields: frozenset[str] = frozenset()
 
     def add(self, number: int, parsed: ParsedDocument, file: int) -> None:
         digest = digest_of(parsed.symbols)
@@ -347,7 +351,7 @@ def read_corpus(
                     gc.collect(0)  # a document refers to its layers, and they to it
         if in_memory == 0 or (target is not None and time.perf_counter() - start > _WORTH_KEEPING):
             writer.spill()
-        table.kept, table.reads_whole = writer.finish(), parser.reads_whole
+        table.kept, table.reads_whole, table.fields = writer.finish(), parser.reads_whole, frozenset(parser.fields)
         return table
 
     processes = processes_for(num_workers, source.size()) if source.is_readable_twice else 1
@@ -407,7 +411,13 @@ def _merged(tables: Sequence[_Table]) -> tuple[dict[str, NDArray[Any]], dict[str
     arrays["label_counts"] = np.concatenate(counts)
     issues = Issues()
     issues.merge(table.issues for table in tables)
-    return arrays, {"gold_labels": list(gold.names), "label_keys": list(keys), "issues": issues.to_json()}
+    fields = sorted(frozenset[str]().union(*(table.fields for table in tables)))
+    return arrays, {
+        "gold_labels": list(gold.names),
+        "label_keys": list(keys),
+        "issues": issues.to_json(),
+        "fields": fields,
+    }
 
 
 def _opened(
@@ -427,6 +437,7 @@ def _corpus(
         label_keys=[(task, label, reached) for task, label, reached in facts["label_keys"]],
         label_counts=arrays["label_counts"],
         issues=Issues.from_json(facts["issues"]),
+        fields=frozenset(facts["fields"]),
         **columns,
         **given,
     )

@@ -7,7 +7,7 @@ no model of this kind could have found it. *For training*, what a scheme cannot 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
@@ -26,6 +26,7 @@ from papermage_core.plugin.spec import LabelScheme, UnitSpan
 
 __all__ = [
     "Gold",
+    "check_fields",
     "count_gold",
     "encode_gold",
     "gold_of_contexts",
@@ -62,6 +63,16 @@ def label_document(
     if all(found is None for found in gold):
         return None
     return attrs.evolve(parsed, gold=tuple(gold), unreachable=tuple(unreachable))
+
+
+def check_fields(labelling: Labelling, there: Collection[str], issues: Issues, path: str) -> None:
+    """Raise DataError for label fields that no document has: a name that is misspelt would count as one never found."""
+    absent = [field for field in labelling.label_field if field not in there]
+    if absent:
+        examples = issues.examples.get("some_layers_missing") or issues.examples.get("layer_missing")
+        found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""
+        names = ", ".join(map(repr, absent))
+        raise DataError(f"no document has the label layer {names}, which label_field names.{found}", path=path)
 
 
 def _hints(missing: Sequence[str], known: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import attrs
 
+from papermage_core.config.paths import no_such_path
 from papermage_core.config.readers import ReaderChoice, companions, other_kind
 from papermage_core.data.garbage import collecting
 from papermage_core.errors import DataError, PapermageError, PluginError
@@ -318,7 +319,8 @@ def expand_paths(paths: str | Path | Sequence[str | Path], *, reader: AnyReader 
     parts = [part for path in given for part in (_split(path) if isinstance(path, str) else [path])]
     if not parts:
         raise DataError("no path was given", expected="a file, a folder, a glob or - for stdin")
-    return [file for part in parts for file in _expand(Path(part), str(part), choice)]
+    texts = [*map(str, parts)]
+    return [file for at in range(len(parts)) for file in _expand(Path(texts[at]), texts, at, choice)]
 
 
 def _split(text: str) -> list[str]:
@@ -328,7 +330,8 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _expand(path: Path, text: str, choice: ReaderChoice) -> list[Path]:
+def _expand(path: Path, texts: Sequence[str], at: int, choice: ReaderChoice) -> list[Path]:
+    text = texts[at]
     if text == STDIN:
         return [path]
     if path.is_dir():
@@ -337,7 +340,8 @@ def _expand(path: Path, text: str, choice: ReaderChoice) -> list[Path]:
         return [path]
     if glob.has_magic(text):
         return _matching(text, choice)
-    raise DataError("no such file or folder", path=text, expected="a file, a folder, a glob or - for stdin")
+    more = no_such_path(texts, at)
+    raise DataError(f"no such file or folder{more}", path=text, expected="a file, a folder, a glob or - for stdin")
 
 
 def _matching(pattern: str, choice: ReaderChoice) -> list[Path]:

@@ -97,6 +97,8 @@ class Parser:
     """Whether contexts are made, which cost most; not where gold alone is looked at."""
     within: bool = False
     """Whether units that lie in no context are left out; else they make contexts of their own."""
+    fields: set[str] = attrs.field(factory=set)
+    """The label fields that a document had so far."""
 
     def parse(self, document: Document, name: str, *, keep: bool = False) -> ParsedDocument:
         """Return a document's units and contexts; with ``keep`` the document goes along.

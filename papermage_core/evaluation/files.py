@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papermage_core.config.processors import ProcessorChoice
-from papermage_core.data.corpus import parse_documents, parse_located
+from papermage_core.data.corpus import parse_located
+from papermage_core.data.gold import check_fields
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.readers import AnyReader
@@ -171,7 +172,11 @@ def evaluate_files(
     issues, units, numbers = Issues(), UnitScorer(), Numbers({"O": 0})
     source = DocumentSource(tuple(data_path), reader, processors=chosen)
     is_gold = predictions.as_labels
-    for parsed in parse_documents(source, labelling, ContextNeeds(), issues, keep=bool(by)):
+    parser = Parser(labelling, ContextNeeds(), issues)
+    for located in source.documents():
+        parsed = parse_located(located, parser, keep=bool(by))
+        if parsed is None:
+            continue
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
         known = None if labelling.label_attribute is not None else set(labelling.label_field)
         found, outside = predictions.take(parsed)
@@ -189,6 +194,7 @@ def evaluate_files(
     fields = ", ".join(map(repr, labelling.label_field))
     if not scores.documents:
         raise DataError(f"no document has the label layer {fields}, which label_field names", path=data_path[0])
+    check_fields(labelling, parser.fields, issues, ", ".join(map(str, data_path)))
     for line in issues.lines():
         _log.warning("%s", line)
     if is_gold and scores.micro.gold:

@@ -116,8 +116,8 @@ class CascadeTrainer:
 
         Raises what runs raise, with the name of the stage.
         """
+        self.config.check_paths()
         for stage in self.config.stages:
-            stage.config.check_paths()
             check_read_by_several(stage.config, stage.config.components(), "stages")
             check_trainer(stage.config)
         root = self.config.default_root_dir

@@ -30,7 +30,7 @@ from papermage_core.data.cache import encoder_digest, key_of, locked
 from papermage_core.data.corpus import Corpus, read_corpus
 from papermage_core.data.dealing import deal
 from papermage_core.data.examples import Examples, build_examples, has_features
-from papermage_core.data.gold import encode_gold
+from papermage_core.data.gold import check_fields, encode_gold
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, Task
 from papermage_core.data.readers import check_read_again
@@ -114,6 +114,7 @@ class Preparation:
             if name == "train" or corpus.records is not train.records:
                 issues[name].merge([corpus.issues])
             corpus.count_repeated(issues[name])
+        _check_fields(splits)
         for other, what in ((val, "validation"), (test, "test")):
             if other is not None:
                 _warn_of_shared(train, other, what)
@@ -358,6 +359,21 @@ def check_labelled(corpus: Corpus) -> None:
         )
     if not corpus.counts()["units"]:
         raise DataError(f"no document has units in its layer {labelling.entity_name!r}", path=where)
+
+
+def _check_fields(splits: Splits) -> None:
+    """Raise DataError for a label field that no document of any split has; warn of those that mark nothing in train.
+
+    A name that is misspelt would else be trained as a label that is never found.
+    """
+    labelling, train = splits.train.labelling, splits.train
+    there = frozenset[str]().union(*(corpus.fields for _, corpus in splits.items()))
+    paths = ", ".join(str(path) for _, corpus in splits.items() for path in corpus.source.paths)
+    check_fields(labelling, there, train.issues, paths)
+    if labelling.label_attribute is None:
+        marked = train.entities
+        for field in (each for each in labelling.label_field if not marked[each]):
+            _log.warning("%r marks nothing in the training documents: it cannot be learnt", field)
 
 
 def _set_aside(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus | None]:

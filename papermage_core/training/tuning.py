@@ -21,6 +21,7 @@ import attrs
 import pytorch_lightning as pl
 
 from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.config.combinations import Combinations, with_values
 from papermage_core.config.monitor import Monitor, is_figure
 from papermage_core.config.space import Dimension, Space, check_tunable, declared_space, has_option
 from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, PapermageError
@@ -95,7 +96,10 @@ class _Search:
         stopping: Stopping | None,
     ) -> None:
         self.config, self.space, self.folder, self.options, self.stopping = config, space, folder, options, stopping
+        self.combinations = Combinations.of(config, space)
         self.monitor = Monitor(config.monitor, None if is_figure(config.monitor) else config.components().metric)
+        for each in self.combinations.left_out():
+            _log.info("not drawn, for they do not fit: %s", each)
         check_folder(folder)
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.optuna = _optuna()
@@ -230,7 +234,7 @@ class _Search:
             shown = ", ".join(f"{key}={_shown(value)}" for key, value in values.items())
             name, place = trial_name(trial.number), trial.number + 1
             _log.info("trial %s (%d of %d): %s", name, place, self.options.n_trials, shown)
-            self._train(trial, self.config.replace(**values, default_root_dir=folder, test_data_path=()))
+            self._train(trial, with_values(self.config, values, default_root_dir=folder, test_data_path=()))
         except _PrunedError:
             state, error = states.PRUNED, ""
         except (ConfigError, DivergedError, CheckpointError) as exc:
@@ -263,8 +267,8 @@ class _Search:
     def _suggested(self, trial: optuna.trial.Trial) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for dimension in self.space:
-            if "." not in dimension.key or has_option(self.config.replace(**values).components(), dimension.key):
-                values[dimension.key] = _suggest(trial, dimension)
+            if "." not in dimension.key or has_option(with_values(self.config, values).components(), dimension.key):
+                values[dimension.key] = _suggest(trial, dimension, self.combinations.choices(dimension, values))
         return values
 
     def _train(self, trial: optuna.trial.Trial, config: EntityClassificationTrainConfig) -> None:
@@ -285,16 +289,17 @@ class _Search:
             trials = [self._trial(frozen) for frozen in self.study.get_trials(deepcopy=False)]
             result = TuneResult(folder=self.folder, monitor=self.monitor, space=self.space, trials=trials)
             best = result.best
-            write_tuning(result, None if best is None else self.config.replace(**best.values, default_root_dir=None))
+            write_tuning(result, None if best is None else with_values(self.config, best.values, default_root_dir=None))
         return result
 
     def _trial(self, frozen: Any) -> Trial:
-        keys = {dimension.key: dimension for dimension in self.space}
+        keys = {dimension.key for dimension in self.space}
+        values = {name.partition(_OF)[0]: value for name, value in frozen.params.items()}
         return Trial(
             number=frozen.number,
             state=frozen.state.name.lower(),
             value=frozen.value if frozen.state.name == "COMPLETE" else None,
-            values={key: value for key, value in frozen.params.items() if key in keys},
+            values={key: value for key, value in values.items() if key in keys},
             epochs=frozen.user_attrs.get("epochs", 0),
             seconds=frozen.user_attrs.get("seconds", 0.0),
             error=frozen.user_attrs.get("error", ""),
@@ -316,9 +321,14 @@ def _optuna() -> Any:
     return optuna
 
 
-def _suggest(trial: optuna.trial.Trial, dimension: Dimension) -> Any:
+_OF = ": "
+"""What stands between an option and the choices of it that there are beside what was drawn before."""
+
+
+def _suggest(trial: optuna.trial.Trial, dimension: Dimension, choices: Sequence[Any]) -> Any:
     if dimension.kind == "choice":
-        return trial.suggest_categorical(dimension.key, list(dimension.choices))
+        fewer = f"{_OF}{', '.join(map(str, choices))}" if len(choices) < len(dimension.choices) else ""
+        return trial.suggest_categorical(f"{dimension.key}{fewer}", list(choices))
     if dimension.kind == "int":
         step = int(dimension.step or 1)
         return trial.suggest_int(dimension.key, int(dimension.low), int(dimension.high), log=dimension.log, step=step)

@@ -66,6 +66,19 @@ def test_check_of_sound_documents_finds_nothing(tmp_path: Path, run: Run) -> Non
     assert out.splitlines()[2:] == ["costs F1  1 × labels with fewer than 10 entities to learn from: author 1"]
 
 
+def test_names_of_files_may_hold_commas(tmp_path: Path, run: Run) -> None:
+    one = write(tmp_path / "a,b.jsonl", document(author=[(0, 9)]))
+    two = write(tmp_path / "c.jsonl", document("e", author=[(0, 9)]))
+    for words in ([one, two], [f"data_path={json.dumps([str(one), str(two)])}"]):
+        code, out, err = run("check", *words)
+        assert code == 0, err
+        assert out.startswith("2 documents read, 0 errors")
+    assert run("check", f"data_path={one}")[0] == 0
+    code, _, err = run("check", f"data_path={two},{one}")
+    assert code == 3
+    assert f"for the file '{one}' type the list as" in err
+
+
 @pytest.mark.parametrize("label_field", ["autor", "author,dat", "date"])
 def test_check_fails_for_what_is_fatal(tmp_path: Path, run: Run, label_field: str) -> None:
     path = write(tmp_path / "a.jsonl", document("a", author=[(0, 9)], date=[]))

@@ -564,3 +564,43 @@ def test_the_lines_that_use_a_model_name_its_plugin_files(tmp_path: Path) -> Non
     assert "plugins_path" not in "".join(_summary(load_config([], BASE), result))
     assert "1 document, 20 units, 3 entities" in lines[0]
     assert lines[2].endswith("on 1 core")
+
+
+VERSIONS = """
+import logging
+from papermage_core.cli._shell import run
+log = logging.getLogger("papermage_core.plugin.manager")
+def body():
+    for what in ("encoder", "head", "encoder"):
+        log.warning("the %s is older", what)
+run(body, prog="x")
+run(body, prog="y")
+"""
+
+
+def test_a_command_tells_of_another_version_once() -> None:
+    told = in_process(VERSIONS).stderr.splitlines()
+    assert told == ["the encoder is older", "the head is older"] * 2
+
+
+def test_words_that_are_not_understood_hide_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = outcome(capsys, "train.jsonl", "seed=1", "seed=2", "max_epoch=3", "batch_size=x", "head.dropuot=1")
+
+    assert code == 2
+    assert err.splitlines()[1:-1] == [
+        "  - train.jsonl: expected key=value; for the documents type data_path=train.jsonl",
+        "  - seed is given twice (command line): seed=1 and seed=2; give one of them",
+        "  - batch_size='x' (command line): expected a whole number at least 1, or 'none'",
+        "  - max_epoch (command line): unknown option. Did you mean 'max_epochs'?",
+        *(line for line in err.splitlines() if "Did you mean 'head.dropout'?" in line),
+    ]
+    assert "is missing" not in err  # the word may be what was meant
+
+
+def test_a_flag_is_misspelt_by_its_letters_not_its_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--lr: options have no dashes, type lr=..." in outcome(capsys, *BASE, "--lr")[2]
+
+
+def test_only_the_name_of_a_processor_is_taken_for_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Did you mean 'processors.tokens.style'?" in outcome(capsys, *BASE, "tokens.style=words")[2]
+    assert "Did you mean" not in outcome(capsys, *BASE, "stages.fields.min_score=1")[2]

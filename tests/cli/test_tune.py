@@ -66,6 +66,50 @@ def test_what_is_wrong_is_a_message(arguments: list[str], message: str, capsys: 
     assert message in capsys.readouterr().err
 
 
+def test_an_option_that_is_varied_is_not_typed_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data_path=a", "label_field=b", "--dry-run"]
+    assert main([*words, "learning_rate=0.1", "search=learning_rate,head.dropout"]) == 2
+    assert "learning_rate=0.1 (command line): it is to be varied as well" in capsys.readouterr().err
+    (tmp_path / "space.yaml").write_text("head: [linear, crf]\n")
+    assert main([*words, "head=crf", "space=space.yaml"]) == 2
+    assert "head=crf (command line): it is to be varied as well" in capsys.readouterr().err
+    (tmp_path / "run.yaml").write_text("learning_rate: 0.1\nhead.dropout: 0.3\n")
+    assert main([*words, "-c", "run.yaml", "search=learning_rate"]) == 0
+    assert "learning_rate            0.0006 to 0.015, log" in capsys.readouterr().out
+
+
+def test_what_is_given_in_a_file_and_varied_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run.yaml").write_text("learning_rate: 0.1\nhead.dropout: 0.3\n")
+    assert main(["data_path=a", "label_field=b", "--dry-run", "-c", "run.yaml", "search=learning_rate"]) == 0
+    assert [record.getMessage() for record in caplog.records] == ["learning_rate=0.1 (run.yaml:1) is varied instead"]
+
+
+def test_components_that_are_not_drawn_are_told_before_the_search(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "space.yaml").write_text("head: [crf, span]\nlabel_scheme: [bio, span]\n")
+    assert main(["data_path=a", "label_field=b", "space=space.yaml", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "not drawn, for they do not fit: head=crf with label_scheme=span" in printed
+    assert "not drawn, for they do not fit: head=span with label_scheme=bio" in printed
+
+
+def test_all_that_is_wrong_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["data_path=a", "label_field=b", "n_trials=0", "srch=head", "seed=1", "seed=2", "stray", "head.dropuot=1"]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    for error in (
+        "stray: expected key=value",
+        "seed is given twice",
+        "n_trials='0' (command line)",
+        "srch (command line): unknown option. Did you mean 'search'?",
+        "Did you mean 'head.dropout'?",
+    ):
+        assert error in told
+
+
 def test_a_dry_run_refuses_documents_that_are_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data_path=no", "label_field=b", "--dry-run"]) == 3
     assert "data_path=no (command line): no such file or folder" in capsys.readouterr().err

@@ -12,7 +12,6 @@ from papermage_core.cli.evaluate import Options as EvaluateOptions
 from papermage_core.cli.predict import Options as PredictOptions
 from papermage_core.cli.train import main
 from papermage_core.config import EntityClassificationTrainConfig, load_config
-from papermage_core.config.given import from_overrides
 from papermage_core.config.pretrain import EncoderPretrainConfig
 from papermage_core.config.train import lightning_parameters, own_options
 from papermage_core.errors import ConfigError
@@ -106,7 +105,7 @@ def test_device_is_what_other_commands_call_the_accelerator(word, accelerator, d
 @pytest.mark.parametrize(("word", "device"), [("cpu", "cpu"), ("gpu", "cuda"), ("auto", None), ("cuda", "cuda")])
 def test_accelerator_is_what_training_calls_the_device(word, device) -> None:
     assert read_options(PredictOptions, [f"accelerator={word}"])[0].device == device
-    pretraining = EncoderPretrainConfig.of(from_overrides(["data_path=a", f"accelerator={word}"]))
+    pretraining = EncoderPretrainConfig.of(["data_path=a", f"accelerator={word}"])
     assert pretraining.device == (device or "auto")
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from papermage_core.config import given
-from papermage_core.config.given import from_file, from_mapping, from_overrides
+from papermage_core.config.given import from_file, from_mapping, from_overrides, read_overrides
 from papermage_core.config.values import Text
 from papermage_core.errors import ConfigError
 
@@ -213,3 +213,15 @@ def test_a_file_in_toml_is_told_what_a_config_file_is(tmp_path: Path, text: str)
     path.write_text(text)
     with pytest.raises(ConfigError, match="; a config file is YAML or JSON, not TOML"):
         from_file(path)
+
+
+def test_words_that_are_not_understood_hide_nothing() -> None:
+    words = ["stray", "seed=1", "seed=2", "--lr", "3", "processors=tokens,", "sentences,", "rows", "notes=x"]
+    found, errors = read_overrides(words)
+    assert [(item.key, item.value) for item in found] == [("seed", "1"), ("notes", "x")]
+    assert errors == [
+        "processors=tokens, sentences, rows: there must be no space in a list; type processors=tokens,sentences,rows",
+        "stray: expected key=value",
+        "--lr 3: options have no dashes, type lr=3",
+        "seed is given twice (command line): seed=1 and seed=2; give one of them",
+    ]

@@ -90,5 +90,16 @@ def test_one_model_under_two_keys_is_told_once() -> None:
 def test_a_state_to_go_on_from_must_be_there() -> None:
     check(resume=Path("last.ckpt"))
     check(resume="auto")
-    with pytest.raises(ConfigError, match=r"^resume=first\.ckpt \(command line\): no such file$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^resume=first\.ckpt \(command line\): no such file; expected true, false, auto or the last\.ckpt of a ",
+    ):
         check(resume=Path("first.ckpt"))
+
+
+def test_a_name_that_holds_a_comma_is_told_where_a_list_cuts_it() -> None:
+    Path("papers/b, c.jsonl").touch()
+    with pytest.raises(DataError) as caught:
+        check(data_path=[Path("papers/a.jsonl"), Path("papers/b"), Path("c.jsonl")])
+    hint = """for the file 'papers/b, c.jsonl' type the list as '["papers/b, c.jsonl", "..."]'"""
+    assert str(caught.value).count(hint) == 2

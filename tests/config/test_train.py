@@ -67,6 +67,14 @@ def test_several_paths_may_be_given_in_any_form() -> None:
     assert config(val_data_path=None).val_data_path == ()
 
 
+def test_a_path_that_is_there_is_not_cut_at_its_commas(tmp_path: Path) -> None:
+    path = tmp_path / "a,b.jsonl"
+    path.touch()
+    config = load_config([], [f"data_path={path}", "label_field=a,b", f"val_data_path={path}"])
+    assert (config.data_path, config.val_data_path) == ((path,), (path,))
+    assert config.label_field == ("a", "b")
+
+
 def test_every_trainer_parameter_goes_through_by_name_and_type() -> None:
     made = config(gradient_clip_val="1.0", limit_train_batches="0.5", fast_dev_run="2", strategy="ddp", max_steps=1)
 

@@ -151,9 +151,20 @@ def test_gold_that_is_taken_for_predictions_is_told(
     assert "entity for entity" not in caplog.text
 
 
-def test_a_label_layer_that_no_document_has_is_told(gold: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert main([f"model_name_or_path={gold}", f"data_path={gold}", "label_field=Disease,Diseas"]) == 0
-    assert "no layer 'Diseas'. Did you mean 'Disease'?" in caplog.text
+def test_one_of_several_labels_that_no_document_has_is_an_error(
+    gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = write_jsonl(predicted(make_documents(20), 0.8), tmp_path / "found.jsonl")
+    words = [f"data_path={gold}", f"model_name_or_path={file}", "label_field=Disease,Diseese"]
+    assert main(words) == 3
+    told = capfd.readouterr().err
+    assert "no document has the label layer 'Diseese', which label_field names." in told
+    assert "Did you mean 'Disease'?" in told
+
+
+def test_a_recipe_is_told_to_be_scored_by_what_it_finds(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe=r.yaml", "data_path=a.jsonl"]) == 2
+    assert "type papermage-predict recipe=r.yaml data_path=FILE output_path=found.jsonl" in capfd.readouterr().err
 
 
 def test_a_key_that_no_document_has_is_told(

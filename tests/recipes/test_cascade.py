@@ -193,11 +193,46 @@ def test_stages_may_be_trained_on_gold(trained: Path, tmp_path: Path) -> None:
         ({}, ["stages.fields.name=entries"], "2 stages are called 'entries'"),
         ({}, ["stages.fields.name=a/b"], "a name that a folder can have"),
         ({}, ["head=nosuch"], "nosuch"),
+        ({"records": "entry(name[amount"}, [], r"cascade\.yaml:\d+: records=.*: expected '\]'"),
+        ({}, ["records=entry("], "^command line: records=.*the name of a layer"),
+        ({}, ["stages.letters.gold_contxt=x"], "gold_contxt .*Did you mean 'gold_context_name'"),
+        ({}, ["stages.letters.predict.min_scor=1"], r"predict\.min_scor \(command line\)"),
+        ({}, ["stray", "seed=1", "seed=2", "folds=1"], "stray: expected(?s:.*)seed is given twice(?s:.*)folds="),
     ],
 )
 def test_what_is_wrong_in_a_cascade_is_said(changes: Any, words: list[str], expected: str, tmp_path: Path) -> None:
     with pytest.raises((ConfigError, ImportError), match=expected):
         load_cascade([write(tmp_path, **changes)], words)
+
+
+def test_what_holds_for_all_stages_is_said_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_cascade([write(tmp_path, max_epoch=3)], ["stages.fields.wieght=1", "stages.fields.predict.min_score=2"])
+    errors = [error.replace(str(tmp_path), "") for error in caught.value.errors]
+    assert [error.split(" (")[0].rpartition(": ")[2] for error in errors] == [
+        "max_epoch",
+        "predict.min_score='2'",
+        "wieght",
+    ], errors
+
+
+def test_all_documents_that_are_not_there_are_said_before_a_stage_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["test_data_path=nowhere.jsonl", "stages.letters.data_path=lost.jsonl"]
+    for flags in (["--dry-run"], []):
+        assert main(["-c", str(write(tmp_path)), *words, *flags]) == 3
+        told = capsys.readouterr().err
+        assert "test_data_path=nowhere.jsonl (of the cascade): no such file or folder" in told
+        assert "data_path=lost.jsonl (command line): no such file or folder" in told
+    assert not (tmp_path / "cascade").exists()
+
+
+def test_a_list_of_stages_that_is_misspelt_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("stage:\n  - name: a\n")
+    assert main(["-c", str(path)]) == 2
+    assert "unknown option. Did you mean 'stages'?" in capsys.readouterr().err
 
 
 def test_the_command_says_what_it_would_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

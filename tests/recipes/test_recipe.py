@@ -316,6 +316,7 @@ def test_what_is_no_document_is_refused(recipe: Path) -> None:
         ("stages:\n- {predictor: entries, labels: entri}\n", "no label 'entri'. Did you mean 'entry'"),
         ("stages:\n- {processor: tokens, stile: words}\n", "no such option"),
         ("stages:\n- tokens\nrecords: a\nreeder: pdf\n", "Did you mean 'reader'"),
+        ("stages:\n- tokens\nrecords: a(b\n", r"odd\.yaml:3: records=a\(b: expected '\)'"),
         ("stages: &a\n- *a\n", "contains itself"),
         ("stages:\n- recipe: odd.yaml\n", "contains itself: odd.yaml → odd.yaml"),
         ("stages:\n- recipe: other.yaml\n", "contains itself: odd.yaml → other.yaml → odd.yaml"),

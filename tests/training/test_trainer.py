@@ -211,6 +211,8 @@ def test_overlapping_fields_train_apart_in_one_checkpoint(
     [
         ({"data_path": "nowhere.jsonl"}, "nowhere.jsonl"),
         ({"label_field": "nmes"}, "no document has the label layer 'nmes'"),
+        ({"label_field": "names,amuonts"}, "no document has the label layer 'amuonts', .* Did you mean 'amounts'"),
+        ({"label_field": "names,amuonts", "overlap_policy": "separate"}, "no document has the label layer 'amuonts'"),
         ({"entity_name": "tokenz"}, "no layer 'tokenz'.*Did you mean 'tokens'"),
         ({"context_name": "page"}, "no layer 'page'.*Did you mean 'pages'"),
     ],
@@ -232,6 +234,28 @@ def test_a_label_field_that_marks_nothing_is_refused(
     path.write_text("".join(json.dumps(d) + "\n" for d in documents))
     with pytest.raises(DataError, match="marks nothing in 12 documents"):
         EntityClassificationTrainer(config(data_path=path, label_field="names")).train()
+
+
+def test_a_label_that_is_there_and_marks_nothing_is_told(
+    config: Callable[..., EntityClassificationTrainConfig],
+    tmp_path: Path,
+    train_file: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is spelt right: a layer that is empty, or one that the validation data have alone."""
+    documents = [json.loads(line) for line in train_file.read_text().splitlines()]
+    empty, without = tmp_path / "empty.jsonl", tmp_path / "without.jsonl"
+    for document in documents:
+        document["entities"]["names"] = []
+    empty.write_text("".join(json.dumps(d) + "\n" for d in documents))
+    for document in documents:
+        del document["entities"]["names"]
+    without.write_text("".join(json.dumps(d) + "\n" for d in documents))
+    for place, words in enumerate(({"data_path": empty}, {"data_path": without, "val_data_path": train_file})):
+        caplog.clear()
+        folder = tmp_path / str(place)
+        EntityClassificationTrainer(config(**words, max_epochs=1, default_root_dir=folder)).train()
+        assert "'names' marks nothing in the training documents: it cannot be learnt" in caplog.text
 
 
 def test_what_fails_while_saving_leaves_the_checkpoint_that_was_there(

@@ -177,6 +177,24 @@ def test_trials_worse_than_most_end_early_and_failures_are_told(
             assert trial.epochs < 4
 
 
+def test_components_that_do_not_fit_each_other_are_not_drawn(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = (
+        Dimension(key="head", kind="choice", choices=("crf", "span")),
+        Dimension(key="label_scheme", kind="choice", choices=("bio", "io", "span")),
+        Dimension(key="head.dropout", kind="choice", choices=(0.1, 0.2)),
+    )
+    caplog.set_level("INFO", "papermage_core.training.tuning")
+    result = tune(config(max_epochs=1), space, tmp_path / "search", TuneOptions(n_trials=5, pruning=False))
+    assert "not drawn, for they do not fit: head=span with label_scheme=bio or io" in caplog.text
+    assert [trial.state for trial in result.trials] == ["complete"] * 5, [trial.error for trial in result.trials]
+    assert {trial.values["head"] for trial in result.trials} == {"crf", "span"}
+    for trial in result.trials:
+        assert list(trial.values) == ["head", "label_scheme", "head.dropout"]
+        assert (trial.values["head"] == "span") == (trial.values["label_scheme"] == "span")
+
+
 def test_another_search_is_not_gone_on_with(
     config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
 ) -> None:

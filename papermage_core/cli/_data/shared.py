@@ -86,7 +86,8 @@ def read(
 def with_data_path(words: Sequence[str]) -> list[str]:
     """Return the words with those that are paths, having no ``=``, put together as ``data_path``."""
     paths = [word for word in words if "=" not in word]
-    return [*(word for word in words if "=" in word), *([f"data_path={','.join(paths)}"] if paths else [])]
+    listed = json.dumps(paths) if any("," in path for path in paths) else ",".join(paths)
+    return [*(word for word in words if "=" in word), *([f"data_path={listed}"] if paths else [])]
 
 
 def with_output_path(words: Sequence[str]) -> list[str]:
