@@ -244,7 +244,8 @@ def test_the_real_files_hold_what_other_tools_find_and_come_back_as_they_were(co
         assert sum(len(d.metadata.get("relations", None) or ()) for d in before) == found.get("relations", 0), name
         if before and before[0].has_layer("tokens"):
             back, lost = read_back(SpacyWriterConfig(), SpacyReaderConfig(), before)
-            assert set(lost) <= {"paragraphs"}, name
+            sources = {"metadata of entities"} if name.endswith("demo.jsonl") else set()  # of Prodigy's spans
+            assert set(lost) <= {"paragraphs"} | sources, name
             assert plain(back) == plain(before) or lost, name
 
 

@@ -225,5 +225,5 @@ def test_globs_end_where_links_lead_in_circles_and_give_each_file_once(tmp_path:
 
 def test_a_record_of_another_format_is_told_how_to_read_it(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"id": 1, "data": "a text", "label": ["positive"]}\n')
-    with pytest.raises(DataError, match="no `symbols`.*; a file of another format is read by reader=NAME"):
+    with pytest.raises(DataError, match=r"no `symbols`.*; a file of another format is read by reader=NAME"):
         list(read_documents(tmp_path / "a.jsonl"))
