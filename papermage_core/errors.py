@@ -77,7 +77,11 @@ class DataError(PapermageError, ValueError):
 
     Every place given is printed before the message, widest first:
     ``train.jsonl, line 3, document 'W05-13', layer 'tokens', entity 17: ...``. ``page`` is counted from 0, and printed
-    from 1; ``stage`` is that of a recipe.
+    from 1; ``stage`` is that of a recipe. ``advice`` ends the message: what whoever types a command can do, which a
+    client of a server cannot.
+
+    >>> print(DataError("is encrypted", advice="type reader.password=..."))
+    is encrypted; type reader.password=...
     """
 
     exit_code = 3
@@ -95,7 +99,10 @@ class DataError(PapermageError, ValueError):
         entity: int | None = None,
         value: Any = None,
         expected: str | None = None,
+        advice: str | None = None,
     ) -> None:
+        end = f"; {advice}" if advice else ""
+        message = message if message.endswith(end) else message + end
         super().__init__(message)
         self.message = message
         self.path = path
@@ -107,6 +114,12 @@ class DataError(PapermageError, ValueError):
         self.entity = entity
         self.value = value
         self.expected = expected
+        self.advice = advice
+
+    @property
+    def what(self) -> str:
+        """The message without its advice."""
+        return self.message.removesuffix(f"; {self.advice}")
 
     def replace(self: _Data, **changes: Any) -> _Data:
         """Return the same error with other attributes: for whoever knows more of the place than who raised it.
@@ -142,7 +155,7 @@ def _brief(name: str) -> str:
     return repr(name if len(name) <= 100 else f"{name[:97]}...")
 
 
-_ATTRIBUTES = ("message", "path", "line", "document", "page", "stage", "layer", "entity", "value", "expected")
+_ATTRIBUTES = ("message", "path", "line", "document", "page", "stage", "layer", "entity", "value", "expected", "advice")
 
 
 class PluginError(PapermageError, ImportError):

@@ -160,15 +160,20 @@ def layer_of(document: Document, name: str, document_name: str, key: str) -> Lay
     known = document.layer_names
     if name not in known:
         found = ", ".join(known) or "none"
-        hint = nearest(name, known) or _maker(name)
-        raise DataError(f"no layer {name!r}, which {key} names.{hint} Layers here: {found}", document=document_name)
+        hint = nearest(name, known)
+        raise DataError(
+            f"no layer {name!r}.{hint} Layers here: {found}",
+            document=document_name,
+            expected=f"a layer {name!r}",
+            advice=f"{key}=... names another" + ("" if hint else _maker(name)),
+        )
     return document.get_layer(name)
 
 
 def _maker(name: str) -> str:
     from papermage_core.plugin.manager import Plugins
 
-    return f" processors={name} makes it." if Plugins().named("document_processor", name) else ""
+    return f", and processors={name} makes it" if Plugins().named("document_processor", name) else ""
 
 
 def _place_units(

@@ -24,7 +24,7 @@ from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import text_digest
 from papermage_core.document import Document
 from papermage_core.document.queries import units_of_contexts
-from papermage_core.errors import ConfigError, DataError, PapermageError, counted
+from papermage_core.errors import ConfigError, PapermageError, counted
 from papermage_core.files import whole_file, whole_text_file
 from papermage_core.prediction.cascade_scores import CascadeScores, score_cascade
 from papermage_core.prediction.recipe import Recipe, Stage, ready_stage
@@ -250,7 +250,7 @@ class CascadeTrainer:
             for name, group in by_model.items():
                 for document in group:
                     if problem := stages[name].problem(document):
-                        raise DataError(problem, document=document.id, stage=stages[name].name)
+                        raise problem.replace(document=document.id, stage=stages[name].name)
                 stages[name].run(group)
             yield from chunk
 

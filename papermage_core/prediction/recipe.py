@@ -115,27 +115,32 @@ class Stage:
             document.remove_layer(name)
             document.annotate_layer(name, found)
 
-    def problem(self, document: Document, overwrite: bool = False) -> str | None:
+    def problem(self, document: Document, overwrite: bool = False) -> DataError | None:
         """Return what keeps a document from going through, as far as its layers tell."""
         names = document.layer_names
         return self.problem_of(names, overwrite)
 
-    def problem_of(self, names: Sequence[str], overwrite: bool = False) -> str | None:
+    def problem_of(self, names: Sequence[str], overwrite: bool = False) -> DataError | None:
         """Return what is wrong with the layers of a document that comes to this stage."""
         if missing := [name for name in self.reads if name not in names]:
-            hint = nearest(missing[0], names) or _maker(missing[0])
-            return f"there is no layer {missing[0]!r}, which it reads.{hint} Layers here: {', '.join(names) or 'none'}"
+            hint = nearest(missing[0], names)
+            return DataError(
+                f"there is no layer {missing[0]!r}, which it reads.{hint} Layers here: {', '.join(names) or 'none'}",
+                expected=f"a layer {missing[0]!r}",
+                advice=None if hint else _maker(missing[0]),
+            )
         there = [name for name in self.makes if name in names]
         if self.is_predictor and there and len(there) < len(self.makes) and not overwrite:
-            return (
-                f"there is a layer {there[0]!r} already, and others that it makes are not there: remove it, "
-                "choose other names (layer_name), or replace it with overwrite=true"
+            return DataError(
+                f"there is a layer {there[0]!r} already, and others that it makes are not there",
+                expected=f"a document without the layer {there[0]!r}",
+                advice="remove it, choose other names (layer_name), or replace it with overwrite=true",
             )
         return None
 
 
-def _maker(name: str) -> str:
-    return f" The processor {name} makes it." if Plugins().named("document_processor", name) else ""
+def _maker(name: str) -> str | None:
+    return f"the processor {name} makes it" if Plugins().named("document_processor", name) else None
 
 
 class Recipe:
@@ -253,7 +258,7 @@ class Recipe:
             if lacks is not None and (not keep or lacks.intersection(stage.reads)):
                 lacks.update(stage.makes)
             elif problem := stage.problem(document, overwrite):
-                yield fail(place, DataError(problem))
+                yield fail(place, problem)
             else:
                 ready[place] = document.layer_names
         if not ready:

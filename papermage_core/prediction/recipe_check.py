@@ -107,7 +107,7 @@ def check_recipe(
             if lost.intersection(stage.reads):
                 lost.update(stage.makes)
             elif problem := stage.problem_of(list(names)):
-                found.add(located.error(DataError(problem, stage=stage.name)))
+                found.add(located.error(problem.replace(stage=stage.name)))
                 lost.update(stage.makes)
             else:
                 found.kept[stage.name] += stage.is_predictor and all(name in names for name in stage.makes)

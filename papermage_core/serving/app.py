@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 import time
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
-from email.message import Message
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +16,7 @@ from starlette.routing import Route
 
 from papermage_core.errors import nearest
 from papermage_core.serving import messages
+from papermage_core.serving.content import BY_CONTENT_TYPE, check_charset
 from papermage_core.serving.front import PAGE_POLICY, error_page, front_page, front_policy
 from papermage_core.serving.messages import RequestError
 from papermage_core.serving.openapi import OUTPUTS, described
@@ -27,15 +26,7 @@ from papermage_core.serving.settings import Settings
 __all__ = ["create_app"]
 
 _log = logging.getLogger(__name__)
-_KINDS = {
-    "application/json": "json",
-    "application/jsonl": "lines",
-    "application/x-ndjson": "lines",
-    "application/x-jsonlines": "lines",
-    "text/plain": "text",
-    "application/pdf": "pdf",
-    "multipart/form-data": "form",
-}
+_KINDS = {**BY_CONTENT_TYPE, "multipart/form-data": "form"}
 _PATHS = ("/", "/predict", "/health", "/ready", "/metrics", "/openapi.json")
 _QUERY = ("output", "min_score", "merge")
 _GONE = 499
@@ -71,6 +62,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestError, _problem)
 
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def front() -> Response:
         if not service.is_started:
@@ -94,11 +86,13 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
             return JSONResponse({"status": "ready"})
         return _error(service.why_not())
 
+    @app.head("/metrics", include_in_schema=False)
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return counts and times for Prometheus."""
         return PlainTextResponse(service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @app.head("/openapi.json", include_in_schema=False)
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
         return JSONResponse(described(app, service.model.labels))
@@ -175,21 +169,11 @@ def _kind(request: Request) -> tuple[str, str]:
     content_type = request.headers.get("content-type", "")
     if (kind := _KINDS.get(content_type)) is not None:
         return kind, content_type
-    message = Message()
-    message["content-type"] = content_type
-    name = message.get_content_type() if content_type else ""
-    kind = _KINDS.get(name)
+    kind = _KINDS.get(content_type.partition(";")[0].strip().lower())
     if kind is None:
         what = f"Content-Type {content_type[:100]!r} is not read" if content_type else "there is no Content-Type"
         raise RequestError(415, what, "Content-Type", f"send one of {', '.join(_KINDS)}")
-    charset = message.get_param("charset")
-    if kind in ("json", "lines", "text") and isinstance(charset, str) and charset:
-        try:
-            is_utf8 = codecs.lookup(charset).name in ("utf-8", "ascii", "utf-8-sig")
-        except (LookupError, ValueError):
-            is_utf8 = False
-        if not is_utf8:
-            raise RequestError(415, f"charset {charset[:40]!r} is not read", "Content-Type", "send UTF-8")
+    check_charset(kind, content_type)
     return kind, content_type
 
 
@@ -215,6 +199,8 @@ async def _http_error(request: Request, exc: Exception) -> Response:
     do = _NOT_FOUND if exc.status_code == 404 else "POST /predict; GET the others"
     answer = _error(RequestError(exc.status_code, str(exc.detail), do=do))
     answer.headers.update(exc.headers or {})
+    if exc.status_code == 405:
+        answer.headers["Allow"] = "POST" if request.url.path == "/predict" else "GET, HEAD"
     return answer
 
 

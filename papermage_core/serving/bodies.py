@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from papermage_core.document import Document
+from papermage_core.document.json.explain import not_json
 from papermage_core.errors import DataError, nearest
+from papermage_core.files.magic import kind_of_file
 from papermage_core.serving.messages import Request, RequestError
 from papermage_core.serving.options import ServerOptions
 
@@ -19,6 +21,8 @@ _EXPECTED = 'send a papermage document, {"text": "…"}, or {"documents": [docum
 _MANY, _MOST_LAYERS = 10_000, 1000
 """Bytes that hold as many layers as are looked for, and how many layers a document may have."""
 _TEXT_KEYS = ("text", "id")
+_UNNAMED = "(unnamed)"
+"""What predictors call a document without a name."""
 
 
 def documents_of(request: Request, options: ServerOptions) -> list[Document]:
@@ -40,7 +44,7 @@ def documents_of(request: Request, options: ServerOptions) -> list[Document]:
 
 def _documents(request: Request, options: ServerOptions) -> Iterator[Document]:
     if request.kind == "text":
-        yield _of_text(_decoded(request.body), None)
+        yield _of_text(_decoded(request.body, "body"), None)
         return
     body = request.body.removeprefix(codecs.BOM_UTF8)
     if request.kind == "lines":
@@ -51,12 +55,14 @@ def _documents(request: Request, options: ServerOptions) -> Iterator[Document]:
         yield from _of_json(body)
 
 
-def _decoded(body: bytes) -> str:
+def _decoded(data: bytes, where: str) -> str:
     try:
-        return body.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        what = f"byte {exc.start + 1} is not UTF-8: {exc.reason}"
-        raise RequestError(400, what, "body", "send the text as UTF-8") from exc
+        kind = (kind_of_file(data) or "").partition(":")[0]
+        what = f"is {kind}, and " if kind else ""
+        do = "send a PDF as application/pdf" if kind == "a PDF" else "send UTF-8"
+        raise RequestError(400, f"{what}byte {exc.start + 1} is not UTF-8: {exc.reason}", where, do) from exc
 
 
 def _of_text(text: str, name: str | None) -> Document:
@@ -89,9 +95,11 @@ def _document(data: bytes, where: str, keys: dict[str, msgspec.Raw] | None = Non
         except DataError as exc:
             raise data_problem(exc, where) from exc
     _only(keys, _TEXT_KEYS, where)
-    text, name = (_string(keys.get(key), f"{where}.{key}") for key in _TEXT_KEYS)
+    text, name = _string(keys["text"], f"{where}.text"), None
+    if (given := keys.get("id")) is not None and bytes(given) != b"null":  # so answers have it
+        name = _string(given, f"{where}.id")
     try:
-        return _of_text(text or "", name)
+        return _of_text(text, name)
     except ValueError as exc:
         raise RequestError(422, str(exc), where) from exc
 
@@ -108,9 +116,7 @@ def _check_layers(raw: msgspec.Raw | None, where: str) -> None:
         raise RequestError(413, f"there are {layers} layers; {_MOST_LAYERS} are allowed", where, "leave some out")
 
 
-def _string(raw: msgspec.Raw | None, where: str) -> str | None:
-    if raw is None:
-        return None
+def _string(raw: msgspec.Raw, where: str) -> str:
     try:
         return msgspec.json.decode(raw, type=str)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -120,19 +126,26 @@ def _string(raw: msgspec.Raw | None, where: str) -> str | None:
 def _keys(data: bytes, where: str) -> dict[str, msgspec.Raw]:
     if not data.strip():
         raise RequestError(400, "there is nothing", where, _EXPECTED)
+    _decoded(data, where)
     try:
-        data.decode("utf-8")
-        return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    except UnicodeDecodeError as exc:
-        raise RequestError(400, f"byte {exc.start + 1} is not UTF-8: {exc.reason}", where, "send UTF-8") from exc
+        try:
+            return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        except msgspec.ValidationError as exc:
+            msgspec.json.decode(data, type=msgspec.Raw)  # what is cut off is no JSON, whatever it begins with
+            raise RequestError(422, "expected an object", where, _EXPECTED) from exc
     except RecursionError as exc:
         raise RequestError(400, "is nested too deep", where, _EXPECTED) from exc
-    except msgspec.ValidationError as exc:
-        raise RequestError(422, "expected an object", where, _EXPECTED) from exc
     except msgspec.DecodeError as exc:
-        several = "trailing characters" in str(exc) and b"\n" in data.strip()
-        do = "send a document on each line as application/jsonl" if several else "JSON has no NaN and no Infinity"
-        raise RequestError(400, f"is not JSON: {exc}", where, do) from exc
+        raise _not_json(data, str(exc), where) from exc
+
+
+def _not_json(data: bytes, reason: str, where: str) -> RequestError:
+    """Return what is wrong with what is no JSON, and its place."""
+    problem = data_problem(not_json(data, reason), where)
+    several = "trailing characters" in reason and b"\n" in data.strip()
+    whole = "send all of it" if "stops in the middle" in problem.what else "correct it"
+    problem.status, problem.do = 400, "send a document on each line as application/jsonl" if several else whole
+    return problem
 
 
 def _only(keys: dict[str, Any], known: tuple[str, ...], where: str) -> None:
@@ -144,6 +157,7 @@ def _only(keys: dict[str, Any], known: tuple[str, ...], where: str) -> None:
 
 def data_problem(error: DataError, where: str = "") -> RequestError:
     """Return what is wrong with a document, without paths of this machine."""
-    place = str(error.replace(path=None, message="", line=None)).removesuffix(": ")
+    named = None if error.document == _UNNAMED else error.document
+    place = str(error.replace(path=None, message="", line=None, advice=None, document=named)).removesuffix(": ")
     do = f"expected {error.expected}" if error.expected else ""
-    return RequestError(422, error.message, ", ".join(filter(None, [where, place])), do)
+    return RequestError(422, error.what, ", ".join(filter(None, [where, place])), do)

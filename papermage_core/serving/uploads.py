@@ -6,7 +6,6 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Iterator
-from email.message import Message
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError, PapermageError
 from papermage_core.serving.bodies import data_problem
 from papermage_core.serving.child import INTERNAL
+from papermage_core.serving.content import BY_CONTENT_TYPE, check_charset, header
 from papermage_core.serving.messages import Answer, Request, RequestError
 from papermage_core.serving.settings import Settings
 
@@ -24,8 +24,9 @@ _log = logging.getLogger(__name__)
 _MEMORY = 2 << 30
 """Bytes of address space: a PDF of a few kilobytes can unpack to more than there is."""
 _MOST_PARTS = 16
-_KINDS = {"application/pdf": "pdf", "application/json": "json", "text/plain": "text"}
-_ENDINGS = {".pdf": "pdf", ".json": "json", ".jsonl": "lines", ".txt": "text", ".text": "text"}
+_ENDINGS = {".pdf": "pdf", ".json": "json", ".jsonl": "lines", ".ndjson": "lines", ".txt": "text", ".text": "text"}
+_PLAIN = ("", "7bit", "8bit", "binary")
+"""Encodings of a part that change nothing of it."""
 
 
 class UploadWorker:
@@ -95,6 +96,7 @@ def _of_form(request: Request) -> tuple[str, bytes]:
         if name in found:
             raise RequestError(422, f"there are several fields {name!r}", "form", "send one")
         if name == "text":
+            check_charset("text", kind)
             found[name] = "text", content
         elif file or content:
             found[name] = _kind(file, kind, content), content
@@ -111,10 +113,12 @@ def _kind(file: str, content_type: str, content: bytes) -> str:
     if b"%PDF-" in content[:1024]:
         return "pdf"
     ending = Path(file.lower()).suffix
-    found = _ENDINGS.get(ending) or _KINDS.get(content_type)
+    found = _ENDINGS.get(ending) or BY_CONTENT_TYPE.get(content_type.partition(";")[0].strip().lower())
     if found is None:
-        what = f"a file of this kind is not read: {(file or content_type)[:100]!r}"
+        kind = f"a file of this kind is not read: {(file or content_type)[:100]!r}"
+        what = kind if file or content_type else "the file has neither a name nor a type of content"
         raise RequestError(415, what, "file", "send a PDF, a text as UTF-8, or papermage's JSON")
+    check_charset(found, content_type)
     return found
 
 
@@ -123,7 +127,7 @@ def multipart_parts(content_type: str, body: bytes) -> Iterator[tuple[str, str, 
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import MultipartParser
 
-    boundary = _header("content-type", content_type).get_param("boundary")
+    boundary = header("content-type", content_type).get_param("boundary")
     if not isinstance(boundary, str) or not boundary:
         raise RequestError(400, "the form has no boundary", "Content-Type", "send multipart/form-data; boundary=…")
     parts: list[tuple[dict[str, str], bytearray]] = []
@@ -165,15 +169,11 @@ def multipart_parts(content_type: str, body: bytes) -> Iterator[tuple[str, str, 
     if not ended:
         raise RequestError(400, "the form ends before its last boundary", "body", "send all of it")
     for headers, content in parts:
-        said = _header("content-disposition", headers.get("content-disposition", ""))
+        encoding = headers.get("content-transfer-encoding", "").strip().lower()
+        if encoding not in _PLAIN:
+            what = f"a field in {encoding[:40]!r} is not read"
+            raise RequestError(415, what, "Content-Transfer-Encoding", "send it as it is")
+        said = header("content-disposition", headers.get("content-disposition", ""))
         name = said.get_param("name", "", "content-disposition")
         file = said.get_filename("")
-        kind = headers.get("content-type")
-        content_type = _header("content-type", kind).get_content_type() if kind else ""
-        yield str(name), file, content_type, bytes(content)
-
-
-def _header(name: str, value: str) -> Message:
-    message = Message()
-    message[name] = value.replace("\r", " ").replace("\n", " ")
-    return message
+        yield str(name), file, headers.get("content-type", ""), bytes(content)

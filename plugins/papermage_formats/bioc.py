@@ -38,6 +38,8 @@ __all__ = ["BiocReader", "BiocReaderConfig", "BiocWriter", "BiocXmlWriterConfig"
 
 _CHUNK = 1 << 16
 _INFONS = dict[str, Any]
+_OF_DOCUMENT = ("id", "infons", "passages", "annotations", "relations")
+"""What BioC says of a document; services say more in JSON (``journal``, ``authors``)."""
 
 
 class _Place(TypedDict):
@@ -162,6 +164,8 @@ def _assembled(found: dict[str, Any], name: str | None, label_layer: str, unlike
     metadata |= {"infons": found["infons"]} if found.get("infons") else {}
     metadata |= {"relations": [_relation(relation) for relation in relations]} if relations else {}
     metadata |= {"annotations": [_kept(annotation) for annotation in bare]} if bare else {}
+    others = {key: value for key, value in found.items() if key not in _OF_DOCUMENT and value not in (None, "", [], {})}
+    metadata |= {"bioc": others} if others else {}
     symbols = "".join(pieces)
     document = make_document(symbols, metadata)
     full = [passage for passage in passages if passage.text]
@@ -357,11 +361,14 @@ class BiocWriter:
         border = b"\n"
         for document in documents:
             found = _bioc_of(document, self.layers, lost)
+            others = noted(document.metadata, "bioc", _INFONS, lost, "metadata of documents") or {}
             if self.as_json:
+                found |= {key: value for key, value in others.items() if key not in found}
                 target.write(border + json_bytes(found, document.id))
                 border = b",\n"
             else:
-                target.write("".join(_xml(found, lost)).encode())
+                lost["metadata of documents"] += len(others)
+                target.write("".join(_xml(found, lost, document.id)).encode())
         target.write(b"\n]}\n" if self.as_json else b"</collection>\n")
         return losses(lost)
 
@@ -395,12 +402,13 @@ def _bioc_of(document: Document, layers: tuple[str, ...], lost: Counter[str]) ->
         infons |= {} if entity.label == "entities" else {"type": entity.label}
         for key, value in entity.metadata.items():
             if key not in ("id", "infons"):
-                infons[key] = value if isinstance(value, str) else json_bytes(value, document.id).decode()
+                is_said = value is None or isinstance(value, str)
+                infons[key] = value if is_said else json_bytes(value, document.id).decode()
         holder = max(bisect_right(starts, entity.start) - 1, 0)
         made[holder]["annotations"].append(
             {
                 "id": str(entity.metadata.get("id", number)),
-                "infons": {str(key): str(value) for key, value in infons.items()},
+                "infons": {str(key): value for key, value in infons.items()},
                 "text": " ".join(symbols[start:stop] for start, stop in entity.segments),
                 "locations": [{"offset": start + base, "length": stop - start} for start, stop in entity.segments],
             }
@@ -413,7 +421,7 @@ def _bioc_of(document: Document, layers: tuple[str, ...], lost: Counter[str]) ->
         nodes = [{"refid": str(of), "role": role} for role, of in relation["arguments"]]
         relations.append({"id": str(relation.get("id") or f"R{number}"), "infons": infons, "nodes": nodes})
     lost["metadata of documents"] += len(
-        set(document.metadata) - {"doc_id", "offset", "infons", "relations", "annotations"}
+        set(document.metadata) - {"doc_id", "offset", "infons", "relations", "annotations", "bioc"}
     )
     of_document = _said_infons(document.metadata, lost, "metadata of documents")
     found = {"id": document.id or "", "infons": of_document, "passages": made}
@@ -455,12 +463,17 @@ def _passages(document: Document, lost: Counter[str]) -> list[tuple[int, int, di
     return found if found and at == len(symbols) else [(0, len(symbols), {})]
 
 
-def _xml(found: dict[str, Any], lost: Counter[str]) -> Iterator[str]:
-    def text(value: Any) -> str:
-        return escape(xml_text(str(value), lost), {"\r": "&#13;"})
+def _xml(found: dict[str, Any], lost: Counter[str], document: str | None) -> Iterator[str]:
+    def text(value: str) -> str:
+        return escape(xml_text(value, lost), {"\r": "&#13;"})
 
     def infons(holder: dict[str, Any]) -> str:
-        return "".join(f"<infon key={quoteattr(key)}>{text(value)}</infon>" for key, value in holder["infons"].items())
+        """Null says nothing, and has no text; other values than text are JSON."""
+        said = ((key, value) for key, value in holder["infons"].items() if value is not None)
+        plain = (
+            (key, value if isinstance(value, str) else json_bytes(value, document).decode()) for key, value in said
+        )
+        return "".join(f"<infon key={quoteattr(key)}>{text(value)}</infon>" for key, value in plain)
 
     yield f"<document><id>{text(found['id'])}</id>{infons(found)}\n"
     for passage in found["passages"]:

@@ -15,7 +15,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.conll_blocks import Block, iter_blocks
-from papermage_formats.conll_columns import has_header
+from papermage_formats.conll_columns import are_divided_by_commas, has_header
 from papermage_formats.conll_rows import NO_COMMENTS
 from papermage_formats.conll_table import Table
 from papermage_formats.conll_writer import ConllWriter
@@ -72,8 +72,9 @@ class ConllReaderConfig(DocumentReaderConfig):
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
         """Whether the last column holds tags."""
-        rows = [row.split() for row in head.decode("utf-8", "replace").splitlines()[:-1][:50] if row.strip()]
-        tags = [row[-1] for row in rows if not row[0].startswith(("#", "-DOCSTART-"))]
+        text = head.decode("utf-8", "replace").removeprefix("\ufeff")
+        rows = [row.split() for row in text.splitlines()[:-1][:50] if row.strip()]
+        tags = [row[-1] for row in rows if not row[0].startswith(("#", "-DOCSTART-"))][has_header(text) :]
         return not head.startswith(b"#FORMAT") and bool(tags) and all(map(is_tag, tags)) and max(map(len, rows)) > 1
 
     def build(self) -> ConllReader:
@@ -145,6 +146,10 @@ class ConllReader:
         if text.startswith("#FORMAT=WebAnno"):
             raise DataError("is WebAnno TSV, which reader=webanno reads", expected="a token and its tags a line")
         text = text.replace("\r\n", "\n").removesuffix("\r")
+        if block.byte == 0 and are_divided_by_commas(text):
+            raise DataError(
+                "its columns are divided by commas", line=block.line, expected="tabs or spaces between them"
+            )
         header = block.byte == 0 and (self.config.header or (not self.config.columns and has_header(text)))
         return (None if header else Table.of_plain(text, block)) or Table.of(text, block, header)
 

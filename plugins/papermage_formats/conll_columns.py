@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Collection, Iterable, Sequence
 
@@ -12,6 +13,7 @@ __all__ = [
     "CONLL_2012",
     "EMPTY",
     "SPECIAL",
+    "are_divided_by_commas",
     "are_surely_tags",
     "guessed_names",
     "has_header",
@@ -44,6 +46,25 @@ def has_header(text: str) -> bool:
     row = next((row for row in text.split("\n", 20) if row.strip() and not row.startswith(("#", "-DOCSTART-"))), "")
     names = [name.lower() for name in row.split()]
     return {*_OF_HEADERS} >= {*names} and {"token", "tag"} <= {*known_columns(names)}
+
+
+def are_divided_by_commas(text: str) -> bool:
+    """Whether lines are those of a table with commas, or semicolons, and tags at their ends.
+
+    >>> are_divided_by_commas("Word,Tag\\na,B-X\\n"), are_divided_by_commas("Word Tag\\n1,5 B-X\\n")
+    (True, False)
+    """
+    begin = [row for row in text.split("\n", 50)[:50] if row.strip() and not row.startswith(("#", "-DOCSTART-"))]
+    if len(begin) < 2 or any("\t" in row for row in begin):
+        return False
+    for delimiter in ",;":
+        try:
+            rows = list(csv.reader(begin, delimiter=delimiter))
+        except csv.Error:  # of a field that is too long
+            return False
+        if len(rows[0]) > 1 and {*map(len, rows)} == {len(rows[0])} and all(is_tag(row[-1]) for row in rows[1:]):
+            return True
+    return False
 
 
 def guessed_names(columns: Sequence[Sequence[str]], starts: Collection[int]) -> list[str]:

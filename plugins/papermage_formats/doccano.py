@@ -119,7 +119,7 @@ def _entity(found: Any) -> Labelled:
         else:
             metadata = {}
         start, stop, label = found
-        if type(start) is not int or type(stop) is not int:
+        if type(start) is not int or type(stop) is not int or label is None:
             raise TypeError
     except (KeyError, TypeError, ValueError, StopIteration) as exc:
         raise DataError(f"cannot be read as an entity: {found!r}", value=found, expected="[start, end, label]") from exc

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from papermage_core.errors import DataError
-from papermage_core.files import open_bytes
+from papermage_core.files import kind_of_file, open_bytes
 from papermage_formats.labelled import decode_text, stem_of
 
 __all__ = ["decode_item", "json_bytes", "json_items", "json_value", "named_items"]
@@ -57,6 +57,8 @@ def _items_of(path: Path, within: _Within) -> Iterator[_Item]:
         else:
             return
         begin = (line, byte + mark, data[mark:])
+        if kind := kind_of_file(begin[2]):
+            raise DataError(f"is {kind}", line=line, expected="JSON")
         if _sound(begin[2]):
             yield from _items(*begin, within)
             yield from chain.from_iterable(_items(*each, within) for each in _lines(file, line + 1, byte + len(data)))

@@ -79,6 +79,8 @@ class JsonlReader:
         try:
             return Document.from_bytes(data, lenient=self.lenient)
         except DataError as exc:
+            if isinstance(exc, KeyError) and b'"symbols"' not in data:
+                raise exc.replace(advice="a file of another format is read by reader=NAME") from exc
             if exc.layer is None and data.startswith((b"{\n", b"[\n")):
                 message = f"{exc.message}; this looks like JSON over many lines: write one document a line"
                 raise exc.replace(message=message) from exc

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,13 @@ __all__ = ["LabelStudioReader", "LabelStudioReaderConfig", "LabelStudioWriter", 
 _log = logging.getLogger(__name__)
 _PLAIN, _OF_HTML = "labels", "hypertextlabels"
 """Types of results that are regions: of texts, and of HTML."""
+_ADDRESS = re.compile(
+    r"([a-z][a-z\d+.-]*://|/data/)\S*|\S+\.(png|jpe?g|gif|tiff?|bmp|webp|svg|pdf|mp3|wav|ogg|flac|m4a|mp4|webm)",
+    re.IGNORECASE,
+)
+"""What stands in a task for what is no text: where a picture, a sound or a file is."""
+_OF_MIN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
+"""What JSON-MIN says of who labelled a task, and when: other exports say it outside of the data."""
 
 
 @attrs.frozen(kw_only=True)
@@ -116,7 +124,9 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             if isinstance(exc, DataError):
                 raise exc.replace(document=name) from exc
             raise DataError(f"cannot be read as a task: {exc!r}", document=name, expected="an export of text") from exc
-        kept = {k: v for k, v in values.items() if k not in (key, "doc_id")} if values is not task else {}
+        kept = {k: v for k, v in values.items() if k not in (key, "doc_id")}
+        if values is task:
+            kept = {k: v for k, v in kept.items() if k not in _OF_MIN and not _regions(v)}
         kept |= {"results": others} if others else {}
         metadata: dict[str, Any] = {"doc_id": name} | ({"relations": relations} if relations else {})
         document = make_document(symbols, metadata | ({"label_studio": kept} if kept else {}))
@@ -137,10 +147,7 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
     def _made(self, task: dict[str, Any], values: dict[str, Any]) -> list[list[dict[str, Any]]]:
         """Return what was labelled in a task, by each who labelled it; nothing where nobody did."""
         if values is task:  # JSON-MIN
-            regions = (region for value in task.values() if isinstance(value, list) for region in value)
-            return [
-                [{"type": "labels", "value": each} for each in regions if isinstance(each, dict) and "start" in each]
-            ]
+            return [[{"type": _PLAIN, "value": each} for value in task.values() for each in _regions(value)]]
         if self.config.take == "predictions":
             made = task.get("predictions") or []
         else:
@@ -153,8 +160,13 @@ def _has_proposals(task: dict[str, Any]) -> bool:
     return isinstance(made, list) and any(isinstance(each, dict) and each.get("result") for each in made)
 
 
+def _regions(value: Any) -> list[dict[str, Any]]:
+    """Return the regions of text in a value of a task of JSON-MIN."""
+    return [each for each in value if isinstance(each, dict) and "start" in each] if isinstance(value, list) else []
+
+
 def _is_address(value: str) -> bool:
-    return value.startswith(("http://", "https://", "s3://", "gs://", "/data/"))
+    return _ADDRESS.fullmatch(value) is not None
 
 
 @attrs.define

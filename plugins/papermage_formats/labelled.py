@@ -70,7 +70,7 @@ class Labelled(NamedTuple):
 def make_document(symbols: str, metadata: dict[str, Any]) -> Document:
     """Return a document. Raises DataError for one without text."""
     if not symbols:
-        raise DataError("there is no text", expected="text")
+        raise DataError("there is no text", document=metadata.get("doc_id"), expected="text")
     return Document(symbols, metadata=Metadata.from_json(metadata))
 
 
@@ -123,8 +123,11 @@ def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *,
     """Raise DataError for a place that is not in a text of ``length`` characters."""
     for start, stop in segments:
         if not 0 <= start < stop <= length:
+            why = "nothing is between" if start == stop else "" if stop > start else "the end is before the start"
+            if start < 0 or max(start, stop) > length or not why:
+                why = f"the text has {counted(length, 'characters')}"
             raise DataError(
-                f"{label or 'an entity'} is at {start} to {stop}; the text has {counted(length, 'characters')}",
+                f"{label or 'an entity'} is at {start} to {stop}; {why}",
                 line=line,
                 value=[start, stop],
                 expected="0 <= start < stop <= length of the text",

@@ -18,7 +18,7 @@ from papermage_core.document import Document, Image, Layer, Metadata, SpanArrays
 from papermage_core.errors import DataError, PluginError, counted
 from papermage_core.files import compression, open_bytes
 from papermage_formats.labelled import stem_of
-from papermage_formats.pdf_file import FAILURES, PdfFile
+from papermage_formats.pdf_file import FAILURES, NoPagesError, PdfFile
 from papermage_formats.pdf_pages import PageTokens, page_tokens
 from papermage_formats.pdf_second import SecondReader, second_reader
 from papermage_processors.boxed import box_arrays
@@ -95,9 +95,12 @@ def _open(path: Path, password: str | None) -> PdfFile:
         return PdfFile(path if plain else data, password)
     except pdfium.PdfiumError as exc:
         if "password" in str(exc).lower():
-            said = "another password" if password else "a password: type reader.password=..."
-            raise DataError(f"is encrypted and needs {said}", path=path, expected="its password") from exc
+            said = "is encrypted and needs another password" if password else "is encrypted and needs a password"
+            advice = "type reader.password=..."
+            raise DataError(said, path=path, expected="a PDF that needs none", advice=advice) from exc
         raise DataError(f"is damaged, and cannot be repaired: {exc}", path=path, expected="a PDF file") from exc
+    except NoPagesError as exc:
+        raise DataError("has no pages", path=path, expected="a PDF with pages") from exc
 
 
 class _Ahead:

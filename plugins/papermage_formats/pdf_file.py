@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pypdfium2 as pdfium
 
-__all__ = ["FAILURES", "PdfFile"]
+__all__ = ["FAILURES", "NoPagesError", "PdfFile"]
 
 FAILURES = pdfium.PdfiumError, ValueError, OSError
 """What is raised for a page that cannot be read."""
@@ -16,12 +16,22 @@ _AT_ONCE = 128
 """Pages after which the file is opened anew: PDFium keeps the fonts of all pages until it is closed."""
 
 
+class NoPagesError(Exception):
+    """A file that PDFium does not open, and finds no fault with: it has no pages."""
+
+
 class PdfFile:
-    """A file, or its content. Raises PdfiumError where it cannot be opened."""
+    """A file, or its content. Raises PdfiumError where it cannot be opened, and NoPagesError."""
 
     def __init__(self, given: Path | bytes, password: str | None) -> None:
         self._given, self._password = given, password
-        self.pdf = pdfium.PdfDocument(given, password=password)
+        pdfium.raw.FPDF_LoadDocument(b"", None)  # where PDFium says nothing of a file, it says what it said before
+        try:
+            self.pdf = pdfium.PdfDocument(given, password=password)
+        except pdfium.PdfiumError as exc:
+            if pdfium.raw.FPDF_GetLastError() == pdfium.raw.FPDF_ERR_FILE and given:
+                raise NoPagesError from exc
+            raise
         self._opened = 0
 
     def __len__(self) -> int:

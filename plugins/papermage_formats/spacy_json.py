@@ -17,7 +17,13 @@ from papermage_formats.tokenized import annotate_places, annotate_spans, annotat
 __all__ = ["is_spacy_json", "spacy_json_document"]
 
 _TUPLES = re.compile(rb'\s*(?:\[\s*)?\[\s*"(?:[^"\\]|\\.)*"\s*,\s*\{\s*"(?:entities|spans|cats)"')
-_PRODIGY = (b'"_input_hash"', b'"_task_hash"', b'"token_start"')
+_PRODIGY = re.compile(
+    rb'"(_input_hash|_task_hash|token_start)"|"answer"\s*:\s*"(accept|reject|ignore)"'
+    rb'|"spans"\s*:\s*\[\s*(\]|\{[^{}\[\]]*"(start|end)"\s*:)'
+)
+_READ = ("text", "spans", "tokens", "relations", "answer")
+_OF_SPAN = ("start", "end", "label", "text", "token_start", "token_end", "type")
+"""What of a task of Prodigy, and of its spans, has a place in a document."""
 _NEXT = re.compile(r"\S|$")
 _PENN = {"``": ('"',), "''": ('"',), "-LRB-": ("(",), "-RRB-": (")",), "-LSB-": ("[",), "-RSB-": ("]",)}
 """How the Penn Treebank writes what stands in the text."""
@@ -28,7 +34,9 @@ def is_spacy_json(head: bytes) -> bool:
     """Whether a file that begins so is one of these."""
     if b'"paragraphs"' in head and b'"orth"' in head:
         return True
-    return bool(_TUPLES.match(head)) or (b'"text"' in head and any(key in head for key in _PRODIGY))
+    if _TUPLES.match(head):
+        return True
+    return b'"text"' in head and b'"symbols"' not in head and _PRODIGY.search(head) is not None
 
 
 def spacy_json_document(value: Any, name: str, label_layer: str = "") -> Document:
@@ -56,8 +64,16 @@ def _of_pair(text: str, said: Mapping[str, Any], name: str, label_layer: str) ->
     document = make_document(text, {"doc_id": name} | cats | ({"span_groups": list(groups)} if groups else {}))
     entities = {label_layer: said.get("entities") or ()} if "entities" in said else {}
     for layer, spans in {**entities, **groups}.items():
-        add_labelled(document, [Labelled(str(label), [(start, stop)], {}) for start, stop, label in spans], layer)
+        add_labelled(document, list(map(_triple, spans)), layer)
     return document
+
+
+def _triple(found: Any) -> Labelled:
+    """Return the entity of ``[start, end, label]``; spaCy has the knowledge base's id behind that. Raises DataError."""
+    if not isinstance(found, (list, tuple)) or not 3 <= len(found) <= 4 or not isinstance(found[2], str):
+        raise DataError(f"cannot be read as an entity: {found!r:.100}", value=found, expected="[start, end, label]")
+    start, stop, label, *more = found
+    return Labelled(label, [(start, stop)], {"kb_id": more[0]} if more and more[0] else {})
 
 
 def _of_prodigy(task: dict[str, Any], name: str, label_layer: str) -> Document:
@@ -68,7 +84,7 @@ def _of_prodigy(task: dict[str, Any], name: str, label_layer: str) -> Document:
     relations = task.get("relations") or () if accepted else ()
     names = {(span["start"], span["end"]): f"T{number}" for number, span in enumerate(spans, 1)} if relations else {}
     metadata: dict[str, Any] = {"doc_id": name} | ({} if accepted else {"answer": answer})
-    metadata |= {"prodigy": task["meta"]} if task.get("meta") else {}
+    metadata |= _others(task, _READ)
     found = []
     for relation in relations:
         ends = [relation[key] for key in ("head_span", "child_span")]
@@ -84,12 +100,18 @@ def _of_prodigy(task: dict[str, Any], name: str, label_layer: str) -> Document:
         Labelled(
             str(span.get("label", "")),
             [(int(span["start"]), int(span["end"]))],
-            {"id": names[span["start"], span["end"]]} if names else {},
+            ({"id": names[span["start"], span["end"]]} if names else {}) | _others(span, _OF_SPAN),
         )
         for span in spans
     ]
     add_labelled(document, entities, label_layer if accepted and "spans" in task else "")
     return document
+
+
+def _others(found: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """Return as metadata what has no place in a document."""
+    others = {key: value for key, value in found.items() if key not in known and value not in (None, {}, [])}
+    return {"prodigy": others} if others else {}
 
 
 def _of_paragraphs(item: dict[str, Any], name: str, label_layer: str) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -206,3 +207,23 @@ def test_other_metadata_of_an_entity_is_written_as_infons() -> None:
         path.write_bytes(written(BiocJsonWriterConfig().build(), [document])[0])
         (found,) = read_documents(path)
     assert found.X[0].metadata.infons == {"cui": "7", "score": "0.5", "notes": '[["a","b"]]'}
+
+
+def test_infons_that_are_no_texts_come_back_and_are_json_in_xml(tmp_path: Path) -> None:
+    annotation = {"id": "1", "infons": {"type": "X", "identifier": None, "valid": True, "n": [1]}, "text": "a"}
+    annotation |= {"locations": [{"offset": 0, "length": 1}]}
+    passage = {"offset": 0, "infons": {}, "text": "a b", "annotations": [annotation], "sentences": [], "relations": []}
+    more = {"pmid": 5, "authors": ["A"], "journal": "J"}
+    record = {"id": "1", "infons": {"year": 2020}, "passages": [passage], "annotations": [], "relations": []}
+    (tmp_path / "a.bioc.json").write_text(json.dumps({"documents": [record | more]}))
+    (document,) = read_documents(tmp_path / "a.bioc.json")
+    assert document.metadata["bioc"] == more
+    target = io.BytesIO()
+    assert not BiocJsonWriterConfig().build().write([document], target)
+    (back,) = json.loads(target.getvalue())["documents"]
+    assert back == record | more
+    target = io.BytesIO()
+    assert BiocXmlWriterConfig().build().write([document], target) == {"metadata of documents": 3}
+    said = target.getvalue().decode()
+    assert '<infon key="valid">true</infon><infon key="n">[1]</infon>' in said
+    assert ("None" in said, "identifier" in said) == (False, False)

@@ -58,7 +58,8 @@ def test_everything_said_of_an_entity_is_its_metadata(tmp_path: Path) -> None:
     ("row", "message"),
     [
         ("T1\tX 0 99\tx", r"line 2: X \(T1\) is at 0 to 99; the text has 3 characters"),
-        ("T1\tX 1 1\t", "is at 1 to 1"),
+        ("T1\tX 1 1\t", "is at 1 to 1; nothing is between"),
+        ("T1\tX 2 1\t", "is at 2 to 1; the end is before the start"),
         ("T1\tX a b\tx", "line 2: cannot be read as an entity"),
         ("T1\tX", "cannot be read as an entity"),
         ("T0\tX 0 1\tx", "there are two entities T0"),

@@ -366,3 +366,21 @@ def test_webanno_is_told_which_reader_reads_it(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("#FORMAT=WebAnno TSV 3.3\n\n\n#Text=Rome\n1-1\t0-4\tRome\tLOC\t\n")
     with pytest.raises(DataError, match=r"line 1: is WebAnno TSV, which reader=webanno reads"):
         list(read_documents(tmp_path / "a.tsv", reader="conll"))
+
+
+def test_a_header_is_passed_over_where_a_shared_ending_is_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("token\tlabel\nAspirin\tB-Drug\nis\tO\n")
+    (document,) = read_documents(tmp_path / "a.tsv")
+    assert [entity.text for entity in document.Drug] == ["Aspirin"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["token,tag\na,B-X\n", "a;B-X\nb;O\n", 'Sentence #,Word,POS,Tag\nSentence: 1,Rome,NNP,B-geo\n,"a, b",X,O\n'],
+)
+def test_a_table_with_commas_is_called_that(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.iob").write_text(content)
+    with pytest.raises(DataError, match=r"line 1: its columns are divided by commas"):
+        list(read_documents(tmp_path / "a.iob"))
+    (tmp_path / "a.iob").write_text("a\n,\nO\n1,5\n")  # tokens alone
+    assert [len(document.tokens) for document in read_documents(tmp_path / "a.iob")] == [4]

@@ -45,6 +45,7 @@ def test_records_are_read_whatever_stands_between_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
+        ('{"text": "ab", "label": [[0, 1, null]]}', "cannot be read as an entity: [0, 1, None]"),
         ('{"text": "ab", "label": [[1, 5, "X"]]}', "X is at 1 to 5; the text has 2 characters"),
         ('{"text": "ab", "label": [[1]]}', "cannot be read as an entity"),
         ('{"text": "ab", "label": [[0, "1", "X"]]}', "cannot be read as an entity"),

@@ -97,3 +97,12 @@ def test_files_of_shared_endings_are_known_in_every_encoding(tmp_path: Path, nam
     for place in (tmp_path, tmp_path / name):
         (document,) = read_documents(place)
         assert [entity.text for entity in document.X] == ["BRCA1"]
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl", ".doccano"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_json_that_is_not_utf_8_is_called_what_it_is(ending: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{ending}"
+    path.write_bytes('{"text": "a", "label": [[0, 1, "X"]]}\n'.encode(encoding))
+    with pytest.raises(DataError, match=r"is UTF-\d\d text: convert it to UTF-8"):
+        list(read_documents(path, ReaderChoice(name="doccano")))

@@ -181,3 +181,28 @@ def test_tasks_that_were_labelled_more_than_once_are_told(
     one, other = read_documents(tmp_path / "a.json", choice)
     assert [*one.layer_names, *other.layer_names] == [["A", "A"], ["B"], []][annotator]
     assert "1 task has several annotations or predictions, of which one is read" in caplog.text
+
+
+def test_json_min_keeps_choices_and_the_data_of_a_task(tmp_path: Path) -> None:
+    region = {"start": 0, "end": 1, "text": "a", "labels": ["X"]}
+    own = {"id": 7, "annotator": 1, "annotation_id": 3, "created_at": "2020", "updated_at": "2020", "lead_time": 3.2}
+    task = {**own, "text": "a b", "label": [region], "rel": "yes", "pmid": "5", "more": {"choices": ["u", "v"]}}
+    (tmp_path / "a.json").write_text(json.dumps([task]))
+    (document,) = read_documents(tmp_path / "a.json")
+    assert [entity.text for entity in document.X] == ["a"]
+    assert document.metadata["label_studio"] == {"rel": "yes", "pmid": "5", "more": {"choices": ["u", "v"]}}
+
+
+@pytest.mark.parametrize("place", ["/scans/1.png", "upload/2/b.JPG", "azure-blob://x/y", "C:\\scans\\a.tif"])
+def test_where_a_picture_is_is_no_text(tmp_path: Path, place: str) -> None:
+    task = {"id": 4, "data": {"image": place}, "annotations": [{"result": []}]}
+    (tmp_path / "a.json").write_text(json.dumps([task]))
+    with pytest.raises(DataError, match="document '4': the task has no text"):
+        list(read_documents(tmp_path / "a.json"))
+
+
+def test_a_task_without_text_is_named(tmp_path: Path) -> None:
+    tasks = [{"id": i, "data": {"text": text}, "annotations": [{"result": []}]} for i, text in enumerate(("a", ""))]
+    (tmp_path / "a.json").write_text(json.dumps(tasks))
+    with pytest.raises(DataError, match="document '1': there is no text"):
+        list(read_documents(tmp_path / "a.json"))

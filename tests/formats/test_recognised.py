@@ -20,6 +20,8 @@ PLACE = {"infons": {"type": "X"}, "locations": [{"offset": 0, "length": 5}]}
 LONG: dict[str, Any] = {
     "doccano": {"id": 1, "text": TEXT, "label": [[0, 5, "X"]]},
     "prodigy": {"text": TEXT, "tokens": [{"start": 0, "end": 5}] * 1000, "spans": [SPAN], "_input_hash": 1},
+    "prodigy_without_tokens": {"text": TEXT, "spans": [SPAN], "answer": "accept"},
+    "prodigy_to_come": {"text": TEXT, "spans": [SPAN]},
     "spacy": [TEXT, {"entities": [[0, 5, "X"]]}],
     "hf_table": {"id": "1", "tokens": ["BRCA1"] + ["word"] * 20_000, "ner_tags": ["B-X"] + ["O"] * 20_000},
     "dygie": {"doc_key": "1", "sentences": [["BRCA1"], ["word"] * 20_000], "ner": [[[0, 0, "X"]], []]},

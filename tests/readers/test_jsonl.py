@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from papermage_core.data.readers import expand_paths, iter_documents
+from papermage_core.data.readers import expand_paths, iter_documents, read_documents
 from papermage_core.errors import DataError
 from papermage_formats.jsonl import JsonlReaderConfig
 
@@ -221,3 +221,9 @@ def test_globs_end_where_links_lead_in_circles_and_give_each_file_once(tmp_path:
     assert names("*") == ["a.jsonl", "b.jsonl"]
     with pytest.raises(DataError, match=r"no file in these folders ends in \.parquet"):
         expand_paths(f"{tmp_path}/d*", reader="parquet")
+
+
+def test_a_record_of_another_format_is_told_how_to_read_it(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "data": "a text", "label": ["positive"]}\n')
+    with pytest.raises(DataError, match=r"no `symbols`.*; a file of another format is read by reader=NAME"):
+        list(read_documents(tmp_path / "a.jsonl"))

@@ -379,11 +379,24 @@ def test_all_text_that_the_library_finds_on_the_page_is_read(name):
 
 
 def test_a_password_is_asked_for_and_taken(real):
-    with pytest.raises(DataError, match=r"needs a password: type reader.password="):
+    with pytest.raises(DataError, match=r"needs a password; type reader.password="):
         real("issue6010_1.pdf")
     with pytest.raises(DataError, match="needs another password"):
         real("issue6010_1.pdf", password="wrong")
     assert len("".join(real("issue6010_1.pdf", password="abc").symbols.split())) == 9
+
+
+def test_a_file_without_pages_is_told_from_a_damaged_and_an_encrypted_one(tmp_path, corpora):
+    objects = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
+    places = b"".join(b"%010d 00000 n \n" % objects.index(b"%d 0 obj" % number) for number in (1, 2))
+    table = b"xref\n0 3\n0000000000 65535 f \n" + places
+    trailer = b"trailer<</Size 3/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % len(objects)
+    (tmp_path / "a.pdf").write_bytes(objects + table + trailer)
+    (tmp_path / "b.pdf").write_bytes(b"%PDF-1.4 nothing")
+    for path, said in (("issue6010_1.pdf", "encrypted"), ("a.pdf", "has no pages"), ("b.pdf", "damaged")) * 2:
+        place = corpora / "formats" / "pdf" / path if said == "encrypted" else tmp_path / path
+        with pytest.raises(DataError, match=said):
+            list(read_documents(place))
 
 
 def test_ligatures_are_spelled_out_and_emoji_whole(real):

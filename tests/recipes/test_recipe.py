@@ -273,7 +273,7 @@ def test_a_missing_layer_says_who_would_make_it(recipe: Path) -> None:
     document = bare(700)
     document.remove_layer("tokens")
     with pytest.raises(
-        DataError, match=r"stage 'entries': there is no layer 'tokens', which it reads. The processor tokens makes"
+        DataError, match=r"stage 'entries': there is no layer 'tokens', which it reads. .*; the processor tokens makes"
     ):
         list(Recipe.from_yaml(recipe).run([document]))
 

@@ -177,6 +177,10 @@ HUGE = b'{"symbols": "abc", "metadata": {}, "entities": {"tokens": [{"spans": [[
         (b"", JSON, 400, "nothing"),
         (b"   ", JSON, 400, "nothing"),
         (b"{", JSON, 400, "not JSON"),
+        (b'{"text": "a', JSON, 400, "stops in the middle, column 12, near"),
+        (b'[{"text": "a"}, ', JSON, 400, "stops in the middle, column 17, near"),
+        (b'"a', JSON, 400, "stops in the middle"),
+        (b'{"text": a}', JSON, 400, "column 10, near"),
         (b"[]", JSON, 422, "expected an object"),
         (b"null", JSON, 422, "expected an object"),
         (b"{}", JSON, 422, "neither text nor symbols"),
@@ -186,11 +190,11 @@ HUGE = b'{"symbols": "abc", "metadata": {}, "entities": {"tokens": [{"spans": [[
         (b'{"documents": 3}', JSON, 422, "expected a list"),
         (b'{"documents": [{"text": "a"}, 3]}', JSON, 422, "expected an object"),
         (b'{"documents": [], "url": "http://localhost"}', JSON, 422, "unknown key 'url'"),
-        (b'{"text": "a"}\n{"text": "b"}', JSON, 400, "trailing"),
+        (b'{"text": "a"}\n{"text": "b"}', JSON, 400, "extra data, column 1 of its line 2"),
         (b'{"text": "\xff"}', JSON, 400, "not UTF-8"),
-        (b'{"text": "\\ud800"}', JSON, 400, "not JSON"),
-        (b'{"symbols": "a", "entities": {"tokens": [{"boxes": [[NaN, 0, 1, 1, 0]]}]}}', JSON, 400, "not JSON"),
-        (b'{"symbols": "a", "entities": {"tokens": [{"boxes": [[Infinity, 0, 1, 1, 0]]}]}}', JSON, 400, "not JSON"),
+        (b'{"text": "\\ud800"}', JSON, 400, "half of a pair of surrogates"),
+        (b'{"symbols": "a", "entities": {"tokens": [{"boxes": [[NaN, 0, 1, 1, 0]]}]}}', JSON, 400, "JSON has no NaN"),
+        (b'{"symbols": "a", "entities": {"tokens": [{"boxes": [[Infinity, 0, 1, 1, 0]]}]}}', JSON, 400, "no NaN or"),
         (DEEP, JSON, 400, "deep"),
         (HUGE, JSON, 422, ""),
         (b'{"symbols": "a", "entities": {"tokens": [{"spans": [[0, 9]]}]}}', JSON, 422, "past the text"),
@@ -199,6 +203,10 @@ HUGE = b'{"symbols": "abc", "metadata": {}, "entities": {"tokens": [{"spans": [[
         (b"text", "text/plain; charset=latin-1", 415, "charset"),
         (b"text", "text/plain; charset=nonsense", 415, "charset"),
         (b"text", "text/html", 415, "text/html"),
+        (b"text", "text", 415, "'text'"),
+        (b"text", "a/b/c", 415, "a/b/c"),
+        ("text".encode("utf-16"), "text/plain", 400, "is UTF-16 text"),
+        (b"%PDF-1.4 \xff", JSON, 400, "is a PDF"),
         (b"text", None, 415, "no Content-Type"),
         (b"x" * 20_001, "text/plain", 413, "20000 characters"),
         (json.dumps({"documents": [{"text": "a"}] * 21}).encode(), JSON, 413, "20 documents"),
@@ -212,6 +220,14 @@ HUGE = b'{"symbols": "abc", "metadata": {}, "entities": {"tokens": [{"spans": [[
          "multipart/form-data; boundary=x", 422, "the file is empty"),
         (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.exe"\r\n\r\na\r\n--x--\r\n',
          "multipart/form-data; boundary=x", 415, "a.exe"),
+        (b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\na\r\n--x--\r\n',
+         "multipart/form-data; boundary=x", 415, "neither a name nor a type"),
+        (b'--x\r\nContent-Disposition: form-data; name="text"\r\n'
+         b"Content-Transfer-Encoding: base64\r\n\r\nYQ==\r\n--x--\r\n",
+         "multipart/form-data; boundary=x", 415, "'base64'"),
+        (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n'
+         b"Content-Type: text/plain; charset=utf-16\r\n\r\nab\r\n--x--\r\n",
+         "multipart/form-data; boundary=x", 415, "charset 'utf-16'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(server: Any, body: bytes, kind: str | None, status: int, said: str) -> None:
@@ -260,10 +276,30 @@ def test_other_paths_and_methods_are_refused(server: Any) -> None:
     assert server.ask("/predict/", b"x", "text/plain").status == 404
     several = server.ask("/predict", b'{"text": "a"}\n{"text": "b"}', JSON).error
     assert several["do"] == "send a document on each line as application/jsonl"
-    assert [server.ask(path, method="HEAD").status for path in ("/health", "/ready")] == [200, 200]
+    read = ("/", "/health", "/ready", "/metrics", "/openapi.json")
+    assert [server.ask(path, method="HEAD").status for path in read] == [200] * 5
+    assert [server.ask(path, method="OPTIONS").headers["allow"] for path in read] == ["GET, HEAD"] * 5
+    assert server.ask("/predict", method="OPTIONS").headers["allow"] == "POST"
     assert server.ask("/health", b"x", "text/plain").status == 405
     packed = server.ask("/predict", b"x", "text/plain", headers={"Content-Encoding": "gzip"})
     assert (packed.status, packed.error["where"]) == (415, "Content-Encoding")
+
+
+def test_what_a_client_is_told_names_no_option_of_the_command(server: Any, corpora: Path, make_pdf: Any) -> None:
+    encrypted = (corpora / "formats" / "pdf" / "issue6010_1.pdf").read_bytes()
+    error = server.ask("/predict", encrypted, "application/pdf").error
+    assert (error["what"], error["do"]) == ("is encrypted and needs a password", "expected a PDF that needs none")
+    empty = server.ask("/predict", make_pdf(), "application/pdf").error  # PDFium's last error is that of the other
+    assert (empty["what"], empty["do"]) == ("has no pages", "expected a PDF with pages")
+    error = server.predict({"symbols": "a b", "entities": {"rows": []}}).error
+    assert error == {"status": 422, "what": "no layer 'tokens'. Layers here: rows", "do": "expected a layer 'tokens'"}
+
+
+def test_an_answers_id_may_be_sent_back(server: Any) -> None:
+    found = server.predict({"text": TEXT, "id": None}).json["documents"]
+    assert [each["id"] for each in found] == [None]
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.ndjson"\r\n\r\n{"text": "a"}\r\n--x--\r\n'
+    assert server.ask("/predict", form, "multipart/form-data; boundary=x").status == 200
 
 
 def test_large_bodies_are_refused_with_and_without_a_length(server: Any, make_pdf: Callable[..., bytes]) -> None:
