@@ -11,7 +11,7 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -26,7 +26,7 @@ from papermage_core.files import compression, open_bytes
 __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "bare_name",
     "check_place", "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem",
-    "integer_id", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8",
+    "integer_id", "label_key", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8",
     "read_bytes", "stem_of", "text_of", "unique_id", "with_line_ends",
 ]  # fmt: skip
 
@@ -43,6 +43,10 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|%\ud800-\udfff]|^\.|[. ]$")
 """Characters that some file system does not take, there or anywhere in a name."""
 UNLABELLED = "entities"
 """The layer of entities for which a file gives no label."""
+
+
+_LABEL_KEYS = ("value", "label", "type", "category", "class", "tag")
+"""Features that are taken for the label of an annotation, in this order."""
 
 
 class Labelled(NamedTuple):
@@ -105,6 +109,16 @@ def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: 
         layers.setdefault(names[label], []).append(entity)
     for name, found in layers.items():
         document.annotate_layer(name, layer_of(found))
+
+
+def label_key(features: Mapping[str, Any], given: str = "") -> str:
+    """Return the feature that is the label of an annotation: that ``given``, a usual one, or the only one; else none.
+
+    >>> label_key({"identifier": "x", "value": "Gene"}), label_key({"kind": "Gene"}), label_key({"a": "1", "b": "2"})
+    ('value', 'kind', '')
+    """
+    known = (name for name in ([given] if given else _LABEL_KEYS) if name in features)
+    return next(known, "" if given or len(features) != 1 else next(iter(features)))
 
 
 def layer_of(entities: Sequence[Labelled]) -> Layer:

@@ -20,6 +20,7 @@ from papermage_formats.labelled import (
     add_labelled,
     document_stem,
     id_of_stem,
+    label_key,
     losses,
     make_document,
     stem_of,
@@ -32,8 +33,6 @@ from papermage_formats.webanno_writer import sheet_of
 __all__ = ["WebannoReader", "WebannoReaderConfig", "WebannoWriter", "WebannoWriterConfig"]
 
 _log = logging.getLogger(__name__)
-_LABELS = ("value", "label", "type", "category", "class", "tag")
-"""Features that are taken for the label of an annotation, in this order."""
 _OWN = ("id", "label", "webanno")
 
 
@@ -102,8 +101,7 @@ class WebannoReader(RecordReader[WebannoReaderConfig]):
     def _entity(self, annotation: Annotation) -> Labelled:
         features, layer = annotation.features, annotation.layer
         given = "referenceType" if layer.kind == "chain" else self.config.label_feature
-        known = (name for name in ([given] if given else _LABELS) if name in features)
-        label = next(known, "" if given or len(features) != 1 else next(iter(features)))
+        label = label_key(features, given)
         metadata: dict[str, Any] = {k: v for k, v in features.items() if k not in (label, *_OWN) and v is not None}
         noted: dict[str, Any] = {k: v for k, v in features.items() if k in _OWN and k != label and v is not None}
         metadata["webanno"] = {"layer": layer.name, "feature": label} | ({"features": noted} if noted else {})

@@ -15,6 +15,7 @@ import numpy as np
 
 from papermage_core.errors import DataError
 from papermage_formats.labelled import decode_text, gap, read_bytes, with_line_ends
+from papermage_formats.utf16 import utf16_places
 
 __all__ = ["FORMAT", "TOKEN_FEATURES", "Annotation", "Key", "Layer", "Relation", "Sheet", "between"]
 
@@ -380,7 +381,7 @@ def _placed_by(sentences: list[_Sentence], wide: bool) -> tuple[str, Any]:
         pieces += [between(start - at, bool(pieces)), text]
         at = start + _size(text, wide)
     symbols = "".join(pieces)
-    place = _places(symbols, wide)
+    place = utf16_places(symbols) if wide else np.arange(len(symbols) + 1)
     for sentence in sentences:
         for row in sentence.rows:
             there = None
@@ -415,17 +416,6 @@ def _of_tokens(sentence: _Sentence, wide: bool) -> str:
 
 def _size(text: str, wide: bool) -> int:
     return len(text) + sum(c > "\uffff" for c in text) if wide and not text.isascii() else len(text)
-
-
-def _places(symbols: str, wide: bool) -> Any:
-    """Return the character at each offset, -1 within one of two units. Shape (size of the text + 1,)."""
-    if not wide or symbols.isascii():
-        return np.arange(len(symbols) + 1)
-    codes = np.frombuffer(symbols.encode("utf-32-le", "surrogatepass"), np.uint32)
-    before = np.concatenate(([0], np.cumsum(1 + (codes > 0xFFFF))))
-    place = np.full(int(before[-1]) + 1, -1, np.int64)
-    place[before] = np.arange(len(before))
-    return place
 
 
 def _spaced(text: str) -> str:

@@ -24,6 +24,7 @@ from papermage_formats.pawls import PawlsReaderConfig
 from papermage_formats.pubtator import PubtatorReaderConfig
 from papermage_formats.spacy import SpacyReaderConfig
 from papermage_formats.tei import TeiReaderConfig
+from papermage_formats.uima import UimaReaderConfig
 from tests.formats import (
     test_bioc,
     test_conll,
@@ -34,6 +35,7 @@ from tests.formats import (
     test_pubtator,
     test_spacy,
     test_tei,
+    test_uima,
 )
 from tests.formats.test_pawls import annotation, structure
 
@@ -55,6 +57,7 @@ def samples() -> list[Any]:
             (DoccanoReaderConfig(), test_doccano.TestDoccano),
             (LabelStudioReaderConfig(), test_label_studio.TestLabelStudio),
             (PubtatorReaderConfig(), test_pubtator.TestPubtator),
+            (UimaReaderConfig(), test_uima.TestUima),
         )
         for name, content in suite.samples.items()
     ]
