@@ -252,7 +252,9 @@ def _read(path: Path) -> list[_Structure]:
         return [*_of_json(data)]
     if b'version="1.1"' in data[:100].replace(b"'", b'"'):
         raise DataError(
-            "is XML 1.1, which is not read", line=1, expected="XML 1.0: export 'UIMA CAS XMI (XML 1.0)', or JSON"
+            "is XML 1.1, which is not read: export it as 'UIMA CAS XMI (XML 1.0)' or as JSON",
+            line=1,
+            expected="XML 1.0",
         )
     found = next(read_xml(path, _Xmi()), None)
     if found is None:

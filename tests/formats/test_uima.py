@@ -134,9 +134,8 @@ def test_an_error_has_the_line_of_its_annotation(tmp_path: Path) -> None:
         read(tmp_path, XMI.replace('end="22"', 'end="220"'))
     with pytest.raises(DataError, match="Gene is at 1 to 8, within a character of two units"):
         read(tmp_path, XMI.replace('Gene xmi:id="30" sofa="1" begin="3"', 'Gene xmi:id="30" sofa="1" begin="1"'))
-    with pytest.raises(DataError, match=r"line 1: is XML 1\.1") as caught:
+    with pytest.raises(DataError, match=r"line 1: is XML 1\.1.*UIMA CAS XMI \(XML 1\.0\)"):
         read(tmp_path, XMI.replace('version="1.0"', 'version="1.1"', 1))
-    assert "UIMA CAS XMI (XML 1.0)" in str(caught.value.expected)
 
 
 def test_a_folder_of_an_export_is_read(tmp_path: Path) -> None:
