@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from io import IOBase
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
@@ -150,6 +151,8 @@ def chosen_reader(reader: AnyReader) -> ReaderChoice:
         return reader
     if reader is None or isinstance(reader, str):
         return ReaderChoice(name=reader)
+    if not isinstance(reader, DocumentReaderConfig) and not callable(getattr(reader, "read", None)):
+        raise TypeError(f"expected a reader, its name or its options, got {type(reader).__name__}")
     return ReaderChoice(config=reader if isinstance(reader, DocumentReaderConfig) else _Given(reader=reader))
 
 
@@ -314,11 +317,18 @@ def _count(returned: object, reader: DocumentReader) -> int:
 def expand_paths(paths: str | Path | Sequence[str | Path], *, reader: AnyReader = None) -> list[Path]:
     """Return the files that paths stand for (see `iter_documents`)."""
     choice = chosen_reader(reader)
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths) if _is_several(paths) else [paths]
+    for path in given:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"expected a path, or several, got {type(path).__name__}")
     parts = [part for path in given for part in (_split(path) if isinstance(path, str) else [path])]
     if not parts:
         raise DataError("no path was given", expected="a file, a folder, a glob or - for stdin")
     return [file for part in parts for file in _expand(Path(part), str(part), choice)]
+
+
+def _is_several(paths: object) -> bool:
+    return isinstance(paths, Iterable) and not isinstance(paths, (bytes, IOBase))
 
 
 def _split(text: str) -> list[str]:
