@@ -317,7 +317,7 @@ def _count(returned: object, reader: DocumentReader) -> int:
 def expand_paths(paths: str | Path | Sequence[str | Path], *, reader: AnyReader = None) -> list[Path]:
     """Return the files that paths stand for (see `iter_documents`)."""
     choice = chosen_reader(reader)
-    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths) if _is_several(paths) else [paths]
+    given = _listed(paths)
     for path in given:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"expected a path, or several, got {type(path).__name__}")
@@ -327,8 +327,9 @@ def expand_paths(paths: str | Path | Sequence[str | Path], *, reader: AnyReader 
     return [file for part in parts for file in _expand(Path(part), str(part), choice)]
 
 
-def _is_several(paths: object) -> bool:
-    return isinstance(paths, Iterable) and not isinstance(paths, (bytes, IOBase))
+def _listed(paths: Any) -> list[Any]:
+    one = isinstance(paths, (str, bytes, os.PathLike, IOBase)) or not isinstance(paths, Iterable)
+    return [paths] if one else list(paths)
 
 
 def _split(text: str) -> list[str]:
