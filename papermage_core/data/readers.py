@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from io import IOBase
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
@@ -151,6 +152,8 @@ def chosen_reader(reader: AnyReader) -> ReaderChoice:
         return reader
     if reader is None or isinstance(reader, str):
         return ReaderChoice(name=reader)
+    if not isinstance(reader, DocumentReaderConfig) and not callable(getattr(reader, "read", None)):
+        raise TypeError(f"expected a reader, its name or its options, got {type(reader).__name__}")
     return ReaderChoice(config=reader if isinstance(reader, DocumentReaderConfig) else _Given(reader=reader))
 
 
@@ -315,12 +318,20 @@ def _count(returned: object, reader: DocumentReader) -> int:
 def expand_paths(paths: str | Path | Sequence[str | Path], *, reader: AnyReader = None) -> list[Path]:
     """Return the files that paths stand for (see `iter_documents`)."""
     choice = chosen_reader(reader)
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    given = _listed(paths)
+    for path in given:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"expected a path, or several, got {type(path).__name__}")
     parts = [part for path in given for part in (_split(path) if isinstance(path, str) else [path])]
     if not parts:
         raise DataError("no path was given", expected="a file, a folder, a glob or - for stdin")
     texts = [*map(str, parts)]
     return [file for at in range(len(parts)) for file in _expand(Path(texts[at]), texts, at, choice)]
+
+
+def _listed(paths: Any) -> list[Any]:
+    one = isinstance(paths, (str, bytes, os.PathLike, IOBase)) or not isinstance(paths, Iterable)
+    return [paths] if one else list(paths)
 
 
 def _split(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -152,6 +153,20 @@ class Document:
             return layers[name]
         raise self._missing(name)
 
+    if not TYPE_CHECKING:  # else any attribute could be set, for those who check types
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in self.__dict__.get("_layers", ()):
+                raise AttributeError(
+                    f"there is a layer {name!r}, which nothing can be assigned to: doc.remove_layer({name!r}) and then "
+                    f"doc.annotate_layer({name!r}, ...) replace it"
+                )
+            object.__setattr__(self, name, value)
+
+    def __copy__(self) -> Document:
+        """Return a document with layers of its own: they know the document that they are in."""
+        return copy.deepcopy(self, {id(self.images): self.images})
+
     def _missing(self, name: str) -> MissingLayerError:
         layers = list(self.__dict__.get("_layers", ()))
         own = (
@@ -170,15 +185,19 @@ class Document:
         for prediction in chain.from_iterable([p] if isinstance(p, Prediction) else p for p in predictions):
             self.annotate_layer(prediction.name, prediction.entities)
 
-    def annotate_layer(self, name: str, entities: list[Entity] | Layer) -> None:
+    def annotate_layer(self, name: str, entities: Iterable[Entity] | Layer) -> None:
         """Add a layer.
 
-        Raises AssertionError where the name is taken, ValueError for a span that is not in the text.
+        Raises AssertionError where the name is taken, TypeError for what are no entities, ValueError for a span that is
+        not in the text.
         """
         self.validate_layer_name_availability(name)
-        if self.symbols is not None and not (isinstance(entities, Layer) and entities.doc is not None):
-            check_spans(entities, len(self.symbols), layer=name, document=self.id)
-        layer = entities if isinstance(entities, Layer) else Layer(entities)
+        if not isinstance(entities, Iterable):
+            raise TypeError(f"expected entities as layer {name!r}, got {type(entities).__name__}")
+        given = entities if isinstance(entities, (Layer, list)) else [*entities]
+        if self.symbols is not None and not (isinstance(given, Layer) and given.doc is not None):
+            check_spans(given, len(self.symbols), layer=name, document=self.id)
+        layer = given if isinstance(given, Layer) else Layer(given)
         layer.doc = self
         layer.name = name
         self._layers[name] = layer

@@ -31,6 +31,7 @@ from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput, UnitSpan
 from papermage_core.prediction.entities import best_tags, merged_entities, unit_entity
+from papermage_core.prediction.forks import check_threads, forks
 
 __all__ = ["EntityClassificationPredictor", "as_document"]
 
@@ -70,6 +71,7 @@ class EntityClassificationPredictor:
         device = model.device
         self._limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
         self._extensions = extensions if extensions is not None else Extensions()
+        self._forks = forks()
 
     @classmethod
     def from_pretrained(
@@ -177,8 +179,11 @@ class EntityClassificationPredictor:
         With ``on_error``, a document that lacks a layer is handed over with the error, before the next one is looked
         at, and gives nothing. With ``mixed``, documents without the layer of contexts, which are read whole, may
         stand among others that have it; that is an error otherwise. With ``within``, units that lie in no context are
-        not looked at; it wants whole entities, or raises ValueError.
+        not looked at; it wants whole entities, or raises ValueError. Raises PapermageError in a process that was forked
+        after the predictor was loaded, and has several threads of PyTorch.
         """
+        if self.model.device.type == "cpu":
+            check_threads(self._forks)
         if isinstance(docs, (str, Document)):
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
         if min_score is not None and not (isinstance(min_score, numbers.Real) and 0 <= min_score <= 1):

@@ -23,6 +23,7 @@ from papermage_core.data.parallel import sendable
 from papermage_core.errors import BrokenRunError, ConfigError
 from papermage_core.plugin.blame import blaming
 from papermage_core.prediction.annotators import Seen
+from papermage_core.prediction.forks import threads_are_set
 from papermage_core.prediction.work import BlockWorker, Done
 
 __all__ = ["ForkedWorkers", "Outcome", "Tries", "Workers"]
@@ -224,6 +225,7 @@ def _serve(
     import torch
 
     torch.set_num_threads(threads)
+    threads_are_set()
     gc.freeze()  # what is shared with the parent stays shared
     with contextlib.suppress(EOFError, OSError):
         while (block := connection.recv()) is not None:

@@ -110,6 +110,8 @@ class EntityClassificationTrainer:
         *,
         stopping: Stopping | None = None,
     ) -> None:
+        if not isinstance(config, EntityClassificationTrainConfig):
+            raise TypeError(f"expected an EntityClassificationTrainConfig, got {type(config).__name__}")
         self._plugins = Plugins(config.plugins_path)
         self._components = components if components is not None else config.components(self._plugins)
         self._extensions = self._components.extensions.load()

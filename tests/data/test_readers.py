@@ -199,3 +199,15 @@ def test_files_of_a_folder_that_no_reader_knows_are_told(tmp_path: Path) -> None
 def test_folders_of_papers_in_pawls_belong_to_the_names_above_them(corpora: Path) -> None:
     folder = corpora / "formats" / "pawls"
     assert not any("folders below" in line for line in passed_over([folder], expand_paths(folder)))
+
+
+def test_what_is_no_path_and_no_reader_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"symbols": "a", "entities": {}}\n')
+    path = tmp_path / "a.jsonl"
+    with path.open() as file:
+        for given in (None, 5, b"a.jsonl", file, [path, None]):
+            with pytest.raises(TypeError, match="expected a path, or several, got"):
+                list(iter_documents(given))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected a reader, its name or its options, got dict"):
+        list(iter_documents(path, reader={"name": "jsonl"}))  # type: ignore[arg-type]
+    assert len(list(iter_documents(iter([path, str(path)])))) == 2  # type: ignore[arg-type]

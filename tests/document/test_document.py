@@ -284,3 +284,29 @@ def test_offsets_of_numpy_are_whole_numbers() -> None:
     doc = Document("some text")
     doc.annotate_layer("found", [Entity(spans=[Span(np.int32(0), np.int64(4))])])
     assert doc.found[0].text == "some"
+
+
+def test_a_copy_has_layers_of_its_own() -> None:
+    doc = Document.from_text("a b", layers={"x": [(0, 1)]})
+    other = copy.copy(doc)
+    other.remove_layer("x")
+    other.annotate_layer("y", [])
+    assert (doc.layer_names, other.layer_names) == (["x"], ["y"])
+    assert doc.x[0].text == "a"
+    assert copy.copy(doc).x.doc is not doc
+
+
+def test_a_layer_is_made_of_whatever_gives_entities_and_of_nothing_else() -> None:
+    doc = Document.from_text("a b")
+    doc.annotate_layer("x", (Entity(spans=[Span(at, at + 1)]) for at in (0, 2)))
+    assert [entity.text for entity in doc.x] == ["a", "b"]
+    with pytest.raises(TypeError, match="expected entities as layer 'y', got NoneType"):
+        doc.annotate_layer("y", None)  # type: ignore[arg-type]
+
+
+def test_nothing_is_assigned_to_a_layer() -> None:
+    doc = Document.from_text("a b", layers={"x": [(0, 1)]})
+    with pytest.raises(AttributeError, match=r"doc.remove_layer\('x'\) and then doc.annotate_layer\('x'"):
+        doc.x = []
+    doc.y = 3
+    assert (doc.x[0].text, doc.y) == ("a", 3)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import pickle
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -13,7 +16,7 @@ import pytest
 
 from papermage_core import Document
 from papermage_core.data import read_documents
-from papermage_core.errors import CheckpointError, ConfigError, DataError, PluginError
+from papermage_core.errors import CheckpointError, ConfigError, DataError, PapermageError, PluginError
 from papermage_core.plugin.spec import DocumentProcessor, DocumentProcessorConfig, LocatedDocument
 from papermage_core.prediction import EntityClassificationPredictor, Layers
 from papermage_core.prediction.annotators import ModelAnnotator
@@ -457,6 +460,40 @@ def test_a_document_left_out_moves_no_predictions_to_others_where_a_processor_re
     left = [0, 2, 3, 4, 5]
     assert [document.id for document in found] == [documents[i].id for i in left]
     assert [[entity.start for entity in each.get_layer("predictions")] for each in found] == [alone[i] for i in left]
+
+
+def _in_a_fork(work: Callable[[], Any]) -> Any:
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=lambda: sender.send(work()))
+    process.start()
+    try:
+        assert receiver.poll(60), "it waits for ever"
+        return receiver.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_predictor_in_a_fork_works_alone_or_says_that_it_cannot(
+    predictor: Predictor, documents: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    here = [entity.start for entity in predictor.predict(documents[0])]
+
+    def work(threads: int) -> Any:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+        torch.set_num_threads(1)
+        try:
+            return [entity.start for entity in predictor.predict(documents[0])]
+        except PapermageError as exc:
+            return str(exc)
+
+    assert "torch.set_num_threads(1)" in _in_a_fork(lambda: work(2))
+    assert _in_a_fork(lambda: work(1)) == here
+    assert [entity.start for entity in pickle.loads(pickle.dumps(predictor)).predict(documents[0])] == here
 
 
 def test_predictions_are_written_by_the_writer_named(

@@ -403,3 +403,9 @@ def test_the_validation_loss_is_the_same_however_documents_are_batched(
         ).train()
         found.append(float(history(result.folder)[-1]["val_loss"]))
     assert found == pytest.approx([found[0]] * 3, rel=1e-3)
+
+
+def test_a_trainer_of_what_is_no_config_says_so() -> None:
+    for given in ("train.jsonl", None, {"data_path": "train.jsonl"}):
+        with pytest.raises(TypeError, match="expected an EntityClassificationTrainConfig, got"):
+            EntityClassificationTrainer(given)  # type: ignore[arg-type]
