@@ -99,6 +99,9 @@ def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         model = values.get(key)
         if not isinstance(model, str) or (_is_there(path := Path(model).expanduser()) and path.is_dir()):
             continue
+        if _is_there(path) and path.is_file():
+            yield key, model, f"folder: it is a file; name the folder that it is in, {path.parent}"
+            break
         if _is_path(model) or (evaluates and key == "model_name_or_path"):
             yield key, model, "folder"
             break  # the first may have been put into the second

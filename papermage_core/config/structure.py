@@ -210,7 +210,8 @@ def _errors(
                 yield invalid(dotted, value, source, str(exc))
     for dotted, option in described.items():
         if option.required and not any(dotted == other or dotted.startswith(f"{other}.") for other in given):
-            yield f"{dotted} is missing: {name!r} needs it, {expected(option.type)}"
+            more = f": {option.help}" if option.help else ""
+            yield f"{dotted} is missing: {name!r} needs it, {expected(option.type)}{more}"
 
 
 def _flat(options: Mapping[str, Any], key: str, described: Iterable[str]) -> Iterator[tuple[str, Any]]:

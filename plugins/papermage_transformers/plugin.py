@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -14,6 +15,8 @@ from papermage_transformers.extra import require
 
 if TYPE_CHECKING:
     from papermage_transformers.encoder import TransformerEncoder
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["LoraOptions", "TransformerEncoderConfig", "papermage_context_encoder"]
 
@@ -28,6 +31,11 @@ class LoraOptions:
     alpha: int = option(16, help="the matrices' product is scaled by alpha / rank", ge=1)
     dropout: float = option(0.0, help="dropout before the matrices", ge=0, lt=1)
     targets: tuple[str, ...] = option((), help="names of the modules to adapt; default those peft knows for the model")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether something is said of matrices that are not made."""
+        return not self.rank and self != LoraOptions()
 
 
 @attrs.frozen(kw_only=True)
@@ -99,6 +107,8 @@ class TransformerEncoderConfig(ContextEncoderConfig):
         from papermage_transformers.source import base_model
 
         if folder is None:
+            if self.lora.is_idle:
+                _log.warning("encoder.lora.rank is 0: the whole model is trained, and no other option of lora is used")
             source = base_model(self.model_name_or_path, self.revision)
         elif self.boxes is not None:
             source = ModelFolder(folder, is_checkpoint=True)

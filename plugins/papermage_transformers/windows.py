@@ -43,6 +43,7 @@ class WindowMaker:
     box_style: BoxStyle | None = None
     _warn_of_stride: WarnOnce = attrs.field(factory=lambda: WarnOnce(logger), init=False, repr=False)
     _warn_of_boxes: WarnOnce = attrs.field(factory=lambda: WarnOnce(logger), init=False, repr=False)
+    _warn_of_layer: WarnOnce = attrs.field(factory=lambda: WarnOnce(logger), init=False, repr=False)
 
     def windows(self, contexts: Sequence[Context], stride: int) -> list[list[Window]]:
         """Return the windows of each context; all contexts are tokenized at once."""
@@ -81,6 +82,15 @@ class WindowMaker:
                 self.capacity + self.specials,
                 most,
             )
+        if self.indicator_layer and not self._warn_of_layer.done:
+            without = next((c for c in contexts if self.indicator_layer not in c.groups), None)
+            if without is not None:
+                self._warn_of_layer(
+                    "Some documents have no layer %r, which encoder.layout_indicator names, and get no indicators. "
+                    "First: %r",
+                    self.indicator_layer,
+                    " ".join(without.words[:8]),
+                )
         if self.box_style and not self._warn_of_boxes.done:
             bare = next((c for c in contexts if c.boxes is None or np.isnan(c.boxes[:, 0]).all()), None)
             if bare is not None:

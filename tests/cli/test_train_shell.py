@@ -379,6 +379,7 @@ def test_quiet_leaves_the_results_and_nothing_else(
         ([*BASE, "label_scheme=span"], 2, "they do not fit"),
         ([*BASE, "head=crff"], 4, "Did you mean 'crf'?"),
         ([*BASE, "head.dropuot=1"], 2, "Did you mean 'head.dropout'?"),
+        ([*BASE, "encoder=hf"], 2, "'hf' needs it, a text: folder that save_pretrained wrote"),
         ([*BASE, "plugins_path=missing.py"], 2, "missing.py"),
     ],
 )

@@ -103,3 +103,10 @@ def test_a_name_that_holds_a_comma_is_told_where_a_list_cuts_it() -> None:
         check(data_path=[Path("papers/a.jsonl"), Path("papers/b"), Path("c.jsonl")])
     hint = """for the file 'papers/b, c.jsonl' type the list as '["papers/b, c.jsonl", "..."]'"""
     assert str(caught.value).count(hint) == 2
+
+
+@pytest.mark.parametrize("key", ["model_name_or_path", "encoder.model_name_or_path"])
+def test_a_file_in_the_place_of_a_models_folder_is_told_as_one(key: str) -> None:
+    Path("run/config.json").touch()
+    with pytest.raises(ConfigError, match=r"no such folder: it is a file; name the folder that it is in, run$"):
+        check(**{key: "run/config.json"})

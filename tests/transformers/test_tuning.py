@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from papermage_core.errors import ConfigError
-from papermage_transformers.plugin import LoraOptions
+from papermage_transformers.plugin import LoraOptions, TransformerEncoderConfig
 from papermage_transformers.tuning import depths, layers
 
 
@@ -121,3 +121,11 @@ def test_lora_targets_that_are_not_there_are_a_config_error(encoder):
     pytest.importorskip("peft")
     with pytest.raises(ConfigError, match=r"encoder\.lora\.targets"):
         encoder("bert", lora=LoraOptions(rank=2, targets=("nothing_of_this_name",)))
+
+
+def test_options_of_matrices_that_are_not_made_are_told(model_folder, caplog):
+    name = str(model_folder("bert"))
+    TransformerEncoderConfig(model_name_or_path=name).build()
+    assert "lora" not in caplog.text
+    TransformerEncoderConfig(model_name_or_path=name, lora=LoraOptions(alpha=4)).build()
+    assert "encoder.lora.rank is 0: the whole model is trained" in caplog.text

@@ -84,6 +84,17 @@ def test_contexts_without_boxes_are_said_once(maker, caplog):
     assert "First: 'a b'" in caplog.text
 
 
+def test_a_layer_of_indicators_that_documents_lack_is_said_once(maker, caplog):
+    marked = attrs.evolve(maker, indicator_layer="rowss")
+    marked.windows([context(["a", "b"], groups={"rowss": np.array([0, 1], np.int32)})], 0)
+    assert caplog.text == ""
+    for _ in range(2):
+        marked.windows([context(["c", "d"], groups={"rows": np.array([0, 1], np.int32)})], 0)
+    assert len(caplog.records) == 1
+    assert "no layer 'rowss', which encoder.layout_indicator names" in caplog.text
+    assert "First: 'c d'" in caplog.text
+
+
 def test_no_contexts_and_empty_contexts_have_no_windows(maker):
     assert maker.windows([], 3) == []
     assert maker.windows([context([]), context([])], 3) == [[], []]
