@@ -98,8 +98,6 @@ class _Search:
         self.config, self.space, self.folder, self.options, self.stopping = config, space, folder, options, stopping
         self.combinations = Combinations.of(config, space)
         self.monitor = Monitor(config.monitor, None if is_figure(config.monitor) else config.components().metric)
-        for each in self.combinations.left_out():
-            _log.info("not drawn, for they do not fit: %s", each)
         check_folder(folder)
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.optuna = _optuna()
@@ -112,6 +110,8 @@ class _Search:
             self.close()
             self._leave()
             raise
+        for each in self.combinations.left_out():
+            _log.info("not drawn, for they do not fit: %s", each)
 
     def close(self) -> None:
         """Leave the database: optuna keeps a connection to it for each thread."""
