@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -494,6 +495,13 @@ def test_a_predictor_in_a_fork_works_alone_or_says_that_it_cannot(
     assert "torch.set_num_threads(1)" in _in_a_fork(lambda: work(2))
     assert _in_a_fork(lambda: work(1)) == here
     assert [entity.start for entity in pickle.loads(pickle.dumps(predictor)).predict(documents[0])] == here
+
+
+def test_threads_may_share_a_predictor(predictor: Predictor, documents: list[Document]) -> None:
+    alone = [[entity.start for entity in predictor.predict(each)] for each in documents]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda each: [entity.start for entity in predictor.predict(each)], documents * 4))
+    assert found == alone * 4
 
 
 def test_predictions_are_written_by_the_writer_named(
