@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import importlib.util
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from papermage_core.errors import ConfigError, DataError
-from papermage_core.files import find_files, name_with_commas
+from papermage_core.files import find_files
 
 __all__ = [
     "check_documents",
@@ -78,11 +79,22 @@ def no_such_path(parts: Sequence[str], at: int) -> str:
     >>> no_such_path(["a.jsonl"], 0)
     ''
     """
-    name = name_with_commas(parts, at)
+    name = _name_with_commas(parts, at)
     if name is None:
         return ""
     listed = shlex.quote(json.dumps([name, "..."], ensure_ascii=False))
     return f"; a comma separates paths: for the file {name!r} type the list as {listed}"
+
+
+def _name_with_commas(parts: Sequence[str], at: int) -> str | None:
+    """Return the file there is whose name holds the part ``at`` of a list and its neighbours, cut at commas."""
+    for first in range(at, -1, -1):
+        for last in range(max(at, first + 1), len(parts)):
+            for comma in (",", ", "):
+                name = comma.join(parts[first : last + 1])
+                if os.path.lexists(os.path.expanduser(name)):  # noqa: PTH111 - lexists is of os.path
+                    return name
+    return None
 
 
 def _missing(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:

@@ -5,7 +5,7 @@ from papermage_core.files.compression import COMPRESSIONS, compression, open_byt
 from papermage_core.files.lines import Lines
 from papermage_core.files.magic import kind_of_file
 from papermage_core.files.outputs import check_output, open_output
-from papermage_core.files.walk import find_files, is_dead_link, name_with_commas
+from papermage_core.files.walk import find_files, is_dead_link
 from papermage_core.files.whole import exclusive, recover, whole_file, whole_folder, whole_text_file
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "find_files",
     "is_dead_link",
     "kind_of_file",
-    "name_with_commas",
     "open_bytes",
     "open_output",
     "recover",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-__all__ = ["find_files", "is_dead_link", "name_with_commas"]
+__all__ = ["find_files", "is_dead_link"]
 
 
 def find_files(pattern: str) -> list[Path]:
@@ -28,17 +28,6 @@ def find_files(pattern: str) -> list[Path]:
 def is_dead_link(path: str | os.PathLike[str]) -> bool:
     """Whether a path is a link to something that is not there."""
     return Path(path).is_symlink() and not Path(path).exists()
-
-
-def name_with_commas(parts: Sequence[str], at: int) -> str | None:
-    """Return the file there is whose name holds the part ``at`` of a list and its neighbours, cut at commas."""
-    for first in range(at, -1, -1):
-        for last in range(max(at, first + 1), len(parts)):
-            for comma in (",", ", "):
-                name = comma.join(parts[first : last + 1])
-                if os.path.lexists(os.path.expanduser(name)):  # noqa: PTH111 - lexists is of os.path
-                    return name
-    return None
 
 
 def _below(top: Path, parts: Sequence[str]) -> Iterator[Path]:
