@@ -44,7 +44,7 @@ __all__ = [
 
 T = TypeVar("T")
 Choice = TypeVar("Choice", ProcessorChoice, ExtensionChoice)
-_COMPONENTS = frozenset({"encoder", "reader", "writer", "processors", "extensions"})
+_COMPONENTS = frozenset({"encoder", "head", "reader", "writer", "processors", "extensions"})
 _SHOWN = 20
 _log = logging.getLogger(__name__)
 ARITHMETICS = ("fp32", "bf16", "int8", "auto")
@@ -210,7 +210,8 @@ def _stop(error: DataError) -> None:
 def skippable(error: DataError) -> DataError:
     """Return the error of a document that ``on_error=skip`` would pass over, which says so."""
     message = error.message if error.message.endswith("...") else error.message.removesuffix(".")
-    return error.replace(message=f"{message}; on_error=skip leaves it out")
+    advice = "; ".join(filter(None, [error.advice, "on_error=skip leaves it out"]))
+    return error.replace(message=f"{message}; on_error=skip leaves it out", advice=advice)
 
 
 def _component(key: str) -> str | None:

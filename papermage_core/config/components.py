@@ -30,7 +30,7 @@ from papermage_core.plugin.spec import (
     OptimizerConfig,
 )
 
-__all__ = ["ComponentConfigs", "build_components", "needs_of"]
+__all__ = ["ComponentConfigs", "build_components", "check_fit", "needs_of"]
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -115,7 +115,7 @@ def build_components(
     if stride is not None:
         with calling(found["encoder"], "check"):
             found["encoder"].check(stride=stride)
-    _check_fit(found["head"], found["label_scheme"], named, plugins)
+    check_fit(found["head"], found["label_scheme"], named, plugins)
     _check_labels(found["label_scheme"], named, labels)
     return ComponentConfigs(
         encoder=found["encoder"],
@@ -201,7 +201,8 @@ def _all(makers: Mapping[str, Callable[[], Any]], error: type[PluginError] | typ
     return made
 
 
-def _check_fit(head: ModelHeadConfig, scheme: LabelSchemeConfig, names: Mapping[str, str], plugins: Plugins) -> None:
+def check_fit(head: ModelHeadConfig, scheme: LabelSchemeConfig, names: Mapping[str, str], plugins: Plugins) -> None:
+    """Raise ConfigError, with the pairs that fit, unless the head learns what the scheme makes."""
     if head.targets == scheme.targets:
         return
     schemes = _fitting(plugins, "label_scheme", head.targets)

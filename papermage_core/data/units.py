@@ -135,7 +135,8 @@ class Parser:
             here = wanted in known or difflib.get_close_matches(wanted, known, n=1, cutoff=_MISSPELT)
             self.reads_whole = not here
             if self.reads_whole:
-                self.issues.add("no_context_layer", name, f"no layer {wanted!r}; layers: {', '.join(known) or 'none'}")
+                found = f"no layer {wanted!r}; layers: {', '.join(known) or 'none'}"
+                self.issues.add("no_context_layer", name, found + _maker(wanted).replace(", and", ";"))
         if self.reads_whole and wanted in known:
             raise DataError(
                 f"there is a layer {wanted!r}, which the documents before this one lack: they were read whole; "

@@ -16,6 +16,7 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import HeadOutput, LabelScheme, UnitSpan
 from papermage_core.testing.checks import each, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle, targets_of
+from papermage_core.testing.head_calls import decode_of, knows_needs, loss_of, losses_of
 from papermage_core.testing.probes import MANY, scheme_of
 from papermage_core.testing.samples import SIZE, HeadBatch, batch_of, head_batches, spread, typical
 from papermage_core.testing.tensors import (
@@ -70,15 +71,15 @@ class ModelHeadSuite(ComponentSuite):
         except ConfigError as exc:
             fail(f"{config} refuses the scheme {type(scheme).__name__}: {exc}", "name those that fit in `schemes`")
         require_module(head, ("loss", "decode"))
-        return head.eval()
+        return knows_needs(head, config.needs).eval()
 
     def test_the_loss_is_a_finite_scalar_with_a_gradient(self) -> None:
         """Of any batch, contexts of no units included."""
 
         def check(head: Any, batch: HeadBatch) -> None:
-            loss = head.loss(batch.vectors, batch.mask, batch.targets)
-            require(loss.shape == (), f"the loss has shape {tuple(loss.shape)}", "return a sum over the batch")
-            require(loss.isfinite(), f"the loss of contexts of {batch.lengths} units is {loss}", "see that case")
+            for name, loss in losses_of(head, batch).items():
+                what = "the loss" if name == "loss" else f"the loss {name!r}"
+                require(loss.isfinite(), f"{what} of contexts of {batch.lengths} units is {loss}", "see that case")
 
         self._each_batch(check)
 
@@ -113,7 +114,7 @@ class ModelHeadSuite(ComponentSuite):
         """What stands where the mask is false changes nothing."""
 
         def check(head: Any, batch: HeadBatch) -> None:
-            _same(_decode(head, batch), _decode(head, batch.padded(3, 9.0)), "with other padding", "apply the mask")
+            _same(decode_of(head, batch), decode_of(head, batch.padded(3, 9.0)), "with other padding", "apply the mask")
 
         self._each_batch(check)
 
@@ -122,12 +123,12 @@ class ModelHeadSuite(ComponentSuite):
 
         def check(head: Any, batch: HeadBatch) -> None:
             rows = list(range(len(batch.spans)))
-            together = _decode(head, batch)
-            turned = _decode(head, batch.take(rows[::-1]))[::-1]
+            together = decode_of(head, batch)
+            turned = decode_of(head, batch.take(rows[::-1]))[::-1]
             _same(
                 together, turned, "in the opposite order", "treat every row of the batch alike: none by its place in it"
             )
-            alone = [_decode(head, batch.take([row]))[0] for row in rows]
+            alone = [decode_of(head, batch.take([row]))[0] for row in rows]
             _same(together, alone, "alone", "share nothing between the contexts of a batch")
 
         self._each_batch(check)
@@ -140,7 +141,7 @@ class ModelHeadSuite(ComponentSuite):
                 return
             unknown = torch.full_like(batch.targets, -1)
             vectors = batch.vectors.clone().requires_grad_()
-            loss = head.loss(vectors, batch.mask, unknown)
+            loss = loss_of(head, batch, vectors=vectors, targets=unknown)
             require(loss.isfinite(), f"the loss is {loss} where all targets are unknown", "return 0 there")
             if loss.requires_grad:
                 loss.backward()
@@ -163,17 +164,17 @@ class ModelHeadSuite(ComponentSuite):
                 batch = spread(scheme, [6, 9], seed)
                 targets, vectors = batch.targets, batch.vectors.clone().requires_grad_()
                 targets[0] = -1
-                loss = head.loss(vectors, batch.mask, targets)
+                loss = loss_of(head, batch, vectors=vectors, targets=targets)
                 if loss.requires_grad and vectors.grad_fn is None:
                     loss.backward()
                     reached = vectors.grad is not None and float(vectors.grad[0].abs().max()) > 1e-6
                     require(not reached, "a context of which no target is known has a gradient", remedy)
                 unknown = batch.targets
                 unknown[1, 4] = -1
-                without = head.loss(batch.vectors, batch.mask, unknown)
+                without = loss_of(head, batch, targets=unknown)
                 for tag in equal:
                     unknown[1, 4] = tag
-                    equal[tag] += close(head.loss(batch.vectors, batch.mask, unknown), without, tolerance=1e-5)
+                    equal[tag] += close(loss_of(head, batch, targets=unknown), without, tolerance=1e-5)
             learnt = [scheme.tags[tag] for tag, times in equal.items() if times == 4]
             require(not learnt, f"an unknown target (-1) counts as {' and '.join(learnt)} does", remedy)
 
@@ -189,7 +190,7 @@ class ModelHeadSuite(ComponentSuite):
                 batch = spread(scheme, [9, 6], seed)
                 vectors = batch.vectors.clone().requires_grad_()
                 with seeded(seed):
-                    head.loss(vectors, batch.mask, batch.targets).backward()
+                    loss_of(head, batch, vectors=vectors).backward()
                 if vectors.grad is not None:
                     reached |= vectors.grad.abs().amax((1, 2)) > 0
                     beyond = float(vectors.grad[~batch.mask].abs().sum())
@@ -244,7 +245,7 @@ class ModelHeadSuite(ComponentSuite):
                 before = modes(head.train(mode))
                 _seeded_loss(head, batch, 0)
                 require_modes(head, before, "loss()")
-                _decode(head, batch)
+                decode_of(head, batch)
                 require_modes(head, before, "decode()")
 
         self._each_head(check)
@@ -260,18 +261,18 @@ class ModelHeadSuite(ComponentSuite):
                 one, other = (shake(self.build(settled, scheme, seed=1)) for _ in range(2))
                 batch = spread(scheme, [9, 6])
                 wide, flat = (attrs.evolve(batch, vectors=scale * batch.vectors.flip(1)) for scale in (30.0, 0.01))
-                first = [_decode(one, given) for given in (batch, flat, wide)]
-                held = _decode(one, batch)
+                first = [decode_of(one, given) for given in (batch, flat, wide)]
+                held = decode_of(one, batch)
                 was = copy.deepcopy(held)
-                _decode(one, wide)
+                decode_of(one, wide)
                 for given in (wide, flat, spread(scheme, [40, 3, 40], 1)):
-                    _decode(other, given)
+                    decode_of(other, given)
                     other.train()
                     with torch.no_grad():
                         _loss(other, given)
                     other.eval()
                 for given, found in zip((batch, flat, wide), first, strict=True):
-                    _same(found, _decode(other, given), "after other batches", remedy)
+                    _same(found, decode_of(other, given), "after other batches", remedy)
                 require(close(_loss(one, batch), _loss(other, batch)), "the loss differs after other batches", remedy)
                 _same(was, held, "in the same result, once others were decoded", "return new arrays in each call")
 
@@ -287,7 +288,7 @@ class ModelHeadSuite(ComponentSuite):
                 settled = _settled(config, scheme)
                 head: Any = shake(self.build(settled, scheme, seed=1))
                 batch = spread(scheme, [9, 6])
-                first, loss = copy.deepcopy(_decode(head, batch)), _loss(head, batch)
+                first, loss = copy.deepcopy(decode_of(head, batch)), _loss(head, batch)
                 weights = copy.deepcopy(head.state_dict())
                 for labels in (scheme.labels, scheme.labels[::-1], ("another", "third")):
                     others = scheme_of(name, labels)
@@ -295,10 +296,10 @@ class ModelHeadSuite(ComponentSuite):
                     require(other is not head, "build() returned the head that it had built before", remedy)
                     with working(f"a head for the labels {labels}, beside another,", remedy):
                         _train(other, typical(others, 1), steps=5)
-                        for output, n in zip(_decode(other, spread(others, [9, 6])), (9, 6), strict=True):
+                        for output, n in zip(decode_of(other, spread(others, [9, 6])), (9, 6), strict=True):
                             check_output(output, n, others)
                     with working(f"a head, once another was built for the labels {labels} and trained,", remedy):
-                        again, loss_again = _decode(head, batch), _loss(head, batch)
+                        again, loss_again = decode_of(head, batch), _loss(head, batch)
                     now = head.state_dict()
                     moved = [key for key in weights if not torch.equal(weights[key], now[key])]
                     seen = f"once another head was built for the labels {labels} and trained"
@@ -314,7 +315,7 @@ class ModelHeadSuite(ComponentSuite):
                 head: Any = shake(self.build(_settled(config, scheme), scheme, seed=1))
                 batch = typical(scheme, 0)
                 _train(head, batch, steps=2)
-                _decode(head, batch)
+                decode_of(head, batch)
                 for what in ("labels", "tags", "start_allowed", "end_allowed", "transition_allowed"):
                     was, now = getattr(untouched, what, None), getattr(scheme, what, None)
                     require(
@@ -335,7 +336,7 @@ class ModelHeadSuite(ComponentSuite):
                 vectors = batch.vectors.clone().requires_grad_()
                 head.zero_grad()
                 with working(f"the loss of {what}", remedy):
-                    loss = head.loss(vectors, batch.mask, batch.targets)
+                    loss = loss_of(head, batch, vectors=vectors)
                 require(bool(loss.isfinite()), f"the loss of {what} is {float(loss.detach())}", remedy)
                 if loss.requires_grad:
                     loss.backward()
@@ -343,7 +344,7 @@ class ModelHeadSuite(ComponentSuite):
                 finite = all(each is None or bool(each.isfinite().all()) for each in gradients)
                 require(finite, f"the gradient of {what} is not finite", remedy)
                 with working(f"decoding {what}", remedy):
-                    outputs = _decode(head, batch)
+                    outputs = decode_of(head, batch)
                 for output, n in zip(outputs, batch.lengths, strict=True):
                     require(np.isfinite(output.scores).all(), f"scores of {what} are not finite", remedy)
                     check_output(output, n, scheme)
@@ -357,8 +358,8 @@ class ModelHeadSuite(ComponentSuite):
             batch = spread(scheme, [1 + number % 9 for number in range(40)])
             remedy = "let no size but the vectors' own stand in the code"
             with working("a batch of 40 contexts", remedy):
-                together = _decode(head, batch)
-                alone = [_decode(head, batch.take([row]))[0] for row in range(40)]
+                together = decode_of(head, batch)
+                alone = [decode_of(head, batch.take([row]))[0] for row in range(40)]
                 _same(together, alone, "alone, in a batch of 40", "share nothing between the contexts of a batch")
                 whole = _loss(head, batch)
                 apart = sum((_loss(head, batch.take([row])) for row in range(40)), torch.zeros(()))
@@ -379,7 +380,7 @@ class ModelHeadSuite(ComponentSuite):
                         batch = typical(scheme, 0)
                         loss = _loss(head, batch)
                         require(bool(loss.isfinite()), f"with {len(labels)} labels the loss is {loss}", _LOGARITHMS)
-                        for output, n in zip(_decode(head, batch), batch.lengths, strict=True):
+                        for output, n in zip(decode_of(head, batch), batch.lengths, strict=True):
                             check_output(output, n, scheme)
 
     def test_what_is_learnt_is_predicted(self) -> None:
@@ -402,7 +403,7 @@ class ModelHeadSuite(ComponentSuite):
                     seen,
                     "give the loss logits, not probabilities, and let no detach() cut it off",
                 )
-                for output, spans in zip(_decode(head, batch), batch.spans, strict=True):
+                for output, spans in zip(decode_of(head, batch), batch.spans, strict=True):
                     expected = scheme.decode(scheme.encode(spans, len(output.tags)))
                     seen = f"after 80 steps on three contexts, {output.spans} is found where {expected} was learnt"
                     require(output.spans == expected, seen, remedy)
@@ -422,7 +423,7 @@ class ModelHeadSuite(ComponentSuite):
                 batch = batch_of(scheme, [5] * len(MANY), spans, 3, 64)
                 head = self.build(_settled(config, scheme, batch), scheme, size=64)
                 _train(head, batch, steps=80)
-                found = {span.label for output in _decode(head, batch) for span in output.spans}
+                found = {span.label for output in decode_of(head, batch) for span in output.spans}
                 missing = [label for label in MANY if label not in found]
                 require(
                     not missing,
@@ -439,9 +440,8 @@ class ModelHeadSuite(ComponentSuite):
             given = [batch.vectors, batch.mask, *([targets] if isinstance(targets, torch.Tensor) else [])]
 
             def call() -> None:
-                head.loss(batch.vectors, batch.mask, targets)
-                with torch.no_grad():
-                    head.decode(batch.vectors, batch.mask)
+                loss_of(head, batch, targets=targets)
+                decode_of(head, batch)
 
             found = unregistered(head, call, *given)
             remedy = (
@@ -461,7 +461,7 @@ class ModelHeadSuite(ComponentSuite):
                 drawn: list[Any] = []
                 for seed in (3, 3, 4):
                     with other_generators(len(drawn)), seeded(seed):
-                        head = settled.build(SIZE, scheme).train()
+                        head = knows_needs(settled.build(SIZE, scheme), settled.needs).train()
                         ends.append(torch.get_rng_state())
                         drawn.append([_seeded_loss(head, batch, 1) for _ in range(2)])
                         torch.manual_seed(seed)
@@ -484,10 +484,9 @@ class ModelHeadSuite(ComponentSuite):
 
             def step(number: int) -> list[Any]:
                 batch = typical(scheme, number)
-                loss = head.loss(batch.vectors.requires_grad_(), batch.mask, batch.targets)
+                loss = loss_of(head, batch, vectors=batch.vectors.requires_grad_())
                 loss.backward()
-                with torch.no_grad():
-                    outputs = head.decode(batch.vectors, batch.mask)
+                outputs = decode_of(head, batch)
                 return [batch, batch.vectors, batch.mask, loss, *outputs]
 
             kept_of_it = kept_alive(step)
@@ -501,8 +500,8 @@ class ModelHeadSuite(ComponentSuite):
         def check(head: Any, batch: HeadBatch) -> None:
             targets = batch.targets
             before = batch.vectors.clone(), batch.mask.clone(), copy.deepcopy(targets)
-            head.loss(batch.vectors, batch.mask, targets)
-            _decode(head, batch)
+            loss_of(head, batch, targets=targets)
+            decode_of(head, batch)
             now = batch.vectors, batch.mask, targets
             for name, was, it in zip(("vectors", "mask", "targets"), before, now, strict=True):
                 same = torch.equal(was, it) if isinstance(was, torch.Tensor) else was == it
@@ -519,7 +518,7 @@ class ModelHeadSuite(ComponentSuite):
             head.train()
             for seed in range(4):
                 batch = typical(scheme, seed)
-                head.loss(batch.vectors, batch.mask, batch.targets).backward()
+                loss_of(head, batch).backward()
             missing = missing_gradients(head)
             require(
                 not missing,
@@ -549,7 +548,7 @@ class ModelHeadSuite(ComponentSuite):
         """Shapes, names, probabilities; legal tags; entities in order and inside their context."""
 
         def check(head: Any, batch: HeadBatch) -> None:
-            results = _decode(head, batch)
+            results = decode_of(head, batch)
             require(
                 len(results) == len(batch.spans),
                 f"decode returned {len(results)} results for {len(batch.spans)} contexts",
@@ -565,7 +564,7 @@ class ModelHeadSuite(ComponentSuite):
 
         def check(head: Any, batch: HeadBatch) -> None:
             remedy = "use dropout only through nn.Dropout or F.dropout(..., training=self.training)"
-            _same(_decode(head, batch), _decode(head, batch), "a second time", remedy)
+            _same(decode_of(head, batch), decode_of(head, batch), "a second time", remedy)
             first, second = _loss(head, batch), _loss(head, batch)
             require(torch.equal(first, second), f"in eval mode the loss is {first}, then {second}", remedy)
 
@@ -592,7 +591,7 @@ class ModelHeadSuite(ComponentSuite):
             _train(head, batch, steps=3)
             loaded: Any = reload(head, self.build(kept(config), scheme, seed=99)).eval()
             remedy = "register what decode and loss need as a parameter or buffer (register_buffer, persistent)"
-            _same(_decode(head, batch), _decode(loaded, batch), "after save and load", remedy)
+            _same(decode_of(head, batch), decode_of(loaded, batch), "after save and load", remedy)
             require(close(_loss(head, batch), _loss(loaded, batch)), "the loss differs after save and load", remedy)
 
         for config in self.configs():
@@ -608,13 +607,13 @@ class ModelHeadSuite(ComponentSuite):
                 if not hasattr(head, "split"):
                     continue
                 batch = spread(scheme, [9, 6])
-                wanted = _decode(head, batch)
+                wanted = decode_of(head, batch)
                 scorer, rest = head.split()
                 with torch.no_grad():
                     emissions = scorer(batch.vectors)
                 remedy = "return the scores of single units, and a head that decodes these scores"
-                _same(wanted, _decode(rest, attrs.evolve(batch, vectors=emissions)), "after split()", remedy)
-                _same(wanted, _decode(head, batch), "once it was split", "leave the head as it is")
+                _same(wanted, decode_of(rest, attrs.evolve(batch, vectors=emissions)), "after split()", remedy)
+                _same(wanted, decode_of(head, batch), "once it was split", "leave the head as it is")
 
     def test_a_settled_config_is_a_config_that_can_be_kept(self) -> None:
         """``settle`` returns a config of the same class, which is the same after writing and reading."""
@@ -628,17 +627,15 @@ class ModelHeadSuite(ComponentSuite):
         def check(head: Any, scheme: LabelScheme) -> None:
             batch = typical(scheme, 0)
             with torch.autocast("cpu", torch.bfloat16):
-                loss = head.loss(batch.vectors.bfloat16(), batch.mask, batch.targets)
-                with torch.no_grad():
-                    results = head.decode(batch.vectors.bfloat16(), batch.mask)
+                loss = loss_of(head, batch, vectors=batch.vectors.bfloat16())
+                results = decode_of(head, batch, vectors=batch.vectors.bfloat16())
             require(loss.isfinite(), f"the loss is {loss} under bfloat16 autocast", "compute it in float32")
             for output, n in zip(results, batch.lengths, strict=True):
                 check_output(output, n, scheme)
             remedy = "mask with torch.finfo(x.dtype).min, not with a number that float16 does not have"
             with working("under float16 autocast, the head", remedy), torch.autocast("cpu", torch.float16):
-                loss = head.loss(batch.vectors.half(), batch.mask, batch.targets)
-                with torch.no_grad():
-                    results = head.decode(batch.vectors.half(), batch.mask)
+                loss = loss_of(head, batch, vectors=batch.vectors.half())
+                results = decode_of(head, batch, vectors=batch.vectors.half())
             require(loss.isfinite(), f"the loss is {loss} under float16 autocast", "compute it in float32")
             for output, n in zip(results, batch.lengths, strict=True):
                 check_output(output, n, scheme)
@@ -716,9 +713,8 @@ def _settled(config: Any, scheme: LabelScheme, batch: HeadBatch | None = None) -
 
 
 def _loss(head: Any, batch: HeadBatch) -> torch.Tensor:
-    loss = head.loss(batch.vectors, batch.mask, batch.targets)
-    require(isinstance(loss, torch.Tensor), f"the loss is {loss!r}", "return a tensor")
-    return loss.detach().float()  # type: ignore[no-any-return]
+    loss: torch.Tensor = loss_of(head, batch)
+    return loss.detach().float()
 
 
 def _seeded_loss(head: Any, batch: HeadBatch, seed: int) -> torch.Tensor:
@@ -730,15 +726,10 @@ def _gradient(head: Any, batch: HeadBatch) -> torch.Tensor:
     """Return the gradient at the vectors, under one seed."""
     vectors = batch.vectors.clone().requires_grad_()
     with seeded(1):
-        loss = head.loss(vectors, batch.mask, batch.targets)
+        loss = loss_of(head, batch, vectors=vectors)
     if loss.requires_grad:
         loss.backward()
     return torch.zeros_like(vectors) if vectors.grad is None else vectors.grad
-
-
-@torch.no_grad()
-def _decode(head: Any, batch: HeadBatch) -> list[HeadOutput]:
-    return list(head.decode(batch.vectors, batch.mask))
 
 
 def _train(head: Any, batch: HeadBatch, *, steps: int) -> None:
@@ -751,7 +742,7 @@ def _train(head: Any, batch: HeadBatch, *, steps: int) -> None:
     with seeded(0):
         for _ in range(steps):
             optimizer.zero_grad()
-            head.loss(batch.vectors, batch.mask, batch.targets).backward()
+            loss_of(head, batch).backward()
             optimizer.step()
     head.eval()
 

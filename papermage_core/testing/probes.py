@@ -29,6 +29,7 @@ from papermage_core.plugin.loading import load_module_extension
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import LabelScheme, LocatedDocument, UnitSpan
 from papermage_core.testing.elsewhere import ComponentReference
+from papermage_core.testing.head_calls import decode_of, knows_needs, loss_of
 from papermage_core.testing.samples import (
     LABELS,
     SIZE,
@@ -94,13 +95,12 @@ def model_head(reference: ComponentReference, options: Mapping[str, Any], scheme
         targets = [scheme.encode(spans, n) for spans, n in zip(batch.spans, batch.lengths, strict=True)]
         settled = config.settle(targets, scheme)
         with seeded(0):
-            head = settled.build(SIZE, scheme)
+            head = knows_needs(settled.build(SIZE, scheme), settled.needs)
         head.eval()
-        loss = head.loss(batch.vectors, batch.mask, batch.targets)
+        loss = loss_of(head, batch)
         if loss.requires_grad:
             loss.backward()
-        with torch.no_grad():
-            outputs = head.decode(batch.vectors, batch.mask)
+        outputs = decode_of(head, batch)
         learned.append(_learned(settled))
         weights.append(_weights(head))
         losses.append(loss.detach().float().numpy())

@@ -250,7 +250,7 @@ class _Search:
         history = _history(rows, self.monitor)
         if state == states.COMPLETE and not history:
             if not any(row.get("val_f1") for row in rows):
-                raise DataError("nothing was validated, so that the trials cannot be compared: give val_data_path")
+                raise DataError(f"nothing was validated, so that the trials cannot be compared: {self._remedy()}")
             state, error = states.FAIL, f"{self.monitor.metric} was no number in any epoch"
         trial.set_user_attr("epochs", len(history))
         if error:
@@ -259,6 +259,15 @@ class _Search:
         self.study.tell(trial, best if state == states.COMPLETE else None, state)
         _log.info("trial %s: %s", trial_name(trial.number), error or self._told(best, pruned=state == states.PRUNED))
         self.summarise()
+
+    def _remedy(self) -> str:
+        """Return what to do where no trial was validated: that is done as an epoch ends."""
+        given = [(key, self.config.lightning.get(key)) for key in ("max_steps", "max_time")]
+        ends = " and ".join(f"{key}={value}" for key, value in given if value not in (None, -1))
+        if not ends:
+            return "give val_data_path"
+        data = "" if self.config.val_data_path else "give val_data_path, and "
+        return f"{data}allow trials more than {ends}, by which they end before their first epoch does"
 
     def _told(self, best: float | None, *, pruned: bool) -> str:
         value = "no validation" if best is None else f"{self.monitor.metric} {best:.4f}"

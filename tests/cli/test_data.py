@@ -175,6 +175,18 @@ def test_check_leaves_to_a_scheme_what_it_can_hold(tmp_path: Path, run: Run) -> 
     assert json.loads(under_span)["issues"] == {}
 
 
+def test_check_takes_the_head_that_training_is_to_have(tmp_path: Path, run: Run) -> None:
+    path = write(tmp_path / "a.jsonl", document(author=[(0, 9), (0, 5)]))
+    found = [run("check", path, "label_field=author", *words, "--json") for words in (["head=span"], ["head=crf"])]
+    assert [set(json.loads(out)["issues"]) for _, out, _ in found] == [set(), {"gold_overlaps"}]
+    code, _, err = run("check", path, "label_field=author", "head=crf", "head.dropout=0.2", "label_scheme=span")
+    assert code == 2
+    assert "head=crf learns tags and label_scheme=span makes spans: they do not fit" in err
+    err = run("check", path, "head=crf", "head.dropot=0.2")[2]
+    assert "head.dropot (command line): 'crf' has no such option" in err
+    assert "Did you mean 'head.dropout'" in err
+
+
 def test_check_names_documents_that_stand_in_two_files(tmp_path: Path, run: Run) -> None:
     train, dev = write(tmp_path / "train.jsonl", document("a")), write(tmp_path / "dev.jsonl", document("b"))
     _, out, _ = run("check", train, dev)

@@ -58,6 +58,13 @@ def test_documents_without_the_layer_of_contexts_are_read_whole_and_counted_once
     for _ in range(3):
         assert units_of(parse.parse(document(None), "")) == [list(range(8))]
     assert parse.issues.counts == {"no_context_layer": 1}
+    assert "processors=" not in parse.issues.examples["no_context_layer"][0].detail
+
+
+def test_what_makes_the_layer_of_contexts_is_named() -> None:
+    parse = Parser(Labelling(context_name="sentences"), ContextNeeds(), Issues())
+    parse.parse(document(None), "")
+    assert parse.issues.examples["no_context_layer"][0].detail.endswith("; processors=sentences makes it")
 
 
 def test_a_document_that_lacks_the_contexts_of_those_before_is_refused() -> None:

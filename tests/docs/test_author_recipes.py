@@ -15,7 +15,7 @@ from papermage_core.data.examples import Example, ExamplePacker
 from papermage_core.plugin import Window
 from papermage_core.plugin.manager import Plugins
 from papermage_core.prediction import EntityClassificationPredictor
-from papermage_core.testing import make_documents, write_jsonl
+from papermage_core.testing import make_documents, run_suite, suite_for, write_jsonl
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins" / "recipes.md"
 BLOCKS = {
@@ -29,6 +29,8 @@ PLUGINS = {
     "prior": ["head=prior"],
     "enough": ["extensions=enough", "extensions.enough.loss=100", "max_epochs=3"],
 }
+FEW = ["padding changes no prediction", "gradients reach every parameter", "a saved head predicts the same"]
+"""Checks of the suite of heads; all of them would take minutes."""
 
 
 def test_every_block_is_one_that_is_tested():
@@ -38,6 +40,15 @@ def test_every_block_is_one_that_is_tested():
 
 def test_what_is_said_of_overlap_is_so():
     exec(BLOCKS["overlap"], {})
+
+
+@pytest.mark.parametrize("name", ["edges", "student", "several", "prior"])
+def test_a_recipe_for_a_head_passes_checks_of_the_suite(name, tmp_path):
+    file = tmp_path / f"{name}.py"
+    file.write_text(BLOCKS[name])
+    suite = suite_for("model_head", name, plugins=Plugins([file]))
+    results = [result for check in FEW for result in run_suite(suite, only=check)]
+    assert [(result.name, result.error) for result in results if not result.passed] == []
 
 
 @pytest.mark.parametrize("name", PLUGINS)

@@ -182,6 +182,15 @@ def test_what_is_generated_says_the_plugin_api_of_today(generated):
         assert f"papermage_api_version = {API_VERSION}\n" in source.read_text()
 
 
+def test_a_readme_reads_by_its_reader_what_is_predicted_and_trains_where_the_model_is_looked_for(tmp_path):
+    main(["new", "mine", "--kind", "reader", "--kind", "head", "--kind", "writer", "--into", str(tmp_path), "-q"])
+    lines = (tmp_path / "papermage-mine" / "README.md").read_text().splitlines()
+    assert [line.strip() for line in lines if line.startswith(("    papermage-train", "    papermage-predict"))] == [
+        "papermage-train data_path=train.jsonl label_field=Disease head=mine default_root_dir=run",
+        "papermage-predict model_name_or_path=run data_path=new.txt reader=mine output_path=found writer=mine",
+    ]
+
+
 def test_the_names_of_others_are_not_changed(tmp_path, monkeypatch):
     monkeypatch.setattr(template, "_git", lambda key: "Acme $Inc" if key == "user.name" else "acme")
     folder = generate("mine", "model_head", tmp_path)

@@ -21,7 +21,7 @@ from papermage_core.cli.train import main as train_main
 from papermage_core.cli.tune import main
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.space import Dimension
-from papermage_core.errors import CheckpointError, ConfigError
+from papermage_core.errors import CheckpointError, ConfigError, DataError
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.training.tuning import TuneOptions, tune
 from papermage_core.training.tuning_report import TuneResult
@@ -254,3 +254,10 @@ def test_a_trial_whose_metric_is_never_a_number_fails_and_the_next_begins(
     assert [trial.state for trial in result.trials] == ["fail"] * 2
     assert {trial.error for trial in result.trials} == {"val_undefined was no number in any epoch"}
     assert result.best is None
+
+
+def test_trials_that_end_before_their_first_epoch_are_told_from_those_without_data(
+    tmp_path: Path, config: Callable[..., EntityClassificationTrainConfig]
+) -> None:
+    with pytest.raises(DataError, match=r"allow trials more than max_steps=1, by which they end before"):
+        tune(config(max_steps=1), None, tmp_path / "search", TuneOptions(n_trials=1))

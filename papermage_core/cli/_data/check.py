@@ -8,16 +8,20 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from papermage_core.cli._data.shared import Labelled, as_json, labelling, read
 from papermage_core.cli._options import processor_choice
 from papermage_core.cli._shell import say
+from papermage_core.config.given import COMMAND_LINE
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.spec import option
+
+if TYPE_CHECKING:
+    from papermage_core.plugin.manager import Plugins
 
 __all__ = ["PLACES", "Check", "run"]
 
@@ -33,7 +37,8 @@ class Check(Labelled):
     data_path: tuple[str, ...] = option(
         (), help="documents: files, folders, globs, or - for standard input; may be left out with recipe"
     )
-    label_scheme: str = option("bio", help="label scheme whose limits count")
+    label_scheme: str | None = option(None, help="label scheme whose limits count; none: span with head=span, else bio")
+    head: str | None = option(None, help="model head that is to learn the labels; its options as head.key=value")
     val_data_path: tuple[str, ...] = option((), help="documents to validate on: those like one of training are told")
     test_data_path: tuple[str, ...] = option((), help="documents to test on, likewise")
     encoder: str | None = option(
@@ -65,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     if options.encoder is not None:
         config_class = plugins.config_class("context_encoder", options.encoder)
         own = nest(options_of("encoder"))
-        encoder = structure(config_class, own, key="encoder", name=options.encoder)
+        typed = dict.fromkeys((f"encoder.{key}" for key in options_of("encoder")), COMMAND_LINE)
+        encoder = structure(config_class, own, key="encoder", name=options.encoder, sources=typed)
         encoder.check(stride=options.stride)
     for line in passed_over(options.data_path, expand_paths(options.data_path, reader=reader), reader):
         _log.info("%s", line)
@@ -75,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             **labelling(options, options_of),
             val_data_path=options.val_data_path,
             test_data_path=options.test_data_path,
-            label_scheme=options.label_scheme,
+            label_scheme=_scheme(options, options_of, plugins),
             encoder=encoder,
             encoder_name=options.encoder or "",
             stride=options.stride,
@@ -91,6 +97,23 @@ def run(arguments: argparse.Namespace) -> int:
         _log.info("label_field=NAME,NAME looks at labels, too; papermage-data stats lists the layers")
     is_bad = found.fatal() or (arguments.strict and found.costs())
     return DataError.exit_code if is_bad else 0
+
+
+def _scheme(options: Check, options_of: Callable[[str], dict[str, Any]], plugins: Plugins) -> str:
+    """Return the scheme whose limits count, as training would choose it; raises ConfigError for a head that misfits."""
+    from papermage_core.config.components import check_fit
+    from papermage_core.config.structure import nest, structure
+
+    if options.head is None:
+        return options.label_scheme or "bio"
+    config_class = plugins.config_class("model_head", options.head)
+    own = options_of("head")
+    typed = dict.fromkeys((f"head.{key}" for key in own), COMMAND_LINE)
+    head = structure(config_class, nest(own), key="head", name=options.head, sources=typed)
+    name = options.label_scheme or ("span" if options.head.rpartition(":")[2] == "span" else "bio")
+    scheme = structure(plugins.config_class("label_scheme", name), {}, key="label_scheme", name=name)
+    check_fit(head, scheme, {"head": options.head, "label_scheme": name}, plugins)
+    return name
 
 
 @contextlib.contextmanager

@@ -161,11 +161,13 @@ def _words(name: str, kinds: Sequence[Kind]) -> dict[str, str]:
 
 def _usage(name: str, kinds: Sequence[Kind]) -> Iterator[str]:
     """Yield the commands that the README shows."""
-    trained = " ".join(f"{kind.key}={name}" for kind in kinds if kind.key in OPTIONED)
+    reader, writer = KINDS["document_reader"], KINDS["document_writer"]
+    trained = " ".join(f"{kind.key}={name}" for kind in kinds if kind.key in OPTIONED and kind is not reader)
     if trained:
-        yield f"papermage-train data_path=train.jsonl label_field=Disease {trained}"
-    if KINDS["document_writer"] in kinds:
-        yield f"papermage-predict model_name_or_path=run data_path=new.txt output_path=found writer={name}"
+        yield f"papermage-train data_path=train.jsonl label_field=Disease {trained} default_root_dir=run"
+    used = [f"reader={name}"] * (reader in kinds) + [f"output_path=found writer={name}"] * (writer in kinds)
+    if used:
+        yield f"papermage-predict model_name_or_path=run data_path=new.txt {' '.join(used)}"
 
 
 def _lowest() -> list[str]:
