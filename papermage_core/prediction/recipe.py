@@ -48,6 +48,8 @@ class Stage:
     reads: tuple[str, ...]
     """The layers that documents must have."""
     makes: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    """What a predictor can find."""
     plugins_path: tuple[Path, ...] = ()
     device: str | None = None
 
@@ -180,6 +182,11 @@ class Recipe:
     def makes(self) -> tuple[str, ...]:
         """The layers that documents get."""
         return tuple(dict.fromkeys(name for stage in self.stages for name in stage.makes))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the stages can find."""
+        return tuple(dict.fromkeys(label for stage in self.stages for label in stage.labels))
 
     def _order_errors(self) -> Iterator[str]:
         """Yield which stage reads what only a later one makes, and which make the same."""
@@ -342,6 +349,7 @@ def ready_stage(
         config=attrs.evolve(config, options=own),
         reads=tuple(name for name in wanted if name != _OPTIONAL and name not in inner),
         makes=makes,
+        labels=tuple(own.labels or blueprint.labels),
         plugins_path=plugins_path,
         device=device,
     )
