@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,6 +78,7 @@ def _of_json(body: bytes) -> Iterator[Document]:
             several = msgspec.json.decode(keys["documents"], type=list[msgspec.Raw])
         except msgspec.ValidationError as exc:
             raise RequestError(422, "expected a list", "documents", _EXPECTED) from exc
+        _once(body.rstrip()[:-1].rstrip().removesuffix(keys["documents"]) + b"null}", "body")  # without the list itself
         for number, each in enumerate(several):
             yield _document(bytes(each), f"documents[{number}]")
     else:
@@ -98,10 +100,19 @@ def _document(data: bytes, where: str, keys: dict[str, msgspec.Raw] | None = Non
     text, name = _string(keys["text"], f"{where}.text"), None
     if (given := keys.get("id")) is not None and bytes(given) != b"null":  # so answers have it
         name = _string(given, f"{where}.id")
+    _once(data, where)
     try:
         return _of_text(text, name)
     except ValueError as exc:
         raise RequestError(422, str(exc), where) from exc
+
+
+def _once(data: bytes, where: str) -> None:
+    """Raise RequestError for a key that stands twice in an object, as reading a document does: the last would count."""
+    pairs: list[tuple[str, Any]] = json.loads(data, object_pairs_hook=list)
+    names = [key for key, _ in pairs]
+    if twice := next((key for key in names if names.count(key) > 1), None):
+        raise RequestError(422, f"key {twice!r} stands twice; readers would keep only the last", where, "send it once")
 
 
 def _check_layers(raw: msgspec.Raw | None, where: str) -> None:

@@ -57,6 +57,25 @@ def test_a_byte_order_mark_is_passed_over_as_in_files(kind: str) -> None:
     assert document.symbols == "a"
 
 
+@pytest.mark.parametrize(
+    ("kind", "body", "key", "where"),
+    [
+        ("json", '{"text": "a", "text": "b"}', "text", "body"),
+        ("json", '{"text": "a", "\\u0074ext": "b"}', "text", "body"),
+        ("json", '{"id": "1", "text": "a", "id": null}', "id", "body"),
+        ("json", '{"documents": [], "documents": [{"text": "a"}] } ', "documents", "body"),
+        ("json", '{"documents": [{"text": "a"}, {"text": "a", "text": "a"}]}', "text", "documents[1]"),
+        ("lines", '{"text": "a"}\n{"text": "a", "text": "b"}\n', "text", "line 2"),
+        ("json", '{"symbols": "a", "symbols": "b", "entities": {}, "metadata": {}}', "symbols", "body"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_as_in_files(kind: str, body: str, key: str, where: str) -> None:
+    with pytest.raises(RequestError, match=f"key '{key}' stands twice") as told:
+        documents_of(Request(kind=kind, body=body.encode()), OPTIONS)
+    assert (told.value.status, told.value.where) == (422, where)
+    documents_of(Request(kind="json", body=b'\n{"documents": [{"text": "a", "id": "documents"}] }\n'), OPTIONS)
+
+
 @given(st.lists(st.text(max_size=20), max_size=5))
 def test_texts_come_through_whole(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
