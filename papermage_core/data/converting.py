@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.writers import writer_for
 from papermage_core.data.processors import processed
@@ -23,6 +24,7 @@ __all__ = ["convert"]
 _log = logging.getLogger(__name__)
 
 
+@booleans_only
 def convert(
     data_path: str | Path | Sequence[str | Path],
     output_path: str | Path,

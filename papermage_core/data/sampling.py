@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
 from papermage_core.data.readers import (
@@ -28,6 +29,7 @@ from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
 __all__ = ["sample", "stratified", "write_sample"]
 
 
+@booleans_only
 def sample(
     data_path: str | Path | Sequence[str | Path],
     output_path: str | Path,
@@ -126,6 +128,7 @@ def least_sure(sureness: Iterator[float], n: int) -> set[int]:
     return {number for _, number in heapq.nsmallest(n, ((value, number) for number, value in enumerate(sureness)))}
 
 
+@booleans_only
 def write_sample(
     files: Sequence[Path],
     output_path: str | Path,

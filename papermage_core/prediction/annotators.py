@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import attrs
 
 from papermage_core import checkpoint
+from papermage_core.config.booleans import check_boolean
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.data.issues import Issues
 from papermage_core.document import Document, Entity
@@ -31,11 +32,11 @@ class Layers:
     """Where predictions go in a document."""
 
     name: str = "predictions"
-    per_label: bool = False
+    per_label: bool = attrs.field(default=False, validator=check_boolean)
     """Each label's entities in a layer of the label's name, in place of one layer for all."""
-    overwrite: bool = False
+    overwrite: bool = attrs.field(default=False, validator=check_boolean)
     """Whether layers of these names, and a file that is there already, are replaced."""
-    merge: bool = True
+    merge: bool = attrs.field(default=True, validator=check_boolean)
     min_score: float | None = None
     recall: float | None = None
     precision: float | None = None
@@ -298,8 +299,8 @@ class RecipeChoice:
     recipe: str | Path
     options: Mapping[str, Any] = attrs.field(factory=dict)
     """Arguments of `Recipe.from_yaml`."""
-    overwrite: bool = False
-    keep: bool = False
+    overwrite: bool = attrs.field(default=False, validator=check_boolean)
+    keep: bool = attrs.field(default=False, validator=check_boolean)
 
     @property
     def inputs(self) -> list[str | Path]:

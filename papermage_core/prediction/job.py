@@ -22,6 +22,7 @@ from typing import Any
 
 import attrs
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
@@ -92,6 +93,7 @@ def is_file_job(files: Sequence[Path], output_path: str | Path) -> bool:
     return written and all(path.is_file() or is_dead_link(path) for path in files)
 
 
+@booleans_only
 def predict_files(
     model: Model,
     data_path: str | Path | Sequence[str | Path],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from papermage_core import checkpoint
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.batches import BatchLimits
@@ -135,6 +136,7 @@ class EntityClassificationPredictor:
         """The labels it can give."""
         return self.blueprint.labels
 
+    @booleans_only
     def predict(
         self,
         doc: Document | str,
@@ -160,6 +162,7 @@ class EntityClassificationPredictor:
         recall, precision = _one("recall", min_recall, recall), _one("precision", min_precision, precision)
         return next(self.predict_many([doc], merge=merge, min_score=min_score, recall=recall, precision=precision))
 
+    @booleans_only
     def predict_many(
         self,
         docs: Iterable[Document | str],
@@ -205,6 +208,7 @@ class EntityClassificationPredictor:
                 else:
                     yield self._units(document, said)
 
+    @booleans_only
     def check_shares(self, recall: Share = None, precision: Share = None, merge: bool = True) -> None:
         """Raise ValueError for a recall or precision that the checkpoint does not guarantee."""
         self._thresholds(recall, precision, merge)

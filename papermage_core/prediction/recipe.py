@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from papermage_core import checkpoint
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.recipe import RECIPE_FILE, PredictorOptions, RecipeConfig, StageConfig, read_recipe
 from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.processors import processed
@@ -205,6 +206,7 @@ class Recipe:
                         f"{twice[0]!r}: give one of them layer_name, or labels without it"
                     )
 
+    @booleans_only
     def run(
         self, docs: Iterable[Given], on_error: OnError | None = None, *, overwrite: bool = False, keep: bool = False
     ) -> Iterator[Any]:
@@ -291,6 +293,7 @@ class Recipe:
                 plugins = Plugins(stage.plugins_path)
                 checkpoint.read_blueprint(stage.config.predictor, plugins).encoder.tune_process()
 
+    @booleans_only
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write the recipe with copies of all that it needs into one folder, and return it.
 

@@ -108,6 +108,28 @@ def test_what_is_to_be_written_and_nothing_makes_is_told_before_the_work(
     assert "nothing can be written" not in caplog.text, "the model may find these, also where it does not"
 
 
+@pytest.mark.parametrize("value", ["no", 0, None, "false"])
+def test_what_is_neither_true_nor_false_is_refused(
+    predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, value: Any
+) -> None:
+    (document, *_), said = list(read_documents(sound)), "expected True or False, got "
+    with pytest.raises(TypeError, match=f"merge: {said}{value!r}"):
+        predictor.predict(document, merge=value)
+    with pytest.raises(TypeError, match=f"merge: {said}"):
+        predictor.predict(document, value)
+    for name in ("mixed", "within"):
+        with pytest.raises(TypeError, match=f"{name}: {said}"):
+            next(predictor.predict_many([document], **{name: value}))
+    for name in ("merge", "per_label", "overwrite"):
+        with pytest.raises(TypeError, match=f"{name}: {said}"):
+            Layers(**{name: value})
+    with pytest.raises(TypeError, match=f"overwrite: {said}"):
+        predict_files(predictor, sound, tmp_path / "out.jsonl", overwrite=value)
+    with pytest.raises(TypeError, match=f"overwrite: {said}"):
+        write_documents([document], tmp_path / "out.jsonl", overwrite=value)
+    assert not list(tmp_path.glob("out*"))
+
+
 @pytest.mark.parametrize("name", ["found.jsonl", "found.csv", "found.csv.gz", "found.bioc", "found.ann", "found.conll"])
 def test_the_output_is_what_the_writer_makes_of_all_documents(
     predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, name: str
