@@ -25,6 +25,7 @@ from papermage_core.evaluation.shift import Reference, ShiftMonitor
 from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
+from papermage_core.model.forks import check_threads, forks
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.model.precision import Backend, Precision
 from papermage_core.plugin.blame import blaming
@@ -32,7 +33,6 @@ from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput, UnitSpan
 from papermage_core.prediction.entities import best_tags, merged_entities, unit_entity
-from papermage_core.prediction.forks import check_threads, forks
 
 __all__ = ["EntityClassificationPredictor", "as_document"]
 
@@ -98,7 +98,8 @@ class EntityClassificationPredictor:
         wrote it always runs. ``precision`` is ``"fp32"``, ``"bf16"`` or ``"int8"``, or ``"auto"`` for the fastest that
         finds the same in the first documents; by default as the encoder chooses. Raises CheckpointError where the
         folder cannot be read, PluginError where a plugin it needs is missing, ConfigError for a device that is not
-        there and for a backend or precision that cannot be had.
+        there and for a backend or precision that cannot be had, PapermageError in a process that was forked after
+        PyTorch was used, and has several threads.
         """
         plugins = Plugins([Path(path) for path in plugins_path])
         chosen = (
