@@ -274,8 +274,12 @@ def load(
 
     Nothing outside the folder is read, and no code of it is run. Raises CheckpointError where it is no checkpoint, is
     damaged, or is of a newer format, PluginError where a component's plugin is not installed, and ConfigError where it
-    cannot predict by ``backend`` or in ``precision`` (see `papermage_core.model.precision`).
+    cannot predict by ``backend`` or in ``precision`` (see `papermage_core.model.precision`); PapermageError in a
+    process that was forked after PyTorch was used, and has several threads.
     """
+    from papermage_core.model.forks import check_fork
+
+    check_fork()
     found = _loaded(folder, device, plugins)
     if backend is None and precision is None:
         return found

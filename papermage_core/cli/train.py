@@ -65,7 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="YAML file of options; later wins",
     )
-    parser.add_argument("--dry-run", action="store_true", help="check the config, say what would run, read no data")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check the config, say what would run, read no data (of a cascade, the first document of each stage)",
+    )
     parser.add_argument(
         "--print-config", action="store_true", help="print the whole config as YAML, with where each value was given"
     )
@@ -178,11 +182,14 @@ def _run_cascade(config: CascadeConfig, arguments: argparse.Namespace) -> None:
         return
     if arguments.dry_run:
         from papermage_core.cli._dry_run import check_run
+        from papermage_core.data.first_documents import check_first_documents
 
         config.check_paths()
         for stage in config.stages:
             check_run(stage.config)
-        say("The config is in order, and its paths are there; no data was read. This would train, in order:")
+        check_first_documents(config)
+        say("The config is in order, and the first document of each stage has the layers that it reads; no more was")
+        say("read. This would train, in order:")
         for number, stage in enumerate(config.stages):
             say(f"stage {stage.name}:\n{_stage_plan(stage.config, config.run_folder(number))}")
         return

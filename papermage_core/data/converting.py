@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.processors import ProcessorChoice
+from papermage_core.config.writers import writer_for
 from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
+from papermage_core.data.wanted import Wanted
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.plugin.spec import DocumentProcessorConfig, DocumentWriterConfig, LocatedDocument
 
@@ -17,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["convert"]
 
+_log = logging.getLogger(__name__)
 
+
+@booleans_only
 def convert(
     data_path: str | Path | Sequence[str | Path],
     output_path: str | Path,
@@ -43,14 +50,19 @@ def convert(
 
     given = [data_path] if isinstance(data_path, (str, Path)) else data_path
     inputs = [*expand_paths(data_path, reader=reader), *given]
-    documents = at_least_one(read, on_error)
-    return write_documents(
-        documents,
-        output_path,
-        writer,
-        plugins,
-        overwrite,
-        inputs=inputs,
-        options=writer_options,
-        on_refused=on_refused,
+    config = writer
+    if not isinstance(config, DocumentWriterConfig):
+        config = writer_for(Path(output_path), config, writer_options, plugins)
+    wanted = Wanted(config)
+
+    def looked_at() -> Iterator[LocatedDocument]:
+        for located in at_least_one(read, on_error):
+            wanted.look(located.document)
+            yield located
+
+    written = write_documents(
+        looked_at(), output_path, config, plugins, overwrite, inputs=inputs, on_refused=on_refused
     )
+    if written.documents and (line := wanted.line("no document has a layer or label of this name")):
+        _log.warning("%s: %s", output_path, line)
+    return written

@@ -256,12 +256,14 @@ def parse_documents(
     *,
     keep: bool = False,
     unlabelled: bool = False,
+    fields: set[str] | None = None,
 ) -> Iterator[ParsedDocument]:
     """Yield the labelled documents of files as they are read, holding none.
 
-    The others are counted and left out, or with ``unlabelled`` have no gold.
+    The others are counted and left out, or with ``unlabelled`` have no gold. ``fields`` is given the label fields that
+    a document had.
     """
-    parser = Parser(labelling, needs, issues)
+    parser = Parser(labelling, needs, issues, fields=set() if fields is None else fields)
     for located in source.documents():
         parsed = parse_located(located, parser, keep=keep, unlabelled=unlabelled)
         if parsed is not None:

@@ -65,9 +65,9 @@ def label_document(
     return attrs.evolve(parsed, gold=tuple(gold), unreachable=tuple(unreachable))
 
 
-def check_fields(labelling: Labelling, there: Collection[str], issues: Issues, path: str) -> None:
+def check_fields(label_field: Sequence[str], there: Collection[str], issues: Issues, path: str) -> None:
     """Raise DataError for label fields that no document has: a name that is misspelt would count as one never found."""
-    absent = [field for field in labelling.label_field if field not in there]
+    absent = [field for field in label_field if field not in there]
     if absent:
         examples = issues.examples.get("some_layers_missing") or issues.examples.get("layer_missing")
         found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""

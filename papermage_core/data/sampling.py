@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
 from papermage_core.data.readers import (
@@ -28,6 +29,7 @@ from papermage_core.plugin.spec import DocumentWriterConfig, LocatedDocument
 __all__ = ["sample", "stratified", "write_sample"]
 
 
+@booleans_only
 def sample(
     data_path: str | Path | Sequence[str | Path],
     output_path: str | Path,
@@ -40,13 +42,15 @@ def sample(
     processors: ProcessorChoice | None = None,
     writer: DocumentWriterConfig | None = None,
     on_error: OnError | None = None,
+    on_refused: OnError | None = None,
     overwrite: bool = False,
 ) -> Written:
     """Write ``n`` documents, of each kind as large a share as there is of it, and one at least while there is room.
 
     The kind is the value of the metadata ``by``, or of the layers ``label_field`` those that have entities, or else the
     length: a quarter of the documents each. Of documents with the same text one is taken. Reads twice, holding a hash
-    and a number a document. Raises DataError for a key, or a layer, that no document has.
+    and a number a document. ``on_error`` and ``on_refused`` as for `convert`. Raises DataError for a key, or a layer,
+    that no document has.
     """
     files = expand_paths(data_path, reader=reader)
     check_read_again(files, "sample")
@@ -81,6 +85,7 @@ def sample(
         processors=processors,
         writer=writer,
         on_error=again,
+        on_refused=on_refused,
         overwrite=overwrite,
     )
 
@@ -126,6 +131,7 @@ def least_sure(sureness: Iterator[float], n: int) -> set[int]:
     return {number for _, number in heapq.nsmallest(n, ((value, number) for number, value in enumerate(sureness)))}
 
 
+@booleans_only
 def write_sample(
     files: Sequence[Path],
     output_path: str | Path,
@@ -135,14 +141,17 @@ def write_sample(
     processors: ProcessorChoice | None = None,
     writer: DocumentWriterConfig | None = None,
     on_error: OnError | None = None,
+    on_refused: OnError | None = None,
     overwrite: bool = False,
 ) -> Written:
     """Write the documents of these numbers, counted among those that can be read, in their order.
 
-    Raises DataError for standard input and pipes, which were read when the documents were chosen.
+    ``on_refused`` takes the error of a document that processors or the output's format cannot hold, which is left out
+    (see `write_documents`). Raises DataError for standard input and pipes, which were read when the documents were
+    chosen.
     """
     check_read_again(files, "sample")
     found = iter_documents(files, reader=reader, on_error=on_error)
     some: Iterator[LocatedDocument] = (located for number, located in enumerate(found) if number in chosen)
-    documents = processed(some, processors) if processors is not None else some
-    return write_documents(documents, output_path, writer, overwrite=overwrite, inputs=files)
+    documents = processed(some, processors, on_error=on_refused) if processors is not None else some
+    return write_documents(documents, output_path, writer, overwrite=overwrite, inputs=files, on_refused=on_refused)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import attrs
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.writers import writer_for
 from papermage_core.data.readers import iter_documents, none_usable, reader_config
 from papermage_core.data.writers import Written, write_documents
@@ -91,6 +92,7 @@ def _read_facts(path: Path) -> ShardFacts:
         raise DataError("cannot be read", path=facts_path(path), expected="what papermage-predict wrote") from exc
 
 
+@booleans_only
 def merge_shards(
     paths: Sequence[Path],
     output_path: str | Path,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.data.readers import AnyReader, OnError, check_read_again, expand_paths, iter_documents
 from papermage_core.data.units import text_digest
 from papermage_core.errors import ConfigError, DataError
@@ -16,6 +17,7 @@ from papermage_core.files.whole import made_folder
 __all__ = ["split"]
 
 
+@booleans_only
 def split(
     data_path: str | Path | Sequence[str | Path],
     output_path: str | Path,

@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from pathlib import Path
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.labelling import label_fields
 from papermage_core.data.processors import processed
@@ -27,6 +28,7 @@ _Mark = tuple[int, int, str]
 """Start and end, half-open, in characters, and the label."""
 
 
+@booleans_only
 def view(
     data_path: str | Path | Sequence[str | Path],
     document: int | str = 0,
@@ -72,6 +74,7 @@ def view(
     return f"{_coloured(text, marks, low, high, colours)}\n\n{legend}"
 
 
+@booleans_only
 def view_page(
     data_path: str | Path | Sequence[str | Path],
     output_path: str | Path,

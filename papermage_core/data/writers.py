@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.writers import writer_for
 from papermage_core.data.readers import none_usable
 from papermage_core.errors import DataError, PluginError, counted
@@ -52,6 +53,7 @@ def listed(losses: Mapping[str, int]) -> str:
     return ", ".join(counted(count, kind) for kind, count in losses.items())
 
 
+@booleans_only
 def write_documents(
     documents: Iterable[Document | LocatedDocument],
     path: str | Path,

@@ -192,9 +192,7 @@ def evaluate_files(
         units.add(_by_unit(gold, parsed.n_units, numbers), _by_unit(predicted, parsed.n_units, numbers))
     scores = evaluator.scores()
     fields = ", ".join(map(repr, labelling.label_field))
-    if not scores.documents:
-        raise DataError(f"no document has the label layer {fields}, which label_field names", path=data_path[0])
-    check_fields(labelling, parser.fields, issues, ", ".join(map(str, data_path)))
+    check_fields(labelling.label_field, parser.fields, issues, ", ".join(map(str, data_path)))
     for line in issues.lines():
         _log.warning("%s", line)
     if is_gold and scores.micro.gold:

@@ -90,7 +90,7 @@ import operator
 import reprlib
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -955,6 +955,14 @@ class DocumentWriterConfig(ComponentConfig, ABC):
     @abstractmethod
     def build(self) -> DocumentWriter:
         """Return a new writer."""
+
+    def absent(self, layers: Collection[str], labels: Collection[str]) -> Sequence[str]:
+        """Return the names that its options give and of which documents of these layers and labels have nothing.
+
+        The user is told of them. By default these are names of an option ``layers``.
+        """
+        given = getattr(self, "layers", ())
+        return [name for name in given if name not in layers] if isinstance(given, tuple) else []
 
 
 # Optimizer -----------------------------------------------------------------------------------------------------------

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 
 from papermage_core import checkpoint
+from papermage_core.config.booleans import check_boolean
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.data.issues import Issues
 from papermage_core.document import Document, Entity
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.evaluation.shift import ShiftMonitor
+from papermage_core.model.blueprint import Blueprint
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.prediction.predictor import EntityClassificationPredictor
@@ -30,11 +32,11 @@ class Layers:
     """Where predictions go in a document."""
 
     name: str = "predictions"
-    per_label: bool = False
+    per_label: bool = attrs.field(default=False, validator=check_boolean)
     """Each label's entities in a layer of the label's name, in place of one layer for all."""
-    overwrite: bool = False
+    overwrite: bool = attrs.field(default=False, validator=check_boolean)
     """Whether layers of these names, and a file that is there already, are replaced."""
-    merge: bool = True
+    merge: bool = attrs.field(default=True, validator=check_boolean)
     min_score: float | None = None
     recall: float | None = None
     precision: float | None = None
@@ -51,9 +53,9 @@ class Layers:
             "min_precision": self.precision,
         }
 
-    def names(self, predictor: EntityClassificationPredictor) -> tuple[str, ...]:
+    def names(self, predictor: EntityClassificationPredictor | Blueprint) -> tuple[str, ...]:
         """Return the layers that every document gets."""
-        return predictor.labels if self.per_label else (self.name,)
+        return tuple(predictor.labels) if self.per_label else (self.name,)
 
     def check(self, predictor: EntityClassificationPredictor) -> None:
         """Raise ConfigError for names that no predicted layer can have, and shares that are not guaranteed."""
@@ -121,6 +123,11 @@ class Annotator(Protocol):
         """The layers that every document gets."""
         ...
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that entities in them may have."""
+        ...
+
     def annotate(self, located: Iterator[LocatedDocument], on_error: OnError | None) -> Iterator[Document]:
         """Yield the documents, in order, with their layers, reading only a little ahead.
 
@@ -148,6 +155,11 @@ class ModelAnnotator:
     def makes(self) -> tuple[str, ...]:
         """The layers that every document gets."""
         return self.layers.names(self.predictor)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the predictor knows."""
+        return self.predictor.labels
 
     def annotate(self, located: Iterator[LocatedDocument], on_error: OnError | None) -> Iterator[Document]:
         """Yield the documents with their layers."""
@@ -207,6 +219,11 @@ class RecipeAnnotator:
         """The layers that the stages make."""
         return self.recipe.makes
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the stages can find."""
+        return self.recipe.labels
+
     def annotate(self, located: Iterator[LocatedDocument], on_error: OnError | None) -> Iterator[Document]:
         """Yield the documents with their layers."""
         run = self.recipe.run(located, on_error, overwrite=self._overwrite, keep=self._keep)
@@ -238,6 +255,11 @@ class ModelChoice:
         """What is read, and so must not be written over."""
         return [self.model_name_or_path]
 
+    def made(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the layers and the labels that documents may get, as the checkpoint says."""
+        blueprint = checkpoint.read_blueprint(self.model_name_or_path, self._plugins())
+        return self.layers.names(blueprint), blueprint.labels
+
     def load(self) -> ModelAnnotator:
         """Return the annotator. Raises what `EntityClassificationPredictor.from_pretrained` raises, and ConfigError."""
         predictor = EntityClassificationPredictor.from_pretrained(self.model_name_or_path, **self.options)
@@ -254,8 +276,7 @@ class ModelChoice:
 
     def tune_process(self) -> None:
         """Set up the process as the encoder asks for it: for commands, not for libraries."""
-        plugins = Plugins(tuple(map(Path, self.options.get("plugins_path", ()))))
-        checkpoint.read_blueprint(self.model_name_or_path, plugins).encoder.tune_process()
+        checkpoint.read_blueprint(self.model_name_or_path, self._plugins()).encoder.tune_process()
 
     def fingerprint(self) -> dict[str, str]:
         """Return what shapes the predictions, each under its name."""
@@ -267,6 +288,9 @@ class ModelChoice:
         found |= {key: repr(value) for key, value in self.layers.options().items()}
         return found | {key: repr(value) for key, value in given.items()} | {"extensions": repr(extensions)}
 
+    def _plugins(self) -> Plugins:
+        return Plugins(tuple(map(Path, self.options.get("plugins_path", ()))))
+
 
 @attrs.frozen(kw_only=True)
 class RecipeChoice:
@@ -275,8 +299,8 @@ class RecipeChoice:
     recipe: str | Path
     options: Mapping[str, Any] = attrs.field(factory=dict)
     """Arguments of `Recipe.from_yaml`."""
-    overwrite: bool = False
-    keep: bool = False
+    overwrite: bool = attrs.field(default=False, validator=check_boolean)
+    keep: bool = attrs.field(default=False, validator=check_boolean)
 
     @property
     def inputs(self) -> list[str | Path]:
@@ -284,6 +308,11 @@ class RecipeChoice:
         recipe = self._recipe()
         predictors = (stage.config.predictor for stage in recipe.stages if stage.config.predictor is not None)
         return [recipe.config.path, *predictors]
+
+    def made(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the layers and the labels that documents may get."""
+        recipe = self._recipe()
+        return recipe.makes, recipe.labels
 
     def load(self) -> RecipeAnnotator:
         """Return the annotator, its models loaded. Raises what `Recipe.from_yaml` and loading models raise."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from papermage_core import checkpoint
+from papermage_core.config.booleans import booleans_only
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import parse_documents
 from papermage_core.data.issues import Issues
@@ -39,6 +40,7 @@ _LIBRARIES = ("torch", "onnx", "onnxscript", "onnxruntime")
 _DOCUMENTS_AT_ONCE = 50
 
 
+@booleans_only
 def export_checkpoint(
     model_name_or_path: str | Path,
     output_path: str | Path,

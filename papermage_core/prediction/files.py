@@ -11,6 +11,7 @@ from typing import Any
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
 from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
+from papermage_core.data.wanted import Wanted
 from papermage_core.data.writers import write_documents
 from papermage_core.document import Document
 from papermage_core.errors import counted
@@ -46,9 +47,13 @@ def stream_documents(
     `predict_files` does more: it can be stopped.
     """
     start = time.monotonic()
+    makes = [name for each in processors.configs for name in each.makes] if processors is not None else []
+    wanted = None if writer is None else Wanted(writer, [*annotator.makes, *makes], annotator.labels)
 
     def annotated(told: OnError | None) -> Iterator[Document]:
         found = iter_documents(data_path, reader=reader, on_error=told, first=first, every=every)
+        if wanted is not None:
+            found = wanted.warn_at_first(found, output_path)
         return annotator.annotate(processed(found, processors or (), on_error=told), told)
 
     documents = annotated(on_error) if every > 1 else at_least_one(annotated, on_error)

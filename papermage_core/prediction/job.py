@@ -22,6 +22,7 @@ from typing import Any
 
 import attrs
 
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
@@ -31,12 +32,14 @@ from papermage_core.data.readers import (
     chosen_reader,
     companions_of,
     expand_paths,
+    iter_documents,
     none_usable,
     reader_config,
 )
 from papermage_core.data.shards import errors_path_of
+from papermage_core.data.wanted import Wanted
 from papermage_core.data.writers import listed
-from papermage_core.errors import ConfigError, DataError, PluginError, counted
+from papermage_core.errors import ConfigError, DataError, PapermageError, PluginError, counted
 from papermage_core.files import check_output, compression, is_dead_link, recover
 from papermage_core.files.whole import is_written_through
 from papermage_core.plugin.blame import built
@@ -90,6 +93,7 @@ def is_file_job(files: Sequence[Path], output_path: str | Path) -> bool:
     return written and all(path.is_file() or is_dead_link(path) for path in files)
 
 
+@booleans_only
 def predict_files(
     model: Model,
     data_path: str | Path | Sequence[str | Path],
@@ -157,6 +161,9 @@ def predict_files(
             output_path,
         )
         return Predicted(documents=0, failed=0, units=0, losses={}, seconds=time.monotonic() - start)
+    layers_made, labels_made = (annotator.makes, annotator.labels) if choice is None else choice.made()  # type: ignore[union-attr]
+    makes = [name for each in given.configs for name in each.makes]
+    _warn_of_missing(Wanted(config, [*layers_made, *makes], labels_made), files, readers, output_path)
     ending = Path(target.name.removesuffix(compression(target))).suffix
     data_name = f"output{ending}" if bit_by_bit else "documents.jsonl"
     with open_journal(output_path, facts, data_name, resume=resume, overwrite=overwrite) as journal:
@@ -191,6 +198,14 @@ def _check_listing(path: Path, target: Path, inputs: Sequence[str | Path], *, ov
     if Path(os.path.realpath(path)) == target:
         raise ConfigError(f"errors_path={path}: output_path names this file, too; name another one")
     check_output(path, option="errors_path", inputs=inputs, overwrite=overwrite)
+
+
+def _warn_of_missing(wanted: Wanted, files: Sequence[Path], reader: ReaderChoice, output_path: str | Path) -> None:
+    """Warn of what is to be written and nothing makes, as far as the first document tells."""
+    if wanted.missing:
+        with contextlib.suppress(PapermageError, OSError):  # what cannot be read is told when it is read
+            documents = iter_documents(files, reader=reader, on_error=lambda _: None)
+            next(wanted.warn_at_first(documents, output_path), None)
 
 
 def _check_decided(choice: ModelChoice | RecipeChoice | None) -> None:

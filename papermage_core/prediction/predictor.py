@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from papermage_core import checkpoint
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.batches import BatchLimits
@@ -24,6 +25,7 @@ from papermage_core.evaluation.shift import Reference, ShiftMonitor
 from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
+from papermage_core.model.forks import check_threads, forks
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.model.precision import Backend, Precision
 from papermage_core.plugin.blame import blaming
@@ -31,7 +33,6 @@ from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput, UnitSpan
 from papermage_core.prediction.entities import best_tags, merged_entities, unit_entity
-from papermage_core.prediction.forks import check_threads, forks
 
 __all__ = ["EntityClassificationPredictor", "as_document"]
 
@@ -97,7 +98,8 @@ class EntityClassificationPredictor:
         wrote it always runs. ``precision`` is ``"fp32"``, ``"bf16"`` or ``"int8"``, or ``"auto"`` for the fastest that
         finds the same in the first documents; by default as the encoder chooses. Raises CheckpointError where the
         folder cannot be read, PluginError where a plugin it needs is missing, ConfigError for a device that is not
-        there and for a backend or precision that cannot be had.
+        there and for a backend or precision that cannot be had, PapermageError in a process that was forked after
+        PyTorch was used, and has several threads.
         """
         plugins = Plugins([Path(path) for path in plugins_path])
         chosen = (
@@ -135,6 +137,7 @@ class EntityClassificationPredictor:
         """The labels it can give."""
         return self.blueprint.labels
 
+    @booleans_only
     def predict(
         self,
         doc: Document | str,
@@ -160,6 +163,7 @@ class EntityClassificationPredictor:
         recall, precision = _one("recall", min_recall, recall), _one("precision", min_precision, precision)
         return next(self.predict_many([doc], merge=merge, min_score=min_score, recall=recall, precision=precision))
 
+    @booleans_only
     def predict_many(
         self,
         docs: Iterable[Document | str],
@@ -205,6 +209,7 @@ class EntityClassificationPredictor:
                 else:
                     yield self._units(document, said)
 
+    @booleans_only
     def check_shares(self, recall: Share = None, precision: Share = None, merge: bool = True) -> None:
         """Raise ValueError for a recall or precision that the checkpoint does not guarantee."""
         self._thresholds(recall, precision, merge)

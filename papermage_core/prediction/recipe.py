@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from papermage_core import checkpoint
+from papermage_core.config.booleans import booleans_only
 from papermage_core.config.recipe import RECIPE_FILE, PredictorOptions, RecipeConfig, StageConfig, read_recipe
 from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.processors import processed
@@ -48,6 +49,8 @@ class Stage:
     reads: tuple[str, ...]
     """The layers that documents must have."""
     makes: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    """What a predictor can find."""
     plugins_path: tuple[Path, ...] = ()
     device: str | None = None
 
@@ -181,6 +184,11 @@ class Recipe:
         """The layers that documents get."""
         return tuple(dict.fromkeys(name for stage in self.stages for name in stage.makes))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the stages can find."""
+        return tuple(dict.fromkeys(label for stage in self.stages for label in stage.labels))
+
     def _order_errors(self) -> Iterator[str]:
         """Yield which stage reads what only a later one makes, and which make the same."""
         for number, stage in enumerate(self.stages):
@@ -198,6 +206,7 @@ class Recipe:
                         f"{twice[0]!r}: give one of them layer_name, or labels without it"
                     )
 
+    @booleans_only
     def run(
         self, docs: Iterable[Given], on_error: OnError | None = None, *, overwrite: bool = False, keep: bool = False
     ) -> Iterator[Any]:
@@ -284,6 +293,7 @@ class Recipe:
                 plugins = Plugins(stage.plugins_path)
                 checkpoint.read_blueprint(stage.config.predictor, plugins).encoder.tune_process()
 
+    @booleans_only
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write the recipe with copies of all that it needs into one folder, and return it.
 
@@ -342,6 +352,7 @@ def ready_stage(
         config=attrs.evolve(config, options=own),
         reads=tuple(name for name in wanted if name != _OPTIONAL and name not in inner),
         makes=makes,
+        labels=tuple(own.labels or blueprint.labels),
         plugins_path=plugins_path,
         device=device,
     )

@@ -21,9 +21,9 @@ import attrs
 from papermage_core.data.blocks import Block
 from papermage_core.data.parallel import sendable
 from papermage_core.errors import BrokenRunError, ConfigError
+from papermage_core.model.forks import threads_are_set
 from papermage_core.plugin.blame import blaming
 from papermage_core.prediction.annotators import Seen
-from papermage_core.prediction.forks import threads_are_set
 from papermage_core.prediction.work import BlockWorker, Done
 
 __all__ = ["ForkedWorkers", "Outcome", "Tries", "Workers"]

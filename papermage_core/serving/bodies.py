@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,7 +16,7 @@ from papermage_core.files.magic import kind_of_file
 from papermage_core.serving.messages import Request, RequestError
 from papermage_core.serving.options import ServerOptions
 
-__all__ = ["data_problem", "documents_of"]
+__all__ = ["Received", "data_problem", "documents_of"]
 
 _EXPECTED = 'send a papermage document, {"text": "…"}, or {"documents": [document, {"text": "…"}, …]}'
 _MANY, _MOST_LAYERS = 10_000, 1000
@@ -25,11 +26,19 @@ _UNNAMED = "(unnamed)"
 """What predictors call a document without a name."""
 
 
-def documents_of(request: Request, options: ServerOptions) -> list[Document]:
+class Received(NamedTuple):
+    """A document of a request."""
+
+    document: Document
+    where: str
+    """What errors call it: ``body``, ``documents[1]`` or ``line 2``."""
+
+
+def documents_of(request: Request, options: ServerOptions) -> list[Received]:
     """Return the documents that a request holds. Raises RequestError for what is none, and for more than is allowed."""
-    found: list[Document] = []
+    found: list[Received] = []
     characters = 0
-    for document in _documents(request, options):
+    for document, where in _documents(request):
         if len(found) == options.max_documents:
             raise RequestError(
                 413, f"there are more than {options.max_documents} documents", do="send several requests"
@@ -38,19 +47,19 @@ def documents_of(request: Request, options: ServerOptions) -> list[Document]:
         if characters > options.max_characters:
             what = f"the text has more than {options.max_characters} characters"
             raise RequestError(413, what, do="divide it, or run papermage-predict on it")
-        found.append(document)
+        found.append(Received(document, where))
     return found
 
 
-def _documents(request: Request, options: ServerOptions) -> Iterator[Document]:
+def _documents(request: Request) -> Iterator[Received]:
     if request.kind == "text":
-        yield _of_text(_decoded(request.body, "body"), None)
+        yield Received(_of_text(_decoded(request.body, "body"), None), "body")
         return
     body = request.body.removeprefix(codecs.BOM_UTF8)
     if request.kind == "lines":
         for number, line in enumerate(body.split(b"\n"), 1):
             if line.strip():
-                yield _document(line, f"line {number}")
+                yield _received(line, f"line {number}")
     else:
         yield from _of_json(body)
 
@@ -69,7 +78,7 @@ def _of_text(text: str, name: str | None) -> Document:
     return Document.from_text(text or " ", name)  # a document has text; in white space nothing is found
 
 
-def _of_json(body: bytes) -> Iterator[Document]:
+def _of_json(body: bytes) -> Iterator[Received]:
     keys = _keys(body, "body")
     if "documents" in keys and "symbols" not in keys:
         _only(keys, ("documents",), "body")
@@ -77,10 +86,15 @@ def _of_json(body: bytes) -> Iterator[Document]:
             several = msgspec.json.decode(keys["documents"], type=list[msgspec.Raw])
         except msgspec.ValidationError as exc:
             raise RequestError(422, "expected a list", "documents", _EXPECTED) from exc
+        _once(body.rstrip()[:-1].rstrip().removesuffix(keys["documents"]) + b"null}", "body")  # without the list itself
         for number, each in enumerate(several):
-            yield _document(bytes(each), f"documents[{number}]")
+            yield _received(bytes(each), f"documents[{number}]")
     else:
-        yield _document(body, "body", keys)
+        yield _received(body, "body", keys)
+
+
+def _received(data: bytes, where: str, keys: dict[str, msgspec.Raw] | None = None) -> Received:
+    return Received(_document(data, where, keys), where)
 
 
 def _document(data: bytes, where: str, keys: dict[str, msgspec.Raw] | None = None) -> Document:
@@ -98,10 +112,19 @@ def _document(data: bytes, where: str, keys: dict[str, msgspec.Raw] | None = Non
     text, name = _string(keys["text"], f"{where}.text"), None
     if (given := keys.get("id")) is not None and bytes(given) != b"null":  # so answers have it
         name = _string(given, f"{where}.id")
+    _once(data, where)
     try:
         return _of_text(text, name)
     except ValueError as exc:
         raise RequestError(422, str(exc), where) from exc
+
+
+def _once(data: bytes, where: str) -> None:
+    """Raise RequestError for a key that stands twice in an object, as reading a document does: the last would count."""
+    pairs: list[tuple[str, Any]] = json.loads(data, object_pairs_hook=list)
+    names = [key for key, _ in pairs]
+    if twice := next((key for key in names if names.count(key) > 1), None):
+        raise RequestError(422, f"key {twice!r} stands twice; readers would keep only the last", where, "send it once")
 
 
 def _check_layers(raw: msgspec.Raw | None, where: str) -> None:

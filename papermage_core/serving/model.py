@@ -98,12 +98,13 @@ class ModelWorker:
 
     def _read(self, job: _Job) -> None:
         self._finder.check(job.request)
-        job.documents = documents_of(job.request, self._options)
+        received = documents_of(job.request, self._options)
+        job.documents, job.places = [each.document for each in received], [each.where for each in received]
         if job.request.output != "entities":
-            for number, document in enumerate(job.documents):
+            for document, where in received:
                 if there := [name for name in self._finder.makes if document.has_layer(name)]:
                     what = f"there is a layer {there[0]!r} already"
-                    raise RequestError(422, what, f"document {number}", "leave it out, or ask for output=entities")
+                    raise RequestError(422, what, where, "leave it out, or ask for output=entities")
         units = sum(self._units(document) for document in job.documents)
         if units > self._options.max_units:
             what = f"there are {units} {self._finder.entity_name}; {self._options.max_units} are allowed"
@@ -133,9 +134,8 @@ class ModelWorker:
                     self._predict([job])
             return
         for job in jobs:
-            for number, document in enumerate(job.documents):
+            for document, where in zip(job.documents, job.places, strict=True):
                 if (error := errors.get(id(document))) is not None:
-                    where = f"document {number}" if len(job.documents) > 1 else ""
                     job.answer = data_problem(error, where).answer()
                     break
             else:
@@ -183,6 +183,8 @@ class ModelWorker:
 class _Job:
     request: Request
     documents: list[Document] = attrs.field(factory=list)
+    places: list[str] = attrs.field(factory=list)
+    """What errors call each document."""
     found: list[Found] = attrs.field(factory=list)
     answer: Answer | None = None
 

@@ -12,6 +12,7 @@ import attrs
 from papermage_core import checkpoint
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import parse_documents
+from papermage_core.data.gold import check_fields
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.readers import AnyReader
@@ -93,7 +94,7 @@ def evaluate_checkpoint(
     ``label_fields`` are the layers that hold the gold: those that the model was trained for, or some of them, and then
     only entities of these labels count. ``by``, ``seen`` (by default as the checkpoint knows) and ``watch`` as for
     `EntityEvaluator`; ``backend`` and ``precision`` as for `checkpoint.load`. Raises ConfigError for other label
-    fields.
+    fields, DataError for those named that no document has, and where there is nothing to score on.
     """
     loaded = checkpoint.load(path, pick_device(accelerator), plugins, backend=backend, precision=precision)
     extensions = extensions if extensions is not None else Extensions()
@@ -104,12 +105,19 @@ def evaluate_checkpoint(
     issues = Issues()
     source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
     keep = extensions.adjust() or bool(by)
-    documents = parse_documents(source, labelling, blueprint.needs, issues, keep=keep)
+    there: set[str] = set()
+    documents = parse_documents(source, labelling, blueprint.needs, issues, keep=keep, fields=there)
     profile = checkpoint.read_profile(path)
     seen = profile.count if seen is None and profile is not None else seen
     given: dict[str, Any] = {"by": by, "seen": seen, "watch": watch, "names": True}
     evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions, some, **given)
-    _check(evaluation, fields, issues, data_path)
+    where = ", ".join(map(str, data_path))
+    if label_fields or not there:
+        check_fields(fields, there, issues, where)
+    if not evaluation.counts["entities"]:
+        named = ", ".join(map(repr, fields))
+        count = counted(evaluation.counts["documents"], "documents")
+        raise DataError(f"the label layer {named} marks nothing in {count}", path=where)
     evaluation = attrs.evolve(evaluation, calibration=reliability_of(evaluation, loaded.calibration))
     issues.merge([evaluation.issues])
     for line in issues.lines():
@@ -171,6 +179,8 @@ def fit_guarantees(
         sample.add(gold, sides[0], sides[1], [label for _, label in parsed.unreachable])
     if not sample.documents:
         raise DataError("no document has a label layer that the checkpoint was trained for", path=data_path[0])
+    for line in issues.lines():
+        _log.warning("%s", line)
     guarantees = Guarantees.fit(sample, confidence)
     if not any(shares for of_aim in (guarantees.recall, guarantees.precision) for shares in of_aim.values()):
         raise DataError(
@@ -195,17 +205,3 @@ def _some_labels(fields: Sequence[str], labelling: Labelling, path: Path) -> fro
         f"label_field={','.join(fields)}: the checkpoint {path} was trained for {','.join(labelling.label_field)}; "
         f"{advice}.{hint}"
     )
-
-
-def _check(evaluation: Evaluation, label_field: Sequence[str], issues: Issues, data_path: Sequence[Path]) -> None:
-    """Raise DataError where there was nothing to score on."""
-    where, fields = ", ".join(map(str, data_path)), ", ".join(map(repr, label_field))
-    if not evaluation.counts["documents"]:
-        examples = issues.examples.get("layer_missing")
-        found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""
-        raise DataError(f"no document has the label layer {fields}, which label_field names.{found}", path=where)
-    if not evaluation.counts["entities"]:
-        raise DataError(
-            f"the label layer {fields} marks nothing in {counted(evaluation.counts['documents'], 'documents')}",
-            path=where,
-        )

@@ -346,9 +346,7 @@ def check_labelled(corpus: Corpus) -> None:
     labelling: Labelling = corpus.labelling
     fields = ", ".join(map(repr, labelling.label_field))
     if not len(corpus):
-        examples = corpus.issues.examples.get("layer_missing")
-        found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""
-        raise DataError(f"no document has the label layer {fields}, which label_field names.{found}", path=where)
+        check_fields(labelling.label_field, (), corpus.issues, where)
     entities = corpus.entities.total()
     if not entities:
         raise DataError(f"the label layer {fields} marks nothing in {counted(len(corpus), 'documents')}", path=where)
@@ -369,7 +367,7 @@ def _check_fields(splits: Splits) -> None:
     labelling, train = splits.train.labelling, splits.train
     there = frozenset[str]().union(*(corpus.fields for _, corpus in splits.items()))
     paths = ", ".join(str(path) for _, corpus in splits.items() for path in corpus.source.paths)
-    check_fields(labelling, there, train.issues, paths)
+    check_fields(labelling.label_field, there, train.issues, paths)
     if labelling.label_attribute is None:
         marked = train.entities
         for field in (each for each in labelling.label_field if not marked[each]):

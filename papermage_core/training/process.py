@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from papermage_core.model.forks import check_fork
+
 __all__ = ["process_of_run"]
 
 _SET = ("HF_HUB_OFFLINE", "PL_GLOBAL_SEED", "PL_SEED_WORKERS")
@@ -27,6 +29,7 @@ def process_of_run(*, offline: bool, num_threads: int | None) -> Iterator[None]:
             os.environ["HF_HUB_OFFLINE"] = "1"
         if num_threads is not None:
             torch.set_num_threads(num_threads)
+        check_fork()
         yield
     finally:
         for name, value in environment.items():

@@ -21,6 +21,7 @@ import attrs
 import pytorch_lightning as pl
 
 from papermage_core.config import EntityClassificationTrainConfig
+from papermage_core.config.booleans import check_boolean
 from papermage_core.config.combinations import Combinations, with_values
 from papermage_core.config.monitor import Monitor, is_figure
 from papermage_core.config.space import Dimension, Space, check_tunable, declared_space, has_option
@@ -51,7 +52,7 @@ class TuneOptions:
     """How a search goes."""
 
     n_trials: int = 20
-    pruning: bool = True
+    pruning: bool = attrs.field(default=True, validator=check_boolean)
     storage: str | None = None
     """An SQLAlchemy URL; None: ``trials.db`` in the folder."""
 

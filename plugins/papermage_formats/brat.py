@@ -44,6 +44,7 @@ _OWN = frozenset({"id", "attributes", "normalizations", "notes"})
 _OF_ENTITIES = "metadata of entities"
 _LINE = re.compile(r"([A-Za-z]+\d\S*|[*#]\S*)\s")
 """How what is said of entities begins: R1, E1, A1, #1, or * alone."""
+_NAME = re.compile(r"[A-Za-z*#]+\d+")
 _Normalizations = list[Annotated[list[str], Meta(min_length=2)]]
 _Notes = list[Annotated[list[str], Meta(min_length=1)]]
 
@@ -115,6 +116,12 @@ class BratReader(RecordReader[BratReaderConfig]):
             _log.warning(
                 "%s: %s of no kind that brat has, such as %d: %.60r", path, counted(len(strange), "lines"), line, row
             )
+        there = {*entities, *(row.partition("\t")[0] for _, row in about)}
+        absent = [(line, row, name) for line, row in about for name in _named(row) if name not in there]
+        if absent:
+            line, row, name = absent[0]
+            what = counted(len(dict.fromkeys(line for line, _, _ in absent)), "lines", "name")
+            _log.warning("%s: %s what is not there, such as %d: %.60r: no %.20s", path, what, line, row, name)
         metadata: dict[str, Any] = {"doc_id": id_of_stem(path.stem)}
         metadata |= {"relations": relations} if relations else {}
         document = make_document(symbols, metadata | ({"brat": others} if others else {}))
@@ -175,6 +182,20 @@ def _relation(row: str, line: int) -> dict[str, Any]:
     if not all(reference for _, reference in pairs):
         raise DataError(f"cannot be read as a relation: {row!r}", line=line, value=row, expected="Arg1:T1 Arg2:T2")
     return {"id": name, "label": label, "arguments": pairs}
+
+
+def _named(row: str) -> list[str]:
+    """Return the entities, events and relations that a line says something of.
+
+    >>> _named("E1\\tBinding:T3 Theme:T1 Cause:E2"), _named("*\\tEquiv T1 T2"), _named("A1\\tNegation E1 yes")
+    (['T3', 'T1', 'E2'], ['T1', 'T2'], ['E1'])
+    """
+    words = row.split("\t")[1].split() if "\t" in row else []
+    if row[:1] in ("R", "E"):
+        found = [word.partition(":")[2] for word in words]
+    else:
+        found = words[1:] if row[:1] == "*" else words[1:2] if row[:1] in ("A", "M", "N", "#") else []
+    return [name for name in found if _NAME.fullmatch(name)]
 
 
 def _noted(row: str, entities: dict[str, Labelled]) -> bool:

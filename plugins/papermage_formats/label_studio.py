@@ -112,7 +112,10 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             results = found or []
             symbols = values[key]
             own, others = _divided(results, key, symbols, seen)
-            counting = counting_of(symbols, [said for said, _ in own])
+            about = _about(own, others)
+            counting = counting_of(symbols, [said for said, _ in [*own, *about]])
+            moved = {id(result): _at(result, counting.places(said)) for said, result in about}
+            others = [moved.get(id(result), result) for result in others]
             entities = list[Labelled]()
             for said, result in own:
                 segments = counting.places(said)
@@ -230,6 +233,28 @@ def _divided(
     seen.elsewhere.update({str(name): len(found) for name, found in regions.items() if name != chosen})
     taken = {id(result) for _, result in own}
     return own, [each for each in results if id(each) not in taken and each.get("type") != "relation"]
+
+
+def _about(
+    own: Sequence[tuple[Said, dict[str, Any]]], others: Sequence[dict[str, Any]]
+) -> list[tuple[Said, dict[str, Any]]]:
+    """Return what is said of the regions, such as choices for each, which gives their place again."""
+    texts = {result.get("to_name") for _, result in own}
+    found = []
+    for result in others:
+        value = result.get("value")
+        is_region = result.get("type") in (_PLAIN, _OF_HTML)
+        if is_region or not isinstance(value, dict) or result.get("to_name") not in texts:
+            continue
+        start, stop, text = (value.get(key) for key in ("start", "end", "text"))
+        if isinstance(start, int) and isinstance(stop, int):  # else they are places in HTML
+            found.append((Said([(start, stop)], text if isinstance(text, str) else None), result))
+    return found
+
+
+def _at(result: dict[str, Any], segments: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    ((start, stop),) = segments
+    return result | {"value": result["value"] | {"start": start, "end": stop}}
 
 
 def _said(result: dict[str, Any]) -> Said | None:

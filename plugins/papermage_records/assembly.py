@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from papermage_core.document import Box, Document, Entity
 from papermage_formats.labelled import TEXT_LAYERS
 from papermage_records.fields import Field
 
-__all__ = ["Value", "count_losses", "records_of"]
+__all__ = ["Value", "count_losses", "is_there", "records_of"]
 
 _ALIKE = (
     ("bib_entries", "bib_entry", "references", "reference", "bibl"),
@@ -162,11 +162,25 @@ def _holds(box: Box, other: Box) -> bool:
     return box.page == other.page and box.l <= x <= box.l + box.w and box.t <= y <= box.t + box.h
 
 
-def _entities(document: Document, source: str) -> list[Entity]:
-    """Return the entities of a layer, else those labelled so in any; ``layer.label`` are some of a layer."""
+def is_there(source: str, layers: Collection[str], labels: Collection[str]) -> bool:
+    """Whether documents of these layers and labels may have entities of a name (see `_entities`)."""
+    for name in _alike(source):
+        layer, dot, label = name.rpartition(".")
+        if name in layers or (layer in layers and label in labels if dot else name in labels):
+            return True
+    return False
+
+
+def _alike(source: str) -> list[str]:
+    """Return a name and its kin, in the order in which they are looked for."""
     alike = next((names for names in _ALIKE if source in names), (source,))
     others = [name for name in alike if name != source and name not in TEXT_LAYERS]
-    for name in [*others, source] if source in TEXT_LAYERS else [source, *others]:
+    return [*others, source] if source in TEXT_LAYERS else [source, *others]
+
+
+def _entities(document: Document, source: str) -> list[Entity]:
+    """Return the entities of a layer, else those labelled so in any; ``layer.label`` are some of a layer."""
+    for name in _alike(source):
         if document.has_layer(name):
             return _in_order(document.get_layer(name))
         layer, dot, label = name.rpartition(".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import IO, Any, TypeAlias
 
 import attrs
@@ -12,7 +12,7 @@ import attrs
 from papermage_core.document import Document
 from papermage_core.plugin import DocumentWriterConfig
 from papermage_formats.labelled import losses
-from papermage_records.assembly import Value, count_losses, records_of
+from papermage_records.assembly import Value, count_losses, is_there, records_of
 from papermage_records.fields import REFERENCES, Field, parse_fields
 
 __all__ = ["RecordRows", "RecordWriter", "RecordWriterConfig", "Records"]
@@ -37,6 +37,13 @@ class RecordWriterConfig(DocumentWriterConfig, ABC):
             "bib_entries(author[given=forename,family=surname],title); default: references with GROBID's labels"
         },
     )
+
+    def absent(self, layers: Collection[str], labels: Collection[str]) -> Sequence[str]:
+        """Return the layers and labels that ``records`` names and that are not there, nor any of their kin."""
+        if self.records == REFERENCES:
+            return []  # what references may have: few have all
+        record = parse_fields(self.records)
+        return [field.source for field in record.all() if not is_there(field.source, layers, labels)]
 
 
 class RecordWriter(ABC):

@@ -28,6 +28,12 @@ class Field:
     source: str
     fields: tuple[Field, ...] = ()
 
+    def all(self) -> Iterator[Field]:
+        """Yield the field and each inside, outer ones before inner ones."""
+        yield self
+        for field in self.fields:
+            yield from field.all()
+
     def leaves(self, prefix: str = "") -> Iterator[tuple[str, ...]]:
         """Yield the path of each field inside, outer ones before inner ones."""
         for field in self.fields:

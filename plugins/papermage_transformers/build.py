@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,18 @@ _PROBE = ["a", "b", "The", "protein", "BRCA1", "12", "(", "é", "本", "∆", "\
 """Words known and unknown, with and without a space before, that a tokenizer must handle."""
 
 
+@cache
+def _tell_of_cpu(precision: str, attention_dropout: float | None, threads: int) -> None:
+    """Say how a model is computed here: once, however many models are built so."""
+    logger.info(
+        "CPU: %s arithmetic, attention dropout %s, %s (override with encoder.cpu_precision, "
+        "encoder.attention_dropout, num_threads)",
+        precision,
+        attention_dropout,
+        counted(threads, "threads"),
+    )
+
+
 def build_encoder(
     folder: ModelFolder,
     *,
@@ -63,13 +75,7 @@ def build_encoder(
     precision = choose_precision(cpu_precision, config.model_type)
     if not has_accelerator():
         prepare(precision)
-        logger.info(
-            "CPU: %s arithmetic, attention dropout %s, %s (override with encoder.cpu_precision, "
-            "encoder.attention_dropout, num_threads)",
-            precision,
-            attention_dropout,
-            counted(torch.get_num_threads(), "threads"),
-        )
+        _tell_of_cpu(precision, attention_dropout, torch.get_num_threads())
     model = _without_unused(model.float().train())  # from_pretrained leaves eval mode: no dropout in training
     maker, collator = _windowing(folder, model, tokenizer, max_length, layout_indicator, _box_style(config, boxes))
     output_size = _output_size(folder, model, maker, collator)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from papermage_core import Document, data
+from papermage_core import Document, Entity, Metadata, Span, data, write_documents
 from papermage_core.cli.data import main
 from papermage_core.errors import counted
 from papermage_core.files import whole
@@ -749,3 +749,24 @@ def test_merge_names_a_pattern_that_matches_no_part(tmp_path: Path, run: Run) ->
     code, _, err = run("merge", tmp_path / "a*", "output_path=all.csv")
     assert code == 3
     assert f"{tmp_path / 'a*'}: no part matches this pattern" in err
+
+
+@pytest.mark.parametrize("option", ["writer.layers=Diseas", "records=sentences(Diseas)"])
+def test_convert_tells_what_is_to_be_written_and_no_document_has(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture, option: str
+) -> None:
+    documents = []
+    for symbols in ("Gout is rare.", "So is flu."):
+        document = Document(symbols)
+        document.annotate_layer("sentences", [Entity(spans=[Span(0, len(symbols))])])
+        documents.append(document)
+    disease = Entity(spans=[Span(6, 9)], metadata=Metadata(label="Disease"))
+    documents[1].annotate_layer("Disease", [disease])
+    write_documents(documents, tmp_path / "a.jsonl")
+    given = ["convert", f"data_path={tmp_path / 'a.jsonl'}", f"output_path={tmp_path / 'a.csv'}", "overwrite=true"]
+    assert run(*given, option)[0] == 0
+    assert "nothing can be written of 'Diseas': no document has a layer or label of this name." in caplog.text
+    assert "Did you mean 'Disease'? Layers and labels there: sentences, Disease" in caplog.text
+    caplog.clear()
+    assert run(*given, option.replace("Diseas", "Disease"))[0] == 0
+    assert "nothing can be written" not in caplog.text, "one document has it"

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 
 from papermage_core import Document
+from papermage_core.cli.data import main as data_main
 from papermage_core.data import convert, iter_documents, read_documents, write_documents
 from papermage_core.errors import ConfigError, DataError, PluginError
 from papermage_core.plugin import DocumentWriterConfig
-from papermage_core.testing import documents, make_documents, odd_documents
+from papermage_core.testing import documents, make_documents, odd_documents, write_jsonl
 
 
 class FolderWriter:
@@ -125,3 +126,21 @@ def test_documents_that_a_format_cannot_hold_are_told_and_left_out(tmp_path: Pat
     with pytest.raises(DataError, match=r"none of the documents can be used \(2 errors\)"):
         write_documents(made[1::2], tmp_path / "none.txt", PickyConfig(), on_refused=told.append)
     assert not (tmp_path / "none.txt").exists()
+
+
+def test_a_sample_leaves_out_what_a_format_cannot_hold_as_convert_does(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    sound, bare = make_documents(2)
+    bare.remove_layer("tokens")
+    source, out = write_jsonl([sound, bare], tmp_path / "source.jsonl"), tmp_path / "out.conll"
+    for command in (["convert"], ["sample", "n=2"]):
+        words = [*command, f"data_path={source}", f"output_path={out}", "overwrite=true"]
+        assert data_main(words) == 3
+        assert f"document {bare.id!r}, layer 'tokens': has no tokens" in capfd.readouterr().err
+        assert not out.exists()
+        assert data_main([*words, "on_error=skip"]) == 0
+        assert f"line 2, document {bare.id!r}, layer 'tokens': has no tokens" in caplog.text
+        assert len(list(read_documents(out))) == 1
+        out.unlink()
+        caplog.clear()

@@ -83,6 +83,29 @@ def test_lines_of_no_kind_of_brat_s_are_told(tmp_path: Path, row: str, told: int
     assert caplog.text.count(f"a.ann: 1 line of no kind that brat has, such as 2: {row!r}") == told
 
 
+@pytest.mark.parametrize(
+    ("row", "absent"),
+    [
+        ("R1\tPart Arg1:T0 Arg2:T9", "T9"),
+        ("E1\tX:T0 Theme:T9", "T9"),
+        ("E1\tX:T0 Theme:E2", "E2"),
+        ("*\tEquiv T0 T9", "T9"),
+        ("A1\tNegation E1", "E1"),
+        ("N1\tReference T9 Taxonomy:9606\tman", "T9"),
+        ("#1\tAnnotatorNotes T9\tsure?", "T9"),
+        ("R1\tPart Arg1:T0 Arg2:E1\nE1\tX:T0 Theme:T0", ""),
+        ("E1\tX:T0\nA1\tNegation E1\n#1\tAnnotatorNotes A1\tsure?", ""),
+    ],
+)
+def test_lines_that_name_what_is_not_there_are_told(tmp_path: Path, row: str, absent: str, caplog: Any) -> None:
+    (tmp_path / "a.txt").write_text("abc")
+    (tmp_path / "a.ann").write_text(f"T0\tX 0 1\ta\n{row}\n")
+    assert len(list(read_documents(tmp_path / "a.ann"))) == 1
+    told = f"a.ann: 1 line names what is not there, such as 2: {row!r:.60}: no {absent}"
+    assert (told in caplog.text) is bool(absent), caplog.text
+    assert bool(caplog.text) is bool(absent)
+
+
 def test_the_real_files_hold_what_other_tools_find_and_come_back_as_they_were(tmp_path: Path, corpora: Path) -> None:
     seen = 0
     for name, found in expected(corpora, "brat").items():

@@ -51,6 +51,22 @@ def test_offsets_in_units_of_utf16_are_told_by_the_text(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_is_said_of_a_region_is_moved_with_it_and_comes_back_at_its_place(tmp_path: Path) -> None:
+    sure = {**region(7, 12, "binds", "Verb"), "type": "choices", "from_name": "sure"}
+    sure["value"] = {"start": 7, "end": 12, "text": "binds", "choices": ["sure"]}
+    note = {**sure, "type": "textarea", "from_name": "note", "value": {"start": 7, "end": 12, "text": ["a note"]}}
+    whole = {"type": "choices", "to_name": "text", "from_name": "kind", "value": {"choices": ["abstract"]}}
+    of_html = {**sure, "value": {"start": "/p[1]/text()[1]", "end": "/p[1]/text()[1]", "choices": ["sure"]}}
+    content = task(region(0, 6, "𝛼-syn", "Gene"), region(7, 12, "binds", "Verb"), sure, note, whole, of_html)
+    (document,) = read(tmp_path / "a.json", content)
+    moved = [{**each, "value": {**each["value"], "start": 6, "end": 11}} for each in (sure, note)]
+    assert document.metadata.label_studio["results"] == [*moved, whole, of_html]
+    data, _ = written(LabelStudioWriterConfig().build(), [document])
+    results = json.loads(data)[0]["predictions"][0]["result"]
+    places = {each["type"]: (each["value"]["start"], each["value"]["end"]) for each in results[1:4]}
+    assert places == {"labels": (6, 11), "choices": (6, 11), "textarea": (6, 11)}
+
+
 def test_regions_of_another_text_of_the_task_are_kept_and_told(tmp_path: Path, caplog: Any) -> None:
     results = [
         region(0, 5, "BRCA1", "Gene", to_name="t"),

@@ -91,6 +91,45 @@ def found_in(folder: Path) -> dict[str, bytes]:
 # What comes out ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("to_pipe", [False, True])
+def test_what_is_to_be_written_and_nothing_makes_is_told_before_the_work(
+    checkpoint: Path, sound: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, to_pipe: bool
+) -> None:
+    out = f"output_path={'-' if to_pipe else tmp_path / 'found.csv'}"
+    given = [f"model_name_or_path={checkpoint}", f"data_path={sound}", out]
+    assert main([*given, "records=pages(naems,amounts)"]) == 0
+    told = [record.message for record in caplog.records]
+    first = next(n for n, line in enumerate(told) if "nothing can be written of 'naems': nothing makes" in line)
+    assert "Did you mean 'names'? Layers and labels there: predictions, " in told[first]
+    done = f"{len(sound.read_bytes().splitlines())} documents in"
+    assert first < next(n for n, line in enumerate(told) if line.startswith(done))
+    caplog.clear()
+    assert main([*given, "records=pages(names,predictions.amounts)", "overwrite=true"]) == 0
+    assert "nothing can be written" not in caplog.text, "the model may find these, also where it does not"
+
+
+@pytest.mark.parametrize("value", ["no", 0, None, "false"])
+def test_what_is_neither_true_nor_false_is_refused(
+    predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, value: Any
+) -> None:
+    (document, *_), said = list(read_documents(sound)), "expected True or False, got "
+    with pytest.raises(TypeError, match=f"merge: {said}{value!r}"):
+        predictor.predict(document, merge=value)
+    with pytest.raises(TypeError, match=f"merge: {said}"):
+        predictor.predict(document, value)
+    for name in ("mixed", "within"):
+        with pytest.raises(TypeError, match=f"{name}: {said}"):
+            next(predictor.predict_many([document], **{name: value}))
+    for name in ("merge", "per_label", "overwrite"):
+        with pytest.raises(TypeError, match=f"{name}: {said}"):
+            Layers(**{name: value})
+    with pytest.raises(TypeError, match=f"overwrite: {said}"):
+        predict_files(predictor, sound, tmp_path / "out.jsonl", overwrite=value)
+    with pytest.raises(TypeError, match=f"overwrite: {said}"):
+        write_documents([document], tmp_path / "out.jsonl", overwrite=value)
+    assert not list(tmp_path.glob("out*"))
+
+
 @pytest.mark.parametrize("name", ["found.jsonl", "found.csv", "found.csv.gz", "found.bioc", "found.ann", "found.conll"])
 def test_the_output_is_what_the_writer_makes_of_all_documents(
     predictor: EntityClassificationPredictor, sound: Path, tmp_path: Path, name: str

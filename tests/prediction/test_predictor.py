@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -495,6 +496,39 @@ def test_a_predictor_in_a_fork_works_alone_or_says_that_it_cannot(
     assert "torch.set_num_threads(1)" in _in_a_fork(lambda: work(2))
     assert _in_a_fork(lambda: work(1)) == here
     assert [entity.start for entity in pickle.loads(pickle.dumps(predictor)).predict(documents[0])] == here
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs forks whose threads are told")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_fork_that_loads_a_predictor_works_or_says_that_it_cannot(
+    checkpoint: Path, documents: list[Document], predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr("papermage_core.model.forks._PATIENCE", 3.0)
+    before, expected = torch.get_num_threads(), [entity.start for entity in predictor.predict(documents[0])]
+
+    def work(threads: int) -> Any:
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+        try:
+            return [entity.start for entity in Predictor.from_pretrained(checkpoint).predict(documents[0])]
+        except PapermageError as exc:
+            return str(exc)
+
+    found: list[Any] = []
+    try:
+        torch.set_num_threads(2)
+        torch.ones(1 << 20).sum()  # the threads are there, and this thread waits for them from now on
+        other = threading.Thread(target=lambda: found.append(_in_a_fork(lambda: work(2))))
+        other.start()
+        other.join()
+        assert found == [expected], "a thread that used none of them may fork"
+        assert _in_a_fork(lambda: work(1)) == expected
+        told = _in_a_fork(lambda: work(2))
+    finally:
+        torch.set_num_threads(before)
+    assert told == expected or "PyTorch was used before this process was forked, and PyTorch's threads do not" in told
 
 
 def test_threads_may_share_a_predictor(predictor: Predictor, documents: list[Document]) -> None:

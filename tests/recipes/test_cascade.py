@@ -228,6 +228,27 @@ def test_all_documents_that_are_not_there_are_said_before_a_stage_is_trained(
     assert not (tmp_path / "cascade").exists()
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("stages.entries.context_name=entri", "'entry'"),
+        ("stages.fields.context_name=entri", "'entry'"),
+        ("stages.fields.entity_name=tokns", "'tokens'"),
+        ("stages.letters.gold_context_name=string", "'strings'"),
+    ],
+)
+def test_layers_that_are_misspelt_are_told_before_a_stage_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str, hint: str
+) -> None:
+    (_, stage, key), name = word.partition("=")[0].split("."), word.partition("=")[2]
+    for flags in (["--dry-run"], []):
+        assert main(["-c", str(write(tmp_path)), word, *flags]) == 3
+        told = capsys.readouterr().err
+        assert f"stage {stage!r}: no layer {name!r}, and no stage before makes it. Did you mean {hint}?" in told
+        assert f"stages.{stage}.{key}=... names another" in told
+    assert not (tmp_path / "cascade").exists()
+
+
 def test_a_list_of_stages_that_is_misspelt_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("stage:\n  - name: a\n")

@@ -424,3 +424,10 @@ def test_a_row_has_the_values_of_a_record() -> None:
     assert second["title"] == "'=SUM(A1); two", "no spreadsheet runs it"
     places = [tuple(map(int, place.split("-"))) for place in second["title.place"].split("; ")]
     assert [str(document.symbols)[a:b] for a, b in places] == ["=SUM(A1)", "two"]
+
+
+def test_names_of_which_documents_have_nothing_are_told_apart() -> None:
+    layers, labels = ("bib_entries", "tokens"), ("forename", "title")
+    config = RecordTableConfig(records="bib_entry(author[given],title,auther,bib_entries.title,entries.title)")
+    assert config.absent(layers, labels) == ["author", "auther", "entries.title"], "given is forename in other corpora"
+    assert RecordTableConfig().absent(layers, labels) == [], "references have some of the fields that they may have"

@@ -41,7 +41,7 @@ def test_whatever_comes_gives_documents_or_says_what_is_wrong(kind: str, body: b
     except RequestError as exc:
         problem = exc
     if problem is None:
-        assert all(document.symbols for document in found if not document.images)
+        assert all(document.symbols for document, _ in found if not document.images)
     else:
         again = problem_of(problem.answer())
         assert again is not None
@@ -53,8 +53,27 @@ def test_whatever_comes_gives_documents_or_says_what_is_wrong(kind: str, body: b
 @pytest.mark.parametrize("kind", ["json", "lines", "text"])
 def test_a_byte_order_mark_is_passed_over_as_in_files(kind: str) -> None:
     body = b"a" if kind == "text" else b'{"text": "a"}'
-    (document,) = documents_of(Request(kind=kind, body=b"\xef\xbb\xbf" + body), OPTIONS)
+    ((document, _),) = documents_of(Request(kind=kind, body=b"\xef\xbb\xbf" + body), OPTIONS)
     assert document.symbols == "a"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "key", "where"),
+    [
+        ("json", '{"text": "a", "text": "b"}', "text", "body"),
+        ("json", '{"text": "a", "\\u0074ext": "b"}', "text", "body"),
+        ("json", '{"id": "1", "text": "a", "id": null}', "id", "body"),
+        ("json", '{"documents": [], "documents": [{"text": "a"}] } ', "documents", "body"),
+        ("json", '{"documents": [{"text": "a"}, {"text": "a", "text": "a"}]}', "text", "documents[1]"),
+        ("lines", '{"text": "a"}\n{"text": "a", "text": "b"}\n', "text", "line 2"),
+        ("json", '{"symbols": "a", "symbols": "b", "entities": {}, "metadata": {}}', "symbols", "body"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_as_in_files(kind: str, body: str, key: str, where: str) -> None:
+    with pytest.raises(RequestError, match=f"key '{key}' stands twice") as told:
+        documents_of(Request(kind=kind, body=body.encode()), OPTIONS)
+    assert (told.value.status, told.value.where) == (422, where)
+    documents_of(Request(kind="json", body=b'\n{"documents": [{"text": "a", "id": "documents"}] }\n'), OPTIONS)
 
 
 @given(st.lists(st.text(max_size=20), max_size=5))
@@ -62,8 +81,8 @@ def test_texts_come_through_whole(texts: list[str]) -> None:
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
     body = json.dumps({"documents": [{"text": text, "id": str(i)} for i, text in enumerate(texts)]}).encode()
     found = documents_of(Request(kind="json", body=body), OPTIONS)
-    assert [document.symbols for document in found] == [text or " " for text in texts]
-    assert [document.id for document in found] == [str(i) for i in range(len(texts))]
+    assert [document.symbols for document, _ in found] == [text or " " for text in texts]
+    assert [document.id for document, _ in found] == [str(i) for i in range(len(texts))]
 
 
 names = st.text(string.ascii_letters, min_size=1, max_size=10)

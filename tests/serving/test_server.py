@@ -269,6 +269,20 @@ def test_an_error_names_the_document_and_no_path_of_the_server(
         assert str(checkpoint.parent).encode() not in answer.body
 
 
+def test_errors_name_documents_alike_whoever_finds_them(server: Any, documents: list[dict[str, Any]]) -> None:
+    """Of what is no document, of what lacks a layer, and of what has the layer that is to be made."""
+    good, bare = documents[0], {"symbols": "a b", "entities": {"rows": []}}
+    full = {**good, "entities": {**good["entities"], "predictions": []}}
+    for bad, query in (({"symbols": 1, "entities": {}}, ""), (bare, ""), (full, "?output=documents")):
+        lines = f"{json.dumps(good)}\n\n{json.dumps(bad)}\n".encode()
+        wheres = [
+            server.predict(bad, query).error["where"],
+            server.predict({"documents": [good, bad]}, query).error["where"],
+            server.ask(f"/predict{query}", lines, "application/jsonl").error["where"],
+        ]
+        assert [each.partition(", ")[0] for each in wheres] == ["body", "documents[1]", "line 3"]
+
+
 def test_other_paths_and_methods_are_refused(server: Any) -> None:
     for path in ("/nothing", "/docs", "/predict/", "/../../etc/passwd", "/%2e%2e/etc/passwd", "//etc/passwd"):
         assert server.ask(path).status == 404
@@ -292,7 +306,8 @@ def test_what_a_client_is_told_names_no_option_of_the_command(server: Any, corpo
     empty = server.ask("/predict", make_pdf(), "application/pdf").error  # PDFium's last error is that of the other
     assert (empty["what"], empty["do"]) == ("has no pages", "expected a PDF with pages")
     error = server.predict({"symbols": "a b", "entities": {"rows": []}}).error
-    assert error == {"status": 422, "what": "no layer 'tokens'. Layers here: rows", "do": "expected a layer 'tokens'"}
+    what = "no layer 'tokens'. Layers here: rows"
+    assert error == {"status": 422, "what": what, "where": "body", "do": "expected a layer 'tokens'"}
 
 
 def test_an_answers_id_may_be_sent_back(server: Any) -> None:

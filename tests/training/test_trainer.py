@@ -311,6 +311,24 @@ def test_some_of_the_labels_are_scored_as_they_are_among_all(
         evaluate_checkpoint(trainer.checkpoint, [val_file], label_fields=["name"])
 
 
+def test_a_label_that_is_named_and_that_no_document_has_ends_an_evaluation(
+    config: Callable[..., EntityClassificationTrainConfig],
+    val_file: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    trainer = EntityClassificationTrainer(config(max_epochs=3, learning_rate=1e-2))
+    trainer.train()
+    names_only = tmp_path / "names_only.jsonl"
+    names_only.write_text(val_file.read_text().replace('"amounts"', '"amount"'))
+    for fields in (["names", "amounts"], ["amounts"]):
+        with pytest.raises(DataError, match="no document has the label layer 'amounts', which") as told:
+            evaluate_checkpoint(trainer.checkpoint, [names_only], label_fields=fields)
+        assert "Did you mean 'amount'?" in str(told.value)
+    assert evaluate_checkpoint(trainer.checkpoint, [names_only]).evaluation.counts["documents"] == 4
+    assert "some of the label layers only" in caplog.text, "nobody named it: it is told, and nothing of it is expected"
+
+
 def test_a_run_can_overfit_a_few_batches(
     config: Callable[..., EntityClassificationTrainConfig], val_file: Path
 ) -> None:

@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     given: dict[str, Any] = {"reader": reader, "processors": processors, "writer": writer}
     given["overwrite"] = options.overwrite
     with skipping(options.on_error) as on_error, said_once(options.output_path):
+        given["on_refused"] = on_error if options.on_error == "skip" else None
         if options.model_name_or_path is None:
             of_kinds: dict[str, Any] = {"by": options.by, "label_field": options.label_field, "seed": options.seed}
             written = sample(options.data_path, options.output_path, options.n, on_error=on_error, **of_kinds, **given)
