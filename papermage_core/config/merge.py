@@ -8,7 +8,7 @@ from papermage_core.config.given import Given
 from papermage_core.config.values import InvalidValueError, read
 from papermage_core.plugin.kinds import KINDS, OPTIONED
 
-__all__ = ["DERIVED", "MODEL", "merge", "name_encoder", "name_scheme"]
+__all__ = ["DERIVED", "MODEL", "merge", "name_encoder", "name_scheme", "scheme_of_head"]
 
 MODEL = "model_name_or_path"
 _SPAN_HEAD = "head=span"
@@ -59,9 +59,18 @@ def name_encoder(given: Mapping[str, Given]) -> tuple[dict[str, Given], list[str
 def name_scheme(given: Mapping[str, Given]) -> dict[str, Given]:
     """Return what was given, with the one built-in scheme that ``head=span`` fits where no scheme was named."""
     named = dict(given)
-    if "head" in given and str(given["head"].value).rpartition(":")[2] == "span":
-        named.setdefault("label_scheme", Given("label_scheme", "span", _SPAN_HEAD))
+    if "head" in given and (scheme := scheme_of_head(str(given["head"].value))):
+        named.setdefault("label_scheme", Given("label_scheme", scheme, _SPAN_HEAD))
     return named
+
+
+def scheme_of_head(head: str) -> str | None:
+    """Return the scheme that the head of this name brings, None where it brings none.
+
+    >>> scheme_of_head("papermage-core:span"), scheme_of_head("crf")
+    ('span', None)
+    """
+    return "span" if head.rpartition(":")[2] == "span" else None
 
 
 def _let_the_model_give_way(merged: dict[str, Given], new: Mapping[str, Given]) -> None:

@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _scheme(options: Check, options_of: Callable[[str], dict[str, Any]], plugins: Plugins) -> str:
     """Return the scheme whose limits count, as training would choose it; raises ConfigError for a head that misfits."""
     from papermage_core.config.components import check_fit
+    from papermage_core.config.merge import scheme_of_head
     from papermage_core.config.structure import nest, structure
 
     if options.head is None:
@@ -110,7 +111,7 @@ def _scheme(options: Check, options_of: Callable[[str], dict[str, Any]], plugins
     own = options_of("head")
     typed = dict.fromkeys((f"head.{key}" for key in own), COMMAND_LINE)
     head = structure(config_class, nest(own), key="head", name=options.head, sources=typed)
-    name = options.label_scheme or ("span" if options.head.rpartition(":")[2] == "span" else "bio")
+    name = options.label_scheme or scheme_of_head(options.head) or "bio"
     scheme = structure(plugins.config_class("label_scheme", name), {}, key="label_scheme", name=name)
     check_fit(head, scheme, {"head": options.head, "label_scheme": name}, plugins)
     return name
