@@ -5,7 +5,7 @@
       model.safetensors   the weights
       encoder/            what the encoder saved
       learned.json        what encoder and heads learned from the training data, where they learn
-      profile.json        words and entity texts of the training data, as hashes
+      profile.json        words, entity texts and documents of the training data, as hashes
       learned/            what they learned that is a file of its own
       processors/         what processors read beside their options: the checkpoint of a predictor
       README.md           the model card

@@ -1,4 +1,4 @@
-"""What a model was trained on, in short: its words, and the texts of its entities."""
+"""What a model was trained on, in short: its words, the texts of its entities, and which documents."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from papermage_core.data.units import digest_of
 from papermage_core.errors import CheckpointError
 from papermage_core.evaluation.evaluator import text_of, unit_text
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["Profile", "normal"]
 
 _MOST = 2_000_000
-"""Different words, and texts of entities, after which no new ones are taken: those that come later count as unknown."""
+"""Different words, texts of entities, and documents after which no new ones are taken: later ones count as unknown."""
 _MOST_LOOKED_UP = 100_000
 """Words that were looked up and are remembered."""
 _BETWEEN_MERGES = 50_000
 """Words and texts that are held as objects."""
+_TYPES = {"words": "<u4", "texts": "<u4", "counts": "<u4", "documents": "<u8"}
+"""How each array is written."""
 
 
 def normal(text: str) -> str:
@@ -40,20 +43,24 @@ def normal(text: str) -> str:
 
 @attrs.frozen(eq=False)
 class Profile:
-    """Words and entity texts, as hashes of 32 bits in order."""
+    """Words and entity texts, as hashes of 32 bits in order, and documents, of 64."""
 
     words: NDArray[np.uint32]
     texts: NDArray[np.uint32]
     counts: NDArray[np.uint32]
     """How often each of the texts is an entity."""
+    documents: NDArray[np.uint64] = attrs.field(factory=lambda: np.zeros(0, np.uint64))
+    """Of the text of each document; none where the checkpoint is from before these were kept."""
     _known: dict[str, bool] = attrs.field(factory=dict, init=False)
 
     @classmethod
     def of(cls, documents: Iterable[ParsedDocument]) -> Profile:
         """Return the profile of labelled documents, read once."""
         new_words: set[str] = set()
-        words, texts = _Hashes(), _Hashes()
+        words, texts, seen = _Hashes(), _Hashes(), set[int]()
         for parsed in documents:
+            if len(seen) < _MOST and parsed.symbols.strip():
+                seen.add(_hash_of_document(parsed.symbols))
             for context in parsed.contexts:
                 new_words.update(context.words)
             if len(new_words) > _BETWEEN_MERGES:
@@ -62,7 +69,15 @@ class Profile:
             text = unit_text(parsed)
             texts.add(_hash(normal(text_of(span, text))) for of_task in parsed.gold for span in of_task or ())
         words.add(_hash(word.lower()) for word in new_words)
-        return cls(words.merged()[0], *texts.merged())
+        return cls(words.merged()[0], *texts.merged(), np.sort(np.fromiter(seen, np.uint64, len(seen))))
+
+    def knows(self, symbols: str) -> bool:
+        """Whether a document with just this text is in the training data; never where there is no text."""
+        if not len(self.documents) or not symbols.strip():
+            return False
+        value = np.uint64(_hash_of_document(symbols))
+        at = int(np.searchsorted(self.documents, value))
+        return at < len(self.documents) and bool(self.documents[at] == value)
 
     def count(self, text: str) -> int:
         """Return how often a text is an entity in the training data."""
@@ -87,19 +102,20 @@ class Profile:
     def to_json(self) -> dict[str, Any]:
         """Return plain values: the numbers as base64 of little-endian integers."""
         return {
-            name: base64.b64encode(getattr(self, name).astype("<u4").tobytes()).decode()
-            for name in ("words", "texts", "counts")
+            name: base64.b64encode(getattr(self, name).astype(dtype).tobytes()).decode()
+            for name, dtype in _TYPES.items()
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Profile:
         """Return the profile that ``to_json`` wrote. Raises CheckpointError for anything else."""
         try:
-            found = cls(
-                *(np.frombuffer(base64.b64decode(value[n], validate=True), "<u4") for n in ("words", "texts", "counts"))
-            )
+            given = {"documents": "", **value}
+            arrays = {n: np.frombuffer(base64.b64decode(given[n], validate=True), of) for n, of in _TYPES.items()}
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"expected words, texts and counts in base64, got {value!r:.100}") from error
+            names = "words, texts, counts and documents"
+            raise CheckpointError(f"expected {names} in base64, got {value!r:.100}") from error
+        found = cls(**arrays)
         if len(found.texts) != len(found.counts):
             raise CheckpointError("expected as many counts as texts")
         return found
@@ -129,6 +145,10 @@ class _Hashes:
         self._values, at = np.unique(np.concatenate([self._values, values]), return_inverse=True)
         self._counts = np.bincount(at, np.concatenate([self._counts, counts])).astype(np.uint32)
         return self._values, self._counts
+
+
+def _hash_of_document(symbols: str) -> int:
+    return int.from_bytes(digest_of(symbols)[:8], "little")
 
 
 def _hash(text: str) -> int:

@@ -19,6 +19,7 @@ from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import ConfigError, DataError, counted, nearest
+from papermage_core.evaluation import Profile
 from papermage_core.evaluation.evaluator import Watch
 from papermage_core.evaluation.guarantees import LEAST, Guarantees, LossSample
 from papermage_core.model.adjusting import adjusted
@@ -109,6 +110,8 @@ def evaluate_checkpoint(
     documents = parse_documents(source, labelling, blueprint.needs, issues, keep=keep, fields=there)
     profile = checkpoint.read_profile(path)
     seen = profile.count if seen is None and profile is not None else seen
+    trained_on = _TrainedOn(profile)
+    documents = trained_on.counted(documents)
     given: dict[str, Any] = {"by": by, "seen": seen, "watch": watch, "names": True}
     evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions, some, **given)
     where = ", ".join(map(str, data_path))
@@ -118,6 +121,8 @@ def evaluate_checkpoint(
         named = ", ".join(map(repr, fields))
         count = counted(evaluation.counts["documents"], "documents")
         raise DataError(f"the label layer {named} marks nothing in {count}", path=where)
+    if trained_on.seen:
+        _log.warning("%s: the scores say little of other documents", trained_on.line())
     evaluation = attrs.evolve(evaluation, calibration=reliability_of(evaluation, loaded.calibration))
     issues.merge([evaluation.issues])
     for line in issues.lines():
@@ -148,9 +153,10 @@ def fit_guarantees(
 ) -> Guarantees:
     """Fit thresholds that guarantee recall or precision on labelled documents, and keep them in the checkpoint.
 
-    The documents must be like those to come, and none that the model was trained on or chosen by; they are read twice.
-    Without a ``confidence``, what is promised holds on average. ``backend`` and ``precision`` as for `checkpoint.load`.
-    Raises DataError where no document is labelled, and where they are too few to promise anything.
+    The documents must be like those to come, and none that the model was trained on or chosen by: the former are left
+    out, which is logged. They are read twice. Without a ``confidence``, what is promised holds on average.
+    ``backend`` and ``precision`` as for `checkpoint.load`. Raises DataError where no document is labelled that the
+    model was not trained on, and where they are too few to promise anything.
     """
     loaded = checkpoint.load(path, pick_device(accelerator), plugins, backend=backend, precision=precision)
     extensions = extensions if extensions is not None else Extensions()
@@ -163,8 +169,10 @@ def fit_guarantees(
         parse_documents(source, blueprint.labelling, blueprint.needs, each, keep=extensions.adjust())
         for each in (issues, Issues())
     )
-    found = decode_documents(loaded.model, documents, blueprint.stride, limits, device)
-    likely = decode_documents(loaded.model, again, blueprint.stride, limits, device, LEAST)
+    profile = checkpoint.read_profile(path)
+    trained_on = _TrainedOn(profile)
+    found = decode_documents(loaded.model, trained_on.others(documents), blueprint.stride, limits, device)
+    likely = decode_documents(loaded.model, _TrainedOn(profile).others(again), blueprint.stride, limits, device, LEAST)
     for (parsed, outputs), (_, candidates) in zip(found, likely, strict=True):
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
         said = [adjusted(extensions, parsed, each, blueprint.built_tasks) for each in (candidates, outputs)]
@@ -178,7 +186,12 @@ def fit_guarantees(
         ]
         sample.add(gold, sides[0], sides[1], [label for _, label in parsed.unreachable])
     if not sample.documents:
+        if trained_on.seen:
+            what = f"{trained_on.line()}, and of these nothing can be promised: give others"
+            raise DataError(what, path=data_path[0])
         raise DataError("no document has a label layer that the checkpoint was trained for", path=data_path[0])
+    if trained_on.seen:
+        _log.warning("%s, and left out: what is promised holds for others", trained_on.line())
     for line in issues.lines():
         _log.warning("%s", line)
     guarantees = Guarantees.fit(sample, confidence)
@@ -190,6 +203,34 @@ def fit_guarantees(
         )
     checkpoint.update(path, guarantees=guarantees.to_json())
     return guarantees
+
+
+class _TrainedOn:
+    """Counts the documents that a model was trained on, among those that pass."""
+
+    def __init__(self, profile: Profile | None) -> None:
+        self._profile = profile
+        self.seen = self.all = 0
+
+    def counted(self, documents: Iterable[ParsedDocument]) -> Iterator[ParsedDocument]:
+        """Yield the documents."""
+        for parsed in documents:
+            self._is_seen(parsed)
+            yield parsed
+
+    def others(self, documents: Iterable[ParsedDocument]) -> Iterator[ParsedDocument]:
+        """Yield the documents that the model was not trained on."""
+        return (parsed for parsed in documents if not self._is_seen(parsed))
+
+    def line(self) -> str:
+        """Return how many there were."""
+        return f"the model was trained on {self.seen} of these {counted(self.all, 'documents')}"
+
+    def _is_seen(self, parsed: ParsedDocument) -> bool:
+        is_seen = self._profile is not None and self._profile.knows(parsed.symbols)
+        self.all += 1
+        self.seen += is_seen
+        return is_seen
 
 
 def _some_labels(fields: Sequence[str], labelling: Labelling, path: Path) -> frozenset[str] | None:

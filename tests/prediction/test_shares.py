@@ -15,6 +15,7 @@ from papermage_core.cli import evaluate, predict
 from papermage_core.data import read_documents
 from papermage_core.document import Document
 from papermage_core.errors import CheckpointError
+from papermage_core.evaluation import Profile
 from papermage_core.evaluation.guarantees import Guarantees
 from papermage_core.plugin.manager import Plugins
 from papermage_core.prediction import EntityClassificationPredictor as Predictor
@@ -144,6 +145,57 @@ def test_too_few_documents_guarantee_nothing_and_leave_what_there_is(
     errors = capfd.readouterr().err
     assert f"{few}: 2 documents guarantee nothing, and the checkpoint stays as it was" in errors
     assert (fitted / "papermage.json").read_bytes() == before
+
+
+def test_documents_that_were_trained_on_guarantee_nothing(
+    checkpoint: Path,
+    train_file: Path,
+    write_corpus: Callable[..., Path],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = tmp_path / "model"
+    checkpoints.copy(checkpoint, folder)
+    before = (folder / "papermage.json").read_bytes()
+    assert evaluate.main([f"model_name_or_path={folder}", f"data_path={train_file}", "guarantee=true"]) == 3
+    told = "the model was trained on 12 of these 12 documents, and of these nothing can be promised: give others"
+    assert told in capfd.readouterr().err
+    assert (folder / "papermage.json").read_bytes() == before
+
+    alone, others = tmp_path / "alone", write_corpus(tmp_path / "others.jsonl", n=60, seed=5)
+    checkpoints.copy(checkpoint, alone)
+    assert evaluate.main([f"model_name_or_path={alone}", f"data_path={others}", "guarantee=true"]) == 0
+    assert evaluate.main([f"model_name_or_path={folder}", f"data_path={others},{train_file}", "guarantee=true"]) == 0
+    assert "trained on 12 of these 72 documents, and left out: what is promised holds for others" in caplog.text
+    guaranteed = [json.loads((each / "papermage.json").read_bytes())["guarantees"] for each in (alone, folder)]
+    assert guaranteed[0] == guaranteed[1]
+
+
+def test_scores_on_documents_that_were_trained_on_are_told(
+    checkpoint: Path,
+    train_file: Path,
+    write_corpus: Callable[..., Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    others = write_corpus(tmp_path / "others.jsonl", n=5, seed=9)
+    assert evaluate.main([f"model_name_or_path={checkpoint}", f"data_path={others}"]) == 0
+    assert "trained on" not in caplog.text
+    assert evaluate.main([f"model_name_or_path={checkpoint}", f"data_path={others},{train_file}"]) == 0
+    told = "the model was trained on 12 of these 17 documents: the scores say little of other documents"
+    assert told in caplog.text
+
+
+def test_a_checkpoint_from_before_documents_were_kept_is_read(checkpoint: Path) -> None:
+    profile = checkpoints.read_profile(checkpoint)
+    assert profile is not None
+    value = profile.to_json()
+    assert len(Profile.from_json(value).documents) == 12
+    before = Profile.from_json({name: value[name] for name in ("words", "texts", "counts")})
+    assert not before.knows("anything")
+    with pytest.raises(CheckpointError, match="documents in base64"):
+        Profile.from_json(value | {"documents": "AAAA"})
 
 
 def test_the_command_takes_a_share(
