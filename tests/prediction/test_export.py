@@ -163,7 +163,7 @@ def test_an_exported_model_goes_to_other_processes(exported: Path, documents: li
     again = pickle.loads(pickle.dumps(predictor.model))
     assert told(Predictor(predictor.blueprint, again).predict(documents[0])) == expected
     if sys.platform == "linux":
-        with multiprocessing.get_context("fork").Pool(1) as pool:
+        with multiprocessing.get_context("fork").Pool(1, torch.set_num_threads, (1,)) as pool:
             assert pool.apply(_entities, (predictor, documents[0].to_bytes())) == expected
 
 
