@@ -26,6 +26,7 @@ _TARGETS = (("word", 0), ("word", 1), ("prefix", 3), ("suffix", 2), ("shape", 0)
 """Group of a word's features, and which of them is predicted; two hashes of a word tell apart what one does not."""
 _SHAPED_BY = ("width", "depth", "rows", "phrases")
 """Options that the weights are of a shape, or of a meaning, for."""
+_MIX = "words.mix.weight"
 
 
 class Cloze(nn.Module):
@@ -76,6 +77,8 @@ class Cloze(nn.Module):
     def save_pretrained(self, folder: Path) -> None:
         """Write what ``encoder.pretrained`` takes."""
         made = {name: getattr(self._config, name) for name in _SHAPED_BY}
+        if self.encoder.given is not None:
+            made["vectors"] = self.encoder.given.digest()
         (folder / _JSON).write_text(json.dumps({"format": 1, "encoder": "compact", **made}, indent=2), "utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in self.encoder.state_dict().items()}
         save_file(weights, folder / _WEIGHTS)
@@ -84,7 +87,9 @@ class Cloze(nn.Module):
 def load_pretrained(encoder: CompactEncoder, folder: Path, config: CompactConfig) -> None:
     """Give an encoder the weights that `Cloze.save_pretrained` wrote; parts that were not trained there stay new.
 
-    Raises ConfigError for a folder that holds none, and for options of another shape.
+    So do the weights of word vectors that are given here and were not there.
+
+    Raises ConfigError for a folder that holds none, for options of another shape, and for other word vectors.
     """
     inner = folder / "pretrained"
     folder = inner if (inner / _JSON).is_file() else folder
@@ -95,15 +100,34 @@ def load_pretrained(encoder: CompactEncoder, folder: Path, config: CompactConfig
         made: dict[str, Any] = json.loads((folder / _JSON).read_text("utf-8"))
         weights = load_file(folder / _WEIGHTS)
         wrong = [name for name in _SHAPED_BY if made[name] != getattr(config, name)]
+        read_with = made.get("vectors")
     except Exception as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__
         raise ConfigError(f"encoder.pretrained: {folder} cannot be read: {cause}") from error
     if wrong:
         listed = ", ".join(f"encoder.{name}={made[name]} (here {getattr(config, name)})" for name in wrong)
         raise ConfigError(f"encoder.pretrained={folder}: was made with {listed}; expected the same options")
+    if read_with is not None and (encoder.given is None or encoder.given.digest() != read_with):
+        raise ConfigError(
+            f"encoder.pretrained={folder}: was made with word vectors, and here are "
+            f"{'none' if encoder.given is None else 'others'}; expected the same encoder.vectors, "
+            "encoder.vectors_size and encoder.vectors_rows"
+        )
     own = encoder.state_dict()
     known = {name: value for name, value in weights.items() if name in own}
+    if _MIX in known:
+        known[_MIX] = _widened(known[_MIX], own[_MIX])
     strange = [name for name, value in known.items() if own[name].shape != value.shape]
     if strange or not known:
         raise ConfigError(f"encoder.pretrained={folder}: its weights do not fit this version of the encoder")
     encoder.load_state_dict(known, strict=False)
+
+
+def _widened(weight: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """Return the weight (width, D) with the columns of ``new`` (width, D + vectors' size) that it lacks.
+
+    A word's given vector is the last of what is mixed, so that weights from before it was given stay in place.
+    """
+    if weight.ndim != 2 or weight.shape[1] >= new.shape[1]:
+        return weight
+    return torch.cat([weight, new[:, weight.shape[1] :]], 1)

@@ -7,6 +7,7 @@ bits a value with one scale a row. Training sees what was rounded, so a checkpoi
 from __future__ import annotations
 
 import gzip
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -55,6 +56,13 @@ class Vectors:
     def matrix(self) -> torch.Tensor:
         """Return the vectors as float32. Shape (rows, size)."""
         return self._rounded.float() * self._scales
+
+    def digest(self) -> str:
+        """Return what tells the vectors from others."""
+        found = hashlib.sha256(f"{tuple(self._rounded.shape)}".encode())
+        for part in (self._rounded, self._scales):
+            found.update(part.contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write what `restore_vectors` reads."""

@@ -136,6 +136,50 @@ def test_options_of_another_shape_are_named(corpus, tmp_path, options, expected)
         attrs.evolve(SETTLED, pretrained=result.pretrained, **options).build()
 
 
+def vectors(path, size, seed=0):
+    """A text file of vectors for the corpus' words."""
+    values = np.random.default_rng(seed).normal(size=(5, size))
+    words = ("dose", "mg", "of", "drug1", "drug2")
+    lines = [f"{word} {' '.join(map(str, row))}\n" for word, row in zip(words, values, strict=True)]
+    path.write_text("".join(lines))
+    return str(path)
+
+
+def test_word_vectors_are_given_to_an_encoder_that_learnt_without(corpus, tmp_path):
+    result = EncoderPretrainer(config(corpus, tmp_path / "run", max_epochs=1)).pretrain()
+    kept = weights(tmp_path / "run")
+    with_vectors = attrs.evolve(SETTLED, pretrained=result.pretrained, vectors=vectors(tmp_path / "v.txt", 4))
+    for options in ({}, {"tune_vectors": True}):
+        encoder = attrs.evolve(with_vectors, **options).build().eval()
+        mix = encoder.words.mix.weight
+        size = kept["words.mix.weight"].shape[1]
+        assert mix.shape[1] == size + 4
+        assert torch.equal(mix[:, :size], kept["words.mix.weight"])
+        without = attrs.evolve(SETTLED, pretrained=result.pretrained).build().eval()
+        contexts = [text("dose", "9", "mg", "of", "drug1")]
+        with torch.no_grad():
+            mix[:, size:] = 0  # of what the vectors add, nothing: what is left is what was learnt
+            seen = [e.read(e.collate(e.windows(contexts, stride=0)[0])) for e in (encoder, without)]
+        torch.testing.assert_close(seen[0], seen[1])
+
+
+def test_what_learnt_with_word_vectors_wants_the_same(corpus, tmp_path):
+    first, second = vectors(tmp_path / "first.txt", 4), vectors(tmp_path / "second.txt", 4, seed=1)
+    made = EncoderPretrainer(config(corpus, tmp_path / "run", max_epochs=1, **{"encoder.vectors": first})).pretrain()
+    kept = weights(tmp_path / "run")
+    same = attrs.evolve(SETTLED, pretrained=made.pretrained, vectors=first).build()
+    assert torch.equal(same.words.mix.weight, kept["words.mix.weight"])
+    for options, expected in (
+        ({}, "here are none"),
+        ({"vectors": second}, "here are others"),
+        ({"vectors": first, "vectors_size": 3}, "here are others"),
+    ):
+        with pytest.raises(
+            ConfigError, match=rf"made with word vectors, and {expected}; expected the same encoder\.vec"
+        ):
+            attrs.evolve(SETTLED, pretrained=made.pretrained, **options).build()
+
+
 @pytest.mark.parametrize("name", ["pretrained.json", "pretrained.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 40, b"[1]"])
 def test_a_damaged_folder_is_named(corpus, tmp_path, name, content):
