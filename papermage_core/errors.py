@@ -226,8 +226,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     " Did you mean 'head'?"
     >>> nearest("model", ["model_name_or_path", "mode"]), nearest("output", ["output_path"])
     (" Did you mean 'mode'?", " Did you mean 'output_path'?")
+    >>> nearest("DISEASE", ["Chemical", "Disease"])
+    " Did you mean 'Disease'?"
     """
     names = list(known)
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    found = [other for other in names if other.casefold() == name.casefold()]
+    found += difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     found += [longer for longer in names if len(name) > 3 and longer.startswith(f"{name}_")]
     return f" Did you mean {found[0]!r}?" if found else ""

@@ -200,7 +200,8 @@ def _errors(
             if not attrs.has(type(value)):
                 yield invalid(dotted, value, source, f"its options: {', '.join(_inside(dotted, described))}")
         elif option is None:
-            known = list(_inside(dotted.rpartition(".")[0], described))
+            group = dotted.rpartition(".")[0]
+            known = [*_inside(group, described), *(f"{key}.{part}" for part in sorted(parts) if group == key)]
             names = ", ".join(other.rpartition(".")[2] for other in known) or "none"
             yield unknown(dotted, source, f"{name!r} has no such option; it has: {names}", known)
         elif not option_type(option.type).holds_options:

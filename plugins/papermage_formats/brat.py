@@ -54,7 +54,9 @@ class BratReaderConfig(DocumentReaderConfig):
     """Options of the reader ``brat``."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".ann",)
-    companions: ClassVar[tuple[str, ...]] = (".txt",)
+    companions: ClassVar[tuple[str, ...]] = (
+        ".txt", "annotation.conf", "visual.conf", "tools.conf", "kb_shortcuts.conf",
+    )  # fmt: skip
 
     label_layer: str = option("", help=LABEL_LAYER)
     encoding: str = option("", help=ENCODING)

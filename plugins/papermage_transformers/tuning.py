@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -89,7 +90,9 @@ def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, targets
         raise ConfigError("encoder.lora.rank needs peft: pip install 'papermage_core[lora]'") from error
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets) or None)
     try:
-        adapted: nn.Module = get_peft_model(model, config)
+        with warnings.catch_warnings():  # peft asks transformers 5 in words that it calls old
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            adapted: nn.Module = get_peft_model(model, config)
     except ValueError as error:
         raise ConfigError(f"encoder.lora.targets: {error}") from error
     return adapted

@@ -170,6 +170,16 @@ def test_a_link_that_leads_nowhere_is_an_error_of_its_own_and_hides_no_other_fil
     assert is_file_job(expand_paths(folder), tmp_path / "out.csv")
 
 
+def test_the_configuration_of_a_brat_folder_is_no_file_that_nobody_knows(tmp_path: Path) -> None:
+    for name in ("a.txt", "a.ann", "annotation.conf", "visual.conf", "tools.conf", "kb_shortcuts.conf"):
+        (tmp_path / name).write_text("")
+    assert list(passed_over([tmp_path], expand_paths(tmp_path))) == []
+    (tmp_path / "other.conf").write_text("")
+    assert list(passed_over([tmp_path], expand_paths(tmp_path))) == [
+        f"{tmp_path}: a file is not read, which no reader knows: other.conf"
+    ]
+
+
 def test_a_folder_below_that_has_documents_is_found_unless_they_belong_to_others(tmp_path: Path) -> None:
     for name in ("a.txt", "old/b.txt", "images/c.png", ".git/d.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

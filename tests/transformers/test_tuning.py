@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import torch
 
@@ -95,7 +96,6 @@ def test_dropouts_asked_for_are_those_of_the_model(encoder):
     assert {m.p for n, m in made.named_modules() if isinstance(m, torch.nn.Dropout) and "self" not in n} == {0.3}
 
 
-@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")  # peft reads it
 def test_only_lora_matrices_are_trained_and_a_checkpoint_restores_them(encoder, make_context, texts, tmp_path):
     pytest.importorskip("peft")
     from papermage_transformers.plugin import TransformerEncoderConfig
@@ -115,6 +115,12 @@ def test_only_lora_matrices_are_trained_and_a_checkpoint_restores_them(encoder, 
     batch = made.collate(windows)
     torch.testing.assert_close(again.eval()(batch), made.eval()(batch))
     assert len(again.parameter_groups(1e-3, 0.1)) == 1
+
+
+def test_matrices_that_begin_at_nothing_learn_faster_than_a_model_that_is_tuned():
+    usual = TransformerEncoderConfig(model_name_or_path="m")
+    assert usual.default_learning_rate == 5e-5
+    assert attrs.evolve(usual, lora=LoraOptions(rank=8)).default_learning_rate == 5e-4
 
 
 def test_lora_targets_that_are_not_there_are_a_config_error(encoder):
