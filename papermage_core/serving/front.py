@@ -17,7 +17,7 @@ body { margin: 0; height: 100vh; display: flex; flex-direction: column; font: 15
 header, form { padding: .4rem 1rem; } h1 { font-size: 1.1rem; margin: .3rem 0; } p { margin: .2rem 0; }
 form { display: flex; gap: .8rem; align-items: stretch; flex-wrap: wrap; }
 label { display: flex; flex-direction: column; flex: 1 1 16rem; font-weight: 600; }
-textarea { font: inherit; min-height: 6rem; resize: vertical; }
+textarea { font: inherit; font-weight: 400; min-height: 6rem; resize: vertical; }
 input[type=file] { flex: 1; min-height: 6rem; padding: 2rem 1rem; border: 2px dashed GrayText; border-radius: 6px; }
 button { font: inherit; font-weight: 600; padding: .4rem 1.4rem; align-self: end; }
 iframe { flex: 1; min-height: 20rem; border: 0; border-top: 1px solid GrayText; width: 100%; }
