@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from papermage_core.config.cascade import CascadeConfig
-from papermage_core.data.source import DocumentSource
-from papermage_core.errors import nearest
+from itertools import islice
+from pathlib import Path
 
-__all__ = ["check_first_documents"]
+from papermage_core.config.cascade import CascadeConfig, CascadeStage
+from papermage_core.data.source import DocumentSource
+from papermage_core.errors import DataError, nearest
+
+__all__ = ["check_first_documents", "check_labels"]
 
 _OPTIONAL = "pages"
 """The layer of contexts without which documents are read whole."""
 
 
+_MOST = 1000
+"""Documents that are looked at for label layers. A label that is not in these may be in others, if there are more."""
+
+
 def check_first_documents(config: CascadeConfig) -> None:
     """Raise DataError where the first document of a stage lacks a layer that is read, and no stage before makes it."""
     for number, stage in enumerate(config.stages):
-        components = stage.config.components()
-        source = DocumentSource(stage.config.data_path, components.reader, (), components.processors)
-        located = next(source.documents(), None)
+        located = next(_source(stage, stage.config.data_path).documents(), None)
         if located is None:  # told when they are read
             continue
         before = config.needs(number) if stage.contexts == "predicted" else []
@@ -35,3 +40,36 @@ def check_first_documents(config: CascadeConfig) -> None:
             )
             advice = f"stages.{stage.name}.{key}=... names another"
             raise error.replace(stage=stage.name, expected=f"a layer {name!r}", advice=advice)
+
+
+def check_labels(config: CascadeConfig) -> None:
+    """Raise DataError where no document of a stage has a label layer, as its training would after those before it.
+
+    Of each stage documents are read until each label was seen; what is in none of a thousand is left to training.
+    """
+    for stage in config.stages:
+        given = stage.config
+        paths = (*given.data_path, *given.val_data_path, *given.test_data_path)
+        missing = dict.fromkeys(given.label_field)
+        known: dict[str, None] = {}
+        count = 0
+        for located in islice(_source(stage, paths).documents(), _MOST + 1):
+            count += 1
+            known |= dict.fromkeys(located.document.layer_names)
+            missing = {name: None for name in missing if name not in known}
+            if not missing:
+                break
+        if missing and 0 < count <= _MOST:
+            names = ", ".join(map(repr, missing))
+            hints = "".join(nearest(name, known) for name in missing)
+            there = ", ".join(known)
+            raise DataError(
+                f"no document has the label layer {names}, which label_field names.{hints} Layers there: {there}",
+                path=", ".join(map(str, paths)),
+                stage=stage.name,
+            )
+
+
+def _source(stage: CascadeStage, paths: tuple[Path, ...]) -> DocumentSource:
+    components = stage.config.components()
+    return DocumentSource(paths, components.reader, (), components.processors)

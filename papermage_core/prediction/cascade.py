@@ -19,7 +19,7 @@ from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.recipe import RECIPE_FILE, StageConfig
 from papermage_core.config.structure import nest, unstructure
 from papermage_core.config.train import EntityClassificationTrainConfig
-from papermage_core.data.first_documents import check_first_documents
+from papermage_core.data.first_documents import check_first_documents, check_labels
 from papermage_core.data.readers import iter_documents
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.units import text_digest
@@ -122,6 +122,7 @@ class CascadeTrainer:
             check_read_by_several(stage.config, stage.config.components(), "stages")
             check_trainer(stage.config)
         check_first_documents(self.config)
+        check_labels(self.config)
         root = self.config.default_root_dir
         for number, stage in enumerate(self.config.stages):
             _log.info("stage %s (%d of %d): %s", stage.name, number + 1, len(self.config.stages), root / stage.name)

@@ -249,6 +249,16 @@ def test_layers_that_are_misspelt_are_told_before_a_stage_is_trained(
     assert not (tmp_path / "cascade").exists()
 
 
+def test_a_label_that_is_misspelt_in_a_later_stage_is_told_before_a_stage_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-c", str(write(tmp_path)), "stages.letters.label_field=fisrt"]) == 3
+    told = capsys.readouterr().err
+    assert "stage 'letters': no document has the label layer 'fisrt', which label_field names. Did you" in told
+    assert "mean 'first'? Layers there:" in told
+    assert not (tmp_path / "cascade").exists()
+
+
 def test_a_list_of_stages_that_is_misspelt_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("stage:\n  - name: a\n")
