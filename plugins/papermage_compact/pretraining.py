@@ -78,7 +78,7 @@ class Cloze(nn.Module):
         """Write what ``encoder.pretrained`` takes."""
         made = {name: getattr(self._config, name) for name in _SHAPED_BY}
         if self.encoder.given is not None:
-            made["vectors"] = self.encoder.given.digest()
+            made["vectors"] = self.encoder.given.digest
         (folder / _JSON).write_text(json.dumps({"format": 1, "encoder": "compact", **made}, indent=2), "utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in self.encoder.state_dict().items()}
         save_file(weights, folder / _WEIGHTS)
@@ -107,7 +107,7 @@ def load_pretrained(encoder: CompactEncoder, folder: Path, config: CompactConfig
     if wrong:
         listed = ", ".join(f"encoder.{name}={made[name]} (here {getattr(config, name)})" for name in wrong)
         raise ConfigError(f"encoder.pretrained={folder}: was made with {listed}; expected the same options")
-    if read_with is not None and (encoder.given is None or encoder.given.digest() != read_with):
+    if read_with is not None and (encoder.given is None or encoder.given.digest != read_with):
         raise ConfigError(
             f"encoder.pretrained={folder}: was made with word vectors, and here are "
             f"{'none' if encoder.given is None else 'others'}; expected the same encoder.vectors, "

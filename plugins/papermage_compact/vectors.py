@@ -48,21 +48,16 @@ class _Index(Protocol):
 class Vectors:
     """A table of vectors, rounded to eight bits, and the way from words to its rows."""
 
-    def __init__(self, rounded: torch.Tensor, scales: torch.Tensor, index: _Index) -> None:
+    def __init__(self, rounded: torch.Tensor, scales: torch.Tensor, index: _Index, digest: str = "") -> None:
         self._rounded = rounded  # int8, shape (rows, size)
         self._scales = scales  # float32, shape (rows, 1)
         self.pieces = index
+        self.digest = digest
+        """What tells them from others: a hash of what was given, as rounding may differ between machines."""
 
     def matrix(self) -> torch.Tensor:
         """Return the vectors as float32. Shape (rows, size)."""
         return self._rounded.float() * self._scales
-
-    def digest(self) -> str:
-        """Return what tells the vectors from others."""
-        found = hashlib.sha256(f"{tuple(self._rounded.shape)}".encode())
-        for part in (self._rounded, self._scales):
-            found.update(part.contiguous().numpy().tobytes())
-        return found.hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write what `restore_vectors` reads."""
@@ -141,7 +136,7 @@ def load_vectors(source: str, size: int, most_rows: int) -> Vectors:
     path = Path(source).expanduser()
     if path.is_file():
         words, matrix = _read_text(path, most_rows)
-        return Vectors(*compress(matrix, size), _WholeWords(hash_runs(*code_points(words))))
+        return Vectors(*compress(matrix, size), _WholeWords(hash_runs(*code_points(words))), _digest(matrix, size))
     if not path.is_dir():
         path = download("encoder.vectors", source, None, _needed)
     weights = sorted(path.glob("*.safetensors"))
@@ -154,7 +149,14 @@ def load_vectors(source: str, size: int, most_rows: int) -> Vectors:
     matrix = _embedding_matrix(source, weights)
     with _explained(path / TOKENIZER):
         index = _Wordpieces((path / TOKENIZER).read_text(encoding="utf-8"), len(matrix))
-    return Vectors(*compress(matrix, size), index)
+    return Vectors(*compress(matrix, size), index, _digest(matrix, size))
+
+
+def _digest(matrix: torch.Tensor, size: int) -> str:
+    """Return a hash of vectors and of the size that they are cut to."""
+    found = hashlib.sha256(f"{tuple(matrix.shape)} {size}".encode())
+    found.update(matrix.contiguous().numpy())
+    return found.hexdigest()
 
 
 def restore_vectors(folder: Path) -> Vectors:
