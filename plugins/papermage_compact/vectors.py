@@ -155,7 +155,7 @@ def load_vectors(source: str, size: int, most_rows: int) -> Vectors:
 def _digest(matrix: torch.Tensor, size: int) -> str:
     """Return a hash of vectors and of the size that they are cut to."""
     found = hashlib.sha256(f"{tuple(matrix.shape)} {size}".encode())
-    found.update(matrix.contiguous().numpy())
+    found.update(matrix.contiguous().numpy().tobytes())
     return found.hexdigest()
 
 
