@@ -53,12 +53,15 @@ def check_labels(config: CascadeConfig) -> None:
         missing = dict.fromkeys(given.label_field)
         known: dict[str, None] = {}
         count = 0
-        for located in islice(_source(stage, paths).documents(), _MOST + 1):
-            count += 1
-            known |= dict.fromkeys(located.document.layer_names)
-            missing = {name: None for name in missing if name not in known}
-            if not missing:
-                break
+        try:
+            for located in islice(_source(stage, paths).documents(), _MOST + 1):
+                count += 1
+                known |= dict.fromkeys(located.document.layer_names)
+                missing = {name: None for name in missing if name not in known}
+                if not missing:
+                    break
+        except DataError as error:
+            raise error.replace(stage=stage.name) from error
         if missing and 0 < count <= _MOST:
             names = ", ".join(map(repr, missing))
             hints = "".join(nearest(name, known) for name in missing)

@@ -115,19 +115,18 @@ def load_pretrained(encoder: CompactEncoder, folder: Path, config: CompactConfig
         )
     own = encoder.state_dict()
     known = {name: value for name, value in weights.items() if name in own}
-    if _MIX in known:
-        known[_MIX] = _widened(known[_MIX], own[_MIX])
+    if _MIX in known and encoder.given is not None and read_with is None:
+        known[_MIX] = _widened(known[_MIX], own[_MIX], encoder.given.size)
     strange = [name for name, value in known.items() if own[name].shape != value.shape]
     if strange or not known:
         raise ConfigError(f"encoder.pretrained={folder}: its weights do not fit this version of the encoder")
     encoder.load_state_dict(known, strict=False)
 
 
-def _widened(weight: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-    """Return the weight (width, D) with the columns of ``new`` (width, D + vectors' size) that it lacks.
+def _widened(weight: torch.Tensor, new: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the weight (width, D) with the last ``size`` columns of ``new`` (width, D + size), if these it lacks.
 
     A word's given vector is the last of what is mixed, so that weights from before it was given stay in place.
     """
-    if weight.ndim != 2 or weight.shape[1] >= new.shape[1]:
-        return weight
-    return torch.cat([weight, new[:, weight.shape[1] :]], 1)
+    lacks = weight.ndim == 2 and weight.shape[1] + size == new.shape[1]
+    return torch.cat([weight, new[:, -size:]], 1) if lacks else weight

@@ -52,6 +52,7 @@ class Vectors:
         self._rounded = rounded  # int8, shape (rows, size)
         self._scales = scales  # float32, shape (rows, 1)
         self.pieces = index
+        self.size = rounded.shape[1]
         self.digest = digest
         """What tells them from others: a hash of what was given, as rounding may differ between machines."""
 

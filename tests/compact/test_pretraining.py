@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from papermage_compact.plugin import CompactConfig
 from papermage_compact.pretraining import Cloze
@@ -161,6 +161,17 @@ def test_word_vectors_are_given_to_an_encoder_that_learnt_without(corpus, tmp_pa
             mix[:, size:] = 0  # of what the vectors add, nothing: what is left is what was learnt
             seen = [e.read(e.collate(e.windows(contexts, stride=0)[0])) for e in (encoder, without)]
         torch.testing.assert_close(seen[0], seen[1])
+
+
+def test_weights_of_a_wrong_size_are_not_completed(corpus, tmp_path):
+    result = EncoderPretrainer(config(corpus, tmp_path / "run", max_epochs=1)).pretrain()
+    path = result.pretrained / "pretrained.safetensors"
+    cut = weights(tmp_path / "run")
+    cut["words.mix.weight"] = cut["words.mix.weight"][:, :-4].contiguous()
+    save_file(cut, path)
+    for options in ({}, {"vectors": vectors(tmp_path / "v.txt", 3)}):
+        with pytest.raises(ConfigError, match="its weights do not fit this version of the encoder"):
+            attrs.evolve(SETTLED, pretrained=result.pretrained, **options).build()
 
 
 def test_what_learnt_with_word_vectors_wants_the_same(corpus, tmp_path):
