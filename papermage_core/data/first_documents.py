@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from papermage_core.config.cascade import CascadeConfig, CascadeStage
+from papermage_core.data.gold import no_label_layer
 from papermage_core.data.source import DocumentSource
 from papermage_core.errors import DataError, nearest
 
@@ -50,27 +51,20 @@ def check_labels(config: CascadeConfig) -> None:
     for stage in config.stages:
         given = stage.config
         paths = (*given.data_path, *given.val_data_path, *given.test_data_path)
-        missing = dict.fromkeys(given.label_field)
-        known: dict[str, None] = {}
-        count = 0
+        absent, known, count = list(given.label_field), dict[str, None](), 0
         try:
             for located in islice(_source(stage, paths).documents(), _MOST + 1):
                 count += 1
                 known |= dict.fromkeys(located.document.layer_names)
-                missing = {name: None for name in missing if name not in known}
-                if not missing:
+                absent = [name for name in absent if name not in known]
+                if not absent:
                     break
         except DataError as error:
             raise error.replace(stage=stage.name) from error
-        if missing and 0 < count <= _MOST:
-            names = ", ".join(map(repr, missing))
-            hints = "".join(nearest(name, known) for name in missing)
-            there = ", ".join(known)
-            raise DataError(
-                f"no document has the label layer {names}, which label_field names.{hints} Layers there: {there}",
-                path=", ".join(map(str, paths)),
-                stage=stage.name,
-            )
+        if absent and 0 < count <= _MOST:
+            hints = "".join(nearest(name, known) for name in absent)
+            lacking = no_label_layer(absent, f"{hints} Layers there: {', '.join(known)}", ", ".join(map(str, paths)))
+            raise lacking.replace(stage=stage.name)
 
 
 def _source(stage: CascadeStage, paths: tuple[Path, ...]) -> DocumentSource:

@@ -32,6 +32,7 @@ __all__ = [
     "gold_of_contexts",
     "label_document",
     "labels_of",
+    "no_label_layer",
     "to_document",
     "training_spans",
 ]
@@ -71,8 +72,13 @@ def check_fields(label_field: Sequence[str], there: Collection[str], issues: Iss
     if absent:
         examples = issues.examples.get("some_layers_missing") or issues.examples.get("layer_missing")
         found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""
-        names = ", ".join(map(repr, absent))
-        raise DataError(f"no document has the label layer {names}, which label_field names.{found}", path=path)
+        raise no_label_layer(absent, found, path)
+
+
+def no_label_layer(absent: Collection[str], found: str, path: str) -> DataError:
+    """Return the error for label fields that no document has; ``found`` says what is there instead."""
+    names = ", ".join(map(repr, absent))
+    return DataError(f"no document has the label layer {names}, which label_field names.{found}", path=path)
 
 
 def _hints(missing: Sequence[str], known: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ class CompactEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.output_size = width
-        self.given = vectors
+        self.given_vectors = vectors
         self._max_length = max_length
         sizes = {group: max(rows if group == "word" else rows // 3, count) for group, count in GROUPS.items()}
         ngram_rows = min(rows * 5 // 3, 65535)
@@ -140,8 +140,8 @@ class CompactEncoder(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the given vectors, if any; the rest is options and weights."""
-        if self.given:
-            self.given.save(folder)
+        if self.given_vectors:
+            self.given_vectors.save(folder)
 
 
 def _pad(x: torch.Tensor, features: dict[str, torch.Tensor]) -> torch.Tensor:

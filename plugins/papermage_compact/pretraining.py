@@ -77,8 +77,8 @@ class Cloze(nn.Module):
     def save_pretrained(self, folder: Path) -> None:
         """Write what ``encoder.pretrained`` takes."""
         made = {name: getattr(self._config, name) for name in _SHAPED_BY}
-        if self.encoder.given is not None:
-            made["vectors"] = self.encoder.given.digest
+        if self.encoder.given_vectors is not None:
+            made["vectors"] = self.encoder.given_vectors.digest
         (folder / _JSON).write_text(json.dumps({"format": 1, "encoder": "compact", **made}, indent=2), "utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in self.encoder.state_dict().items()}
         save_file(weights, folder / _WEIGHTS)
@@ -107,16 +107,17 @@ def load_pretrained(encoder: CompactEncoder, folder: Path, config: CompactConfig
     if wrong:
         listed = ", ".join(f"encoder.{name}={made[name]} (here {getattr(config, name)})" for name in wrong)
         raise ConfigError(f"encoder.pretrained={folder}: was made with {listed}; expected the same options")
-    if read_with is not None and (encoder.given is None or encoder.given.digest != read_with):
+    given = encoder.given_vectors
+    if read_with is not None and (given is None or given.digest != read_with):
         raise ConfigError(
             f"encoder.pretrained={folder}: was made with word vectors, and here are "
-            f"{'none' if encoder.given is None else 'others'}; expected the same encoder.vectors, "
+            f"{'none' if given is None else 'others'}; expected the same encoder.vectors, "
             "encoder.vectors_size and encoder.vectors_rows"
         )
     own = encoder.state_dict()
     known = {name: value for name, value in weights.items() if name in own}
-    if _MIX in known and encoder.given is not None and read_with is None:
-        known[_MIX] = _widened(known[_MIX], own[_MIX], encoder.given.size)
+    if _MIX in known and given is not None and read_with is None:
+        known[_MIX] = _widened(known[_MIX], own[_MIX], given.size)
     strange = [name for name, value in known.items() if own[name].shape != value.shape]
     if strange or not known:
         raise ConfigError(f"encoder.pretrained={folder}: its weights do not fit this version of the encoder")
