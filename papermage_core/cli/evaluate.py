@@ -82,7 +82,9 @@ class Options:
     )
     overwrite: bool = option(False, help="replace these files where they are there already")
     reader: str | None = option(None, help=READER_HELP)
-    processors: tuple[str, ...] = option((), help="for a file: processors that add layers to all documents first")
+    processors: tuple[str, ...] = option(
+        (), help="processors that add layers to all documents first; their options as processors.NAME.key=value"
+    )
     extensions: tuple[str, ...] = option((), help="extensions to call, in order")
     plugins_path: tuple[Path, ...] = option((), help=PLUGINS_PATH_HELP)
 
@@ -130,10 +132,10 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     def evaluate(path: Path, watch: Any = None) -> _Found:
         if path.is_file():
             return _of_file(options, path, reader, processors, seen, watch)
-        return _of_checkpoint(options, path, reader, plugins, extensions.load(), seen, watch)
+        return _of_checkpoint(options, path, reader, processors, plugins, extensions.load(), seen, watch)
 
     if options.guarantee:
-        say(_guarantees(options, reader, plugins, extensions.load(), as_json=arguments.json))
+        say(_guarantees(options, reader, processors, plugins, extensions.load(), as_json=arguments.json))
         return
     seen = _seen(options, reader, processors, plugins)
     from papermage_core.data.spans import SpanTable
@@ -218,7 +220,14 @@ def _of_file(options: Options, path: Path, reader: ReaderChoice, processors: Any
 
 
 def _of_checkpoint(
-    options: Options, path: Path, reader: ReaderChoice, plugins: Plugins, extensions: Any, seen: Any, watch: Any
+    options: Options,
+    path: Path,
+    reader: ReaderChoice,
+    processors: ProcessorChoice,
+    plugins: Plugins,
+    extensions: Any,
+    seen: Any,
+    watch: Any,
 ) -> _Found:
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import evaluate_checkpoint
@@ -229,6 +238,7 @@ def _of_checkpoint(
         path,
         options.data_path,
         reader=reader,
+        processors=processors,
         label_fields=options.label_field,
         entity_name=options.entity_name,
         context_name=options.context_name,
@@ -251,7 +261,15 @@ def _of_checkpoint(
     return _Found(found.scores, found.documents, found.names, found.errors, more, checkpoint.documents, entity_name)
 
 
-def _guarantees(options: Options, reader: ReaderChoice, plugins: Plugins, extensions: Any, *, as_json: bool) -> str:
+def _guarantees(
+    options: Options,
+    reader: ReaderChoice,
+    processors: ProcessorChoice,
+    plugins: Plugins,
+    extensions: Any,
+    *,
+    as_json: bool,
+) -> str:
     if options.model_name_or_path.is_file():
         raise ConfigError("guarantee=true: the thresholds are kept in a checkpoint; expected its folder")
     from papermage_core.checkpoint import read_blueprint
@@ -264,6 +282,7 @@ def _guarantees(options: Options, reader: ReaderChoice, plugins: Plugins, extens
         options.data_path,
         confidence=options.confidence or None,
         reader=reader,
+        processors=processors,
         entity_name=options.entity_name,
         context_name=options.context_name,
         batch_size=options.batch_size,
@@ -289,13 +308,13 @@ def _seen(
 
     if options.model_name_or_path.is_file():
         labelling = _labelling(options)
+        source = DocumentSource(options.train_data_path, reader, processors=processors)
     else:
         from papermage_core.checkpoint import read_blueprint
 
         blueprint = read_blueprint(options.model_name_or_path, plugins)
         labelling = blueprint.reading(options.entity_name, options.context_name).labelling
-        processors = blueprint.processors
-    source = DocumentSource(options.train_data_path, reader, processors=processors)
+        source = DocumentSource(options.train_data_path, reader, (), blueprint.processors, processors)
     return Profile.of(parse_documents(source, labelling, ContextNeeds(), Issues())).count
 
 
@@ -313,6 +332,12 @@ def _check_outputs(options: Options, reader: ReaderChoice) -> None:
     not_scored = ("label_field", "compare", "by", "train_data_path", "errors_path", "documents_path", "changes_path")
     if options.guarantee and (given := [name for name in not_scored if getattr(options, name)]):
         raise ConfigError(f"guarantee=true fits thresholds and scores nothing: leave out {', '.join(given)}")
+    models = [options.model_name_or_path, *([] if options.compare is None else [options.compare])]
+    of_file = [name for name in ("layer_name", "label_attribute") if getattr(options, name) is not None]
+    if of_file and all(path.is_dir() for path in models):
+        raise ConfigError(
+            f"{', '.join(of_file)}: for a file of predictions; a checkpoint knows where its gold is. Leave it out"
+        )
     if options.changes_path is not None and options.compare is None:
         raise ConfigError("changes_path: give compare=, what to compare with, as well")
     documents = expand_paths(options.data_path, reader=reader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import math
 import os
@@ -17,7 +18,7 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import expected, option_type
 from papermage_core.plugin.options import OptionDescription, describe_options
 
-__all__ = ["allowed", "invalid", "missing", "of_processors", "read_given", "read_option", "unknown"]
+__all__ = ["OF_COMMANDS", "allowed", "invalid", "missing", "of_processors", "read_given", "read_option", "unknown"]
 
 _OTHER_WORDS = {
     "data_path": "data train train_file train_path input",
@@ -36,6 +37,8 @@ _OTHER_WORDS = {
     "entity_name": "unit units",
 }
 """Options, and words for them that other tools have."""
+OF_COMMANDS = tuple(_OTHER_WORDS)
+"""Options of commands that may be typed as a component's: ``optimizer.learning_rate``."""
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -100,11 +103,35 @@ def unknown(key: str, source: str, what: str, known: Iterable[str], kinds: Colle
 
     ``kinds`` are the keys of components whose options may be meant: ``dropout`` for ``head.dropout``.
     """
-    meant = [dotted for kind, dotted in _of_built_ins().get(key, ()) if kind in kinds]
     known = list(known)
-    meant += [option for option, words in _OTHER_WORDS.items() if option in known and key in words.split()]
-    hint = f" Did you mean {' or '.join(map(repr, dict.fromkeys(meant)))}?" if meant else nearest(key, known)
+    meant = list(dict.fromkeys(_meant(key, known, kinds)))
+    hint = f" Did you mean {' or '.join(map(repr, meant))}?" if meant else _nearest(key, known)
     return f"{key} ({source}): {what}.{hint}"
+
+
+def _meant(key: str, known: Collection[str], kinds: Collection[str]) -> list[str]:
+    """Return the options that have the name, or words for it, where it was typed without what is before it, or with more.
+
+    ``dropout`` for ``encoder.dropout``, ``trainer.max_epochs`` for ``max_epochs``.
+    """
+    group, dot, name = key.rpartition(".")
+    if dot and (longer := [option for option in known if option.endswith(f".{key}")]):
+        return longer
+    components = [dotted for kind, dotted in _of_built_ins().get(name, ()) if kind in kinds]
+    own = [option for option, words in _OTHER_WORDS.items() if option in known and name in words.split()]
+    if dot and name in known:
+        own.append(name)
+    if dot:
+        near = difflib.get_close_matches(key, components, n=1, cutoff=0.8)
+        components = near or ([] if own or "." in group else components)
+    return [*components, *own]
+
+
+def _nearest(key: str, known: Collection[str]) -> str:
+    """Return the hint at what is written much the same; of the options of one component, by what they differ in."""
+    group, dot, name = key.rpartition(".")
+    inside = [other.rpartition(".")[2] for other in known if dot and other.rpartition(".")[0] == group]
+    return nearest(name, inside).replace("'", f"'{group}.", 1) if inside else nearest(key, known)
 
 
 def of_processors(key: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import attrs
 import cattrs
 
-from papermage_core.config.errors import invalid, read_option, unknown
+from papermage_core.config.errors import OF_COMMANDS, invalid, read_option, unknown
 from papermage_core.config.values import InvalidValueError, read
 from papermage_core.errors import ConfigError, PluginError
 from papermage_core.plugin.blame import calling
@@ -203,7 +203,7 @@ def _errors(
             group = dotted.rpartition(".")[0]
             known = [*_inside(group, described), *(f"{key}.{part}" for part in sorted(parts) if group == key)]
             names = ", ".join(other.rpartition(".")[2] for other in known) or "none"
-            yield unknown(dotted, source, f"{name!r} has no such option; it has: {names}", known)
+            yield unknown(dotted, source, f"{name!r} has no such option; it has: {names}", [*known, *OF_COMMANDS])
         elif not option_type(option.type).holds_options:
             try:
                 read_option(value, option)

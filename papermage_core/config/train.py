@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -368,8 +369,9 @@ def _unknown(given: Mapping[str, Given], others: Iterable[str]) -> list[str]:
                 f"{key} ({item.source}): {first!r} has no options of its own; only {', '.join(sorted(OPTIONED))} have"
             )
         elif dot:
-            known_dotted = [f"{kind}.{rest}" for kind in sorted(IN_CONFIG)]
-            errors.append(unknown(key, item.source, "unknown option", [*known_dotted, *of_processors(key)]))
+            dotted = [f"{kind}.{rest}" for kind in difflib.get_close_matches(first, sorted(OPTIONED), n=1)]
+            others = [*known, *dotted, *of_processors(key)]
+            errors.append(unknown(key, item.source, "unknown option", others, OPTIONED))
         else:
             errors.append(unknown(key, item.source, "unknown option", known, OPTIONED))
     return errors

@@ -17,7 +17,7 @@ from papermage_core.data.readers import STDIN, AnyReader, companions_of, expand_
 from papermage_core.data.store import read_at
 from papermage_core.errors import DataError
 from papermage_core.plugin.code import digest_of_code
-from papermage_core.plugin.spec import ComponentConfig, LocatedDocument
+from papermage_core.plugin.spec import ComponentConfig, DocumentProcessorConfig, LocatedDocument
 
 __all__ = ["DocumentSource", "digest_of_file"]
 
@@ -34,6 +34,8 @@ class DocumentSource:
     """How often the documents of each path are trained on in an epoch; 1 where there are none."""
     processors: ProcessorChoice = attrs.field(factory=ProcessorChoice)
     """What adds layers to the documents after they are read."""
+    before: ProcessorChoice = attrs.field(factory=ProcessorChoice)
+    """What adds layers before that, such as those typed for a checkpoint, which has its own."""
 
     @functools.cached_property
     def files(self) -> dict[Path, float]:
@@ -53,7 +55,11 @@ class DocumentSource:
     def documents(self, first: int = 0, every: int = 1) -> Iterator[LocatedDocument]:
         """Yield the documents number ``first``, ``first + every`` …, lazily."""
         found = iter_documents(list(self.files), reader=self.reader, first=first, every=every)
-        return processed(found, self.processors)
+        return processed(found, self._processors)
+
+    @property
+    def _processors(self) -> tuple[DocumentProcessorConfig, ...]:
+        return (*self.before.configs, *self.processors.configs)
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
         """Return size and time of change of each regular file: another one where a file was changed meanwhile."""
@@ -79,8 +85,8 @@ class DocumentSource:
             configs.setdefault(repr(config), config)
             for file in (path, *companions_of(path, config)):
                 digest.update(f"{file}\0".encode("utf-8", "surrogateescape") + digest_of_file(file))
-        digest.update("".join(each.fingerprint for each in self.processors.configs).encode())
-        for each in [*configs.values(), *self.processors.configs]:
+        digest.update("".join(each.fingerprint for each in self._processors).encode())
+        for each in [*configs.values(), *self._processors]:
             digest.update(f"{each!r}\0{digest_of_code([type(each)])}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 

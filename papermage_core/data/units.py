@@ -162,11 +162,14 @@ def layer_of(document: Document, name: str, document_name: str, key: str) -> Lay
     if name not in known:
         found = ", ".join(known) or "none"
         hint = nearest(name, known)
+        advice = f"{key}=... names another" + ("" if hint else _maker(name))
+        if not known:  # which other formats than plain text seldom give
+            advice += "; reader=NAME reads a file of another format than its ending says"
         raise DataError(
             f"no layer {name!r}.{hint} Layers here: {found}",
             document=document_name,
             expected=f"a layer {name!r}",
-            advice=f"{key}=... names another" + ("" if hint else _maker(name)),
+            advice=advice,
         )
     return document.get_layer(name)
 

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from papermage_core import checkpoint
+from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import parse_documents
 from papermage_core.data.gold import check_fields
@@ -77,6 +78,7 @@ def evaluate_checkpoint(
     data_path: Sequence[Path],
     *,
     reader: AnyReader = None,
+    processors: ProcessorChoice | None = None,
     label_fields: Sequence[str] | None = None,
     entity_name: str | None = None,
     context_name: str | None = None,
@@ -92,7 +94,7 @@ def evaluate_checkpoint(
 ) -> CheckpointEvaluation:
     """Return how the model of a checkpoint folder does on labelled files, which are read once, as a stream.
 
-    ``label_fields`` are the layers that hold the gold: those that the model was trained for, or some of them, and then
+    ``processors`` add layers before those of the checkpoint do. ``label_fields`` are the layers that hold the gold: those that the model was trained for, or some of them, and then
     only entities of these labels count. ``by``, ``seen`` (by default as the checkpoint knows) and ``watch`` as for
     `EntityEvaluator`; ``backend`` and ``precision`` as for `checkpoint.load`. Raises ConfigError for other label
     fields, DataError for those named that no document has, and where there is nothing to score on.
@@ -104,7 +106,7 @@ def evaluate_checkpoint(
     fields = tuple(label_fields or labelling.label_field)
     some = _some_labels(fields, labelling, path)
     issues = Issues()
-    source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
+    source = DocumentSource(tuple(data_path), reader, (), blueprint.processors, processors or ProcessorChoice())
     keep = extensions.adjust() or bool(by)
     there: set[str] = set()
     documents = parse_documents(source, labelling, blueprint.needs, issues, keep=keep, fields=there)
@@ -142,6 +144,7 @@ def fit_guarantees(
     *,
     confidence: float | None = 0.95,
     reader: AnyReader = None,
+    processors: ProcessorChoice | None = None,
     entity_name: str | None = None,
     context_name: str | None = None,
     batch_size: int | None = None,
@@ -154,7 +157,7 @@ def fit_guarantees(
     """Fit thresholds that guarantee recall or precision on labelled documents, and keep them in the checkpoint.
 
     The documents must be like those to come, and none that the model was trained on or chosen by: the former are left
-    out, which is logged. They are read twice. Without a ``confidence``, what is promised holds on average.
+    out, which is logged. They are read twice; ``processors`` add layers before those of the checkpoint do. Without a ``confidence``, what is promised holds on average.
     ``backend`` and ``precision`` as for `checkpoint.load`. Raises DataError where no document is labelled that the
     model was not trained on, and where they are too few to promise anything.
     """
@@ -163,7 +166,7 @@ def fit_guarantees(
     blueprint = loaded.blueprint.reading(entity_name, context_name)
     device = loaded.model.device
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
-    source = DocumentSource(tuple(data_path), reader, processors=blueprint.processors)
+    source = DocumentSource(tuple(data_path), reader, (), blueprint.processors, processors or ProcessorChoice())
     issues, sample = Issues(), LossSample(blueprint.labels)
     documents, again = (
         parse_documents(source, blueprint.labelling, blueprint.needs, each, keep=extensions.adjust())

@@ -31,11 +31,22 @@ DOCS = Path(__file__).parents[2] / "docs"
         ("output_dir=a", "Did you mean 'default_root_dir'?"),
         ("model=a", "Did you mean 'model_name_or_path'?"),
         ("nothing_like_it=1", "unknown option."),
+        ("trainer.max_epochs=2", "Did you mean 'max_epochs'?"),
+        ("trainer.seed=2", "Did you mean 'seed'?"),
+        ("training.lr=1e-3", "Did you mean 'learning_rate'?"),
+        ("training.batch_size=3", "Did you mean 'batch_size'?"),
+        ("model.dropout=0.1", "Did you mean 'encoder.dropout' or 'head.dropout'?"),
+        ("encder.dropout=0.1", "Did you mean 'encoder.dropout'?"),
+        ("hed.of_a_plugin=0.1", "Did you mean 'head.of_a_plugin'?"),
+        ("nothing.like_it=1", "unknown option."),
+        ("optimizer.lr=1e-3", "beta1, beta2, eps, schedule. Did you mean 'learning_rate'?"),
+        ("optimizer.beta3=1", "Did you mean 'optimizer.beta2'?"),
+        ("encoder.max_epochs=1", "Did you mean 'max_epochs'?"),
     ],
 )
 def test_what_was_meant_is_told(typed: str, meant: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_config([], ["data_path=a", "label_field=b", typed])
+        load_config([], ["data_path=a", "label_field=b", typed]).components()
     assert str(caught.value).endswith(meant)
 
 

@@ -75,7 +75,7 @@ def test_texts_are_predicted_and_scored_as_documents_are(tmp_path, capsys):
     assert {name: found["support"] for name, found in groups.items()} == {"8-15": 12}
 
 
-def test_processors_are_given_where_a_checkpoint_has_none(tmp_path):
+def test_processors_are_given_where_a_checkpoint_has_none(tmp_path, capsys):
     documents = make_documents(6)
     config = EntityClassificationTrainConfig(
         data_path=write_jsonl(documents, tmp_path / "a.jsonl"),
@@ -87,7 +87,19 @@ def test_processors_are_given_where_a_checkpoint_has_none(tmp_path):
         **{"encoder.width": 8, "encoder.rows": 64},
     )
     EntityClassificationTrainer(config).train()
-    with pytest.raises(DataError, match="processors=tokens makes it"):
+    with pytest.raises(DataError, match="processors=tokens makes it; reader=NAME reads a file of another format"):
         EntityClassificationPredictor.from_pretrained(tmp_path / "run").predict("Some text.")
     predictor = EntityClassificationPredictor.from_pretrained(tmp_path / "run", processors="tokens")
     assert len(predictor.predict("Some text.", merge=False)) == 3
+
+    texts = [Document.from_text(f"It was ataxia {n}.", layers={"Disease": [(7, 13)]}) for n in range(12)]
+    words = [f"model_name_or_path={tmp_path / 'run'}", f"data_path={write_jsonl(texts, tmp_path / 'b.jsonl')}"]
+    assert evaluate.main(words) == 3
+    assert "and processors=tokens makes it" in capsys.readouterr().err
+    words += ["processors=tokens", f"train_data_path={tmp_path / 'b.jsonl'}"]
+    assert evaluate.main([*words, "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["units"]["units"] == 12 * 5
+    assert sum(found["support"] for found in scores["groups"]["in training"].values()) == 12
+    assert evaluate.main([*words, "layer_name=found", "label_attribute=kind"]) == 2
+    assert "layer_name, label_attribute: for a file of predictions" in capsys.readouterr().err
