@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import tempfile
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from papermage_core.data.readers import iter_documents
 from papermage_core.document import Document
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 _MEMORY = 2 << 30
 """Bytes of address space: a PDF of a few kilobytes can unpack to more than there is."""
 _MOST_PARTS = 16
+_LONGEST_NAME = 200
 _ENDINGS = {".pdf": "pdf", ".json": "json", ".jsonl": "lines", ".ndjson": "lines", ".txt": "text", ".text": "text"}
 _PLAIN = ("", "7bit", "8bit", "binary")
 """Encodings of a part that change nothing of it."""
@@ -47,12 +49,16 @@ class UploadWorker:
 
     def _answer(self, request: Request) -> Answer:
         try:
-            kind, body = request.kind, request.body
+            kind, body, name = request.kind, request.body, ""
             if kind == "form":
-                kind, body = _of_form(request)
+                kind, body, name = _of_form(request)
+            if kind == "text" and name:
+                return _named_text(body, name)
             if kind != "pdf":
                 return Answer(status=200, body=body, kind=kind)
             document = self._document(body)
+            if name:
+                document.metadata["doc_id"] = name
             return Answer(status=200, body=document.to_bytes(), kind="json")
         except RequestError as problem:
             return problem.answer()
@@ -79,7 +85,7 @@ class UploadWorker:
             except PapermageError as exc:
                 _log.error("PDF files cannot be read: %s", exc)
                 raise RequestError(415, "this server reads no PDF files", do="send text or JSON") from exc
-        located.document.metadata.pop("doc_id", None)  # nobody named it so
+        located.document.metadata.pop("doc_id", None)  # that of the temporary file
         return located.document
 
 
@@ -87,9 +93,9 @@ def _is_limit(error: DataError) -> bool:
     return (error.expected or "").startswith("at most")
 
 
-def _of_form(request: Request) -> tuple[str, bytes]:
-    """Return kind and content of what a form holds: a file, else a text."""
-    found: dict[str, tuple[str, bytes]] = {}
+def _of_form(request: Request) -> tuple[str, bytes, str]:
+    """Return kind and content of what a form holds, a file, else a text; and the name of the file without its ending."""
+    found: dict[str, tuple[str, bytes, str]] = {}
     for name, file, kind, content in multipart_parts(request.content_type, request.body):
         if name not in ("file", "text"):
             raise RequestError(422, f"unknown field {name[:100]!r}", "form", "send the field file, or text")
@@ -97,9 +103,9 @@ def _of_form(request: Request) -> tuple[str, bytes]:
             raise RequestError(422, f"there are several fields {name!r}", "form", "send one")
         if name == "text":
             check_charset("text", kind)
-            found[name] = "text", content
+            found[name] = "text", content, ""
         elif file or content:
-            found[name] = _kind(file, kind, content), content
+            found[name] = _kind(file, kind, content), content, _name_of(file)
     if "file" in found and found["file"][1]:
         return found["file"]
     if "text" in found:
@@ -107,6 +113,20 @@ def _of_form(request: Request) -> tuple[str, bytes]:
     if "file" in found:
         raise RequestError(422, "the file is empty", "file", "send a file that holds something")
     raise RequestError(422, "there is neither a file nor a text", "form", "send the field file, or text")
+
+
+def _name_of(file: str) -> str:
+    """Return a file's name as readers have it: without its ending, and without the folders that some clients send."""
+    return PureWindowsPath(file).stem[:_LONGEST_NAME]
+
+
+def _named_text(content: bytes, name: str) -> Answer:
+    """Return a text with its name, or as it is where it cannot be read, which is told where texts are."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return Answer(status=200, body=content, kind="text")
+    return Answer(status=200, body=json.dumps({"text": text, "id": name}).encode(), kind="json")
 
 
 def _kind(file: str, content_type: str, content: bytes) -> str:

@@ -117,7 +117,22 @@ def test_a_pdf_is_read_as_by_the_reader(
     assert found == {"id": None, "entities": written(expected)}
     form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="../../etc/passwd"\r\n\r\n'
     form += path.read_bytes() + b"\r\n--x--\r\n"
-    assert server.ask("/predict", form, "multipart/form-data; boundary=x").body == answer.body
+    (named,) = server.ask("/predict", form, "multipart/form-data; boundary=x").json["documents"]
+    assert named == {**answer.json["documents"][0], "id": "passwd"}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("a text.txt", "a text"), (r"C:\papers\b.v2.TXT", "b.v2"), ("ä.txt", "ä"), ("c" * 300 + ".txt", "c" * 200)],
+)
+def test_an_uploaded_text_is_called_as_its_file(server: Any, file: str, name: str) -> None:
+    head = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{file}"\r\n\r\n'.encode()
+    form = head + b"\xef\xbb\xbf" + TEXT.encode() + b"\r\n--x--\r\n"
+    (named,) = server.ask("/predict", form, "multipart/form-data; boundary=x").json["documents"]
+    (plain,) = server.ask("/predict", TEXT.encode(), "text/plain").json["documents"]
+    assert named == {**plain, "id": name}
+    refused = server.ask("/predict", head + b"\xff\r\n--x--\r\n", "multipart/form-data; boundary=x")
+    assert (refused.status, "is not UTF-8" in refused.error["what"]) == (400, True)
 
 
 def test_documents_come_back_with_a_layer_of_what_was_found(server: Any, documents: list[dict[str, Any]]) -> None:
