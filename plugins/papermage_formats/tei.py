@@ -27,6 +27,7 @@ from papermage_formats.labelled import (
     stem_of,
     text_of,
 )
+from papermage_formats.markup import SPACE, Element, ElementText, MarkupHandler
 from papermage_formats.records import RecordReader
 from papermage_formats.tokenized import annotate_places
 from papermage_formats.xml_events import read_xml, xml_text
@@ -45,7 +46,6 @@ _ROOTS = re.compile(
     rb"<(?:tei(?:corpus)?|dates|citations|fundings|dataset|patent-document|biblstruct|bibl|lb/|front)\b", re.IGNORECASE
 )
 _OTHERS = re.compile(rb"<(?:collection|article|pmc-articleset)\b", re.IGNORECASE)
-_SPACE = " \t\r\n"
 _RUN = re.compile("[ \t\r\n]+")
 _ALIKE = str.maketrans("‐‑‒–—―−－•∙·（）［］｜’‘“”", "--------***()[]|''\"\"")
 """Characters that GROBID writes in another way in one of its two files."""
@@ -82,119 +82,33 @@ class TeiReaderConfig(DocumentReaderConfig):
         return TeiReader(self)
 
 
-@attrs.define
-class _Element:
-    """An element that is a label, and where its text is; nowhere, while it has none."""
+class _Handler(MarkupHandler):
+    """Knows TEI, and the names that GROBID's service took apart."""
 
-    name: str
-    attributes: dict[str, str]
-    start: int = -1
-    stop: int = -1
-
-
-@attrs.define
-class _Text:
-    """The text of a document as it is put together: white space is a space, or a line end where there is one."""
-
-    line: int
-    name: str | None
-    """The document's, if the file says it."""
-    pieces: list[str] = attrs.field(factory=list)
-    length: int = 0
-    gap: str = ""
-    """The white space since the last word: none, a space, or a line end."""
-    border: bool = False
-    """Whether a block has begun or ended since the last word."""
-    elements: list[_Element] = attrs.field(factory=list)
-    open: list[_Element | None] = attrs.field(factory=list)
-
-    def add(self, data: str) -> None:
-        """Add text, all of it between two tags or a part of that."""
-        core = data.strip(_SPACE)
-        self.gap = self.gap or (" " if data[0] in _SPACE else "")
-        if not core:
-            return
-        gap = (self.gap or "\n" * self.border) if self.length else ""
-        for element in self.open:
-            if element is not None and element.start < 0:
-                element.start = self.length + len(gap)
-        self.pieces += [gap, _RUN.sub(" ", core)]
-        self.length += len(gap) + len(self.pieces[-1])
-        self.gap, self.border = " " if data[-1] in _SPACE else "", False
-
-    def close(self) -> None:
-        """End the innermost element."""
-        if (element := self.open.pop()) is not None:
-            element.stop = self.length
-
-
-class _Handler:
-    """Puts documents together from tags and text."""
+    blocks = _BLOCKS
 
     def __init__(self, document: str) -> None:
-        self._document = document.lower()
-        self._text: _Text | None = None
-        self._path: list[str] = []
-        self._between = ""
-        """The text since the last tag."""
-        self._ended = ""
-        """The element that the last tag ended, if it did."""
+        super().__init__(document)
         self._taken_apart = False
         """Whether the name at hand is one that GROBID took apart: its service says of forenames which they are."""
 
-    def start(self, tag: str, attributes: dict[str, str], line: int) -> None:
-        """Begin a document, an element or a line."""
-        tag = tag.rpartition(":")[2]  # of a namespace with a prefix
-        name = tag.lower()
-        self._path.append(name)
+    def begins(self, name: str) -> bool:
+        if self.document:
+            return name == self.document
+        return name != "teicorpus" and (len(self.path) == 1 or self.path[0] == "teicorpus")
+
+    def name_of(self, attributes: dict[str, str]) -> str | None:
+        return attributes.get("n")
+
+    def is_label(self, name: str) -> bool:
+        return name == self.document or (len(self.path) > 1 and name not in _FRAME)
+
+    def is_line_end(self, name: str) -> bool:
+        return name == "lb"
+
+    def stands_apart(self, name: str, attributes: dict[str, str]) -> bool:
         self._taken_apart = name != "persname" and (self._taken_apart or (name == "forename" and "type" in attributes))
-        touches = not self._between and {name, self._ended} <= _NAME_PARTS
-        self._ended = ""
-        if self._text is None and self._begins(name):
-            self._text = _Text(line, attributes.get("n"))
-        if self._text is None:
-            return
-        self._tag(name)
-        if touches and self._taken_apart:
-            self._text.gap = self._text.gap or " "
-        label = name == self._document or (len(self._path) > 1 and name not in _FRAME)
-        self._text.open.append(_Element(tag, attributes) if label else None)
-        self._text.elements += [element for element in self._text.open[-1:] if element is not None]
-
-    def _begins(self, name: str) -> bool:
-        if self._document:
-            return name == self._document
-        return name != "teicorpus" and (len(self._path) == 1 or self._path[0] == "teicorpus")
-
-    def _tag(self, name: str) -> None:
-        """End the text between two tags: if that is white space with a line end, so is it in the document.
-
-        The border of a block is a line end where nothing stands: so GROBID's service writes a heading and a paragraph.
-        """
-        assert self._text is not None
-        if name == "lb" or ("\n" in self._between and not self._between.strip(_SPACE)):
-            self._text.gap = "\n"
-        elif name in _BLOCKS:
-            self._text.border = True
-        self._between = ""
-
-    def text(self, data: str) -> None:
-        """Add text."""
-        if self._text is not None:
-            self._between += data
-            self._text.add(data)
-
-    def end(self, tag: str) -> _Text | None:
-        """End an element; return the document that it ends."""
-        name = self._ended = self._path.pop()
-        if self._text is None:
-            return None
-        self._tag(name if name in _BLOCKS else "")
-        self._text.close()
-        if self._text.open:
-            return None
-        done, self._text = self._text, None
-        return done
+        return self._taken_apart and {name, self.ended} <= _NAME_PARTS
 
 
 class TeiReader(RecordReader[TeiReaderConfig]):
@@ -207,7 +121,7 @@ class TeiReader(RecordReader[TeiReaderConfig]):
     name without ``.tei.xml``, gives ``tokens`` with its columns as metadata. A ``teiCorpus`` holds several documents.
     """
 
-    def _records(self, path: Path) -> Iterator[tuple[int, None, tuple[str, _Text, Path]]]:
+    def _records(self, path: Path) -> Iterator[tuple[int, None, tuple[str, ElementText, Path]]]:
         stem = stem_of(path).removesuffix(".tei")
         number = 0
         for number, text in enumerate(read_xml(path, _Handler(self.config.document)), 1):
@@ -216,9 +130,9 @@ class TeiReader(RecordReader[TeiReaderConfig]):
         if not number:
             raise DataError("this file holds no document", expected=f"an element {self.config.document or 'TEI'}")
 
-    def _document(self, item: tuple[str, _Text, Path]) -> Document:
+    def _document(self, item: tuple[str, ElementText, Path]) -> Document:
         name, text, path = item
-        document = make_document("".join(text.pieces), {"doc_id": name})
+        document = make_document(text.symbols, {"doc_id": name})
         raw = path.with_name(re.sub(r"\.tei(\.xml)?(\.\w+)?$", "", path.name))
         if self.config.features and not self.config.document and raw != path and raw.is_file():
             _add_features(document, raw)
@@ -226,7 +140,7 @@ class TeiReader(RecordReader[TeiReaderConfig]):
         add_labelled(document, found, self.config.label_layer)
         return document
 
-    def _labelled(self, element: _Element) -> Labelled:
+    def _labelled(self, element: Element) -> Labelled:
         label, attributes = element.name, dict(element.attributes)
         if label == _OTHER and attributes.get("type"):
             label = attributes.pop("type")
@@ -290,8 +204,8 @@ class TeiWriter:
         return losses(lost)
 
     def _tei(self, document: Document, lost: Counter[str]) -> Iterator[str]:
-        symbols, at = text_of(document, _SPACE), 0
-        runs = (symbols[: len(symbols) - len(symbols.lstrip(_SPACE))], symbols[len(symbols.rstrip(_SPACE)) :])
+        symbols, at = text_of(document, SPACE), 0
+        runs = (symbols[: len(symbols) - len(symbols.lstrip(SPACE))], symbols[len(symbols.rstrip(SPACE)) :])
         lost["white space"] += sum(run not in (" ", "\n") for run in _RUN.findall(symbols)) + sum(map(bool, runs))
         lost["document ids"] += document.id is None
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id"})
@@ -315,7 +229,7 @@ class TeiWriter:
         found, symbols = [], document.symbols or ""
         for entity in labelled_entities(document, self.config.layers, lost):
             start, stop = entity.segments[0]
-            inner = symbols[start:stop].strip(_SPACE)
+            inner = symbols[start:stop].strip(SPACE)
             if len(entity.segments) > 1 or not inner:
                 lost["discontinuous entities" if inner else "entities without text"] += 1
                 continue
@@ -340,7 +254,7 @@ class TeiWriter:
 def _stands_alone(symbols: str, start: int, stop: int) -> bool:
     """Whether there is white space around an entity, as blocks have it."""
     before, after = symbols[max(start - 1, 0) : start], symbols[stop : stop + 1]
-    return before in ("", *_SPACE) and after in ("", *_SPACE)
+    return before in ("", *SPACE) and after in ("", *SPACE)
 
 
 def _text(text: str, lost: Counter[str]) -> str:
