@@ -110,7 +110,7 @@ def unknown(key: str, source: str, what: str, known: Iterable[str], kinds: Colle
 
 
 def _meant(key: str, known: Collection[str], kinds: Collection[str]) -> list[str]:
-    """Return the options that have the name, or words for it, where it was typed without what is before it, or with more.
+    """Return the options of a name, or of a word for it, which was typed without what is before it, or with more.
 
     ``dropout`` for ``encoder.dropout``, ``trainer.max_epochs`` for ``max_epochs``.
     """

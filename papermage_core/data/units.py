@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ParsedDocument", "Parser", "text_digest"]
 
-_MISSPELT = 0.8
+_MISSPELT = 0.85
 """Likeness (see `difflib`) above which a layer that is not there is a layer that is, misspelt."""
 _MOST_KEYS = 64
 _PLAIN = frozenset({str, bool, int, float, type(None)})

@@ -94,7 +94,7 @@ def _is_limit(error: DataError) -> bool:
 
 
 def _of_form(request: Request) -> tuple[str, bytes, str]:
-    """Return kind and content of what a form holds, a file, else a text; and the name of the file without its ending."""
+    """Return kind and content of what a form holds, a file, else a text; and the file's name without its ending."""
     found: dict[str, tuple[str, bytes, str]] = {}
     for name, file, kind, content in multipart_parts(request.content_type, request.body):
         if name not in ("file", "text"):

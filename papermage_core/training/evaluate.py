@@ -94,10 +94,11 @@ def evaluate_checkpoint(
 ) -> CheckpointEvaluation:
     """Return how the model of a checkpoint folder does on labelled files, which are read once, as a stream.
 
-    ``processors`` add layers before those of the checkpoint do. ``label_fields`` are the layers that hold the gold: those that the model was trained for, or some of them, and then
-    only entities of these labels count. ``by``, ``seen`` (by default as the checkpoint knows) and ``watch`` as for
-    `EntityEvaluator`; ``backend`` and ``precision`` as for `checkpoint.load`. Raises ConfigError for other label
-    fields, DataError for those named that no document has, and where there is nothing to score on.
+    ``processors`` add layers before those of the checkpoint do. ``label_fields`` are the layers that hold the gold:
+    those that the model was trained for, or some of them, and then only entities of these labels count.
+    ``by``, ``seen`` (by default as the checkpoint knows) and ``watch`` as for `EntityEvaluator`; ``backend`` and
+    ``precision`` as for `checkpoint.load`. Raises ConfigError for other label fields, DataError for those named that no
+    document has, and where there is nothing to score on.
     """
     loaded = checkpoint.load(path, pick_device(accelerator), plugins, backend=backend, precision=precision)
     extensions = extensions if extensions is not None else Extensions()
@@ -157,7 +158,8 @@ def fit_guarantees(
     """Fit thresholds that guarantee recall or precision on labelled documents, and keep them in the checkpoint.
 
     The documents must be like those to come, and none that the model was trained on or chosen by: the former are left
-    out, which is logged. They are read twice; ``processors`` add layers before those of the checkpoint do. Without a ``confidence``, what is promised holds on average.
+    out, which is logged. They are read twice; ``processors`` add layers before those of the
+    checkpoint do. Without a ``confidence``, what is promised holds on average.
     ``backend`` and ``precision`` as for `checkpoint.load`. Raises DataError where no document is labelled that the
     model was not trained on, and where they are too few to promise anything.
     """

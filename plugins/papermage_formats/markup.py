@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import attrs
+
+from papermage_formats.labelled import Labelled
 
 __all__ = ["SPACE", "Element", "ElementText", "MarkupHandler"]
 
@@ -23,6 +26,13 @@ class Element:
     start: int = -1
     stop: int = -1
 
+    def labelled(self, keys: Sequence[str]) -> Labelled:
+        """Return it as an entity, whose label has the values of the attributes ``keys`` behind the element's name."""
+        values = [self.attributes[key] for key in keys if key in self.attributes]
+        metadata: dict[str, Any] = {"attributes": self.attributes} if self.attributes else {}
+        metadata |= {"element": self.name} if values else {}
+        return Labelled("-".join([self.name, *values]), [(self.start, self.stop)], metadata)
+
 
 @attrs.define
 class ElementText:
@@ -31,6 +41,8 @@ class ElementText:
     line: int
     name: str | None
     """The document's, if the file says it."""
+    about: dict[str, Any] = attrs.field(factory=dict)
+    """What else the file says of the document."""
     pieces: list[str] = attrs.field(factory=list)
     length: int = 0
     gap: str = ""
@@ -66,10 +78,10 @@ class ElementText:
 
 
 class MarkupHandler:
-    """Puts documents together from tags and text, in the way of TEI; what is another in another vocabulary is a method."""
+    """Puts documents together from tags and text as TEI has them; what others have otherwise is a method."""
 
     blocks: ClassVar[frozenset[str]]
-    """Elements that stand by themselves, in small letters: text before them, in them and after them is never one word."""
+    """Elements that stand by themselves, in small letters: text before, in and after them is never one word."""
 
     def __init__(self, document: str) -> None:
         self.document = document.lower()

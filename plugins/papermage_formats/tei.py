@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, ClassVar
 from xml.sax.saxutils import escape, quoteattr
 
 import attrs
@@ -141,13 +141,10 @@ class TeiReader(RecordReader[TeiReaderConfig]):
         return document
 
     def _labelled(self, element: Element) -> Labelled:
-        label, attributes = element.name, dict(element.attributes)
-        if label == _OTHER and attributes.get("type"):
-            label = attributes.pop("type")
-        values = [attributes[key] for key in self.config.attributes if key in attributes]
-        metadata: dict[str, Any] = {"attributes": attributes} if attributes else {}
-        metadata |= {"element": label} if values else {}
-        return Labelled("-".join([label, *values]), [(element.start, element.stop)], metadata)
+        attributes = dict(element.attributes)
+        if element.name == _OTHER and attributes.get("type"):
+            element = attrs.evolve(element, name=attributes.pop("type"), attributes=attributes)
+        return element.labelled(self.config.attributes)
 
 
 def _add_features(document: Document, raw: Path) -> None:

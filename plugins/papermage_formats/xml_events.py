@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from html.entities import html5
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -48,6 +49,16 @@ def read_xml(path: Path, handler: XmlHandler[T]) -> Iterator[T]:
     def refuse(*_: Any) -> None:
         raise DataError("declares an entity, which is not read", line=parser.CurrentLineNumber, expected="plain XML")
 
+    def skipped(name: str, is_parameter: bool) -> None:
+        """Take an entity of a DTD that is not read, such as ``&nbsp;``: those of HTML are those of other DTDs, too."""
+        if is_parameter:
+            return
+        if (text := html5.get(f"{name};")) is None:
+            line = parser.CurrentLineNumber
+            raise DataError(f"the entity &{name}; is not declared here", line=line, expected="a character")
+        handler.text(text)
+
+    parser.SkippedEntityHandler = skipped
     parser.StartElementHandler = lambda tag, attributes: handler.start(tag, attributes, parser.CurrentLineNumber)
     parser.EndElementHandler, parser.CharacterDataHandler, parser.EntityDeclHandler = end, handler.text, refuse
     parser.buffer_text = True

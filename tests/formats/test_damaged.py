@@ -19,6 +19,7 @@ from papermage_formats.doccano import DoccanoReaderConfig
 from papermage_formats.dygie import DygieReaderConfig
 from papermage_formats.funsd import FunsdReaderConfig
 from papermage_formats.hf_table import HfTableReaderConfig
+from papermage_formats.jats import JatsReaderConfig
 from papermage_formats.label_studio import LabelStudioReaderConfig
 from papermage_formats.pawls import PawlsReaderConfig
 from papermage_formats.pubtator import PubtatorReaderConfig
@@ -31,6 +32,7 @@ from tests.formats import (
     test_doccano,
     test_dygie,
     test_funsd,
+    test_jats,
     test_label_studio,
     test_pubtator,
     test_spacy,
@@ -53,6 +55,7 @@ def samples() -> list[Any]:
             (FunsdReaderConfig(), test_funsd.TestFunsd),
             (SpacyReaderConfig(), test_spacy.TestSpacy),
             (TeiReaderConfig(), test_tei.TestTei),
+            (JatsReaderConfig(), test_jats.TestJats),
             (BiocReaderConfig(), test_bioc.TestBioc),
             (DoccanoReaderConfig(), test_doccano.TestDoccano),
             (LabelStudioReaderConfig(), test_label_studio.TestLabelStudio),

@@ -102,6 +102,11 @@ def test_an_outline_of_anything_is_as_long_as_it_may_be(data: bytes, size: int) 
 def test_articles_of_jats_are_not_taken_for_tei(tmp_path: Path, before: str) -> None:
     """Their elements touch: words would run into each other."""
     article = "<article><front><journal-id>Nat</journal-id><issn>1</issn></front><body><p>We</p></body></article>"
-    (tmp_path / "a.xml").write_text(f'<?xml version="1.0"?>\n{before}{article}')
-    with pytest.raises(DataError, match="none knows this file: type reader=bioc or reader=tei"):
+    after = "</pmc-articleset>" if "set" in before else ""
+    (tmp_path / "a.xml").write_text(f'<?xml version="1.0"?>\n{before}{article}{after}')
+    (document,) = read_documents(tmp_path / "a.xml")
+    assert "p" in document.layer_names
+    assert "tei" not in document.layer_names
+    (tmp_path / "a.xml").write_text("<article xmlns='http://docbook.org/ns/docbook'><para>We</para></article>")
+    with pytest.raises(DataError, match="none knows this file: type reader=bioc or reader=jats or reader=tei"):
         list(read_documents(tmp_path / "a.xml"))
