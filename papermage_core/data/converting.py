@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from papermage_core.plugin.manager import Plugins
 
 __all__ = ["convert"]
-
-_log = logging.getLogger(__name__)
 
 
 @booleans_only
@@ -55,14 +52,8 @@ def convert(
         config = writer_for(Path(output_path), config, writer_options, plugins)
     wanted = Wanted(config)
 
-    def looked_at() -> Iterator[LocatedDocument]:
-        for located in at_least_one(read, on_error):
-            wanted.look(located.document)
-            yield located
-
-    written = write_documents(
-        looked_at(), output_path, config, plugins, overwrite, inputs=inputs, on_refused=on_refused
-    )
-    if written.documents and (line := wanted.line("no document has a layer or label of this name")):
-        _log.warning("%s: %s", output_path, line)
+    documents = wanted.look_at_all(at_least_one(read, on_error))
+    written = write_documents(documents, output_path, config, plugins, overwrite, inputs=inputs, on_refused=on_refused)
+    if written.documents:
+        wanted.warn_at_last(output_path)
     return written

@@ -21,6 +21,7 @@ from papermage_core.data.readers import (
     iter_documents,
 )
 from papermage_core.data.units import text_digest
+from papermage_core.data.wanted import Wanted
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
 from papermage_core.errors import DataError, nearest
@@ -154,4 +155,9 @@ def write_sample(
     found = iter_documents(files, reader=reader, on_error=on_error)
     some: Iterator[LocatedDocument] = (located for number, located in enumerate(found) if number in chosen)
     documents = processed(some, processors, on_error=on_refused) if processors is not None else some
-    return write_documents(documents, output_path, writer, overwrite=overwrite, inputs=files, on_refused=on_refused)
+    wanted = None if writer is None else Wanted(writer)
+    documents = documents if wanted is None else wanted.look_at_all(documents)
+    written = write_documents(documents, output_path, writer, overwrite=overwrite, inputs=files, on_refused=on_refused)
+    if wanted is not None and written.documents:
+        wanted.warn_at_last(output_path)
+    return written

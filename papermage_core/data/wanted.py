@@ -56,6 +56,17 @@ class Wanted:
                     _log.warning("%s: %s", output_path, line)
             yield located
 
+    def look_at_all(self, documents: Iterable[LocatedDocument]) -> Iterator[LocatedDocument]:
+        """Yield the documents, and take note of them."""
+        for located in documents:
+            self.look(located.document)
+            yield located
+
+    def warn_at_last(self, output_path: str | Path) -> None:
+        """Warn of the names that no document had."""
+        if line := self.line("no document has a layer or label of this name"):
+            _log.warning("%s: %s", output_path, line)
+
     def _absent(self) -> list[str]:
         with calling(self._config, "absent"):
             return list(dict.fromkeys(self._config.absent(self._layers.keys(), self._labels.keys())))

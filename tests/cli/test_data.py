@@ -770,3 +770,6 @@ def test_convert_tells_what_is_to_be_written_and_no_document_has(
     caplog.clear()
     assert run(*given, option.replace("Diseas", "Disease"))[0] == 0
     assert "nothing can be written" not in caplog.text, "one document has it"
+    if option.startswith("writer"):  # samples are written as they are
+        assert run("sample", *given[1:], option)[0] == 0
+        assert "a.csv: nothing can be written of 'Diseas': no document has" in caplog.text
