@@ -35,6 +35,9 @@ _HIDDEN = frozenset(
     | {"object-id", "permissions", "processing-meta", "tex-math"}
 )
 """Elements whose text is none of the article's: identifiers, descriptions, another way to write a formula."""
+_SAID = frozenset({"article-id", "issue", "journal-title", "subject", "volume", "year"})
+"""Hidden elements whose text is metadata."""
+_YEAR = re.compile("[0-9]{4}")
 _BLOCKS = frozenset(
     {"abstract", "ack", "aff", "app", "app-group", "array", "author-notes", "back", "bio", "body", "boxed-text"}
     | {"break", "caption", "code", "contrib", "contrib-group", "corresp", "def", "def-item", "def-list", "disp-formula"}
@@ -99,7 +102,7 @@ class _About:
             self.subjects.append(value)
         elif name == "journal-title":
             self.values.setdefault("journal", value)
-        elif name == "year" and path[-2] == "pub-date" and value.isdecimal():
+        elif name == "year" and path[-2] == "pub-date" and _YEAR.fullmatch(value):
             self.years.append(int(value))
         elif path[-2] in _META and name in ("volume", "issue"):
             self.values.setdefault(name, value)
@@ -172,8 +175,9 @@ class _Handler(MarkupHandler):
                 text.about = self.about.metadata()
             return text
         attributes, pieces = self._said.pop()
-        self.about.add(self.path, attributes, "".join(pieces))
-        if self._said:  # an element holds what those in it do
+        if self.path[-1] in _SAID:
+            self.about.add(self.path, attributes, "".join(pieces))
+        if self._said and self.path[-2] in _SAID:  # which holds what is in italics there, too
             self._said[-1][1].append("".join(pieces))
         if len(self.path) == self._hidden:
             self._hidden = 0

@@ -131,6 +131,17 @@ def test_elements_are_labels(tmp_path: Path) -> None:
     }
 
 
+def test_what_is_said_of_an_article_is_text_without_its_elements(tmp_path: Path) -> None:
+    dates = "".join(f"<pub-date><year>{year}</year></pub-date>" for year in ("9" * 5000, "2010", "in press", "2009"))
+    meta = f"{dates}<volume><italic>4</italic> B</volume><article-categories><subject>on <sub>x</sub></subject>"
+    source = f"<article><front><article-meta>{meta}</article-categories></article-meta></front><p>a</p></article>"
+    (document,) = read(tmp_path, source)
+    assert (document.symbols, document.metadata.to_json()) == (
+        "a",
+        {"doc_id": "a", "volume": "4 B", "year": 2009, "subjects": ["on x"]},
+    )
+
+
 def test_an_element_makes_a_document(tmp_path: Path) -> None:
     references = read(tmp_path, ARTICLE, document="ref")
     assert [(each.id, each.symbols) for each in references] == [
