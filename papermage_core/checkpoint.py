@@ -51,7 +51,7 @@ from papermage_core.errors import CheckpointError, PluginError, counted
 from papermage_core.evaluation import Calibration, Profile
 from papermage_core.evaluation.guarantees import Guarantees
 from papermage_core.evaluation.shift import Reference
-from papermage_core.files import recover, whole_folder
+from papermage_core.files import kind_of_file, recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.kinds import BY_WORD, KINDS
@@ -444,6 +444,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], _Content]:
     if _regular(folder, _JSON).st_size > _MOST_JSON:
         raise CheckpointError(f"{path} is damaged: it has more than {_MOST_JSON >> 20} MiB")
     with _damage(path):
+        if kind := _kind(path):
+            raise CheckpointError(f"{path} is {kind}")
         text = path.read_text(encoding="utf-8")
         facts: dict[str, Any] = json.loads(text, parse_constant=_finite, parse_float=_finite)
         version = facts.get("format_version") if isinstance(facts, dict) else None
@@ -508,9 +510,15 @@ def _check_file(folder: Path, name: str, recorded: str) -> None:
     _regular(folder, name)
     with _damage(folder / name):
         if name != _CARD and _sha256(folder / name) != recorded:
-            raise CheckpointError(
-                f"{folder / name} is damaged: its checksum is not the recorded one; copy the folder again"
-            )
+            kind = _kind(folder / name) or "damaged: its checksum is not the recorded one; copy the folder again"
+            raise CheckpointError(f"{folder / name} is {kind}")
+
+
+def _kind(path: Path) -> str:
+    """Return what is said of what stands in place of a file where its repository was copied without its large files."""
+    with path.open("rb") as file:
+        found = kind_of_file(file.read(64)) or ""
+    return found if "LFS" in found else ""
 
 
 def _regular(folder: Path, name: str) -> os.stat_result:

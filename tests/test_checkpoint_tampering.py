@@ -557,3 +557,12 @@ def test_a_file_in_place_of_the_folder_says_which_folder(folder: Path, tmp_path:
     folder.rename(run / "checkpoints")
     with pytest.raises(CheckpointError, match=r"it is a file; give the folder \S*/run/checkpoints$"):
         checkpoint.load(run / "last.ckpt")
+
+
+@pytest.mark.parametrize("name", ["papermage.json", "model.safetensors", "encoder/vectors.safetensors"])
+def test_a_pointer_of_git_lfs_is_called_one(folder: Path, name: str) -> None:
+    """What a clone without ``git lfs`` has in place of large files."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
+    (folder / name).write_text(pointer)
+    with pytest.raises(CheckpointError, match=rf"{name} is a Git LFS pointer in place of the file: type git lfs pull$"):
+        checkpoint.load(folder)
