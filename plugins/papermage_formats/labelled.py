@@ -41,6 +41,7 @@ _LONGEST = 200  # bytes; file systems take 255, of which endings and numbers are
 _LARGEST_GAP = 1_000_000
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|%\ud800-\udfff]|^\.|[. ]$")
 """Characters that some file system does not take, there or anywhere in a name."""
+_NO_INTEGER = re.compile(r"invalid literal for int\(\) with base 10: (.*)", re.DOTALL)
 UNLABELLED = "entities"
 """The layer of entities for which a file gives no label."""
 
@@ -137,7 +138,11 @@ def reason_of(exc: Exception) -> str:
 
     >>> reason_of(KeyError("start")), reason_of(ValueError("is odd")), reason_of(AssertionError())
     ("there is no 'start'", 'is odd', 'AssertionError')
+    >>> reason_of(ValueError("invalid literal for int() with base 10: '1.5'"))
+    "'1.5' is no whole number"
     """
+    if found := _NO_INTEGER.fullmatch(str(exc)):
+        return f"{found[1]:.100} is no whole number"
     if isinstance(exc, KeyError) and exc.args:
         return f"there is no {exc.args[0]!r:.100}"
     return f"{exc!s:.300}" or type(exc).__name__

@@ -68,6 +68,11 @@ def test_a_label_that_is_not_there_is_not_called_none(tmp_path: Path) -> None:
         ("spacy", {"text": TEXT, "spans": [], "tokens": [{"text": "A"}]}, r"there is no 'start'$"),
         ("spacy", {"text": TEXT, "spans": [], "tokens": [{"start": 0, "end": 999}]}, r"Prodigy: document .* ends past"),
         ("funsd", {"form": [{"text": "a", "words": [{"box": [0, 0, 9, 9]}]}]}, r"there is no 'text'$"),
+        (
+            "spacy",
+            {"text": TEXT, "spans": [{"start": "a", "end": 3, "label": "D"}]},
+            r"Prodigy: 'a' is no whole number$",
+        ),
         ("doccano", {"text": TEXT, "label": [[0, 10**400, "D"]]}, r"0 to a number of more than 400 digits; the text"),
         ("doccano", {"text": TEXT, "label": [["x" * 5000]]}, r"cannot be read as an entity: .{100}$"),
     ],
