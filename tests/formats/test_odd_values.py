@@ -71,7 +71,7 @@ def test_a_label_that_is_not_there_is_not_called_none(tmp_path: Path) -> None:
         (
             "spacy",
             {"text": TEXT, "spans": [{"start": "a", "end": 3, "label": "D"}]},
-            r"Prodigy: 'a' is no whole number$",
+            r"'a' is no whole number$",
         ),
         ("doccano", {"text": TEXT, "label": [[0, 10**400, "D"]]}, r"0 to a number of more than 400 digits; the text"),
         ("doccano", {"text": TEXT, "label": [["x" * 5000]]}, r"cannot be read as an entity: .{100}$"),
