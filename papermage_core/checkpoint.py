@@ -47,11 +47,11 @@ from papermage_core.config.structure import (
     with_learned,
 )
 from papermage_core.data.labelling import Labelling, OverlapPolicy
-from papermage_core.errors import CheckpointError, PluginError
+from papermage_core.errors import CheckpointError, PluginError, counted
 from papermage_core.evaluation import Calibration, Profile
 from papermage_core.evaluation.guarantees import Guarantees
 from papermage_core.evaluation.shift import Reference
-from papermage_core.files import recover, whole_folder
+from papermage_core.files import kind_of_file, recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.kinds import BY_WORD, KINDS
@@ -60,6 +60,8 @@ from papermage_core.plugin.option_types import hints_of
 from papermage_core.plugin.parts import provenance_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from papermage_core.model.entity_model import EntityModel
     from papermage_core.model.precision import Backend, Precision
     from papermage_core.model.weights import TensorInfo
@@ -149,6 +151,11 @@ class _Processor(msgspec.Struct):
     options: dict[str, Any]
     distribution: str = ""  # of checkpoints that were made before it was recorded
     version: str = ""
+
+
+class _Learned(msgspec.Struct):
+    encoder: dict[str, Any]
+    heads: list[dict[str, Any]]
 
 
 class _Output(msgspec.Struct):
@@ -341,7 +348,7 @@ def read_profile(folder: str | Path) -> Profile | None:
     if recorded is None:
         return None
     _check_file(place, _PROFILE, recorded)
-    with _damage(place / _PROFILE):
+    with _damage(place / _PROFILE), _located_in(place / _PROFILE):
         return Profile.from_json(json.loads((place / _PROFILE).read_text(encoding="utf-8")))
 
 
@@ -371,14 +378,18 @@ def _load(folder: Path, device: Any, plugins: Plugins) -> Checkpoint:
         header = read_header(folder / _WEIGHTS)
     if content.onnx is None:
         _check_labels(folder, content, header)
-    with _damage(folder / _JSON):
+    with _damage(folder / _JSON), _located_in(folder / _JSON):
         for value in (content.calibration or {}).values():
             Calibration.from_json(value)
+        read_guarantees(facts)
+        read_reference(facts)
     blueprint = _with_learned(folder, content, _restore(folder, content, plugins))
     model = _build(folder, content, blueprint, header)
     with _damage(folder / _WEIGHTS):
         device = device if content.onnx is None else "cpu"
-        model.load_state_dict(load_file(folder / _WEIGHTS, device=str(device)), strict=False)
+        weights = load_file(folder / _WEIGHTS, device=str(device))
+        _check_numbers(folder / _WEIGHTS, weights, model)
+        model.load_state_dict(weights, strict=False)
     model.to(device).eval()
     _check_digest(folder, content)
     return Checkpoint(blueprint, model, facts.get("calibration"), facts)
@@ -416,15 +427,25 @@ def _runs_below(folder: Path) -> str:
     return f". There are models in {', '.join(str(folder / name) for name in names[:3])}{more}" if names else ""
 
 
+def _folder_of(file: Path) -> str:
+    """Return what to say of a file that was given where a folder should be."""
+    places = [place for place in (file.parent, file.parent / "checkpoints") if (place / _JSON).is_file()]
+    return f"; give the folder {places[0]}" if places else "; give the folder of a run, or the checkpoints in it"
+
+
 def _read(folder: Path) -> tuple[dict[str, Any], _Content]:
     """Return ``papermage.json`` as it stands, and what of it must be as it should."""
     path = folder / _JSON
     if not os.path.lexists(path):
         what = f"has no {_JSON}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        if folder.is_file():
+            what += _folder_of(folder)
         raise CheckpointError(f"{folder} is no checkpoint: it {what}{_runs_below(folder)}")
     if _regular(folder, _JSON).st_size > _MOST_JSON:
         raise CheckpointError(f"{path} is damaged: it has more than {_MOST_JSON >> 20} MiB")
     with _damage(path):
+        if kind := _kind(path):
+            raise CheckpointError(f"{path} is {kind}")
         text = path.read_text(encoding="utf-8")
         facts: dict[str, Any] = json.loads(text, parse_constant=_finite, parse_float=_finite)
         version = facts.get("format_version") if isinstance(facts, dict) else None
@@ -489,9 +510,15 @@ def _check_file(folder: Path, name: str, recorded: str) -> None:
     _regular(folder, name)
     with _damage(folder / name):
         if name != _CARD and _sha256(folder / name) != recorded:
-            raise CheckpointError(
-                f"{folder / name} is damaged: its checksum is not the recorded one; copy the folder again"
-            )
+            kind = _kind(folder / name) or "damaged: its checksum is not the recorded one; copy the folder again"
+            raise CheckpointError(f"{folder / name} is {kind}")
+
+
+def _kind(path: Path) -> str:
+    """Return what is said of what stands in place of a file where its repository was copied without its large files."""
+    with path.open("rb") as file:
+        found = kind_of_file(file.read(64)) or ""
+    return found if "LFS" in found else ""
 
 
 def _regular(folder: Path, name: str) -> os.stat_result:
@@ -533,6 +560,17 @@ def _digest(content: _Content) -> str:
     tasks = [[task.label_field, task.labels, chosen(task.head)] for task in content.tasks]
     values = [chosen(content.scheme), tasks, content.labelling, content.stride, content.calibration]
     return hashlib.sha256(json.dumps(msgspec.to_builtins(values), sort_keys=True).encode()).hexdigest()
+
+
+def _check_numbers(path: Path, weights: Mapping[str, Tensor], model: EntityModel) -> None:
+    """Raise CheckpointError for weights that nothing can be predicted from, also those that few documents need."""
+    from papermage_core.model.weights import not_finite
+
+    if name := not_finite(weights, model):
+        raise CheckpointError(
+            f"{path} holds NaN or infinity, in {name}: it was changed, or its training diverged. Copy it again, or "
+            "train again with a lower learning_rate, gradient_clip_val=1 or precision=32-true"
+        )
 
 
 def _check_labels(folder: Path, content: _Content, header: Mapping[str, TensorInfo]) -> None:
@@ -612,6 +650,15 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
         reason = " ".join(reason.split())[:500]
         advice = advice.removeprefix(".") if reason.endswith((".", "?")) else advice
         raise CheckpointError(f"{path} {what}: {reason}{advice}") from error
+
+
+@contextmanager
+def _located_in(path: Path) -> Iterator[None]:
+    """Name the file in what is said of a value that cannot be one of it."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
 
 
 # The blueprint -------------------------------------------------------------------------------------------------------
@@ -709,8 +756,13 @@ def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blue
     if _LEARNED not in content.checksums:
         return blueprint
     with _damage(folder / _LEARNED, "does not fit the components that are installed", _advice(content)):
-        learned = json.loads((folder / _LEARNED).read_text(encoding="utf-8"), parse_constant=_finite)
-        heads = zip(blueprint.tasks, learned["heads"], strict=True)
+        text = (folder / _LEARNED).read_text(encoding="utf-8")
+        learned = msgspec.convert(json.loads(text, parse_constant=_finite), _Learned)
+        if len(learned.heads) != len(blueprint.tasks):
+            raise ValueError(
+                f"expected what {counted(len(blueprint.tasks), 'heads')} learned, got {len(learned.heads)}"
+            )
+        heads = zip(blueprint.tasks, learned.heads, strict=True)
 
         def read(name: str) -> bytes:
             if f"{_LEARNED_FILES}/{name}" not in content.checksums:
@@ -719,7 +771,7 @@ def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blue
 
         return attrs.evolve(
             blueprint,
-            encoder=with_learned(blueprint.encoder, files_back(learned["encoder"], read)),
+            encoder=with_learned(blueprint.encoder, files_back(learned.encoder, read)),
             tasks=tuple(
                 attrs.evolve(task, head=with_learned(task.head, files_back(values, read))) for task, values in heads
             ),

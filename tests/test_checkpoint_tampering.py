@@ -482,3 +482,87 @@ def test_loading_looks_at_nothing_but_the_folder(folder: Path, tmp_path: Path, v
     done = run_warm(TRACED, str(folder))
     assert (done.returncode, done.stdout) == (0, "")
     assert (done.stderr == "") == (vectors is None)
+
+
+# What a message names
+
+
+def change_weights(folder: Path, name: str, value: float) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights[name].view(-1)[-1] = value
+    save_file(weights, folder / "model.safetensors")
+    record(folder, "model.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_though_few_documents_need_them(folder: Path, value: float) -> None:
+    names = [name for name, each in load_file(folder / "model.safetensors").items() if each.is_floating_point()]
+    name = max((name for name in names if name.startswith("encoder.")), key=len)
+    change_weights(folder, name, value)
+    said = rf"model\.safetensors holds NaN or infinity, in {re.escape(name)}: .*Copy it again, or train again"
+    with pytest.raises(CheckpointError, match=said):
+        checkpoint.load(folder, plugins=PLUGINS)
+
+
+DAMAGED_FACTS: list[tuple[str, Any, str]] = [
+    ("reference", {"documents": "x"}, "expected a reference for shifts"),
+    ("reference", [], "expected a reference for shifts"),
+    ("guarantees", {}, "expected guarantees with recall and precision"),
+    ("guarantees", 1, "expected guarantees with recall and precision"),
+    ("calibration", {"crf": {"method": "exec"}}, "expected a calibration of the method 'beta'"),
+    ("calibration", {"crf": {"method": "beta", "a": 1e308, "b": 1e308, "c": 0.0, "fitted_on": 3}}, "numbers up to"),
+    ("calibration", {"crf": {"method": "beta", "a": 1.0, "b": 1.0, "c": -1e308, "fitted_on": 3}}, "numbers up to"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "said"), DAMAGED_FACTS)
+def test_what_is_no_fact_of_its_kind_is_told_with_its_file(folder: Path, key: str, value: Any, said: str) -> None:
+    change_facts(folder, **{key: value})
+    with pytest.raises(CheckpointError, match=rf"papermage\.json is damaged: .*{said}"):
+        checkpoint.load(folder, plugins=PLUGINS)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"documents": 1}', '{"words": "A"}'])
+def test_a_profile_that_is_none_is_told_with_its_file(folder: Path, content: str) -> None:
+    (folder / "profile.json").write_text(content)
+    record(folder, "profile.json")
+    with pytest.raises(CheckpointError, match=r"profile\.json is damaged: "):
+        checkpoint.read_profile(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "Expected `object`, got `array`"),
+        ("{}", "missing required field `encoder`"),
+        ('{"encoder": {}, "heads": [1]}', r"Expected `object`, got `int` - at `\$\.heads\[0\]`"),
+        ('{"encoder": {}, "heads": [{}, {}]}', "expected what 1 head learned, got 2"),
+    ],
+)
+def test_what_components_learned_says_what_it_lacks(folder: Path, content: str, said: str) -> None:
+    (folder / "learned.json").write_text(content)
+    record(folder, "learned.json")
+    with pytest.raises(CheckpointError, match=rf"learned\.json does not fit .*{said}"):
+        checkpoint.load(folder, plugins=PLUGINS)
+
+
+def test_a_file_in_place_of_the_folder_says_which_folder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"it is a file; give the folder \S*/c$"):
+        checkpoint.load(folder / "model.safetensors")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "last.ckpt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="it is a file; give the folder of a run"):
+        checkpoint.load(run / "last.ckpt")
+    folder.rename(run / "checkpoints")
+    with pytest.raises(CheckpointError, match=r"it is a file; give the folder \S*/run/checkpoints$"):
+        checkpoint.load(run / "last.ckpt")
+
+
+@pytest.mark.parametrize("name", ["papermage.json", "model.safetensors", "encoder/vectors.safetensors"])
+def test_a_pointer_of_git_lfs_is_called_one(folder: Path, name: str) -> None:
+    """What a clone without ``git lfs`` has in place of large files."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"
+    (folder / name).write_text(pointer)
+    with pytest.raises(CheckpointError, match=rf"{name} is a Git LFS pointer in place of the file: type git lfs pull$"):
+        checkpoint.load(folder)

@@ -127,6 +127,8 @@ def check_model_or_recipe(options: Any, overrides: Sequence[str], of_a_model: It
     """Raise ConfigError unless one of the two is given, and none of the options that a recipe has for its stages."""
     if options.recipe is None and options.model_name_or_path is None:
         raise ConfigError(MODEL_MISSING)
+    if options.model_name_or_path == "":
+        raise ConfigError("model_name_or_path is empty; type the checkpoint folder")
     if options.recipe is not None:
         if options.model_name_or_path is not None:
             raise ConfigError("recipe and model_name_or_path are both given: give one of them")

@@ -6,16 +6,31 @@ import atexit
 import os
 import shlex
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from papermage_core.errors import StoppedError
 
-__all__ = ["CtrlCError", "Terminated", "finish", "go_on_with", "stopping_on_signals", "terminable", "with_advice"]
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+__all__ = [
+    "CtrlCError",
+    "Terminated",
+    "finish",
+    "go_on_with",
+    "interrupts_kept",
+    "stopping_on_signals",
+    "terminable",
+    "with_advice",
+]
 
 _CTRL_C = "Ctrl-C"
+_MOMENT = 0.01  # seconds
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
 
 
@@ -59,6 +74,34 @@ class _Terminator:
         if os.getpid() == self._own:
             raise Terminated
         os.kill(os.getpid(), number)
+
+
+@contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM come again a moment later where they came while an object was thrown away.
+
+    Nothing can be raised from there: Python would print a traceback, and the program would go on.
+    """
+    former = sys.unraisablehook
+
+    def hook(found: UnraisableHookArgs) -> None:
+        if not isinstance(found.exc_value, KeyboardInterrupt):
+            former(found)
+            return
+        number = signal.SIGINT
+        if isinstance(found.exc_value, Terminated):
+            number = signal.SIGTERM
+            signal.signal(number, _Terminator())
+        again = threading.Timer(_MOMENT, os.kill, (os.getpid(), number))
+        again.daemon = True
+        with suppress(RuntimeError):  # the interpreter is ending anyway
+            again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = former
 
 
 def finish() -> None:

@@ -39,7 +39,10 @@ def _run(name: str, argv: Sequence[str] | None = None) -> int:
     from importlib import import_module
 
     try:
-        code: int = import_module(f"papermage_core.cli.{name}").main(argv)
+        from papermage_core.cli._signals import interrupts_kept
+
+        with interrupts_kept():
+            code: int = import_module(f"papermage_core.cli.{name}").main(argv)
         return code
     except KeyboardInterrupt:
         print(f"{_PREFIX}{name}: interrupted", file=sys.stderr)

@@ -18,6 +18,7 @@ __all__ = ["Calibration", "ReliabilityBin", "expected_calibration_error", "fit_c
 
 _LEAST_SLOPE = 1e-2  # keeps the map strictly rising, so that no two scores swap places or become one
 _EDGE = 1e-6
+_MOST = 1e9  # beyond it, all scores would be 0 or 1; far beyond, sums would overflow
 
 
 @attrs.frozen(kw_only=True)
@@ -65,8 +66,11 @@ class Calibration:
             raise CheckpointError(
                 f"expected a calibration with method, a, b, c and fitted_on, got {value!r:.200}"
             ) from error
-        if not np.isfinite([found.a, found.b, found.c]).all() or min(found.a, found.b) <= 0:
-            raise CheckpointError(f"expected a calibration with finite numbers and slopes above 0, got {value!r:.200}")
+        numbers = (found.a, found.b, found.c)
+        if not all(abs(number) <= _MOST for number in numbers) or min(found.a, found.b) <= 0:
+            raise CheckpointError(
+                f"expected a calibration with numbers up to {_MOST:g} and slopes above 0, got {value!r:.200}"
+            )
         return found
 
 

@@ -26,6 +26,7 @@ _KINDS = {
     b"\x89HDF": "an HDF5 file",
     b"\x93NUMPY": "a NumPy array",
     b"SQLite format 3": "an SQLite database",
+    b"version https://git-lfs": "a Git LFS pointer in place of the file: type git lfs pull",
     b"\xff\xfe\x00\x00": "UTF-32 text: convert it to UTF-8",
     b"\x00\x00\xfe\xff": "UTF-32 text: convert it to UTF-8",
     b"\xff\xfe": "UTF-16 text: convert it to UTF-8",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["TensorInfo", "mismatches", "read_header", "to_keep", "unkeepable"]
+__all__ = ["TensorInfo", "mismatches", "not_finite", "read_header", "to_keep", "unkeepable"]
 
 _MOST_HEADER = 16 << 20  # bytes: a hundred thousand tensors
 _TYPES = {
@@ -23,6 +24,7 @@ _TYPES = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
     "U64": torch.uint64, "U32": torch.uint32, "U16": torch.uint16,
 }  # fmt: skip
+_CHECKED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @attrs.frozen
@@ -114,6 +116,21 @@ def mismatches(state: Mapping[str, Tensor], header: Mapping[str, TensorInfo]) ->
         if wanted and found == attrs.evolve(wanted, dtype=torch.float32) and state[name].is_floating_point():
             continue  # written by `to_keep` for a model that computes in another precision
         yield f"{name}: expected {wanted or 'none'}, got {found or 'none'}"
+
+
+def not_finite(weights: Mapping[str, Tensor], model: nn.Module) -> str | None:
+    """Return a tensor of a file that holds NaN, or infinity where it is trained; None if there is none.
+
+    What a model keeps beside its parameters, such as scores that are not allowed, may be infinite.
+    """
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    for name, value in weights.items():
+        if value.dtype not in _CHECKED or not value.numel():
+            continue
+        least, most = (float(each) for each in value.aminmax())  # NaN if there is one
+        if math.isnan(least) or (name in trained and (math.isinf(least) or math.isinf(most))):
+            return name
+    return None
 
 
 def _later_names(state: Mapping[str, Tensor]) -> set[str]:

@@ -331,9 +331,16 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def check_model(state: Mapping[str, Any], path: Path) -> None:
-    """Raise ConfigError where the best model of a run that goes on is no longer beside what it goes on from."""
+    """Raise ConfigError where the best model of a run that goes on is no longer beside what it goes on from.
+
+    Raises CheckpointError where it is there and cannot be read, before anything is trained.
+    """
     model = path.parent / "checkpoints"
-    if state["callbacks"].get("KeepBest", {}).get("saved") and not (model / "papermage.json").is_file():
+    if not state["callbacks"].get("KeepBest", {}).get("saved"):
+        return
+    if (model / "papermage.json").is_file():
+        checkpoint.read_json(model)
+    else:
         raise ConfigError(f"resume: {path} goes with the folder {model}, the best model so far, which is not there")
 
 

@@ -102,6 +102,8 @@ class Preparation:
         if config.folds is not None and config.fold is not None:
             train, held_out = choose_fold(train, config.folds, config.fold, config.seed)
         val = self._read(config.val_data_path) if config.val_data_path else None
+        if val is not None and config.val_split not in (0, attrs.fields_dict(type(config))["val_split"].default):
+            _log.warning("val_split=%g is not used: val_data_path says what to validate on", config.val_split)
         test = self._read(config.test_data_path) if config.test_data_path else held_out
         if val is None and config.val_split > 0:
             train, val = _set_aside(train, config.val_split, config.seed)

@@ -25,9 +25,11 @@ from papermage_formats.labelled import (
     add_labelled,
     check_place,
     gap,
+    label_of,
     labelled_entities,
     losses,
     make_document,
+    reason_of,
     text_of,
 )
 from papermage_formats.noted import noted, relations_of
@@ -113,7 +115,9 @@ class BiocReader:
         except DataError as exc:
             raise exc.replace(document=name) from exc
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise DataError(f"cannot be read as BioC: {exc!r}", document=name, expected="a document of BioC") from exc
+            raise DataError(
+                f"cannot be read as BioC: {reason_of(exc)}", document=name, expected="a document of BioC"
+            ) from exc
 
 
 @attrs.frozen
@@ -231,7 +235,7 @@ def _entity(annotation: dict[str, Any], segments: Sequence[tuple[int, int]]) -> 
     infons = dict(annotation.get("infons") or {})
     metadata = {} if annotation.get("id") is None else {"id": annotation["id"]}
     label = infons.pop("type", None)
-    return Labelled("" if label is None else str(label), segments, metadata | ({"infons": infons} if infons else {}))
+    return Labelled(label_of(label), segments, metadata | ({"infons": infons} if infons else {}))
 
 
 def _relation(relation: dict[str, Any]) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def _entity(row: str, line: int) -> tuple[str, Said, Labelled]:
         segments = [(int(start), int(stop)) for start, stop in (piece.split() for piece in places.split(";"))]
     except ValueError as exc:
         raise DataError(
-            f"cannot be read as an entity: {row!r}", line=line, value=row, expected="T1, a tab, type and offsets"
+            f"cannot be read as an entity: {row!r:.100}", line=line, value=row, expected="T1, a tab, type and offsets"
         ) from exc
     return name, Said(segments, text), Labelled(label, segments, {"id": name})
 
@@ -182,7 +182,7 @@ def _relation(row: str, line: int) -> dict[str, Any]:
     label, *arguments = rest.split()
     pairs = [list(argument.partition(":")[::2]) for argument in arguments]
     if not all(reference for _, reference in pairs):
-        raise DataError(f"cannot be read as a relation: {row!r}", line=line, value=row, expected="Arg1:T1 Arg2:T2")
+        raise DataError(f"cannot be read as a relation: {row!r:.100}", line=line, value=row, expected="Arg1:T1 Arg2:T2")
     return {"id": name, "label": label, "arguments": pairs}
 
 

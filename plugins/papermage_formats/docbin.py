@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from papermage_core.errors import DataError
+from papermage_formats.labelled import reason_of
 from papermage_formats.spacy_strings import Strings
 
 __all__ = ["ATTRIBUTES", "Group", "Row", "decode_docbin", "encode_docbin"]
@@ -95,7 +96,7 @@ def _rows(
         except DataError as exc:
             yield exc
         except (msgspec.DecodeError, LookupError, TypeError, ValueError, AttributeError, struct.error) as exc:
-            yield DataError(f"cannot be read as a document of spaCy: {exc!r}", expected="a DocBin of spaCy")
+            yield DataError(f"cannot be read as a document of spaCy: {reason_of(exc)}", expected="a DocBin of spaCy")
 
 
 def _row(

@@ -20,6 +20,7 @@ from papermage_formats.labelled import (
     Labelled,
     add_labelled,
     integer_id,
+    label_of,
     labelled_entities,
     losses,
     make_document,
@@ -122,14 +123,16 @@ def _entity(found: Any) -> Labelled:
         if type(start) is not int or type(stop) is not int or label is None:
             raise TypeError
     except (KeyError, TypeError, ValueError, StopIteration) as exc:
-        raise DataError(f"cannot be read as an entity: {found!r}", value=found, expected="[start, end, label]") from exc
-    return Labelled(str(label), [(start, stop)], metadata)
+        raise DataError(
+            f"cannot be read as an entity: {found!r:.100}", value=found, expected="[start, end, label]"
+        ) from exc
+    return Labelled(label_of(label), [(start, stop)], metadata)
 
 
 def _relation(found: Any) -> dict[str, Any]:
     ends = next((ends for ends in _ENDS if isinstance(found, dict) and set(ends[:2]) <= set(found)), None)
     if ends is None:
-        raise DataError(f"cannot be read as a relation: {found!r}", value=found, expected="from_id and to_id")
+        raise DataError(f"cannot be read as a relation: {found!r:.100}", value=found, expected="from_id and to_id")
     first, second, label = ends
     others = {key: value for key, value in found.items() if key not in ends}
     return {"label": found.get(label), "arguments": [["from", found[first]], ["to", found[second]]]} | others

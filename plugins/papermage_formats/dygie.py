@@ -25,6 +25,7 @@ from papermage_formats.labelled import (
     LAYERS,
     Labelled,
     add_labelled,
+    label_of,
     labelled_entities,
     losses,
     make_document,
@@ -173,16 +174,16 @@ def _entity(found: Any, tokens: int) -> tuple[int, int, str, dict[str, Any]]:
     """Return first token, end, label, and, of a prediction, the score. Raises DataError."""
     if isinstance(found, dict):  # of SpERT
         first, end, label = found.get("start"), found.get("end"), found.get("type")
-        return *_stretch([first, end - 1 if type(end) is int else end], tokens), str(label), {}
+        return *_stretch([first, end - 1 if type(end) is int else end], tokens), label_of(label), {}
     if not isinstance(found, list) or len(found) not in (3, 4, 5) or not isinstance(found[2], str):
-        raise DataError(f"cannot be read as an entity: {found!r}", value=found, expected="[first, last, label]")
+        raise DataError(f"cannot be read as an entity: {found!r:.100}", value=found, expected="[first, last, label]")
     return *_stretch(found[:2], tokens), found[2], {"score": found[-1]} if len(found) > 3 else {}
 
 
 def _stretch(found: Any, tokens: int) -> _Stretch:
     """Return the first token and the end for the numbers of the first and the last. Raises DataError."""
     if not isinstance(found, list) or len(found) != 2 or not all(type(number) is int for number in found):
-        raise DataError(f"cannot be read as a place: {found!r}", value=found, expected="[first, last]")
+        raise DataError(f"cannot be read as a place: {found!r:.100}", value=found, expected="[first, last]")
     first, last = found
     if not 0 <= first <= last < tokens:
         raise DataError(

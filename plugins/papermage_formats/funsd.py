@@ -26,10 +26,12 @@ from papermage_formats.labelled import (
     bare_name,
     document_stem,
     id_of_stem,
+    label_of,
     labelled_entities,
     layer_of,
     losses,
     make_document,
+    reason_of,
     stem_of,
 )
 from papermage_formats.noted import relations_of
@@ -91,7 +93,9 @@ class FunsdReader(RecordReader[FunsdReaderConfig]):
         try:
             return self._of_items(str(found.get("id", name)), path, found.get("img"), items)
         except (KeyError, TypeError, AttributeError) as exc:
-            raise DataError(f"cannot be read as a form: {exc!r}", document=name, expected="text, box, label") from exc
+            raise DataError(
+                f"cannot be read as a form: {reason_of(exc)}", document=name, expected="text, box, label"
+            ) from exc
 
     def _of_items(self, name: str, path: Path, image: Any, items: list[dict[str, Any]]) -> Document:
         words = [_words(item) for item in items]
@@ -115,7 +119,7 @@ class FunsdReader(RecordReader[FunsdReaderConfig]):
                 raise DataError(f"item {item.get('id', number)!r} has neither text nor box", value=item)
             segments = [(first, at)] if first >= 0 else []
             metadata = {"id": item.get("id", number)}
-            entities.append(Labelled(str(item.get("label") or ""), segments, metadata, boxes=box))
+            entities.append(Labelled(label_of(item.get("label")), segments, metadata, boxes=box))
         links = dict.fromkeys(_link(link) for item in items for link in item.get("linking") or ())
         relations = [{"label": None, "arguments": [["", first], ["", second]]} for first, second in links]
         document = make_document("".join(pieces), {"doc_id": name} | ({"relations": relations} if relations else {}))

@@ -27,6 +27,7 @@ from papermage_formats.labelled import (
     LAYERS,
     Labelled,
     add_labelled,
+    label_of,
     labelled_entities,
     losses,
     make_document,
@@ -195,10 +196,12 @@ def _indexed(found: Mapping[str, Any], start: Any, stop: Any) -> Labelled:
         borders = [i for i in range(1, len(index)) if index[i] != index[i - 1] + 1]
         bounds = zip([0, *borders], [*borders, len(index)], strict=True)
         segments = [(int(start[index[first]]), int(stop[index[last - 1]])) for first, last in bounds]
-        return Labelled(str(found["type"]), segments, {})
+        return Labelled(label_of(found["type"]), segments, {})
     except (KeyError, IndexError, TypeError) as exc:
         raise DataError(
-            f"cannot be read as an entity: {found!r}", value=dict(found), expected="index, numbers of tokens, and type"
+            f"cannot be read as an entity: {found!r:.100}",
+            value=dict(found),
+            expected="index, numbers of tokens, and type",
         ) from exc
 
 

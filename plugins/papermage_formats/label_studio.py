@@ -26,6 +26,7 @@ from papermage_formats.labelled import (
     labelled_entities,
     losses,
     make_document,
+    reason_of,
     text_of,
 )
 from papermage_formats.noted import noted, relations_of
@@ -126,7 +127,9 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             if isinstance(exc, DataError):
                 raise exc.replace(document=name) from exc
-            raise DataError(f"cannot be read as a task: {exc!r}", document=name, expected="an export of text") from exc
+            raise DataError(
+                f"cannot be read as a task: {reason_of(exc)}", document=name, expected="an export of text"
+            ) from exc
         kept = {k: v for k, v in values.items() if k not in (key, "doc_id")}
         if values is task:
             kept = {k: v for k, v in kept.items() if k not in _OF_MIN and not _regions(v)}

@@ -26,8 +26,8 @@ from papermage_core.files import compression, open_bytes
 __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "bare_name",
     "check_place", "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem",
-    "integer_id", "label_key", "labelled_entities", "layer_of", "lines_of", "losses", "make_document", "opened_as_utf8",
-    "read_bytes", "stem_of", "text_of", "unique_id", "with_line_ends",
+    "integer_id", "label_key", "label_of", "labelled_entities", "layer_of", "lines_of", "losses", "make_document",
+    "opened_as_utf8", "read_bytes", "reason_of", "stem_of", "text_of", "unique_id", "with_line_ends",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -41,6 +41,7 @@ _LONGEST = 200  # bytes; file systems take 255, of which endings and numbers are
 _LARGEST_GAP = 1_000_000
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f/\\:*?\"<>|%\ud800-\udfff]|^\.|[. ]$")
 """Characters that some file system does not take, there or anywhere in a name."""
+_NO_INTEGER = re.compile(r"invalid literal for int\(\) with base 10: (.*)", re.DOTALL)
 UNLABELLED = "entities"
 """The layer of entities for which a file gives no label."""
 
@@ -121,6 +122,32 @@ def label_key(features: Mapping[str, Any], given: str = "") -> str:
     return next(known, "" if given or len(features) != 1 else next(iter(features)))
 
 
+def label_of(found: Any) -> str:
+    """Return what a file has for a label: a text, or a number; nothing where there is none. Raises DataError.
+
+    >>> label_of("Gene"), label_of(3), label_of(None)
+    ('Gene', '3', '')
+    """
+    if found is not None and (not isinstance(found, (str, int, float)) or isinstance(found, bool)):
+        raise DataError(f"the label of an entity is {found!r:.100}", value=found, expected="a text, or a number")
+    return "" if found is None else str(found)
+
+
+def reason_of(exc: Exception) -> str:
+    """Return what a reader came upon, for people.
+
+    >>> reason_of(KeyError("start")), reason_of(ValueError("is odd")), reason_of(AssertionError())
+    ("there is no 'start'", 'is odd', 'AssertionError')
+    >>> reason_of(ValueError("invalid literal for int() with base 10: '1.5'"))
+    "'1.5' is no whole number"
+    """
+    if found := _NO_INTEGER.fullmatch(str(exc)):
+        return f"{found[1]:.100} is no whole number"
+    if isinstance(exc, KeyError) and exc.args:
+        return f"there is no {exc.args[0]!r:.100}"
+    return f"{exc!s:.300}" or type(exc).__name__
+
+
 def layer_of(entities: Sequence[Labelled]) -> Layer:
     """Return the layer of entities that have a place each."""
     spans = [(start, stop, i) for i, entity in enumerate(entities) for start, stop in entity.segments]
@@ -141,11 +168,18 @@ def check_place(label: str, segments: Sequence[tuple[int, int]], length: int, *,
             if start < 0 or max(start, stop) > length or not why:
                 why = f"the text has {counted(length, 'characters')}"
             raise DataError(
-                f"{label or 'an entity'} is at {start} to {stop}; {why}",
+                f"{label or 'an entity':.100} is at {_brief(start)} to {_brief(stop)}; {why}",
                 line=line,
                 value=[start, stop],
                 expected="0 <= start < stop <= length of the text",
             )
+
+
+def _brief(number: int) -> str:
+    """Return a number, or how many digits it has where nobody would read them all."""
+    return (
+        str(number) if abs(number) < 10**20 else f"a number of more than {number.bit_length() * 30103 // 100000} digits"
+    )
 
 
 def free_name(document: Document, label: str) -> str:

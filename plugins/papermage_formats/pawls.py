@@ -23,11 +23,13 @@ from papermage_formats.labelled import (
     document_stem,
     file_stem,
     id_of_stem,
+    label_of,
     labelled_entities,
     layer_of,
     losses,
     make_document,
     read_bytes,
+    reason_of,
 )
 from papermage_formats.noted import relations_of
 from papermage_formats.page_boxes import box_of, corners_of, page_sizes, size_of
@@ -102,7 +104,9 @@ class PawlsReader:
                 entities = [_entity(each, tokens, pages) for each in found["annotations"]]
                 relations = [_relation(each) for each in found.get("relations") or ()]
             except (KeyError, TypeError, AttributeError) as exc:
-                raise DataError(f"cannot be read as annotations of PAWLS: {exc!r}", expected="annotations") from exc
+                raise DataError(
+                    f"cannot be read as annotations of PAWLS: {reason_of(exc)}", expected="annotations"
+                ) from exc
             if relations:
                 document.metadata.relations = relations
             add_labelled(document, entities, self.config.label_layer)
@@ -199,9 +203,9 @@ def _entity(found: dict[str, Any], places: Sequence[Labelled], pages: _Pages) ->
     except DataError as exc:
         raise exc.replace(message=f"annotation {name!r}: {exc.message}") from exc
     metadata = {"id": name} if name is not None else {}
-    text = label["text"] if isinstance(label, dict) else label
+    text = label_of(label["text"] if isinstance(label, dict) else label)
     metadata |= {"color": label["color"]} if isinstance(label, dict) and label.get("color") else {}
-    return Labelled(str(text), segments, metadata, boxes=[box])
+    return Labelled(text, segments, metadata, boxes=[box])
 
 
 def _token(name: Any, page: Any, number: Any, pages: _Pages) -> int:

@@ -28,6 +28,7 @@ from papermage_formats.labelled import (
     losses,
     make_document,
     read_bytes,
+    reason_of,
     stem_of,
     text_of,
 )
@@ -100,7 +101,9 @@ class SpacyReader(RecordReader[SpacyReaderConfig]):
         except (LookupError, TypeError, ValueError, AttributeError) as exc:
             if isinstance(exc, DataError):
                 raise
-            raise DataError(f"cannot be read as a document of spaCy: {exc!r}", expected="a DocBin of spaCy") from exc
+            raise DataError(
+                f"cannot be read as a document of spaCy: {reason_of(exc)}", expected="a DocBin of spaCy"
+            ) from exc
 
     def _of_row(self, name: str, row: Row) -> Document:
         user_data = dict(row.user_data)

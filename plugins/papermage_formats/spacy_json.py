@@ -1,4 +1,4 @@
-"""JSON of spaCy 2 and of Prodigy: spans of a text, with tokens, or tokens of sentences with tags."""
+"""JSON of spaCy and of Prodigy: spans of a text, with tokens, or tokens of sentences with tags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_formats.labelled import Labelled, add_labelled, make_document
+from papermage_formats.labelled import Labelled, add_labelled, label_of, make_document, reason_of
 from papermage_formats.tags import tagged_stretches
 from papermage_formats.tokenized import annotate_places, annotate_spans, annotate_stretches
 
@@ -21,6 +21,7 @@ _PRODIGY = re.compile(
     rb'"(_input_hash|_task_hash|token_start)"|"answer"\s*:\s*"(accept|reject|ignore)"'
     rb'|"spans"\s*:\s*\[\s*(\]|\{[^{}\[\]]*"(start|end)"\s*:)'
 )
+_OF_DOC = re.compile(rb'"ents"\s*:\s*\[\s*(\]|\{\s*"start"\s*:)')
 _READ = ("text", "spans", "tokens", "relations", "answer")
 _OF_SPAN = ("start", "end", "label", "text", "token_start", "token_end", "type")
 """What of a task of Prodigy, and of its spans, has a place in a document."""
@@ -36,25 +37,32 @@ def is_spacy_json(head: bytes) -> bool:
         return True
     if _TUPLES.match(head):
         return True
-    return b'"text"' in head and b'"symbols"' not in head and _PRODIGY.search(head) is not None
+    if b'"text"' not in head or b'"symbols"' in head:
+        return False
+    return _PRODIGY.search(head) is not None or _OF_DOC.search(head) is not None
 
 
 def spacy_json_document(value: Any, name: str, label_layer: str = "") -> Document:
     """Return the document of an item. Raises DataError.
 
-    An item is ``{"text": ..., "spans": [...]}`` of Prodigy, ``[text, {"entities": ...}]``, or ``{"paragraphs": ...}``.
+    An item is ``{"text": ..., "spans": [...]}`` of Prodigy, ``{"text": ..., "ents": [...]}`` of ``Doc.to_json``,
+    ``[text, {"entities": ...}]``, or ``{"paragraphs": ...}``.
     """
     try:
         if isinstance(value, list) and len(value) == 2 and isinstance(value[1], Mapping):
             return _of_pair(value[0], value[1], name, label_layer)
         if isinstance(value, dict) and "paragraphs" in value:
             return _of_paragraphs(value, name, label_layer)
+        if isinstance(value, dict) and isinstance(value.get("text"), str) and isinstance(value.get("ents"), list):
+            return _of_doc(value, name, label_layer)
         if isinstance(value, dict) and isinstance(value.get("text"), str):
             return _of_prodigy(value, name, label_layer)
     except DataError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as exc:
-        raise DataError(f"cannot be read as JSON of spaCy or Prodigy: {exc!r}", expected="text and spans") from exc
+        raise DataError(
+            f"cannot be read as JSON of spaCy or Prodigy: {reason_of(exc)}", expected="text and spans"
+        ) from exc
     raise DataError("is no JSON of spaCy or Prodigy", value=value, expected="an object with text and spans")
 
 
@@ -65,6 +73,38 @@ def _of_pair(text: str, said: Mapping[str, Any], name: str, label_layer: str) ->
     entities = {label_layer: said.get("entities") or ()} if "entities" in said else {}
     for layer, spans in {**entities, **groups}.items():
         add_labelled(document, list(map(_triple, spans)), layer)
+    return document
+
+
+def _of_doc(value: dict[str, Any], name: str, label_layer: str) -> Document:
+    """Return the document of what ``Doc.to_json`` gives."""
+    groups = value.get("spans") or {}
+    metadata = {key: value[key] for key in ("cats", "_") if value.get(key)}
+    metadata = {"user_data" if key == "_" else key: found for key, found in metadata.items()}
+    metadata |= {"span_groups": list(groups)} if groups else {}
+    document = make_document(value["text"], {"doc_id": name} | metadata)
+    tokens = [token for token in value.get("tokens") or () if token["start"] < token["end"]]
+    if tokens:
+        present = [key for key in _KEYS[1:] if any(token.get(key) not in (None, "") for token in tokens)]
+        columns = {key: [token.get(key) for token in tokens] for key in present}
+        annotate_places(document, "tokens", [(token["start"], token["end"]) for token in tokens], columns)
+    sentences = [(each["start"], each["end"]) for each in value.get("sents") or () if each["start"] < each["end"]]
+    if sentences:
+        annotate_places(document, "sentences", sentences)
+    for layer, spans in {label_layer: value["ents"], **groups}.items():
+        known = ("start", "end", "label")
+        add_labelled(
+            document,
+            [
+                Labelled(
+                    label_of(span.get("label")),
+                    [(span["start"], span["end"])],
+                    {key: found for key, found in span.items() if key not in known and found not in (None, "")},
+                )
+                for span in spans
+            ],
+            layer,
+        )
     return document
 
 
@@ -98,7 +138,7 @@ def _of_prodigy(task: dict[str, Any], name: str, label_layer: str) -> Document:
         annotate_spans(document, "tokens", [token["start"] for token in tokens], [token["end"] for token in tokens])
     entities = [
         Labelled(
-            str(span.get("label", "")),
+            label_of(span.get("label")),
             [(int(span["start"]), int(span["end"]))],
             ({"id": names[span["start"], span["end"]]} if names else {}) | _others(span, _OF_SPAN),
         )
@@ -126,7 +166,9 @@ def _of_paragraphs(item: dict[str, Any], name: str, label_layer: str) -> Documen
         sentences += (first + np.cumsum([0, *map(len, words[:-1])])).tolist() if words else []
         rows += [token for tokens in own for token in tokens]
         places += [(at + a, at + b) for a, b in _found(text, [word for each in words for word in each])]
-        entities += [Labelled(str(label), [(at + a, at + b)], {}) for a, b, label in paragraph.get("entities") or ()]
+        entities += [
+            Labelled(label_of(label), [(at + a, at + b)], {}) for a, b, label in paragraph.get("entities") or ()
+        ]
         paragraphs.append((at, at + len(text)))
         texts.append(text)
         at += len(text) + 1

@@ -20,6 +20,8 @@ SCHEMES = {
 }
 """What each scheme writes on an entity of one token, on the first, on inner ones, and on the last."""
 _PREFIXED = re.compile(r"([BIESULM])-(.+)", re.DOTALL)
+_BARE = frozenset("BIESULM")
+"""Tags without a label, as corpora of one kind of entity have them."""
 _BRACKETED = re.compile(r"<.+>", re.DOTALL)
 _STARRED = re.compile(r"(?:\(([^()*]+))?\*?(\)?)")
 
@@ -27,10 +29,10 @@ _STARRED = re.compile(r"(?:\(([^()*]+))?\*?(\)?)")
 def is_tag(value: str) -> bool:
     """Whether a value has the form of a tag.
 
-    >>> is_tag("B-Disease"), is_tag("O"), is_tag("<date>"), is_tag("NN")
-    (True, True, True, False)
+    >>> is_tag("B-Disease"), is_tag("O"), is_tag("B"), is_tag("<date>"), is_tag("NN")
+    (True, True, True, True, False)
     """
-    return value in OUTSIDE or bool(_PREFIXED.fullmatch(value) or _BRACKETED.fullmatch(value))
+    return value in OUTSIDE or value in _BARE or bool(_PREFIXED.fullmatch(value) or _BRACKETED.fullmatch(value))
 
 
 def unbracketed(tags: Sequence[str]) -> Sequence[str]:
@@ -58,13 +60,17 @@ def tagged_stretches(tags: Sequence[str], borders: Iterable[int] = ()) -> list[t
 
     BIO, IOB1, BIOES, BILOU, IO, labels without a prefix, and GROBID's ``I-<x>`` for the first token and ``<x>`` for the
     others, need not be told apart: I, E and L go on with the same label or begin; B, S and U begin; E, L, S and U end.
+    Where all tags are such letters alone, the label is empty.
 
     >>> tagged_stretches(["I-A", "I-A", "B-A", "O", "S-B", "E-B"])
     [('A', 0, 2), ('A', 2, 3), ('B', 4, 5), ('B', 5, 6)]
+    >>> tagged_stretches(["B", "I", "B", "O"])
+    [('', 0, 2), ('', 2, 3)]
     """
     values = set(tags) - OUTSIDE
     grobid = not any(value.startswith("B-") for value in values)
-    known = {value: _taken_apart(value, grobid) for value in values}
+    bare = values <= _BARE and not values.isdisjoint("BISU")
+    known = {value: (value, "") if bare else _taken_apart(value, grobid) for value in values}
     firsts = set(borders)
     found: list[tuple[str, int, int]] = []
     label, start, stop = "", 0, -1  # what is open, if stop is not -1

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from papermage_core.cli._shell import run
+from papermage_core.cli._signals import Terminated, interrupts_kept, terminable
 from papermage_core.cli.data import main as data_main
 from papermage_core.files import whole_file, whole_folder
 
@@ -45,6 +47,52 @@ raise SystemExit(code)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_a_signal_that_comes_while_an_object_is_thrown_away_is_not_lost(
+    number: signal.Signals, raised: type[BaseException], capfd: pytest.CaptureFixture[str]
+) -> None:
+    hook, former = sys.unraisablehook, signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    class Late:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), number)
+            for _ in range(1000):  # where Python looks for signals
+                pass
+
+    def body() -> None:
+        with terminable(), interrupts_kept():
+            late = Late()
+            del late
+            time.sleep(60)
+
+    try:
+        with pytest.raises(raised) as caught:
+            body()
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert type(caught.value) is raised
+    assert capfd.readouterr().err == ""
+    assert sys.unraisablehook is hook
+
+
+def test_what_else_is_raised_while_an_object_is_thrown_away_is_told_as_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: told.append(found.exc_value))
+
+    class Late:
+        def __del__(self) -> None:
+            raise ValueError("odd")
+
+    with interrupts_kept():
+        late = Late()
+        del late
+    assert [str(each) for each in told] == ["odd"]
 
 
 def test_who_takes_the_signal_already_goes_on_taking_it() -> None:

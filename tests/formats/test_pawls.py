@@ -113,7 +113,7 @@ def test_a_folder_of_papers_has_a_document_for_each_annotator(tmp_path: Path) ->
             annotation(bounds={"left": 9, "top": 1, "right": 3, "bottom": 2}),
             r"annotation 'a1': \[9, 1, 3, 2\] is no box",
         ),
-        (annotation(bounds={"left": 9}), "cannot be read as annotations of PAWLS: KeyError"),
+        (annotation(bounds={"left": 9}), "cannot be read as annotations of PAWLS: there is no 'top'"),
         ([], "cannot be read as annotations of PAWLS"),
     ],
 )

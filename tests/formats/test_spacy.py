@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papermage_core import Document
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.data import iter_documents, read_documents, write_documents
 from papermage_core.errors import DataError
 from papermage_core.testing import DocumentReaderSuite
@@ -308,3 +309,32 @@ def test_spacy_counts_the_sentences_of_what_is_written(tmp_path: Path) -> None:
 def test_strings_have_the_numbers_of_spacy(text: str) -> None:
     strings = pytest.importorskip("spacy.strings")
     assert hash_string(text) == strings.get_string_id(text)
+
+
+def test_what_doc_to_json_gives_is_read(tmp_path: Path) -> None:
+    record = {
+        "text": "Aspirin treats flu. It does.",
+        "ents": [{"start": 0, "end": 7, "label": "Drug"}, {"start": 15, "end": 18, "label": "Disease", "kb_id": "D1"}],
+        "sents": [{"start": 0, "end": 19}, {"start": 20, "end": 28}],
+        "tokens": [
+            {"id": 0, "start": 0, "end": 7, "tag": "NN", "pos": "", "dep": "nsubj", "head": 1},
+            {"id": 1, "start": 8, "end": 14, "tag": "VBZ", "pos": "", "dep": "ROOT", "head": 1},
+        ],
+        "cats": {"a": 1.0},
+        "spans": {"sc": [{"start": 0, "end": 14, "label": "X", "kb_id": ""}]},
+        "_": {"mine": 3},
+    }
+    path = tmp_path / "x.jsonl"
+    path.write_text(json.dumps(record) + "\n" + json.dumps({"text": "None.", "ents": [], "tokens": []}) + "\n")
+    document, empty = read_documents(path)
+    assert document.layer_names == ["tokens", "sentences", "Drug", "Disease", "sc"]
+    assert [(e.text, dict(e.metadata)) for e in document.get_layer("Disease")] == [("flu", {"kb_id": "D1"})]
+    assert [(e.text, dict(e.metadata)) for e in document.get_layer("sc")] == [("Aspirin treats", {"label": "X"})]
+    assert [e.text for e in document.get_layer("sentences")] == ["Aspirin treats flu.", "It does."]
+    assert dict(document.get_layer("tokens")[1].metadata) == {"tag": "VBZ", "dep": "ROOT", "head": 1}
+    assert dict(document.metadata) == {
+        "doc_id": "x-1", "cats": {"a": 1.0}, "user_data": {"mine": 3}, "span_groups": ["sc"]
+    }  # fmt: skip
+    assert empty.layer_names == []
+    (_, empty) = read_documents(path, ReaderChoice(name="spacy", options={"label_layer": "gold"}))
+    assert empty.layer_names == ["gold"]

@@ -191,6 +191,7 @@ def test_a_line_longer_than_the_limit_is_passed_over_in_bounded_memory(tmp_path:
     ("content", "message"),
     [
         (b"\x89PNG\r\n\x1a\n" + b"\0\n" * 50, "is a PNG image"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer"),
         (gzip.compress(SOUND.encode() * 99, mtime=0), "name that ends in .gz"),
         (b"%PDF-1.7\n\n\n1 0 obj", "is a PDF"),
         (b"\xef\xbb\xbf\n\n<TEI>\n<text/>\n", "is XML or HTML"),

@@ -432,6 +432,7 @@ def test_options_that_a_recipe_has_for_each_stage_are_refused(
         ([*common, "layer_name=x"], "layer_name: the recipe says it for each stage"),
         ([*common, "model_name_or_path=x"], "both given"),
         ([f"data_path={papers}"], "model_name_or_path is missing"),
+        ([f"data_path={papers}", "model_name_or_path="], "model_name_or_path is empty; type the checkpoint folder"),
         ([*common, "records=a(", f"output_path={tmp_path / 'a.bib'}"], "records=a(: expected"),
         ([*common, "records=a", f"output_path={tmp_path / 'a.ann'}"], "no writer is known that writes records"),
         ([*common, "records=a", "writer=brat", f"output_path={tmp_path / 'a.ann'}"], "writer=brat writes no records"),

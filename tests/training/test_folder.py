@@ -236,6 +236,16 @@ def test_a_damaged_last_checkpoint_is_named(
     assert "weights_only" not in str(caught.value)
 
 
+def test_a_run_goes_on_beside_a_best_model_that_can_be_read_or_says_so_before_it_trains(
+    config: Callable[..., EntityClassificationTrainConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = train(config()) / "checkpoints" / "papermage.json"
+    facts.write_bytes(facts.read_bytes()[:100])
+    monkeypatch.setattr("pytorch_lightning.Trainer.fit", lambda *given, **named: pytest.fail("it trains"))
+    with pytest.raises(CheckpointError, match=r"papermage\.json is damaged"):
+        train(config(resume=True, max_epochs=2))
+
+
 # Divergence ----------------------------------------------------------------------------------------------------------
 
 

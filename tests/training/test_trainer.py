@@ -427,3 +427,16 @@ def test_a_trainer_of_what_is_no_config_says_so() -> None:
     for given in ("train.jsonl", None, {"data_path": "train.jsonl"}):
         with pytest.raises(TypeError, match="expected an EntityClassificationTrainConfig, got"):
             EntityClassificationTrainer(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("share", "is_told"), [(0.25, True), (0.1, False), (0, False)])
+def test_a_share_to_set_aside_is_told_where_validation_data_are_given(
+    config: Callable[..., EntityClassificationTrainConfig],
+    val_file: Path,
+    caplog: pytest.LogCaptureFixture,
+    share: float,
+    is_told: bool,
+) -> None:
+    trainer = EntityClassificationTrainer(config(val_data_path=str(val_file), val_split=share, max_epochs=1))
+    trainer.train()
+    assert ("val_split=0.25 is not used: val_data_path says what" in caplog.text) == is_told

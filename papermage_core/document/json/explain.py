@@ -91,7 +91,7 @@ def need_key(doc_json: Mapping[str, Any], key: str, document: str | None) -> Any
     if key in doc_json:
         return doc_json[key]
     near = nearest(key, filter(lambda other: isinstance(other, str), doc_json))
-    what = f"the document has no `{key}`, only {listed(doc_json)}.{near}"
+    what = f"the document has no `{key}`, only {listed(doc_json)}{near and f'.{near}'}"
     raise MissingKeyError(what, document=document, expected=f"key {key!r}")
 
 

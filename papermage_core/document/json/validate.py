@@ -168,7 +168,8 @@ def _check_boxes(name: str, coordinates: Coordinates, bounds: Bounds) -> tuple[B
         "has a page that is no page number",
         "a whole number >= 0",
     )
-    over = np.maximum(np.maximum(-left, -top), np.maximum(left + width, top + height) - 1)
+    with np.errstate(over="ignore"):  # far outside is outside
+        over = np.maximum(np.maximum(-left, -top), np.maximum(left + width, top + height) - 1)
     refuse(
         over > (_EDGE_LENIENT if bounds.lenient else _EDGE_STRICT),
         "lies outside the page: boxes are shares of the page, from 0 to 1, not points or pixels",
@@ -198,8 +199,9 @@ def _are_plain_boxes(table: NDArray[np.float64], bounds: Bounds) -> bool:
     low = table.min(axis=1)
     if not (low >= (-_EDGE_STRICT, -_EDGE_STRICT, 0, 0, 0)).all():
         return False
-    if not max((left + width).max(), (top + height).max()) - 1 <= _EDGE_STRICT:
-        return False
+    with np.errstate(over="ignore"):
+        if not max((left + width).max(), (top + height).max()) - 1 <= _EDGE_STRICT:
+            return False
     last = page.max()
     if not last < _MOST_PAGES or (page != page.astype(np.int64)).any():
         return False

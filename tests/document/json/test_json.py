@@ -601,3 +601,10 @@ def test_documents_of_a_file_are_those_of_its_lines_that_hold_something(
     held = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
     assert [documents.line(i) for i in range(len(documents))] == [i for i, _ in held]
     assert [doc.symbols for doc in documents] == [json.loads(line)["symbols"] for _, line in held]
+
+
+@pytest.mark.parametrize("box", ["[1e308, 0, 1e308, 1, 0]", "[0, 1.7e308, 1, 1.7e308, 0]"])
+def test_a_box_whose_numbers_overflow_lies_outside_the_page(box: str) -> None:
+    line = '{"symbols": "a", "entities": {"tokens": [{"spans": [[0, 1]], "boxes": [' + box + "]}]}}"
+    with pytest.raises(DataError, match=r"layer 'tokens', entity 0: box .* lies outside the page"):
+        Document.from_bytes(line)
