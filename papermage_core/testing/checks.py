@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 import time
 import unittest
 import warnings
@@ -15,7 +17,7 @@ from hypothesis.strategies import SearchStrategy
 
 from papermage_core.testing.elsewhere import described
 
-__all__ = ["CheckError", "chosen_seed", "each", "fail", "require", "working"]
+__all__ = ["CheckError", "chosen_seed", "each", "ending", "fail", "require", "working"]
 
 chosen_seed: ContextVar[int | None] = ContextVar("chosen_seed", default=None)
 """Of the random examples; with None they are the same in every run, too."""
@@ -47,6 +49,25 @@ def working(what: str, remedy: str) -> Iterator[None]:
         raise
     except Exception as exc:
         fail(f"{what} failed with {described(exc)}", remedy)
+
+
+@contextlib.contextmanager
+def ending(seconds: int = 20) -> Iterator[None]:
+    """Raise TimeoutError in a block that takes longer, where the system can: a loop without end is a fault, too."""
+    if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> NoReturn:
+        raise TimeoutError(f"no end after {seconds} seconds")
+
+    former = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, former)
 
 
 def each(strategy: SearchStrategy[Any], check: Callable[[Any], None], *, examples: int = 20) -> None:

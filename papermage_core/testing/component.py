@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 import unittest
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,19 +22,23 @@ from papermage_core.config.structure import (
     unstructure,
     with_learned,
 )
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, PapermageError
 from papermage_core.plugin.endings import stated_endings
 from papermage_core.plugin.kinds import KINDS
-from papermage_core.plugin.options import config_class_errors
+from papermage_core.plugin.option_types import OptionType, option_type
+from papermage_core.plugin.options import OptionDescription, config_class_errors
 from papermage_core.plugin.spec import LabelSchemeConfig, ModelHeadConfig
-from papermage_core.testing.checks import each, fail, require
-from papermage_core.testing.elsewhere import ComponentReference, own_place
-from papermage_core.testing.strategies import configs
+from papermage_core.testing import probes
+from papermage_core.testing.checks import each, ending, fail, require
+from papermage_core.testing.elsewhere import ComponentReference, described, own_place
+from papermage_core.testing.strategies import configs, varied_options
 from papermage_core.testing.suite import Suite
 
 __all__ = ["ComponentSuite"]
 
 T = TypeVar("T")
+_BUDGET = 6.0
+"""Seconds after which no further option is tried."""
 _BIG = 64 << 20  # bytes; larger files that options name are not copied, and so stay where they are
 
 _LOOK = (
@@ -140,6 +145,33 @@ class ComponentSuite(Suite):
             return
         fail("the option 'no_such_option' was taken", "declare options as fields; do not take **kwargs")
 
+    def test_options_at_their_limits_work(self) -> None:
+        """Each choice, and the least of each number, one at a time: it is of use, or an error says why it is not."""
+        reference = self.reference()
+        if reference is None:
+            raise unittest.SkipTest("it is tried by its reference: define it at the top level of a module")
+        begun, (first, *_) = time.monotonic(), self._probed()
+        for option, value in _at_limits(self.found_class(), first[0]):
+            if time.monotonic() - begun > _BUDGET:
+                return
+            options = _with(first[0], option, value)
+            remedy = (
+                f"let the limits of {option.name!r} keep it out (ge=, gt=, choices=), or raise ConfigError, which says "
+                "what is wrong with it"
+            )
+            try:
+                structure(self.found_class(), options, key=KINDS[self.kind].key, name=reference.name)
+                with ending():
+                    self._use(reference, (options, *first[1:]))
+            except PapermageError:
+                continue  # it says why
+            except Exception as exc:
+                fail(f"with {option.name}={value!r} it failed with {described(exc, self._own())}", remedy)
+
+    def _use(self, reference: ComponentReference, arguments: tuple[Any, ...]) -> None:
+        """Go through what the component does, by the kind's probe."""
+        getattr(probes, self.kind)(reference, *arguments)
+
     def test_finding_the_config_class_imports_no_torch(self) -> None:
         """Listing and checking a config stay fast. For components named by ``component``."""
         if self.config_class is not None or self.plugins.find(self.kind, self.component).path is not None:
@@ -151,6 +183,46 @@ class ComponentSuite(Suite):
         require(
             not heavy, f"its module imports {heavy}", "import that inside build(), or in a file that build() imports"
         )
+
+
+def _at_limits(config_class: type[Any], given: Mapping[str, Any]) -> Iterator[tuple[OptionDescription, Any]]:
+    """Yield the options, each with a value at the edge of what it takes, all but its default."""
+    for option in varied_options(config_class, {name for name in given if "." not in name}):
+        if option.name not in given:
+            for value in _edges(option_type(option.type), option.limits):
+                if value != option.default or type(value) is not type(option.default):
+                    yield option, value
+
+
+def _edges(wanted: OptionType, limits: Mapping[str, Any]) -> list[Any]:
+    """Return the choices, or the least value that the limits let through: without any, 0 and less."""
+    if "choices" in limits:
+        return list(limits["choices"])
+    if wanted.shape == "union":
+        return [value for part in wanted.parts for value in _edges(part, limits)]
+    if wanted.shape == "choice":
+        return list(wanted.choices)
+    if wanted.declared is bool:
+        return [False, True]
+    if wanted.declared in (int, float):
+        if "ge" in limits:
+            return [wanted.declared(limits["ge"])]
+        if "gt" in limits:
+            return [int(limits["gt"]) + 1] if wanted.declared is int else []
+        return [wanted.declared(0), wanted.declared(-1)]
+    return []
+
+
+def _with(options: Mapping[str, Any], option: OptionDescription, value: Any) -> dict[str, Any]:
+    """Return options with one more, whose name may be dotted."""
+    found = dict(options)
+    *folders, last = option.name.split(".")
+    place = found
+    for folder in folders:
+        place[folder] = dict(place.get(folder, {}))
+        place = place[folder]
+    place[last] = value
+    return found
 
 
 def is_input(value: str | Path) -> bool:

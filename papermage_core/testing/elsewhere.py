@@ -1,4 +1,6 @@
-"""Call a function in a process of its own: strings have other hashes there, and all that happens is written down.
+"""Call a function in a process of its own, and write down all that happens.
+
+Strings have other hashes there, and the clock is a year ahead.
 
 One process of Python waits, with torch imported, and forks itself for each call; where there is no fork, a new one is
 started each time.
@@ -14,6 +16,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import logging
 import os
 import pickle
 import pkgutil
@@ -24,7 +27,7 @@ import tempfile
 import traceback
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -33,6 +36,7 @@ import attrs
 
 from papermage_core.plugin.endings import Endings
 from papermage_core.plugin.manager import Plugins
+from papermage_core.testing.clock import set_ahead
 from papermage_core.testing.printed import printed
 from papermage_core.testing.process_state import changes, new_files, process_state
 
@@ -110,6 +114,8 @@ class Report:
     encodings: Sequence[str] = ()
     """Places of the component where a text file is opened in the encoding of the locale."""
     unclosed: Sequence[str] = ()
+    logged: Mapping[str, int] = attrs.field(factory=dict)
+    """Place in the component → how often it logged a warning there."""
     opened: Sequence[str] = ()
     """Files that were read, and are neither the component's code nor among those that it may read."""
     written: Sequence[str] = ()
@@ -257,6 +263,7 @@ def _answer(request: Mapping[str, Any]) -> None:
     importlib.invalidate_caches()
     arguments = pickle.loads((folder / "arguments").read_bytes())  # written by `call_elsewhere`
     value, error = None, ""
+    set_ahead()
     before = process_state()
     held = new_files(work)
     allowed = [folder / "arguments", *(work / name for name in held), *map(Path, request["may_read"])]
@@ -270,10 +277,11 @@ def _answer(request: Mapping[str, Any]) -> None:
         before["warnings.showwarning"] = id(warnings.showwarning)
         with printed() as said:
             before["sys.stdout"] = id(sys.stdout)
-            try:
-                value = pkgutil.resolve_name(request["function"])(*arguments)
-            except BaseException as exc:
-                error = described(exc)
+            with _logged(request["own"]) as logged:
+                try:
+                    value = pkgutil.resolve_name(request["function"])(*arguments)
+                except BaseException as exc:
+                    error = described(exc)
             gc.collect()
             after = process_state()
             _exit(finalizers)
@@ -285,10 +293,31 @@ def _answer(request: Mapping[str, Any]) -> None:
         changed=[*changes(before, after), *(f"the network ({host} was asked for)" for host in watch.asked)],
         encodings=_places(seen, EncodingWarning, request["own"]),
         unclosed=_places(seen, ResourceWarning, ""),
+        logged=logged,
         opened=watch.opened,
         written=[*(name for name in new_files(work) if name not in held), *watch.left()],
     )
     (folder / "answer").write_bytes(pickle.dumps(report))
+
+
+@contextlib.contextmanager
+def _logged(own: str) -> Iterator[dict[str, int]]:
+    """Yield what counts, by its place, how often the component logs a warning or an error."""
+    found: dict[str, int] = {}
+    make = logging.getLogRecordFactory()
+
+    def count(*arguments: Any, **more: Any) -> logging.LogRecord:
+        record = make(*arguments, **more)
+        if own and record.pathname.startswith(own) and record.levelno >= logging.WARNING:
+            place = f"{record.pathname}, line {record.lineno}"
+            found[place] = found.get(place, 0) + 1
+        return record
+
+    logging.setLogRecordFactory(count)
+    try:
+        yield found
+    finally:
+        logging.setLogRecordFactory(make)
 
 
 def _at_exit_so_far() -> set[Any]:

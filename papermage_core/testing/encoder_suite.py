@@ -16,12 +16,19 @@ import attrs
 import numpy as np
 import torch
 from hypothesis import strategies as st
+from torch import nn
 
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import Context, ContextNeeds, Window
-from papermage_core.testing.checks import each, fail, require, working
+from papermage_core.testing.checks import each, ending, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle
-from papermage_core.testing.samples import many_words, sample_contexts, training_contexts
+from papermage_core.testing.samples import (
+    far_context,
+    many_words,
+    other_contexts,
+    sample_contexts,
+    training_contexts,
+)
 from papermage_core.testing.strategies import contexts
 from papermage_core.testing.tensors import (
     Draws,
@@ -33,6 +40,7 @@ from papermage_core.testing.tensors import (
     reload,
     require_modes,
     require_module,
+    require_unseeded,
     seeded,
     unregistered,
     without_dropout,
@@ -172,6 +180,14 @@ class ContextEncoderSuite(ComponentSuite):
                         f"with stride={stride} two neighbouring windows share {shared} units",
                         "begin a window about `stride` units before the one before it ends",
                     )
+            for stride in (64, 1000):
+                try:
+                    subject.config.check(stride=stride)
+                except ConfigError:
+                    continue
+                remedy = "begin each window after the one before, whatever the stride; or have check() refuse it"
+                with working(f"windows() with stride={stride}", remedy), ending():
+                    _check_cover(subject.encoder.windows([long], stride=stride)[0], 600, stride)
 
     def test_counted_windows_are_those_that_are_made(self) -> None:
         """``count_windows`` of the config, where it is not None: ``papermage-data check`` shows it."""
@@ -276,11 +292,13 @@ class ContextEncoderSuite(ComponentSuite):
         for subject in self.subjects():
             needs = subject.config.needs
             odd = attrs.evolve(many_words(needs, 3), words=["x" * 5000, "日" * 500, "word"])
+            _check_far_on(subject)
             for what, batch in (
                 ("a context of 700 units", sample_contexts(needs, units=[700])),
                 ("48 contexts", sample_contexts(needs, units=[1 + number % 5 for number in range(48)])),
                 ("a context of 3000 different words", [many_words(needs, 3000)]),
                 ("words of thousands of letters", [odd]),
+                ("units on page 700, in group 60000 of their document,", [far_context(needs)]),
             ):
                 remedy = "make windows that fit the encoder's tables, and take rows of a table modulo its length"
                 with working(f"encoding {what}", remedy):
@@ -311,6 +329,45 @@ class ContextEncoderSuite(ComponentSuite):
             require(same, "a context has other windows once others were seen", remedy)
             one, two = torch.cat(subject.vectors(windows)), torch.cat(fresh.vectors(again))
             require(close(one, two), "a context has other vectors once others were encoded", remedy)
+            self._check_caches(subject, first)
+
+    def _check_caches(self, subject: Subject, first: Context) -> None:
+        """Fail where what was seen of one context answers for another that is like it, or that lies where it lay."""
+        remedy = (
+            "let a cache answer for what is wholly the same: all of a context that is looked at is its key, no id()"
+        )
+        seen = attrs.evolve(subject, encoder=self.build(subject.config))
+        for other in other_contexts(first):
+            seen.vectors(seen.windows([other]))
+        one, two = subject.windows([first]), seen.windows([first])
+        same = len(one) == len(two) and all(map(_same_window, one, two))
+        require(same, "a context has other windows once one was seen that differs in a single thing", remedy)
+        vectors = torch.cat(subject.vectors(one)), torch.cat(seen.vectors(two))
+        require(close(*vectors), "a context has other vectors once one was seen that differs in a single thing", remedy)
+        words = [f"{word}x" for word in first.words]
+        wanted = subject.encoder.windows([attrs.evolve(first, words=words)], stride=2)[0]
+        for lies_at in (lambda context: id(context.words), id):
+            found = seen.encoder.windows([_lying_where_one_lay(seen, first, words, lies_at)], stride=2)[0]
+            same = len(found) == len(wanted) and all(map(_same_window, found, wanted))
+            require(same, "a context has the windows of another, which is no more", remedy)
+
+    def test_training_goes_on_after_predictions(self) -> None:
+        """Between two steps of training a model predicts, in inference mode: the next step is as it would be."""
+        remedy = "keep no tensor that forward makes on the encoder; make tables in __init__, as buffers"
+        for subject in self.subjects():
+            windows = subject.windows(sample_contexts(subject.config.needs, units=(5, 12, 30)))
+            features = subject.encoder.collate(windows)
+            before = _gradients(subject.encoder, features)
+            other = attrs.evolve(subject, encoder=reload(subject.encoder, self.build(subject.config, seed=5)).eval())
+            with torch.inference_mode(), working("forward in inference mode", remedy):
+                other.encoder(other.encoder.collate(windows))
+            if before:
+                with working("a step of training after a prediction in inference mode", remedy):
+                    after = _gradients(other.encoder, features)
+                same = before.keys() == after.keys() and all(
+                    close(before[name].to_dense(), after[name].to_dense()) for name in before
+                )
+                require(same, "the gradients differ after a prediction in inference mode", remedy)
 
     def test_batches_may_be_collated_ahead(self) -> None:
         """Other processes collate batches before the one at hand is encoded: ``forward`` knows its features alone."""
@@ -430,6 +487,7 @@ class ContextEncoderSuite(ComponentSuite):
         remedy = "draw with torch, from its global generator: no np.random, no random, no Generator of its own"
         for subject in self.subjects():
             windows = subject.windows()[:4]
+            self._check_unseeded(subject)
             ends: list[torch.Tensor] = []
             drawn: list[Any] = []
             for seed in (3, 3, 4):
@@ -449,6 +507,25 @@ class ContextEncoderSuite(ComponentSuite):
                 "the generator of torch is set to a seed",
                 "call no manual_seed: the run is seeded once, for all of its parts",
             )
+
+    @staticmethod
+    def _check_unseeded(subject: Subject) -> None:
+        contexts = sample_contexts(subject.config.needs, units=(5, 3))
+        windows = subject.windows(contexts)
+        features = subject.encoder.collate(windows)
+
+        def save() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                subject.encoder.save(Path(folder))
+
+        require_unseeded(
+            settle=lambda: subject.config.settle(contexts),
+            build=lambda: subject.config.build(None),
+            windows=lambda: subject.encoder.windows(contexts, stride=2),
+            collate=lambda: subject.encoder.collate(windows),
+            forward=lambda: subject.encoder(features),
+            save=save,
+        )
 
     def test_nothing_is_kept_of_what_was_encoded(self) -> None:
         """Windows, vectors and their graphs go when the core lets them go: memory does not grow with the data."""
@@ -508,6 +585,8 @@ class ContextEncoderSuite(ComponentSuite):
             with seeded(0):
                 for windows in _chunks(subject.windows()):
                     vectors = subject.encode(windows)
+                    if not list(subject.encoder.parameters()):
+                        break  # all that it does is fixed
                     require(
                         vectors.requires_grad,
                         "no gradient reaches the encoder: nothing of it is learnt",
@@ -546,6 +625,24 @@ class ContextEncoderSuite(ComponentSuite):
                 "vectors differ after save and load",
                 "register what forward needs as a parameter or buffer, or write it in save() and read it in build()",
             )
+            self._check_saved_again(config, subject, before)
+
+    def _check_saved_again(self, config: Any, subject: Subject, windows: Sequence[Window]) -> None:
+        """Fail unless an encoder can be saved twice, and one that was loaded can be saved: training goes on with it."""
+        remedy = "write in each save() all that build(folder) reads, from what is kept, and change nothing by it"
+        encoder = subject.encoder  # which was saved already
+        for times in ("twice", "again after it was loaded"):
+            with tempfile.TemporaryDirectory() as name, working(f"an encoder that is saved {times}", remedy):
+                encoder.save(Path(name))
+                fresh = self.build(kept(config), Path(name), seed=99)
+            loaded = Subject(config, reload(encoder, fresh).eval(), self.build)
+            with working(f"an encoder that was saved {times}", remedy):
+                after = loaded.windows()
+                same = len(windows) == len(after) and all(map(_same_window, windows, after))
+                require(same, f"windows differ where the encoder was saved {times}", remedy)
+                one, two = torch.cat(subject.vectors(windows)), torch.cat(loaded.vectors(after))
+                require(close(one, two), f"vectors differ where the encoder was saved {times}", remedy)
+            encoder = loaded.encoder
 
     def test_no_pickle_is_saved(self) -> None:
         """Loading a checkpoint runs no code from its folder."""
@@ -574,7 +671,16 @@ class ContextEncoderSuite(ComponentSuite):
             fine = isinstance(features, dict) and all(
                 isinstance(v, torch.Tensor) and v.device.type == "cpu" for v in features.values()
             )
-            require(fine, f"collate returned {features!r}", "return a dict of CPU tensors")
+            require(fine, f"collate returned {features!r:.200}", "return a dict of CPU tensors")
+            remedy = "look nothing up in weights in collate: it runs in other processes, which have old ones"
+            learnt = [name for name, value in features.items() if value.requires_grad]
+            require(not learnt, f"a gradient is wanted of {', '.join(learnt)}, which collate returned", remedy)
+            with seeded(0):
+                ours = subject.encoder.collate(subject.windows())
+            with seeded(0):
+                others = subject.fresh.encoder.collate(subject.windows())
+            same = ours.keys() == others.keys() and all(_equal(ours[name], others[name]) for name in ours)
+            require(same, "collate returns other features where the weights are others", remedy)
 
     def test_parameter_groups_hold_every_parameter_once(self) -> None:
         """Where the encoder has groups of its own."""
@@ -598,6 +704,14 @@ class ContextEncoderSuite(ComponentSuite):
                 f"for a learning rate of 0.001 parameter_groups has one of {', '.join(map(str, odd))}",
                 "derive the rates of groups from the one given: the user chose it",
             )
+            others = encoder.parameter_groups(2e-3, 0.05)
+            for key, what in (("lr", "learning rate"), ("weight_decay", "weight decay")):
+                one, two = ([group[key] for group in each if group.get(key)] for each in (groups, others))
+                require(
+                    one != two or not one,
+                    f"parameter_groups gives the same {what}, {one[:3]}, whatever the user chose",
+                    f"derive it from the {what} that is given, or leave {key!r} out of the group",
+                )
 
     def test_what_is_exportable_computes_the_same(self) -> None:
         """Where the encoder has ``exportable()``, and that gives a module."""
@@ -643,6 +757,35 @@ class ContextEncoderSuite(ComponentSuite):
                 "after make_gradients_sparse() the encoder has other gradients than before",
                 "change how they are kept, not what they are",
             )
+
+    def test_another_arithmetic_computes_much_the_same(self) -> None:
+        """Where the encoder has ``compute_in()``: vectors are near, and training is as it was."""
+        remedy = (
+            "compute so where no gradient is wanted (not torch.is_grad_enabled()), and leave the weights as they are"
+        )
+        for subject in self.subjects():
+            if not hasattr(subject.encoder, "compute_in"):
+                continue
+            windows = subject.windows(sample_contexts(subject.config.needs, units=(5, 12, 30)))
+            features = subject.encoder.collate(windows)
+            wanted, gradients = torch.cat(subject.vectors(windows)), _gradients(subject.encoder, features)
+            for precision in ("bf16", "int8", "fp32"):
+                try:
+                    subject.encoder.compute_in(precision)
+                except ConfigError:
+                    continue
+                with working(f"after compute_in({precision!r}), the encoder", remedy):
+                    found = torch.cat(subject.vectors(windows))
+                    near = nn.functional.cosine_similarity(found, wanted, dim=-1)
+                    fine = bool(found.isfinite().all()) and float(near.mean()) > 0.9
+                    require(fine, f"after compute_in({precision!r}) vectors are far from those before", remedy)
+                    now = _gradients(subject.encoder, features)
+                same = gradients.keys() == now.keys() and all(
+                    now[name].dtype == gradients[name].dtype
+                    and close(now[name].to_dense(), gradients[name].to_dense(), tolerance=1e-3)
+                    for name in gradients
+                )
+                require(same, f"after compute_in({precision!r}) the encoder has other gradients", remedy)
 
     def test_a_settled_config_is_a_config_that_can_be_kept(self) -> None:
         """``settle`` returns a config of the same class, which is the same after writing and reading."""
@@ -706,6 +849,36 @@ def _check_batches(subject: Subject, windows: list[Window], when: str) -> None:
         )
 
 
+def _check_far_on(subject: Subject) -> None:
+    """Fail where the last of very many units are all encoded alike, as those that were cut off are."""
+    context = many_words(subject.config.needs, 3000)
+    windows = subject.windows([context])
+    for part in (windows[:1], windows[-1:]):
+        vectors = torch.cat([row for of_some in _chunks(part, 48) for row in subject.vectors(of_some)])
+        apart = len(torch.unique(vectors.round(decimals=4), dim=0))
+        require(
+            apart > 1 or len(vectors) < 3,
+            f"of a context of 3000 different words, the last {len(vectors)} have one vector",
+            "cut nothing off: make as many windows as it takes",
+        )
+
+
+def _lying_where_one_lay(
+    subject: Subject, first: Context, words: Sequence[str], lies_at: Callable[[Context], int]
+) -> Context:
+    """Return a context that, or whose list of words, lies in memory where one lay that was encoded and let go."""
+    others: list[Context] = []  # kept, so that each lies at another place
+    former = attrs.evolve(first, words=[f"{word}y" for word in words])
+    subject.encoder.windows([former], stride=2)
+    place = lies_at(former)
+    del former
+    while len(others) < 1000:
+        others.append(attrs.evolve(first, words=[*words]))
+        if lies_at(others[-1]) == place:
+            break
+    return others[-1]
+
+
 def _copied_state(encoder: Any) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in encoder.state_dict().items() if isinstance(tensor, torch.Tensor)}
 
@@ -745,6 +918,10 @@ def _turned(context: Context) -> Iterator[Context]:
             yield attrs.evolve(context, words=words, space_before=spaces)
 
 
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and close(one.float(), other.float())
+
+
 def _trained(encoder: Any, windows: Sequence[Window], seed: int) -> torch.Tensor:
     torch.manual_seed(seed)
     vectors: torch.Tensor = encoder(encoder.collate(windows))
@@ -756,6 +933,8 @@ def _gradients(encoder: Any, features: dict[str, torch.Tensor]) -> dict[str, tor
     encoder.eval()
     encoder.zero_grad()
     vectors = encoder(features).float()
+    if not vectors.requires_grad:
+        return {}
     (vectors * torch.linspace(-1, 2, vectors.numel()).sin().view_as(vectors)).sum().backward()
     found = {name: weight.grad for name, weight in encoder.named_parameters() if weight.grad is not None}
     encoder.zero_grad()

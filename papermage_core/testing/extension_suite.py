@@ -24,9 +24,9 @@ from papermage_core.plugin.spec import Context, HeadOutput
 from papermage_core.testing.checks import fail, require, working
 from papermage_core.testing.elsewhere import ComponentReference, own_place
 from papermage_core.testing.probes import extension_of
-from papermage_core.testing.samples import TAGS, adjusted_documents, adjusted_samples, sample_results
+from papermage_core.testing.samples import TAGS, adjusted_documents, adjusted_samples, other_outputs, sample_results
 from papermage_core.testing.suite import Suite
-from papermage_core.testing.tensors import kept_alive
+from papermage_core.testing.tensors import kept_alive, require_unseeded
 
 __all__ = ["ExtensionSuite"]
 
@@ -140,6 +140,23 @@ class ExtensionSuite(Suite):
                 _adjust(self.extension(), document, context, output)
             require(not logged, f"{what}: {', '.join(dict.fromkeys(logged))}, which is logged each time", remedy)
 
+    def test_predictions_of_every_head_and_scheme_pass(self) -> None:
+        """Tags of other schemes, or labels alone; entities that overlap, and such of several segments."""
+        for document, context, output in other_outputs():
+            what = f"predictions with the tags {', '.join(output.tag_names)}"
+            remedy = "take labels and places from the entities (span.label, span.segments), not from tag names"
+            with working(what, remedy):
+                adjusted = _adjust(self.extension(), document, context, output)
+            _check_adjusted(adjusted, len(context), self.labels, output.tag_names)
+
+    def test_no_generator_is_seeded(self) -> None:
+        """The hooks are called in the midst of a run, which is seeded once."""
+        extension, sample = self.extension(), adjusted_samples()[0]
+        require_unseeded(
+            papermage_adjust_predictions=lambda: _adjust(extension, *sample),
+            papermage_evaluated=lambda: extension.papermage_evaluated("val", sample_results()),
+        )
+
     def test_documents_and_contexts_are_left_as_they_are(self) -> None:
         """Predicting adds nothing to a document, and takes nothing away: who asked for predictions annotates them."""
         for document, context, output in adjusted_samples():
@@ -232,7 +249,7 @@ def _check_agreement(given: HeadOutput, adjusted: HeadOutput) -> None:
     )
 
 
-def _check_adjusted(adjusted: HeadOutput, n: int, labels: Sequence[str]) -> None:
+def _check_adjusted(adjusted: HeadOutput, n: int, labels: Sequence[str], tag_names: Sequence[str] = TAGS) -> None:
     for span in adjusted.spans:
         inside = span.start >= 0 and span.stop <= n
         require(inside, f"{span} in a context of {n} units", "return entities inside the context")
@@ -254,7 +271,7 @@ def _check_adjusted(adjusted: HeadOutput, n: int, labels: Sequence[str]) -> None
     )
     tags, scores = np.asarray(adjusted.tags), np.asarray(adjusted.scores, float)
     require(
-        tuple(adjusted.tag_names) == TAGS,
+        tuple(adjusted.tag_names) == tuple(tag_names),
         f"tag_names became {adjusted.tag_names}",
         "leave tag_names as they are: they are the scheme's",
     )

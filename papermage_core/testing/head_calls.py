@@ -14,7 +14,7 @@ from papermage_core.plugin.spec import Context, ContextNeeds, HeadOutput
 from papermage_core.testing.checks import require
 from papermage_core.testing.samples import HeadBatch, sample_contexts
 
-__all__ = ["decode_of", "knows_needs", "loss_of", "losses_of"]
+__all__ = ["decode_of", "features_of", "knows_needs", "loss_of", "losses_of"]
 
 _NEEDS: weakref.WeakKeyDictionary[Any, ContextNeeds] = weakref.WeakKeyDictionary()
 
@@ -30,7 +30,7 @@ def losses_of(
 ) -> dict[str, torch.Tensor]:
     """Return the losses of a batch by their names: a single one is ``"loss"``."""
     vectors = batch.vectors if vectors is None else vectors
-    found = head.loss(vectors, batch.mask, batch.targets if targets is None else targets, **_seen(head, batch))
+    found = head.loss(vectors, batch.mask, batch.targets if targets is None else targets, **features_of(head, batch))
     losses = dict(found) if isinstance(found, Mapping) else {"loss": found}
     require("loss" in losses, f"the losses are {', '.join(map(str, losses))}", "name the one to optimise 'loss'")
     for name, loss in losses.items():
@@ -48,10 +48,10 @@ def loss_of(head: Any, batch: HeadBatch, *, vectors: torch.Tensor | None = None,
 def decode_of(head: Any, batch: HeadBatch, *, vectors: torch.Tensor | None = None) -> list[HeadOutput]:
     """Return what the head predicts for a batch, without gradients."""
     with torch.no_grad():
-        return list(head.decode(batch.vectors if vectors is None else vectors, batch.mask, **_seen(head, batch)))
+        return list(head.decode(batch.vectors if vectors is None else vectors, batch.mask, **features_of(head, batch)))
 
 
-def _seen(head: Any, batch: HeadBatch) -> dict[str, Any]:
+def features_of(head: Any, batch: HeadBatch) -> dict[str, Any]:
     """Return the argument ``features`` for a head that looks at contexts: of each row, by its length, and padded."""
     if not callable(getattr(head, "features", None)):
         return {}

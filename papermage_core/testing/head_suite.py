@@ -16,7 +16,7 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import HeadOutput, LabelScheme, UnitSpan
 from papermage_core.testing.checks import each, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle, targets_of
-from papermage_core.testing.head_calls import decode_of, knows_needs, loss_of, losses_of
+from papermage_core.testing.head_calls import decode_of, features_of, knows_needs, loss_of, losses_of
 from papermage_core.testing.probes import MANY, scheme_of
 from papermage_core.testing.samples import SIZE, HeadBatch, batch_of, head_batches, spread, typical
 from papermage_core.testing.tensors import (
@@ -28,6 +28,7 @@ from papermage_core.testing.tensors import (
     reload,
     require_modes,
     require_module,
+    require_unseeded,
     seeded,
     shake,
     unregistered,
@@ -37,6 +38,10 @@ from papermage_core.testing.tensors import (
 __all__ = ["HeadBatch", "ModelHeadSuite", "head_batches"]
 
 
+_HUNDREDS = 130
+"""Labels whose tags are too many for numbers of eight bits."""
+_ODD = ("zeta", "B-X", "a-b", "O-ring", "日本", "I", "Author", "author", "x y", "2", "c_d", "alpha")
+"""A dozen labels as users have them: in no order, with hyphens, of other scripts."""
 _LOGARITHMS = "compute with logarithms: log_softmax, logsumexp, logits in place of probabilities, no product of many"
 
 
@@ -200,6 +205,12 @@ class ModelHeadSuite(ComponentSuite):
                 "no gradient of the loss reaches the vectors of the units, so that the encoder learns nothing",
                 "compute the loss from the vectors as they are: no detach(), no .data, no torch.no_grad()",
             )
+            bare = attrs.evolve(spread(scheme, [9, 6]), spans=[[], []])
+            require(
+                bool(_gradient(head, bare).abs().sum() > 0),
+                "contexts without entities have no gradient, so that nothing is learnt of what is none",
+                "take all units into the loss, those of contexts without entities, too",
+            )
 
         self._each_head(check)
 
@@ -325,11 +336,11 @@ class ModelHeadSuite(ComponentSuite):
                     )
 
     def test_long_contexts_have_a_finite_loss(self) -> None:
-        """Hundreds of units, large vectors: nothing overflows, and probabilities do not vanish."""
+        """Thousands of units, large vectors: nothing overflows, and probabilities do not vanish."""
         remedy = _LOGARITHMS
 
         def check(head: Any, scheme: LabelScheme) -> None:
-            for lengths, scale in (([400, 3], 1.0), ([1000], 1.0), ([60], 100.0), ([60], 0.0)):
+            for lengths, scale in (([400, 3], 1.0), ([4200], 1.0), ([60], 100.0), ([60], 0.0)):
                 batch = spread(scheme, lengths)
                 batch = attrs.evolve(batch, vectors=scale * batch.vectors)
                 what = f"a context of {lengths[0]} units" + (f", its vectors times {scale:g}," if scale != 1 else "")
@@ -368,13 +379,17 @@ class ModelHeadSuite(ComponentSuite):
         self._each_head(check)
 
     def test_one_label_and_a_dozen_are_taken(self) -> None:
-        """The number of labels is the user's; a head has as many scores as its scheme has tags."""
-        remedy = "take sizes from len(scheme.tags) and len(scheme.labels), and keep every axis: no squeeze()"
+        """Number, names and order are the user's; a head has as many scores as its scheme has tags."""
+        remedy = (
+            "take sizes from len(scheme.tags) and len(scheme.labels), and keep every axis: no squeeze(); a label may "
+            "have any name, so take no tag to pieces: scheme.decode tells labels"
+        )
         for config in self.configs():
             for name in self._scheme_names():
-                for labels in (MANY[:1], MANY):
+                for labels in (MANY[:1], MANY, _ODD):
                     scheme = scheme_of(name, labels)
-                    with working(f"with {len(labels)} label{'s'[: len(labels) > 1]}, the head", remedy):
+                    called = f" such as {', '.join(labels[:4])}" if labels == _ODD else ""
+                    with working(f"with {len(labels)} label{'s'[: len(labels) > 1]}{called}, the head", remedy):
                         settled = _settled(config, scheme)
                         head = shake(self.build(settled, scheme)).eval()
                         batch = typical(scheme, 0)
@@ -403,6 +418,8 @@ class ModelHeadSuite(ComponentSuite):
                     seen,
                     "give the loss logits, not probabilities, and let no detach() cut it off",
                 )
+                if scheme.targets == "tags":
+                    self._check_long_entity(config, scheme)
                 for output, spans in zip(decode_of(head, batch), batch.spans, strict=True):
                     expected = scheme.decode(scheme.encode(spans, len(output.tags)))
                     seen = f"after 80 steps on three contexts, {output.spans} is found where {expected} was learnt"
@@ -414,22 +431,27 @@ class ModelHeadSuite(ComponentSuite):
                         "give the probability of what is predicted",
                     )
 
+    def _check_long_entity(self, config: Any, scheme: LabelScheme) -> None:
+        span = UnitSpan.of(scheme.labels[0], 4, 36)
+        batch = batch_of(scheme, [40], [[span]], 3, 64)
+        head = self.build(_settled(config, scheme, batch), scheme, size=64)
+        _train(head, batch, steps=60)
+        (output,) = decode_of(head, batch)
+        require(
+            output.spans == [span],
+            f"an entity of 32 units that was learnt by heart is found as {output.spans}",
+            "let no length stand in the code: an entity is as long as the scheme lets it be",
+        )
+
     def test_each_of_a_dozen_labels_is_predicted(self) -> None:
-        """After many steps on a context a label, each label is found, the last of many as the first."""
+        """After many steps on a context a label, each label is found in its own, the last of many as the first."""
         for config in self.configs():
             for name in self._scheme_names():
-                scheme = scheme_of(name, MANY)
-                spans = [[UnitSpan.of(label, 1, 3)] for label in MANY]
-                batch = batch_of(scheme, [5] * len(MANY), spans, 3, 64)
-                head = self.build(_settled(config, scheme, batch), scheme, size=64)
-                _train(head, batch, steps=80)
-                found = {span.label for output in decode_of(head, batch) for span in output.spans}
-                missing = [label for label in MANY if label not in found]
-                require(
-                    not missing,
-                    f"of {len(MANY)} labels, never found though learnt by heart: {', '.join(missing)}",
-                    "score and decode every tag of scheme.tags, and every label of scheme.labels",
-                )
+                _check_labels(self, config, scheme_of(name, _ODD))
+            many = tuple(f"label {number}" for number in range(_HUNDREDS // 2, _HUNDREDS)) + tuple(
+                f"label {number}" for number in range(_HUNDREDS // 2)
+            )
+            _check_labels(self, config, scheme_of(self._scheme_names()[0], many), steps=40)
 
     def test_tensors_move_with_the_head(self) -> None:
         """All that it computes with is a parameter or a buffer, so that it is on the device of the others."""
@@ -457,6 +479,7 @@ class ModelHeadSuite(ComponentSuite):
         for config in self.configs():
             for scheme in self.found_schemes():
                 settled, batch = _settled(config, scheme), typical(scheme, 0)
+                self._check_unseeded(settled, scheme, batch)
                 ends: list[torch.Tensor] = []
                 drawn: list[Any] = []
                 for seed in (3, 3, 4):
@@ -475,6 +498,16 @@ class ModelHeadSuite(ComponentSuite):
                     seen,
                     "call no manual_seed: the run is seeded once, for all of its parts",
                 )
+
+    def _check_unseeded(self, config: Any, scheme: LabelScheme, batch: HeadBatch) -> None:
+        targets = [scheme.encode(spans, n) for spans, n in zip(batch.spans, batch.lengths, strict=True)]
+        head = knows_needs(config.build(SIZE, scheme), config.needs)
+        require_unseeded(
+            settle=lambda: config.settle(targets, scheme),
+            build=lambda: config.build(SIZE, scheme),
+            loss=lambda: loss_of(head, batch),
+            decode=lambda: decode_of(head, batch),
+        )
 
     def test_nothing_is_kept_of_a_batch(self) -> None:
         """Vectors, losses and their graphs go when the core lets them go: memory does not grow with the data."""
@@ -559,6 +592,60 @@ class ModelHeadSuite(ComponentSuite):
 
         self._each_batch(check)
 
+    def test_scores_say_how_sure_it_is(self) -> None:
+        """Vectors that say next to nothing are no reason to be sure: a head that has learned nothing is not."""
+        for config in self.configs():
+            for scheme in self.found_schemes():
+                head = self.build(_settled(config, scheme), scheme, seed=1)
+                batch = spread(scheme, [9, 40])
+                outputs = decode_of(head, attrs.evolve(batch, vectors=0.01 * batch.vectors))
+                scores = np.concatenate([output.scores for output in outputs])
+                require(
+                    bool((scores < 0.999).any()),
+                    "a new head is wholly sure of each tag, of vectors that are next to nothing",
+                    "give the probability of each unit's tag, as softmax does, and that of each entity",
+                )
+
+    def test_training_goes_on_after_predictions(self) -> None:
+        """Between two steps of training a model predicts, in inference mode: the next step is as it would be."""
+        remedy = "keep no tensor that decode or loss makes on the head; make tables in __init__, as buffers"
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            batch = spread(scheme, [9, 30])
+            before = _gradient(copy.deepcopy(head), batch)
+            with torch.inference_mode(), working("decode in inference mode", remedy):
+                head.eval()
+                head.decode(batch.vectors.clone(), batch.mask.clone(), **features_of(head, batch))
+                loss_of(head, batch, vectors=batch.vectors.clone())
+            head.train(False)
+            with working("a step of training after a prediction in inference mode", remedy):
+                after = _gradient(head, batch)
+            require(close(before, after), "the gradient differs after a prediction in inference mode", remedy)
+
+        self._each_head(check)
+
+    def test_candidates_are_entities(self) -> None:
+        """Where the head has ``candidates()``: for each context those of at least the probability that is asked for."""
+
+        def check(head: Any, scheme: LabelScheme) -> None:
+            if not callable(getattr(head, "candidates", None)):
+                return
+            batch = spread(scheme, [9, 0, 6])
+            head.eval()
+            for least in (0.02, 0.3):
+                with torch.no_grad(), working(f"candidates(vectors, mask, {least})", "take least as a number"):
+                    found = head.candidates(batch.vectors, batch.mask, least, **features_of(head, batch))
+                seen = f"candidates returned {len(found)} lists for {len(batch.spans)} contexts"
+                require(len(found) == len(batch.spans), seen, "return a list for each row of the mask")
+                for spans, n in zip(found, batch.lengths, strict=True):
+                    for span in spans:
+                        inside = span.start >= 0 and span.stop <= n and span.label in scheme.labels
+                        require(inside, f"{span} in a context of {n} units", "return known labels inside the context")
+                        sure = span.score is None or least - 1e-4 <= span.score <= 1 + 1e-5
+                        require(sure, f"with least={least}, {span} came", "return those of at least that probability")
+
+        self._each_head(check)
+
     def test_eval_mode_is_free_of_chance(self) -> None:
         """Decoding twice, or taking the loss twice, gives the same."""
 
@@ -620,6 +707,15 @@ class ModelHeadSuite(ComponentSuite):
         for config in self.configs():
             for scheme in self.found_schemes():
                 check_round_trip(_settled(config, scheme))
+                for what, targets in _few_targets(scheme):
+                    remedy = "count targets >= 0 alone, and let a tag that never stands have a weight like others"
+                    with working(f"settling on {what}", remedy):
+                        config.settle(list(targets), scheme)
+                    with working(f"a head settled on {what}", remedy):
+                        settled = settle(config, targets, scheme)
+                        check_round_trip(settled)
+                        loss = _loss(self.build(settled, scheme), typical(scheme, 0))
+                    require(bool(loss.isfinite()), f"settled on {what}, the loss of a head is {loss}", remedy)
 
     def test_bfloat16_vectors_are_taken(self) -> None:
         """Under autocast the encoder's vectors are bfloat16."""
@@ -652,6 +748,30 @@ class ModelHeadSuite(ComponentSuite):
             each(head_batches(scheme), functools.partial(check, head.eval()), examples=self.examples)
 
         self._each_head(check_batches)
+
+
+def _check_labels(suite: ModelHeadSuite, config: Any, scheme: LabelScheme, *, steps: int = 80) -> None:
+    """Fail unless a head finds each label where it has learnt it by heart."""
+    spans = [[UnitSpan.of(label, 1, 3)] for label in scheme.labels]
+    batch = batch_of(scheme, [5] * len(spans), spans, 3, 64)
+    head = suite.build(_settled(config, scheme, batch), scheme, size=64)
+    _train(head, batch, steps=steps)
+    remedy = "score and decode every tag of scheme.tags, and every label of scheme.labels, in their order"
+    outputs = decode_of(head, batch)
+    found = {span.label for output in outputs for span in output.spans}
+    missing = [label for label in scheme.labels if label not in found]
+    seen = f"of {len(spans)} labels, never found though learnt by heart: {', '.join(missing[:12])}"
+    require(len(missing) <= len(spans) // 20, seen, remedy)  # of very many, some take longer
+    wrong = [
+        (label, output.spans[0].label)
+        for label, output in zip(scheme.labels, outputs, strict=True)
+        if output.spans and label not in {span.label for span in output.spans}
+    ]
+    require(
+        len(wrong) <= 1 + len(spans) // 20,
+        f"learnt by heart as {', '.join(one for one, _ in wrong[:3])}, found as {', '.join(o for _, o in wrong[:3])}",
+        remedy,
+    )
 
 
 def check_output(output: Any, n: int, scheme: LabelScheme) -> None:
@@ -703,6 +823,22 @@ def _check_probabilities(values: Any, what: str) -> None:
     numbers = np.array([np.nan if value is None else value for value in values], float)
     probable = bool(((numbers >= 0) & (numbers <= 1 + 1e-5)).all())
     require(probable, f"{what} are {numbers}", "return probabilities, from 0 to 1")
+
+
+def _few_targets(scheme: LabelScheme) -> list[tuple[str, list[Any]]]:
+    """Return targets as small or partly labelled data give them, with what is odd about them."""
+    full, bare, empty = (
+        scheme.encode([UnitSpan.of(scheme.labels[0], 1, 3)], 6),
+        scheme.encode([], 6),
+        scheme.encode([], 0),
+    )
+    found = [
+        ("contexts without entities", [bare, empty, bare]),
+        (f"contexts in which only {scheme.labels[0]!r} stands", [full, empty, bare]),
+    ]
+    if scheme.targets == "tags":
+        found.append(("contexts in which some units have no known target (-1)", [np.where(full > 0, full, -1), full]))
+    return found
 
 
 def _settled(config: Any, scheme: LabelScheme, batch: HeadBatch | None = None) -> Any:

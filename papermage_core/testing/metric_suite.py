@@ -54,6 +54,18 @@ class MetricSuite(ComponentSuite):
                 "return the worst figure, such as 0, in place of dividing by zero",
             )
 
+    def test_no_entity_and_no_document_are_no_error(self) -> None:
+        """Of a document in which nothing is marked and nothing was found, and before there is any document."""
+        for config in self.configs():
+            for what, documents in (("of no document", 0), ("of a document without entities", 1)):
+                metric = config.build(LABELS)
+                with working(f"value() {what}", "divide by no number that may be 0"):
+                    for _ in range(documents):
+                        metric.add([], [])
+                    value = metric.value()
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                require(number, f"value() {what} is {value!r}", "return a float")
+
     def test_what_is_right_is_no_worse_than_what_is_wrong(self) -> None:
         """The figure of perfect predictions is the best one, in the direction of ``greater_is_better``."""
         for config, perfect in self.metrics():
@@ -80,6 +92,18 @@ class MetricSuite(ComponentSuite):
                     metric.add([], [UnitSpan.of(names[0], 2, 3)])
                     found = metric.value()
                 require(math.isfinite(found), f"for {len(names)} labels value() is {found!r}", "return a finite number")
+
+    def test_the_order_of_the_labels_changes_nothing(self) -> None:
+        """Labels have no order: the figure is the same whichever comes first."""
+        for config in self.configs():
+            found = []
+            for names in (LABELS, LABELS[::-1]):
+                metric = config.build(names)
+                for gold, predicted in [*zip(_GOLD, _FOUND, strict=True), (_GOLD[2], _GOLD[2])]:
+                    metric.add(list(gold), list(predicted))
+                found.append(metric.value())
+            same = math.isclose(*found, rel_tol=1e-9, abs_tol=1e-12)
+            require(same, f"{found[0]} for {LABELS}, {found[1]} for {LABELS[::-1]}", "count by label, not by its place")
 
     def test_documents_count_the_same_in_every_order(self) -> None:
         """Documents come in any order, those of several processes one after the other."""

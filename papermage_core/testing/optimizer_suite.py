@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import math
 from typing import Any, ClassVar
 
@@ -64,6 +65,49 @@ class OptimizerSuite(ComponentSuite):
                 "check the sign of the step and its size; or set learning_rate in the suite",
             )
 
+    def test_rates_and_decay_are_those_of_the_groups(self) -> None:
+        """A schedule changes the rates of the groups between steps; weight decay draws what it is given for to 0."""
+        for config in self.configs():
+            model = _model()
+            optimizer, _ = _trained(config, model, 3, self.learning_rate)
+            before = copy.deepcopy(model.state_dict())
+            for group in optimizer.param_groups:
+                group["lr"] = 0.0
+            _steps(model, optimizer, 1)
+            moved = [
+                name for name, value in model.state_dict().items() if not torch.allclose(value, before[name], atol=1e-6)
+            ]
+            seen = f"with learning rates of 0, a step moves {', '.join(moved)}"
+            require(not moved, seen, 'take the rate from group["lr"] in each step: the schedule sets it there')
+            ends = []
+            for decay in (0.0, 0.5):
+                model = _model()
+                groups = _groups(model, self.learning_rate)
+                groups[0]["weight_decay"] = decay
+                _steps(model, config.build(groups), 5)
+                ends.append(torch.cat([p.detach().flatten() for p in groups[0]["params"]]))
+            require(
+                not torch.equal(*ends),
+                "a weight decay of 0.5 changes nothing",
+                'take it from group["weight_decay"]: it is an option of the run',
+            )
+
+    def test_parameters_without_a_gradient_are_passed_over(self) -> None:
+        """Not every step reaches every parameter; and a group may have none."""
+        remedy = "pass over parameters whose grad is None"
+        for config in self.configs():
+            both = nn.ModuleList([_model(), nn.Linear(3, 3)])
+            groups = _groups(both, self.learning_rate)
+            optimizer = config.build(groups)
+            before = copy.deepcopy(both[1].state_dict())
+            with working("a step in which some parameters have no gradient", remedy):
+                _steps(both[0], optimizer, 2)
+            same = all(torch.equal(value, before[name]) for name, value in both[1].state_dict().items())
+            require(same, "parameters without a gradient were moved", remedy)
+            with working("a group without parameters", remedy):
+                model = _model()
+                _steps(model, config.build([*_groups(model, self.learning_rate), {"params": [], "lr": 1e-3}]), 1)
+
     def test_equal_runs_are_equal(self) -> None:
         """Nothing is drawn from a generator but torch's seeded one, and nothing is kept between optimizers."""
         for config in self.configs():
@@ -80,7 +124,7 @@ class OptimizerSuite(ComponentSuite):
             whole, half = _model(), _model()
             _trained(config, whole, 6, self.learning_rate)
             optimizer, _ = _trained(config, half, 3, self.learning_rate)
-            state = copy.deepcopy(optimizer.state_dict())
+            state = _kept(optimizer.state_dict())
             rest = _model()
             rest.load_state_dict(half.state_dict())
             again = config.build(_groups(rest, self.learning_rate))
@@ -132,6 +176,16 @@ class OptimizerSuite(ComponentSuite):
                 f"factor gives {between} between steps",
                 "return a number from 0 on",
             )
+
+
+def _kept(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state as it comes back from ``last.ckpt``, which is read without running code."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    with working("reading the state of the optimizer from a checkpoint", "keep tensors and plain values in self.state"):
+        found: dict[str, Any] = torch.load(file, weights_only=True)
+    return found
 
 
 def _model() -> nn.Module:

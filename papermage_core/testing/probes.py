@@ -147,6 +147,11 @@ def document_processor(
     return {"documents": [document.to_json() for document in made]}
 
 
+def fingerprint(reference: ComponentReference, options: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a processor."""
+    return str(config_of(reference, options).fingerprint)
+
+
 def document_writer(
     reference: ComponentReference, options: Mapping[str, Any], documents: Sequence[bytes]
 ) -> dict[str, Any]:
@@ -174,6 +179,7 @@ def extension(reference: ComponentReference, options: Mapping[str, Any], run_fol
         data_path="train.jsonl", label_field="Disease", default_root_dir=run_folder
     )
     found.papermage_callbacks(config)
+    found.papermage_loggers(config)
     for split in ("val", "test", "eval"):
         found.papermage_evaluated(split, sample_results())
     samples = adjusted_samples()

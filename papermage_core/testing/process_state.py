@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import csv
 import decimal
 import gc
 import json
@@ -46,6 +47,8 @@ _WATCHED = (
     torch.Tensor,
 )
 """Whose attributes are looked at: patching one of them changes other people's code."""
+_HOUSE = ("papermage_core.", "torch.nn.modules.", "pytorch_lightning.trainer", "pytorch_lightning.core", "pathlib")
+"""Beginnings of the names of modules whose classes are looked at, too."""
 _START_METHOD = multiprocessing.get_all_start_methods()[0]
 _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
 _frozen = False
@@ -73,10 +76,13 @@ def process_state() -> dict[str, Any]:
         "the default timeout of sockets": socket.getdefaulttimeout(),
         "the context of decimal numbers": str(decimal.getcontext()),
         "limits of resources": _limits(),
+        "the field size limit of csv": csv.field_size_limit(),
+        "sys.argv": list(sys.argv),
+        "child processes": sorted(child.name for child in multiprocessing.active_children()),
         "the locale": locale.setlocale(locale.LC_ALL),
         "filters of warnings": list(map(str, warnings.filters)),
         "the root logger": (root.level, len(root.handlers), logging.root.manager.disable),
-        "the logger of papermage_core": logging.getLogger("papermage_core").level,
+        "attributes of loggers": _loggers(),
         "signal handlers": {each.name: id(signal.getsignal(each)) for each in signal.Signals},
         "threads": sorted(thread.name for thread in threading.enumerate()),
         "umask": _umask(),
@@ -90,16 +96,44 @@ def process_state() -> dict[str, Any]:
         "torch's precision of matrix products": torch.get_float32_matmul_precision(),
         "torch's default device": str(torch.get_default_device()),
         "torch's settings of cuDNN": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        "torch's use of TF32": (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32),
+        "torch's use of cuDNN and oneDNN": (torch.backends.cudnn.enabled, torch.backends.mkldnn.enabled),
+        "torch's handling of denormal numbers": float(torch.tensor(1e-310, dtype=torch.float64) * 0.5) == 0,
+        "torch's print options": str(vars(torch._tensor_str.PRINT_OPTS)),
+        "attributes of the modules imported": _standard_modules(),
         "hooks of all torch modules": [len(getattr(torch.nn.modules.module, name, ())) for name in _GLOBAL_HOOKS],
-        **{f"attributes of {_name(owner)}": _attributes(owner) for owner in _WATCHED},
+        **{f"attributes of {_name(owner)}": _attributes(owner) for owner in [*_WATCHED, *_house()]},
     }
+
+
+def _standard_modules() -> dict[str, int]:
+    """Return which object each module of Python's own is; others (transformers) replace themselves when they load."""
+    return {name: id(module) for name, module in list(sys.modules.items()) if name in sys.stdlib_module_names}
+
+
+def _loggers() -> dict[str, Any]:
+    """Return what decides, of each logger that has been set or is our own, on what is logged."""
+    return {
+        name: (logger.level, logger.disabled, logger.propagate, len(logger.handlers))
+        for name, logger in list(logging.root.manager.loggerDict.items())
+        if isinstance(logger, logging.Logger)
+    }
+
+
+def _house() -> Iterator[Any]:
+    """Yield the modules and classes of papermage_core, and the classes of torch.nn and Lightning."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(_HOUSE) and isinstance(module, types.ModuleType):
+            if name.startswith("papermage_core"):
+                yield module
+            yield from (each for each in vars(module).values() if type(each) is type and each.__module__ == name)
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Return what is another, in words. Attributes that are new are none: importing a module adds them."""
     found = []
     for what, was in before.items():
-        now = after[what]
+        now = after.get(what, was)
         if not isinstance(was, dict):
             found += [what] if was != now else []
             continue

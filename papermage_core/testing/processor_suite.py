@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 
 from papermage_core.document import Document, Entity, Metadata, Span
 from papermage_core.errors import DataError
+from papermage_core.testing import probes
 from papermage_core.testing.checks import fail, require, working
 from papermage_core.testing.component import ComponentSuite, kept
+from papermage_core.testing.elsewhere import call_elsewhere
 from papermage_core.testing.made_up import make_document, make_documents
 from papermage_core.testing.process_state import new_objects_only
 from papermage_core.testing.writer_suite import odd_documents
@@ -113,6 +115,51 @@ class DocumentProcessorSuite(ComponentSuite):
             alone = [d.to_json() for given in self._bare(config) for d in processor.process([given])]
             same = together == backward == alone
             require(same, "a document got other layers among other documents", "keep no state between documents")
+
+    def test_documents_of_one_name_are_told_apart(self) -> None:
+        """Names are the user's, and may be the same, or missing: a layer is of its document's text."""
+        remedy = "let a cache answer for the same text and layers, not for the same name or id()"
+        for config in self.configs():
+            texts = ("Smith et al. (2019) saw it. Twice!", "An ataxia, in 3 of 40 patients.", "x", "Nothing (at all).")
+            for some in (texts, texts[::-1]):
+                apart = [self._layers(config, [make_document(text, doc_id="one name")]) for text in some]
+                together = self._layers(config, [make_document(text, doc_id="one name") for text in some])
+                same = [layers for (layers,) in apart] == together
+                require(same, "a document got the layers of another one that has its name", remedy)
+
+    def test_layers_that_are_looked_at_are_named(self) -> None:
+        """``reads`` names them, so that what makes them comes before it in a chain; others change nothing."""
+        for config in self.configs():
+            for document, bare in zip(self._bare(config), self._bare(config), strict=True):
+                more = [name for name in bare.to_json()["entities"] if name not in config.reads]
+                for name in more:
+                    bare.remove_layer(name)
+                remedy = f"name them in reads, which is {config.reads!r}, or do without them"
+                seen = f"without the layers {', '.join(map(repr, more))}, document {document.id!r}"
+                with working(f"{seen},", remedy):
+                    found = self._layers(config, [bare])
+                require(found == self._layers(config, [document]), f"{seen} gets other layers", remedy)
+
+    def test_the_fingerprint_stands_for_what_it_is(self) -> None:
+        """Equal processors have one fingerprint, in each process: what is cached is found by it."""
+        for options, config, again in zip(self.options, self.configs(), self.configs(), strict=True):
+            remedy = "make it of the contents of the files that it reads: no time, no hash(), no id()"
+            found = [str(config.fingerprint), str(config.fingerprint), str(again.fingerprint)]
+            require(len(set(found)) == 1, f"the fingerprint is {found[0]!r}, then {found[-1]!r}", remedy)
+            reference = self.reference()
+            if reference is not None and found[0]:
+                there = call_elsewhere(
+                    f"{probes.__name__}:fingerprint", reference, dict(options), may_read=self._inputs()
+                )
+                seen = f"the fingerprint is {found[0]!r}, and {there.value or there.error!r} in another process"
+                require(there.value == found[0], seen, remedy)
+
+    def _layers(self, config: Any, documents: Sequence[Document]) -> list[Any]:
+        """Return the layers that the processor makes of each document, as JSON."""
+        return [
+            {name: document.to_json()["entities"][name] for name in config.makes}
+            for document in self._process(config, documents)
+        ]
 
     def test_documents_are_processed_as_they_come(self) -> None:
         """None is kept, and not many are asked for ahead: a corpus larger than memory can be processed."""

@@ -22,6 +22,7 @@ from papermage_core.errors import DataError, counted
 from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.testing.checks import fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_suffixes
+from papermage_core.testing.elsewhere import described
 from papermage_core.testing.probes import written
 
 __all__ = ["DocumentReaderSuite"]
@@ -109,6 +110,94 @@ class DocumentReaderSuite(ComponentSuite):
         for reader, path in self._readings(self.samples):
             first, second = (_json(reader.read(path)) for _ in range(2))
             require(first == second, f"{path.name} gave other documents the second time", "keep no state in the reader")
+
+    def test_a_file_that_is_written_anew_is_read_anew(self) -> None:
+        """What a file held before does not answer for what it holds now."""
+        for config in self.configs():
+            for name, content in self.samples.items():
+                for other in self._others(config, name):
+                    with written({**self.samples, name: other}) as paths:
+                        path = next(path for path in paths if path.name == name)
+                        reader = config.build()
+                        alone = _json(reader.read(path))
+                        path.write_bytes(_bytes(content))
+                        now, wanted = _json(reader.read(path)), _json(config.build().read(path))
+                    seen = f"{name} was written anew, and its former documents were given"
+                    require(now == wanted or alone == wanted, seen, "keep nothing of a file, by its name or otherwise")
+
+    def test_a_file_that_ends_early_is_not_taken_for_a_whole_one(self) -> None:
+        """A document that is cut off is an error, or what is left of it is given: it does not vanish in silence."""
+        remedy = "raise DataError(..., path=path, line=line) for what cannot be read; pass over nothing"
+        for config in self.configs():
+            for name, content in self.samples.items():
+                raw, whole = _bytes(content), self._read(config, name, _bytes(content))
+                if name.endswith(_COMPRESSED) or not whole or len(whole) < 2:
+                    continue
+                lines = [line for line in raw.split(b"\n") if line.strip()]
+                halves = []
+                if len(lines) == len(whole):  # a document a line
+                    cut = [*lines[:1], lines[1][: len(lines[1]) // 2], *lines[2:]]
+                    halves.append((b"\n".join(cut) + b"\n", [whole[0], *whole[2:]], f"line 2 of {name} is cut off"))
+                end = len(raw.rstrip())
+                last = len(str(whole[-1].get("symbols") or ""))
+                for less in (2, max(3, end // (4 * len(whole)))):
+                    if less >= last:
+                        continue  # nothing may be left of it
+                    place = end - less
+                    halves.append((raw[:place], whole[:-1], f"{name} ends early"))
+                for cut_off, fewer, what in halves:
+                    with _warned() as places:
+                        found = self._read(config, name, cut_off)
+                    silent = found is not None and _plain(found) == _plain(fewer) and not places()
+                    seen = f"{what}, and {counted(len(fewer), 'documents')} came without an error, as if it were whole"
+                    require(not silent, seen, remedy)
+
+    def test_the_last_line_needs_no_end(self) -> None:
+        """With or without a line end there, the documents are the same, but for that line end."""
+        for config in self.configs():
+            for name, content in self.samples.items():
+                raw = _bytes(content)
+                if not raw.endswith(b"\n") or raw.endswith(b"\n\n") or name.endswith(_COMPRESSED):
+                    continue
+                whole, found = (self._read(config, name, each) for each in (raw, raw.removesuffix(b"\n")))
+                same = found is None or whole is None or _bare_texts(found) == _bare_texts(whole)
+                seen = f"without the line end at its end, {name} gives other documents"
+                require(same, seen, "cut the line end off by rstrip('\\n'), which may not be there, not by line[:-1]")
+
+    def test_an_empty_file_is_no_document_or_refused(self) -> None:
+        """It holds no document; or DataError says that it is none of the reader's files."""
+        for config in self.configs():
+            for name in self.samples:
+                with written({**self.samples, name: b""}) as paths:
+                    path = next(path for path in paths if path.name == name)
+                    try:
+                        list(config.build().read(path))
+                    except (DataError, OSError, UnicodeDecodeError):
+                        continue
+                    except Exception as exc:
+                        fail(
+                            f"an empty file raised {described(exc)}",
+                            "raise DataError(..., path=path), or yield nothing",
+                        )
+
+    def _others(self, config: Any, name: str) -> Iterator[bytes]:
+        """Yield another content of a file that can be read, if there is one: half of it."""
+        raw = _bytes(self.samples[name])
+        half = raw[: raw.find(b"\n", len(raw) // 3) + 1]
+        for content in (half, raw + raw):
+            found = self._read(config, name, content) if content and not name.endswith(_COMPRESSED) else None
+            if found:
+                yield content
+                return
+
+    def _read(self, config: Any, name: str, content: bytes) -> list[Any] | None:
+        """Return the documents of a file of this content, as JSON; None where it cannot be read."""
+        with written({**self.samples, name: content}) as paths:
+            path = next(path for path in paths if path.name == name)
+            try:
+                return _json(config.build().read(path))
+            except Exception:  # for other checks
+                return None
 
     def test_warnings_are_few(self) -> None:
         """What is odd in a file is said once, with how often: a corpus has millions of lines."""
@@ -246,6 +335,35 @@ class DocumentReaderSuite(ComponentSuite):
                 found = [getattr(each, name) for each in located if getattr(each, name) is not None]
                 fine = all(type(value) is int and value >= least for value in found) and found == sorted(found)
                 require(fine, f"the {name}s in {path.name} are {found}", f"count from {least}, through the file")
+            for blank in (False, True):
+                self._check_lines(reader, path, blank=blank)
+
+    def _check_lines(self, reader: Any, path: Path, *, blank: bool) -> None:
+        """Fail where each line is a document, and lines or bytes are not theirs; with a ``blank`` line as well."""
+        lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+        rows = [*lines[:1], *([b""] if blank else []), *lines[1:]]
+        with written(
+            {**{p.name: p.read_bytes() for p in path.parent.iterdir()}, path.name: b"\n".join(rows) + b"\n"}
+        ) as (paths):
+            copy = next(each for each in paths if each.name == path.name)
+            try:
+                read = list(reader.read(copy))
+            except Exception:  # blank lines are not for every format
+                return
+        if len(read) != len(lines) or len(lines) < 2 or path.suffix in _COMPRESSED:
+            return
+        starts = [sum(len(row) + 1 for row in rows[:at]) for at in range(len(rows))]
+        full = [(at, start, row) for at, (start, row) in enumerate(zip(starts, rows, strict=True), 1) if row]
+        where = ", with a blank line after the first," if blank else ""
+        located = [
+            (given, *place) for given, place in zip(read, full, strict=True) if isinstance(given, LocatedDocument)
+        ]
+        for given, at, start, row in located:
+            seen = f"a document of line {at} of {path.name}{where} is said to be in line {given.line}"
+            require(given.line in (None, at), seen, "count lines from 1, blank ones too")
+            before = None if given.byte is None else row[: given.byte - start] if given.byte >= start else b"?"
+            seen = f"a document of byte {start} of {path.name}{where} is said to begin at byte {given.byte}"
+            require(not (before or b"").strip(b" \t[,"), seen, "count bytes of the file, not characters")
 
     def test_a_share_of_a_file_is_every_so_many_of_its_documents(self) -> None:
         """``first`` and ``every``, where the reader takes them; it returns how many documents there are."""
@@ -408,6 +526,15 @@ def _json_without_ids(read: Any) -> list[Any]:
 
 def _without_metadata(given: Any) -> Any:
     return {key: value for key, value in given.items() if key != "metadata"} if isinstance(given, dict) else given
+
+
+def _plain(documents: Sequence[Any]) -> list[Any]:
+    """Return documents without what may be counted anew."""
+    return list(map(_without_metadata, documents))
+
+
+def _bare_texts(documents: Sequence[Any]) -> list[str]:
+    return [str(each.get("symbols") or "").rstrip() for each in documents]
 
 
 def _folder(folder: Path) -> dict[str, Any]:

@@ -24,8 +24,11 @@ __all__ = [
     "adjusted_documents",
     "adjusted_samples",
     "batch_of",
+    "far_context",
     "head_batches",
     "many_words",
+    "other_contexts",
+    "other_outputs",
     "sample_contexts",
     "sample_results",
     "spread",
@@ -43,7 +46,7 @@ def sample_contexts(needs: ContextNeeds | None = None, *, units: Sequence[int] =
     needs = needs or ContextNeeds()
     random = np.random.default_rng(7)
     syllables = ["car", "di", "o", "gen", "ic", "Pro", "tein", "-", "12", "(", "é"]
-    samples = []
+    samples: list[Context] = []
     for n in units:
         words = ["".join(random.choice(syllables, random.integers(1, 4))) for _ in range(n)]
         corners = np.sort(random.random((n, 2, 2)), axis=1).reshape(n, 4).astype(np.float32)
@@ -57,9 +60,67 @@ def sample_contexts(needs: ContextNeeds | None = None, *, units: Sequence[int] =
                 metadata={key: [float(x) for x in random.integers(8, 13, n)] for key in needs.metadata}
                 | ({"style": [("bold", "plain")[x] for x in random.integers(0, 2, n)]} if needs.all_metadata else {}),
                 long_forms=dict.fromkeys(words[::4], ("long", *words[:2])) if needs.long_forms else {},
+                document_metadata=_of_documents(needs, len(samples)),
+                labels=LABELS if needs.labels else (),
             )
         )
-    return samples
+    return _with_neighbours(samples, needs.neighbours)
+
+
+_DOCUMENT_VALUES: tuple[Any, ...] = ("2019", 2019, ["Nature", "Cell"], None, 20.5, True)
+
+
+def _of_documents(needs: ContextNeeds, number: int) -> dict[str, Any]:
+    """Return metadata of a document: values of all kinds, and of every third document one key less."""
+    keys = needs.document_metadata[: -1 if number % 3 == 2 else None]
+    return {key: _DOCUMENT_VALUES[(number + at) % len(_DOCUMENT_VALUES)] for at, key in enumerate(keys)}
+
+
+def _with_neighbours(contexts: Sequence[Context], n: int) -> list[Context]:
+    """Return the contexts, each with the words of ``n`` before and after it."""
+    words = [context.words for context in contexts]
+    return [
+        attrs.evolve(context, before=tuple(words[max(0, at - n) : at]), after=tuple(words[at + 1 : at + 1 + n]))
+        if n
+        else context
+        for at, context in enumerate(contexts)
+    ]
+
+
+def other_contexts(context: Context) -> list[Context]:
+    """Return contexts that differ from one in a single thing: case, spaces, boxes, pages, and what else it has."""
+    found = [
+        attrs.evolve(context, words=[word.swapcase() for word in context.words]),
+        attrs.evolve(context, space_before=~context.space_before),
+    ]
+    if context.boxes is not None and context.pages is not None:
+        found += [
+            attrs.evolve(context, boxes=context.boxes * np.float32(0.5)),
+            attrs.evolve(context, pages=context.pages + 1),
+        ]
+    found += [
+        attrs.evolve(context, groups={**context.groups, name: groups[::-1].copy()})
+        for name, groups in context.groups.items()
+    ]
+    found += [
+        attrs.evolve(context, metadata={**context.metadata, key: list(values)[::-1]})
+        for key, values in context.metadata.items()
+    ]
+    if context.document_metadata:
+        found.append(attrs.evolve(context, document_metadata=dict.fromkeys(context.document_metadata, "other")))
+    if context.before or context.after:
+        found.append(attrs.evolve(context, before=context.after, after=context.before))
+    return found
+
+
+def far_context(needs: ContextNeeds) -> Context:
+    """Return a context from far on in a long document: hundreds of pages, thousands of groups."""
+    (context,) = sample_contexts(needs, units=[30])
+    return attrs.evolve(
+        context,
+        pages=None if context.pages is None else (700 + np.arange(30) // 6).astype(np.int32),
+        groups={name: groups + np.int32(60_000) for name, groups in context.groups.items()},
+    )
 
 
 def training_contexts(needs: ContextNeeds) -> list[Context]:
@@ -214,6 +275,29 @@ def adjusted_documents() -> list[tuple[Document, list[Context], list[HeadOutput]
         outputs.append(output)
     (document, _, _), *_ = found.values()
     return [*found.values(), (document, [], [])]
+
+
+def other_outputs() -> list[tuple[Document, Context, HeadOutput]]:
+    """Return what heads of other schemes say of a context: tags of io, labels for tags, overlap, several segments."""
+    document, context, output = adjusted_samples()[1]
+    labels = [TAGS[tag][2:] for tag in output.tags]
+    found = []
+    for names in ((*TAGS, "B-Gene", "I-Gene"), ("O", "I-Disease", "I-Chemical"), ("O", "Disease", "Chemical")):
+        tags = np.array(
+            [next(i for i, name in enumerate(names) if name.endswith(label)) if label else 0 for label in labels]
+        )
+        found.append((document, context, attrs.evolve(output, tags=tags.astype(np.int64), tag_names=names)))
+    first = output.spans[0]
+    more = [
+        UnitSpan("Disease", ((first.stop + 1, first.stop + 2), (first.stop + 4, first.stop + 6)), 0.5),
+        UnitSpan.of("Chemical", first.start, first.stop + 2, 0.4),
+    ]
+    spans = sorted([*output.spans, *more])
+    tags = found[-1][2].tags.copy()
+    for span in spans:
+        tags[list(span.units)] = found[-1][2].tag_names.index(span.label)
+    found.append((document, context, attrs.evolve(found[-1][2], spans=spans, tags=tags)))
+    return found
 
 
 def _adjusted(document: Document, page: Any) -> tuple[Document, Context, HeadOutput]:

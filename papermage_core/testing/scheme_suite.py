@@ -157,6 +157,10 @@ class LabelSchemeSuite(ComponentSuite):
             require(spans == before, f"encode changed the entities that it was given to {spans}", remedy)
             with working("encode of a tuple of entities", remedy):
                 scheme.encode(tuple(spans), 6)
+            with working("encode of entities that have scores", "look at label and segments alone"):
+                scored = scheme.encode([UnitSpan(span.label, span.segments, 0.5) for span in spans], 6)
+            same = np.array_equal(scored, target) if scheme.tags else scored == target
+            require(same, "entities that have scores have another target", "look at label and segments alone")
             kept = np.array(target) if scheme.tags else list(target)
             if scheme.tags:
                 target.flags.writeable = False
@@ -200,6 +204,30 @@ class LabelSchemeSuite(ComponentSuite):
 
         self._each(self._entities, check)
 
+    def test_what_is_legal_is_what_the_tables_say(self) -> None:
+        """A scheme that overrides ``allows`` or ``has_legal_sequences`` says there what the three tables say."""
+        remedy = "derive allows() and the tables from one rule, or leave allows() as it is"
+
+        def check(case: tuple[LabelScheme, Any]) -> None:
+            scheme, tags = case
+            if scheme.targets == "tags" and (tags >= 0).all():
+                said, meant = bool(scheme.allows(tags)), LabelScheme.allows(scheme, tags)
+                seen = f"allows() says {said} of {_shown(scheme, tags)}, and the tables {meant}"
+                require(said == meant, seen, remedy)
+
+        self._each(self._any_tags, check)
+        self._each(self._legal, check)
+        for scheme, _ in self._schemes(("one", "two")):
+            if scheme.targets == "tags":
+                target = scheme.encode(
+                    [UnitSpan.of("one", 0, 2), UnitSpan.of("two", 2, 3), UnitSpan.of("two", 4, 6)], 6
+                )
+                require(
+                    LabelScheme.allows(scheme, target),
+                    f"what encode makes, {_shown(scheme, target)}, is not legal by the tables",
+                    remedy,
+                )
+
     def test_legal_tags_mean_entities_that_can_be_encoded(self) -> None:
         """Whatever a head may decode can be written again, and means the same then."""
 
@@ -230,13 +258,19 @@ class LabelSchemeSuite(ComponentSuite):
 
     def test_entities_that_cannot_be_written_are_refused(self) -> None:
         """ValueError for an unknown label, for a span outside the context, and for overlap where there is none."""
-        for scheme, (label, *_) in self._schemes(("one", "two")):
+        for scheme, (label, *others) in self._schemes(("one", "two")):
             _check_refused(scheme, [UnitSpan.of("no such label", 0, 1)], "a label that is not one of its labels")
             _check_refused(scheme, [UnitSpan.of(label, 2, 9)], "a span that ends outside the context")
             _check_refused(scheme, [UnitSpan.of(label, -1, 1)], "a span that starts outside the context")
+            _check_refused(scheme, [UnitSpan.of(label, 5, 7)], "a span that lies outside the context")
             if not scheme.allows_overlap:
-                overlapping = [UnitSpan.of(label, 0, 2), UnitSpan.of(label, 1, 3)]
-                _check_refused(scheme, overlapping, "overlapping entities, with allows_overlap = False,")
+                for one, two in (((0, 2), (1, 3)), ((0, 4), (1, 2)), ((1, 2), (1, 2))):
+                    for second in (label, *others):
+                        if (one, label) == (two, second):
+                            continue  # one entity, twice
+                        overlapping = [UnitSpan.of(label, *one), UnitSpan.of(second, *two)]
+                        for spans in (overlapping, overlapping[::-1]):
+                            _check_refused(scheme, spans, f"overlapping entities, {spans}, without allows_overlap,")
 
     def test_a_context_of_no_units_has_no_entities(self) -> None:
         """The empty context passes through."""

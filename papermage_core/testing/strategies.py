@@ -26,6 +26,9 @@ WORDS = (
     "the", "of", "Heart", "failure", "BRCA1", "p53", "10.1101/2020.01.05", "(2019)", "naïve", "日本語", "e.g.", "–",
     "a" * 70, "", "\u00ad", "\u200b", "ﬁnding", "🙂", "Smith,", "T", "\ufffd",
 )  # fmt: skip
+_METADATA: tuple[Any, ...] = (None, 9.5, 12, "Times-Bold", True, ["a", 1], {"size": 9})
+_PLAIN = 5
+"""How many of these are no list and no mapping."""
 LABELS = ("Disease", "author", "B-X", "a-b", "O-ring", "日本", "I", "title")
 
 
@@ -53,8 +56,11 @@ def contexts(
         boxes=boxes,
         pages=pages,
         groups={} if bare else {name: _groups(random, n) for name in needs.groups},
-        metadata={} if bare else {key: _metadata(random, n) for key in (*needs.metadata, *_keys(needs))},
+        metadata={} if bare else _columns(random, n, needs),
         long_forms=dict.fromkeys(texts[1:4], texts[-3:]) if needs.long_forms and not bare else {},
+        document_metadata={} if bare else {key: _METADATA[random.integers(5)] for key in needs.document_metadata},
+        before=() if bare else tuple(texts[:k] for k in random.integers(0, 4, min(needs.neighbours, 2))),
+        after=() if bare else tuple(texts[-k:] for k in random.integers(0, 4, min(needs.neighbours, 1))),
     )
 
 
@@ -74,9 +80,10 @@ def _keys(needs: ContextNeeds) -> tuple[str, ...]:
     return ("style", "level") if needs.all_metadata else ()
 
 
-def _metadata(random: np.random.Generator, n: int) -> list[Any]:
-    kinds: list[Any] = [None, 9.5, 12, "Times-Bold", True]
-    return [kinds[i] for i in random.integers(0, len(kinds), n)]
+def _columns(random: np.random.Generator, n: int, needs: ContextNeeds) -> dict[str, list[Any]]:
+    """Return the units' metadata: of keys that are named, values of any kind; plain ones where all keys are wanted."""
+    named = {key: [_METADATA[i] for i in random.integers(0, len(_METADATA), n)] for key in needs.metadata}
+    return named | {key: [_METADATA[i] for i in random.integers(0, _PLAIN, n)] for key in _keys(needs)}
 
 
 def labels(max_size: int = 3) -> st.SearchStrategy[tuple[str, ...]]:

@@ -24,6 +24,9 @@ from papermage_core.testing.process_state import new_objects_only
 
 __all__ = ["Suite", "check_names", "sentence_of"]
 
+_MANY_WARNINGS = 4
+"""Of one place of the code, for the samples of a kind."""
+
 
 @attrs.frozen(eq=False)
 class _Look:
@@ -64,10 +67,11 @@ class Suite:
             setattr(cls, names[sentence], _skipping(getattr(cls, names[sentence]), reason))
 
     def test_another_process_makes_the_same_of_the_same(self) -> None:
-        """Strings have other hashes there, and sets another order; a checkpoint is loaded there all the same."""
+        """Strings have other hashes there, sets another order, and it is another day: a checkpoint is for later."""
         remedy = (
             "use no hash() of strings, and no order of a set: zlib.crc32(word.encode()) and sorted(...) are the same "
-            "everywhere; keep nothing that another process does not have"
+            "everywhere; look at no clock, and not at the working folder; keep nothing that another process does not "
+            "have"
         )
         for look in self._look():
             for what, value in look.here.items():
@@ -84,6 +88,16 @@ class Suite:
         for look in self._look(whole=False):
             said = (look.printed or look.there.printed).strip()
             require(not said, f"{said[:80]!r} was printed on standard output", remedy)
+
+    def test_warnings_are_few(self) -> None:
+        """What is odd is said once: there are millions of contexts and documents."""
+        for look in self._look(whole=False):
+            for place, times in look.there.logged.items():
+                require(
+                    times < _MANY_WARNINGS,
+                    f"it warned {times} times in {place}",
+                    "count what is odd, and warn once; what cannot be used is an error",
+                )
 
     def test_the_process_is_left_as_it_was(self) -> None:
         """Importing and using it changes no setting, no other module, and leaves no file behind."""

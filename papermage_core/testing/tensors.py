@@ -28,6 +28,8 @@ __all__ = [
     "missing_gradients",
     "other_generators",
     "reload",
+    "require_unseeded",
+    "reseeded",
     "seeded",
     "shake",
     "unregistered",
@@ -117,6 +119,28 @@ def other_generators(seed: int) -> Iterator[None]:
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+def reseeded(call: Callable[[], Any]) -> list[str]:
+    """Return the generators that a call sets to a seed: from wherever they begin, they end at the same place."""
+    ends: list[dict[str, Any]] = []
+    for seed in (11, 12):
+        with other_generators(seed), seeded(seed):
+            call()
+            states = (torch.get_rng_state().numpy().tobytes(), repr(np.random.get_state()), random.getstate())
+        ends.append(dict(zip(("torch", "numpy", "random"), states, strict=True)))
+    return [name for name, state in ends[0].items() if state == ends[1][name]]
+
+
+def require_unseeded(**calls: Callable[[], Any]) -> None:
+    """Fail where one of some calls, by the names of what they call, sets a generator to a seed."""
+    for name, call in calls.items():
+        found = reseeded(call)
+        require(
+            not found,
+            f"{name}() sets the generator of {' and '.join(found)} to a seed",
+            "seed nothing: the run is seeded once, for all of its parts; draw from a generator of your own if need be",
+        )
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import inspect
 import io
@@ -80,7 +81,7 @@ class DocumentWriterSuite(ComponentSuite):
     def test_documents_that_differ_make_files_that_differ(self) -> None:
         """Else something was left out: that is counted. No document vanishes beside another one."""
         for config in self.configs():
-            for what, one, other in _pairs():
+            for what, one, other in [*_pairs(), *(_in_order() if config.target == "file" else ())]:
                 try:
                     (first, left_out), (second, more) = (_counted(_write(config, each)) for each in (one, other))
                 except DataError:
@@ -90,6 +91,25 @@ class DocumentWriterSuite(ComponentSuite):
                     f"{what}: the files are the same, and nothing is counted",
                     'write it, or count it: return {"what it is": 1}; in a folder, write no file over another',
                 )
+
+    def test_nothing_is_written_outside_the_folder(self) -> None:
+        """Names of documents are anything, ``../a`` too: they are no paths. Where ``target`` is a folder."""
+        for config in self.configs():
+            if config.target != "folder":
+                continue
+            with tempfile.TemporaryDirectory() as name:
+                inside = Path(name) / "a" / "b" / "c"
+                inside.mkdir(parents=True)
+                for called in ("../beside", "../../far/beside", f"{name}/absolute", "..", "a/../../beside"):
+                    document = Document("Text", metadata=Metadata(doc_id=called))
+                    with contextlib.suppress(PapermageError):
+                        config.build().write(iter([document]), inside)
+                outside = [each for each in Path(name).rglob("*") if each.is_file() and inside not in each.parents]
+            found = ", ".join(str(each.relative_to(name)) for each in outside)
+            remedy = "make file names of what is safe in a name, or of a number"
+            require(
+                not outside, f"documents called '../beside' and the like made files outside the folder: {found}", remedy
+            )
 
     def test_documents_are_written_as_they_come(self) -> None:
         """None is kept: a corpus larger than memory can be written."""
@@ -283,6 +303,35 @@ def _pairs() -> Iterator[tuple[str, list[Document], list[Document]]]:
     yield "documents with one entity, and with two", [of(Year=[entity(3, 7)])], [of(Year=[entity(3, 7), entity(8, 10)])]
     yield "entities at two places", [of(Year=[entity(3, 7)])], [of(Year=[entity(8, 10)])]
     yield "entities of two layers", [of(Year=[entity(3, 7)])], [of(Date=[entity(3, 7)])]
+
+    def parts() -> list[Entity]:
+        return [Entity(spans=[Span(3, 7), Span(11, 15)])]
+
+    yield "an entity of one segment, and of two", [of(Year=[entity(3, 7)])], [of(Year=parts())]
+    yield "an entity that is whole, and one of two segments", [of(Year=[entity(3, 15)])], [of(Year=parts())]
+    box = Entity(spans=[Span(3, 7)], boxes=[Box(0.1, 0.1, 0.2, 0.02, 0)])
+    yield "an entity without a box, and with one", [of(Year=[entity(3, 7)])], [of(Year=[box])]
+    noted = Entity(spans=[Span(3, 7)], metadata=Metadata(certain="no"))
+    yield "an entity without metadata, and with some", [of(Year=[entity(3, 7)])], [of(Year=[noted])]
+    within = [entity(3, 7), entity(3, 10)]
+    yield "an entity, and one that another overlaps", [of(Year=[entity(3, 7)])], [of(Year=within)]
+    titled = of(Year=[entity(3, 7)])
+    titled.metadata["title"] = "A rise"
+    yield "a document without a title in its metadata, and with one", [of(Year=[entity(3, 7)])], [titled]
+    for one_text, other_text in (("a\nb c", "a b c"), ("a\tb c", "a b c"), ("a  b c", "a b c")):
+        first, second = (of(text, Year=[entity(len(text) - 1, len(text))]) for text in (one_text, other_text))
+        yield f"documents of the texts {one_text!r} and {other_text!r}", [second], [first]
+    one_of_two = [of("A b.\nC d.", None, Year=[])]
+    yield "a document of two lines, and two of one line each", one_of_two, [of(text, None) for text in ("A b.", "C d.")]
+
+
+def _in_order() -> Iterator[tuple[str, list[Document], list[Document]]]:
+    """Yield what differs in the order of the documents."""
+    two = [
+        Document("A first one.", metadata=Metadata(doc_id="a")),
+        Document("The other one.", metadata=Metadata(doc_id="b")),
+    ]
+    yield "two documents, and the same in another order", two, two[::-1]
 
 
 def _counted(written: tuple[Any, dict[str, bytes]]) -> tuple[dict[str, bytes], int]:

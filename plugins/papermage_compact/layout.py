@@ -297,7 +297,7 @@ class _Fonts:
 
 def _fonts(contexts: Sequence[Context]) -> tuple[_Fonts, NDArray[np.int32]]:
     """Return the fonts of the units, from their metadata, and which of them each unit has, shape (n,)."""
-    names = _values(contexts, ("fontname", "font"))
+    names = [name if isinstance(name, str) else None for name in _values(contexts, ("fontname", "font"))]
     kinds = {name: i for i, name in enumerate(dict.fromkeys(names))}
     plain = [_plain_font(name) for name in kinds]
     hashes = hash_runs(*code_points(plain))

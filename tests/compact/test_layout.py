@@ -120,7 +120,7 @@ def test_whatever_the_boxes_rows_are_in_the_table_and_values_are_finite(data):
     for n in data.draw(st.lists(st.integers(0, 6), max_size=3)):
         numbers = st.floats(0, 1, width=32) | st.just(float("nan"))
         boxes = np.array(data.draw(st.lists(numbers, min_size=4 * n, max_size=4 * n)), np.float32).reshape(n, 4)
-        values = st.sampled_from([None, "CMMI10", "", 7, float("nan"), -3, "Times,Bold"])
+        values = st.sampled_from([None, "CMMI10", "", 7, float("nan"), -3, "Times,Bold", ["Times"], {"size": 9}])
         contexts.append(
             Context(
                 words=["a"] * n,
