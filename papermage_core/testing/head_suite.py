@@ -38,6 +38,8 @@ from papermage_core.testing.tensors import (
 __all__ = ["HeadBatch", "ModelHeadSuite", "head_batches"]
 
 
+_PATIENCE = (60, 200)
+"""Steps that a head may take to learn something by heart: some need more than others."""
 _HUNDREDS = 130
 """Labels whose tags are too many for numbers of eight bits."""
 _ODD = ("zeta", "B-X", "a-b", "O-ring", "日本", "I", "Author", "author", "x y", "2", "c_d", "alpha")
@@ -435,10 +437,12 @@ class ModelHeadSuite(ComponentSuite):
         span = UnitSpan.of(scheme.labels[0], 4, 36)
         batch = batch_of(scheme, [40], [[span]], 3, 64)
         head = self.build(_settled(config, scheme, batch), scheme, size=64)
-        _train(head, batch, steps=60)
-        (output,) = decode_of(head, batch)
-        require(
-            output.spans == [span],
+        for steps in _PATIENCE:
+            _train(head, batch, steps=steps)
+            (output,) = decode_of(head, batch)
+            if output.spans == [span]:
+                return
+        fail(
             f"an entity of 32 units that was learnt by heart is found as {output.spans}",
             "let no length stand in the code: an entity is as long as the scheme lets it be",
         )
@@ -451,7 +455,7 @@ class ModelHeadSuite(ComponentSuite):
             many = tuple(f"label {number}" for number in range(_HUNDREDS // 2, _HUNDREDS)) + tuple(
                 f"label {number}" for number in range(_HUNDREDS // 2)
             )
-            _check_labels(self, config, scheme_of(self._scheme_names()[0], many), steps=40)
+            _check_labels(self, config, scheme_of(self._scheme_names()[0], many))
 
     def test_tensors_move_with_the_head(self) -> None:
         """All that it computes with is a parameter or a buffer, so that it is on the device of the others."""
@@ -601,7 +605,7 @@ class ModelHeadSuite(ComponentSuite):
                 outputs = decode_of(head, attrs.evolve(batch, vectors=0.01 * batch.vectors))
                 scores = np.concatenate([output.scores for output in outputs])
                 require(
-                    bool((scores < 0.999).any()),
+                    bool((scores < 1 - 1e-6).any()),
                     "a new head is wholly sure of each tag, of vectors that are next to nothing",
                     "give the probability of each unit's tag, as softmax does, and that of each entity",
                 )
@@ -750,28 +754,29 @@ class ModelHeadSuite(ComponentSuite):
         self._each_head(check_batches)
 
 
-def _check_labels(suite: ModelHeadSuite, config: Any, scheme: LabelScheme, *, steps: int = 80) -> None:
-    """Fail unless a head finds each label where it has learnt it by heart."""
+def _check_labels(suite: ModelHeadSuite, config: Any, scheme: LabelScheme) -> None:
+    """Fail unless a head finds each label where it has learnt it by heart; of very many, some take longer."""
     spans = [[UnitSpan.of(label, 1, 3)] for label in scheme.labels]
     batch = batch_of(scheme, [5] * len(spans), spans, 3, 64)
     head = suite.build(_settled(config, scheme, batch), scheme, size=64)
-    _train(head, batch, steps=steps)
+    few = len(spans) // 20
+    for steps in _PATIENCE:
+        _train(head, batch, steps=steps)
+        found = [{span.label: None for span in output.spans} for output in decode_of(head, batch)]
+        everywhere = {label for labels in found for label in labels}
+        missing = [label for label in scheme.labels if label not in everywhere]
+        wrong = [
+            (label, next(iter(labels)))
+            for label, labels in zip(scheme.labels, found, strict=True)
+            if labels and label not in labels
+        ]
+        if len(missing) <= few and len(wrong) <= 1 + few:
+            return
     remedy = "score and decode every tag of scheme.tags, and every label of scheme.labels, in their order"
-    outputs = decode_of(head, batch)
-    found = {span.label for output in outputs for span in output.spans}
-    missing = [label for label in scheme.labels if label not in found]
     seen = f"of {len(spans)} labels, never found though learnt by heart: {', '.join(missing[:12])}"
-    require(len(missing) <= len(spans) // 20, seen, remedy)  # of very many, some take longer
-    wrong = [
-        (label, output.spans[0].label)
-        for label, output in zip(scheme.labels, outputs, strict=True)
-        if output.spans and label not in {span.label for span in output.spans}
-    ]
-    require(
-        len(wrong) <= 1 + len(spans) // 20,
-        f"learnt by heart as {', '.join(one for one, _ in wrong[:3])}, found as {', '.join(o for _, o in wrong[:3])}",
-        remedy,
-    )
+    require(len(missing) <= few, seen, remedy)
+    shown = ", ".join(f"{label!r} as {other!r}" for label, other in wrong[:3])
+    fail(f"of labels learnt by heart are found: {shown}", remedy)
 
 
 def check_output(output: Any, n: int, scheme: LabelScheme) -> None:
