@@ -298,7 +298,6 @@ class ContextEncoderSuite(ComponentSuite):
         for subject in self.subjects():
             needs = subject.config.needs
             odd = attrs.evolve(many_words(needs, 3), words=["x" * 5000, "日" * 500, "word"])
-            _check_far_on(subject)
             for what, batch in (
                 ("a context of 700 units", sample_contexts(needs, units=[700])),
                 ("48 contexts", sample_contexts(needs, units=[1 + number % 5 for number in range(48)])),
@@ -311,6 +310,7 @@ class ContextEncoderSuite(ComponentSuite):
                     for windows in _chunks(subject.windows(batch), 48):
                         finite = all(vectors.isfinite().all() for vectors in subject.vectors(windows))
                         require(finite, f"vectors of {what} are not finite", "see what grows with the length")
+            _check_far_on(subject)
 
     def test_encoding_keeps_no_state(self) -> None:
         """A context is encoded the same again after others, after many words, and after training mode."""
@@ -858,17 +858,27 @@ def _check_batches(subject: Subject, windows: list[Window], when: str) -> None:
 
 
 def _check_far_on(subject: Subject) -> None:
-    """Fail where the last of very many units are all encoded alike, as those that were cut off are."""
-    context = many_words(subject.config.needs, 3000)
-    windows = subject.windows([context])
+    """Fail where units that are told apart in a short context are all encoded alike at the end of a long one."""
+    needs = subject.config.needs
+    short = sample_contexts(needs)[2]  # of words that the encoder was shown
+    (long,) = sample_contexts(needs, units=[3000])
+    long = attrs.evolve(long, words=[short.words[at % len(short)] for at in range(3000)], long_forms={})
+    if _n_apart(subject, subject.windows([short])) == 1:
+        return
+    windows = subject.windows([long])
     for part in (windows[:1], windows[-1:]):
-        vectors = torch.cat([row for of_some in _chunks(part, 48) for row in subject.vectors(of_some)])
-        apart = len(torch.unique(vectors.round(decimals=4), dim=0))
+        n = sum(window.stop - window.start for window in part)
         require(
-            apart > 1 or len(vectors) < 3,
-            f"of a context of 3000 different words, the last {len(vectors)} have one vector",
+            _n_apart(subject, part) > 1 or n < 3,
+            f"of a context of 3000 units, {n} have one vector, which are told apart in a short one",
             "cut nothing off: make as many windows as it takes",
         )
+
+
+def _n_apart(subject: Subject, windows: list[Window]) -> int:
+    """Return how many vectors of units are different."""
+    vectors = torch.cat([row for some in _chunks(windows, 48) for row in subject.vectors(some)])
+    return len(torch.unique(vectors.round(decimals=4), dim=0))
 
 
 def _lying_where_one_lay(

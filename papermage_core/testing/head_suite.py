@@ -342,7 +342,7 @@ class ModelHeadSuite(ComponentSuite):
         remedy = _LOGARITHMS
 
         def check(head: Any, scheme: LabelScheme) -> None:
-            for lengths, scale in (([400, 3], 1.0), ([4200], 1.0), ([60], 100.0), ([60], 0.0)):
+            for lengths, scale in (([400, 3], 1.0), ([2100], 1.0), ([60], 100.0), ([60], 0.0)):
                 batch = spread(scheme, lengths)
                 batch = attrs.evolve(batch, vectors=scale * batch.vectors)
                 what = f"a context of {lengths[0]} units" + (f", its vectors times {scale:g}," if scale != 1 else "")
@@ -776,7 +776,7 @@ def _check_labels(suite: ModelHeadSuite, config: Any, scheme: LabelScheme) -> No
     seen = f"of {len(spans)} labels, never found though learnt by heart: {', '.join(missing[:12])}"
     require(len(missing) <= few, seen, remedy)
     shown = ", ".join(f"{label!r} as {other!r}" for label, other in wrong[:3])
-    fail(f"of labels learnt by heart are found: {shown}", remedy)
+    fail(f"of {len(spans)} labels learnt by heart, these are found: {shown}", remedy)
 
 
 def check_output(output: Any, n: int, scheme: LabelScheme) -> None:

@@ -139,7 +139,7 @@ def require_unseeded(**calls: Callable[[], Any]) -> None:
         require(
             not found,
             f"{name}() sets the generator of {' and '.join(found)} to a seed",
-            "seed nothing: the run is seeded once, for all of its parts; draw from a generator of your own if need be",
+            "call no manual_seed: the run is seeded once, for all its parts; draw from an own generator",
         )
 
 

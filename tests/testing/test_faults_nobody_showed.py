@@ -319,7 +319,7 @@ def test_an_encoder_without_parameters_passes(check: str) -> None:
 
 @attrs.frozen(kw_only=True)
 class SizesConfig(TinyEncoderConfig):
-    size: int = option(16, help="size of a vector")
+    size: int = option(16, ge=0, help="size of a vector")
 
 
 @attrs.frozen(kw_only=True)
@@ -437,7 +437,7 @@ class ShortEntities(SoundHead):
         (SortsLabels, "each of a dozen labels is predicted", "in their order"),
         (EightBits, "each of a dozen labels is predicted", "of 130 labels"),
         (AlwaysSure, "scores say how sure it is", "wholly sure"),
-        (Places, "long contexts have a finite loss", "a context of 4200 units failed"),
+        (Places, "long contexts have a finite loss", "a context of 2100 units failed"),
         (EntitiesOnly, "gradients reach the vectors", "contexts without entities"),
         (TableOfPredictions, "training goes on after predictions", "after a prediction in inference mode"),
         (ForOneContext, "candidates are entities", "1 lists for 3 contexts"),

@@ -78,7 +78,7 @@ def my_sgd():
                 loss = closure()
             self.steps += 1
             for group in self.param_groups[FIRST:]:
-                for p in group["params"]:
+                for p in (p for p in group["params"] if p.grad is not None):
                     p.add_(p.grad, alpha=SIGN * group["lr"] / (self.steps if COUNTS else 1))
             return loss
 

@@ -347,7 +347,7 @@ CASES = [
     (
         NeverFindsTheLastOfManyLabels,
         "each of a dozen labels is predicted",
-        "never found though learnt by heart: label l",
+        "never found though learnt by heart: alpha",
     ),
     (KnowsTwoLabels, LABELS, "take sizes from len(scheme.tags)"),
     (HoldsThirtyTwoContexts, "dozens of contexts are taken", "let no size but the vectors' own stand in the code"),
