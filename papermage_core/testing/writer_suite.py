@@ -81,7 +81,7 @@ class DocumentWriterSuite(ComponentSuite):
     def test_documents_that_differ_make_files_that_differ(self) -> None:
         """Else something was left out: that is counted. No document vanishes beside another one."""
         for config in self.configs():
-            for what, one, other in [*_pairs(), *(_in_order() if config.target == "file" else ())]:
+            for what, one, other in _pairs():
                 try:
                     (first, left_out), (second, more) = (_counted(_write(config, each)) for each in (one, other))
                 except DataError:
@@ -323,15 +323,6 @@ def _pairs() -> Iterator[tuple[str, list[Document], list[Document]]]:
         yield f"documents of the texts {one_text!r} and {other_text!r}", [second], [first]
     one_of_two = [of("A b.\nC d.", None, Year=[])]
     yield "a document of two lines, and two of one line each", one_of_two, [of(text, None) for text in ("A b.", "C d.")]
-
-
-def _in_order() -> Iterator[tuple[str, list[Document], list[Document]]]:
-    """Yield what differs in the order of the documents."""
-    two = [
-        Document("A first one.", metadata=Metadata(doc_id="a")),
-        Document("The other one.", metadata=Metadata(doc_id="b")),
-    ]
-    yield "two documents, and the same in another order", two, two[::-1]
 
 
 def _counted(written: tuple[Any, dict[str, bytes]]) -> tuple[dict[str, bytes], int]:

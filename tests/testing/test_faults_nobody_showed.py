@@ -652,13 +652,6 @@ class OneSpace(Json):
         return given | {"symbols": given["symbols"].replace("\t", " ")}
 
 
-class Sorts(Json):
-    def write(self, documents, file):
-        for each in sorted(json.dumps(document.to_json(with_images=True)) for document in documents):
-            file.write(each.encode() + b"\n")
-        return {}
-
-
 class NamesAreFiles(Json):
     target = "folder"
 
@@ -684,7 +677,6 @@ def writer_suite(writer: type[Json]) -> Any:
         (FirstSegment, "an entity of one segment, and of two"),
         (NoTitle, "without a title in its metadata"),
         (OneSpace, "'a\\tb c'"),
-        (Sorts, "two documents, and the same in another order"),
         (Json, ""),
     ],
 )
