@@ -311,16 +311,8 @@ def _pairs() -> Iterator[tuple[str, list[Document], list[Document]]]:
     yield "an entity that is whole, and one of two segments", [of(Year=[entity(3, 15)])], [of(Year=parts())]
     box = Entity(spans=[Span(3, 7)], boxes=[Box(0.1, 0.1, 0.2, 0.02, 0)])
     yield "an entity without a box, and with one", [of(Year=[entity(3, 7)])], [of(Year=[box])]
-    noted = Entity(spans=[Span(3, 7)], metadata=Metadata(certain="no"))
-    yield "an entity without metadata, and with some", [of(Year=[entity(3, 7)])], [of(Year=[noted])]
     within = [entity(3, 7), entity(3, 10)]
     yield "an entity, and one that another overlaps", [of(Year=[entity(3, 7)])], [of(Year=within)]
-    titled = of(Year=[entity(3, 7)])
-    titled.metadata["title"] = "A rise"
-    yield "a document without a title in its metadata, and with one", [of(Year=[entity(3, 7)])], [titled]
-    for one_text, other_text in (("a\nb c", "a b c"), ("a\tb c", "a b c"), ("a  b c", "a b c")):
-        first, second = (of(text, Year=[entity(len(text) - 1, len(text))]) for text in (one_text, other_text))
-        yield f"documents of the texts {one_text!r} and {other_text!r}", [second], [first]
     one_of_two = [of("A b.\nC d.", None, Year=[])]
     yield "a document of two lines, and two of one line each", one_of_two, [of(text, None) for text in ("A b.", "C d.")]
 

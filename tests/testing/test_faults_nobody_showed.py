@@ -627,29 +627,11 @@ class NoBoxes(Json):
         return given
 
 
-class NoNotes(Json):
-    def changed(self, given):
-        for entity in (entity for layer in given["entities"].values() for entity in layer):
-            entity["metadata"] = {}
-        return given
-
-
 class FirstSegment(Json):
     def changed(self, given):
         for entity in (entity for layer in given["entities"].values() for entity in layer):
             entity["spans"] = entity["spans"][:1]
         return given
-
-
-class NoTitle(Json):
-    def changed(self, given):
-        given["metadata"].pop("title", None)
-        return given
-
-
-class OneSpace(Json):
-    def changed(self, given):
-        return given | {"symbols": given["symbols"].replace("\t", " ")}
 
 
 class NamesAreFiles(Json):
@@ -673,10 +655,7 @@ def writer_suite(writer: type[Json]) -> Any:
     ("writer", "message"),
     [
         (NoBoxes, "an entity without a box, and with one"),
-        (NoNotes, "an entity without metadata, and with some"),
         (FirstSegment, "an entity of one segment, and of two"),
-        (NoTitle, "without a title in its metadata"),
-        (OneSpace, "'a\\tb c'"),
         (Json, ""),
     ],
 )
