@@ -127,19 +127,6 @@ class DocumentProcessorSuite(ComponentSuite):
                 same = [layers for (layers,) in apart] == together
                 require(same, "a document got the layers of another one that has its name", remedy)
 
-    def test_layers_that_are_looked_at_are_named(self) -> None:
-        """``reads`` names them, so that what makes them comes before it in a chain; others change nothing."""
-        for config in self.configs():
-            for document, bare in zip(self._bare(config), self._bare(config), strict=True):
-                more = [name for name in bare.to_json()["entities"] if name not in config.reads]
-                for name in more:
-                    bare.remove_layer(name)
-                remedy = f"name them in reads, which is {config.reads!r}, or do without them"
-                seen = f"without the layers {', '.join(map(repr, more))}, document {document.id!r}"
-                with working(f"{seen},", remedy):
-                    found = self._layers(config, [bare])
-                require(found == self._layers(config, [document]), f"{seen} gets other layers", remedy)
-
     def test_the_fingerprint_stands_for_what_it_is(self) -> None:
         """Equal processors have one fingerprint, in each process: what is cached is found by it."""
         for options, config, again in zip(self.options, self.configs(), self.configs(), strict=True):
@@ -157,7 +144,7 @@ class DocumentProcessorSuite(ComponentSuite):
     def _layers(self, config: Any, documents: Sequence[Document]) -> list[Any]:
         """Return the layers that the processor makes of each document, as JSON."""
         return [
-            {name: document.to_json()["entities"][name] for name in config.makes}
+            {name: _rounded(document.to_json()["entities"][name]) for name in config.makes}
             for document in self._process(config, documents)
         ]
 
@@ -237,3 +224,12 @@ class DocumentProcessorSuite(ComponentSuite):
         remedy = "give it a process(documents)"
         require(callable(getattr(processor, "process", None)), f"build returned {processor!r}", remedy)
         return processor.process(iter(documents))
+
+
+def _rounded(value: Any) -> Any:
+    """Return a value of JSON with numbers as near as those of other batches are: three digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return list(map(_rounded, value))
+    return round(value, 3) if isinstance(value, float) else value

@@ -720,7 +720,6 @@ class HalvesConfig(DocumentProcessorConfig):
     ("options", "check", "message"),
     [
         ({"named": "ByName"}, "documents of one name are told apart", "another one that has its name"),
-        ({"named": "LooksAtTokens"}, "layers that are looked at are named", "name them in reads"),
         ({"stamp": "time"}, "the fingerprint stands for what it is", "no time"),
         ({"stamp": "hash"}, "the fingerprint stands for what it is", "in another process"),
     ],
