@@ -165,9 +165,9 @@ class ComponentSuite(Suite):
                     self._use(reference, (options, *first[1:]))
             except PapermageError:
                 continue  # it says why
-            except (ImportError, OSError):
-                continue  # it needs what is not here
             except Exception as exc:
+                if isinstance(exc, (ImportError, OSError)) and not isinstance(exc, TimeoutError):
+                    continue  # it needs what is not here
                 fail(f"with {option.name}={value!r} it failed with {described(exc, self._own())}", remedy)
 
     def _use(self, reference: ComponentReference, arguments: tuple[Any, ...]) -> None:

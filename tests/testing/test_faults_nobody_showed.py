@@ -339,9 +339,27 @@ class RefusedConfig(ChoicesConfig):
         return super().build(folder)
 
 
+@attrs.frozen(kw_only=True)
+class AbsentConfig(ChoicesConfig):
+    def build(self, folder=None):
+        if self.function != "tanh":
+            raise FileNotFoundError("no such table")
+        return super().build(folder)
+
+
+@attrs.frozen(kw_only=True)
+class EndlessConfig(ChoicesConfig):
+    def build(self, folder=None):
+        if self.function != "tanh":
+            raise TimeoutError("no end after 20 seconds")
+        return super().build(folder)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        (AbsentConfig, ""),
+        (EndlessConfig, "no end after 20 seconds"),
         (SizesConfig, "with size=0 it failed"),
         (ChoicesConfig, "with function='softplush' it failed with AttributeError"),
         (RefusedConfig, ""),
