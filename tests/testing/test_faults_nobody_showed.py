@@ -712,6 +712,7 @@ class ByName(Halves):
         return min(n, len(document.symbols or ""))
 
 
+@attrs.frozen(kw_only=True)
 class HalvesConfig(DocumentProcessorConfig):
     named: str = option("Halves", help="what is built", choices=("Halves", "ByName"))
     stamp: str = option("", help="what the fingerprint is of", choices=("", "time", "hash"))
