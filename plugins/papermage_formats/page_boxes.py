@@ -7,9 +7,9 @@ from typing import Any
 from papermage_core.document import Box, Document
 from papermage_core.errors import DataError
 
-__all__ = ["box_of", "corners_of", "page_sizes", "size_of"]
+__all__ = ["DIGITS", "box_of", "corners_of", "page_sizes", "size_of"]
 
-_DIGITS = 12
+DIGITS = 12
 """Of a share: what is written as a coordinate and read again is the same."""
 
 
@@ -23,10 +23,10 @@ def box_of(corners: Any, width: float, height: float, page: int) -> Box:
     if not fine:
         raise DataError(f"{corners!r} is no box", value=corners, expected="left, top, right, bottom")
     x1, x2, y1, y2 = (
-        round(min(max(value / size, 0.0), 1.0), _DIGITS)
+        round(min(max(value / size, 0.0), 1.0), DIGITS)
         for value, size in ((left, width), (right, width), (top, height), (bottom, height))
     )
-    return Box(x1, y1, round(x2 - x1, _DIGITS), round(y2 - y1, _DIGITS), page)
+    return Box(x1, y1, round(x2 - x1, DIGITS), round(y2 - y1, DIGITS), page)
 
 
 def corners_of(box: Box, width: float, height: float) -> list[float]:
@@ -36,7 +36,7 @@ def corners_of(box: Box, width: float, height: float) -> list[float]:
 
 def _whole(share: float, size: float) -> float:
     near = round(share * size)
-    return near if round(near / size, _DIGITS) == round(share, _DIGITS) else share * size
+    return near if round(near / size, DIGITS) == round(share, DIGITS) else share * size
 
 
 def size_of(width: Any, height: Any) -> tuple[float, float]:

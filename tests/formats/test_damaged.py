@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 from papermage_core.errors import DataError
+from papermage_formats.alto import AltoReaderConfig
 from papermage_formats.bioc import BiocReaderConfig
 from papermage_formats.conll import ConllReaderConfig
 from papermage_formats.doccano import DoccanoReaderConfig
 from papermage_formats.dygie import DygieReaderConfig
 from papermage_formats.funsd import FunsdReaderConfig
 from papermage_formats.hf_table import HfTableReaderConfig
+from papermage_formats.hocr import HocrReaderConfig
 from papermage_formats.jats import JatsReaderConfig
 from papermage_formats.label_studio import LabelStudioReaderConfig
+from papermage_formats.page_xml import PageXmlReaderConfig
 from papermage_formats.pawls import PawlsReaderConfig
 from papermage_formats.pubtator import PubtatorReaderConfig
 from papermage_formats.spacy import SpacyReaderConfig
@@ -35,6 +38,7 @@ from tests.formats import (
     test_jats,
     test_label_studio,
     test_pubtator,
+    test_scanned,
     test_spacy,
     test_tei,
     test_uima,
@@ -56,6 +60,9 @@ def samples() -> list[Any]:
             (SpacyReaderConfig(), test_spacy.TestSpacy),
             (TeiReaderConfig(), test_tei.TestTei),
             (JatsReaderConfig(), test_jats.TestJats),
+            (AltoReaderConfig(), test_scanned.TestAlto),
+            (HocrReaderConfig(), test_scanned.TestHocr),
+            (PageXmlReaderConfig(), test_scanned.TestPageXml),
             (BiocReaderConfig(), test_bioc.TestBioc),
             (DoccanoReaderConfig(), test_doccano.TestDoccano),
             (LabelStudioReaderConfig(), test_label_studio.TestLabelStudio),

@@ -108,5 +108,8 @@ def test_articles_of_jats_are_not_taken_for_tei(tmp_path: Path, before: str) -> 
     assert "p" in document.layer_names
     assert "tei" not in document.layer_names
     (tmp_path / "a.xml").write_text("<article xmlns='http://docbook.org/ns/docbook'><para>We</para></article>")
-    with pytest.raises(DataError, match="none knows this file: type reader=bioc or reader=jats or reader=tei"):
+    with pytest.raises(
+        DataError,
+        match="none knows this file: type reader=alto or reader=bioc or reader=jats or reader=page_xml or reader=tei",
+    ):
         list(read_documents(tmp_path / "a.xml"))

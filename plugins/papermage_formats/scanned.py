@@ -1,0 +1,280 @@
+"""What OCR makes of a scan: pages of blocks of rows of words with boxes; for ``alto``, ``hocr`` and ``page_xml``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from papermage_core.document import Box, Document, Layer, SpanArrays
+from papermage_core.errors import DataError
+from papermage_formats.labelled import Labelled, add_labelled, layer_of, make_document
+from papermage_formats.page_boxes import DIGITS, box_of, size_of
+from papermage_processors.boxed import box_arrays
+from papermage_processors.layout import unions
+from papermage_processors.tokenizing import Style, token_spans
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["STYLE", "Corners", "Place", "Scan", "around", "confidence", "number"]
+
+STYLE = "how words are cut into tokens: see processors=tokens"
+Corners = tuple[float, float, float, float]
+"""Left, top, right and bottom, in the unit of the file."""
+Place = tuple[int, int]
+"""The number of a word, and of a character in it; one after the last word is the end of that."""
+
+
+@attrs.frozen
+class _Page:
+    width: float | None
+    height: float | None
+    metadata: dict[str, Any]
+
+
+@attrs.frozen
+class _Word:
+    text: str
+    corners: Corners | None
+    metadata: dict[str, Any]
+    page: int
+    is_glued: bool
+
+
+@attrs.frozen
+class _Group:
+    """A row or a block: the words from the first on, up to that of the next."""
+
+    first: int
+    corners: Corners | None
+
+
+@attrs.define
+class _Marked:
+    label: str
+    metadata: dict[str, Any]
+    page: int
+    corners: Corners | None
+    start: Place
+    stop: Place = (0, 0)
+
+
+class Scan:
+    """Takes what was printed, in reading order, and makes a document of it.
+
+    Rows follow each other on lines of their own, a line is left empty between blocks, and words have a space between
+    them. Layers: ``tokens`` with what is known of their words, ``rows``, ``blocks``, ``pages`` with ``width`` and
+    ``height``, and those of the labels. A row or a block has the box that the file gives, or that around its words.
+    """
+
+    def __init__(self) -> None:
+        self._pages: list[_Page] = []
+        self._words: list[_Word] = []
+        self._rows: list[_Group] = []
+        self._blocks: list[_Group] = []
+        self._marked: list[_Marked] = []
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are so far."""
+        return len(self._pages)
+
+    @property
+    def words(self) -> int:
+        """How many words there are so far."""
+        return len(self._words)
+
+    def lengths(self, first: int) -> list[int]:
+        """Return how many characters each word has, from a word on."""
+        return [len(word.text) for word in self._words[first:]]
+
+    def page(self, width: float | None, height: float | None, metadata: dict[str, Any]) -> None:
+        """Begin a page, of a size in the unit of the file, or of none that is known."""
+        self._pages.append(_Page(width, height, metadata))
+        self.block()
+
+    def block(self, corners: Corners | None = None) -> None:
+        """Begin a block, and a row with it."""
+        _begin(self._blocks, len(self._words), corners)
+        self.row()
+
+    def row(self, corners: Corners | None = None) -> None:
+        """Begin a row."""
+        _begin(self._rows, len(self._words), corners)
+
+    def word(self, text: str, corners: Corners | None, metadata: dict[str, Any], *, is_glued: bool = False) -> None:
+        """Add a word, or the text of a row whose words are not known; ``is_glued``: no space stands before it."""
+        if not self._pages:
+            raise DataError("there is text before the first page", value=text, expected="a page around it")
+        if text := text.strip():
+            self._words.append(_Word(text, corners, metadata, len(self._pages) - 1, is_glued))
+
+    def begin(self, label: str, corners: Corners | None, metadata: dict[str, Any]) -> int:
+        """Begin an entity of the words that follow; return its number."""
+        return self._mark(_Marked(label, metadata, max(len(self._pages) - 1, 0), corners, (len(self._words), 0)))
+
+    def mark(self, label: str, metadata: dict[str, Any], start: Place, stop: Place) -> int:
+        """Add an entity from a character of a word to another; return its number."""
+        return self._mark(_Marked(label, metadata, len(self._pages) - 1, None, start, stop))
+
+    def _mark(self, marked: _Marked) -> int:
+        self._marked.append(marked)
+        return len(self._marked) - 1
+
+    def end(self, entity: int, stop: Place | None = None) -> None:
+        """Let an entity go up to the character of a word; by default, to the end of the last word so far."""
+        self._marked[entity].stop = stop or (len(self._words), 0)
+
+    def document(self, metadata: dict[str, Any], style: Style, label_layer: str = "") -> Document:
+        """Return the document. Raises DataError for one without text, and for sizes and boxes that are none."""
+        if not self._words:
+            pages = f"{self.pages} page{'s' * (self.pages != 1)}" if self.pages else "no page"
+            raise DataError(f"holds no text on {pages}; a scan needs OCR first", expected="words")
+        symbols, starts = self._text()
+        lengths = np.array([len(word.text) for word in self._words])
+        page = np.array([word.page for word in self._words])
+        sizes = np.array(list(self._sizes()))
+        boxes = _shares([word.corners for word in self._words], page, sizes)
+        document = make_document(symbols, metadata)
+        first, last, word = _cut(self._words, starts, style)
+        parts = _parts(boxes[word], first - starts[word], last - starts[word], lengths[word])
+        known = [dict(self._words[at].metadata) for at in word.tolist()]
+        spans = SpanArrays.one_each(first, last)
+        document.annotate_layer("tokens", Layer.from_arrays(spans, box_arrays(parts, page[word]), known))
+        for name, groups in (("rows", self._rows), ("blocks", self._blocks)):
+            groups = [group for group in groups if group.first < len(self._words)]
+            at = np.array([group.first for group in groups])
+            ends = np.append(at[1:], len(self._words)) - 1
+            own = _shares([group.corners for group in groups], page[at], sizes)
+            begins = np.zeros(len(self._words), bool)
+            begins[at] = True
+            own = np.where(np.isnan(own), unions(boxes, begins), own)
+            spans = SpanArrays.one_each(starts[at], (starts + lengths)[ends])
+            document.annotate_layer(name, Layer.from_arrays(spans, box_arrays(own, page[at])))
+        document.annotate_layer("pages", self._whole(starts, starts + lengths, page, sizes))
+        add_labelled(document, self._entities(starts, starts + lengths, sizes), label_layer)
+        return document
+
+    def _sizes(self) -> Iterator[tuple[float, float]]:
+        """Yield width and height of each page: where they are not given, as far as its boxes go."""
+        reach = [(1.0, 1.0)] * len(self._pages)
+        for word in self._words:
+            if word.corners:
+                width, height = reach[word.page]
+                reach[word.page] = max(width, word.corners[2]), max(height, word.corners[3])
+        for page, (width, height) in zip(self._pages, reach, strict=True):
+            yield size_of(page.width or width, page.height or height)
+
+    def _text(self) -> tuple[str, NDArray[np.int64]]:
+        """Return the text, and where each word begins."""
+        begins = {group.first: "\n" for group in self._rows} | {group.first: "\n\n" for group in self._blocks}
+        pieces, starts, at = list[str](), list[int](), 0
+        for number, word in enumerate(self._words):
+            gap = begins.get(number, "" if word.is_glued else " ") if number else ""
+            pieces += [gap, word.text]
+            starts.append(at + len(gap))
+            at += len(gap) + len(word.text)
+        return "".join(pieces), np.array(starts)
+
+    def _whole(
+        self, starts: NDArray[np.int64], stops: NDArray[np.int64], page: NDArray[np.int64], sizes: NDArray[np.float64]
+    ) -> Layer:
+        """Return the pages, those without text too."""
+        found = list[Labelled]()
+        ends = zip(*(np.searchsorted(page, range(len(sizes)), side) for side in ("left", "right")), strict=True)
+        for number, (own, (first, last), size) in enumerate(zip(self._pages, ends, sizes.tolist(), strict=True)):
+            span = [(int(starts[first]), int(stops[last - 1]))] if first < last else []
+            known = dict(zip(("width", "height"), size, strict=True)) | own.metadata
+            found.append(Labelled("", span, known, boxes=[Box(0, 0, 1, 1, number)]))
+        return layer_of(found)
+
+    def _entities(
+        self, starts: NDArray[np.int64], stops: NDArray[np.int64], sizes: NDArray[np.float64]
+    ) -> Iterator[Labelled]:
+        for marked in self._marked:
+            (first, start), (last, stop) = marked.start, marked.stop
+            segments = list[tuple[int, int]]()
+            if marked.start < marked.stop:
+                end = starts[last] + stop if stop else stops[last - 1]
+                segments.append((int(starts[first]) + start, int(end)))
+            width, height = sizes[marked.page].tolist()
+            boxes = [box_of(marked.corners, width, height, marked.page)] if marked.corners else []
+            if segments or boxes:
+                yield Labelled(marked.label, segments, marked.metadata, boxes=boxes)
+
+
+def _begin(groups: list[_Group], first: int, corners: Corners | None) -> None:
+    """Begin a group, in the place of one that holds nothing."""
+    if groups and groups[-1].first == first:
+        groups.pop()
+    groups.append(_Group(first, corners))
+
+
+def _shares(
+    corners: Sequence[Corners | None], page: NDArray[np.int64], sizes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return boxes as shares of their pages, clipped to these, NaN for none. Shape (n, 4). Raises DataError."""
+    found = np.array([each or (np.nan,) * 4 for each in corners], np.float64).reshape(-1, 4)
+    turned = (found[:, 2] < found[:, 0]) | (found[:, 3] < found[:, 1])
+    for at in np.flatnonzero(turned)[:1].tolist():
+        box_of(corners[at], 1, 1, 0)  # says what is wrong with it
+    shares: NDArray[np.float64] = np.clip(found / np.tile(sizes[page], 2), 0, 1)
+    return np.round(shares, DIGITS, out=shares)
+
+
+def _cut(
+    words: Sequence[_Word], starts: NDArray[np.int64], style: Style
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return where tokens begin and end in the text, and the word of each. Shapes (tokens,)."""
+    apart = np.cumsum([0, *(len(word.text) + 1 for word in words)])
+    first, last = token_spans(" ".join(word.text for word in words), style)
+    word = np.searchsorted(apart, first, "right") - 1
+    moved = (starts - apart[:-1])[word]
+    return first + moved, last + moved, word
+
+
+def _parts(
+    boxes: NDArray[np.float64], first: NDArray[np.int64], last: NDArray[np.int64], length: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the shares of words' boxes that some of their characters have. Shape (n, 4)."""
+    left, top, right, bottom = boxes.T
+    width, height = right - left, bottom - top
+    is_upright = height > width * length  # it goes down the page
+    begin, end = first / length, last / length
+    across = [left + width * begin, top, left + width * end, bottom]
+    down = [left, top + height * begin, right, top + height * end]
+    parts = np.where(is_upright[:, None], np.column_stack(down), np.column_stack(across))
+    return np.where(((first == 0) & (last == length))[:, None], boxes, parts)
+
+
+def around(points: Sequence[float]) -> Corners | None:
+    """Return the corners of the box around a polygon of x and y by turns; None for no points, or half a point."""
+    if not points or len(points) % 2:
+        return None
+    return min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
+
+
+def number(attributes: Mapping[str, str], name: str, line: int) -> float | None:
+    """Return an attribute that is a number, None if there is none. Raises DataError for what is no finite number."""
+    text = attributes.get(name, "").strip()
+    if not text:
+        return None
+    try:
+        found = float(text)
+    except ValueError:
+        found = float("nan")
+    if not abs(found) < float("inf"):
+        raise DataError(f"{name} is {text!r}", value=text, line=line, expected="a number")
+    return found
+
+
+def confidence(text: str | None, most: float = 1.0) -> dict[str, Any]:
+    """Return how sure OCR was of a word, as metadata between 0 and 1; nothing where it does not say."""
+    try:
+        found = float(text or "") / most
+    except ValueError:
+        return {}
+    return {"confidence": round(found, 4)} if 0 <= found <= 1 else {}
