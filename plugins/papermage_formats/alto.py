@@ -16,7 +16,7 @@ from papermage_core.document import Document
 from papermage_core.plugin import DocumentReaderConfig, hookimpl, option
 from papermage_formats.labelled import LABEL_LAYER, stem_of
 from papermage_formats.records import RecordReader
-from papermage_formats.scanned import STYLE, Corners, Scan, around, confidence, number
+from papermage_formats.scanned import STYLE, Corners, Scan, around, confidence, number, upright
 from papermage_formats.xml_tree import Node, read_trees
 from papermage_processors.tokenizing import STYLES, Style
 
@@ -70,7 +70,7 @@ class _Pages:
     """Makes a scan of the elements of a file."""
 
     def __init__(self) -> None:
-        self.scan = Scan()
+        self.scan = Scan("an element Page")
         self.about: dict[str, Any] = {}
         self._styles: dict[str, dict[str, Any]] = {}
         self._labels: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -149,7 +149,7 @@ def _corners(node: Node) -> Corners | None:
     at = [number(node.attributes, name, node.line) for name in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
     left, top, width, height = at
     if left is not None and top is not None and width is not None and height is not None:
-        return left, top, left + width, top + height
+        return upright((left, top, left + width, top + height), node.line)
     polygon = node.first("Shape", "Polygon")
     if polygon is None:
         return None

@@ -20,7 +20,7 @@ from papermage_core.errors import DataError
 from papermage_core.plugin import DocumentReaderConfig, hookimpl, option
 from papermage_formats.labelled import LABEL_LAYER, decode_text, read_bytes, stem_of
 from papermage_formats.records import RecordReader
-from papermage_formats.scanned import STYLE, Corners, Scan, confidence
+from papermage_formats.scanned import STYLE, Corners, Scan, confidence, upright
 from papermage_processors.tokenizing import STYLES, Style
 
 __all__ = ["HocrReader", "HocrReaderConfig"]
@@ -111,7 +111,7 @@ class _Open:
 class _Parser(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.scan = Scan()
+        self.scan = Scan("an element of the class ocr_page")
         self._open: list[_Open] = []
         self._origin = (0.0, 0.0)
 
@@ -162,7 +162,7 @@ class _Parser(HTMLParser):
             line = self.getpos()[0]
             raise DataError(f"{box!r} is no box", value=box, line=line, expected="left, top, right, bottom") from exc
         x, y = (0.0, 0.0) if element.name == "ocr_page" else self._origin
-        return left - x, top - y, right - x, bottom - y
+        return upright((left - x, top - y, right - x, bottom - y), self.getpos()[0])
 
     def _page(self, element: _Open) -> None:
         left, top, right, bottom = element.corners or (0.0, 0.0, 0.0, 0.0)

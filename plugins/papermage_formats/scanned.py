@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from papermage_core.document import Box, Document, Layer, SpanArrays
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, counted
 from papermage_formats.labelled import Labelled, add_labelled, layer_of, make_document
 from papermage_formats.page_boxes import DIGITS, box_of, size_of
 from papermage_processors.boxed import box_arrays
@@ -19,7 +19,7 @@ from papermage_processors.tokenizing import Style, token_spans
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["STYLE", "Corners", "Place", "Scan", "around", "confidence", "number"]
+__all__ = ["STYLE", "Corners", "Place", "Scan", "around", "confidence", "number", "upright"]
 
 STYLE = "how words are cut into tokens: see processors=tokens"
 Corners = tuple[float, float, float, float]
@@ -70,7 +70,9 @@ class Scan:
     ``height``, and those of the labels. A row or a block has the box that the file gives, or that around its words.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, page: str) -> None:
+        self._page = page
+        """What a page is called in the file."""
         self._pages: list[_Page] = []
         self._words: list[_Word] = []
         self._rows: list[_Group] = []
@@ -108,7 +110,9 @@ class Scan:
     def word(self, text: str, corners: Corners | None, metadata: dict[str, Any], *, is_glued: bool = False) -> None:
         """Add a word, or the text of a row whose words are not known; ``is_glued``: no space stands before it."""
         if not self._pages:
-            raise DataError("there is text before the first page", value=text, expected="a page around it")
+            raise DataError(
+                f"there is text before the first page, {self._page}", value=text, expected="a page around it"
+            )
         if text := text.strip():
             self._words.append(_Word(text, corners, metadata, len(self._pages) - 1, is_glued))
 
@@ -129,10 +133,13 @@ class Scan:
         self._marked[entity].stop = stop or (len(self._words), 0)
 
     def document(self, metadata: dict[str, Any], style: Style, label_layer: str = "") -> Document:
-        """Return the document. Raises DataError for one without text, and for sizes and boxes that are none."""
+        """Return the document. Raises DataError for one without text, and for sizes that are none."""
         if not self._words:
-            pages = f"{self.pages} page{'s' * (self.pages != 1)}" if self.pages else "no page"
-            raise DataError(f"holds no text on {pages}; a scan needs OCR first", expected="words")
+            if not self.pages:
+                raise DataError(f"there is no page: {self._page}", expected="pages")
+            raise DataError(
+                f"holds no text on {counted(self.pages, 'pages')}; a scan needs OCR first", expected="words"
+            )
         symbols, starts = self._text()
         lengths = np.array([len(word.text) for word in self._words])
         page = np.array([word.page for word in self._words])
@@ -216,11 +223,8 @@ def _begin(groups: list[_Group], first: int, corners: Corners | None) -> None:
 def _shares(
     corners: Sequence[Corners | None], page: NDArray[np.int64], sizes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return boxes as shares of their pages, clipped to these, NaN for none. Shape (n, 4). Raises DataError."""
+    """Return boxes as shares of their pages, clipped to these, NaN for none. Shape (n, 4)."""
     found = np.array([each or (np.nan,) * 4 for each in corners], np.float64).reshape(-1, 4)
-    turned = (found[:, 2] < found[:, 0]) | (found[:, 3] < found[:, 1])
-    for at in np.flatnonzero(turned)[:1].tolist():
-        box_of(corners[at], 1, 1, 0)  # says what is wrong with it
     shares: NDArray[np.float64] = np.clip(found / np.tile(sizes[page], 2), 0, 1)
     return np.round(shares, DIGITS, out=shares)
 
@@ -248,6 +252,14 @@ def _parts(
     down = [left, top + height * begin, right, top + height * end]
     parts = np.where(is_upright[:, None], np.column_stack(down), np.column_stack(across))
     return np.where(((first == 0) & (last == length))[:, None], boxes, parts)
+
+
+def upright(corners: Corners, line: int) -> Corners:
+    """Return the corners of a box. Raises DataError for those of none."""
+    left, top, right, bottom = corners
+    if not (left <= right and top <= bottom):
+        raise DataError(f"{list(corners)} is no box", value=corners, line=line, expected="left, top, right, bottom")
+    return corners
 
 
 def around(points: Sequence[float]) -> Corners | None:

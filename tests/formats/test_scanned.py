@@ -255,6 +255,15 @@ def test_tokens_share_out_the_box_of_their_word_down_the_page_too(tmp_path: Path
     ]  # fmt: skip
 
 
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a.hocr, line 2: \[9.0, 0.0, 1.0, 5.0\] is no box"):
+        read(tmp_path, "<div class='ocr_page'>\n<p class='ocr_par' title='bbox 9 0 1 5'>a", "a.hocr")
+    with pytest.raises(DataError, match=r"a\.hocr: there is no page: an element of the class ocr_page"):
+        read(tmp_path, "<p>hello</p>", "a.hocr")
+    with pytest.raises(DataError, match=r"a\.alto, line 11: HPOS is 'wide'"):
+        read(tmp_path, ALTO.replace('HPOS="210"', 'HPOS="wide"'), "a.alto")
+
+
 @pytest.mark.parametrize(("text", "name"), [(ALTO, "alto"), (HOCR, "hocr"), (PAGE, "page_xml")])
 @pytest.mark.parametrize("before", ["", "\ufeff"])
 def test_files_are_recognised_and_may_be_compressed(tmp_path: Path, text: str, name: str, before: str) -> None:
