@@ -29,7 +29,7 @@ from papermage_formats.labelled import (
     text_of,
 )
 from papermage_formats.noted import noted, relations_of
-from papermage_formats.records import RecordReader, read_records
+from papermage_formats.records import RecordReader, read_records, told_after
 
 __all__ = ["PubtatorReader", "PubtatorReaderConfig", "PubtatorWriter", "PubtatorWriterConfig"]
 
@@ -78,9 +78,8 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
         """Yield the documents of a file. Raises DataError with path and line."""
         unlike = Unlike(path)
         blocks = self._records(path)
-        return unlike.told_after(
-            read_records(blocks, lambda lines: self._document(lines, unlike), path, on_error, first, every)
-        )
+        documents = read_records(blocks, lambda lines: self._document(lines, unlike), path, on_error, first, every)
+        return told_after(documents, unlike.tell)
 
     def _records(self, path: Path) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
         return _blocks(path, self.config.encoding)
