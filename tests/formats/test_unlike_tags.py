@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 
 import pytest
-from papermage_formats.unlike_tags import unlike_tags
 
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.data import read_documents
+from papermage_formats.unlike_tags import unlike_tags
 
 TOKENS = ["He", "met", "Jane", "Doe", "in", "Rome"]
 TAGS = ["O", "O", "B-PER", "I-PER", "O", "B-LOC"]
