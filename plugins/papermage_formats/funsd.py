@@ -181,8 +181,9 @@ def _is_box(box: Any) -> bool:
 
 def _size_of_picture(path: Path) -> tuple[int | None, int | None]:
     """Return the size of the PNG beside a form, or in the folder ``images`` beside its folder, as FUNSD has it."""
-    name = f"{bare_name(path)}.png"
-    for picture in (path.with_name(name), path.parent.parent / "images" / name):
+    names = [bare_name(path) + end for end in (".png", ".PNG")]
+    folders = (path.parent, path.parent.parent / "images")
+    for picture in (folder / name for folder in folders for name in names):
         if picture.is_file():
             with picture.open("rb") as file:
                 head = file.read(24)
