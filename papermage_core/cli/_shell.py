@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from papermage_core.cli._signals import Terminated, finish, terminable
 from papermage_core.errors import ConfigError, PapermageError, StoppedError, nearest
+from papermage_core.files.outputs import naming_stdout
 from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.distributions import passing_over_malformed_entry_points
 from papermage_core.plugin.printing import keeping, showing
@@ -133,7 +134,8 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         with _said_once(_VERSIONS), terminable(), passing_over_malformed_entry_points(), blaming():
             code = body() or 0
             finish()
-        sys.stdout.flush()
+        with naming_stdout():
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
         _abandon_stdout()
@@ -219,7 +221,8 @@ def say(text: str) -> None:
 
 def say_in_colour(text: str) -> None:
     """Print a result that has escapes of ours; each part of it that is not ours has been made `printable`."""
-    print(text, flush=True)
+    with naming_stdout():
+        print(text, flush=True)
 
 
 def _say_error(text: str) -> None:
