@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -111,7 +112,7 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
         labels = {entity.label for _, _, entity in annotated}
         relations = [_relation(columns, symbols, labels, line, name) for line, columns in related]
         document = make_document(symbols, {"doc_id": name} | ({"relations": relations} if relations else {}))
-        starts = [sum(map(len, texts[:i])) + i for i in range(len(texts))]
+        starts = [0, *accumulate(len(text) + 1 for text in texts)]
         full = [i for i, text in enumerate(texts) if text]
         document.annotate_layer(
             "passages",
@@ -176,11 +177,13 @@ def _relation(columns: list[str], symbols: str, labels: Collection[str], line: i
 
 def _has_text(columns: list[str], symbols: str, labels: Collection[str]) -> bool:
     """Whether a row has, where an entity has it, a text of the document, which an identifier may be by chance."""
-    if len(columns) < 5 or not columns[3] or columns[3] not in symbols:
+    if len(columns) < 5 or not columns[3]:
         return False
     _, _, second, text, label, *_ = columns
-    ends_there = bool(re.fullmatch(r"\d{1,9}", second)) and symbols[: int(second)].endswith(text)
-    return ends_there or label in labels or (len(columns) > 5 and " " in text)
+    if re.fullmatch(r"\d{1,9}", second) and symbols.endswith(text, 0, int(second)):
+        return True
+    # a relation seldom comes so far: documents may have thousands, and the text is looked through for each
+    return (label in labels or (len(columns) > 5 and " " in text)) and text in symbols
 
 
 def _blocks(path: Path, encoding: str) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
