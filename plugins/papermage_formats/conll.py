@@ -35,6 +35,8 @@ _ID = re.compile(
     r"(?:;\s*part\s+0*(\d*))?.*"
 )
 """What states the id of a document."""
+_AFTER_TAGS = re.compile(r"(\t(?:O|[BIESULM]-\S+)) +$", re.MULTILINE)
+"""Spaces at the end of a line, after a tag: they are no part of it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +90,10 @@ def _emptied(found: list[T]) -> Iterator[T]:
     found.reverse()
     while found:
         yield found.pop()
+
+
+def _line(number: int) -> str:
+    return f"line {number}" if number > 1 else "line 1 (reader.header=true if it names the columns)"
 
 
 @attrs.frozen
@@ -151,6 +157,8 @@ class ConllReader:
         if text.startswith("#FORMAT=WebAnno"):
             raise DataError("is WebAnno TSV, which reader=webanno reads", expected="a token and its tags a line")
         text = text.replace("\r\n", "\n").removesuffix("\r")
+        if " \n" in text or text.endswith(" "):
+            text = _AFTER_TAGS.sub(r"\1", text)
         if block.byte == 0 and are_divided_by_commas(text):
             raise DataError(
                 "its columns are divided by commas", line=block.line, expected="tabs or spaces between them"
@@ -179,7 +187,7 @@ class ConllReader:
         stretches = []
         for tags in (column for name, column in zip(names, table.columns, strict=True) if name == "tag"):
             own = unbracketed(tags)
-            unlike.look(own, lambda i: f"line {table.line_of(i)}")
+            unlike.look(own, lambda i: _line(table.line_of(i)))
             stretches += tagged_stretches(own, table.starts)
         annotate_stretches(document, stretches, start, stop, self.config.label_layer if "tag" in names else "")
         return document

@@ -88,3 +88,13 @@ def test_the_row_is_told_where_rows_are_documents(tmp_path: Path, caplog: pytest
     with caplog.at_level(logging.WARNING):
         list(read_documents(path, ReaderChoice(name="hf_table")))
     assert "'I-Per' in row 3 (was 'I-PER' meant?)" in caplog.text
+
+
+def test_a_first_line_may_be_names_of_columns_that_nobody_knows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x.conll"
+    path.write_text("Token\tEntity_Type\n" + "".join(map("{}\t{}\n".format, TOKENS, TAGS)))
+    with caplog.at_level(logging.WARNING):
+        list(read_documents(path))
+    assert "'Entity_Type' in line 1 (reader.header=true if it names the columns)" in caplog.text
