@@ -51,7 +51,7 @@ from papermage_core.errors import CheckpointError, PluginError, counted
 from papermage_core.evaluation import Calibration, Profile
 from papermage_core.evaluation.guarantees import Guarantees
 from papermage_core.evaluation.shift import Reference
-from papermage_core.files import kind_of_file, recover, whole_folder
+from papermage_core.files import check_keys, kind_of_file, recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.kinds import BY_WORD, KINDS
@@ -448,6 +448,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], _Content]:
             raise CheckpointError(f"{path} is {kind}")
         text = path.read_text(encoding="utf-8")
         facts: dict[str, Any] = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        check_keys(text.encode())
         version = facts.get("format_version") if isinstance(facts, dict) else None
         if type(version) is not int:
             raise CheckpointError(f"{path} is damaged: it has no format_version")

@@ -271,6 +271,15 @@ def test_names_of_labels_and_options_that_were_changed_are_told(folder: Path, so
     assert checkpoint.load(folder, plugins=PLUGINS).facts == versions
 
 
+def test_a_key_that_stands_twice_is_told(folder: Path) -> None:
+    """Of which only the last would be checked."""
+    path = folder / "papermage.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"stride":', '"stride": 1,\n"stride":', 1), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"papermage\.json is damaged: key 'stride' stands twice in the object"):
+        checkpoint.load(folder, plugins=PLUGINS)
+
+
 WIDE = [
     ("options of the encoder", {"encoder.options.width": 10**7}),
     ("options of the encoder", {"encoder.options.width": 10**30}),

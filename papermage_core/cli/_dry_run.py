@@ -1,12 +1,13 @@
-"""What a dry run looks at beside the config: all that the run would refuse before it reads data."""
+"""What is looked at beside the config before a run: in a dry run all that it would refuse before it reads data."""
 
 from __future__ import annotations
 
 from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.lightning import told_here
 from papermage_core.config.paths import check_services
+from papermage_core.data import first_documents
 
-__all__ = ["check_run"]
+__all__ = ["check_not_empty", "check_run"]
 
 
 def check_run(config: EntityClassificationTrainConfig) -> None:
@@ -20,3 +21,13 @@ def check_run(config: EntityClassificationTrainConfig) -> None:
         from papermage_core.training.lightning import check_trainer
 
         check_trainer(config)
+
+
+def check_not_empty(config: EntityClassificationTrainConfig) -> None:
+    """Raise DataError for folders and files without documents, before torch is imported.
+
+    Where Lightning alone can tell whether the config is in order, it comes first.
+    """
+    if config.mode == "train" and all(map(told_here, config.lightning)):
+        paths = (*config.data_path, *config.val_data_path, *config.test_data_path)
+        first_documents.check_not_empty(paths, config.components().reader)

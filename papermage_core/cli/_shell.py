@@ -25,7 +25,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from papermage_core.cli._signals import Terminated, finish, terminable
-from papermage_core.errors import ConfigError, PapermageError, StoppedError
+from papermage_core.errors import ConfigError, PapermageError, StoppedError, nearest
+from papermage_core.files.outputs import naming_stdout
 from papermage_core.plugin.blame import blaming
 from papermage_core.plugin.distributions import passing_over_malformed_entry_points
 from papermage_core.plugin.printing import keeping, showing
@@ -71,6 +72,14 @@ class _Parser(argparse.ArgumentParser):
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Leave; the message may hold what was typed."""
         super().exit(status, None if message is None else printable(message))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of the choices, such as a command that is misspelt, and name the nearest."""
+        if action.choices is not None and value not in action.choices:
+            known = list(map(str, action.choices))
+            near = nearest(str(value), known)
+            what = f"invalid choice: {value!r} (choose from {', '.join(known)}){near and f'.{near}'}"
+            raise argparse.ArgumentError(action, what)
 
 
 def add_common_flags(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
@@ -125,7 +134,8 @@ def run(body: Callable[[], int | None], *, debug: bool = False, quiet: bool = Fa
         with _said_once(_VERSIONS), terminable(), passing_over_malformed_entry_points(), blaming():
             code = body() or 0
             finish()
-        sys.stdout.flush()
+        with naming_stdout():
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output has gone: nobody is left to tell
         _abandon_stdout()
@@ -211,7 +221,8 @@ def say(text: str) -> None:
 
 def say_in_colour(text: str) -> None:
     """Print a result that has escapes of ours; each part of it that is not ours has been made `printable`."""
-    print(text, flush=True)
+    with naming_stdout():
+        print(text, flush=True)
 
 
 def _say_error(text: str) -> None:

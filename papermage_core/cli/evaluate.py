@@ -25,6 +25,7 @@ from papermage_core.cli._options import (
 )
 from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.config.labelling import Labelling
+from papermage_core.data.first_documents import check_not_empty
 from papermage_core.data.readers import check_read_again, expand_paths
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import check_output, open_output
@@ -126,6 +127,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     plugins = Plugins(options.plugins_path)
     reader = reader_choice(options, options_of)
     _check_outputs(options, reader)
+    check_not_empty(options.data_path, reader)
     processors = processor_choice(options, options_of)
     extensions = extension_choice(options, options_of)
 

@@ -28,8 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _own(word, rest, known)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it has seen enough
+    except OSError as exc:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(exc, BrokenPipeError):  # then whoever read it has seen enough
+            print(f"papermage: standard output: {exc.strerror}", file=sys.stderr)
         return 1
     return code
 

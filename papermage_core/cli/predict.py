@@ -162,6 +162,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     output_path = options.output_path or "-"
     if options.recipe is None:  # before torch is imported
         writer = writer_for(Path(output_path), options.writer, options_of("writer"), plugins, records=options.records)
+        _check_not_empty(options, reader)
     from papermage_core.data.readers import passed_over
     from papermage_core.prediction.job import check_job, is_file_job
 
@@ -192,6 +193,20 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         _job(arguments, options, choice, output_path, {**given, "writer": writer})
     else:
         _stream(options, choice, output_path, {**given, "writer": writer})
+
+
+def _check_not_empty(options: Options, reader: ReaderChoice) -> None:
+    from papermage_core.data.first_documents import check_not_empty
+    from papermage_core.data.readers import expand_paths
+
+    if _is_tolerant(options):
+        expand_paths(options.data_path, reader=reader)
+        return
+    try:
+        check_not_empty(options.data_path, reader)
+    except DataError as error:
+        is_file = error.path is not None and Path(error.path).is_file()
+        raise (skippable(error) if is_file else error) from error
 
 
 def _model(options: Options, extensions: ExtensionChoice) -> ModelChoice:

@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.cli._environment import machine_defaults
     from papermage_core.config.pretrain import EncoderPretrainConfig
+    from papermage_core.data.first_documents import check_not_empty
     from papermage_core.plugin.options import describe_options
 
     check_flags(arguments, overrides)
@@ -45,6 +46,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         raise ConfigError(f"nothing to do: type {_PROG} data_path=FILE; --help lists all options")
     options = [each.name for each in describe_options(EncoderPretrainConfig)]
     config = EncoderPretrainConfig.of(overrides, machine_defaults(options))
+    check_not_empty(config.data_path, config.reader_choice())
     config.encoder_config().tune_process()
     from papermage_core.training import EncoderPretrainer
 

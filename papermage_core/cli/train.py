@@ -92,7 +92,7 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
 
 
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from papermage_core.cli._dry_run import check_run
+    from papermage_core.cli._dry_run import check_not_empty, check_run
     from papermage_core.cli._environment import machine_defaults
     from papermage_core.config import load_config
     from papermage_core.config.cascade import load_cascade, names_stages
@@ -112,6 +112,7 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         say(_plan(config, components))
     else:
         config.check_paths()
+        check_not_empty(config)
         _train_or_evaluate(config, components, arguments.again)
 
 
@@ -177,11 +178,12 @@ def _summary(config: EntityClassificationTrainConfig, result: RunResult) -> Iter
 
 def _run_cascade(config: CascadeConfig, arguments: argparse.Namespace) -> None:
     """Train the stages of a cascade, in order."""
+    from papermage_core.cli._dry_run import check_not_empty, check_run
+
     if arguments.print_config:
         say("\n".join(f"# stage {each.name}\n{each.config.to_yaml(annotated=True).rstrip()}" for each in config.stages))
         return
     if arguments.dry_run:
-        from papermage_core.cli._dry_run import check_run
         from papermage_core.data.first_documents import check_first_documents
 
         config.check_paths()
@@ -194,6 +196,8 @@ def _run_cascade(config: CascadeConfig, arguments: argparse.Namespace) -> None:
             say(f"stage {stage.name}:\n{_stage_plan(stage.config, config.run_folder(number))}")
         return
     config.check_paths()
+    for stage in config.stages:
+        check_not_empty(stage.config)
     trainers: list[CascadeTrainer] = []
     try:
         with stopping_on_signals(lambda why: any(trainer.stop(why) for trainer in trainers)):

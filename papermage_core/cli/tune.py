@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from papermage_core.cli._dry_run import check_run
+    from papermage_core.cli._dry_run import check_not_empty, check_run
     from papermage_core.config.combinations import Combinations
     from papermage_core.config.space import check_tunable
 
@@ -84,6 +84,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         left_out = [f"  not drawn, for they do not fit: {each}" for each in Combinations.of(config, space).left_out()]
         say("\n".join(["The options are in order. This would vary:", *lines, *left_out, f"in {folder}"]))
         return
+    check_not_empty(config)
     from papermage_core.training.stopping import Stopping
     from papermage_core.training.tuning import TuneOptions, tune
 

@@ -177,10 +177,14 @@ def _first(key: str) -> str:
 
 
 def companions(path: Path, config: DocumentReaderConfig | type[DocumentReaderConfig]) -> Iterator[Path]:
-    """Yield the files that belong to a file: those that may be there, and those that match a pattern."""
+    """Yield the files that belong to a file: those that may be there, and those that match a pattern.
+
+    Endings may be in capitals, as those that readers are found by.
+    """
     stems = {path.name[:at] for at, sign in enumerate(path.name) if sign == "."}  # a.tei.xml is of a.tei and of a
     for end in config.companions:
-        found = (path.with_name(stem + end) for stem in stems) if end.startswith(".") else path.parent.glob(end)
+        named = (path.with_name(stem + each) for stem in stems for each in (end, end.upper()))
+        found = named if end.startswith(".") else path.parent.glob(end)
         yield from (other for other in found if other != path)
 
 

@@ -17,7 +17,7 @@ from papermage_core.plugin.option_types import is_none_word
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import DocumentWriterConfig
 
-__all__ = ["records_errors", "writer_for"]
+__all__ = ["records_config", "records_errors", "writer_for"]
 
 _KIND = "document_writer"
 _RECORDS = "records"
@@ -67,11 +67,19 @@ def records_errors(item: Given | None, plugins: Plugins) -> Iterator[str]:
     if item is None or text is None or is_none_word(text):
         return
     try:
-        structure(plugins.config_class(_KIND, _RECORDS), {_RECORDS: text}, key="writer", name=_RECORDS)
+        records_config(text, plugins)
     except ConfigError as exc:
         yield from (f"{item.source}: {error.removeprefix(f'writer={_RECORDS}: ')}" for error in exc.errors)
     except PluginError:
         return  # told where records are written
+
+
+def records_config(text: str, plugins: Plugins) -> DocumentWriterConfig:
+    """Return the config of a writer of records that a recipe names. Raises ConfigError, PluginError."""
+    found: DocumentWriterConfig = structure(
+        plugins.config_class(_KIND, _RECORDS), {_RECORDS: text}, key="writer", name=_RECORDS
+    )
+    return found
 
 
 def _writes_records(config_class: type[DocumentWriterConfig]) -> bool:

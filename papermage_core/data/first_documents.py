@@ -1,16 +1,18 @@
-"""What the first documents of a cascade's stages tell of the layers that are read, before a stage is trained."""
+"""What first documents tell, before libraries are imported that take seconds, or a stage of a cascade is trained."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
 from papermage_core.config.cascade import CascadeConfig, CascadeStage
 from papermage_core.data.gold import no_label_layer
+from papermage_core.data.readers import AnyReader, expand_paths, file_head, iter_documents
 from papermage_core.data.source import DocumentSource
 from papermage_core.errors import DataError, nearest
 
-__all__ = ["check_first_documents", "check_labels"]
+__all__ = ["check_first_documents", "check_labels", "check_not_empty"]
 
 _OPTIONAL = "pages"
 """The layer of contexts without which documents are read whole."""
@@ -18,6 +20,17 @@ _OPTIONAL = "pages"
 
 _MOST = 1000
 """Documents that are looked at for label layers. A label that is not in these may be in others, if there are more."""
+
+
+def check_not_empty(paths: Iterable[str | Path], reader: AnyReader) -> None:
+    """Raise DataError for folders without documents, and where the first file of a path is empty and its reader minds.
+
+    Nothing but the beginning of that file is read: whoever imports torch for seconds can ask before.
+    """
+    for path in paths:
+        first = expand_paths(path, reader=reader)[0]
+        if first.is_file() and not file_head(first).strip():
+            next(iter_documents([first], reader=reader), None)
 
 
 def check_first_documents(config: CascadeConfig) -> None:

@@ -18,7 +18,7 @@ from papermage_core.config.scheme import check_target
 from papermage_core.data.issues import At, Issues
 from papermage_core.data.labelling import Labelling, OverlapPolicy, Task
 from papermage_core.data.units import ParsedDocument
-from papermage_core.document import Document, Layer
+from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.document.queries import unit_ranges
 from papermage_core.errors import DataError, nearest
 from papermage_core.plugin.blame import calling
@@ -163,6 +163,9 @@ def _segments(
         shown = " ".join(unit.text for unit in layer[first:stop])
         detail = f"{field}[{index}] {entities[index].text!r:.60} in {shown!r:.60}"
         issues.add("gold_cut_unit", name, detail, at=_at(entities, field, index))
+    for index in _overlapping_themselves(entities.span_arrays()):
+        shown = ", ".join(f"{span.start}:{span.end}" for span in entities[index].spans)
+        issues.add("gold_overlaps_itself", name, f"{field}[{index}] at {shown:.60}", at=_at(entities, field, index))
     if rank is None:
         return [tuple(of_entity) for of_entity in pieces]
     return [
@@ -171,6 +174,17 @@ def _segments(
         else ()
         for of_entity in pieces
     ]
+
+
+def _overlapping_themselves(spans: SpanArrays) -> list[int]:
+    """Return which entities have two spans that share a character."""
+    if (spans.entity[1:] > spans.entity[:-1]).all():
+        return []
+    order = np.lexsort((spans.start, spans.entity))
+    order = order[spans.stop[order] > spans.start[order]]
+    start, stop, entity = spans.start[order], spans.stop[order], spans.entity[order]
+    found: list[int] = np.unique(entity[1:][(start[1:] < stop[:-1]) & (entity[1:] == entity[:-1])]).tolist()
+    return found
 
 
 def training_spans(

@@ -16,6 +16,7 @@ KINDS = {
     "unit_in_several_contexts": "units that lie in several contexts; read in the one that holds most of them",
     "gold_without_units": "gold entities that touch no unit; cannot be learnt, counted as missed when scored",
     "gold_cut_unit": "gold entities that begin or end inside a unit; rounded out to whole units",
+    "gold_overlaps_itself": "gold entities whose own spans overlap; what they cover counts once",
     "gold_crosses_contexts": "gold entities that cross contexts; trained as one entity a context, counted as missed "
     "when scored",
     "gold_discontinuous": "discontinuous gold entities under a scheme for continuous ones; trained as one entity a "

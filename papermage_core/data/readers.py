@@ -377,6 +377,8 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
     if files := _documents_in(folder, choice):
         return files
     endings = ", ".join(choice.endings())
+    if not any(folder.iterdir()):
+        raise DataError("this folder is empty", path=folder, expected=endings)
     inner = any(path.is_dir() for path in folder.iterdir())
     hint = f"; type {folder / '**'} to read what is in the folders below" if inner else ""
     others = ((path, other_kind(path)) for path in sorted(folder.iterdir()))

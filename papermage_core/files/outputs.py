@@ -12,9 +12,9 @@ from typing import IO
 
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files.compression import COMPRESSIONS, compression
-from papermage_core.files.whole import can_write_in, is_written_through, made_folder, whole_file
+from papermage_core.files.whole import FULL, can_write_in, is_written_through, made_folder, whole_file
 
-__all__ = ["check_output", "open_output"]
+__all__ = ["check_output", "naming_stdout", "open_output"]
 
 _STDOUT = "-"
 _OF_A_RUN = ("checkpoints", "results", "last.ckpt", "config.yaml", "metrics.csv", "report.html")
@@ -63,11 +63,23 @@ def check_output(
 def open_output(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
     """Yield the file to write, as `whole_file` does, in a folder that is made if need be; ``-`` is standard output."""
     if os.fspath(path) == _STDOUT:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with naming_stdout():
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
         return
     with made_folder(Path(os.path.realpath(path)).parent), whole_file(path) as file:
         yield file
+
+
+@contextmanager
+def naming_stdout() -> Iterator[None]:
+    """Have what the block raises where no more can be written, which names no file, name the standard output."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.filename is None and exc.errno in FULL:
+            exc.filename = "standard output"
+        raise
 
 
 def _problems(

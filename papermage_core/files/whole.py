@@ -202,7 +202,7 @@ def is_written_through(path: str | PathLike[str]) -> bool:
 
 def _written_through(path: str | PathLike[str]) -> IO[bytes]:
     descriptor = _descriptor(path)
-    return Path(path).open("wb") if descriptor is None else os.fdopen(os.dup(descriptor), "wb")
+    return io.BufferedWriter(_NamedFile(path if descriptor is None else os.dup(descriptor), os.fspath(path)))
 
 
 def _descriptor(path: str | PathLike[str]) -> int | None:
@@ -223,8 +223,8 @@ def _descriptor(path: str | PathLike[str]) -> int | None:
 class _NamedFile(io.FileIO):
     """A file whose errors name the place that it is meant for."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        super().__init__(path, "wb")
+    def __init__(self, path: str | PathLike[str] | int, name: str) -> None:
+        super().__init__(path if isinstance(path, int) else os.fspath(path), "wb")
         self._meant_for = name
 
     def write(self, data: object) -> int:
@@ -235,7 +235,7 @@ class _NamedFile(io.FileIO):
             raise
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a write ends with where no more can be written; nothing of it says where that was."""
 
 # New files and folders -----------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def _new(target: Path, make: Callable[[Path], None], name: str) -> Iterator[Path
                 lock = None
         yield new
     except OSError as exc:
-        if exc.filename is None and exc.errno in _FULL:
+        if exc.filename is None and exc.errno in FULL:
             exc.filename = name
         elif isinstance(exc.filename, (str, os.PathLike)) and Path(exc.filename).is_relative_to(new):
             exc.filename, exc.filename2 = os.path.normpath(Path(name, Path(exc.filename).relative_to(new))), None

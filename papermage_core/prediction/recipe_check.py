@@ -8,7 +8,10 @@ from typing import Any
 
 import attrs
 
-from papermage_core.errors import DataError, counted
+from papermage_core.config.writers import records_config
+from papermage_core.data.wanted import Wanted
+from papermage_core.errors import DataError, PluginError, counted
+from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import LocatedDocument
 from papermage_core.prediction.recipe import Recipe
 
@@ -29,6 +32,19 @@ class RecipeFindings:
     """Stage → documents that it cannot use; ``""``: that cannot be read."""
     kept: Counter[str] = attrs.field(factory=Counter)
     """Predictor → documents that have its layers already, and keep them."""
+    wanted: Wanted | None = attrs.field(init=False)
+    """What the records of the recipe name; None where it has none, or nothing that writes them is installed."""
+
+    @wanted.default
+    def _wanted(self) -> Wanted | None:
+        config = self.recipe.config
+        if config.records is None:
+            return None
+        try:
+            writer = records_config(config.records, Plugins(config.plugins_path))
+        except PluginError:
+            return None
+        return Wanted(writer, layers=[*self.needs(), *self.recipe.makes], labels=self.recipe.labels)
 
     @property
     def error_count(self) -> int:
@@ -59,6 +75,7 @@ class RecipeFindings:
                 for stage in self.recipe.stages
             ],
             "needs": self.needs(),
+            "records_without_layer": [] if self.wanted is None else self.wanted.missing,
             "documents": self.documents,
             "counts": {"errors": self.error_count, "kept": dict(self.kept)},
             "errors": [
@@ -84,6 +101,10 @@ class RecipeFindings:
         yield f"documents must have: {', '.join(self.needs()) or 'text'}"
         if self.documents or self.error_count:
             yield f"\n{counted(self.documents, 'documents')} read, {counted(self.error_count, 'errors')}"
+        others = "no document has one" if self.documents else "no documents were given that may have one"
+        why = f"no stage makes a layer or label of this name, and {others}"
+        if self.wanted is not None and (line := self.wanted.line(why)):
+            yield f"records: {line}"
         for name, count in self.kept.items():
             yield f"{counted(count, 'documents', 'have')} the layers of stage {name!r} already: these stay"
         yield from (f"  {error}" for error in self.errors)
@@ -101,6 +122,8 @@ def check_recipe(
     found = findings if findings is not None else RecipeFindings(recipe)
     for located in documents:
         found.documents += 1
+        if found.wanted is not None:
+            found.wanted.look(located.document)
         names = dict.fromkeys(located.document.layer_names)
         lost: set[str] = set()
         for stage in recipe.stages:

@@ -17,7 +17,7 @@ from papermage_core.errors import CheckpointError, DivergedError, StoppedError
 from papermage_core.files import checked_file
 from papermage_core.training.folder import RunFolder
 from papermage_core.training.module import EntityModule, advice
-from papermage_core.training.state import RunState
+from papermage_core.training.state import RunState, write_state
 from papermage_core.training.stopping import Stopping
 
 __all__ = ["CheckedFiles", "History", "KeepBest", "SaveLast", "SaveLastOfAll", "is_broken_connection"]
@@ -180,9 +180,9 @@ class SaveLast(pl.Callback):
         except (OSError, RuntimeError) as error:  # torch tells of a full disk by a RuntimeError
             if is_broken_connection(trainer, error):
                 raise
-            kept = self._folder.path / "checkpoints"
+            kept, reason = self._folder.path / "checkpoints", getattr(error, "strerror", None) or error
             raise CheckpointError(
-                f"cannot write {self._folder.last}: {error}. The best model so far is in {kept}"
+                f"cannot write {self._folder.last}: {reason}. The best model so far is in {kept}"
             ) from error
         self._saved_at, self._due = time.monotonic(), False
         self._cost = self._saved_at - start
@@ -218,7 +218,7 @@ class CheckedFiles(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint to a file."""
         with checked_file(path) as file:
-            torch.save(checkpoint, file)
+            write_state(checkpoint, file)
 
 
 class History(pl.Callback):

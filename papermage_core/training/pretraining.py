@@ -30,6 +30,7 @@ from papermage_core.plugin.spec import OptimizerConfig
 from papermage_core.training.display import Display, duration
 from papermage_core.training.module import clip_gradients
 from papermage_core.training.process import process_of_run
+from papermage_core.training.state import write_state
 from papermage_core.training.stopping import Stopping
 
 __all__ = ["EncoderPretrainer", "PretrainResult"]
@@ -238,7 +239,7 @@ class EncoderPretrainer:
 
     def _save(self, run: _Run, facts: dict[str, Any]) -> None:
         with whole_file(self.folder / "last.ckpt") as file:
-            torch.save({**facts, **run.dump()}, file)
+            write_state({**facts, **run.dump()}, file)
 
 
 class _Run:

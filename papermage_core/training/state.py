@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from papermage_core.training.module import EntityModule
 
-__all__ = ["RunState", "random_states", "restore_random_states"]
+__all__ = ["RunState", "random_states", "restore_random_states", "write_state"]
 
 
 class RunState(pl.Callback):
@@ -161,3 +161,13 @@ def _gathered(own: dict[str, Any]) -> list[dict[str, Any]]:
     parts: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(parts, own)
     return parts
+
+
+def write_state(content: dict[str, Any], file: IO[bytes]) -> None:
+    """Write what a run goes on from. Raises OSError for a full disk, of which torch says "unexpected pos" alone."""
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise

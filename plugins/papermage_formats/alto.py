@@ -59,7 +59,7 @@ class AltoReader(RecordReader[AltoReaderConfig]):
         yield None, None, path
 
     def _document(self, path: Path) -> Document:
-        pages = _Pages()
+        pages = _Pages(path)
         for node in read_trees(path, ("fileName", "Styles", "Tags", "Page")):
             pages.add(node)
         stem = stem_of(path).removesuffix(".alto")
@@ -69,8 +69,8 @@ class AltoReader(RecordReader[AltoReaderConfig]):
 class _Pages:
     """Makes a scan of the elements of a file."""
 
-    def __init__(self) -> None:
-        self.scan = Scan("an element Page")
+    def __init__(self, path: Path) -> None:
+        self.scan = Scan(path, "an element Page")
         self.about: dict[str, Any] = {}
         self._styles: dict[str, dict[str, Any]] = {}
         self._labels: dict[str, tuple[str, dict[str, Any]]] = {}

@@ -33,7 +33,7 @@ from papermage_formats.labelled import (
     text_of,
 )
 from papermage_formats.noted import noted, relations_of
-from papermage_formats.records import read_records
+from papermage_formats.records import read_records, told_after
 from papermage_formats.xml_events import read_xml, xml_text
 
 __all__ = ["BiocReader", "BiocReaderConfig", "BiocWriter", "BiocXmlWriterConfig"]
@@ -103,7 +103,7 @@ class BiocReader:
             items = json_items(path, "documents", "PubTator3", nested=True)
         unlike = Unlike(path)
         documents = read_records(items, lambda found: self._document(found, unlike), path, on_error, first, every)
-        return unlike.told_after(documents)
+        return told_after(documents, unlike.tell)
 
     def _document(self, given: bytes | dict[str, Any], unlike: Unlike) -> Document:
         found = decode_item(given) if isinstance(given, bytes) else given

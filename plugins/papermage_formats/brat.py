@@ -42,7 +42,7 @@ __all__ = ["BratReader", "BratReaderConfig", "BratWriter", "BratWriterConfig"]
 _log = logging.getLogger(__name__)
 _OWN = frozenset({"id", "attributes", "normalizations", "notes"})
 _OF_ENTITIES = "metadata of entities"
-_LINE = re.compile(r"([A-Za-z]+\d\S*|[*#]\S*)\s")
+_LINE = re.compile(r"([A-Z][A-Za-z]*\d\S*|[*#]\S*)\s")
 """How what is said of entities begins: R1, E1, A1, #1, or * alone."""
 _NAME = re.compile(r"[A-Za-z*#]+\d+")
 _Normalizations = list[Annotated[list[str], Meta(min_length=2)]]
@@ -79,9 +79,12 @@ class BratReader(RecordReader[BratReaderConfig]):
         yield 1, 0, path
 
     def _document(self, path: Path) -> Document:
-        text = path.with_suffix(".txt")
-        if not text.is_file():
-            raise DataError(f"there is no text: {text.name} should be beside it", expected="a text of the same name")
+        texts = [path.with_suffix(end) for end in (".txt", ".TXT")]
+        text = next((each for each in texts if each.is_file()), None)
+        if text is None:
+            raise DataError(
+                f"there is no text: {texts[0].name} should be beside it", expected="a text of the same name"
+            )
         data = read_bytes(text)
         symbols = decode_text(data, self.config.encoding)
         rows: list[tuple[int, str, Said, Labelled]] = []
@@ -114,10 +117,8 @@ class BratReader(RecordReader[BratReaderConfig]):
                 others.append(row)
         strange = [(line, row) for line, row in about if row.strip() and not _LINE.match(row)]
         if strange:
-            line, row = strange[0]
-            _log.warning(
-                "%s: %s of no kind that brat has, such as %d: %.60r", path, counted(len(strange), "lines"), line, row
-            )
+            what = f"{counted(len(strange), 'lines')} of no kind that brat has (T1, R1, A1, #1, …)"
+            _log.warning("%s: %s, such as %d: %.60r", path, what, *strange[0])
         there = {*entities, *(row.partition("\t")[0] for _, row in about)}
         absent = [(line, row, name) for line, row in about for name in _named(row) if name not in there]
         if absent:

@@ -20,9 +20,10 @@ from papermage_formats.conll_rows import NO_COMMENTS
 from papermage_formats.conll_table import Table
 from papermage_formats.conll_writer import ConllWriter
 from papermage_formats.labelled import ENCODING, LABEL_LAYER, LAYERS, decode_text, make_document
-from papermage_formats.records import read_records
+from papermage_formats.records import read_records, told_after
 from papermage_formats.tags import is_tag, tagged_stretches, unbracketed
 from papermage_formats.tokenized import annotate_spans, annotate_stretches
+from papermage_formats.unlike_tags import UnlikeTags
 
 __all__ = ["ConllReader", "ConllReaderConfig", "ConllWriter", "ConllWriterConfig"]
 
@@ -34,6 +35,8 @@ _ID = re.compile(
     r"(?:;\s*part\s+0*(\d*))?.*"
 )
 """What states the id of a document."""
+_AFTER_TAGS = re.compile(r"(\t(?:O|[BIESULM]-\S+)) +$", re.MULTILINE)
+"""Spaces at the end of a line, after a tag: they are no part of it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,6 +92,10 @@ def _emptied(found: list[T]) -> Iterator[T]:
         yield found.pop()
 
 
+def _line(number: int) -> str:
+    return f"line {number}" if number > 1 else "line 1 (reader.header=true if it names the columns)"
+
+
 @attrs.frozen
 class _Columns:
     """What is known of a file's columns before a document of it is read."""
@@ -114,7 +121,11 @@ class ConllReader:
         self, path: Path, on_error: Callable[[DataError], None] | None = None, first: int = 0, every: int = 1
     ) -> Generator[LocatedDocument, None, int]:
         """Yield the documents of a file. Raises DataError with path and line."""
-        return read_records(self._blocks(path), lambda each: self._document(*each), path, on_error, first, every)
+        unlike = UnlikeTags(path)
+        documents = read_records(
+            self._blocks(path), lambda each: self._document(*each, unlike), path, on_error, first, every
+        )
+        return told_after(documents, unlike.tell)
 
     def _blocks(self, path: Path) -> Iterator[tuple[int, int, tuple[Block, _Columns]]]:
         """Yield documents as they are read, with what the beginning of the file tells of its columns."""
@@ -146,6 +157,8 @@ class ConllReader:
         if text.startswith("#FORMAT=WebAnno"):
             raise DataError("is WebAnno TSV, which reader=webanno reads", expected="a token and its tags a line")
         text = text.replace("\r\n", "\n").removesuffix("\r")
+        if " \n" in text or text.endswith(" "):
+            text = _AFTER_TAGS.sub(r"\1", text)
         if block.byte == 0 and are_divided_by_commas(text):
             raise DataError(
                 "its columns are divided by commas", line=block.line, expected="tabs or spaces between them"
@@ -153,7 +166,7 @@ class ConllReader:
         header = block.byte == 0 and (self.config.header or (not self.config.columns and has_header(text)))
         return (None if header else Table.of_plain(text, block)) or Table.of(text, block, header)
 
-    def _document(self, block: Block, columns: _Columns) -> Document:
+    def _document(self, block: Block, columns: _Columns, unlike: UnlikeTags) -> Document:
         table = self._table(block)
         names = table.names(self.config.columns or table.stated or columns.stated, columns.usual)
         table = table.with_surface_tokens(names)
@@ -171,8 +184,11 @@ class ConllReader:
         lasts = np.array([*table.starts[1:], len(start)]) - 1
         metadata = [{"comments": found} if found else {} for found in comments] if any(comments) else None
         annotate_spans(document, "sentences", start[table.starts], stop[lasts], metadata)
-        stretches = [each for name, tags in zip(names, table.columns, strict=True) if name == "tag"
-                     for each in tagged_stretches(unbracketed(tags), table.starts)]  # fmt: skip
+        stretches = []
+        for tags in (column for name, column in zip(names, table.columns, strict=True) if name == "tag"):
+            own = unbracketed(tags)
+            unlike.look(own, lambda i: _line(table.line_of(i)))
+            stretches += tagged_stretches(own, table.starts)
         annotate_stretches(document, stretches, start, stop, self.config.label_layer if "tag" in names else "")
         return document
 

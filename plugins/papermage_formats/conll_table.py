@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import chain, repeat, zip_longest
 from typing import Any
 
@@ -76,13 +77,12 @@ class Table:
         columns = [flat[i::width] for i in range(width)]
         starts = np.cumsum([0, *(sentence.count("\n") + 1 for sentence in sentences[:-1])]).tolist()
 
-        def line_of(token: int) -> int:
-            lines = decode_text(block.data, byte=block.byte).replace("\r\n", "\n").split("\n")
-            return [i for i, line in enumerate(lines, block.line) if line and not line.startswith(("-DOCSTART-", "#"))][
-                token
-            ]
+        @cache
+        def numbers() -> list[int]:
+            given = decode_text(block.data, byte=block.byte).replace("\r\n", "\n").split("\n")
+            return [i for i, row in enumerate(given, block.line) if row and not row.startswith(("-DOCSTART-", "#"))]
 
-        return cls(columns, line_of, starts, comments, ())
+        return cls(columns, lambda token: numbers()[token], starts, comments, ())
 
     @classmethod
     def of(cls, text: str, block: Block, header: bool) -> Table:

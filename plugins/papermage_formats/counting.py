@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,8 +20,6 @@ from papermage_core.errors import DataError, counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from papermage_core.plugin import LocatedDocument
 
 __all__ = ["Counting", "Said", "Unlike", "counting_of"]
 
@@ -142,12 +140,6 @@ class Unlike:
         if said.text and said.text.strip() and not _alike(there, said.text):
             self._count += 1
             self._first = self._first or (name, said.text, " ".join(there))
-
-    def told_after(self, documents: Generator[LocatedDocument, None, int]) -> Generator[LocatedDocument, None, int]:
-        """Yield the documents of the file, and warn when they are read."""
-        count = yield from documents
-        self.tell()
-        return count
 
     def tell(self) -> None:
         """Warn once, if there were any."""

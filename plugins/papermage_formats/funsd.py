@@ -35,7 +35,7 @@ from papermage_formats.labelled import (
     stem_of,
 )
 from papermage_formats.noted import relations_of
-from papermage_formats.page_boxes import box_of, corners_of, page_sizes, size_of
+from papermage_formats.page_boxes import PageBoxes, corners_of, page_sizes, size_of
 from papermage_formats.records import RecordReader
 from papermage_formats.tokenized import no_tokens
 
@@ -79,31 +79,37 @@ class FunsdReader(RecordReader[FunsdReaderConfig]):
     right, and counted in a warning; boxes as left, right, top, bottom, as Label Studio writes them, are recognised.
     """
 
-    def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, Path, bytes]]]:
-        stem = id_of_stem(stem_of(path))
+    def _records(self, path: Path) -> Iterator[tuple[int, int, tuple[str, Path, bytes, PageBoxes]]]:
+        stem, boxes = id_of_stem(stem_of(path)), PageBoxes(path)
         for number, (line, byte, data) in enumerate(json_items(path, "documents"), 1):
-            yield line, byte, (stem if number == 1 else f"{stem}-{number}", path, data)
+            yield line, byte, (stem if number == 1 else f"{stem}-{number}", path, data, boxes)
+        boxes.tell()  # the last is a document by now
 
-    def _document(self, given: tuple[str, Path, bytes]) -> Document:
-        name, path, data = given
+    def _document(self, given: tuple[str, Path, bytes, PageBoxes]) -> Document:
+        name, path, data, boxes = given
         found = decode_item(data)
         items = found.get("form", found.get("document")) if isinstance(found, dict) else None
         if not isinstance(items, list):
             raise DataError("has no form", value=found, expected='{"form": [...]}')
         try:
-            return self._of_items(str(found.get("id", name)), path, found.get("img"), items)
+            return self._of_items(str(found.get("id", name)), path, found.get("img"), items, boxes)
         except (KeyError, TypeError, AttributeError) as exc:
             raise DataError(
                 f"cannot be read as a form: {reason_of(exc)}", document=name, expected="text, box, label"
             ) from exc
 
-    def _of_items(self, name: str, path: Path, image: Any, items: list[dict[str, Any]]) -> Document:
+    def _of_items(
+        self, name: str, path: Path, image: Any, items: list[dict[str, Any]], page_boxes: PageBoxes
+    ) -> Document:
         words = [_words(item) for item in items]
         holders = [*items, *(word for each in words for word in each)]
         boxes = _in_order([each["box"] for each in holders if each.get("box") is not None], path)
-        width, height = self._size(path, image, boxes)
+        width, height = size = self._size(path, image, boxes)
         found = iter(boxes)
-        placed = [[box_of(next(found), width, height, 0)] if h.get("box") is not None else [] for h in holders]
+        placed = [
+            [page_boxes.box_of(next(found), size, 0, name)] if holder.get("box") is not None else []
+            for holder in holders
+        ]
         of_words = iter(placed[len(items) :])
         pieces, tokens, entities, at = list[str](), list[Labelled](), list[Labelled](), 0
         for number, (item, own, box) in enumerate(zip(items, words, placed, strict=False)):
@@ -175,8 +181,9 @@ def _is_box(box: Any) -> bool:
 
 def _size_of_picture(path: Path) -> tuple[int | None, int | None]:
     """Return the size of the PNG beside a form, or in the folder ``images`` beside its folder, as FUNSD has it."""
-    name = f"{bare_name(path)}.png"
-    for picture in (path.with_name(name), path.parent.parent / "images" / name):
+    names = [bare_name(path) + end for end in (".png", ".PNG")]
+    folders = (path.parent, path.parent.parent / "images")
+    for picture in (folder / name for folder in folders for name in names):
         if picture.is_file():
             with picture.open("rb") as file:
                 head = file.read(24)

@@ -34,9 +34,10 @@ from papermage_formats.labelled import (
     read_bytes,
     stem_of,
 )
-from papermage_formats.records import chosen, read_files, read_records
+from papermage_formats.records import chosen, read_files, read_records, told_after
 from papermage_formats.tags import encode_tags, tagged_stretches
 from papermage_formats.tokenized import annotate_spans, annotate_stretches, covered_tokens, placed_tokens
+from papermage_formats.unlike_tags import UnlikeTags
 
 __all__ = ["HfTableReader", "HfTableReaderConfig", "HfTableWriter", "HfTableWriterConfig"]
 
@@ -115,11 +116,15 @@ class HfTableReader:
         def read(split: str | None, file: Path, first: int, every: int) -> Generator[LocatedDocument, None, int]:
             rows = _json_rows(file) if _is_json(file) else _rows(file, first, every)
             name = stem_of(file) if split is None else split
-            return read_records(rows, lambda row: self._document(name, *row), file, on_error, first, every)
+            unlike = UnlikeTags(file)
+            documents = read_records(rows, lambda row: self._document(name, *row, unlike), file, on_error, first, every)
+            return told_after(documents, unlike.tell)
 
         return read_files(_files_of(path), read, path, on_error, first, every)
 
-    def _document(self, name: str, number: int, row: Mapping[str, Any] | bytes, names: Mapping[str, Any]) -> Document:
+    def _document(
+        self, name: str, number: int, row: Mapping[str, Any] | bytes, names: Mapping[str, Any], unlike: UnlikeTags
+    ) -> Document:
         values = decode_item(row) if isinstance(row, bytes) else row
         if not isinstance(values, Mapping):
             raise DataError("is no row of a table", value=values, expected="an object")
@@ -150,8 +155,9 @@ class HfTableReader:
                 f"{of_tags} holds {size} for {counted(len(tokens), 'tokens')}", value=found, expected="a tag a token"
             )
         else:
-            stretches = tagged_stretches(self._named(of_tags, found, names, tags=True))
-            annotate_stretches(document, stretches, start, stop, self.config.label_layer)
+            tags = self._named(of_tags, found, names, tags=True)
+            unlike.look(tags, lambda _: f"row {number}")
+            annotate_stretches(document, tagged_stretches(tags), start, stop, self.config.label_layer)
         return document
 
     def _column(self, values: Mapping[str, Any], option: str, usual: Sequence[str]) -> str:

@@ -79,7 +79,7 @@ class HocrReader(RecordReader[HocrReaderConfig]):
     def _document(self, path: Path) -> Document:
         data = read_bytes(path)
         declared = _CHARSET.search(data[:1024])
-        parser = _Parser()
+        parser = _Parser(path)
         parser.feed(decode_text(data, _known(declared) if declared else ""))
         parser.finish()
         return parser.scan.document({"doc_id": stem_of(path)}, self.config.style, self.config.label_layer)
@@ -109,9 +109,9 @@ class _Open:
 
 
 class _Parser(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
-        self.scan = Scan("an element of the class ocr_page")
+        self.scan = Scan(path, "an element of the class ocr_page")
         self._open: list[_Open] = []
         self._origin = (0.0, 0.0)
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from papermage_core.errors import DataError
-from papermage_core.files import kind_of_file, open_bytes
+from papermage_core.files import check_keys, kind_of_file, open_bytes
 from papermage_formats.labelled import decode_text, stem_of
 
 __all__ = ["decode_item", "json_bytes", "json_items", "json_value", "named_items"]
@@ -82,9 +82,9 @@ def named_items(path: Path, *keys: str) -> Iterator[tuple[int, int, tuple[str, b
 
 
 def decode_item(data: bytes) -> Any:
-    """Return the value of a record. Raises DataError, with the line within it if it has several."""
+    """Return the value of a record. Raises DataError for what is no JSON, and for a key that stands twice."""
     try:
-        return msgspec.json.decode(data)
+        found = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         try:
             data.decode()
@@ -92,6 +92,8 @@ def decode_item(data: bytes) -> Any:
             message = f"is not UTF-8: {bad.reason} at byte {bad.start} of it (0x{data[bad.start]:02x}); JSON always is"
             raise DataError(message, expected="JSON") from exc
         raise DataError(f"is not JSON: {exc}", expected="JSON") from exc
+    check_keys(data)
+    return found
 
 
 def json_value(value: Any) -> Any:
@@ -153,12 +155,22 @@ def _pieces(data: bytes, keys: Sequence[str]) -> list[msgspec.Raw] | None:
     try:
         if data.lstrip()[:1] != b"[":
             values = _decode_keys(data)
-            found = next((_decode_list(values[key]) for key in keys if key in values), None)
-            return found if found is None or all(map(_is_object, found[:1])) else None
+            key = next((key for key in keys if key in values), None)
+            if key is None or not all(map(_is_object, (found := _decode_list(values[key]))[:1])):
+                return None
+            _check_around(data, values[key])
+            return found
         pieces = _decode_list(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return None if pieces and bytes(memoryview(pieces[0])).startswith(b'"') else pieces
+
+
+def _check_around(data: bytes, records: msgspec.Raw) -> None:
+    """Raise DataError for a key that stands twice beside the records, whose own keys are looked at one by one."""
+    inner = bytes(memoryview(records))
+    before, _, after = data.rpartition(inner)
+    check_keys(before + b"null" + b"\n" * inner.count(b"\n") + after)
 
 
 def _is_object(piece: msgspec.Raw) -> bool:

@@ -65,7 +65,7 @@ class PageXmlReader(RecordReader[PageXmlReaderConfig]):
         yield None, None, path
 
     def _document(self, path: Path) -> Document:
-        scan = Scan("an element Page")
+        scan = Scan(path, "an element Page")
         for page in read_trees(path, ("Page",)):
             _Regions(scan, page).read()
         return scan.document(

@@ -32,7 +32,7 @@ from papermage_formats.labelled import (
     reason_of,
 )
 from papermage_formats.noted import relations_of
-from papermage_formats.page_boxes import box_of, corners_of, page_sizes, size_of
+from papermage_formats.page_boxes import PageBoxes, corners_of, page_sizes, size_of
 from papermage_formats.records import read_files, read_records
 from papermage_formats.tokenized import no_tokens
 
@@ -97,16 +97,19 @@ class PawlsReader:
         metadata |= {"title": title} if title else {}
         if path != structure:
             metadata["annotator"] = id_of_stem(path.name.removesuffix(ANNOTATIONS))
-        document, tokens, pages = _of_structure(structure, metadata)
+        boxes = PageBoxes(structure)
+        document, tokens, pages = _of_structure(structure, metadata, boxes)
+        boxes.tell()
         if path != structure:
-            found = decode_item(read_bytes(path))
+            found, boxes = decode_item(read_bytes(path)), PageBoxes(path)
             try:
-                entities = [_entity(each, tokens, pages) for each in found["annotations"]]
+                entities = [_entity(each, tokens, pages, boxes, document.id) for each in found["annotations"]]
                 relations = [_relation(each) for each in found.get("relations") or ()]
             except (KeyError, TypeError, AttributeError) as exc:
                 raise DataError(
                     f"cannot be read as annotations of PAWLS: {reason_of(exc)}", expected="annotations"
                 ) from exc
+            boxes.tell()
             if relations:
                 document.metadata.relations = relations
             add_labelled(document, entities, self.config.label_layer)
@@ -127,7 +130,9 @@ def _files_of(path: Path) -> Iterator[tuple[str, Path]]:
         yield from ((str(titles.get(folder.name) or ""), file) for file in files)
 
 
-def _of_structure(path: Path, metadata: dict[str, Any]) -> tuple[Document, Sequence[Labelled], _Pages]:
+def _of_structure(
+    path: Path, metadata: dict[str, Any], page_boxes: PageBoxes
+) -> tuple[Document, Sequence[Labelled], _Pages]:
     """Return the document of tokens and pages; the tokens; and size and tokens of each page, by its number."""
     found = decode_item(read_bytes(path))
     pages, words, boxes = dict[int, tuple[float, float, Sequence[int]]](), list[str](), list[Box]()
@@ -140,7 +145,7 @@ def _of_structure(path: Path, metadata: dict[str, Any]) -> tuple[Document, Seque
                 left, top = token["x"], token["y"]
                 corners = (left, top, left + token["width"], top + token["height"])
                 words.append(str(token["text"]).strip())
-                boxes.append(box_of(corners, width, height, number))
+                boxes.append(page_boxes.box_of(corners, (width, height), number, metadata["doc_id"]))
             pages[number] = (width, height, range(first, len(words)))
     except (KeyError, TypeError, AttributeError) as exc:
         raise DataError(f"{path.name} cannot be read: {exc!r}", expected="pages with tokens") from exc
@@ -191,7 +196,9 @@ def _text(words: Sequence[str], boxes: Sequence[Box]) -> tuple[str, list[list[tu
     return "".join(pieces), places
 
 
-def _entity(found: dict[str, Any], places: Sequence[Labelled], pages: _Pages) -> Labelled:
+def _entity(
+    found: dict[str, Any], places: Sequence[Labelled], pages: _Pages, boxes: PageBoxes, document: str | None
+) -> Labelled:
     name, page, label, bounds = found.get("id"), found["page"], found["label"], found["bounds"]
     if type(page) is not int or page not in pages:
         raise DataError(f"annotation {name!r} is on page {page!r} of {len(pages)}, counted from 0", value=page)
@@ -199,7 +206,7 @@ def _entity(found: dict[str, Any], places: Sequence[Labelled], pages: _Pages) ->
     segments = _joined(places, chosen)
     try:
         width, height, _ = pages[page]
-        box = box_of([bounds[side] for side in _SIDES], width, height, page)
+        box = boxes.box_of([bounds[side] for side in _SIDES], (width, height), page, document)
     except DataError as exc:
         raise exc.replace(message=f"annotation {name!r}: {exc.message}") from exc
     metadata = {"id": name} if name is not None else {}

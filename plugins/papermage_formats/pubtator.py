@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -29,7 +30,7 @@ from papermage_formats.labelled import (
     text_of,
 )
 from papermage_formats.noted import noted, relations_of
-from papermage_formats.records import RecordReader, read_records
+from papermage_formats.records import RecordReader, read_records, told_after
 
 __all__ = ["PubtatorReader", "PubtatorReaderConfig", "PubtatorWriter", "PubtatorWriterConfig"]
 
@@ -78,9 +79,8 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
         """Yield the documents of a file. Raises DataError with path and line."""
         unlike = Unlike(path)
         blocks = self._records(path)
-        return unlike.told_after(
-            read_records(blocks, lambda lines: self._document(lines, unlike), path, on_error, first, every)
-        )
+        documents = read_records(blocks, lambda lines: self._document(lines, unlike), path, on_error, first, every)
+        return told_after(documents, unlike.tell)
 
     def _records(self, path: Path) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:
         return _blocks(path, self.config.encoding)
@@ -112,7 +112,7 @@ class PubtatorReader(RecordReader[PubtatorReaderConfig]):
         labels = {entity.label for _, _, entity in annotated}
         relations = [_relation(columns, symbols, labels, line, name) for line, columns in related]
         document = make_document(symbols, {"doc_id": name} | ({"relations": relations} if relations else {}))
-        starts = [sum(map(len, texts[:i])) + i for i in range(len(texts))]
+        starts = [0, *accumulate(len(text) + 1 for text in texts)]
         full = [i for i, text in enumerate(texts) if text]
         document.annotate_layer(
             "passages",
@@ -177,11 +177,13 @@ def _relation(columns: list[str], symbols: str, labels: Collection[str], line: i
 
 def _has_text(columns: list[str], symbols: str, labels: Collection[str]) -> bool:
     """Whether a row has, where an entity has it, a text of the document, which an identifier may be by chance."""
-    if len(columns) < 5 or not columns[3] or columns[3] not in symbols:
+    if len(columns) < 5 or not columns[3]:
         return False
     _, _, second, text, label, *_ = columns
-    ends_there = bool(re.fullmatch(r"\d{1,9}", second)) and symbols[: int(second)].endswith(text)
-    return ends_there or label in labels or (len(columns) > 5 and " " in text)
+    if re.fullmatch(r"\d{1,9}", second) and symbols.endswith(text, 0, int(second)):
+        return True
+    # a relation seldom comes so far: documents may have thousands, and the text is looked through for each
+    return (label in labels or (len(columns) > 5 and " " in text)) and text in symbols
 
 
 def _blocks(path: Path, encoding: str) -> Iterator[tuple[int, int, list[tuple[int, int, bytes]]]]:

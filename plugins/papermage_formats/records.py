@@ -11,7 +11,7 @@ from papermage_core.document import Document
 from papermage_core.errors import DataError
 from papermage_core.plugin import LocatedDocument
 
-__all__ = ["RecordReader", "chosen", "read_files", "read_records"]
+__all__ = ["RecordReader", "chosen", "read_files", "read_records", "told_after"]
 
 T = TypeVar("T")
 Config = TypeVar("Config")
@@ -99,6 +99,15 @@ def read_files(
                 on_error(error)
             return count + 1
         count += yield from read(given, file, first - count if count < first else (first - count) % every, every)
+
+
+def told_after(
+    documents: Generator[LocatedDocument, None, int], tell: Callable[[], None]
+) -> Generator[LocatedDocument, None, int]:
+    """Yield the documents of a file, and tell what was seen when they are read."""
+    count = yield from documents
+    tell()
+    return count
 
 
 def chosen(number: int, first: int, every: int) -> bool:

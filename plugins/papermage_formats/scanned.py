@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,7 +12,7 @@ import numpy as np
 from papermage_core.document import Box, Document, Layer, SpanArrays
 from papermage_core.errors import DataError, counted
 from papermage_formats.labelled import Labelled, add_labelled, layer_of, make_document
-from papermage_formats.page_boxes import DIGITS, box_of, size_of
+from papermage_formats.page_boxes import PageBoxes, size_of
 from papermage_processors.boxed import box_arrays
 from papermage_processors.layout import unions
 from papermage_processors.tokenizing import Style, token_spans
@@ -70,7 +71,8 @@ class Scan:
     ``height``, and those of the labels. A row or a block has the box that the file gives, or that around its words.
     """
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, path: Path, page: str) -> None:
+        self._page_boxes = PageBoxes(path)
         self._page = page
         """What a page is called in the file."""
         self._pages: list[_Page] = []
@@ -144,8 +146,9 @@ class Scan:
         lengths = np.array([len(word.text) for word in self._words])
         page = np.array([word.page for word in self._words])
         sizes = np.array(list(self._sizes()))
-        boxes = _shares([word.corners for word in self._words], page, sizes)
         document = make_document(symbols, metadata)
+        shares = self._page_boxes.shares
+        boxes = shares(_array([word.corners for word in self._words]), sizes[page], page, document.id)
         first, last, word = _cut(self._words, starts, style)
         parts = _parts(boxes[word], first - starts[word], last - starts[word], lengths[word])
         known = [dict(self._words[at].metadata) for at in word.tolist()]
@@ -155,14 +158,15 @@ class Scan:
             groups = [group for group in groups if group.first < len(self._words)]
             at = np.array([group.first for group in groups])
             ends = np.append(at[1:], len(self._words)) - 1
-            own = _shares([group.corners for group in groups], page[at], sizes)
+            own = shares(_array([group.corners for group in groups]), sizes[page[at]], page[at], document.id)
             begins = np.zeros(len(self._words), bool)
             begins[at] = True
             own = np.where(np.isnan(own), unions(boxes, begins), own)
             spans = SpanArrays.one_each(starts[at], (starts + lengths)[ends])
             document.annotate_layer(name, Layer.from_arrays(spans, box_arrays(own, page[at])))
         document.annotate_layer("pages", self._whole(starts, starts + lengths, page, sizes))
-        add_labelled(document, self._entities(starts, starts + lengths, sizes), label_layer)
+        add_labelled(document, self._entities(starts, starts + lengths, sizes, document.id), label_layer)
+        self._page_boxes.tell()
         return document
 
     def _sizes(self) -> Iterator[tuple[float, float]]:
@@ -199,7 +203,7 @@ class Scan:
         return layer_of(found)
 
     def _entities(
-        self, starts: NDArray[np.int64], stops: NDArray[np.int64], sizes: NDArray[np.float64]
+        self, starts: NDArray[np.int64], stops: NDArray[np.int64], sizes: NDArray[np.float64], document: str | None
     ) -> Iterator[Labelled]:
         for marked in self._marked:
             (first, start), (last, stop) = marked.start, marked.stop
@@ -207,8 +211,10 @@ class Scan:
             if marked.start < marked.stop:
                 end = starts[last] + stop if stop else stops[last - 1]
                 segments.append((int(starts[first]) + start, int(end)))
-            width, height = sizes[marked.page].tolist()
-            boxes = [box_of(marked.corners, width, height, marked.page)] if marked.corners else []
+            boxes = list[Box]()
+            if marked.corners:
+                size = sizes[marked.page].tolist()
+                boxes.append(self._page_boxes.box_of(marked.corners, (size[0], size[1]), marked.page, document))
             if segments or boxes:
                 yield Labelled(marked.label, segments, marked.metadata, boxes=boxes)
 
@@ -220,13 +226,9 @@ def _begin(groups: list[_Group], first: int, corners: Corners | None) -> None:
     groups.append(_Group(first, corners))
 
 
-def _shares(
-    corners: Sequence[Corners | None], page: NDArray[np.int64], sizes: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return boxes as shares of their pages, clipped to these, NaN for none. Shape (n, 4)."""
-    found = np.array([each or (np.nan,) * 4 for each in corners], np.float64).reshape(-1, 4)
-    shares: NDArray[np.float64] = np.clip(found / np.tile(sizes[page], 2), 0, 1)
-    return np.round(shares, DIGITS, out=shares)
+def _array(corners: Sequence[Corners | None]) -> NDArray[np.float64]:
+    """Return left, top, right and bottom of each, NaN for none. Shape (n, 4)."""
+    return np.array([each or (np.nan,) * 4 for each in corners], np.float64).reshape(-1, 4)
 
 
 def _cut(

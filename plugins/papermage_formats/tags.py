@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-__all__ = ["OUTSIDE", "SCHEMES", "encode_tags", "is_tag", "tagged_stretches", "unbracketed"]
+__all__ = ["OUTSIDE", "SCHEMES", "encode_tags", "form_of", "is_tag", "label_of_tag", "tagged_stretches", "unbracketed"]
 
 OUTSIDE = frozenset({"O", "_", "", "-X-", "<other>", "I-<other>", "B-<other>"})
 SCHEMES = {
@@ -33,6 +33,27 @@ def is_tag(value: str) -> bool:
     (True, True, True, True, False)
     """
     return value in OUTSIDE or value in _BARE or bool(_PREFIXED.fullmatch(value) or _BRACKETED.fullmatch(value))
+
+
+def form_of(tag: str) -> str:
+    """Return how a tag is written: ``prefixed``, ``bare``, ``bracketed`` or ``plain``.
+
+    >>> form_of("B-X"), form_of("B"), form_of("I-<x>"), form_of("b-X")
+    ('prefixed', 'bare', 'bracketed', 'plain')
+    """
+    found = _PREFIXED.fullmatch(tag)
+    if _BRACKETED.fullmatch(found[2] if found else tag):
+        return "bracketed"
+    return "prefixed" if found else "bare" if tag in _BARE else "plain"
+
+
+def label_of_tag(tag: str) -> str:
+    """Return the label in a tag: a plain one is its own.
+
+    >>> label_of_tag("B-X"), label_of_tag("I-<x>"), label_of_tag("X")
+    ('X', 'x', 'X')
+    """
+    return _taken_apart(tag, grobid=False)[1]
 
 
 def unbracketed(tags: Sequence[str]) -> Sequence[str]:

@@ -16,6 +16,7 @@ import msgspec
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError, counted
+from papermage_core.files import check_keys
 from papermage_core.plugin import DocumentReaderConfig, hookimpl, option
 from papermage_formats.labelled import (
     LABEL_LAYER,
@@ -302,9 +303,10 @@ class _Xmi:
 
 def _of_json(data: bytes) -> Iterator[_Structure]:
     try:
-        found = msgspec.json.decode(decode_text(data))
+        found = msgspec.json.decode(text := decode_text(data))
     except (msgspec.DecodeError, RecursionError) as exc:
         raise DataError(f"is not JSON: {exc}", expected="a CAS of UIMA in JSON") from exc
+    check_keys(text.encode())
     listed = found.get("%FEATURE_STRUCTURES") if isinstance(found, dict) else None
     if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
         raise DataError("has no list of feature structures", expected='"%FEATURE_STRUCTURES": [{"%ID": 1, …}]')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
@@ -86,3 +86,22 @@ def test_a_reader_that_has_gone_is_no_traceback() -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "nearest"),
+    [
+        ("data", ["chek", "a.jsonl"], "check"),
+        ("data", ["-q", "convrt"], "convert"),
+        ("data", ["cache", "lst"], "list"),
+        ("plugins", ["lst"], "list"),
+        ("plugins", ["new", "acme", "--kind", "haed"], "head"),
+    ],
+)
+def test_a_word_that_is_misspelt_gets_the_one_that_is_nearest(
+    capsys: pytest.CaptureFixture[str], name: str, words: list[str], nearest: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        import_module(f"papermage_core.cli.{name}").main(words)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.endswith(f"). Did you mean {nearest!r}?\n")

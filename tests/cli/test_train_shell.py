@@ -509,14 +509,14 @@ SAY = "import sys\nfrom papermage_core.cli._shell import run, say\nsys.exit(run(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
-@pytest.mark.parametrize("body", ["say('a result')", "print('unflushed')"])
-def test_a_full_disk_behind_stdout_is_told(body: str) -> None:
+@pytest.mark.parametrize(("body", "place"), [("say('a result')", "standard output: "), ("print('unflushed')", "")])
+def test_a_full_disk_behind_stdout_is_told(body: str, place: str) -> None:
     with Path("/dev/full").open("w") as full:
         done = in_process(SAY.format(body=body), stdout=full)
 
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "x: No space left on device",
+        f"x: {place}No space left on device",
         "The disk is full: free some space, or name a folder on another disk.",
     ]
 

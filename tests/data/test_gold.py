@@ -87,6 +87,26 @@ def test_the_same_gold_twice_is_one_entity() -> None:
     assert issues.counts == {"gold_twice": 1}
 
 
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ([units(0, 2), units(1, 3)], True),
+        ([units(0, 3), units(1, 2)], True),
+        ([units(0, 3), units(0, 3)], True),
+        ([units(1, 3), units(0, 2)], True),
+        ([units(0, 1), units(1, 3)], False),
+        ([units(1, 3), units(0, 1), (0, 0)], False),
+    ],
+)
+def test_an_entity_whose_own_spans_overlap_is_what_they_cover_and_counted(
+    places: list[tuple[int, int]], told: bool
+) -> None:
+    beside = [spans(units(2, 3)), spans(units(1, 4))]  # which overlap each other, not themselves
+    found, issues = learn(document(TWO_PAGES, a=[beside[0], spans(*places), beside[1]]), "a", scheme_name="span")
+    assert UnitSpan.of("a", 0, 3) in found[0]
+    assert issues.counts == ({"gold_overlaps_itself": 1} if told else {})
+
+
 @pytest.mark.parametrize(("policy", "kept"), [("longest", UnitSpan.of("b", 1, 4)), ("first", UnitSpan.of("a", 0, 2))])
 def test_a_flat_scheme_keeps_one_of_two_that_overlap(policy: str, kept: UnitSpan) -> None:
     found, issues = learn(document(TWO_PAGES, a=[spans(units(0, 2))], b=[spans(units(1, 4))]), "b", "a", policy=policy)

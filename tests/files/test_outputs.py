@@ -204,3 +204,16 @@ def test_an_output_is_written_in_a_folder_that_is_made_for_it(capfdbinary: pytes
         with open_output(path) as file:
             file.write(b"content")
     assert Path("a/b/c").read_bytes() == capfdbinary.readouterr().out == b"content"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+def test_what_is_full_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="No space left") as told, open_output("/dev/full") as file:
+        file.write(b"a" * 100_000)
+    assert told.value.filename == "/dev/full"
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(OSError, match="No space left") as told, open_output("-") as file:
+            file.write(b"a" * 100_000)
+        assert told.value.filename == "standard output"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())

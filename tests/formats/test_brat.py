@@ -11,6 +11,7 @@ from hypothesis import given
 
 from papermage_core import Document, Entity, Span
 from papermage_core.data import iter_documents, read_documents
+from papermage_core.data.readers import companions_of
 from papermage_core.errors import DataError
 from papermage_core.testing import DocumentReaderSuite
 from papermage_formats.brat import BratReaderConfig, BratWriterConfig
@@ -74,13 +75,14 @@ def test_broken_rows_are_refused_by_their_line(tmp_path: Path, row: str, message
 
 
 @pytest.mark.parametrize(
-    ("row", "told"), [("<!DOCTYPE html>", 1), ("null", 1), ("A1\tX T0", 0), ("*\tEquiv T0", 0), ("", 0)]
+    ("row", "told"),
+    [("<!DOCTYPE html>", 1), ("null", 1), ("t1\tX 0 1\ta", 1), ("A1\tX T0", 0), ("*\tEquiv T0", 0), ("", 0)],
 )
 def test_lines_of_no_kind_of_brat_s_are_told(tmp_path: Path, row: str, told: int, caplog) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "a.txt").write_text("abc")
     (tmp_path / "a.ann").write_text(f"T0\tX 0 1\ta\n{row}\n")
     assert len(list(read_documents(tmp_path / "a.ann"))) == 1
-    assert caplog.text.count(f"a.ann: 1 line of no kind that brat has, such as 2: {row!r}") == told
+    assert caplog.text.count(f"a.ann: 1 line of no kind that brat has (T1, R1, A1, #1, …), such as 2: {row!r}") == told
 
 
 @pytest.mark.parametrize(
@@ -172,6 +174,15 @@ def test_what_goes_over_lines_is_cut_at_them_as_brat_does(tmp_path: Path, end: s
         [[4, stop]], [[0, 3], [4, stop]],
     ]  # fmt: skip
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("annotation", "text"), [("A.ANN", "A.TXT"), ("A.ann", "A.TXT"), ("A.ANN", "A.txt")])
+def test_endings_may_be_in_capitals(tmp_path: Path, annotation: str, text: str) -> None:
+    (tmp_path / text).write_text("Aspirin treats cancer.")
+    (tmp_path / annotation).write_text("T1\tDrug 0 7\tAspirin\n")
+    (found,) = read_documents(tmp_path)
+    assert [drug.text for drug in found.get_layer("Drug")] == ["Aspirin"]
+    assert companions_of(tmp_path / annotation, BratReaderConfig()) == [tmp_path / text]
 
 
 def test_names_of_files_and_what_is_lost(tmp_path: Path) -> None:

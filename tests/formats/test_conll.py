@@ -301,6 +301,15 @@ def test_a_token_that_looks_like_a_comment_stays_one_token(tmp_path: Path, colum
         assert all(found.tokens[0].text.endswith(word[-1]) for found, word in zip(again, words, strict=True))
 
 
+@pytest.mark.parametrize("end", [" ", "  ", " \r"])
+def test_spaces_behind_tags_are_no_part_of_them(tmp_path: Path, end: str) -> None:
+    rows = ["He\tO", "met\tO", "Jane\tB-PER", "Doe\tI-PER", "", "She\tO", "left\tO"]
+    (document,) = read(tmp_path / "a.conll", "".join(f"{row}{end if row else ''}\n" for row in rows) + f"x\tO{end}")
+    assert document.layer_names == ["tokens", "sentences", "PER"]
+    assert spans(document, "PER") == ["Jane Doe"]
+    assert document.symbols == "He met Jane Doe\nShe left x"
+
+
 def test_a_file_that_was_cut_in_a_line_end_is_read(tmp_path: Path) -> None:
     (document,) = read(tmp_path / "a.conll", "a O\r\nb B-X\r")
     assert spans(document, "X") == ["b"]

@@ -181,3 +181,19 @@ def test_what_forms_do_not_hold_is_counted() -> None:
     assert found.symbols == "ab"
     with pytest.raises(DataError, match="has no tokens"):
         back(Document("a"))
+
+
+def test_boxes_beyond_the_page_are_told_once_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "x.json"
+    words = [
+        {"box": box, "text": "a"} for box in ([0, 0, 10, 10], [95, 5, 120, 15], [-3, 5, 9, 15], [90, 5, 100.05, 15])
+    ]
+    form = [{"id": 0, "text": "a", "box": [0, 0, 100, 20], "label": "x", "linking": [], "words": words}]
+    size = {"width": 100, "height": 200}
+    path.write_text(json.dumps([{"id": name, "form": form, "img": size} for name in "ab"]))
+    found = list(read_documents(path))
+    assert found[0].get_layer("tokens")[1].boxes[0].xy_coordinates == pytest.approx((0.95, 0.025, 1.0, 0.075))
+    assert [message for message in caplog.messages if "beyond" in message] == [
+        f"{path}: 4 boxes lie beyond the page, whose edge cuts off what is outside; the first: "
+        "document 'a', page 1, which is 100 wide and 200 high: [95, 5, 120, 15]"
+    ]

@@ -80,3 +80,20 @@ def test_a_label_that_is_not_there_is_not_called_none(tmp_path: Path) -> None:
 def test_what_a_reader_came_upon_is_said_for_people(tmp_path: Path, reader: str, record: Any, said: str) -> None:
     with pytest.raises(DataError, match=said):
         read(tmp_path, reader, record)
+
+
+@pytest.mark.parametrize("reader", with_label(""))
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path, reader: str) -> None:
+    path = tmp_path / "x.json"
+    text = json.dumps(with_label("a")[reader])
+    path.write_text(text.replace('"text": ', '"text": "", "text": ').replace('"tokens": ', '"tokens": [], "tokens": '))
+    options = {"tags": "ner"} if reader == "hf_table" else {}
+    with pytest.raises(DataError, match=r"x\.json, line 1: key '\w+' stands twice in .*column \d+"):
+        list(read_documents(path, ReaderChoice(name=reader, options=options)))
+
+
+def test_a_key_that_stands_twice_beside_the_records_is_refused(tmp_path: Path) -> None:
+    text = json.dumps(with_label("a")["bioc"])
+    (tmp_path / "x.json").write_text(text.replace("{", '{"documents": [], ', 1))
+    with pytest.raises(DataError, match=r"x\.json: key 'documents' stands twice in the object"):
+        list(read_documents(tmp_path / "x.json", ReaderChoice(name="bioc")))

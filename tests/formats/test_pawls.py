@@ -256,3 +256,19 @@ def test_what_belongs_to_a_file_counts_as_its_content(tmp_path: Path) -> None:
     (tmp_path / "train" / "data-00000-of-00001.arrow").touch()
     table = tmp_path / "dataset_dict.json"
     assert tmp_path / "train" / "data-00000-of-00001.arrow" in companions_of(table, HfTableReaderConfig())
+
+
+def test_boxes_beyond_the_page_are_told_with_their_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    within = {"left": 0, "top": 90, "right": 200.1, "bottom": 140}
+    pages = structure()
+    pages[1]["tokens"] = [pages[1]["tokens"][0] | {"x": -20}]
+    annotations = annotation(bounds=within), annotation(id="a2", bounds=within | {"bottom": 5000})
+    path = paper(tmp_path / "a", *annotations, pages=pages)
+    list(read_documents(path))
+    found = [message for message in caplog.messages if "beyond" in message]
+    assert [message.partition(": document")[0] for message in found] == [
+        f"{file}: 1 box lies beyond the page, whose edge cuts off what is outside; the first"
+        for file in (path.with_name("pdf_structure.json"), path)
+    ]
+    assert "document 'a', page 2, which is" in found[0]
+    assert "5000]" in found[1]

@@ -11,7 +11,7 @@ from papermage_core import Document
 from papermage_core.data import read_documents
 from papermage_core.errors import DataError
 from papermage_core.testing import DocumentReaderSuite
-from papermage_formats.pubtator import PubtatorWriterConfig
+from papermage_formats.pubtator import PubtatorWriterConfig, _has_text
 from tests.formats.helpers import expected, labels, plain, written
 
 TEXT = (
@@ -173,3 +173,23 @@ def test_what_the_format_does_not_hold_is_counted() -> None:
     data, lost = written(PubtatorWriterConfig().build(), [document])
     assert data == b"p_1|t|a\np_1|a|b c\np_1\t2\t3\tb\tx\n\n"
     assert lost == {"discontinuous entities": 1, "metadata of entities": 1, "line ends": 1, "document ids": 1}
+
+
+def test_a_relation_is_told_without_a_look_through_the_text(tmp_path: Path) -> None:
+    """Documents may have thousands of relations: the text is looked at for what may be an entity alone."""
+
+    class Text(str):
+        __slots__ = ()
+        looked = 0
+
+        def __contains__(self, part: str) -> bool:  # type: ignore[override]
+            Text.looked += 1
+            return super().__contains__(part)
+
+    text = Text("A title\nGene of a disease.")
+    rows = [["1", "Association", f"D{number}", "MESH:D1", "Novel"] for number in range(5)]
+    assert not any(_has_text(row, text, {"Gene"}) for row in rows)
+    assert Text.looked == 0
+    assert _has_text(["1", "x", "7", "title", "Novel"], text, {"Gene"})
+    assert _has_text(["1", "x", "y", "disease", "Gene"], text, {"Gene"})
+    assert not _has_text(["1", "x", "y", "other", "Gene"], text, {"Gene"})

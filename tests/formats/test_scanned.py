@@ -264,6 +264,14 @@ def test_what_is_wrong_is_said_with_its_line(tmp_path: Path) -> None:
         read(tmp_path, ALTO.replace('HPOS="210"', 'HPOS="wide"'), "a.alto")
 
 
+def test_boxes_beyond_the_page_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    document = read(tmp_path, ALTO.replace('WIDTH="1000" HEIGHT="2000"', 'WIDTH="300" HEIGHT="2000"'), "a.alto")
+    (record,) = caplog.records
+    assert "a.alto: 6 boxes lie beyond the page" in record.getMessage()
+    assert "document 'a', page 1, which is 300 wide and 2000 high: [260, 100, 320, 150]" in record.getMessage()
+    assert corners(document, "tokens")[2] == [0.8667, 0.05, 1, 0.075]
+
+
 @pytest.mark.parametrize(("text", "name"), [(ALTO, "alto"), (HOCR, "hocr"), (PAGE, "page_xml")])
 @pytest.mark.parametrize("before", ["", "\ufeff"])
 def test_files_are_recognised_and_may_be_compressed(tmp_path: Path, text: str, name: str, before: str) -> None:

@@ -478,6 +478,20 @@ def test_one_broken_document_is_named_and_the_others_are_written(
     ]
 
 
+def test_check_tells_what_records_name_that_nothing_makes(recipe: Path, papers: Path, capsys: Any) -> None:
+    plain = recipe.read_text(encoding="utf-8").partition("records:")[0]
+    recipe.write_text(f"{plain}\nrecords: entry(name,x=amuont,token=tokens)\n", encoding="utf-8")
+    told = "records: nothing can be written of 'amuont': no stage makes a layer or label of this name, and"
+    hint = " Did you mean 'amount'?"
+    assert data_main(["check", f"recipe={recipe}"]) == 0
+    assert f"{told} no documents were given that may have one.{hint}" in capsys.readouterr().out
+    assert data_main(["check", f"recipe={recipe}", str(papers)]) == 0
+    assert f"{told} no document has one.{hint}" in capsys.readouterr().out
+    recipe.write_text(f"{plain}\nrecords: entry(name,amount,other=pages)\n", encoding="utf-8")  # documents have pages
+    assert data_main(["check", f"recipe={recipe}", str(papers)]) == 0
+    assert "records" not in capsys.readouterr().out
+
+
 def test_check_says_before_running_what_is_missing_where(recipe: Path, papers: Path, capsys: Any) -> None:
     assert data_main(["check", f"recipe={recipe}"]) == 0
     out = capsys.readouterr().out

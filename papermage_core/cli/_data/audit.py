@@ -32,6 +32,7 @@ class AuditOptions:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train the folds, and write what their models doubt."""
+    from papermage_core.cli._dry_run import check_not_empty
     from papermage_core.config import load_config
     from papermage_core.config.train import lightning_parameters, own_options
     from papermage_core.config.writers import writer_for
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
             overwrite=config.overwrite,
             folder=writer.target == "folder",
         )
+    check_not_empty(config)
     from papermage_core.training.audit import audit
 
     components.encoder.tune_process()

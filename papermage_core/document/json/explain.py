@@ -15,6 +15,7 @@ import numpy as np
 from papermage_core.document.characters import has_surrogates
 from papermage_core.document.errors import MissingKeyError, Repair, document_id
 from papermage_core.errors import DataError, nearest
+from papermage_core.files.keys import column, doubled_keys
 from papermage_core.files.magic import kind_of_file
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def check_utf8(line: bytes) -> None:
         except UnicodeDecodeError as exc:
             at = start + exc.start
             kind = kind_of_file(line)
-            what = f"0x{line[at]:02x}: {exc.reason}; {_column(line, at)}"
+            what = f"0x{line[at]:02x}: {exc.reason}; {column(line, at)}"
             raise DataError(
                 f"is {kind}" if kind else f"byte {at + 1} is not UTF-8 ({what}); convert the file to UTF-8",
                 value=line[at : start + exc.end],
@@ -201,12 +202,12 @@ def not_json(line: bytes, reason: str) -> DataError:
         return DataError("is nested too deep", expected="JSON of ordinary depth")
     except ValueError as exc:
         if "truncated" in reason:
-            return DataError(f"is not JSON: it stops in the middle, {_column(line, len(line))}", expected="JSON")
+            return DataError(f"is not JSON: it stops in the middle, {column(line, len(line))}", expected="JSON")
         reason, at = (exc.msg, exc.pos) if isinstance(exc, json.JSONDecodeError) else (str(exc), 0)
         reason = (reason[:1].lower() + reason[1:]).removesuffix(" at").removesuffix(" starting")
         if re.match(r"\s*\{\s*'", text):
             reason += "; it looks like a Python literal: keys and strings need double quotes"
-        return DataError(f"is not JSON: {reason}, {_column(line, len(text[:at].encode()))}", expected="JSON")
+        return DataError(f"is not JSON: {reason}, {column(line, len(text[:at].encode()))}", expected="JSON")
     infinite = "has a number that is not finite: JSON has no NaN or Infinity"
     name = (
         document_id(plain["metadata"]) if isinstance(plain, dict) and isinstance(plain.get("metadata"), dict) else None
@@ -251,51 +252,19 @@ def _parts(plain: Any) -> Iterator[tuple[str | None, int | None, str, Any]]:
                     yield layer, i, inner, found
 
 
-def _column(line: bytes, at: int) -> str:
-    """Return in words where a byte stands: the column, in characters from 1, and what is before and after it."""
-    above = line.count(b"\n", 0, at)
-    before, after = (part.decode(errors="replace") for part in (line[line.rfind(b"\n", 0, at) + 1 : at], line[at:]))
-    where = f"column {len(before) + 1}" + (f" of its line {above + 1}" if above else "")
-    return f"{where}, near {before[-20:] + after.splitlines()[0][:20] if after else before[-20:]!a}"
-
-
 def _refuse_twice_anywhere(line: bytes) -> None:
     """Raise DataError for a key that stands twice in a document, in its entities, or in an entity."""
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) < len(items):
-            names = [key for key, _ in items]
-            twice = next(key for key in names if names.count(key) > 1)
-            found[""] = _Twice(twice)
-        return found
-
-    try:
-        plain = json.loads(line, object_pairs_hook=pairs)
-    except RecursionError as exc:
-        raise DataError("is nested too deep", expected="JSON of ordinary depth") from exc
-    _refuse_twice(plain, None, None, "the document")
-    entities = plain.get("entities")
-    if isinstance(entities, dict):
-        _refuse_twice(entities, None, None, "`entities`")
-        for layer, rows in entities.items():
-            for i, entity in enumerate(rows if isinstance(rows, list) else ()):
-                _refuse_twice(entity, layer, i, "the entity")
-
-
-class _Twice:
-    def __init__(self, key: str) -> None:
-        self.key = key
-
-
-def _refuse_twice(found: Any, layer: str | None, entity: int | None, where: str) -> None:
-    twice = found.get("") if isinstance(found, dict) else None
-    if isinstance(twice, _Twice):
-        what = "layer" if where == "`entities`" else "key"
-        raise DataError(
-            f"{what} {twice.key!r} stands twice in {where}; readers would keep only the last",
-            layer=layer,
-            entity=entity,
-            value=twice.key,
-            expected="each key once",
-        )
+    for key, path, _ in doubled_keys(line):
+        layer: Any = None
+        entity: Any = None
+        match path:
+            case ():
+                what, where = "key", "the document"
+            case ("entities",):
+                what, where = "layer", "`entities`"
+            case ("entities", layer, entity):
+                what, where = "key", "the entity"
+            case _:
+                continue
+        message = f"{what} {key!r} stands twice in {where}; readers would keep only the last"
+        raise DataError(message, layer=layer, entity=entity, value=key, expected="each key once")
