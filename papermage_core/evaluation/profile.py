@@ -6,6 +6,7 @@ import base64
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -28,7 +29,7 @@ _MOST_LOOKED_UP = 100_000
 """Words that were looked up and are remembered."""
 _BETWEEN_MERGES = 50_000
 """Words and texts that are held as objects."""
-_TYPES = {"words": "<u4", "texts": "<u4", "counts": "<u4", "documents": "<u8"}
+_TYPES = {"words": "<u4", "texts": "<u4", "counts": "<u4", "documents": "<u8", "chosen_by": "<u8"}
 """How each array is written."""
 
 
@@ -51,11 +52,13 @@ class Profile:
     """How often each of the texts is an entity."""
     documents: NDArray[np.uint64] = attrs.field(factory=lambda: np.zeros(0, np.uint64))
     """Of the text of each document; none where the checkpoint is from before these were kept."""
+    chosen_by: NDArray[np.uint64] = attrs.field(factory=lambda: np.zeros(0, np.uint64))
+    """The same of the validation documents, by which the best epoch was chosen and scores were calibrated."""
     _known: dict[str, bool] = attrs.field(factory=dict, init=False)
 
     @classmethod
-    def of(cls, documents: Iterable[ParsedDocument]) -> Profile:
-        """Return the profile of labelled documents, read once."""
+    def of(cls, documents: Iterable[ParsedDocument], chosen_by: Iterable[ParsedDocument] = ()) -> Profile:
+        """Return the profile of labelled documents, and of those that the model was chosen by; each is read once."""
         new_words: set[str] = set()
         words, texts, seen = _Hashes(), _Hashes(), set[int]()
         for parsed in documents:
@@ -69,15 +72,16 @@ class Profile:
             text = unit_text(parsed)
             texts.add(_hash(normal(text_of(span, text))) for of_task in parsed.gold for span in of_task or ())
         words.add(_hash(word.lower()) for word in new_words)
-        return cls(words.merged()[0], *texts.merged(), np.sort(np.fromiter(seen, np.uint64, len(seen))))
+        by = {_hash_of_document(parsed.symbols) for parsed in islice(chosen_by, _MOST) if parsed.symbols.strip()}
+        return cls(words.merged()[0], *texts.merged(), _in_order(seen), _in_order(by - seen))
 
     def knows(self, symbols: str) -> bool:
         """Whether a document with just this text is in the training data; never where there is no text."""
-        if not len(self.documents) or not symbols.strip():
-            return False
-        value = np.uint64(_hash_of_document(symbols))
-        at = int(np.searchsorted(self.documents, value))
-        return at < len(self.documents) and bool(self.documents[at] == value)
+        return _has(self.documents, symbols)
+
+    def was_chosen_by(self, symbols: str) -> bool:
+        """Whether a document with just this text is in the validation data, and not in the training data."""
+        return _has(self.chosen_by, symbols)
 
     def count(self, text: str) -> int:
         """Return how often a text is an entity in the training data."""
@@ -110,7 +114,7 @@ class Profile:
     def from_json(cls, value: Mapping[str, Any]) -> Profile:
         """Return the profile that ``to_json`` wrote. Raises CheckpointError for anything else."""
         try:
-            given = {"documents": "", **value}
+            given = {"documents": "", "chosen_by": "", **value}
             arrays = {n: np.frombuffer(base64.b64decode(given[n], validate=True), of) for n, of in _TYPES.items()}
         except (KeyError, TypeError, ValueError) as error:
             names = "words, texts, counts and documents"
@@ -119,6 +123,18 @@ class Profile:
         if len(found.texts) != len(found.counts):
             raise CheckpointError("expected as many counts as texts")
         return found
+
+
+def _in_order(hashes: set[int]) -> NDArray[np.uint64]:
+    return np.sort(np.fromiter(hashes, np.uint64, len(hashes)))
+
+
+def _has(hashes: NDArray[np.uint64], symbols: str) -> bool:
+    if not len(hashes) or not symbols.strip():
+        return False
+    value = np.uint64(_hash_of_document(symbols))
+    at = int(np.searchsorted(hashes, value))
+    return at < len(hashes) and bool(hashes[at] == value)
 
 
 class _Hashes:

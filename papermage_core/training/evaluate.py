@@ -126,6 +126,8 @@ def evaluate_checkpoint(
         raise DataError(f"the label layer {named} marks nothing in {count}", path=where)
     if trained_on.seen:
         _log.warning("%s: the scores say little of other documents", trained_on.line())
+    elif trained_on.chosen_by:
+        _log.warning("%s: of other documents the scores are rather lower", trained_on.line_of_choice())
     evaluation = attrs.evolve(evaluation, calibration=reliability_of(evaluation, loaded.calibration))
     issues.merge([evaluation.issues])
     for line in issues.lines():
@@ -197,6 +199,8 @@ def fit_guarantees(
         raise DataError("no document has a label layer that the checkpoint was trained for", path=data_path[0])
     if trained_on.seen:
         _log.warning("%s, and left out: what is promised holds for others", trained_on.line())
+    if trained_on.chosen_by:
+        _log.warning("%s: what is promised may not quite hold for others", trained_on.line_of_choice())
     for line in issues.lines():
         _log.warning("%s", line)
     guarantees = Guarantees.fit(sample, confidence)
@@ -211,11 +215,11 @@ def fit_guarantees(
 
 
 class _TrainedOn:
-    """Counts the documents that a model was trained on, among those that pass."""
+    """Counts the documents that a model was trained on, or chosen by, among those that pass."""
 
     def __init__(self, profile: Profile | None) -> None:
         self._profile = profile
-        self.seen = self.all = 0
+        self.seen = self.chosen_by = self.all = 0
 
     def counted(self, documents: Iterable[ParsedDocument]) -> Iterator[ParsedDocument]:
         """Yield the documents."""
@@ -231,10 +235,19 @@ class _TrainedOn:
         """Return how many there were."""
         return f"the model was trained on {self.seen} of these {counted(self.all, 'documents')}"
 
+    def line_of_choice(self) -> str:
+        """Return how many the model was chosen by."""
+        return (
+            f"the model was chosen by {self.chosen_by} of these {counted(self.all, 'documents')}, its validation data"
+        )
+
     def _is_seen(self, parsed: ParsedDocument) -> bool:
-        is_seen = self._profile is not None and self._profile.knows(parsed.symbols)
         self.all += 1
+        if self._profile is None:
+            return False
+        is_seen = self._profile.knows(parsed.symbols)
         self.seen += is_seen
+        self.chosen_by += self._profile.was_chosen_by(parsed.symbols)
         return is_seen
 
 

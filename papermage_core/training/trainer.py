@@ -204,7 +204,7 @@ class EntityClassificationTrainer:
             torch.distributed.barrier()  # until the first process has written everything
             return self.result()
         self._folder.begin()  # else not yet done where a run goes on that was at its end
-        profile = Profile.of(splits.train)
+        profile = Profile.of(splits.train, () if splits.val is None else splits.val)
         evaluations = self._evaluate(splits, display, profile)
         record = RunRecord(
             config=self.config,

@@ -187,6 +187,17 @@ def test_scores_on_documents_that_were_trained_on_are_told(
     assert told in caplog.text
 
 
+def test_scores_on_documents_that_the_model_was_chosen_by_are_told(
+    checkpoint: Path, write_corpus: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    val, others = write_corpus(tmp_path / "val.jsonl", n=8, seed=4), write_corpus(tmp_path / "b.jsonl", n=5, seed=9)
+    assert evaluate.main([f"model_name_or_path={checkpoint}", f"data_path={others}"]) == 0
+    assert "chosen by" not in caplog.text
+    assert evaluate.main([f"model_name_or_path={checkpoint}", f"data_path={others},{val}"]) == 0
+    told = "the model was chosen by 8 of these 13 documents, its validation data: of other documents the scores are"
+    assert told in caplog.text
+
+
 def test_a_checkpoint_from_before_documents_were_kept_is_read(checkpoint: Path) -> None:
     profile = checkpoints.read_profile(checkpoint)
     assert profile is not None
