@@ -7,6 +7,7 @@ import io
 import json
 import math
 import sqlite3
+import time
 from collections import Counter
 from contextlib import closing
 from typing import ClassVar
@@ -276,6 +277,39 @@ class BoxesConfig(HeadConfig):
 def test_a_heads_parameter_for_units_without_a_box_has_a_gradient():
     suite = type("Suite", (suite_of(HasAVectorForNoBox),), {"config_class": BoxesConfig})
     assert results(suite, [GRADIENTS])[GRADIENTS].passed
+
+
+class AsksFirst(SoundHead):
+    """Asks whether a unit has a tag, by one line through the space of vectors, and then which."""
+
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.any, self.score = nn.Linear(input_size, 1), nn.Linear(input_size, len(scheme.tags) - 1)
+
+    def scores(self, vectors, mask):
+        some = self.any(vectors).float()
+        which = self.score(vectors).float().log_softmax(-1)
+        return torch.cat([nn.functional.logsigmoid(-some), nn.functional.logsigmoid(some) + which], -1)
+
+
+class Sleeps(SoundHead):
+    """Is slow with many contexts."""
+
+    steps = 0
+
+    def loss(self, vectors, mask, targets):
+        if len(vectors) > 100:
+            time.sleep(0.02)
+            Sleeps.steps += 1
+        return super().loss(vectors, mask, targets)
+
+
+def test_hundreds_of_labels_are_learnt_by_heads_with_few_weights_and_not_by_slow_ones(monkeypatch):
+    check = "each of a dozen labels is predicted"
+    assert results(suite_of(AsksFirst), [check])[check].passed
+    monkeypatch.setattr("papermage_core.testing.head_suite._LONG", 0.1)
+    assert results(suite_of(Sleeps), [check])[check].passed
+    assert 1 <= Sleeps.steps < 10
 
 
 # Schemes -------------------------------------------------------------------------------------------------------------
