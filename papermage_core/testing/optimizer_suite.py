@@ -119,7 +119,8 @@ class OptimizerSuite(ComponentSuite):
             require(same, "parameters without a gradient were moved", remedy)
             with working("a group without parameters", remedy):
                 model = _model()
-                _steps(model, config.build([*_groups(model, self.learning_rate), {"params": [], "lr": 1e-3}]), 1)
+                groups = _groups(model, self.learning_rate)
+                _steps(model, config.build([*groups, {**groups[0], "params": []}]), 1)
 
     def test_equal_runs_are_equal(self) -> None:
         """Nothing is drawn from a generator but torch's seeded one, and nothing is kept between optimizers."""

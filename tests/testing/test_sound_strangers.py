@@ -560,7 +560,7 @@ class Signs(torch.optim.Optimizer):
                         state = self.state[p]
                         state["at"] = state.get("at", 0) + 1
                         origin = state.setdefault("origin", p.clone())
-                        p.add_(p.grad.sign(), alpha=-group["lr"] / 5)
+                        p.mul_(1 - group["lr"] * group["weight_decay"]).add_(p.grad.sign(), alpha=-group["lr"] / 5)
                         if p.ndim < 2 and state["at"] % 30 == 0:
                             p.copy_(origin)
         return loss
@@ -571,7 +571,8 @@ class SignsConfig(OptimizerConfig):
     skips: bool = option(False, help="whether a group is left out")
 
     def build(self, groups, *, mixed=False):
-        return Signs(groups, self.skips)
+        keys = ("params", "lr", "weight_decay")  # each group has these
+        return Signs([{key: group[key] for key in keys} for group in groups], self.skips)
 
 
 class SignsSuite(OptimizerSuite):
@@ -581,7 +582,7 @@ class SignsSuite(OptimizerSuite):
 
 def test_a_parameter_may_come_back_to_where_it_began():
     check = "it learns"
-    assert results(SignsSuite, [check])[check].passed
+    assert failed(SignsSuite) == []
     skipping = type("Suite", (SignsSuite,), {"options": ({"skips": True},)})
     assert "step all groups" in fault(skipping, check)
 
