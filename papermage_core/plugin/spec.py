@@ -252,7 +252,8 @@ class ComponentConfig:
     """The options of a component. Subclass as ``@attrs.frozen(kw_only=True)``; defaults must be immutable.
 
     Field types may be ``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal``, enums, ``X | None``,
-    ``tuple[X, ...]`` and nested frozen attrs classes: all that can be typed as ``head.key=value``.
+    ``tuple[X, ...]`` and nested frozen attrs classes: all that can be typed as ``head.key=value``. No option may be
+    called ``name``: in a config file that is the component's own.
     """
 
 
@@ -261,7 +262,11 @@ class ComponentConfig:
 
 @attrs.frozen(kw_only=True)
 class ContextNeeds:
-    """What an encoder or head wants to see of documents beside the units' text. What nobody needs is not computed."""
+    """What an encoder or head wants to see of documents beside the units' text. What nobody needs is not computed.
+
+    Documents do not always have it. Who cannot do without raises DataError, which says what lacks, in ``windows`` or
+    ``features``: training stops there, and predicting passes over the document if ``on_error=skip``.
+    """
 
     boxes: bool = False
     groups: tuple[str, ...] = ()
@@ -475,9 +480,10 @@ class UnitSpan:
 class ContextEncoder(Protocol):
     """Contexts in, one vector per *unit* out. Wordpieces never leave it. A ``torch.nn.Module``.
 
-    Results must not depend on padding, on batch neighbours, or (in eval mode) on chance. A unit with an empty word
-    gets a vector like any other. May also have ``parameter_groups(learning_rate, weight_decay)`` returning the list of
-    dicts that a torch optimizer takes; without it all parameters are one group, with weight decay on matrices only.
+    Results must not depend on padding, on batch neighbours, or (in eval mode) on chance. A count of steps, for a
+    schedule of its own in training, is kept in a buffer. A unit with an empty word gets a vector like any other. May
+    also have ``parameter_groups(learning_rate, weight_decay)`` returning the list of dicts that a torch optimizer
+    takes; without it all parameters are one group, with weight decay on matrices only.
 
     For ``papermage-export`` an encoder may have ``exportable()``: it returns a module that computes in eval mode what
     ``forward`` does, of the same features, with operations that ``torch.export`` can follow whatever the sizes; or
@@ -604,7 +610,8 @@ class LabelScheme(ABC):
 
     targets: ClassVar[Targets]
     allows_overlap: ClassVar[bool] = False
-    """Whether entities that share a unit can be encoded. If not, the core resolves overlaps before ``encode``."""
+    """Whether entities that share a unit can be encoded, however many. If not, the core resolves overlaps before
+    ``encode``."""
     allows_discontinuous: ClassVar[bool] = False
     """Whether discontinuous entities can be encoded. If not, the core makes one of each segment before ``encode``."""
     joins_neighbours: ClassVar[bool] = False
@@ -675,7 +682,8 @@ class LabelSchemeConfig(ComponentConfig, ABC):
 
     @abstractmethod
     def build(self, labels: Sequence[str]) -> LabelScheme:
-        """Return the scheme for these labels. Raises ConfigError for labels it cannot hold (``"O"``, say)."""
+        """Return the scheme for these labels. Raises ConfigError for labels it cannot hold: ``"O"``, say, or more of
+        them than it has tags for, if that is more than a dozen."""
 
 
 # Model head ----------------------------------------------------------------------------------------------------------
@@ -686,7 +694,9 @@ class HeadOutput:
     """What a head says of one context of n units."""
 
     spans: list[UnitSpan]
-    """The entities, each with the probability of the whole entity as its score, sorted by start, then stop."""
+    """The entities, each with the probability of the whole entity as its score, sorted by start, then stop.
+
+    With a scheme of tags, they are what it reads `tags` as: who leaves an entity out leaves out its tags, too."""
     tags: NDArray[np.int64]
     """The tag of each unit, an index into `tag_names`. Shape (n,)."""
     scores: NDArray[np.float32]
@@ -739,7 +749,8 @@ class ModelHead(Protocol):
 
         ``targets`` with tags: int64 tensor (B, U), -1 for unknown or padding. With spans: a list of B lists of
         `UnitSpan`. The loss of a batch is the sum of the losses of its contexts. A mapping has it under ``"loss"``, and
-        beside it named parts that are logged, and not optimised.
+        beside it named parts that are logged, and not optimised. Chance, such as dropout or a sample of the units, is
+        for train mode alone; what is counted from step to step is kept in a buffer.
         """
         ...
 
@@ -806,6 +817,7 @@ class DocumentReader(Protocol):
     ) -> Iterator[LocatedDocument] | Iterator[Document]:
         """Yield the documents of a file, lazily, each with its place where it has one.
 
+        Some may be made ahead, in batches of a few hundred, but never all of a long file.
         Open the file with `papermage_core.files.open_bytes`: it decompresses ``.gz`` and its like, and ``-`` is
         standard input. A document that cannot be read raises DataError with path and line; with ``on_error``, the error
         is handed over instead and reading goes on where the format allows.

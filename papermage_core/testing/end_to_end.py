@@ -27,7 +27,7 @@ from papermage_core.testing.checks import require
 from papermage_core.testing.component import is_input
 from papermage_core.testing.elsewhere import ComponentReference, Report, call_elsewhere
 from papermage_core.testing.made_up import make_documents, write_jsonl
-from papermage_core.testing.probes import config_of, document_writer, written
+from papermage_core.testing.probes import config_of, document_writer, to_read, written
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 from papermage_core.training.evaluate import evaluate_checkpoint
 
@@ -218,10 +218,10 @@ def read_predict(
     model: tuple[str, list[str]],
 ) -> list[Any]:
     """Return what a model finds in files, by the reader of these options."""
-    reader = config_of(reference, options).build()
-    predictor = _predictor(model)
+    config = config_of(reference, options)
+    reader, predictor = config.build(), _predictor(model)
     with written(samples) as paths:
-        read = [[_document(given) for given in reader.read(path)] for path in paths]
+        read = [[_document(given) for given in reader.read(path)] for path in to_read(paths, config)]
         return [found(predictor, documents, mixed=True, on_error=lambda *_: None) for documents in read]
 
 

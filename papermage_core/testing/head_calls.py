@@ -12,7 +12,7 @@ import torch
 
 from papermage_core.plugin.spec import Context, ContextNeeds, HeadOutput
 from papermage_core.testing.checks import require
-from papermage_core.testing.samples import HeadBatch, sample_contexts
+from papermage_core.testing.samples import HeadBatch, lacking, sample_contexts
 
 __all__ = ["decode_of", "features_of", "knows_needs", "loss_of", "losses_of"]
 
@@ -56,7 +56,7 @@ def features_of(head: Any, batch: HeadBatch) -> dict[str, Any]:
     if not callable(getattr(head, "features", None)):
         return {}
     needs = _NEEDS.get(head) or ContextNeeds()
-    rows = [head.features(_context(needs, n)) for n in batch.lengths]
+    rows = [head.features(_context(needs, n, batch.lacking)) for n in batch.lengths]
     padded = {}
     for name in rows[0] if rows else ():
         shape = (len(rows), batch.mask.shape[1], *np.shape(rows[0][name])[1:])
@@ -67,6 +67,6 @@ def features_of(head: Any, batch: HeadBatch) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=64)
-def _context(needs: ContextNeeds, n: int) -> Context:
+def _context(needs: ContextNeeds, n: int, without: bool) -> Context:
     (context,) = sample_contexts(needs, units=[n])
-    return context
+    return lacking(context) if without else context

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import attrs
 
 from papermage_core.plugin.spec import Metric, MetricConfig, UnitSpan
 from papermage_core.testing.checks import require, working
@@ -35,24 +38,20 @@ class MetricSuite(ComponentSuite):
 
     def test_a_figure_is_a_number(self) -> None:
         """For documents with and without entities, gold or predicted, and for gold that nobody could have found."""
-        for _, metric in self.metrics():
+        for config, metric in self.metrics():
             for gold, found in zip(_GOLD, _FOUND, strict=True):
                 metric.add(list(gold), list(found))
-                value = metric.value()
-                number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                require(number, f"value() returned {value!r}", "return a float")
+                _check_figure(metric.value(), config, "for documents of all kinds")
             metric.add([], [], ["Disease"])
             require(math.isfinite(metric.value()), f"value() returned {metric.value()!r}", "return a finite number")
 
     def test_nothing_found_is_no_error(self) -> None:
-        """Early in training nothing is found, or nothing right: the figure is a number all the same."""
-        for _, metric in self.metrics():
+        """Early in training nothing is found, or nothing right: there is a figure, if only NaN, which is the worst."""
+        for config, metric in self.metrics():
             metric.add(list(_GOLD[1]), [])
-            require(
-                math.isfinite(metric.value()),
-                f"value() is {metric.value()!r} where nothing was found",
-                "return the worst figure, such as 0, in place of dividing by zero",
-            )
+            with working("value() where nothing was found", "return the worst figure in place of dividing by zero"):
+                value = metric.value()
+            _check_figure(value, config, "where nothing was found")
 
     def test_no_entity_and_no_document_are_no_error(self) -> None:
         """Of a document in which nothing is marked and nothing was found, and before there is any document."""
@@ -63,15 +62,14 @@ class MetricSuite(ComponentSuite):
                     for _ in range(documents):
                         metric.add([], [])
                     value = metric.value()
-                number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                require(number, f"value() {what} is {value!r}", "return a float")
+                _check_figure(value, None, what)
 
     def test_what_is_right_is_no_worse_than_what_is_wrong(self) -> None:
         """The figure of perfect predictions is the best one, in the direction of ``greater_is_better``."""
         for config, perfect in self.metrics():
             wrong = config.build(LABELS)
             for gold, found in zip(_GOLD, _FOUND, strict=True):
-                perfect.add(list(gold), list(gold))
+                perfect.add(list(gold), _found(gold))
                 wrong.add(list(gold), list(found))
             better = perfect.value() >= wrong.value() if config.greater_is_better else perfect.value() <= wrong.value()
             require(
@@ -89,9 +87,9 @@ class MetricSuite(ComponentSuite):
                     metric = config.build(names)
                     metric.add([UnitSpan.of(name, at, at + 1) for at, name in enumerate(names)], [])
                     metric.add([UnitSpan.of(names[0], 0, 2)], [UnitSpan.of(names[-1], 0, 2, 0.5)], [names[0]])
-                    metric.add([], [UnitSpan.of(names[0], 2, 3)])
+                    metric.add([], [UnitSpan.of(names[0], 2, 3, 0.9)])
                     found = metric.value()
-                require(math.isfinite(found), f"for {len(names)} labels value() is {found!r}", "return a finite number")
+                _check_figure(found, config, f"for {len(names)} labels")
 
     def test_the_order_of_the_labels_changes_nothing(self) -> None:
         """Labels have no order: the figure is the same whichever comes first."""
@@ -99,7 +97,7 @@ class MetricSuite(ComponentSuite):
             found = []
             for names in (LABELS, LABELS[::-1]):
                 metric = config.build(names)
-                for gold, predicted in [*zip(_GOLD, _FOUND, strict=True), (_GOLD[2], _GOLD[2])]:
+                for gold, predicted in [*zip(_GOLD, _FOUND, strict=True), (_GOLD[2], _found(_GOLD[2]))]:
                     metric.add(list(gold), list(predicted))
                 found.append(metric.value())
             same = math.isclose(*found, rel_tol=1e-9, abs_tol=1e-12)
@@ -109,7 +107,12 @@ class MetricSuite(ComponentSuite):
         """Documents come in any order, those of several processes one after the other."""
         for config, metric in self.metrics():
             again = config.build(LABELS)
-            pairs = [*zip(_GOLD, _FOUND, strict=True), (_GOLD[1], _GOLD[1]), (_GOLD[2], _GOLD[2]), (_GOLD[1], ())]
+            pairs = [
+                *zip(_GOLD, _FOUND, strict=True),
+                (_GOLD[1], _found(_GOLD[1])),
+                (_GOLD[2], _found(_GOLD[2])),
+                (_GOLD[1], ()),
+            ]
             for gold, found in pairs:
                 metric.add(list(gold), list(found))
             for gold, found in reversed(pairs):
@@ -139,3 +142,18 @@ class MetricSuite(ComponentSuite):
             require(
                 first == second, f"value() gave {first}, then {second}", "keep counts on the metric, and compute only"
             )
+
+
+def _found(gold: Sequence[UnitSpan]) -> list[UnitSpan]:
+    """Return entities as a model that is right gives them: with scores."""
+    return [attrs.evolve(span, score=0.95) for span in gold]
+
+
+def _check_figure(value: Any, config: MetricConfig | None, what: str) -> None:
+    """Fail unless a value is a number; NaN is one that counts as worse than any, but infinity must not be the best."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    require(number, f"value() {what} is {value!r}", "return a float")
+    if config is not None:
+        best = math.inf if config.greater_is_better else -math.inf
+        seen = f"value() {what} is {value!r}, which is better than all figures of models"
+        require(value != best, seen, "return the worst figure there, or NaN")

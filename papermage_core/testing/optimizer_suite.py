@@ -56,8 +56,14 @@ class OptimizerSuite(ComponentSuite):
         for config in self.configs():
             model = _model()
             before = copy.deepcopy(model.state_dict())
-            losses = _trained(config, model, _STEPS, self.learning_rate)[1]
-            still = [name for name, value in model.state_dict().items() if torch.equal(value, before[name])]
+            optimizer, losses = _trained(config, model, 1, self.learning_rate)
+            once = copy.deepcopy(model.state_dict())
+            losses += _steps(model, optimizer, _STEPS - 1)
+            still = [  # a step of a fixed size may come back to where it began
+                name
+                for name, value in model.state_dict().items()
+                if torch.equal(value, before[name]) and torch.equal(once[name], before[name])
+            ]
             require(not still, f"parameters that never moved: {', '.join(still)}", "step all groups")
             require(
                 math.isfinite(losses[-1]) and losses[-1] < 0.9 * losses[0],
@@ -113,7 +119,8 @@ class OptimizerSuite(ComponentSuite):
             require(same, "parameters without a gradient were moved", remedy)
             with working("a group without parameters", remedy):
                 model = _model()
-                _steps(model, config.build([*_groups(model, self.learning_rate), {"params": [], "lr": 1e-3}]), 1)
+                groups = _groups(model, self.learning_rate)
+                _steps(model, config.build([*groups, {**groups[0], "params": []}]), 1)
 
     def test_equal_runs_are_equal(self) -> None:
         """Nothing is drawn from a generator but torch's seeded one, and nothing is kept between optimizers."""

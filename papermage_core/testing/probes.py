@@ -22,6 +22,7 @@ import torch
 
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.structure import learned_values, structure, unstructure
+from papermage_core.data.readers import companions_of
 from papermage_core.document import Document
 from papermage_core.plugin.component import ComponentInfo
 from papermage_core.plugin.extensions import Extensions
@@ -123,8 +124,10 @@ def document_reader(
     reference: ComponentReference, options: Mapping[str, Any], samples: Mapping[str, bytes]
 ) -> dict[str, Any]:
     """Return the documents of files; begin with each file once, and leave it before its end."""
-    reader = config_of(reference, options).build()
-    with written(samples) as paths:
+    config = config_of(reference, options)
+    reader = config.build()
+    with written(samples) as every:
+        paths = to_read(every, config)
         for path in paths:
             reading = reader.read(path)
             if hasattr(reading, "close"):
@@ -239,6 +242,12 @@ def written(files: Mapping[str, str | bytes]) -> Iterator[list[Path]]:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
             paths.append(path)
         yield paths
+
+
+def to_read(paths: Sequence[Path], config: Any) -> list[Path]:
+    """Return the files that are no companions of another one, by the reader's config."""
+    beside = {other for path in paths for other in companions_of(path, config) if other != path}
+    return [path for path in paths if path not in beside]
 
 
 def _json(given: Any) -> Any:

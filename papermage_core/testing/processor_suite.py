@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from papermage_core.document import Document, Entity, Metadata, Span
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, PapermageError
 from papermage_core.testing import probes
 from papermage_core.testing.checks import fail, require, working
 from papermage_core.testing.component import ComponentSuite, kept
 from papermage_core.testing.elsewhere import call_elsewhere
 from papermage_core.testing.made_up import make_document, make_documents
 from papermage_core.testing.process_state import new_objects_only
+from papermage_core.testing.suite import OWN_DOCUMENTS
 from papermage_core.testing.writer_suite import odd_documents
 
 __all__ = ["DocumentProcessorSuite"]
@@ -30,7 +31,11 @@ class DocumentProcessorSuite(ComponentSuite):
     kind: ClassVar[str] = "document_processor"
 
     def documents(self) -> Sequence[Document]:
-        """Return new documents to process: those of the kit, and odd ones. They should have what it ``reads``."""
+        """Return new documents to process: those of the kit, and odd ones.
+
+        Those with sentences get the layers of ``reads`` that they lack, as copies of these; override this where a
+        processor wants more of them.
+        """
         return [*make_documents(3), *odd_documents(), Document(" \n "), Document("…")]
 
     def test_the_layers_it_reads_and_makes_are_named(self) -> None:
@@ -122,8 +127,8 @@ class DocumentProcessorSuite(ComponentSuite):
         for config in self.configs():
             texts = ("Smith et al. (2019) saw it. Twice!", "An ataxia, in 3 of 40 patients.", "x", "Nothing (at all).")
             for some in (texts, texts[::-1]):
-                apart = [self._layers(config, [make_document(text, doc_id="one name")]) for text in some]
-                together = self._layers(config, [make_document(text, doc_id="one name") for text in some])
+                apart = [self._layers(config, [self._named(config, text)]) for text in some]
+                together = self._layers(config, [self._named(config, text) for text in some])
                 same = [layers for (layers,) in apart] == together
                 require(same, "a document got the layers of another one that has its name", remedy)
 
@@ -140,6 +145,9 @@ class DocumentProcessorSuite(ComponentSuite):
                 )
                 seen = f"the fingerprint is {found[0]!r}, and {there.value or there.error!r} in another process"
                 require(there.value == found[0], seen, remedy)
+
+    def _named(self, config: Any, text: str) -> Document:
+        return self._whole(config, make_document(text, doc_id="one name"))
 
     def _layers(self, config: Any, documents: Sequence[Document]) -> list[Any]:
         """Return the layers that the processor makes of each document, as JSON."""
@@ -196,13 +204,15 @@ class DocumentProcessorSuite(ComponentSuite):
         """Of many pages, with thousands of units."""
         for config in self.configs():
             words = " ".join(f"word{number} (2019)." for number in range(700))
-            document = make_document([words] * 3, doc_id="long")
-            for name in config.makes:
-                document.remove_layer(name)
+            document = self._whole(config, make_document([words] * 3, doc_id="long"))
             with working("a document of thousands of units", "hold no size in the code"):
                 (found,) = self._process(config, [document])
             missing = [name for name in config.makes if not found.has_layer(name)]
             require(not missing, f"a long document has no layer {missing}", "add every layer of makes")
+
+    def _why_not_trained(self, exc: PapermageError) -> str:
+        lacks = isinstance(exc, DataError) and any(config.reads for config in self.configs())
+        return OWN_DOCUMENTS if lacks else ""
 
     def _probed(self) -> list[tuple[Any, ...]]:
         found = []
@@ -212,12 +222,39 @@ class DocumentProcessorSuite(ComponentSuite):
         return found
 
     def _bare(self, config: Any) -> list[Document]:
-        """Return new documents without the layers that the processor makes."""
-        documents = list(self.documents())
-        for document in documents:
-            for name in config.makes:
-                document.remove_layer(name)
-        return documents
+        """Return new documents without the layers that the processor makes, but for those that it refuses.
+
+        It may refuse those without a layer that it reads; most have one, made up if need be.
+        """
+        documents = [self._whole(config, document) for document in self.documents()]
+        taken = [document for document in documents if not self._is_refused(config, document)]
+        lacking = ", ".join(repr(name) for name in config.reads)
+        remedy = "override documents() with some that have them"
+        require(taken, f"every document of the suite is refused: the layers {lacking} are not there", remedy)
+        return taken
+
+    def _whole(self, config: Any, document: Document) -> Document:
+        """Return a document without the layers of ``makes``, and with those of ``reads`` where it has sentences."""
+        for name in config.makes:
+            document.remove_layer(name)
+        if document.has_layer("sentences"):
+            for name in config.reads:
+                if not document.has_layer(name) and name not in config.makes:
+                    copies = [Entity(spans=each.spans, boxes=each.boxes) for each in document.get_layer("sentences")]
+                    document.annotate_layer(name, copies)
+        return document
+
+    def _is_refused(self, config: Any, document: Document) -> bool:
+        """Whether a document lacks a layer of ``reads``, and is refused with DataError."""
+        if all(document.has_layer(name) for name in config.reads):
+            return False
+        try:
+            list(self._process(config, [Document.from_bytes(document.to_bytes(with_images=True))]))
+        except DataError:
+            return True
+        except Exception:  # for the checks
+            return False
+        return False
 
     def _process(self, config: Any, documents: Any) -> Any:
         processor = config.build()

@@ -26,7 +26,9 @@ __all__ = [
     "batch_of",
     "far_context",
     "head_batches",
+    "lacking",
     "many_words",
+    "odd_contexts",
     "other_contexts",
     "other_outputs",
     "sample_contexts",
@@ -113,6 +115,28 @@ def other_contexts(context: Context) -> list[Context]:
     return found
 
 
+def lacking(context: Context) -> Context:
+    """Return a context of which every fourth unit lacks what units may lack: word, box, groups and metadata."""
+    gone = np.arange(len(context)) % 4 == 1
+    return attrs.evolve(
+        context,
+        words=["" if none else word for word, none in zip(context.words, gone, strict=True)],
+        boxes=None if context.boxes is None else np.where(gone[:, None], np.float32(np.nan), context.boxes),
+        pages=None if context.pages is None else np.where(gone, np.int32(-1), context.pages),
+        groups={name: np.where(gone, np.int32(-1), groups) for name, groups in context.groups.items()},
+        metadata={
+            key: [None if none else value for value, none in zip(values, gone, strict=True)]
+            for key, values in context.metadata.items()
+        },
+    )
+
+
+def odd_contexts(needs: ContextNeeds) -> list[Context]:
+    """Return contexts that lack something, for some units and for all; the last is of hundreds, for many windows."""
+    some = [lacking(context) for context in sample_contexts(needs, units=(9, 5, 14))]
+    return [*some, *sample_contexts(units=(6, 4)), *sample_contexts(needs, units=(700,))]
+
+
 def far_context(needs: ContextNeeds) -> Context:
     """Return a context from far on in a long document: hundreds of pages, thousands of groups."""
     (context,) = sample_contexts(needs, units=[30])
@@ -154,6 +178,8 @@ class HeadBatch:
     mask: torch.Tensor
     """Shape (B, U)."""
     spans: list[list[UnitSpan]]
+    lacking: bool = False
+    """Whether units lack what they may lack, for a head that looks at contexts: boxes, groups, metadata."""
 
     @property
     def lengths(self) -> list[int]:

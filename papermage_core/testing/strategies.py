@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -163,11 +164,15 @@ def _configs(draw: st.DrawFn, config_class: type[Any], given: Mapping[str, Any])
     given = {name: default_part(config_class, name) for name in parts} | dict(given)
     options = varied_options(config_class, given)
     drawn = {option.name: draw(_values(option_type(option.type), option.limits)) for option in options}
-    try:
+    with contextlib.suppress(ValueError):  # a rule of options, which only the class knows
         return _made(config_class, {**nest(drawn), **given})
-    except ValueError:  # a rule between options, which only the class knows
-        assume(False)
-        raise
+    config, taken = None, {option.name: drawn[option.name] for option in options if option.required}
+    for more in ({}, *({name: value} for name, value in drawn.items())):  # one by one, as far as the rule lets them
+        with contextlib.suppress(ValueError):
+            config = _made(config_class, {**nest({**taken, **more}), **given})
+            taken |= more
+    assume(config is not None)
+    return config
 
 
 def _made(config_class: type[Any], values: Mapping[str, Any]) -> Any:

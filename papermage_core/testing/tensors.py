@@ -32,6 +32,7 @@ __all__ = [
     "reseeded",
     "seeded",
     "shake",
+    "state_kept",
     "unregistered",
     "without_dropout",
 ]
@@ -43,6 +44,16 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def state_kept(module: nn.Module) -> Iterator[None]:
+    """Put back what the block changes of the module's state: a count of steps, say, which a checkpoint keeps too."""
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items() if isinstance(tensor, torch.Tensor)}
+    try:
+        yield
+    finally:
+        module.load_state_dict(state, strict=False)
 
 
 def shake(module: nn.Module, *, scale: float = 0.5, seed: int = 7) -> nn.Module:

@@ -32,10 +32,6 @@ class TestBrat(DocumentReaderSuite):
     texts: ClassVar = {"a.ann": [{"Protein": ["α-synuclein", "α pеptide"]}]}
     broken: ClassVar = {"alone.ann": ANN}
 
-    def _readings(self, files):  # type: ignore[no-untyped-def]
-        """A text is read with its annotation."""
-        return ((reader, path) for reader, path in super()._readings(files) if path.suffix == ".ann")
-
 
 def test_everything_said_of_an_entity_is_its_metadata(tmp_path: Path) -> None:
     (tmp_path / "a.ann").write_bytes(ANN.encode())
