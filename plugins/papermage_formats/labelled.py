@@ -21,7 +21,7 @@ import numpy as np
 
 from papermage_core.document import Box, BoxArrays, Document, Layer, Metadata, SpanArrays
 from papermage_core.errors import DataError, counted
-from papermage_core.files import compression, open_bytes
+from papermage_core.files import compression, kind_of_file, open_bytes
 
 __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "bare_name",
@@ -261,6 +261,8 @@ def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0
     except LookupError as exc:
         raise DataError(f"there is no encoding {encoding!r}", expected="the name of an encoding") from exc
     except UnicodeDecodeError as exc:
+        if byte <= 1 and not encoding and data[:1] != b"<" and (kind := kind_of_file(data)):
+            raise DataError(f"is {kind}", line=line, expected="text") from exc
         before = data[: exc.start].decode(encoding or "utf-8", "replace")
         hint = "; reader.encoding=NAME reads another encoding, such as latin-1" if advice else ""
         raise DataError(
