@@ -2,7 +2,7 @@
 
 from papermage_core.files.checked import check_file, checked_file
 from papermage_core.files.compression import COMPRESSIONS, compression, open_bytes
-from papermage_core.files.keys import check_keys
+from papermage_core.files.keys import check_keys, column
 from papermage_core.files.lines import Lines
 from papermage_core.files.magic import kind_of_file
 from papermage_core.files.outputs import check_output, open_output
@@ -16,6 +16,7 @@ __all__ = [
     "check_keys",
     "check_output",
     "checked_file",
+    "column",
     "compression",
     "exclusive",
     "find_files",

@@ -136,17 +136,21 @@ class _Decompressed(io.RawIOBase):
     def __init__(self, source: Any, errors: tuple[type[Exception], ...]) -> None:
         self._source = source
         self._errors = errors
+        self._began = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         try:
-            return int(self._source.readinto(buffer))
+            count = int(self._source.readinto(buffer))
+            self._began = True
+            return count
         except self._errors as exc:
             if isinstance(exc, OSError) and exc.errno is not None:  # the disk's, not the decompressor's
                 raise
-            raise OSError(f"damaged or cut short: {exc}") from exc
+            never = "" if self._began else ", or not compressed as its name says"
+            raise OSError(f"damaged or cut short{never}: {exc}") from exc
 
     def close(self) -> None:
         self._source.close()

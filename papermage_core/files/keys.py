@@ -52,7 +52,11 @@ def doubled_keys(data: bytes) -> Iterator[DoubledKey]:
 
 
 def column(data: bytes, at: int) -> str:
-    """Return in words where a byte stands: the column, in characters from 1, and what is before and after it."""
+    r"""Return in words where a byte stands: the column, in characters from 1, and what is before and after it.
+
+    >>> column(b'{"a": 1}\n{"b": ]', 15)
+    'column 7 of its line 2, near \'{"b": ]\''
+    """
     above = data.count(b"\n", 0, at)
     before, after = (part.decode(errors="replace") for part in (data[data.rfind(b"\n", 0, at) + 1 : at], data[at:]))
     where = f"column {len(before) + 1}" + (f" of its line {above + 1}" if above else "")

@@ -33,6 +33,7 @@ from papermage_formats.labelled import (
     make_document,
     read_bytes,
     text_of,
+    unreadable,
 )
 from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
@@ -140,9 +141,7 @@ def _entity(row: str, line: int) -> tuple[str, Said, Labelled]:
     try:
         segments = [(int(start), int(stop)) for start, stop in (piece.split() for piece in places.split(";"))]
     except ValueError as exc:
-        raise DataError(
-            f"cannot be read as an entity: {row!r:.100}", line=line, value=row, expected="T1, a tab, type and offsets"
-        ) from exc
+        raise unreadable("an entity", row, "T1, a tab, and type and offsets with spaces between", line) from exc
     return name, Said(segments, text), Labelled(label, segments, {"id": name})
 
 

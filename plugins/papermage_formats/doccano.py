@@ -25,6 +25,7 @@ from papermage_formats.labelled import (
     losses,
     make_document,
     text_of,
+    unreadable,
 )
 from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
@@ -36,6 +37,7 @@ _ENTITIES = ("label", "labels", "entities", "annotations")
 _OFFSETS = (("start_offset", "end_offset"), ("start", "end"))
 _ENDS = (("from_id", "to_id", "type"), ("head", "tail", "label"))
 """The keys of relations: of doccano, and of those who number entities from 0."""
+_ENTITY = "[start, end, label] of whole numbers and a text, or an object with start_offset, end_offset and label"
 _KEY = re.compile(
     rb'"(?:label|labels|entities|annotations)"\s*:\s*\[\s*(?:\]|\[|\{\s*"(?:id|label|start(?:_offset)?)")'
 )
@@ -123,16 +125,14 @@ def _entity(found: Any) -> Labelled:
         if type(start) is not int or type(stop) is not int or label is None:
             raise TypeError
     except (KeyError, TypeError, ValueError, StopIteration) as exc:
-        raise DataError(
-            f"cannot be read as an entity: {found!r:.100}", value=found, expected="[start, end, label]"
-        ) from exc
+        raise unreadable("an entity", found, _ENTITY) from exc
     return Labelled(label_of(label), [(start, stop)], metadata)
 
 
 def _relation(found: Any) -> dict[str, Any]:
     ends = next((ends for ends in _ENDS if isinstance(found, dict) and set(ends[:2]) <= set(found)), None)
     if ends is None:
-        raise DataError(f"cannot be read as a relation: {found!r:.100}", value=found, expected="from_id and to_id")
+        raise unreadable("a relation", found, "an object with from_id, to_id and type")
     first, second, label = ends
     others = {key: value for key, value in found.items() if key not in ends}
     return {"label": found.get(label), "arguments": [["from", found[first]], ["to", found[second]]]} | others

@@ -29,6 +29,7 @@ from papermage_formats.labelled import (
     labelled_entities,
     losses,
     make_document,
+    unreadable,
 )
 from papermage_formats.noted import noted, relations_of
 from papermage_formats.records import RecordReader
@@ -176,7 +177,7 @@ def _entity(found: Any, tokens: int) -> tuple[int, int, str, dict[str, Any]]:
         first, end, label = found.get("start"), found.get("end"), found.get("type")
         return *_stretch([first, end - 1 if type(end) is int else end], tokens), label_of(label), {}
     if not isinstance(found, list) or len(found) not in (3, 4, 5) or not isinstance(found[2], str):
-        raise DataError(f"cannot be read as an entity: {found!r:.100}", value=found, expected="[first, last, label]")
+        raise unreadable("an entity", found, "[first, last, label], numbers of tokens and a text")
     return *_stretch(found[:2], tokens), found[2], {"score": found[-1]} if len(found) > 3 else {}
 
 

@@ -33,6 +33,7 @@ from papermage_formats.labelled import (
     make_document,
     read_bytes,
     stem_of,
+    unreadable,
 )
 from papermage_formats.records import chosen, read_files, read_records, told_after
 from papermage_formats.tags import encode_tags, tagged_stretches
@@ -204,11 +205,7 @@ def _indexed(found: Mapping[str, Any], start: Any, stop: Any) -> Labelled:
         segments = [(int(start[index[first]]), int(stop[index[last - 1]])) for first, last in bounds]
         return Labelled(label_of(found["type"]), segments, {})
     except (KeyError, IndexError, TypeError) as exc:
-        raise DataError(
-            f"cannot be read as an entity: {found!r:.100}",
-            value=dict(found),
-            expected="index, numbers of tokens, and type",
-        ) from exc
+        raise unreadable("an entity", dict(found), "index, numbers of tokens, and type") from exc
 
 
 def _is_json(path: Path) -> bool:

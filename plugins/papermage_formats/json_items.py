@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from papermage_core.errors import DataError
-from papermage_core.files import check_keys, kind_of_file, open_bytes
+from papermage_core.files import check_keys, column, kind_of_file, open_bytes
 from papermage_formats.labelled import decode_text, stem_of
 
 __all__ = ["decode_item", "json_bytes", "json_items", "json_value", "named_items"]
@@ -91,9 +91,23 @@ def decode_item(data: bytes) -> Any:
         except UnicodeDecodeError as bad:
             message = f"is not UTF-8: {bad.reason} at byte {bad.start} of it (0x{data[bad.start]:02x}); JSON always is"
             raise DataError(message, expected="JSON") from exc
-        raise DataError(f"is not JSON: {exc}", expected="JSON") from exc
+        raise DataError(f"is not JSON: {_reason(exc, data)}", expected="JSON") from exc
     check_keys(data)
     return found
+
+
+def _reason(exc: Exception, data: bytes) -> str:
+    """Return what msgspec says of JSON that is none, with what stands there instead of the number of a byte."""
+    reason = str(exc).removeprefix("JSON is malformed: ")
+    if not (place := re.search(r" \(byte (\d+)\)$", reason)):
+        return reason
+    at = int(place[1])
+    comma = (
+        "; no comma stands between records of JSON Lines"
+        if reason.startswith("trailing characters") and data[at - 1 : at] == b","
+        else ""
+    )
+    return f"{reason[: place.start()]}, {column(data, at)}{comma}"
 
 
 def json_value(value: Any) -> Any:
@@ -193,5 +207,5 @@ def _one_after_the_other(line: int, byte: int, data: bytes) -> Iterator[_Item]:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             place = re.search(r"byte (\d+)", str(exc))
             more = data.count(b"\n", at, at + int(place[1])) if place else 0
-            raise DataError(f"is not JSON: {exc}", line=line + more, expected="JSON") from exc
+            raise DataError(f"is not JSON: {_reason(exc, data[at:])}", line=line + more, expected="JSON") from exc
         raise DataError("is no object and no list", line=line, expected="JSON objects")

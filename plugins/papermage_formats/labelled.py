@@ -21,13 +21,14 @@ import numpy as np
 
 from papermage_core.document import Box, BoxArrays, Document, Layer, Metadata, SpanArrays
 from papermage_core.errors import DataError, counted
-from papermage_core.files import compression, open_bytes
+from papermage_core.files import compression, kind_of_file, open_bytes
 
 __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "bare_name",
     "check_place", "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem",
     "integer_id", "label_key", "label_of", "labelled_entities", "layer_of", "lines_of", "losses", "make_document",
-    "opened_as_utf8", "read_bytes", "reason_of", "stem_of", "text_of", "unique_id", "with_line_ends",
+    "opened_as_utf8", "read_bytes", "reason_of", "stem_of", "text_of", "unique_id", "unreadable",
+    "with_line_ends",
 ]  # fmt: skip
 
 LABEL_LAYER = "put all entities into this one layer, with their label as metadata; default: a layer for each label"
@@ -131,6 +132,16 @@ def label_of(found: Any) -> str:
     if found is not None and (not isinstance(found, (str, int, float)) or isinstance(found, bool)):
         raise DataError(f"the label of an entity is {found!r:.100}", value=found, expected="a text, or a number")
     return "" if found is None else str(found)
+
+
+def unreadable(what: str, found: Any, expected: str, line: int | None = None) -> DataError:
+    """Return the error of what cannot be read as ``what``, with what was expected.
+
+    >>> print(unreadable("an entity", [1], "[start, end, label]"))
+    cannot be read as an entity: [1]; expected [start, end, label]
+    """
+    message = f"cannot be read as {what}: {found!r:.100}; expected {expected}"
+    return DataError(message, line=line, value=found, expected=expected)
 
 
 def reason_of(exc: Exception) -> str:
@@ -261,6 +272,8 @@ def decode_text(data: bytes, encoding: str = "", *, line: int = 1, byte: int = 0
     except LookupError as exc:
         raise DataError(f"there is no encoding {encoding!r}", expected="the name of an encoding") from exc
     except UnicodeDecodeError as exc:
+        if byte <= 1 and not encoding and data[:1] != b"<" and (kind := kind_of_file(data)):
+            raise DataError(f"is {kind}", line=line, expected="text") from exc
         before = data[: exc.start].decode(encoding or "utf-8", "replace")
         hint = "; reader.encoding=NAME reads another encoding, such as latin-1" if advice else ""
         raise DataError(

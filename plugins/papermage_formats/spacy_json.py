@@ -10,7 +10,7 @@ import numpy as np
 
 from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_formats.labelled import Labelled, add_labelled, label_of, make_document, reason_of
+from papermage_formats.labelled import Labelled, add_labelled, label_of, make_document, reason_of, unreadable
 from papermage_formats.tags import tagged_stretches
 from papermage_formats.tokenized import annotate_places, annotate_spans, annotate_stretches
 
@@ -111,7 +111,7 @@ def _of_doc(value: dict[str, Any], name: str, label_layer: str) -> Document:
 def _triple(found: Any) -> Labelled:
     """Return the entity of ``[start, end, label]``; spaCy has the knowledge base's id behind that. Raises DataError."""
     if not isinstance(found, (list, tuple)) or not 3 <= len(found) <= 4 or not isinstance(found[2], str):
-        raise DataError(f"cannot be read as an entity: {found!r:.100}", value=found, expected="[start, end, label]")
+        raise unreadable("an entity", found, "[start, end, label]")
     start, stop, label, *more = found
     return Labelled(label, [(start, stop)], {"kb_id": more[0]} if more and more[0] else {})
 
@@ -120,6 +120,11 @@ def _of_prodigy(task: dict[str, Any], name: str, label_layer: str) -> Document:
     """Return the document of a task; of one that was not accepted, without its spans."""
     answer = task.get("answer", "accept")
     accepted = answer == "accept"
+    for span in task.get("spans") or ():
+        if not isinstance(span, dict):
+            raise unreadable(
+                "an entity", span, "an object with start, end and label; lists: reader=doccano reader.label_key=spans"
+            )
     spans = sorted(task.get("spans") or () if accepted else (), key=lambda span: int(span["start"]))
     relations = task.get("relations") or () if accepted else ()
     names = {(span["start"], span["end"]): f"T{number}" for number, span in enumerate(spans, 1)} if relations else {}

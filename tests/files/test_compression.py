@@ -117,3 +117,11 @@ def test_a_file_that_is_opened_anew_for_each_block_reads_the_same(tmp_path: Path
     assert len(lines) == CONTENT.count(b"\n")
     with pytest.raises(DataError, match="cannot read this file"):
         open_bytes(tmp_path / f"none{ending}", block=4096)
+
+
+@pytest.mark.parametrize("ending", sorted(COMPRESSIONS))
+def test_what_is_not_compressed_as_its_name_says_is_told(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(b"a plain text")
+    with open_bytes(path) as file, pytest.raises(OSError, match="or not compressed as its name says"):
+        file.read()

@@ -54,6 +54,8 @@ def test_records_are_read_whatever_stands_between_them(tmp_path: Path) -> None:
         ('{"text": ""}', "there is no text"),
         ('{"text": 3}', "has no text"),
         ('{"text"', "is not JSON"),
+        ('{"text": "a", "label": []},', "'; no comma stands between records of JSON Lines"),
+        ('{"text": "a", "label": [],}', "is not JSON: trailing comma in object, column 27, near "),
         ("[]]", "is not JSON"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,17 @@ def test_json_that_is_not_utf_8_is_called_what_it_is(ending: str, encoding: str,
     path.write_bytes('{"text": "a", "label": [[0, 1, "X"]]}\n'.encode(encoding))
     with pytest.raises(DataError, match=r"is UTF-\d\d text: convert it to UTF-8"):
         list(read_documents(path, ReaderChoice(name="doccano")))
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_what_is_compressed_without_a_name_that_says_so_is_told(name: str, tmp_path: Path) -> None:
+    path = write(tmp_path, name, "utf-8")
+    path.write_bytes(gzip.compress(CONTENTS[name].encode()))
+    with pytest.raises(DataError, match=r"line 1: is gzip data: give the file a name that ends in \.gz"):
+        list(read_documents(path))
+
+
+def test_what_begins_as_xml_does_keeps_the_word_on_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("<b>Café</b>".encode("latin-1"))
+    with pytest.raises(DataError, match=r"is not UTF-8: .* reader\.encoding=NAME"):
+        list(read_documents(tmp_path / "a.txt"))

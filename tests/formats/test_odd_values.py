@@ -74,7 +74,12 @@ def test_a_label_that_is_not_there_is_not_called_none(tmp_path: Path) -> None:
             r"'a' is no whole number$",
         ),
         ("doccano", {"text": TEXT, "label": [[0, 10**400, "D"]]}, r"0 to a number of more than 400 digits; the text"),
-        ("doccano", {"text": TEXT, "label": [["x" * 5000]]}, r"cannot be read as an entity: .{100}$"),
+        (
+            "doccano",
+            {"text": TEXT, "label": [["x" * 5000]]},
+            r"cannot be read as an entity: .{100}; expected \[start, end, ",
+        ),
+        ("spacy", {"text": TEXT, "spans": [[0, 7, "D"]]}, r"an entity: \[0, 7, 'D'\]; .*; lists: reader=doccano"),
     ],
 )
 def test_what_a_reader_came_upon_is_said_for_people(tmp_path: Path, reader: str, record: Any, said: str) -> None:

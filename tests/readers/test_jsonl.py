@@ -102,10 +102,13 @@ def test_zst_files_are_read(tmp_path: Path, reader: object) -> None:
 def test_what_is_not_there_or_empty_is_said_in_a_line(tmp_path: Path, reader: object) -> None:
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.odd").touch()
+    (tmp_path / "bare").mkdir()
     for paths, message in (
         (tmp_path / "nowhere.jsonl", "no such file or folder"),
         (f"{tmp_path}/*.nothing", "no file matches"),
         (tmp_path / "folder", "no file in this folder ends in .jsonl"),
+        (tmp_path / "bare", "this folder is empty"),
         (tmp_path / "empty.jsonl", "holds no document"),
         ([], "no path was given"),
     ):
