@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 
 from papermage_core.evaluation import UnitText, document_errors, score, score_tags
 from papermage_core.evaluation.partial import STRATEGIES, Credit
@@ -79,18 +78,19 @@ rows = st.lists(st.lists(st.tuples(tags, tags), max_size=9), min_size=1, max_siz
 @given(rows)
 @pytest.mark.filterwarnings("ignore::UserWarning")  # seqeval's, of tags and labels that it has doubts about
 def test_tags_are_read_and_scored_as_seqeval_does(pairs: list[list[tuple[str, str]]]) -> None:
+    peer = pytest.importorskip("seqeval.metrics.sequence_labeling")
     gold, predicted = ([[pair[side] for pair in row] for row in pairs] for side in (0, 1))
     ours = score_tags(gold, predicted)
     assert ours.documents == len(gold)
     if not ours.per_label:
         return
-    theirs = precision_recall_fscore_support(gold, predicted, average=None, zero_division=0)
+    theirs = peer.precision_recall_fscore_support(gold, predicted, average=None, zero_division=0)
     for label, *figures in zip(sorted(ours.per_label), *theirs, strict=True):
         counts = ours.per_label[label]
         assert (counts.precision, counts.recall, counts.f1, counts.gold) == pytest.approx(figures)
     for average, found in (("macro", ours.macro), ("weighted", ours.weighted)):
         if any(counts.gold for counts in ours.per_label.values()):
-            expected = precision_recall_fscore_support(gold, predicted, average=average, zero_division=0)[:3]
+            expected = peer.precision_recall_fscore_support(gold, predicted, average=average, zero_division=0)[:3]
             assert tuple(found.values()) == pytest.approx(expected)
 
 

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seqeval import scheme as seqeval_scheme
-from seqeval.metrics.sequence_labeling import get_entities
 
 from papermage_core.document import Document
 from papermage_core.errors import ConfigError
@@ -25,13 +23,8 @@ from papermage_schemes.span import SpanScheme
 from papermage_schemes.tagging import TagScheme
 
 LABELS = ["X", "Y"]
-STRICT = {
-    BioScheme: seqeval_scheme.IOB2,
-    IoScheme: None,
-    Iob1Scheme: seqeval_scheme.IOB1,
-    BioesScheme: seqeval_scheme.IOBES,
-    BilouScheme: seqeval_scheme.BILOU,
-}
+STRICT = {BioScheme: "IOB2", IoScheme: "", Iob1Scheme: "IOB1", BioesScheme: "IOBES", BilouScheme: "BILOU"}
+"""The schemes by their names in seqeval, which has none for one of them."""
 LETTERS = str.maketrans("LU", "ES")  # seqeval's lenient mode knows the letters of IOBES only
 
 sequences = st.lists(st.integers(0, 8), max_size=12)
@@ -45,20 +38,22 @@ def places(spans: list[UnitSpan]) -> list[tuple[str, int, int]]:
 @given(kinds, sequences)
 @settings(max_examples=500, deadline=None)
 def test_the_lenient_reading_is_seqevals_default(kind: type[TagScheme], sequence: list[int]) -> None:
+    peer = pytest.importorskip("seqeval.metrics.sequence_labeling")
     scheme = kind(LABELS)
     tags = np.array(sequence, np.int64) % len(scheme.tags)
     names = [scheme.tags[tag].translate(LETTERS) for tag in tags]
-    expected = [(label, start, last + 1) for label, start, last in get_entities(names)]
+    expected = [(label, start, last + 1) for label, start, last in peer.get_entities(names)]
     assert places(scheme.decode(tags)) == expected
 
 
 @given(st.sampled_from([kind for kind, peer in STRICT.items() if peer]), sequences)
 @settings(max_examples=500, deadline=None)
 def test_the_strict_reading_is_seqevals(kind: type[TagScheme], sequence: list[int]) -> None:
+    peer = pytest.importorskip("seqeval.scheme")
     scheme = kind(LABELS, "strict")
     tags = np.array(sequence, np.int64) % len(scheme.tags)
     names = [scheme.tags[tag] for tag in tags]
-    expected = seqeval_scheme.Tokens(names, STRICT[kind]).entities
+    expected = peer.Tokens(names, getattr(peer, STRICT[kind])).entities
     assert places(scheme.decode(tags)) == [(entity.tag, entity.start, entity.end) for entity in expected]
 
 
