@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -20,6 +20,8 @@ _MOST = 2 / 3
 """The share of tags that shows how those of a file are written."""
 _RARE, _RARER, _LIKE = 3, 5, 0.8
 """How often a label that is a misspelling stands at most, how much more often the other does, and how like they are."""
+_FEW = 200
+"""Labels that are held against each other: where there are more, they are codes, and nobody types them."""
 _SIGNS = re.compile(r"[\s_.,:;/-]")
 
 
@@ -77,11 +79,13 @@ def unlike_tags(counts: Mapping[str, int]) -> dict[str, str]:
     usual = [tag for tag in own if tag not in odd]
     for tag in usual:
         labels[label_of_tag(tag)] += own[tag]
-    found = {tag: _meant(tag, ["O", *sorted(usual)]) for tag in own if tag in odd}
+    others = ["O", *sorted(usual)] if len(labels) <= _FEW else ["O"]
+    found = {tag: _meant(tag, others) for tag in own if tag in odd}
+    meant = dict(_spelt(labels, form == "prefixed"))
     for tag in usual:
         label = label_of_tag(tag)
-        if meant := _spelt(label, labels, form == "prefixed"):
-            found[tag] = tag.replace(label, meant)
+        if label in meant:
+            found[tag] = tag.replace(label, meant[label])
     return found
 
 
@@ -96,16 +100,17 @@ def _meant(tag: str, others: Iterable[str]) -> str:
     return best if ratios[best] >= _LIKE else ""
 
 
-def _spelt(label: str, labels: Mapping[str, int], closely: bool) -> str:
-    """Return the label that one is a misspelling of; empty where there is none."""
-    for other, count in labels.items():
-        if other == label or count < labels[label]:
-            continue
-        if _plain(other) == _plain(label) and (count, other) > (labels[label], label):
-            return other
-        if closely and labels[label] <= min(_RARE, count / _RARER) and _is_near(label, other):
-            return other
-    return ""
+def _spelt(labels: Mapping[str, int], closely: bool) -> Iterator[tuple[str, str]]:
+    """Yield the labels that are misspellings, each with the one that it is of."""
+    alike: dict[str, str] = {}
+    for label, _ in sorted(labels.items(), key=lambda each: (-each[1], each[0])):
+        usual = alike.setdefault(_plain(label), label)
+        if usual != label:
+            yield label, usual
+        elif closely and labels[label] <= _RARE and len(labels) <= _FEW:
+            others = (other for other, count in labels.items() if count >= labels[label] * _RARER)
+            if other := next((other for other in others if _is_near(label, other)), ""):
+                yield label, other
 
 
 def _is_near(label: str, other: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.data import read_documents
+from papermage_formats import unlike_tags as module
 from papermage_formats.unlike_tags import unlike_tags
 
 TOKENS = ["He", "met", "Jane", "Doe", "in", "Rome"]
@@ -98,3 +99,12 @@ def test_a_first_line_may_be_names_of_columns_that_nobody_knows(
     with caplog.at_level(logging.WARNING):
         list(read_documents(path))
     assert "'Entity_Type' in line 1 (reader.header=true if it names the columns)" in caplog.text
+
+
+def test_thousands_of_codes_are_not_held_against_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each against each, they took a minute."""
+    likened = list[tuple[str, str]]()
+    monkeypatch.setattr(module, "_likeness", lambda *pair: likened.append(pair) or 0.0)
+    codes = {f"B-C{code:07}": 1 + code % 40 for code in range(0, 7_000, 7)}
+    assert unlike_tags({"O": 10**6, **codes, "c-C0000007": 1}) == {"c-C0000007": ""}
+    assert len(likened) <= len(codes)
