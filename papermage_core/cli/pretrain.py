@@ -46,8 +46,9 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         raise ConfigError(f"nothing to do: type {_PROG} data_path=FILE; --help lists all options")
     options = [each.name for each in describe_options(EncoderPretrainConfig)]
     config = EncoderPretrainConfig.of(overrides, machine_defaults(options))
+    encoder = config.encoder_config()  # a fault of the config comes before one of the data
     check_not_empty(config.data_path, config.reader_choice())
-    config.encoder_config().tune_process()
+    encoder.tune_process()
     from papermage_core.training import EncoderPretrainer
 
     trainer = EncoderPretrainer(config)
