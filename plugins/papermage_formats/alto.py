@@ -6,36 +6,27 @@ ALTO is a standard of the Library of Congress: https://www.loc.gov/standards/alt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
 
-from papermage_core.document import Document
-from papermage_core.plugin import DocumentReaderConfig, hookimpl, option
-from papermage_formats.labelled import LABEL_LAYER, stem_of
-from papermage_formats.records import RecordReader
-from papermage_formats.scanned import STYLE, Corners, Scan, around, confidence, number, upright
+from papermage_core.plugin import DocumentReaderConfig, hookimpl
+from papermage_formats.labelled import stem_of
+from papermage_formats.scanned import Corners, Scan, ScanReader, ScanReaderConfig, around, confidence, number, upright
 from papermage_formats.xml_tree import Node, read_trees
-from papermage_processors.tokenizing import STYLES, Style
 
 __all__ = ["AltoReader", "AltoReaderConfig"]
 
 _ROOT = re.compile(rb"<(?:\w+:)?alto[\s>]")
-_POINTS = re.compile(r"[\s,]+")
 
 
 @attrs.frozen(kw_only=True)
-class AltoReaderConfig(DocumentReaderConfig):
+class AltoReaderConfig(ScanReaderConfig):
     """Options of the reader ``alto``."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".alto", ".alto.xml")
     shared_suffixes: ClassVar[tuple[str, ...]] = (".xml",)
-    compressed: ClassVar[bool] = True
-
-    style: Style = option("punctuation", help=STYLE, choices=STYLES)
-    label_layer: str = option("", help=LABEL_LAYER)
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
@@ -47,7 +38,7 @@ class AltoReaderConfig(DocumentReaderConfig):
         return AltoReader(self)
 
 
-class AltoReader(RecordReader[AltoReaderConfig]):
+class AltoReader(ScanReader[AltoReaderConfig]):
     """Reads a file as a document of its pages; see `papermage_formats.scanned.Scan` for its layers.
 
     Tokens have ``confidence`` (``WC``) and, as those of the reader ``pdf``, ``fontname``, ``size``, ``bold`` and
@@ -55,15 +46,12 @@ class AltoReader(RecordReader[AltoReaderConfig]):
     same tag are one entity. A hyphen at the end of a line (``HYP``) belongs to its word.
     """
 
-    def _records(self, path: Path) -> Iterator[tuple[None, None, Path]]:
-        yield None, None, path
-
-    def _document(self, path: Path) -> Document:
+    def _scan(self, path: Path) -> tuple[Scan, dict[str, Any]]:
         pages = _Pages(path)
         for node in read_trees(path, ("fileName", "Styles", "Tags", "Page")):
             pages.add(node)
         stem = stem_of(path).removesuffix(".alto")
-        return pages.scan.document({"doc_id": stem} | pages.about, self.config.style, self.config.label_layer)
+        return pages.scan, {"doc_id": stem} | pages.about
 
 
 class _Pages:
@@ -153,9 +141,7 @@ def _corners(node: Node) -> Corners | None:
     polygon = node.first("Shape", "Polygon")
     if polygon is None:
         return None
-    texts = [text for text in _POINTS.split(polygon.attributes.get("POINTS", "")) if text]
-    found = [number({"POINTS": text}, "POINTS", polygon.line) for text in texts]
-    return around([each for each in found if each is not None])
+    return around([polygon.attributes.get("POINTS", "")], polygon.line)
 
 
 def _font(style: Node) -> dict[str, Any]:

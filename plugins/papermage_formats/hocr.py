@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,13 +14,10 @@ from typing import Any, ClassVar
 
 import attrs
 
-from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, hookimpl, option
-from papermage_formats.labelled import LABEL_LAYER, decode_text, read_bytes, stem_of
-from papermage_formats.records import RecordReader
-from papermage_formats.scanned import STYLE, Corners, Scan, confidence, upright
-from papermage_processors.tokenizing import STYLES, Style
+from papermage_core.plugin import DocumentReaderConfig, hookimpl
+from papermage_formats.labelled import decode_text, read_bytes, stem_of
+from papermage_formats.scanned import Corners, Scan, ScanReader, ScanReaderConfig, confidence, upright
 
 __all__ = ["HocrReader", "HocrReaderConfig"]
 
@@ -44,15 +40,11 @@ _VOID = frozenset(
 
 
 @attrs.frozen(kw_only=True)
-class HocrReaderConfig(DocumentReaderConfig):
+class HocrReaderConfig(ScanReaderConfig):
     """Options of the reader ``hocr``."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".hocr",)
     shared_suffixes: ClassVar[tuple[str, ...]] = (".html", ".htm", ".xhtml")
-    compressed: ClassVar[bool] = True
-
-    style: Style = option("punctuation", help=STYLE, choices=STYLES)
-    label_layer: str = option("", help=LABEL_LAYER)
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
@@ -64,7 +56,7 @@ class HocrReaderConfig(DocumentReaderConfig):
         return HocrReader(self)
 
 
-class HocrReader(RecordReader[HocrReaderConfig]):
+class HocrReader(ScanReader[HocrReaderConfig]):
     """Reads a file as a document of its pages; see `papermage_formats.scanned.Scan` for its layers.
 
     Tokens have ``confidence`` (``x_wconf``) and, as those of the reader ``pdf``, ``fontname``, ``size``, ``bold`` and
@@ -73,16 +65,13 @@ class HocrReader(RecordReader[HocrReaderConfig]):
     characters.
     """
 
-    def _records(self, path: Path) -> Iterator[tuple[None, None, Path]]:
-        yield None, None, path
-
-    def _document(self, path: Path) -> Document:
+    def _scan(self, path: Path) -> tuple[Scan, dict[str, Any]]:
         data = read_bytes(path)
         declared = _CHARSET.search(data[:1024])
         parser = _Parser(path)
         parser.feed(decode_text(data, _known(declared) if declared else ""))
         parser.finish()
-        return parser.scan.document({"doc_id": stem_of(path)}, self.config.style, self.config.label_layer)
+        return parser.scan, {"doc_id": stem_of(path)}
 
 
 def _known(declared: re.Match[bytes]) -> str:

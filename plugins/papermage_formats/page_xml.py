@@ -13,34 +13,26 @@ from typing import Any, ClassVar
 
 import attrs
 
-from papermage_core.document import Document
 from papermage_core.errors import DataError
-from papermage_core.plugin import DocumentReaderConfig, hookimpl, option
-from papermage_formats.labelled import LABEL_LAYER, stem_of
-from papermage_formats.records import RecordReader
-from papermage_formats.scanned import STYLE, Corners, Scan, around, confidence, number
+from papermage_core.plugin import DocumentReaderConfig, hookimpl
+from papermage_formats.labelled import stem_of
+from papermage_formats.scanned import Corners, Scan, ScanReader, ScanReaderConfig, around, confidence, number
 from papermage_formats.xml_tree import Node, read_trees
-from papermage_processors.tokenizing import STYLES, Style
 
 __all__ = ["PageXmlReader", "PageXmlReaderConfig"]
 
 _ROOT = re.compile(rb"<(?:\w+:)?PcGts[\s>]")
-_POINTS = re.compile(r"[\s,]+")
 _TAG = re.compile(r"([\w.-]+)\s*\{([^{}]*)\}")
 """One of Transkribus's tags in ``custom``, ``person {offset:0; length:4;}``: name, and what is said."""
 _NO_LABELS = frozenset({"readingOrder", "structure", "textStyle"})
 
 
 @attrs.frozen(kw_only=True)
-class PageXmlReaderConfig(DocumentReaderConfig):
+class PageXmlReaderConfig(ScanReaderConfig):
     """Options of the reader ``page_xml``."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".page.xml",)
     shared_suffixes: ClassVar[tuple[str, ...]] = (".xml",)
-    compressed: ClassVar[bool] = True
-
-    style: Style = option("punctuation", help=STYLE, choices=STYLES)
-    label_layer: str = option("", help=LABEL_LAYER)
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
@@ -52,7 +44,7 @@ class PageXmlReaderConfig(DocumentReaderConfig):
         return PageXmlReader(self)
 
 
-class PageXmlReader(RecordReader[PageXmlReaderConfig]):
+class PageXmlReader(ScanReader[PageXmlReaderConfig]):
     """Reads a file as a document of its page; see `papermage_formats.scanned.Scan` for its layers.
 
     Labels are the types of regions (``heading``, ``caption``, ``TableRegion`` …) and Transkribus's tags of text, such
@@ -61,16 +53,11 @@ class PageXmlReader(RecordReader[PageXmlReaderConfig]):
     tokens share out its box by their characters.
     """
 
-    def _records(self, path: Path) -> Iterator[tuple[None, None, Path]]:
-        yield None, None, path
-
-    def _document(self, path: Path) -> Document:
+    def _scan(self, path: Path) -> tuple[Scan, dict[str, Any]]:
         scan = Scan(path, "an element Page")
         for page in read_trees(path, ("Page",)):
             _Regions(scan, page).read()
-        return scan.document(
-            {"doc_id": stem_of(path).removesuffix(".page")}, self.config.style, self.config.label_layer
-        )
+        return scan, {"doc_id": stem_of(path).removesuffix(".page")}
 
 
 class _Regions:
@@ -198,10 +185,8 @@ def _corners(node: Node) -> Corners | None:
     coords = node.first("Coords")
     if coords is None:
         return None
-    texts = [text for text in _POINTS.split(coords.attributes.get("points", "")) if text]
-    texts += [point.attributes.get(axis, "") for point in coords.all("Point") for axis in "xy"]
-    found = [number({"points": text}, "points", coords.line) for text in texts]
-    return around([each for each in found if each is not None])
+    points = [point.attributes.get(axis, "") for point in coords.all("Point") for axis in "xy"]
+    return around([coords.attributes.get("points", ""), *points], coords.line)
 
 
 def _text(node: Node) -> str:

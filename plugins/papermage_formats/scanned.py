@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import attrs
 import numpy as np
 
 from papermage_core.document import Box, Document, Layer, SpanArrays
 from papermage_core.errors import DataError, counted
-from papermage_formats.labelled import Labelled, add_labelled, layer_of, make_document
+from papermage_core.plugin import DocumentReaderConfig, option
+from papermage_formats.labelled import LABEL_LAYER, Labelled, add_labelled, layer_of, make_document
 from papermage_formats.page_boxes import PageBoxes, size_of
+from papermage_formats.records import RecordReader
 from papermage_processors.boxed import box_arrays
 from papermage_processors.layout import unions
-from papermage_processors.tokenizing import Style, token_spans
+from papermage_processors.tokenizing import STYLES, Style, token_spans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["STYLE", "Corners", "Place", "Scan", "around", "confidence", "number", "upright"]
+__all__ = ["Corners", "Place", "Scan", "ScanReader", "ScanReaderConfig", "around", "confidence", "number", "upright"]
 
-STYLE = "how words are cut into tokens: see processors=tokens"
+_POINTS = re.compile(r"[\s,]+")
 Corners = tuple[float, float, float, float]
 """Left, top, right and bottom, in the unit of the file."""
 Place = tuple[int, int]
@@ -264,24 +268,31 @@ def upright(corners: Corners, line: int) -> Corners:
     return corners
 
 
-def around(points: Sequence[float]) -> Corners | None:
-    """Return the corners of the box around a polygon of x and y by turns; None for no points, or half a point."""
-    if not points or len(points) % 2:
+def around(points: Sequence[str], line: int) -> Corners | None:
+    """Return the corners of the box around a polygon, whose coordinates are x and y by turns; None for half a point.
+
+    Each text may hold several coordinates, with spaces or commas between. Raises DataError for one that is no number.
+    """
+    texts = [text for each in points for text in _POINTS.split(each) if text]
+    found = [_finite(text, "a point", line) for text in texts]
+    if not found or len(found) % 2:
         return None
-    return min(points[::2]), min(points[1::2]), max(points[::2]), max(points[1::2])
+    return min(found[::2]), min(found[1::2]), max(found[::2]), max(found[1::2])
 
 
 def number(attributes: Mapping[str, str], name: str, line: int) -> float | None:
     """Return an attribute that is a number, None if there is none. Raises DataError for what is no finite number."""
     text = attributes.get(name, "").strip()
-    if not text:
-        return None
+    return _finite(text, name, line) if text else None
+
+
+def _finite(text: str, what: str, line: int) -> float:
     try:
         found = float(text)
     except ValueError:
         found = float("nan")
     if not abs(found) < float("inf"):
-        raise DataError(f"{name} is {text!r}", value=text, line=line, expected="a number")
+        raise DataError(f"{what} is {text!r}", value=text, line=line, expected="a number")
     return found
 
 
@@ -292,3 +303,34 @@ def confidence(text: str | None, most: float = 1.0) -> dict[str, Any]:
     except ValueError:
         return {}
     return {"confidence": round(found, 4)} if 0 <= found <= 1 else {}
+
+
+# Readers of scans -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class ScanReaderConfig(DocumentReaderConfig):
+    """What readers of scans have in common."""
+
+    compressed: ClassVar[bool] = True
+
+    style: Style = option("punctuation", help="how words are cut into tokens: see processors=tokens", choices=STYLES)
+    label_layer: str = option("", help=LABEL_LAYER)
+
+
+Config = TypeVar("Config", bound=ScanReaderConfig)
+
+
+class ScanReader(RecordReader[Config]):
+    """Reads a file as one document, of a scan and what is said of it."""
+
+    def _records(self, path: Path) -> Iterator[tuple[None, None, Path]]:
+        yield None, None, path
+
+    def _document(self, path: Path) -> Document:
+        scan, about = self._scan(path)
+        return scan.document(about, self.config.style, self.config.label_layer)
+
+    @abstractmethod
+    def _scan(self, path: Path) -> tuple[Scan, dict[str, Any]]:
+        """Return what was printed, and the metadata of the document."""
