@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["KernelMode", "PackedWeights", "constant_linear"]
+__all__ = ["KernelMode", "PackedWeights", "constant_linear", "linears"]
 
 Packed = TypeVar("Packed")
 
@@ -31,8 +31,21 @@ class KernelMode(TorchFunctionMode):
         return func(*args, **kwargs) if found is None else found
 
     @abstractmethod
-    def compute(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    def compute(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Return the result of a call, or None where torch is to compute it."""
+
+
+def linears(x: Tensor, *layers: nn.Linear, with_gelu: bool = False) -> tuple[Tensor, ...]:
+    """Return what each of some linear layers makes of one input, through GELU or not.
+
+    For a mode it is a function of its own: what the layers have in common can be done once.
+    """
+    operands = (x, *(layer.weight for layer in layers))
+    if has_torch_function(operands):
+        found: tuple[Tensor, ...] = handle_torch_function(linears, operands, x, *layers, with_gelu=with_gelu)
+        return found
+    products = (F.linear(x, layer.weight, layer.bias) for layer in layers)
+    return tuple(F.gelu(product) if with_gelu else product for product in products)
 
 
 def constant_linear(

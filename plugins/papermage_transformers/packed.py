@@ -7,7 +7,7 @@ rounding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,11 +15,12 @@ import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from papermage_transformers.attention import SHORT
+from papermage_transformers.kernel_mode import linears
 from papermage_transformers.runs import runs
 
 __all__ = ["can_pack", "packed_vectors"]
@@ -51,7 +52,7 @@ def can_pack(model: Any) -> bool:
         if type(layer).__name__ != f"{kind}Layer":
             return False
         passed_over += layer, layer.attention, layer.attention.self
-    return not any(each._forward_hooks or each._forward_pre_hooks or each._backward_hooks for each in passed_over)
+    return not _has_hooks(*passed_over)
 
 
 def packed_vectors(model: Any, inputs: Mapping[str, Tensor], read: Tensor) -> Tensor:
@@ -78,9 +79,38 @@ def _layer(layer: Any, x: Tensor, keys: _Queries, queries: _Queries, rows: Tenso
     own = layer.attention.self
     chosen = x if rows is None else _rows(x, rows)
     dropout = own.dropout.p if own.training else 0.0
-    seen = _attention(own.query(chosen), own.key(x), own.value(x), queries, keys, dropout)
+    if rows is None:
+        query, key, value = _linears(x, own.query, own.key, own.value)
+    else:
+        query, (key, value) = own.query(chosen), _linears(x, own.key, own.value)
+    seen = _attention(query, key, value, queries, keys, dropout)
     attended = layer.attention.output(seen, chosen)
-    return layer.output(layer.intermediate(attended), attended)  # type: ignore[no-any-return]
+    return layer.output(_intermediate(layer.intermediate, attended), attended)  # type: ignore[no-any-return]
+
+
+def _linears(x: Tensor, *layers: Any) -> Sequence[Tensor]:
+    """Return what some layers make of the same rows."""
+    return linears(x, *layers) if _are_plain(*layers) else [layer(x) for layer in layers]
+
+
+def _intermediate(module: Any, x: Tensor) -> Tensor:
+    """Return what a layer's first linear layer and its activation make of the rows."""
+    dense, activation = module.dense, module.intermediate_act_fn
+    is_gelu = getattr(activation, "act", None) is F.gelu
+    if is_gelu and _are_plain(dense) and not _has_hooks(module, activation):
+        return linears(x, dense, with_gelu=True)[0]
+    found: Tensor = module(x)
+    return found
+
+
+def _are_plain(*layers: Any) -> bool:
+    """Whether nothing is learnt, and these are linear layers with nothing added to them."""
+    is_linear = all(type(layer) is nn.Linear for layer in layers)
+    return is_linear and not torch.is_grad_enabled() and not _has_hooks(*layers)
+
+
+def _has_hooks(*modules: Any) -> bool:
+    return any(each._forward_hooks or each._forward_pre_hooks or each._backward_hooks for each in modules)
 
 
 @attrs.frozen(eq=False)

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from papermage_core.errors import ConfigError
-from papermage_transformers import cpu
+from papermage_transformers import cpu, int8_kernels
 from papermage_transformers.cpu import prediction_precision
 from papermage_transformers.int8_kernels import Int8Kernels, has_int8_kernels
+from papermage_transformers.kernel_mode import PackedWeights, linears
 
 CPU = torch.device("cpu")
 WANTS_INT8 = pytest.mark.skipif(not has_int8_kernels(), reason="no FBGEMM")
@@ -22,10 +23,23 @@ def normal(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
+@pytest.fixture(params=["_Fbgemm", "_OneDnn"])
+def kind(request, monkeypatch):
+    """What multiplies, whichever this machine would take."""
+    made = getattr(int8_kernels, request.param)
+    try:
+        int8_kernels._quantized_by(made, torch.ones(1, 1), None)
+    except (AttributeError, RuntimeError):
+        pytest.skip("not in this torch")
+    monkeypatch.setattr(int8_kernels, "_kind", lambda: made)
+    monkeypatch.setattr(int8_kernels, "_packed", PackedWeights(int8_kernels._pack))
+    return made
+
+
 @WANTS_INT8
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(1, 40), (3, 5, 40), (0, 40)])
-def test_a_product_is_that_of_the_formula(bias, shape):
+def test_a_product_is_that_of_the_formula(bias, shape, kind):
     layer, x = nn.Linear(40, 24, bias=bias), normal(*shape)
     with torch.inference_mode():
         wanted = x.double() @ layer.weight.double().T + (layer.bias.double() if bias else 0)
@@ -36,7 +50,38 @@ def test_a_product_is_that_of_the_formula(bias, shape):
 
 
 @WANTS_INT8
-def test_the_weights_are_those_of_now():
+@pytest.mark.parametrize("with_gelu", [False, True])
+def test_linear_layers_of_one_input_are_computed_as_each_by_itself(with_gelu, kind):
+    layers = [nn.Linear(40, size, bias=size > 8) for size in (8, 24, 16)]
+    x = normal(30, 80)[:, ::2]  # not one block of memory
+    after = F.gelu if with_gelu else nn.Identity()
+    with torch.inference_mode(), Int8Kernels():
+        wanted = [after(layer(x)) for layer in layers]
+        found = linears(x, *layers, with_gelu=with_gelu)
+    assert len(found) == 3
+    for layer, one, other in zip(layers, found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+        assert torch.allclose(one, after(layer(x)), atol=0.05)
+
+
+@WANTS_INT8
+def test_what_is_far_from_zero_and_what_is_all_zero_are_multiplied_alike(kind):
+    layer = nn.Linear(64, 8, bias=False)
+    layer.weight.data = layer.weight.data.sign()  # products of the largest codes must not saturate
+    with torch.inference_mode(), Int8Kernels():
+        for x in (torch.zeros(3, 64), torch.full((3, 64), 5.0), torch.full((3, 64), -7.0), normal(3, 64).abs() + 9):
+            assert torch.allclose(layer(x), x @ layer.weight.T, rtol=0.02, atol=1.5)
+
+
+@WANTS_INT8
+def test_linear_layers_without_a_mode_are_torchs():
+    layers, x = [nn.Linear(16, 8), nn.Linear(16, 4, bias=False)], normal(4, 16)
+    for one, layer in zip(linears(x, *layers, with_gelu=True), layers, strict=True):
+        assert torch.equal(one, F.gelu(layer(x)))
+
+
+@WANTS_INT8
+def test_the_weights_are_those_of_now(kind):
     layer, x = nn.Linear(16, 8), normal(4, 16)
     with torch.no_grad(), Int8Kernels():
         layer(x)

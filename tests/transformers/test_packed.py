@@ -130,12 +130,17 @@ def test_each_layer_computes_no_padding_and_the_last_what_is_read(encoder, make_
     batch = batch_of(made, contexts_of(make_context, texts, 1))
     seen = []
     for layer in made.model.encoder.layer:
-        for part in (layer.attention.self.query, layer.attention.self.key, layer.output.dense):
+        for part in (
+            layer.attention.self.query,
+            layer.attention.self.key,
+            layer.intermediate.dense,
+            layer.output.dense,
+        ):
             part.register_forward_hook(lambda module, given, out: seen.append(len(out)))
     made(batch)
     pieces, read = int(batch["attention_mask"].sum()), len(batch["first"].unique())
     assert read < 0.8 * pieces < 0.8 * batch["input_ids"].numel()
-    assert seen == [*[pieces] * 6, read, pieces, read]
+    assert seen == [*[pieces] * 8, read, pieces, read, read]
 
 
 def test_dropout_of_attention_is_drawn(encoder, make_context, texts):
