@@ -98,10 +98,20 @@ def parse_words(parser: argparse.ArgumentParser, argv: Sequence[str] | None, nam
     arguments, rest = parser.parse_known_args(argv)
     strange = [word for word in rest if word.startswith("-") and word != "-"]
     if strange or (rest and not hasattr(arguments, name)):
-        parser.error(f"unrecognized arguments: {' '.join(strange or rest)}")
+        near = nearest(strange[0].partition("=")[0], _flags(parser)) if strange else ""
+        parser.error(f"unrecognized arguments: {' '.join(strange or rest)}{near and f'.{near}'}")
     if rest:
         setattr(arguments, name, [*getattr(arguments, name), *rest])
     return arguments
+
+
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the flags of a parser and of its subcommands."""
+    found = [flag for action in parser._actions for flag in action.option_strings]
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += (flag for each in action.choices.values() for flag in _flags(each))
+    return list(dict.fromkeys(found))
 
 
 def check_flags(arguments: argparse.Namespace, words: Sequence[str]) -> None:

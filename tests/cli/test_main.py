@@ -105,3 +105,20 @@ def test_a_word_that_is_misspelt_gets_the_one_that_is_nearest(
         import_module(f"papermage_core.cli.{name}").main(words)
     assert left.value.code == 2
     assert capsys.readouterr().err.endswith(f"). Did you mean {nearest!r}?\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("data", ["check", "a.jsonl", "--jsn"], "--jsn. Did you mean '--json'?"),
+        ("plugins", ["list", "--chek=3"], "--chek=3. Did you mean '--check'?"),
+        ("plugins", ["list", "--qwxz"], "--qwxz"),
+    ],
+)
+def test_a_flag_that_is_misspelt_gets_the_one_that_is_nearest(
+    capsys: pytest.CaptureFixture[str], name: str, words: list[str], told: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        import_module(f"papermage_core.cli.{name}").main(words)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.endswith(f"unrecognized arguments: {told}\n")
