@@ -20,8 +20,9 @@ from papermage_core.data.readers import AnyReader
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.spans import SpanTable
 from papermage_core.data.units import ParsedDocument, Parser, digest_of
-from papermage_core.errors import DataError, nearest
+from papermage_core.errors import DataError, counted, nearest
 from papermage_core.evaluation.arrays import Numbers
+from papermage_core.evaluation.characters import UnitsByCharacter, in_characters
 from papermage_core.evaluation.documents import DocumentCounts
 from papermage_core.evaluation.evaluator import EntityEvaluator, Watch
 from papermage_core.evaluation.mistakes import ErrorLog
@@ -65,8 +66,13 @@ class Predictions:
         self, path: Path, layer_name: str | None, labelling: Labelling, reader: AnyReader, processors: ProcessorChoice
     ) -> None:
         self._table = SpanTable()
+        self._characters = SpanTable()
+        """The same in characters: what can be found again in other units."""
         self._outside: dict[int, tuple[str, ...]] = {}
         """Row → labels of the entities that touch no unit, where there are any."""
+        self._nowhere: dict[int, tuple[str, ...]] = {}
+        """Row → labels of the entities that touch units without a place in the text alone, where there are any."""
+        self._documents_moved, self._cut = 0, 0
         self._units: list[bytes] = []
         self._rows: dict[bytes, list[int | None]] = {}
         self._path, self._unit_layer = path, labelling.entity_name
@@ -94,27 +100,55 @@ class Predictions:
             if parsed.unreachable:
                 self._outside[len(self._table)] = tuple(label for _, label in parsed.unreachable)
             self._units.append(_digest_of_units(parsed))
-            self._table.append(UnitSpan(g.label, g.segments, _score(scores.get(g.field), g.index)) for g in found)
+            spans = [UnitSpan(g.label, g.segments, _score(scores.get(g.field), g.index)) for g in found]
+            placed = [(span, in_characters(span, parsed)) for span in spans]
+            if nowhere := tuple(span.label for span, pieces in placed if not pieces):
+                self._nowhere[len(self._table)] = nowhere
+            self._table.append(spans)
+            self._characters.append(UnitSpan.joining(s.label, pieces, s.score) for s, pieces in placed if pieces)
 
     def take(self, gold: ParsedDocument) -> tuple[list[UnitSpan], Sequence[str]]:
         """Return what was predicted in the next document of this text; in the last again, where there are no more.
 
-        With it come the labels of predicted entities that touch no unit. Raises DataError where there is no such
-        document, it has no layer of predictions, or its units are not those of the gold document.
+        With it come the labels of predicted entities that touch no unit. What was predicted in other units is the gold
+        document's units that it touches, counted for `moved`. Raises DataError where there is no such document, or it
+        has no layer of predictions.
         """
         name, rows = gold.name, self._rows.get(digest_of(gold.symbols))
         row = None if not rows else rows.pop(0) if len(rows) > 1 else rows[0]
         if row is None:
             why = f"there, it has no layer {self._named}" if rows else "there is none of the same text"
             raise DataError(f"no predictions for this document: {why}", path=self._path, document=name)
-        if self._units[row] != _digest_of_units(gold):
-            raise DataError(
-                f"the layer {self._unit_layer!r} there is not that of the gold document: entities cannot be compared "
-                "in units; give both files the same units, such as by processors, or name other ones with entity_name",
-                path=self._path,
-                document=name,
-            )
-        return self._table[row], self._outside.get(row, ())
+        outside = self._outside.get(row, ())
+        if self._units[row] == _digest_of_units(gold):
+            return self._table[row], outside
+        return self._in_units_of(gold, row, outside)
+
+    def _in_units_of(
+        self, gold: ParsedDocument, row: int, outside: Sequence[str]
+    ) -> tuple[list[UnitSpan], Sequence[str]]:
+        units, found = UnitsByCharacter.of(gold), []
+        lost = [*outside, *self._nowhere.get(row, ())]
+        for span in self._characters[row]:
+            touched, is_cut = units.touched(span.segments)
+            if touched:
+                found.append(UnitSpan.joining(span.label, touched, span.score))
+            else:
+                lost.append(span.label)
+            self._cut += is_cut
+        self._documents_moved += 1
+        return found, lost
+
+    def moved(self) -> str | None:
+        """Return what to tell of documents whose units were not those of the gold; None where there are none."""
+        if not self._documents_moved:
+            return None
+        told = (
+            f"{self._path}: in {counted(self._documents_moved, 'documents')} the layer {self._unit_layer!r} is not "
+            "that of the gold: what was predicted there counts as the units of the gold that it touches"
+        )
+        ends = f"; {counted(self._cut, 'predicted entities', 'cover')} part of one"
+        return told + (ends if self._cut else "")
 
 
 def _digest_of_units(parsed: ParsedDocument) -> bytes:
@@ -193,7 +227,7 @@ def evaluate_files(
     scores = evaluator.scores()
     fields = ", ".join(map(repr, labelling.label_field))
     check_fields(labelling.label_field, parser.fields, issues, ", ".join(map(str, data_path)))
-    for line in issues.lines():
+    for line in [*issues.lines(), *([moved] if (moved := predictions.moved()) else [])]:
         _log.warning("%s", line)
     if is_gold and scores.micro.gold:
         _log.warning(

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from papermage_core.cli.evaluate import main
+from papermage_core.data.units import ParsedDocument
 from papermage_core.document import Document, Entity, Metadata, Span
+from papermage_core.evaluation.characters import UnitsByCharacter, in_characters
+from papermage_core.plugin import UnitSpan
 from papermage_core.testing import make_documents, write_jsonl
 
 
@@ -241,11 +247,69 @@ def test_predicted_entities_that_touch_no_unit_are_wrong(tmp_path: Path, capfd: 
     assert "predicted entities that touch no unit: 2, counted as wrong" in capfd.readouterr().out
 
 
-def test_predictions_in_other_units_are_told_not_compared(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    gold = write_jsonl([marked("one-two six", [(0, 7), (8, 11)], "X", [(8, 11)])], tmp_path / "gold.jsonl")
-    units = [(0, 3), (3, 4), (4, 7), (8, 11)]
-    found = write_jsonl([marked("one-two six", units, "predictions", [(8, 11)], label="X")], tmp_path / "p.jsonl")
-    assert main([f"model_name_or_path={found}", f"data_path={gold}", "label_field=X"]) == 3
-    message = capfd.readouterr().err
-    assert "the layer 'tokens' there is not that of the gold document" in message
-    assert "p.jsonl" in message
+def test_predictions_in_other_units_are_held_against_the_units_of_the_gold(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = "one-two six x"
+    gold = write_jsonl([marked(text, [(0, 7), (8, 11)], "X", [(0, 7), (8, 11)])], tmp_path / "gold.jsonl")
+    units = [(0, 3), (3, 4), (4, 7), (8, 11), (12, 13)]
+    given = [f"model_name_or_path={tmp_path / 'p.jsonl'}", f"data_path={gold}", "label_field=X"]
+    write_jsonl([marked(text, units, "predictions", [(0, 3), (8, 11), (12, 13)], label="X")], tmp_path / "p.jsonl")
+    scores = evaluate(capfd, *given)
+    assert scores["micro"]["recall"] == 1
+    assert scores["micro"]["precision"] == pytest.approx(2 / 3)
+    assert scores["predicted_outside"] == {"X": 1}
+    assert main(given) == 0
+    assert (
+        "p.jsonl: in 1 document the layer 'tokens' is not that of the gold: what was predicted there counts as the "
+        "units of the gold that it touches; 1 predicted entity covers part of one"
+    ) in capfd.readouterr().err
+    write_jsonl([marked(text, units[:-1], "predictions", [(0, 7), (8, 11)], label="X")], tmp_path / "p.jsonl")
+    assert main(given) == 0
+    told = capfd.readouterr().err
+    assert "in 1 document the layer 'tokens' is not that of the gold" in told
+    assert "part of one" not in told
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_entities_in_other_units_are_the_units_that_share_a_character(seed: int) -> None:
+    random = Random(seed)
+
+    def parsed(*, moved: bool) -> ParsedDocument:
+        places = []
+        for word in range(random.randint(1, 12)):
+            start = 5 * word + random.randint(0, 4)
+            places.append((start, start + random.randint(1, 7)) if random.random() < 0.9 else (-1, -1))
+        order = None
+        if moved:
+            random.shuffle(places)
+            order = np.arange(len(places))
+        starts, stops = np.array(places).T
+        return ParsedDocument(
+            name="a", symbols=" " * 80, contexts=(), units=(), starts=starts, stops=stops, order=order
+        )
+
+    def characters(own: ParsedDocument, units: Iterable[int]) -> set[int]:
+        return {c for unit in units for c in range(own.starts[unit], own.stops[unit])}
+
+    one, other = parsed(moved=seed % 2 == 1), parsed(moved=seed % 3 == 1)
+    units = sorted(random.sample(range(one.n_units), random.randint(1, one.n_units)))
+    span = UnitSpan.joining("X", [(unit, unit + 1) for unit in units])
+    pieces = in_characters(span, one)
+    covered = {c for start, stop in pieces for c in range(start, stop)}
+    assert covered >= characters(one, units)
+    if one.order is not None:
+        assert covered == characters(one, units)
+    if not pieces:
+        return
+    segments = UnitSpan.joining("", pieces).segments
+    found, is_cut = UnitsByCharacter.of(other).touched(segments)
+    touched = {unit for unit in range(other.n_units) if characters(other, [unit]) & covered}
+    assert {start for start, _ in found} == touched
+    assert all(stop == start + 1 for start, stop in found)
+    assert is_cut == any(
+        not characters(other, [unit]) <= set(range(start, stop))
+        for unit in touched
+        for start, stop in segments
+        if characters(other, [unit]) & set(range(start, stop))
+    )
