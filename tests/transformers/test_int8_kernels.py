@@ -50,6 +50,27 @@ def test_a_product_is_that_of_the_formula(bias, shape, kind):
 
 
 @WANTS_INT8
+@pytest.mark.parametrize(
+    ("capability", "fails", "wanted"),
+    [
+        ("AVX512", False, "_Fbgemm"),
+        ("AVX2", False, "_OneDnn"),
+        ("AVX2", True, "_Fbgemm"),
+        ("DEFAULT", False, "_Fbgemm"),
+    ],
+)
+def test_onednn_multiplies_without_avx512_where_torch_offers_it(capability, fails, wanted, monkeypatch):
+    def multiply(self, x, with_gelu):
+        if fails:
+            raise RuntimeError("no such operator")
+        return x[0]
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(int8_kernels._OneDnn, "multiply", multiply)
+    assert int8_kernels._kind.__wrapped__().__name__ == wanted
+
+
+@WANTS_INT8
 @pytest.mark.parametrize("with_gelu", [False, True])
 def test_linear_layers_of_one_input_are_computed_as_each_by_itself(with_gelu, kind):
     layers = [nn.Linear(40, size, bias=size > 8) for size in (8, 24, 16)]
