@@ -179,8 +179,9 @@ class _Content(msgspec.Struct):
     calibration: dict[str, dict[str, Any]] | None = None
     processors: tuple[_Processor, ...] = ()
     onnx: _Onnx | None = None
+    guarantees: Any = None
     digest: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
-    """Hash of labels and how they are found; empty in checkpoints that were made before it was recorded."""
+    """Hash of all that shapes what is found; empty in checkpoints that were made before it was recorded."""
 
     @property
     def components(self) -> list[_Component | _Part]:
@@ -544,22 +545,25 @@ def _untampered(folder: Path) -> dict[str, Any]:
 
 
 def _check_digest(folder: Path, content: _Content) -> None:
-    """Raise CheckpointError if labels or how they are found were changed since, which nothing else needs to show."""
+    """Raise CheckpointError if what shapes the results was changed since, which nothing else needs to show."""
     if content.digest and content.digest != _digest(content):
         raise CheckpointError(
-            f"{folder / _JSON} was changed since it was written: its labels, or how they are found. "
+            f"{folder / _JSON} was changed since it was written: its labels, options, or how entities are found. "
             'Take the checkpoint from where it came; if the change is meant, remove "digest" from that file'
         )
 
 
 def _digest(content: _Content) -> str:
-    """Return a hash of what turns the encoder's vectors into entities, which has no weights that would have to fit."""
+    """Return a hash of what turns documents into entities beside weights, which need not fit it to be loaded."""
 
-    def chosen(component: _Component) -> Any:
+    def chosen(component: _Component | _Processor) -> Any:
         return [component.name, component.options]
 
     tasks = [[task.label_field, task.labels, chosen(task.head)] for task in content.tasks]
-    values = [chosen(content.scheme), tasks, content.labelling, content.stride, content.calibration]
+    values = [
+        *(chosen(content.encoder), chosen(content.scheme), tasks, content.labelling, content.stride),
+        *(content.calibration, [chosen(each) for each in content.processors], content.guarantees, content.onnx),
+    ]
     return hashlib.sha256(json.dumps(msgspec.to_builtins(values), sort_keys=True).encode()).hexdigest()
 
 
