@@ -54,6 +54,7 @@ from papermage_core.evaluation.shift import Reference
 from papermage_core.files import check_keys, kind_of_file, recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.blame import calling
+from papermage_core.plugin.distributions import is_installed
 from papermage_core.plugin.kinds import BY_WORD, KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import hints_of
@@ -451,8 +452,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], _Content]:
         facts: dict[str, Any] = json.loads(text, parse_constant=_finite, parse_float=_finite)
         check_keys(text.encode())
         version = facts.get("format_version") if isinstance(facts, dict) else None
-        if type(version) is not int:
-            raise CheckpointError(f"{path} is damaged: it has no format_version")
+        if type(version) is not int or version < FORMAT_VERSION:
+            raise CheckpointError(f"{path} is damaged: it has no format_version of {FORMAT_VERSION} or more")
         if version > EXPORT_VERSION:
             raise CheckpointError(
                 f"{folder} has checkpoint format {version}, this papermage_core reads up to {EXPORT_VERSION}; "
@@ -784,8 +785,10 @@ def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blue
 
 
 def _advice(content: _Content) -> str:
-    versions = sorted({f"{each.distribution}=={each.version}" for each in content.components})
-    return f". Install the versions that it was trained with: {', '.join(versions)}"
+    sources = sorted({(each.distribution, each.version) for each in content.components})
+    if all(is_installed(*source) for source in sources):
+        return ". The versions that it was trained with are installed: was it changed? Copy the whole folder again"
+    return f". Install the versions that it was trained with: {', '.join(map('=='.join, sources))}"
 
 
 # Files ---------------------------------------------------------------------------------------------------------------
