@@ -294,7 +294,8 @@ def load(
         return found
     from papermage_core.model.precision import with_backend
 
-    return attrs.evolve(found, model=with_backend(found.model, found.blueprint.needs, backend, precision))
+    with _located_in(Path(folder)):
+        return attrs.evolve(found, model=with_backend(found.model, found.blueprint.needs, backend, precision))
 
 
 def _loaded(folder: str | Path, device: Any, plugins: Plugins | None) -> Checkpoint:
@@ -632,7 +633,8 @@ def _with_graphs(folder: Path, content: _Content, model: EntityModel) -> EntityM
     if len(outputs) != len(model.heads):
         raise ValueError(f"it names {len(outputs)} outputs of graphs for {len(model.heads)} heads")
     _, heads = halves(list(model.heads))  # type: ignore[arg-type]
-    return OnnxModel(model.encoder, heads, model.labels, model.head_labels, graphs, outputs)
+    with _located_in(folder):
+        return OnnxModel(model.encoder, heads, model.labels, model.head_labels, graphs, outputs)
 
 
 @contextmanager
@@ -660,7 +662,7 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
 
 @contextmanager
 def _located_in(path: Path) -> Iterator[None]:
-    """Name the file in what is said of a value that cannot be one of it."""
+    """Name the file or folder in what is said of a value that cannot be one of it."""
     try:
         yield
     except CheckpointError as error:
