@@ -278,7 +278,7 @@ class OnnxModel(EntityModel):
         return tuple(self._graphs)
 
     def compute_in(self, precision: str) -> None:
-        """Run the graph of this precision. Raises ConfigError where there is none, CheckpointError for no such graph."""
+        """Run the graph of this precision. Raises ConfigError where there is none, CheckpointError if damaged."""
         if precision not in self._graphs:
             raise ConfigError(f"precision={precision}: it was exported to ONNX in {' and '.join(self._graphs)}")
         self._precision = precision
@@ -307,7 +307,8 @@ class OnnxModel(EntityModel):
         expected = {each.name: each.width for each in self._outputs}
         if given != expected:
             raise CheckpointError(
-                f"{what} is of another model: its outputs are {given}, expected {expected}. Copy the whole checkpoint again"
+                f"{what} is of another model: its outputs are {given}, expected {expected}. Copy the whole "
+                "checkpoint again"
             )
         return session
 
