@@ -67,6 +67,8 @@ _STATE = {
 }
 """What a run cannot go on without."""
 _OF_SEVERAL = ("results/folds.json", "results/seeds.json", "results/learning_curve.json", "trials.json")
+_OF_RESULTS = frozenset({"files", "splits", "counts", "epochs", "best_epoch", "seconds", "machine"})
+"""What is told of a run that is done."""
 _RESULTS = ("results", "report.html")
 _OUTPUTS = (*_RESULTS, "metrics.csv", "last.ckpt", "previous.ckpt", "config.yaml")
 _OF_A_WHOLE_CONFIG = frozenset({"data_path", "label_field", "encoder", "label_scheme", "head", "seed", "resume"})
@@ -135,7 +137,9 @@ class RunFolder:
             results = json.loads((self.path / "results" / "results.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        return bool(results.get("files") == files and self._was_begun_as(config))
+        if not isinstance(results, dict) or not results.keys() >= _OF_RESULTS:
+            return False
+        return bool(results["files"] == files and self._was_begun_as(config))
 
     def holds_beginning(self, config: str) -> bool:
         """Return whether a run of this config was begun here, and killed before it had saved a state to go on from."""

@@ -194,6 +194,15 @@ def test_a_run_goes_on_in_another_folder_with_its_model(make: Make, tmp_path: Pa
         make("run", resume=True, max_epochs=3).train()
 
 
+@pytest.mark.parametrize("content", ["[1]", '"x"', "{", "files"])
+def test_results_that_were_damaged_are_made_again(make: Make, content: str) -> None:
+    path = make("run", max_epochs=1).train().folder / "results" / "results.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps({"files": results["files"]}) if content == "files" else content)
+    make("run", resume="auto", max_epochs=1).train()
+    assert json.loads(path.read_text())["splits"] == results["splits"]
+
+
 class _Runs:
     def __reduce__(self) -> Any:
         return (print, ("run",))
