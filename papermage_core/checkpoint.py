@@ -54,6 +54,7 @@ from papermage_core.evaluation.shift import Reference
 from papermage_core.files import check_keys, kind_of_file, recover, whole_folder
 from papermage_core.model.blueprint import Blueprint, TaskBlueprint
 from papermage_core.plugin.blame import calling
+from papermage_core.plugin.distributions import is_installed
 from papermage_core.plugin.kinds import BY_WORD, KINDS
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import hints_of
@@ -179,8 +180,9 @@ class _Content(msgspec.Struct):
     calibration: dict[str, dict[str, Any]] | None = None
     processors: tuple[_Processor, ...] = ()
     onnx: _Onnx | None = None
+    guarantees: Any = None
     digest: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
-    """Hash of labels and how they are found; empty in checkpoints that were made before it was recorded."""
+    """Hash of all that shapes what is found; empty in checkpoints that were made before it was recorded."""
 
     @property
     def components(self) -> list[_Component | _Part]:
@@ -292,7 +294,8 @@ def load(
         return found
     from papermage_core.model.precision import with_backend
 
-    return attrs.evolve(found, model=with_backend(found.model, found.blueprint.needs, backend, precision))
+    with _located_in(Path(folder)):
+        return attrs.evolve(found, model=with_backend(found.model, found.blueprint.needs, backend, precision))
 
 
 def _loaded(folder: str | Path, device: Any, plugins: Plugins | None) -> Checkpoint:
@@ -450,8 +453,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], _Content]:
         facts: dict[str, Any] = json.loads(text, parse_constant=_finite, parse_float=_finite)
         check_keys(text.encode())
         version = facts.get("format_version") if isinstance(facts, dict) else None
-        if type(version) is not int:
-            raise CheckpointError(f"{path} is damaged: it has no format_version")
+        if type(version) is not int or version < FORMAT_VERSION:
+            raise CheckpointError(f"{path} is damaged: it has no format_version of {FORMAT_VERSION} or more")
         if version > EXPORT_VERSION:
             raise CheckpointError(
                 f"{folder} has checkpoint format {version}, this papermage_core reads up to {EXPORT_VERSION}; "
@@ -544,22 +547,25 @@ def _untampered(folder: Path) -> dict[str, Any]:
 
 
 def _check_digest(folder: Path, content: _Content) -> None:
-    """Raise CheckpointError if labels or how they are found were changed since, which nothing else needs to show."""
+    """Raise CheckpointError if what shapes the results was changed since, which nothing else needs to show."""
     if content.digest and content.digest != _digest(content):
         raise CheckpointError(
-            f"{folder / _JSON} was changed since it was written: its labels, or how they are found. "
+            f"{folder / _JSON} was changed since it was written: its labels, options, or how entities are found. "
             'Take the checkpoint from where it came; if the change is meant, remove "digest" from that file'
         )
 
 
 def _digest(content: _Content) -> str:
-    """Return a hash of what turns the encoder's vectors into entities, which has no weights that would have to fit."""
+    """Return a hash of what turns documents into entities beside weights, which need not fit it to be loaded."""
 
-    def chosen(component: _Component) -> Any:
+    def chosen(component: _Component | _Processor) -> Any:
         return [component.name, component.options]
 
     tasks = [[task.label_field, task.labels, chosen(task.head)] for task in content.tasks]
-    values = [chosen(content.scheme), tasks, content.labelling, content.stride, content.calibration]
+    values = [
+        *(chosen(content.encoder), chosen(content.scheme), tasks, content.labelling, content.stride),
+        *(content.calibration, [chosen(each) for each in content.processors], content.guarantees, content.onnx),
+    ]
     return hashlib.sha256(json.dumps(msgspec.to_builtins(values), sort_keys=True).encode()).hexdigest()
 
 
@@ -627,7 +633,8 @@ def _with_graphs(folder: Path, content: _Content, model: EntityModel) -> EntityM
     if len(outputs) != len(model.heads):
         raise ValueError(f"it names {len(outputs)} outputs of graphs for {len(model.heads)} heads")
     _, heads = halves(list(model.heads))  # type: ignore[arg-type]
-    return OnnxModel(model.encoder, heads, model.labels, model.head_labels, graphs, outputs)
+    with _located_in(folder):
+        return OnnxModel(model.encoder, heads, model.labels, model.head_labels, graphs, outputs)
 
 
 @contextmanager
@@ -655,7 +662,7 @@ def _damage(path: Path, what: str = "is damaged", advice: str = "") -> Iterator[
 
 @contextmanager
 def _located_in(path: Path) -> Iterator[None]:
-    """Name the file in what is said of a value that cannot be one of it."""
+    """Name the file or folder in what is said of a value that cannot be one of it."""
     try:
         yield
     except CheckpointError as error:
@@ -780,8 +787,10 @@ def _with_learned(folder: Path, content: _Content, blueprint: Blueprint) -> Blue
 
 
 def _advice(content: _Content) -> str:
-    versions = sorted({f"{each.distribution}=={each.version}" for each in content.components})
-    return f". Install the versions that it was trained with: {', '.join(versions)}"
+    sources = sorted({(each.distribution, each.version) for each in content.components})
+    if all(is_installed(*source) for source in sources):
+        return ". The versions that it was trained with are installed: was it changed? Copy the whole folder again"
+    return f". Install the versions that it was trained with: {', '.join(map('=='.join, sources))}"
 
 
 # Files ---------------------------------------------------------------------------------------------------------------

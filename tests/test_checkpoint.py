@@ -88,12 +88,15 @@ def test_an_option_that_is_not_known_any_more_is_told_with_the_folder(folder: Pa
     path = folder / "papermage.json"
     content = json.loads(path.read_text())
     content["encoder"]["options"]["vectors_siz"] = 3
-    path.write_text(json.dumps(content))
-    told = (
-        rf"^{re.escape(str(path))} does not fit .*encoder.vectors_siz \(papermage.json\): [^?]*\? Install the versions"
-    )
-    with pytest.raises(CheckpointError, match=told):
-        checkpoint.load(folder)
+    told = rf"^{re.escape(str(path))} does not fit .*encoder.vectors_siz \(papermage.json\): [^?]*\? "
+    for version, advice in (
+        (content["encoder"]["version"], "The versions that it was trained with are installed: was"),
+        ("0.0.1", r"Install the versions that it was trained with: papermage_core==0\.0\.1"),
+    ):
+        content["encoder"]["version"] = version
+        path.write_text(json.dumps(content))
+        with pytest.raises(CheckpointError, match=told + advice):
+            checkpoint.load(folder)
 
 
 def test_all_files_have_the_permissions_of_a_new_one(folder: Path) -> None:

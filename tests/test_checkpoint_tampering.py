@@ -255,6 +255,10 @@ def test_names_of_labels_and_options_that_were_changed_are_told(folder: Path, so
         (("tasks", 0, "labels", 0), "another"),
         (("labelling", "context_name"), "sentences"),
         (("stride",), facts["stride"] + 1),
+        (("encoder", "options", "lines"), "off"),
+        (("encoder", "options", "word_dropout"), 0.1),
+        (("scheme", "options", "reading"), "strict"),
+        (("guarantees",), {"recall": {"": {"0.9": 0.1}}, "precision": {}, "confidence": None, "documents": 50}),
     ]
     for place, value in changes:
         (folder / "papermage.json").write_text(json.dumps(changed(facts, place, value)), encoding="utf-8")
@@ -317,7 +321,7 @@ def test_weights_of_another_type_or_shape_are_refused(folder: Path) -> None:
         new = {key: each for key, each in weights.items() if key != name} | ({} if other is None else {name: other})
         save_file(new, folder / "model.safetensors")
         record(folder, "model.safetensors")
-        with pytest.raises(CheckpointError, match=rf"{name}: expected float32 \(.*got .*Install the versions that"):
+        with pytest.raises(CheckpointError, match=rf"{name}: expected float32 \(.*got .*was it changed\? Copy the"):
             checkpoint.load(folder)
     save_file(weights | {"more": value.clone()}, folder / "model.safetensors")
     record(folder, "model.safetensors")

@@ -263,13 +263,19 @@ def _remove_own(folder: Path, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _array(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:  # np.load would open zip files, and leave them open
+        found: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return found
+
+
 def open_folder(folder: Path, names: Iterable[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
     """Return the arrays of these names and the facts of a whole folder; None where it is not one."""
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
             return None
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in names}
+        arrays = {name: _array(folder / f"{name}.npy") for name in names}
         index = arrays.get("index")
         if index is not None and len(index):
             for number in np.unique(index[:, 0]).tolist():
@@ -278,5 +284,5 @@ def open_folder(folder: Path, names: Iterable[str]) -> tuple[dict[str, NDArray[A
                     return None
         os.utime(folder)
         return arrays, facts
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except Exception:  # of a folder that anything may have been done to
         return None

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from papermage_core.errors import ConfigError
+from papermage_core.errors import CheckpointError, ConfigError
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.plugin.blame import calling, component_of
 from papermage_core.plugin.spec import Context, ContextEncoder, ContextNeeds, ModelHead
@@ -278,18 +278,38 @@ class OnnxModel(EntityModel):
         return tuple(self._graphs)
 
     def compute_in(self, precision: str) -> None:
-        """Run the graph of this precision. Raises ConfigError where there is none."""
+        """Run the graph of this precision. Raises ConfigError where there is none, CheckpointError if damaged."""
         if precision not in self._graphs:
             raise ConfigError(f"precision={precision}: it was exported to ONNX in {' and '.join(self._graphs)}")
         self._precision = precision
+        _ = self._session
 
     @property
     def _session(self) -> Any:
         """The session of the precision and this process: its threads do not outlive a fork."""
         process, session = self._opened.get(self._precision, (0, None))
         if process != os.getpid():
-            session = _session(self._graphs[self._precision])
+            session = self._open()
             self._opened[self._precision] = os.getpid(), session
+        return session
+
+    def _open(self) -> Any:
+        """Return a new session. Raises CheckpointError for a graph that gives something else than heads take."""
+        what = f"the ONNX graph of precision={self._precision}"
+        try:
+            session = _session(self._graphs[self._precision])
+        except ConfigError:
+            raise
+        except Exception as error:  # of ONNX Runtime, which has classes of its own
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{what} cannot be read: {reason[:300]}. Copy the whole checkpoint again") from error
+        given = {each.name: each.shape[-1] for each in session.get_outputs() if each.shape}
+        expected = {each.name: each.width for each in self._outputs}
+        if given != expected:
+            raise CheckpointError(
+                f"{what} is of another model: its outputs are {given}, expected {expected}. Copy the whole "
+                "checkpoint again"
+            )
         return session
 
     def __getstate__(self) -> dict[str, Any]:
@@ -299,6 +319,11 @@ class OnnxModel(EntityModel):
     def _encoded(self, run: dict[str, Tensor]) -> Tensor:
         """Return what all heads take of each unit. Shape (windows, units of the longest, sum of the widths)."""
         tensors = run if self._inputs_of is None else dict(self._inputs_of(run))
+        if lacking := [each.name for each in self._session.get_inputs() if each.name not in tensors]:
+            raise CheckpointError(
+                f"the ONNX graph of precision={self._precision} is of another model: it takes {', '.join(lacking)}, "
+                "which the encoder does not give. Copy the whole checkpoint again"
+            )
         found = _run(self._session, tensors, self._outputs)
         return torch.from_numpy(found[0] if len(found) == 1 else np.concatenate(found, 2))
 

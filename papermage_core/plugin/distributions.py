@@ -19,6 +19,7 @@ __all__ = [
     "Distribution",
     "EntryLine",
     "distributions",
+    "is_installed",
     "malformed_entry_points",
     "passing_over_malformed_entry_points",
 ]
@@ -102,6 +103,14 @@ class Distribution:
 def distributions() -> Iterator[Distribution]:
     """Yield all that is on ``sys.path``, those that others hide included."""
     return map(Distribution, importlib.metadata.distributions())
+
+
+def is_installed(name: str, version: str) -> bool:
+    """Return whether a distribution is installed in this very version."""
+    try:
+        return importlib.metadata.version(name) == version
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
 
 
 def malformed_entry_points() -> list[str]:

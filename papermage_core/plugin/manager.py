@@ -13,6 +13,7 @@ import attrs
 from papermage_core.errors import PluginError, nearest
 from papermage_core.plugin.component import ComponentInfo, canonical
 from papermage_core.plugin.discovery import components_of_file, installed_components, judge
+from papermage_core.plugin.distributions import is_installed
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.kinds import KINDS, kind_called
 from papermage_core.plugin.parts import found_by
@@ -144,9 +145,13 @@ class Plugins:
             return f"{what} of the file {distribution!r}; give it with plugins_path={distribution}"
         others = " and ".join(c.source for c in self.named(kind, name))
         instead = f" (the one of {others} is another)" if others else ""
-        return (
-            f"{what} of distribution {distribution!r} {version}{instead}; type: pip install {distribution}=={version}"
-        )
+        what += f" of distribution {distribution!r} {version}"
+        if is_installed(distribution, version):
+            return (
+                f"{what}, which is installed and has none of that name{instead}: copy the checkpoint again if it was "
+                f"changed; else type: pip install --force-reinstall {distribution}=={version}"
+            )
+        return f"{what}{instead}; type: pip install {distribution}=={version}"
 
 
 def load_component(kind: str, name: str, **options: Any) -> Any:

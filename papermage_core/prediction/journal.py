@@ -24,9 +24,10 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import attrs
+import msgspec
 
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import exclusive, whole_text_file
@@ -62,6 +63,39 @@ def part_folder(output_path: str | Path) -> Path:
     """Return the folder where a job that writes a file keeps what is done so far."""
     target = Path(os.path.realpath(output_path))
     return target.with_name(f"{target.name}.part")
+
+
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Sizes(msgspec.Struct):
+    data: _Number
+    errors: _Number
+    lengths: _Number
+
+
+class _Line(msgspec.Struct):
+    """A line of the journal: a `Progress`, and how long the files were."""
+
+    blocks: _Number
+    documents: _Number
+    failed: _Number
+    units: _Number
+    losses: dict[str, _Number]
+    is_done: bool
+    sizes: _Sizes
+
+
+class _File(msgspec.Struct):
+    path: str
+
+
+class _Job(msgspec.Struct):
+    """What ``job.json`` must have, beside what it has."""
+
+    fingerprint: dict[str, Any]
+    files: list[_File]
+    overwrite: bool
 
 
 class Journal:
@@ -144,14 +178,14 @@ class Journal:
         with contextlib.suppress(FileNotFoundError), self._journal_path.open("rb") as file:
             for line in file:
                 try:
-                    found = json.loads(line.decode("utf-8", "surrogatepass"))
-                    said = found.pop("sizes")
-                    progress = Progress(**{**found, "losses": Counter(found["losses"])})
-                except (ValueError, KeyError, TypeError):
+                    found = msgspec.convert(json.loads(line.decode("utf-8", "surrogatepass")), _Line)
+                except (ValueError, RecursionError):
                     break  # written when the job was killed
                 if not line.endswith(b"\n"):
                     break
-                self.progress = progress
+                values = msgspec.structs.asdict(found)
+                said = msgspec.structs.asdict(values.pop("sizes"))
+                self.progress = Progress(**{**values, "losses": Counter(found.losses)})
                 sizes = {**said, "journal": sizes["journal"] + len(line)}
         return sizes
 
@@ -222,11 +256,12 @@ def _facts(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads((folder / "job.json").read_text(encoding="utf-8"))
         if found.pop("format") == _FORMAT:
+            msgspec.convert(found, _Job)
             return dict(found)
         raise ConfigError(f"{folder}: this job was begun with another version; begin anew with overwrite=true")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, AttributeError) as exc:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as exc:
         raise ConfigError(f"{folder / 'job.json'}: cannot be read; begin anew with overwrite=true") from exc
 
 

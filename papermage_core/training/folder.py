@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from papermage_core import checkpoint
@@ -22,8 +21,9 @@ from papermage_core.config import ComponentConfigs, EntityClassificationTrainCon
 from papermage_core.config.structure import unstructure
 from papermage_core.config.train import own_options
 from papermage_core.errors import CheckpointError, ConfigError
-from papermage_core.files import check_file, exclusive, recover, whole_folder, whole_text_file
+from papermage_core.files import exclusive, recover, whole_folder, whole_text_file
 from papermage_core.files.whole import made_folder
+from papermage_core.training.state import read_state
 
 __all__ = [
     "FREE_ON_RESUME",
@@ -60,7 +60,15 @@ _OF_NO_ACCOUNT = (FREE_ON_RESUME | _COMPARED_BY_CONTENT) - {
     *("max_epochs", "max_steps", "max_time", "patience", "test_data_path", "data_path", "val_data_path"),
 }
 """What does not matter where a run is done already."""
+_STATE = {
+    **dict.fromkeys(("papermage_config", "pytorch-lightning_version"), str),
+    **dict.fromkeys(("papermage_data", "callbacks", "loops", "state_dict"), dict),
+    **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
+}
+"""What a run cannot go on without."""
 _OF_SEVERAL = ("results/folds.json", "results/seeds.json", "results/learning_curve.json", "trials.json")
+_OF_RESULTS = frozenset({"files", "splits", "counts", "epochs", "best_epoch", "seconds", "machine"})
+"""What is told of a run that is done."""
 _RESULTS = ("results", "report.html")
 _OUTPUTS = (*_RESULTS, "metrics.csv", "last.ckpt", "previous.ckpt", "config.yaml")
 _OF_A_WHOLE_CONFIG = frozenset({"data_path", "label_field", "encoder", "label_scheme", "head", "seed", "resume"})
@@ -129,7 +137,9 @@ class RunFolder:
             results = json.loads((self.path / "results" / "results.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        return bool(results.get("files") == files and self._was_begun_as(config))
+        if not isinstance(results, dict) or not results.keys() >= _OF_RESULTS:
+            return False
+        return bool(results["files"] == files and self._was_begun_as(config))
 
     def holds_beginning(self, config: str) -> bool:
         """Return whether a run of this config was begun here, and killed before it had saved a state to go on from."""
@@ -318,16 +328,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         "Copy it again if it was copied; else start over with overwrite=true. The best model so far is in "
         f"{path.parent / 'checkpoints'}"
     )
-    try:
-        check_file(path, advice)
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # of a file that anything may have been done to
-        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {error}). {advice}") from error
-    if not isinstance(state, dict) or "papermage_config" not in state:
-        raise CheckpointError(f"{path} is not the last.ckpt of a run of this version. {advice}")
-    return state
+    return read_state(path, _STATE, advice)
 
 
 def check_model(state: Mapping[str, Any], path: Path) -> None:

@@ -25,7 +25,7 @@ from papermage_core.data.examples import Examples
 from papermage_core.data.garbage import FreeMemory
 from papermage_core.data.gold import to_document
 from papermage_core.data.spans import SpanTable
-from papermage_core.errors import DivergedError
+from papermage_core.errors import CheckpointError, DivergedError
 from papermage_core.evaluation import Scorer, Scores
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.entity_model import EntityModel
@@ -392,6 +392,17 @@ class EntityModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what a run that goes on is held against: its options, and hashes of its data."""
         checkpoint.update(self._resumable)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *arguments: Any, **options: Any) -> Any:
+        """Take the weights of a run that goes on. Raises CheckpointError where they are those of another model."""
+        try:
+            return super().load_state_dict(state_dict, *arguments, **options)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:500]
+            raise CheckpointError(
+                f"resume: the weights of the run do not fit the model that its options make now: {reason}. Go on with "
+                "the versions of papermage_core and plugins that it began with, or start over with overwrite=true"
+            ) from error
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the position in the data: Lightning forgets it, for the schedule asks for the data before."""

@@ -22,21 +22,26 @@ from papermage_core.data.corpus import Corpus, read_corpus
 from papermage_core.data.examples import Examples, build_examples
 from papermage_core.data.labelling import Labelling
 from papermage_core.data.source import DocumentSource
-from papermage_core.errors import CheckpointError, ConfigError, DataError, DivergedError, StoppedError, counted
-from papermage_core.files import exclusive, whole_file, whole_folder, whole_text_file
+from papermage_core.errors import ConfigError, DataError, DivergedError, StoppedError, counted
+from papermage_core.files import checked_file, exclusive, whole_folder, whole_text_file
 from papermage_core.files.whole import made_folder
 from papermage_core.model.inference import pick_device
 from papermage_core.plugin.spec import OptimizerConfig
 from papermage_core.training.display import Display, duration
 from papermage_core.training.module import clip_gradients
 from papermage_core.training.process import process_of_run
-from papermage_core.training.state import write_state
+from papermage_core.training.state import read_state, write_state
 from papermage_core.training.stopping import Stopping
 
 __all__ = ["EncoderPretrainer", "PretrainResult"]
 
 _LONGEST = 4  # batches' cost that a context may have before it is cut
 _CLIP = 1.0
+_STATE = {
+    **dict.fromkeys(("facts", "task", "optimizer", "random"), dict),
+    **dict.fromkeys(("content", "state"), str),
+}
+"""What a run cannot go on without."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,14 +127,9 @@ class EncoderPretrainer:
                     "choose another default_root_dir"
                 )
             return None
-        try:
-            state: dict[str, Any] = torch.load(last, map_location="cpu", weights_only=True)
-            known = dict(state["facts"])
-        except Exception as error:
-            raise CheckpointError(
-                f"{last} cannot be read ({type(error).__name__}: {error}); start over with overwrite=true"
-            ) from error
-        facts = self.config.facts()
+        advice = "Copy it again if it was copied; else start over with overwrite=true"
+        state = read_state(last, _STATE, advice)
+        known, facts = state["facts"], self.config.facts()
         if other := sorted(key for key in known.keys() | facts.keys() if known.get(key) != facts.get(key)):
             raise ConfigError(
                 *(f"{key}={facts.get(key)}: the run in {self.folder} was begun with {known.get(key)}" for key in other)
@@ -238,7 +238,7 @@ class EncoderPretrainer:
             csv.writer(file, lineterminator="\n").writerows([["epoch", "loss", "seconds"], *run.state.history])
 
     def _save(self, run: _Run, facts: dict[str, Any]) -> None:
-        with whole_file(self.folder / "last.ckpt") as file:
+        with checked_file(self.folder / "last.ckpt") as file:
             write_state({**facts, **run.dump()}, file)
 
 

@@ -5,8 +5,11 @@ The one place for what a run that goes on must take up; Lightning keeps weights,
 
 from __future__ import annotations
 
+import pickle
 import random
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -14,9 +17,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from papermage_core.errors import CheckpointError
+from papermage_core.files import check_file
 from papermage_core.training.module import EntityModule
 
-__all__ = ["RunState", "random_states", "restore_random_states", "write_state"]
+__all__ = ["RunState", "random_states", "read_state", "restore_random_states", "write_state"]
 
 
 class RunState(pl.Callback):
@@ -171,3 +176,24 @@ def write_state(content: dict[str, Any], file: IO[bytes]) -> None:
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
+
+
+def read_state(path: Path, kinds: Mapping[str, type], advice: str) -> dict[str, Any]:
+    """Return what `write_state` wrote into a `checked_file`, which has values of these kinds by name.
+
+    Raises CheckpointError, with ``advice`` what to do, for anything else; no code of the file is run.
+    """
+    try:
+        check_file(path, advice)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except pickle.UnpicklingError as error:  # which advises to run the code
+        raise CheckpointError(f"{path} holds other things than numbers, texts and tensors. {advice}") from error
+    except Exception as error:  # of a file that anything may have been done to
+        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {error}). {advice}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is not the last.ckpt of a run. {advice}")
+    if wrong := [name for name, kind in kinds.items() if not isinstance(state.get(name), kind)]:
+        raise CheckpointError(f"{path} is not the last.ckpt of a run of this version: no {', '.join(wrong)}. {advice}")
+    return state

@@ -163,7 +163,10 @@ class _Search:
                 load_if_exists=True,
             )
         except Exception as error:  # of SQLAlchemy, and of any database
-            raise ConfigError(f"storage={self.url}: {str(error).splitlines()[0]}") from error
+            raise ConfigError(
+                f"storage={self.url}: {str(error).splitlines()[0]}",
+                advice="give another storage or default_root_dir, or move the file away if it is damaged",
+            ) from error
         self._check_same(study)
         return study
 

@@ -112,7 +112,7 @@ def write_tuning(result: TuneResult, best: EntityClassificationTrainConfig | Non
     folder = result.folder
     record = folder / "trials.json"
     before = None
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         before = json.loads(record.read_text(encoding="utf-8"))["best"]
     if result.best is not None and best is not None and result.best.number != before:
         _link_best(folder / "trials" / result.best.name, folder / "best")

@@ -237,9 +237,14 @@ def test_a_run_that_is_done_stays_what_it_is(corpus, tmp_path):
     with pytest.raises(ConfigError, match="there is no"):
         EncoderPretrainer(config(corpus, tmp_path / "other", max_epochs=1, resume=True)).pretrain()
     EncoderPretrainer(config(corpus, tmp_path / "run", max_epochs=1, overwrite=True, seed=3)).pretrain()
-    (tmp_path / "run" / "last.ckpt").write_bytes(b"no state")
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        EncoderPretrainer(config(corpus, tmp_path / "run", max_epochs=1, seed=3, resume="auto")).pretrain()
+    last = tmp_path / "run" / "last.ckpt"
+    middle = last.stat().st_size // 2
+    flipped = bytearray(last.read_bytes())
+    flipped[middle] ^= 1
+    for content, told in ((b"no state", "is cut short"), (flipped, "is damaged: its content")):
+        last.write_bytes(content)
+        with pytest.raises(CheckpointError, match=rf"last\.ckpt {told}.*overwrite=true"):
+            EncoderPretrainer(config(corpus, tmp_path / "run", max_epochs=1, seed=3, resume="auto")).pretrain()
 
 
 def test_other_documents_are_no_continuation(corpus, tmp_path):

@@ -258,7 +258,7 @@ def test_what_is_cleared_can_still_be_read_by_who_had_it(
 
 
 @pytest.mark.parametrize("name", ["index.npy", "facts.json", "records-0.bin", "gold_start.npy"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "zip", "deep"])
 def test_a_damaged_entry_is_made_again(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str
 ) -> None:
@@ -268,8 +268,10 @@ def test_a_damaged_entry_is_made_again(
     file = target / name
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-5])
-    else:
+    elif damage == "gone":
         file.unlink()
+    else:
+        file.write_bytes(b"PK\3\4" * 9 if damage == "zip" else b"[" * 100_000)
     assert_same_corpus(read(made, tmp_path), read(made, tmp_path, target=target))
     del first
 

@@ -35,6 +35,11 @@ def test_a_missing_distribution_is_told_with_the_line_to_type(recorded):
     assert "type: pip install gone-heads==0.7" in str(caught.value)
 
 
+def test_an_installed_distribution_is_not_to_be_installed(recorded):
+    with pytest.raises(PluginError, match=r"'acme-heads' 2\.3, which is installed and has none of that name: copy"):
+        Plugins().require("model_head", {**recorded, "name": "gone"})
+
+
 def test_a_namesake_of_another_distribution_is_not_taken(recorded):
     with pytest.raises(PluginError, match=r"the one of distribution 'acme-heads' 2\.3 is another.*gone-heads==0\.7"):
         Plugins().require("model_head", {**recorded, "distribution": "gone-heads", "version": "0.7"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -247,6 +248,43 @@ def test_outputs_are_kept_apart(compact: Path, exported: Path, tmp_path: Path) -
     export_checkpoint(compact, taken, overwrite=True)
     assert checkpoints.read_json(taken)["onnx"]["graphs"] == {"fp32": "model.onnx"}
     assert not (taken / "model.int8.onnx").exists()
+
+
+GRAPHS = [
+    ("fp32", "read", "cannot be read: .*Copy the whole"),
+    ("int8", "read", "cannot be read: .*Copy the whole"),
+    ("fp32", "output", r"of another model: its outputs are \{'other': \d+\}, expected \{'emissions': \d+\}"),
+    ("fp32", "input", "of another model: it takes other, which the encoder does not give"),
+]
+
+
+@pytest.mark.parametrize(("precision", "damage", "told"), GRAPHS)
+def test_a_graph_of_something_else_is_no_fault_of_the_encoder(
+    precision: Any, damage: str, told: str, exported: Path, documents: list[Document], tmp_path: Path
+) -> None:
+    """Its checksum fits, as somebody recorded who put it there."""
+    import onnx
+
+    folder = shutil.copytree(exported, tmp_path / "e")
+    facts = json.loads((folder / "papermage.json").read_text())
+    name = facts["onnx"]["graphs"][precision]
+    loaded = onnx.load(folder / name)
+    if damage == "output":
+        value = loaded.graph.output[0].name
+        names = [each.output for each in loaded.graph.node]
+    else:
+        value = loaded.graph.input[0].name
+        names = [each.input for each in loaded.graph.node]
+    for each in (loaded.graph.output, loaded.graph.input)[damage == "input"]:
+        each.name = "other" if each.name == value else each.name
+    for found in names:
+        found[:] = ["other" if each == value else each for each in found]
+    (folder / name).write_bytes(b"\xff" * 50 if damage == "read" else loaded.SerializeToString())
+    facts["checksums"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "papermage.json").write_text(json.dumps(facts))
+    where = "" if damage == "input" else rf"{folder} is damaged: "
+    with pytest.raises(CheckpointError, match=rf"{where}the ONNX graph of precision={precision} (is )?{told}"):
+        Predictor.from_pretrained(folder, precision=precision).predict(documents[0])
 
 
 @pytest.mark.parametrize("damage", ["bytes", "missing", "unrecorded", "outputs", "outside"])

@@ -21,7 +21,8 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 
-from papermage_core.errors import ConfigError, StoppedError
+from papermage_core.errors import CheckpointError, ConfigError, StoppedError
+from papermage_core.files import checked_file
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 from papermage_core.training.module import EntityModule
 
@@ -191,6 +192,44 @@ def test_a_run_goes_on_in_another_folder_with_its_model(make: Make, tmp_path: Pa
     (last.parent / "checkpoints" / "papermage.json").unlink()
     with pytest.raises(ConfigError, match=r"goes with the folder .*checkpoints"):
         make("run", resume=True, max_epochs=3).train()
+
+
+@pytest.mark.parametrize("content", ["[1]", '"x"', "{", "files"])
+def test_results_that_were_damaged_are_made_again(make: Make, content: str) -> None:
+    path = make("run", max_epochs=1).train().folder / "results" / "results.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps({"files": results["files"]}) if content == "files" else content)
+    make("run", resume="auto", max_epochs=1).train()
+    assert json.loads(path.read_text())["splits"] == results["splits"]
+
+
+class _Runs:
+    def __reduce__(self) -> Any:
+        return (print, ("run",))
+
+
+STATES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (lambda state: state.update(epoch=_Runs()), "holds other things than numbers, texts and tensors. Copy it again"),
+    (lambda state: state.pop("callbacks"), r"is not the last\.ckpt of a run of this version: no callbacks\. Copy it"),
+    (lambda state: state["state_dict"].popitem(), "do not fit the model that its options make now: .*Missing key"),
+]
+
+
+def test_a_state_that_fits_its_checksum_and_nothing_else_is_told(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one of other versions would, or one that somebody made; what it says is not run."""
+    last = make("run", max_epochs=1).train().folder / "last.ckpt"
+    sound = last.read_bytes()
+    for change, told in STATES:
+        last.write_bytes(sound)
+        state = torch.load(last, weights_only=True)
+        change(state)
+        with checked_file(last) as file:
+            torch.save(state, file)
+        with pytest.raises(CheckpointError, match=told):
+            make("run", max_epochs=2, resume=True).train()
+    assert "run" not in capsys.readouterr().out
 
 
 # Killed --------------------------------------------------------------------------------------------------------------
