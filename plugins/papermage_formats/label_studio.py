@@ -42,6 +42,9 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 """What stands in a task for what is no text: where a picture, a sound or a file is."""
+_TASK = re.compile(rb'"data"\s*:\s*\{')
+_TO_IMPORT = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*\{\s*(?:"id"\s*:\s*\d+\s*,\s*)?"data"\s*:\s*\{')
+"""How a file begins whose first task has nothing but data, as those to import."""
 _OF_MIN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
 """What JSON-MIN says of who labelled a task, and when: other exports say it outside of the data."""
 
@@ -65,11 +68,12 @@ class LabelStudioReaderConfig(DocumentReaderConfig):
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
-        """Whether the first task has results, or is one of JSON-MIN."""
-        results = b'"result"' in head and (
-            b'"annotations"' in head or b'"predictions"' in head or b'"completions"' in head
+        """Whether the first task has data and a place for annotations, data alone, or is one of JSON-MIN."""
+        made = any(key in head for key in (b'"annotations"', b'"predictions"', b'"completions"'))
+        task = b'"result"' in head or _TASK.search(head) is not None
+        return (
+            (made and task) or bool(_TO_IMPORT.match(head)) or (b'"annotation_id"' in head and b'"annotator"' in head)
         )
-        return results or (b'"annotation_id"' in head and b'"annotator"' in head)
 
     def build(self) -> LabelStudioReader:
         """Return a new reader."""

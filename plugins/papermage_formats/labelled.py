@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.parse import unquote
 
+import attrs
 import numpy as np
 
 from papermage_core.document import Box, BoxArrays, Document, Layer, Metadata, SpanArrays
@@ -202,19 +203,44 @@ def free_name(document: Document, label: str) -> str:
     return f"{label}_" if label in TEXT_LAYERS else label
 
 
+@attrs.frozen
+class _LayersOfLabels:
+    """In which layers entities stand that carry one label, such as gold and what a model found."""
+
+    of_label: dict[str, str] = attrs.field(factory=dict)
+    of_place: dict[tuple[str, tuple[tuple[int, int], ...]], str] = attrs.field(factory=dict)
+
+    def is_new(self, entity: Labelled, lost: Counter[str]) -> bool:
+        """Return False for what another layer has, too, unless it has an id, which relations may name."""
+        key, layer = (entity.label, tuple(entity.segments)), entity.layer
+        if entity.segments and self.of_place.setdefault(key, layer) != layer and "id" not in entity.metadata:
+            lost["entities that stand in another layer, too"] += 1
+            return False
+        several = self.of_label.setdefault(entity.label, layer) != layer
+        lost["names of layers where several have one label (writer.layers=NAME writes one)"] += several
+        return True
+
+
 def labelled_entities(
-    document: Document, layers: Sequence[str], lost: Counter[str], kept: Collection[str] = (), boxes: bool = False
+    document: Document,
+    layers: Sequence[str],
+    lost: Counter[str],
+    kept: Collection[str] = (),
+    boxes: bool = False,
+    apart: bool = False,
 ) -> Iterator[Labelled]:
     """Yield the entities to write, layer by layer. Their metadata is a copy, without the label.
 
     Counts what no format of text has a place for: other layers, those in ``kept`` excepted, images, boxes (unless
-    ``boxes`` are written) also of the layers in ``kept``, and entities without text.
+    ``boxes`` are written) also of the layers in ``kept``, entities without text, and, unless the format keeps layers
+    ``apart``, what several layers have under one label, as gold and what a model found: of one place it is given once.
     """
     chosen = layers or [name for name in document.layer_names if name not in TEXT_LAYERS]
     lost.update({name: len(document.get_layer(name)) for name in document.layer_names if name not in (*chosen, *kept)})
     lost.update({"images": len(document.images or ())})
     if not boxes:
         lost["boxes"] += sum(len(document.get_layer(name).box_arrays()) for name in kept if document.has_layer(name))
+    found = _LayersOfLabels()
     for name in chosen:
         if not document.has_layer(name):
             continue
@@ -230,7 +256,10 @@ def labelled_entities(
             if not isinstance(label, (str, int, float, type(None))):
                 lost["labels that are no text"] += 1
                 label = None
-            yield Labelled(str(label or name), segments, metadata, name, entity.boxes)
+            label = str(label or name)
+            made = Labelled(label, segments, metadata, name, entity.boxes)
+            if apart or found.is_new(made, lost):
+                yield made
 
 
 def read_bytes(path: Path) -> bytes:
