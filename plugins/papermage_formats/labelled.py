@@ -28,7 +28,7 @@ __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "bare_name",
     "check_place", "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem",
     "integer_id", "label_key", "label_of", "labelled_entities", "layer_of", "lines_of", "losses", "make_document",
-    "opened_as_utf8", "read_bytes", "reason_of", "stem_of", "text_of", "unique_id", "unreadable",
+    "of_project", "opened_as_utf8", "read_bytes", "reason_of", "stem_of", "text_of", "unique_id", "unreadable",
     "with_line_ends",
 ]  # fmt: skip
 
@@ -378,6 +378,10 @@ def _spelled_out(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+_PROJECT, _NOBODY = ("annotation", "curation"), ("CURATION_USER", "INITIAL_CAS")
+"""Folders of a project of INCEpTION that have a folder for each document, and files in these that are nobody's."""
+
+
 def file_stem(name: str) -> str:
     """Return the name of a file, its ending apart, for any text, as URLs write what file systems do not take.
 
@@ -401,6 +405,25 @@ def id_of_stem(stem: str) -> str:
     ('10.1/a:b', '50%')
     """
     return unquote(_spelled_out(stem))
+
+
+def of_project(path: Path) -> dict[str, str]:
+    """Return the ``doc_id`` of a file, and its ``annotator`` where it lies as in the export of a project of INCEpTION.
+
+    There, a document is a folder, and a file in it is named by who annotated it.
+
+    >>> of_project(Path("export/annotation/PMC1.txt/anna.tsv"))
+    {'doc_id': 'PMC1.txt', 'annotator': 'anna'}
+    >>> of_project(Path("PMC1.tsv"))
+    {'doc_id': 'PMC1'}
+    """
+    stem = id_of_stem(stem_of(path))
+    if str(path) == "-":
+        return {"doc_id": stem}
+    folder = path.absolute().parent
+    if folder.parent.name in _PROJECT or stem in _NOBODY:
+        return {"doc_id": id_of_stem(folder.name), "annotator": stem}
+    return {"doc_id": stem}
 
 
 def document_stem(document: Document, number: int, taken: Counter[str], lost: Counter[str]) -> str:
