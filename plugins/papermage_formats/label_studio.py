@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, TypedDict
 
 import attrs
 
-from papermage_core.document import Document
+from papermage_core.document import Document, Metadata
 from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.counting import Said, Unlike, counting_of
@@ -83,9 +83,9 @@ class LabelStudioReaderConfig(DocumentReaderConfig):
 class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
     """Reads one task a document. Offsets are code points, or what the texts of the regions say (see `counting_of`).
 
-    Of an entity, the metadata has ``id`` and the score; of the document, ``relations``, and as ``label_studio`` the
-    other keys of the data and results that are no entities. A region of several labels is an entity of each; one
-    without a label is in the layer ``entities``.
+    Of an entity, the metadata has ``id``, the score and ``meta``; of the document, ``relations``, ``meta``, and as
+    ``label_studio`` the other keys of the data and results that are no entities. A region of several labels is an
+    entity of each; one without a label is in the layer ``entities``.
     """
 
     def read(
@@ -139,6 +139,7 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             kept = {k: v for k, v in kept.items() if k not in _OF_MIN and not _regions(v)}
         kept |= {"results": others} if others else {}
         metadata: dict[str, Any] = {"doc_id": name} | ({"relations": relations} if relations else {})
+        metadata |= {"meta": task["meta"]} if values is not task and task.get("meta") else {}
         document = make_document(symbols, metadata | ({"label_studio": kept} if kept else {}))
         seen.others += len(made) > 1
         seen.proposed += not results and self.config.take == "annotations" and _has_proposals(task)
@@ -277,6 +278,7 @@ def _said(result: dict[str, Any]) -> Said | None:
 def _entities(result: dict[str, Any], segments: Sequence[tuple[int, int]]) -> Iterable[Labelled]:
     metadata = {"id": result["id"]} if "id" in result else {}
     metadata |= {"score": result["score"]} if result.get("score") is not None else {}
+    metadata |= {"meta": result["meta"]} if result.get("meta") else {}
     labels = result["value"].get(result["type"]) or [""]
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise DataError(f"the labels of a region are {labels!r:.100}", value=labels, expected="a list of labels")
@@ -290,6 +292,11 @@ def _relation(result: dict[str, Any]) -> dict[str, Any]:
         "arguments": [["from", result["from_id"]], ["to", result["to_id"]]],
     }
     return found | ({"direction": result["direction"]} if "direction" in result else {})
+
+
+def _meta(metadata: Mapping[str, Any] | Metadata) -> dict[str, Any]:
+    """Return the notes of a region or task."""
+    return {"meta": meta} if isinstance(meta := metadata.get("meta", None), dict) else {}
 
 
 class _Kept(TypedDict, total=False):
@@ -353,7 +360,8 @@ class LabelStudioWriter:
             if isinstance(score := entity.metadata.get("score"), (int, float)):
                 result["score"] = score
                 scores.append(score)
-            lost["metadata of entities"] += bool(set(entity.metadata) - {"id", "score"})
+            result |= _meta(entity.metadata)
+            lost["metadata of entities"] += bool(set(entity.metadata) - {"id", "score", *_meta(entity.metadata)})
             results.append(result)
         for relation in relations_of(document, lost):
             if len(relation["arguments"]) != 2:
@@ -376,7 +384,8 @@ class LabelStudioWriter:
         if config.give == "predictions":
             made |= {"model_version": config.model_version} | ({"score": sum(scores) / len(scores)} if scores else {})
         task[config.give] = [made]
-        lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations", "label_studio"})
+        task |= (meta := _meta(document.metadata))
+        lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations", "label_studio", *meta})
         return task
 
 

@@ -240,3 +240,14 @@ def test_tasks_that_nobody_labelled_yet_are_known_as_tasks(unlabelled: dict[str,
         documents = list(read_documents(tmp_path))
         assert [each.symbols for each in documents] == [unlabelled["data"]["text"]] * 5
         assert not any(each.layer_names for each in documents)
+
+
+def test_notes_of_regions_and_tasks_are_kept(tmp_path: Path) -> None:
+    noted = task(region(0, 5, "𝛼-syn", "Gene", meta={"text": ["sure?"]}), meta={"from": "pilot"})
+    (tmp_path / "a.json").write_text(json.dumps([noted]), encoding="utf-8")
+    (document,) = read_documents(tmp_path / "a.json")
+    assert (document.metadata["meta"], document.Gene[0].metadata["meta"]) == ({"from": "pilot"}, {"text": ["sure?"]})
+    content, lost = written(LabelStudioWriterConfig(give="annotations").build(), [document])
+    (again,) = json.loads(content)
+    assert (again["meta"], again["annotations"][0]["result"][0]["meta"]) == ({"from": "pilot"}, {"text": ["sure?"]})
+    assert lost == {}
