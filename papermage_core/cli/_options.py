@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from papermage_core.cli._environment import machine_defaults
@@ -19,7 +21,7 @@ from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.plugin.options import describe_options
 
 if TYPE_CHECKING:
-    from papermage_core.data.readers import OnError
+    from papermage_core.data.readers import AnyReader, OnError
 
 __all__ = [
     "ARITHMETICS",
@@ -40,6 +42,7 @@ __all__ = [
     "reader_choice",
     "skippable",
     "skipping",
+    "tell_passed_over",
 ]
 
 T = TypeVar("T")
@@ -103,6 +106,15 @@ def reader_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> 
     )
     _ = choice.named
     return choice
+
+
+def tell_passed_over(paths: Sequence[str | Path], reader: AnyReader, files: Sequence[Path] | None = None) -> None:
+    """Say what is not read of the folders among paths; ``files`` are those that are, where they are known already."""
+    from papermage_core.data.readers import expand_paths, passed_over
+
+    if any(os.path.isdir(path) for path in paths):  # noqa: PTH112 - a string may be no path
+        for line in passed_over(paths, expand_paths(paths, reader=reader) if files is None else files, reader):
+            _log.info("%s", line)
 
 
 def processor_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> ProcessorChoice:

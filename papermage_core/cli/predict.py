@@ -30,6 +30,7 @@ from papermage_core.cli._options import (
     reader_choice,
     skippable,
     skipping,
+    tell_passed_over,
 )
 from papermage_core.cli._shell import check_flags, command_parser, run
 from papermage_core.cli._signals import go_on_with, stopping_on_signals, with_advice
@@ -163,7 +164,6 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     if options.recipe is None:  # before torch is imported
         writer = writer_for(Path(output_path), options.writer, options_of("writer"), plugins, records=options.records)
         _check_not_empty(options, reader)
-    from papermage_core.data.readers import passed_over
     from papermage_core.prediction.job import check_job, is_file_job
 
     choice: ModelChoice | RecipeChoice
@@ -182,8 +182,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         )
     resume = options.resume == "auto"
     files = check_job(options.data_path, output_path, reader, writer, choice, overwrite=options.overwrite or resume)
-    for line in passed_over(options.data_path, files, reader):
-        _log.info("%s", line)
+    tell_passed_over(options.data_path, reader, files)
     is_job = is_file_job(files, output_path)
     _check_engine(options, is_job)
     _set_threads(options)

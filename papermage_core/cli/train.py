@@ -94,6 +94,7 @@ def _body(parser: argparse.ArgumentParser, arguments: argparse.Namespace, overri
 def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     from papermage_core.cli._dry_run import check_not_empty, check_run
     from papermage_core.cli._environment import machine_defaults
+    from papermage_core.cli._options import tell_passed_over
     from papermage_core.config import load_config
     from papermage_core.config.cascade import load_cascade, names_stages
     from papermage_core.config.train import lightning_parameters, own_options
@@ -113,6 +114,8 @@ def _run(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     else:
         config.check_paths()
         check_not_empty(config)
+        for paths in (config.data_path, config.val_data_path, config.test_data_path):
+            tell_passed_over(paths, components.reader)
         _train_or_evaluate(config, components, arguments.again)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, TypedDict
 
 import attrs
 
-from papermage_core.document import Document
+from papermage_core.document import Document, Metadata
 from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, DocumentWriterConfig, LocatedDocument, hookimpl, option
 from papermage_formats.counting import Said, Unlike, counting_of
@@ -42,6 +42,9 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 """What stands in a task for what is no text: where a picture, a sound or a file is."""
+_TASK = re.compile(rb'"data"\s*:\s*\{')
+_TO_IMPORT = re.compile(rb'(?:\xef\xbb\xbf)?\s*\[\s*\{\s*(?:"id"\s*:\s*\d+\s*,\s*)?"data"\s*:\s*\{')
+"""How a file begins whose first task has nothing but data, as those to import."""
 _OF_MIN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")
 """What JSON-MIN says of who labelled a task, and when: other exports say it outside of the data."""
 
@@ -65,11 +68,12 @@ class LabelStudioReaderConfig(DocumentReaderConfig):
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
-        """Whether the first task has results, or is one of JSON-MIN."""
-        results = b'"result"' in head and (
-            b'"annotations"' in head or b'"predictions"' in head or b'"completions"' in head
+        """Whether the first task has data and a place for annotations, data alone, or is one of JSON-MIN."""
+        made = any(key in head for key in (b'"annotations"', b'"predictions"', b'"completions"'))
+        task = b'"result"' in head or _TASK.search(head) is not None
+        return (
+            (made and task) or bool(_TO_IMPORT.match(head)) or (b'"annotation_id"' in head and b'"annotator"' in head)
         )
-        return results or (b'"annotation_id"' in head and b'"annotator"' in head)
 
     def build(self) -> LabelStudioReader:
         """Return a new reader."""
@@ -79,9 +83,9 @@ class LabelStudioReaderConfig(DocumentReaderConfig):
 class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
     """Reads one task a document. Offsets are code points, or what the texts of the regions say (see `counting_of`).
 
-    Of an entity, the metadata has ``id`` and the score; of the document, ``relations``, and as ``label_studio`` the
-    other keys of the data and results that are no entities. A region of several labels is an entity of each; one
-    without a label is in the layer ``entities``.
+    Of an entity, the metadata has ``id``, the score and ``meta``; of the document, ``relations``, ``meta``, and as
+    ``label_studio`` the other keys of the data and results that are no entities. A region of several labels is an
+    entity of each; one without a label is in the layer ``entities``.
     """
 
     def read(
@@ -135,6 +139,7 @@ class LabelStudioReader(RecordReader[LabelStudioReaderConfig]):
             kept = {k: v for k, v in kept.items() if k not in _OF_MIN and not _regions(v)}
         kept |= {"results": others} if others else {}
         metadata: dict[str, Any] = {"doc_id": name} | ({"relations": relations} if relations else {})
+        metadata |= {"meta": task["meta"]} if values is not task and task.get("meta") else {}
         document = make_document(symbols, metadata | ({"label_studio": kept} if kept else {}))
         seen.others += len(made) > 1
         seen.proposed += not results and self.config.take == "annotations" and _has_proposals(task)
@@ -273,6 +278,7 @@ def _said(result: dict[str, Any]) -> Said | None:
 def _entities(result: dict[str, Any], segments: Sequence[tuple[int, int]]) -> Iterable[Labelled]:
     metadata = {"id": result["id"]} if "id" in result else {}
     metadata |= {"score": result["score"]} if result.get("score") is not None else {}
+    metadata |= {"meta": result["meta"]} if result.get("meta") else {}
     labels = result["value"].get(result["type"]) or [""]
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise DataError(f"the labels of a region are {labels!r:.100}", value=labels, expected="a list of labels")
@@ -286,6 +292,11 @@ def _relation(result: dict[str, Any]) -> dict[str, Any]:
         "arguments": [["from", result["from_id"]], ["to", result["to_id"]]],
     }
     return found | ({"direction": result["direction"]} if "direction" in result else {})
+
+
+def _meta(metadata: Mapping[str, Any] | Metadata) -> dict[str, Any]:
+    """Return the notes of a region or task."""
+    return {"meta": meta} if isinstance(meta := metadata.get("meta", None), dict) else {}
 
 
 class _Kept(TypedDict, total=False):
@@ -349,7 +360,8 @@ class LabelStudioWriter:
             if isinstance(score := entity.metadata.get("score"), (int, float)):
                 result["score"] = score
                 scores.append(score)
-            lost["metadata of entities"] += bool(set(entity.metadata) - {"id", "score"})
+            result |= _meta(entity.metadata)
+            lost["metadata of entities"] += bool(set(entity.metadata) - {"id", "score", *_meta(entity.metadata)})
             results.append(result)
         for relation in relations_of(document, lost):
             if len(relation["arguments"]) != 2:
@@ -372,7 +384,8 @@ class LabelStudioWriter:
         if config.give == "predictions":
             made |= {"model_version": config.model_version} | ({"score": sum(scores) / len(scores)} if scores else {})
         task[config.give] = [made]
-        lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations", "label_studio"})
+        task |= (meta := _meta(document.metadata))
+        lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations", "label_studio", *meta})
         return task
 
 

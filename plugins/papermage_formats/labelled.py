@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 from urllib.parse import unquote
 
+import attrs
 import numpy as np
 
 from papermage_core.document import Box, BoxArrays, Document, Layer, Metadata, SpanArrays
@@ -27,7 +28,7 @@ __all__ = [
     "ENCODING", "LABEL_LAYER", "LAYERS", "TEXT_LAYERS", "UNLABELLED", "Labelled", "add_labelled", "bare_name",
     "check_place", "decode_text", "document_stem", "file_stem", "free_name", "gap", "has_mark", "id_of_stem",
     "integer_id", "label_key", "label_of", "labelled_entities", "layer_of", "lines_of", "losses", "make_document",
-    "opened_as_utf8", "read_bytes", "reason_of", "stem_of", "text_of", "unique_id", "unreadable",
+    "of_project", "opened_as_utf8", "read_bytes", "reason_of", "stem_of", "text_of", "unique_id", "unreadable",
     "with_line_ends",
 ]  # fmt: skip
 
@@ -202,19 +203,44 @@ def free_name(document: Document, label: str) -> str:
     return f"{label}_" if label in TEXT_LAYERS else label
 
 
+@attrs.frozen
+class _LayersOfLabels:
+    """In which layers entities stand that carry one label, such as gold and what a model found."""
+
+    of_label: dict[str, str] = attrs.field(factory=dict)
+    of_place: dict[tuple[str, tuple[tuple[int, int], ...]], str] = attrs.field(factory=dict)
+
+    def is_new(self, entity: Labelled, lost: Counter[str]) -> bool:
+        """Return False for what another layer has, too, unless it has an id, which relations may name."""
+        key, layer = (entity.label, tuple(entity.segments)), entity.layer
+        if entity.segments and self.of_place.setdefault(key, layer) != layer and "id" not in entity.metadata:
+            lost["entities that stand in another layer, too"] += 1
+            return False
+        several = self.of_label.setdefault(entity.label, layer) != layer
+        lost["names of layers where several have one label (writer.layers=NAME writes one)"] += several
+        return True
+
+
 def labelled_entities(
-    document: Document, layers: Sequence[str], lost: Counter[str], kept: Collection[str] = (), boxes: bool = False
+    document: Document,
+    layers: Sequence[str],
+    lost: Counter[str],
+    kept: Collection[str] = (),
+    boxes: bool = False,
+    apart: bool = False,
 ) -> Iterator[Labelled]:
     """Yield the entities to write, layer by layer. Their metadata is a copy, without the label.
 
     Counts what no format of text has a place for: other layers, those in ``kept`` excepted, images, boxes (unless
-    ``boxes`` are written) also of the layers in ``kept``, and entities without text.
+    ``boxes`` are written) also of the layers in ``kept``, entities without text, and, unless the format keeps layers
+    ``apart``, what several layers have under one label, as gold and what a model found: of one place it is given once.
     """
     chosen = layers or [name for name in document.layer_names if name not in TEXT_LAYERS]
     lost.update({name: len(document.get_layer(name)) for name in document.layer_names if name not in (*chosen, *kept)})
     lost.update({"images": len(document.images or ())})
     if not boxes:
         lost["boxes"] += sum(len(document.get_layer(name).box_arrays()) for name in kept if document.has_layer(name))
+    found = _LayersOfLabels()
     for name in chosen:
         if not document.has_layer(name):
             continue
@@ -230,7 +256,10 @@ def labelled_entities(
             if not isinstance(label, (str, int, float, type(None))):
                 lost["labels that are no text"] += 1
                 label = None
-            yield Labelled(str(label or name), segments, metadata, name, entity.boxes)
+            label = str(label or name)
+            made = Labelled(label, segments, metadata, name, entity.boxes)
+            if apart or found.is_new(made, lost):
+                yield made
 
 
 def read_bytes(path: Path) -> bytes:
@@ -349,6 +378,10 @@ def _spelled_out(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+_PROJECT, _NOBODY = ("annotation", "curation"), ("CURATION_USER", "INITIAL_CAS")
+"""Folders of a project of INCEpTION that have a folder for each document, and files in these that are nobody's."""
+
+
 def file_stem(name: str) -> str:
     """Return the name of a file, its ending apart, for any text, as URLs write what file systems do not take.
 
@@ -372,6 +405,25 @@ def id_of_stem(stem: str) -> str:
     ('10.1/a:b', '50%')
     """
     return unquote(_spelled_out(stem))
+
+
+def of_project(path: Path) -> dict[str, str]:
+    """Return the ``doc_id`` of a file, and its ``annotator`` where it lies as in the export of a project of INCEpTION.
+
+    There, a document is a folder, and a file in it is named by who annotated it.
+
+    >>> of_project(Path("export/annotation/PMC1.txt/anna.tsv"))
+    {'doc_id': 'PMC1.txt', 'annotator': 'anna'}
+    >>> of_project(Path("PMC1.tsv"))
+    {'doc_id': 'PMC1'}
+    """
+    stem = id_of_stem(stem_of(path))
+    if str(path) == "-":
+        return {"doc_id": stem}
+    folder = path.absolute().parent
+    if folder.parent.name in _PROJECT or stem in _NOBODY:
+        return {"doc_id": id_of_stem(folder.name), "annotator": stem}
+    return {"doc_id": stem}
 
 
 def document_stem(document: Document, number: int, taken: Counter[str], lost: Counter[str]) -> str:

@@ -277,7 +277,7 @@ class SpacyWriter:
     ) -> list[Group]:
         """Fill the columns of entities; return the span groups."""
         size = len(columns["head"])
-        entities = labelled_entities(document, self.config.layers, lost, kept=("tokens", "sentences"))
+        entities = labelled_entities(document, self.config.layers, lost, kept=("tokens", "sentences"), apart=True)
         said = noted(document.metadata, "span_groups", list[str], lost, "metadata of documents") or ()
         said = () if self.config.group else said
         groups: dict[str, list[Any]] = {

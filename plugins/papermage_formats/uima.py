@@ -24,11 +24,10 @@ from papermage_formats.labelled import (
     add_labelled,
     check_place,
     decode_text,
-    id_of_stem,
     label_key,
     make_document,
+    of_project,
     read_bytes,
-    stem_of,
 )
 from papermage_formats.records import RecordReader
 from papermage_formats.tokenized import annotate_places
@@ -101,7 +100,7 @@ class UimaReaderConfig(DocumentReaderConfig):
 
 
 class UimaReader(RecordReader[UimaReaderConfig]):
-    """Reads a file as one document, whose ``doc_id`` is the name of the file.
+    """Reads a file as one document, named by the file, or as `of_project` says.
 
     Tokens, with part of speech, lemma and stem as metadata, sentences and paragraphs become their layers. Every other
     annotation is an entity: its label is a feature, or where that has no value the name of its type; its other features
@@ -137,7 +136,7 @@ class UimaReader(RecordReader[UimaReaderConfig]):
         if empty:
             _log.warning("%s: left out %s of no length", path, counted(empty, "annotations"))
         relations = [*_relations(structures, entities)]
-        metadata: dict[str, Any] = {"doc_id": id_of_stem(stem_of(path))}
+        metadata: dict[str, Any] = {**of_project(path)}
         document = make_document(symbols, metadata | ({"relations": relations} if relations else {}))
         for layer, found in texts.items():
             if found:

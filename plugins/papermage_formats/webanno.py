@@ -19,11 +19,10 @@ from papermage_formats.labelled import (
     Labelled,
     add_labelled,
     document_stem,
-    id_of_stem,
     label_key,
     losses,
     make_document,
-    stem_of,
+    of_project,
 )
 from papermage_formats.records import RecordReader
 from papermage_formats.tokenized import annotate_places
@@ -59,7 +58,7 @@ class WebannoReaderConfig(DocumentReaderConfig):
 
 
 class WebannoReader(RecordReader[WebannoReaderConfig]):
-    """Reads a file as one document, whose ``doc_id`` is the name of the file.
+    """Reads a file as one document, named by the file, or as `of_project` says.
 
     An annotation is an entity: its label is a feature, or where that has no value the name of its layer; its other
     features are metadata. Part of speech, lemma and stem are metadata of the tokens. Relations and slots are
@@ -87,7 +86,7 @@ class WebannoReader(RecordReader[WebannoReaderConfig]):
             about = {"features": relation.features} if relation.features else {}
             noted = {relation.kind: relation.name, "feature": relation.feature} | about
             relations.append({"label": relation.label, "arguments": arguments, "webanno": noted})
-        metadata: dict[str, Any] = {"doc_id": id_of_stem(stem_of(path))}
+        metadata: dict[str, Any] = {**of_project(path)}
         metadata |= {"relations": relations} if relations else {}
         document = make_document(sheet.symbols, metadata)
         if not sheet.tokens:

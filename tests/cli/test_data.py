@@ -773,3 +773,29 @@ def test_convert_tells_what_is_to_be_written_and_no_document_has(
     if option.startswith("writer"):  # samples are written as they are
         assert run("sample", *given[1:], option)[0] == 0
         assert "a.csv: nothing can be written of 'Diseas': no document has" in caplog.text
+
+
+def test_what_is_not_read_of_a_folder_is_said_by_every_command_that_reads_it(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "corpus"
+    (folder / "below").mkdir(parents=True)
+    for name in ("a.txt", "b.txt", "below/c.txt", "notes.docx"):
+        (folder / name).write_text(f"text of {name}", encoding="utf-8")
+    told = [
+        f"{folder}: a file is not read, which no reader knows: notes.docx",
+        f"{folder}: folders below, such as {folder / 'below'}, are not read; data_path={folder / '**'} reads them",
+    ]
+    commands = (
+        ["stats", folder],
+        ["convert", folder, tmp_path / "all.jsonl"],
+        ["split", folder, f"output_path={tmp_path / 'split'}", "shares=1,1", "names=a,b"],
+        ["sample", folder, f"output_path={tmp_path / 'some.jsonl'}", "n=1"],
+    )
+    for words in commands:
+        caplog.clear()
+        assert run(*words)[0] == 0
+        assert [line for line in caplog.messages if "not read" in line] == told, words
+    caplog.clear()
+    run("convert", folder / "*.txt", tmp_path / "more.jsonl")
+    assert not caplog.messages

@@ -222,3 +222,32 @@ def test_a_task_without_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(tasks))
     with pytest.raises(DataError, match="document '1': there is no text"):
         list(read_documents(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize(
+    "unlabelled",
+    [
+        {"id": 3, "annotations": [], "drafts": [], "predictions": [], "data": {"text": "word " * 3000}},
+        {"id": 3, "data": {"text": "Ab"}, "annotations": []},
+        {"data": {"text": "word " * 3000}},
+        {"id": 3, "data": {"text": "Ab", "journal": "X"}},
+    ],
+    ids=["export", "data first", "to import", "to import with ids"],
+)
+def test_tasks_that_nobody_labelled_yet_are_known_as_tasks(unlabelled: dict[str, Any], tmp_path: Path) -> None:
+    for mark in ("", "\ufeff"):
+        (tmp_path / "tasks.json").write_text(mark + json.dumps([unlabelled] * 5, indent=1), encoding="utf-8")
+        documents = list(read_documents(tmp_path))
+        assert [each.symbols for each in documents] == [unlabelled["data"]["text"]] * 5
+        assert not any(each.layer_names for each in documents)
+
+
+def test_notes_of_regions_and_tasks_are_kept(tmp_path: Path) -> None:
+    noted = task(region(0, 5, "𝛼-syn", "Gene", meta={"text": ["sure?"]}), meta={"from": "pilot"})
+    (tmp_path / "a.json").write_text(json.dumps([noted]), encoding="utf-8")
+    (document,) = read_documents(tmp_path / "a.json")
+    assert (document.metadata["meta"], document.Gene[0].metadata["meta"]) == ({"from": "pilot"}, {"text": ["sure?"]})
+    content, lost = written(LabelStudioWriterConfig(give="annotations").build(), [document])
+    (again,) = json.loads(content)
+    assert (again["meta"], again["annotations"][0]["result"][0]["meta"]) == ({"from": "pilot"}, {"text": ["sure?"]})
+    assert lost == {}

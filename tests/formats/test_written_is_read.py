@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from papermage_core import Document
+from papermage_core import Document, Entity, Span
+from papermage_core.config.readers import ReaderChoice
 from papermage_core.data import read_documents
 from papermage_core.data.writers import write_documents
 from papermage_core.document import Image
@@ -141,3 +142,27 @@ def test_a_book_is_written_and_read_as_an_abstract_is(tmp_path: Path, name: str)
     assert len(found.X) == len(document.X)
     if name != "funsd":  # which has no text but that of entities, and no sentences
         assert [(s.start, s.end) for s in found.sentences] == sentences
+
+
+@pytest.mark.parametrize("name", ["label_studio", "doccano", "brat", "bioc", "pubtator"])
+def test_what_was_found_beside_gold_of_the_same_label_stands_once_and_is_told(name: str, tmp_path: Path) -> None:
+    document = Document.from_text("breast cancer or flu", layers={"Disease": [(0, 13)]})
+    found = [Entity(spans=[Span(*place)], metadata={"label": "Disease", "score": 0.9}) for place in [(0, 13), (17, 20)]]
+    document.annotate_layer("predictions", found)
+    path = tmp_path / f"found.{'ann' if name == 'brat' else 'x'}"
+    losses = write_documents([document], path, writer=name).losses
+    assert losses["entities that stand in another layer, too"] == 1
+    assert losses["names of layers where several have one label (writer.layers=NAME writes one)"] == 1
+    (read,) = read_documents(
+        path, ReaderChoice(name=name, options={"take": "predictions"} if name == "label_studio" else {})
+    )
+    assert sorted(entity.text for entity in read.get_layer("Disease")) == ["breast cancer", "flu"]
+
+
+def test_entities_with_ids_of_their_own_are_all_written(tmp_path: Path) -> None:
+    document = Document.from_text("flu")
+    for name in ("first", "second"):
+        document.annotate_layer(name, [Entity(spans=[Span(0, 3)], metadata={"label": "Disease", "id": name})])
+    write_documents([document], tmp_path / "a.doccano")
+    (read,) = read_documents(tmp_path / "a.doccano")
+    assert [entity.metadata["id"] for entity in read.get_layer("Disease")] == ["first", "second"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.cli._data.shared import Labelled, as_json, labelling, read
-from papermage_core.cli._options import processor_choice
+from papermage_core.cli._options import processor_choice, tell_passed_over
 from papermage_core.cli._shell import say
 from papermage_core.config.given import COMMAND_LINE
 from papermage_core.config.readers import ReaderChoice
@@ -54,7 +54,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is found; return the exit code, 3 for what is fatal."""
     from papermage_core.config.structure import nest, structure
     from papermage_core.data.checking import check
-    from papermage_core.data.readers import expand_paths, passed_over
     from papermage_core.plugin.manager import Plugins
 
     options, reader, options_of = read(Check, arguments)
@@ -73,8 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         typed = dict.fromkeys((f"encoder.{key}" for key in options_of("encoder")), COMMAND_LINE)
         encoder = structure(config_class, own, key="encoder", name=options.encoder, sources=typed)
         encoder.check(stride=options.stride)
-    for line in passed_over(options.data_path, expand_paths(options.data_path, reader=reader), reader):
-        _log.info("%s", line)
+    tell_passed_over(options.data_path, reader)
     with _places_file(options, reader) as told:
         found = check(
             options.data_path,

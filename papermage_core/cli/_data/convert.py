@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from papermage_core.cli._data.shared import Reading, read, said_once, say_written, with_output_path
-from papermage_core.cli._options import PROCESSORS_HELP, WRITER_HELP, processor_choice, skipping
+from papermage_core.cli._options import PROCESSORS_HELP, WRITER_HELP, processor_choice, skipping, tell_passed_over
 from papermage_core.plugin.spec import option
 
 __all__ = ["Convert", "run"]
@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     writer = writer_for(
         Path(options.output_path), options.writer, options_of("writer"), plugins, records=options.records
     )
+    tell_passed_over(options.data_path, reader)
     with skipping(options.on_error) as on_error, said_once(options.output_path):
         written = convert(
             options.data_path,

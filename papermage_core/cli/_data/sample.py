@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papermage_core.cli._data.shared import Reading, read, said_once, say_written, with_output_path
-from papermage_core.cli._options import PROCESSORS_HELP, WRITER_HELP, processor_choice, skipping
+from papermage_core.cli._options import PROCESSORS_HELP, WRITER_HELP, processor_choice, skipping, tell_passed_over
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.spec import option
 
@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     processors = processor_choice(options, options_of)
     given: dict[str, Any] = {"reader": reader, "processors": processors, "writer": writer}
     given["overwrite"] = options.overwrite
+    tell_passed_over(options.data_path, reader, files)
     with skipping(options.on_error) as on_error, said_once(options.output_path):
         given["on_refused"] = on_error if options.on_error == "skip" else None
         if options.model_name_or_path is None:

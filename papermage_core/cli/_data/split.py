@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from papermage_core.cli._data.shared import Reading, as_json, read
-from papermage_core.cli._options import skipping
+from papermage_core.cli._options import skipping, tell_passed_over
 from papermage_core.cli._shell import say
 from papermage_core.errors import counted
 from papermage_core.plugin.spec import option
@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     from papermage_core.data.splitting import split
 
     options, reader, _ = read(Split, arguments)
+    tell_passed_over(options.data_path, reader)
     with skipping(options.on_error) as on_error:
         written = split(
             options.data_path,

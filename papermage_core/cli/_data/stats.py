@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from papermage_core.cli._data.shared import Labelled, Reading, as_json, labelling, read
-from papermage_core.cli._options import skipping
+from papermage_core.cli._options import skipping, tell_passed_over
 from papermage_core.cli._shell import say
 from papermage_core.plugin.spec import option
 
@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
 
         inputs: list[str | Path] = [*expand_paths(options.data_path, reader=reader), *options.data_path]
         check_output(options.output_path, inputs=inputs, endings=(".html",), overwrite=options.overwrite)
+    tell_passed_over(options.data_path, reader)
     with skipping(options.on_error) as on_error:
         found = stats(options.data_path, **labelling(options, options_of), reader=reader, on_error=on_error)
     if options.output_path is None:
