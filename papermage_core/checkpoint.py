@@ -548,24 +548,26 @@ def _untampered(folder: Path) -> dict[str, Any]:
 
 def _check_digest(folder: Path, content: _Content) -> None:
     """Raise CheckpointError if what shapes the results was changed since, which nothing else needs to show."""
-    if content.digest and content.digest != _digest(content):
+    if content.digest and content.digest not in (_digest(content), _digest(content, former=True)):
         raise CheckpointError(
             f"{folder / _JSON} was changed since it was written: its labels, options, or how entities are found. "
             'Take the checkpoint from where it came; if the change is meant, remove "digest" from that file'
         )
 
 
-def _digest(content: _Content) -> str:
-    """Return a hash of what turns documents into entities beside weights, which need not fit it to be loaded."""
+def _digest(content: _Content, *, former: bool = False) -> str:
+    """Return a hash of what turns documents into entities beside weights, which need not fit it to be loaded.
+
+    The ``former`` one, of checkpoints made before 2026-11-28, leaves out all but labels and how they are found.
+    """
 
     def chosen(component: _Component | _Processor) -> Any:
         return [component.name, component.options]
 
     tasks = [[task.label_field, task.labels, chosen(task.head)] for task in content.tasks]
-    values = [
-        *(chosen(content.encoder), chosen(content.scheme), tasks, content.labelling, content.stride),
-        *(content.calibration, [chosen(each) for each in content.processors], content.guarantees, content.onnx),
-    ]
+    values = [chosen(content.scheme), tasks, content.labelling, content.stride, content.calibration]
+    if not former:
+        values += [chosen(content.encoder), list(map(chosen, content.processors)), content.guarantees, content.onnx]
     return hashlib.sha256(json.dumps(msgspec.to_builtins(values), sort_keys=True).encode()).hexdigest()
 
 

@@ -275,6 +275,21 @@ def test_names_of_labels_and_options_that_were_changed_are_told(folder: Path, so
     assert checkpoint.load(folder, plugins=PLUGINS).facts == versions
 
 
+def test_the_hash_of_former_checkpoints_holds_for_labels(folder: Path, sound: Path) -> None:
+    facts = facts_of(sound)
+    task = facts["tasks"][0]
+    chosen = [[each["name"], each["options"]] for each in (facts["scheme"], task["head"])]
+    tasks = [[task["label_field"], task["labels"], chosen[1]]]
+    values = [chosen[0], tasks, facts["labelling"], facts["stride"], facts.get("calibration")]
+    facts["digest"] = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    (folder / "papermage.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert checkpoint.load(folder, plugins=PLUGINS).facts == facts
+    other = changed(facts, ("tasks", 0, "labels"), task["labels"][::-1])
+    (folder / "papermage.json").write_text(json.dumps(other), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"papermage\.json was changed since it was written"):
+        checkpoint.load(folder, plugins=PLUGINS)
+
+
 def test_a_key_that_stands_twice_is_told(folder: Path) -> None:
     """Of which only the last would be checked."""
     path = folder / "papermage.json"
