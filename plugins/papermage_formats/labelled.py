@@ -410,18 +410,20 @@ def id_of_stem(stem: str) -> str:
 def of_project(path: Path) -> dict[str, str]:
     """Return the ``doc_id`` of a file, and its ``annotator`` where it lies as in the export of a project of INCEpTION.
 
-    There, a document is a folder, and a file in it is named by who annotated it.
+    There, a document is a folder that is called as the file it was made of, and a file in it by who annotated it.
 
     >>> of_project(Path("export/annotation/PMC1.txt/anna.tsv"))
     {'doc_id': 'PMC1.txt', 'annotator': 'anna'}
     >>> of_project(Path("PMC1.tsv"))
+    {'doc_id': 'PMC1'}
+    >>> of_project(Path("annotation/train/PMC1.tsv"))
     {'doc_id': 'PMC1'}
     """
     stem = id_of_stem(stem_of(path))
     if str(path) == "-":
         return {"doc_id": stem}
     folder = path.absolute().parent
-    if folder.parent.name in _PROJECT or stem in _NOBODY:
+    if (folder.parent.name in _PROJECT and folder.suffix) or stem in _NOBODY:
         return {"doc_id": id_of_stem(folder.name), "annotator": stem}
     return {"doc_id": stem}
 

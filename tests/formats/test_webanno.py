@@ -261,3 +261,8 @@ def test_in_the_export_of_a_project_the_folder_is_the_document_and_the_file_its_
     assert [f"{each['doc_id']}/{each['annotator']}" for each in found] == [name.partition("/")[2] for name in names]
     (flat,) = read_documents(tmp_path / "curation" / "a.txt")
     assert flat.id == "a.txt"
+    own = tmp_path / "annotation" / "train"  # folders of one's own that happen to be called so
+    own.mkdir()
+    (own / "PMC1.tsv").write_text(GENES, encoding="utf-8")
+    (document,) = read_documents(own)
+    assert (document.id, "annotator" in document.metadata) == ("PMC1", False)
