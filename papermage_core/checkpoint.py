@@ -564,10 +564,15 @@ def _digest(content: _Content, *, former: bool = False) -> str:
     def chosen(component: _Component | _Processor) -> Any:
         return [component.name, component.options]
 
+    def without_path(processor: _Processor) -> Any:
+        """Leave out where a predictor came from: what is used is the copy within the checkpoint."""
+        return [processor.name, {k: v for k, v in processor.options.items() if k != "model_name_or_path"}]
+
     tasks = [[task.label_field, task.labels, chosen(task.head)] for task in content.tasks]
     values = [chosen(content.scheme), tasks, content.labelling, content.stride, content.calibration]
     if not former:
-        values += [chosen(content.encoder), list(map(chosen, content.processors)), content.guarantees, content.onnx]
+        values += [chosen(content.encoder), list(map(without_path, content.processors))]
+        values += [content.guarantees, content.onnx]
     return hashlib.sha256(json.dumps(msgspec.to_builtins(values), sort_keys=True).encode()).hexdigest()
 
 

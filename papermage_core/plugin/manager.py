@@ -149,7 +149,7 @@ class Plugins:
         if is_installed(distribution, version):
             return (
                 f"{what}, which is installed and has none of that name{instead}: copy the checkpoint again if it was "
-                f"changed; else type: pip install --force-reinstall {distribution}=={version}"
+                f"changed; else type: pip install {distribution}=={version} --force-reinstall"
             )
         return f"{what}{instead}; type: pip install {distribution}=={version}"
 
