@@ -27,10 +27,8 @@ def normal(*shape):
 def kind(request, monkeypatch):
     """What multiplies, whichever this machine would take."""
     made = getattr(int8_kernels, request.param)
-    try:
-        int8_kernels._quantized_by(made, torch.ones(1, 1), None)
-    except (AttributeError, RuntimeError):
-        pytest.skip("not in this torch")
+    if made is int8_kernels._OneDnn and not hasattr(torch.ops.onednn, "qlinear_prepack"):
+        pytest.skip("this torch has no products by oneDNN, and FBGEMM's are taken")
     monkeypatch.setattr(int8_kernels, "_kind", lambda: made)
     monkeypatch.setattr(int8_kernels, "_packed", PackedWeights(int8_kernels._pack))
     return made
