@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -85,7 +86,7 @@ def _arguments(
     if any(isinstance(callback, pl.callbacks.ProgressBar) for callback in own):
         callbacks = [callback for callback in callbacks if not isinstance(callback, pl.callbacks.ProgressBar)]
     all_callbacks = [*callbacks[:-1], *own, callbacks[-1]]
-    all_loggers = [*_loggers(given.pop("logger", None)), *loggers]
+    all_loggers = [*_loggers(given.pop("logger", None), config.default_root_dir), *loggers]
     bare = bool(given.get("barebones"))  # Lightning refuses to log then, or to show a bar
     defaults: dict[str, Any] = {
         "enable_model_summary": False,
@@ -146,11 +147,11 @@ def services(config: EntityClassificationTrainConfig) -> list[Logger]:
     return found
 
 
-def _loggers(given: Any) -> list[Logger]:
+def _loggers(given: Any, folder: Path | None) -> list[Logger]:
     if given is None or given is False:
         return []
     if given is True:
-        return [pl.loggers.CSVLogger("lightning_logs")]
+        return [pl.loggers.CSVLogger(folder or Path(), name="lightning_logs")]
     return list(given) if isinstance(given, (list, tuple)) else [given]
 
 

@@ -422,6 +422,14 @@ class EntityClassificationTrainer:
             self._stopping.is_fitting = True
             try:
                 lightning.fit(module, ckpt_path=resumed, weights_only=resumed is not None)
+            except ValueError as exc:
+                if "`val_check_interval`" in str(exc):  # what only the number of batches decides
+                    interval = self.config.lightning.get("val_check_interval")
+                    raise ConfigError(
+                        f"val_check_interval={interval}: an epoch has no more than {lightning.num_training_batches} "
+                        "batches; give fewer, a share of an epoch, or check_val_every_n_epoch=null too"
+                    ) from exc
+                raise
             finally:
                 self._stopping.is_fitting = False
 

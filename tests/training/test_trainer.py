@@ -440,3 +440,25 @@ def test_a_share_to_set_aside_is_told_where_validation_data_are_given(
     trainer = EntityClassificationTrainer(config(val_data_path=str(val_file), val_split=share, max_epochs=1))
     trainer.train()
     assert ("val_split=0.25 is not used: val_data_path says what" in caplog.text) == is_told
+
+
+def test_the_logger_of_lightning_writes_into_the_folder_of_the_run(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    result = EntityClassificationTrainer(config(max_epochs=1, logger=True)).train()
+    assert list(elsewhere.iterdir()) == []
+    (logged,) = result.folder.glob("lightning_logs/*/metrics.csv")
+    assert "loss" in logged.read_text().splitlines()[0]
+
+
+def test_an_interval_of_more_batches_than_an_epoch_has_is_told_as_an_option(
+    config: Callable[..., EntityClassificationTrainConfig], val_file: Path, tmp_path: Path
+) -> None:
+    given = {"val_data_path": val_file, "max_epochs": 1, "val_check_interval": 10**6}
+    with pytest.raises(ConfigError, match=r"val_check_interval=1000000: an epoch has no more than \d+ batches"):
+        EntityClassificationTrainer(config(**given)).train()
+    assert not (tmp_path / "run").exists()
+    assert EntityClassificationTrainer(config(**given, check_val_every_n_epoch=None)).train().checkpoint.is_dir()
