@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def compression(path: str | PathLike[str]) -> str:
     >>> compression("a.jsonl.GZ"), compression("a.jsonl")
     ('.gz', '')
     """
-    ending = Path(path).suffix.lower()
+    ending = os.path.splitext(os.fspath(path).rstrip(os.sep))[1].lower()  # noqa: PTH122 - of each file of a large folder
     return ending if ending in COMPRESSIONS else ""
 
 
