@@ -220,6 +220,11 @@ class ModelHeadSuite(ComponentSuite):
                 "contexts without entities have no gradient, so that nothing is learnt of what is none",
                 "take all units into the loss, those of contexts without entities, too",
             )
+            require(
+                any(bool(_gradient(head, spread(scheme, [1], seed)).abs().sum() > 0) for seed in range(4)),
+                "contexts of one unit have no gradient at its vector, so that it says nothing of the unit",
+                "read the vector of a unit that stands alone as those of others",
+            )
 
         self._each_head(check)
 
