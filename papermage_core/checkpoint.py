@@ -71,6 +71,7 @@ __all__ = [
     "EXPORT_VERSION",
     "FORMAT_VERSION",
     "Checkpoint",
+    "check",
     "copy",
     "digest",
     "export",
@@ -334,6 +335,12 @@ def digest(folder: str | Path) -> str:
     place = _located(Path(folder).expanduser())
     _read(place)
     return _sha256(place / _JSON)
+
+
+def check(folder: Path) -> None:
+    """Raise CheckpointError unless the files of a checkpoint are those that were recorded; nothing is loaded."""
+    place = _located(folder)
+    _check_files(place, _read(place)[1].checksums)
 
 
 def read_json(folder: Path) -> dict[str, Any]:

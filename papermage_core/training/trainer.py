@@ -25,7 +25,7 @@ from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.units import ParsedDocument
-from papermage_core.errors import ConfigError, DataError, counted
+from papermage_core.errors import CheckpointError, ConfigError, DataError, counted
 from papermage_core.evaluation import Profile, Scores
 from papermage_core.evaluation.shift import reference_of
 from papermage_core.model.blueprint import Blueprint
@@ -161,7 +161,7 @@ class EntityClassificationTrainer:
                 return self._train(Display(shown=False))
         with self._process(), self._folder.taken():
             if self._is_done():
-                result = self.result()
+                result = self._done()
                 Display(bar=False).line(f"this run is done ({self.folder}); overwrite=true trains it again")
                 return result
             begun = self.config.resume == "auto" and self._folder.holds_beginning(self._config_text())
@@ -311,6 +311,16 @@ class EntityClassificationTrainer:
         if not (named_for_it or self.config.resume == "auto"):
             return False
         return self._folder.holds(self._config_text(), files_of_run(self.config, self._components))
+
+    def _done(self) -> RunResult:
+        """Return what the run gave whose end the folder holds, if its model is still sound."""
+        try:
+            checkpoint.check(self.checkpoint)
+            return self.result()
+        except CheckpointError as exc:
+            raise CheckpointError(
+                f"this run is done, but {exc}, or train it again with resume=false overwrite=true"
+            ) from exc
 
     def _config_text(self) -> str:
         """Return the config that repeats the run, whatever was done with what stood in its folder before."""

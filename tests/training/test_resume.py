@@ -164,6 +164,18 @@ def test_auto_starts_goes_on_and_leaves_what_is_done(make: Make, caplog: pytest.
         make("run", resume="auto", max_epochs=2, seed=1).train()
 
 
+def test_a_done_run_whose_model_was_damaged_since_is_not_called_done(make: Make) -> None:
+    done = make("run", resume="auto", max_epochs=1).train()
+    weights = done.checkpoint / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"is done, but .*model\.safetensors is damaged: .* overwrite=true"):
+        make("run", resume="auto", max_epochs=1).train()
+    again = make("run", resume=False, max_epochs=1, overwrite=True).train()
+    assert again.scores.to_json() == done.scores.to_json()
+
+
 def test_the_default_folder_knows_its_own_run(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
