@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from papermage_core.config.booleans import booleans_only
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.writers import writer_for
-from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
+from papermage_core.data.processors import read_processed
+from papermage_core.data.readers import AnyReader, OnError, expand_paths
 from papermage_core.data.wanted import Wanted
 from papermage_core.data.writers import Written, write_documents
-from papermage_core.plugin.spec import DocumentProcessorConfig, DocumentWriterConfig, LocatedDocument
+from papermage_core.plugin.spec import DocumentProcessorConfig, DocumentWriterConfig
 
 if TYPE_CHECKING:
     from papermage_core.plugin.manager import Plugins
@@ -42,9 +42,6 @@ def convert(
     DataError is raised where that leaves none. ``on_refused`` does so for those that the output's format cannot hold.
     """
 
-    def read(told: OnError | None) -> Iterator[LocatedDocument]:
-        return processed(iter_documents(data_path, reader=reader, on_error=told), processors, plugins, told)
-
     given = [data_path] if isinstance(data_path, (str, Path)) else data_path
     inputs = [*expand_paths(data_path, reader=reader), *given]
     config = writer
@@ -52,7 +49,7 @@ def convert(
         config = writer_for(Path(output_path), config, writer_options, plugins)
     wanted = Wanted(config)
 
-    documents = wanted.look_at_all(at_least_one(read, on_error))
+    documents = wanted.look_at_all(read_processed(data_path, reader, processors, plugins, on_error))
     written = write_documents(documents, output_path, config, plugins, overwrite, inputs=inputs, on_refused=on_refused)
     if written.documents:
         wanted.warn_at_last(output_path)
