@@ -14,14 +14,13 @@ import attrs
 import numpy as np
 import torch
 
-from papermage_core.errors import ConfigError, DataError, PapermageError
-from papermage_core.plugin.spec import ContextNeeds, HeadOutput, LabelScheme, UnitSpan
+from papermage_core.errors import ConfigError
+from papermage_core.plugin.spec import HeadOutput, LabelScheme, UnitSpan
 from papermage_core.testing.checks import each, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle, targets_of
 from papermage_core.testing.head_calls import decode_of, features_of, knows_needs, loss_of, losses_of
 from papermage_core.testing.probes import MANY, scheme_of
 from papermage_core.testing.samples import SIZE, HeadBatch, batch_of, head_batches, spread, typical
-from papermage_core.testing.suite import OWN_DOCUMENTS
 from papermage_core.testing.tensors import (
     Draws,
     close,
@@ -765,10 +764,6 @@ class ModelHeadSuite(ComponentSuite):
                 check_output(output, n, scheme)
 
         self._each_head(check)
-
-    def _why_not_trained(self, exc: PapermageError) -> str:
-        lacks = isinstance(exc, DataError) and any(config.needs != ContextNeeds() for config in self.configs())
-        return OWN_DOCUMENTS if lacks else ""
 
     def _each_head(self, check: Callable[[Any, LabelScheme], None]) -> None:
         for config in self.configs():
