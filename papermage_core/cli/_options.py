@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from papermage_core.cli._environment import machine_defaults
-from papermage_core.cli._train_help import as_typed
+from papermage_core.cli._train_help import as_typed, row
 from papermage_core.config.aliases import with_known_words
 from papermage_core.config.errors import missing, of_processors, read_given, unknown
 from papermage_core.config.extensions import ExtensionChoice
@@ -238,7 +238,7 @@ def options_help(cls: type[Any]) -> str:
     lines = []
     for found in (each for each in describe_options(cls) if each.help):
         default = "" if found.required else f"={as_typed(found.default)}"
-        lines.append(f"  {found.name + default:34} {found.help}")
+        lines.append(row(found.name + default, found.help))
     kinds = ", ".join(f"{key}=NAME" for key in sorted(_COMPONENTS & {option.name for option in describe_options(cls)}))
     lines += [f"papermage-train --help {kinds} lists the options of one"] if kinds else []
     return "\n".join(["options, each typed as key=value:", *lines])

@@ -17,7 +17,7 @@ from papermage_core.plugin.kinds import KINDS, OPTIONED, Kind, kind_called
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
 
-__all__ = ["as_typed", "help_on", "help_overview"]
+__all__ = ["as_typed", "help_on", "help_overview", "row"]
 
 _NAME_WIDTH = 34
 _KEY_WIDTH = 16
@@ -28,13 +28,13 @@ def help_overview(plugins: Plugins) -> str:
     """Return the options of the command. Reads the names of installed components, and imports none of them."""
     lines = ["options, typed as key=value:", *_table(own_options().values()), ""]
     lines += ["components, and whether they can be used:"]
-    lines += [_row(f"{key}=", _names(kind, plugins), _KEY_WIDTH) for key, kind in _KINDS.items() if key in OPTIONED]
+    lines += [row(f"{key}=", _names(kind, plugins), _KEY_WIDTH) for key, kind in _KINDS.items() if key in OPTIONED]
     lines += [
         "  Their options are dotted, head.dropout=0.1 and processors.tokens.style=words;",
         "  papermage-train --help head=crf lists those of a component, and --help writer=csv those of a writer.",
         "",
         "every parameter of Lightning's Trainer, by its own name:",
-        _row("", " ".join(lightning_parameters()), 0).strip("\n"),
+        row("", " ".join(lightning_parameters()), 0).strip("\n"),
         "  papermage-train --help NAME says what a parameter or an option takes.",
     ]
     return "\n".join(lines)
@@ -72,7 +72,7 @@ def _help_on_kind(kind: Kind, value: str, plugins: Plugins) -> str:
     if names:
         return "\n\n".join(_help_on_component(kind, name.strip(), plugins) for name in names)
     lines = list(_table([own])) if own is not None else [f"{kind.label}s, for papermage-predict and papermage-data:"]
-    known = _row(f"{kind.key}=", _names(kind, plugins), _KEY_WIDTH)
+    known = row(f"{kind.key}=", _names(kind, plugins), _KEY_WIDTH)
     return "\n".join([*lines, known, f"  papermage-train --help {kind.key}=NAME lists the options of one."])
 
 
@@ -114,10 +114,10 @@ def _table(options: Iterable[OptionDescription]) -> Iterator[str]:
     for option in options:
         name = f"{option.name}={'...' if option.required else as_typed(option.default)}"
         notes = "; ".join(filter(None, [allowed(option), option.help]))
-        yield _row(name, notes, _NAME_WIDTH)
+        yield row(name, notes)
 
 
-def _row(name: str, text: str, name_width: int) -> str:
+def row(name: str, text: str, name_width: int = _NAME_WIDTH) -> str:
     """Return a name and the text beside it, wrapped to the terminal."""
     indent = " " * (name_width + 3)
     lines = textwrap.wrap(text, _width(), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)

@@ -46,10 +46,13 @@ class Monitor:
             return "max" if self.config.greater_is_better else "min"
         return "min" if self.name == "loss" else "max"
 
-    @property
-    def is_share(self) -> bool:
-        """Whether the figure is one that people read in percent."""
-        return self.config is None and self.name != "loss"
+    def shown(self, value: float) -> str:
+        """Return the figure as people read it: a share in percent.
+
+        >>> Monitor("f1").shown(0.8462), Monitor("loss").shown(0.2)
+        ('84.6', '0.2000')
+        """
+        return f"{100 * value:.1f}" if self.config is None and self.name != "loss" else f"{value:.4f}"
 
     @property
     def label(self) -> str | None:

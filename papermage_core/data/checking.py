@@ -175,6 +175,7 @@ class _Look:
             try:
                 self._check_labels(located, place, parser, own, found)
             except DataError as error:
+                found.unusable += 1
                 found.add_error(located.error(error))
             split = str(located.path) if self.by_file else self.split
             number = numbers.get(located.path, 0), located.line or 0

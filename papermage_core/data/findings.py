@@ -15,6 +15,8 @@ from papermage_core.errors import DataError, counted
 
 __all__ = ["Findings", "Twin", "Windows"]
 
+_COSTS = (*LOST, "layer_misspelt")
+"""Kinds of issues that cost F1."""
 _MOST_PAIRS = 3
 """Pairs of files that share texts up to which each is told."""
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[-+]?\d[\d.e]*")
@@ -86,6 +88,8 @@ class Findings:
     """How many places of each kind are kept; None: all."""
     documents: int = 0
     """Those that could be read."""
+    unusable: int = 0
+    """Those of them in which no labels could be looked at: their errors are among the others."""
     errors: list[DataError] = attrs.field(factory=list)
     """Each names its place; such a document cannot be used."""
     issues: Issues = attrs.field(factory=Issues)
@@ -143,9 +147,11 @@ class Findings:
         found = [_counted(self.error_count, "documents, or files, that cannot be used")] if self.error_count else []
         if not self.documents:
             found.append("no document could be read")
-        elif self.labelled and not self.entity_count:
+        if self.documents == self.unusable:
+            return found  # their labels were not looked at
+        if self.labelled and not self.entity_count:
             found.append(f"nothing is labelled: {', '.join(self.labelled)} mark no entity")
-        if self.documents and self.absent:
+        if self.absent:
             found.append(f"label layers that no document has: {', '.join(self.absent)}")
         return found
 
@@ -158,6 +164,8 @@ class Findings:
                 f"{counted(self.lost, 'gold entities')} ({share:.1f} %) that cannot be found, and count as missed:"
             )
             found += [f"  {self.issues.counts[kind]} × {KINDS[kind]}" for kind in LOST if self.issues.counts.get(kind)]
+        if misspelt := self.issues.counts.get("layer_misspelt"):
+            found.append(f"{misspelt} × {KINDS['layer_misspelt']}")
         if self.rare:
             some = ", ".join(f"{label} {count}" for label, count in self.rare.items())
             found.append(f"{_counted(len(self.rare), f'labels with fewer than {FEW} entities to learn from')}: {some}")
@@ -183,7 +191,7 @@ class Findings:
     def odd(self) -> list[str]:
         """Return what is handled by a policy, or may be meant so."""
         found = [_counted(self.repair_count, "repairs of documents")] if self.repair_count else []
-        found += [f"{n} × {KINDS[kind]}" for kind, n in self.issues.counts.items() if kind not in LOST]
+        found += [f"{n} × {KINDS[kind]}" for kind, n in self.issues.counts.items() if kind not in _COSTS]
         within = sum(count for (first, second), count in self.shared.items() if first == second)
         if within > self.issues.counts.get("same_document", 0):
             more = within - self.issues.counts.get("same_document", 0)
@@ -222,6 +230,7 @@ class Findings:
     def merge(self, other: Findings) -> None:
         """Add what was found in other documents."""
         self.documents += other.documents
+        self.unusable += other.unusable
         self.error_count += other.error_count
         self.repair_count += other.repair_count
         for error in other.errors:
@@ -341,7 +350,8 @@ class Findings:
 
 
 def _kind_of(error: DataError) -> str:
-    return " ".join(["error:", *_VALUES.sub("", error.message).split()[:6]])
+    first = error.message.partition(". ")[0]  # what follows lists what is there, in any order
+    return " ".join(["error:", *_VALUES.sub("", first).split()[:6]])
 
 
 def _counted(count: int, what: str) -> str:

@@ -7,6 +7,7 @@ no model of this kind could have found it. *For training*, what a scheme cannot 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ __all__ = [
     "to_document",
     "training_spans",
 ]
+
+_ALIKE = 0.8  # share of letters, from which on a layer's name may be meant for another
 
 
 @attrs.frozen(order=False)
@@ -70,7 +73,8 @@ def check_fields(label_field: Sequence[str], there: Collection[str], issues: Iss
     """Raise DataError for label fields that no document has: a name that is misspelt would count as one never found."""
     absent = [field for field in label_field if field not in there]
     if absent:
-        examples = issues.examples.get("some_layers_missing") or issues.examples.get("layer_missing")
+        kinds = ("layer_misspelt", "some_layers_missing", "layer_missing")
+        examples = next(filter(None, map(issues.examples.get, kinds)), None)
         found = f" In {examples[0].document}: {examples[0].detail}" if examples else ""
         raise no_label_layer(absent, found, path)
 
@@ -86,6 +90,13 @@ def _hints(missing: Sequence[str], known: Sequence[str]) -> str:
     return found and f".{found}"
 
 
+def _is_slip(name: str, other: str) -> bool:
+    """Whether a name is the other but for capitals, letters that changed places, or one that is too many or lacks."""
+    if abs(len(name) - len(other)) > 1:
+        return False
+    return difflib.SequenceMatcher(None, name.casefold(), other.casefold()).ratio() >= _ALIKE
+
+
 def _present(document: Document, fields: Sequence[str], name: str, issues: Issues) -> list[str] | None:
     """Return the label fields that a document has, None where it has none: nobody labelled it."""
     known = document.layer_names
@@ -97,7 +108,10 @@ def _present(document: Document, fields: Sequence[str], name: str, issues: Issue
         issues.add("layer_missing", name, detail)
         return None
     if missing:
-        issues.add("some_layers_missing", name, f"no layer {', '.join(map(repr, missing))}{_hints(missing, known)}")
+        others = [layer for layer in known if layer not in fields]
+        is_slip = any(_is_slip(field, other) for field in missing for other in others)
+        kind = "layer_misspelt" if is_slip else "some_layers_missing"
+        issues.add(kind, name, f"no layer {', '.join(map(repr, missing))}{_hints(missing, known)}")
     return present
 
 

@@ -28,6 +28,7 @@ KINDS = {
     "gold_label_unknown": "gold entities with a label that training did not see; counted as missed when scored",
     "layer_missing": "documents without any of the label layers; nobody labelled them, so they are left out",
     "some_layers_missing": "documents with some of the label layers only; the others are taken as marking nothing",
+    "layer_misspelt": "documents that lack a label layer and have one of nearly its name, which is not looked at",
     "document_without_units": "documents without units; nothing to learn or predict",
     "same_document": "documents whose text has been seen before",
     "layers_kept": "documents that had these layers already, and keep them; predicted anew with overwrite=true",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from papermage_core.config.processors import ProcessorChoice
+from papermage_core.data.readers import AnyReader, OnError, at_least_one, iter_documents
 from papermage_core.errors import DataError, PluginError, counted
 from papermage_core.plugin.blame import Given, built, calling, component_of
 from papermage_core.plugin.spec import DocumentProcessorConfig, LocatedDocument
@@ -16,9 +18,27 @@ if TYPE_CHECKING:
     from papermage_core.document import Document
     from papermage_core.plugin.manager import Plugins
 
-__all__ = ["processed"]
+__all__ = ["processed", "read_processed"]
 
 Either = TypeVar("Either", "Document", LocatedDocument)
+
+
+def read_processed(
+    data_path: str | Path | Sequence[str | Path],
+    reader: AnyReader,
+    processors: ProcessorChoice | str | Sequence[str | DocumentProcessorConfig],
+    plugins: Plugins | None,
+    on_error: OnError | None,
+) -> Iterator[LocatedDocument]:
+    """Yield the documents of files, folders and globs with the layers that processors add, as `processed` does.
+
+    Raises DataError at the end where ``on_error`` was told of errors, and no document came (see `at_least_one`).
+    """
+
+    def read(told: OnError | None) -> Iterator[LocatedDocument]:
+        return processed(iter_documents(data_path, reader=reader, on_error=told), processors, plugins, told)
+
+    return at_least_one(read, on_error)
 
 
 def processed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.gold import label_document
 from papermage_core.data.issues import Issues
 from papermage_core.data.labelling import Labelling, label_fields
-from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, at_least_one, iter_documents
+from papermage_core.data.processors import read_processed
+from papermage_core.data.readers import AnyReader, OnError
 from papermage_core.data.units import Parser
 from papermage_core.document import Document
 from papermage_core.errors import DataError, counted, nearest
 from papermage_core.plugin.manager import Plugins
-from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, LocatedDocument, UnitSpan
+from papermage_core.plugin.spec import ContextNeeds, DocumentProcessorConfig, UnitSpan
 
 __all__ = ["LabelStats", "Stats", "stats"]
 
@@ -131,10 +131,7 @@ def stats(
         label_attribute=label_attribute,
     )
 
-    def read(told: OnError | None) -> Iterator[LocatedDocument]:
-        return processed(iter_documents(data_path, reader=reader, on_error=told), processors, plugins, told)
-
-    for located in at_least_one(read, on_error):
+    for located in read_processed(data_path, reader, processors, plugins, on_error):
         document = located.document
         found.documents += 1
         found.characters += len(document.symbols or "")

@@ -11,8 +11,8 @@ from pathlib import Path
 from papermage_core.config.booleans import booleans_only
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.labelling import label_fields
-from papermage_core.data.processors import processed
-from papermage_core.data.readers import AnyReader, OnError, at_least_one, expand_paths, iter_documents
+from papermage_core.data.processors import processed, read_processed
+from papermage_core.data.readers import AnyReader, OnError, expand_paths, iter_documents
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document, Layer
 from papermage_core.errors import DataError, nearest
@@ -96,10 +96,7 @@ def view_page(
     are held against the others. ``entity_name`` is the layer whose boxes place the text on the page.
     """
 
-    def read(told: OnError | None) -> Iterator[LocatedDocument]:
-        return processed(iter_documents(data_path, reader=reader, on_error=told), processors, plugins, told)
-
-    found = at_least_one(read, on_error)
+    found = read_processed(data_path, reader, processors, plugins, on_error)
     given = [data_path] if isinstance(data_path, (str, Path)) else data_path
     options = {
         "layers": label_fields(label_field),

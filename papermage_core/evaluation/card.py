@@ -100,8 +100,7 @@ def _scores(split: str, scores: Scores) -> str:
     table = "\n".join([head, *rows])
     interval = ""
     if "micro" in scores.intervals:
-        low, high = scores.intervals["micro"]["f1"]
-        interval = f" 95 % interval of F1: {100 * low:.1f} to {100 * high:.1f} (bootstrap over documents)."
+        interval = f" F1 {100 * scores.f1:.1f}, {scores.told_interval()} (bootstrap over documents)."
     return (
         f"## Scores on {_text(split)}\n\nAn entity is right if its label and both ends are, in percent, over "
         f"{counted(scores.documents, 'documents')}.{interval}\n\n{table}"

@@ -16,6 +16,7 @@ __all__ = ["NOTHING", "SEEN", "Counts", "Scores", "added"]
 
 _FIGURES = ("precision", "recall", "f1")
 SEEN = "in training"
+_FEW_DOCUMENTS = 10  # of fewer, samples say little of others
 _TITLES = {"length": "length in units", SEEN: "how often the text is in the training data"}
 
 
@@ -250,13 +251,25 @@ class Scores:
                     *(self._line(f"  {group}", counts) for group, counts in groups.items()),
                 ]
         if "micro" in self.intervals:
-            low, high = self.intervals["micro"]["f1"]
-            lines += ["", f"F1 {100 * self.f1:.1f}, with 95 % confidence {100 * low:.1f} to {100 * high:.1f}"]
+            lines += ["", f"F1 {100 * self.f1:.1f}, {self.told_interval()}"]
         if lost := sum(self.gold_unreachable.values()):
             lines.append(f"{counted(lost, 'gold entities')} could not have been predicted: counted as missed")
         if outside := sum(self.predicted_outside.values()):
             lines.append(f"predicted entities that touch no unit: {outside:,}, counted as wrong")
         return "\n".join(lines)
+
+    def told_interval(self) -> str:
+        """Return in words where F1 lies in samples of the documents, and what that says of others.
+
+        Of few documents, or where all are alike, samples hardly differ: that is said, for it is no confidence.
+        """
+        low, high = (f"{100 * end:.1f}" for end in self.intervals["micro"]["f1"])
+        documents = counted(self.documents, "documents")
+        if low == high:
+            return f"on {documents}: too few, or too much alike, to say how far that of others may be from it"
+        if self.documents < _FEW_DOCUMENTS:
+            return f"from {low} to {high} in samples of {documents}: too few for confidence in that"
+        return f"with 95 % confidence {low} to {high}"
 
     @property
     def _width(self) -> int:

@@ -22,12 +22,12 @@ from papermage_core.config.structure import (
     unstructure,
     with_learned,
 )
-from papermage_core.errors import ConfigError, PapermageError
+from papermage_core.errors import ConfigError, DataError, PapermageError
 from papermage_core.plugin.endings import stated_endings
 from papermage_core.plugin.kinds import KINDS
 from papermage_core.plugin.option_types import OptionType, option_type
 from papermage_core.plugin.options import OptionDescription, config_class_errors
-from papermage_core.plugin.spec import LabelSchemeConfig, ModelHeadConfig
+from papermage_core.plugin.spec import ContextNeeds, LabelSchemeConfig, ModelHeadConfig
 from papermage_core.testing import probes
 from papermage_core.testing.checks import each, ending, fail, require
 from papermage_core.testing.elsewhere import ComponentReference, described, own_place
@@ -39,6 +39,7 @@ __all__ = ["ComponentSuite"]
 T = TypeVar("T")
 _BUDGET = 6.0
 """Seconds after which no further option is tried."""
+_OWN_DOCUMENTS = "The kit's documents lack what it needs: give train_predict some that have it, in a test of your own"
 _BIG = 64 << 20  # bytes; larger files that options name are not copied, and so stay where they are
 
 _LOOK = (
@@ -88,6 +89,10 @@ class ComponentSuite(Suite):
 
     def _probed(self) -> list[tuple[Any, ...]]:
         return [(dict(options),) for options in self.options]
+
+    def _why_not_trained(self, exc: PapermageError) -> str:
+        lacks = isinstance(exc, DataError) and any(map(_wants_more, self.configs()))
+        return _OWN_DOCUMENTS if lacks else ""
 
     def _training(self) -> list[dict[str, Any]]:
         if self.config_class is not None:
@@ -328,3 +333,8 @@ def check_suffixes(suite: ComponentSuite, names: Sequence[str]) -> None:
             f"the source of the entry point's module does not state {', '.join(sorted(missing))}",
             'write suffixes = (".xml",) out in the config class, in that module: it is looked up before any import',
         )
+
+
+def _wants_more(config: Any) -> bool:
+    """Whether a component wants to see more of documents than their units, so that it may refuse those of the kit."""
+    return bool(getattr(config, "reads", ())) or getattr(config, "needs", ContextNeeds()) != ContextNeeds()

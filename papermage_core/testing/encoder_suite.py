@@ -19,7 +19,7 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from papermage_core.errors import ConfigError, DataError, PapermageError
+from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import Context, ContextNeeds, Window
 from papermage_core.testing.checks import each, ending, fail, require, working
@@ -33,7 +33,6 @@ from papermage_core.testing.samples import (
     training_contexts,
 )
 from papermage_core.testing.strategies import contexts
-from papermage_core.testing.suite import OWN_DOCUMENTS
 from papermage_core.testing.tensors import (
     Draws,
     close,
@@ -844,10 +843,6 @@ class ContextEncoderSuite(ComponentSuite):
                 f"two encoders built from {config}, one by way of JSON, differ",
                 "put what settle learns into learned() fields, and let build() look at nothing else",
             )
-
-    def _why_not_trained(self, exc: PapermageError) -> str:
-        lacks = isinstance(exc, DataError) and any(config.needs != ContextNeeds() for config in self.configs())
-        return OWN_DOCUMENTS if lacks else ""
 
     def settled_configs(self) -> list[Any]:
         """Return the configs under test, settled on sample contexts."""

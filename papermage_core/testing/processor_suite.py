@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from papermage_core.document import Document, Entity, Metadata, Span
-from papermage_core.errors import DataError, PapermageError
+from papermage_core.errors import DataError
 from papermage_core.testing import probes
 from papermage_core.testing.checks import fail, require, working
 from papermage_core.testing.component import ComponentSuite, kept
 from papermage_core.testing.elsewhere import call_elsewhere
 from papermage_core.testing.made_up import make_document, make_documents
 from papermage_core.testing.process_state import new_objects_only
-from papermage_core.testing.suite import OWN_DOCUMENTS
 from papermage_core.testing.writer_suite import odd_documents
 
 __all__ = ["DocumentProcessorSuite"]
@@ -209,10 +208,6 @@ class DocumentProcessorSuite(ComponentSuite):
                 (found,) = self._process(config, [document])
             missing = [name for name in config.makes if not found.has_layer(name)]
             require(not missing, f"a long document has no layer {missing}", "add every layer of makes")
-
-    def _why_not_trained(self, exc: PapermageError) -> str:
-        lacks = isinstance(exc, DataError) and any(config.reads for config in self.configs())
-        return OWN_DOCUMENTS if lacks else ""
 
     def _probed(self) -> list[tuple[Any, ...]]:
         found = []

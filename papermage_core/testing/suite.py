@@ -22,9 +22,7 @@ from papermage_core.testing.elsewhere import ComponentReference, Report, call_el
 from papermage_core.testing.printed import printed
 from papermage_core.testing.process_state import new_objects_only
 
-__all__ = ["OWN_DOCUMENTS", "Suite", "check_names", "sentence_of"]
-
-OWN_DOCUMENTS = "The kit's documents lack what it needs: give train_predict some that have it, in a test of your own"
+__all__ = ["Suite", "check_names", "sentence_of"]
 
 _MANY_WARNINGS = 4
 """Of one place of the code, for the samples of a kind."""

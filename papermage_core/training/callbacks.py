@@ -42,7 +42,7 @@ class KeepBest(pl.Callback):
     def shown(self) -> str:
         """The best value so far, for people: in percent, where it is a share."""
         assert self.best is not None
-        return f"{100 * self.best:.1f}" if self._monitor.is_share else f"{self.best:.4f}"
+        return self._monitor.shown(self.best)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run has to know."""

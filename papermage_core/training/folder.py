@@ -366,5 +366,6 @@ def check_resumed_data(state: Mapping[str, Any], contents: Mapping[str, str]) ->
     for name, what in (("train", "training"), ("val", "validation")):
         if before.get(name) != contents.get(name):
             raise ConfigError(
-                f"resume: the {what} data, or their labels, are not the data that the run began with; start a new run"
+                f"resume: the {what} data, or their labels, are not the data that the run began with; "
+                "overwrite=true trains anew in this folder, another default_root_dir keeps this run"
             )

@@ -368,7 +368,7 @@ def _check_fields(splits: Splits) -> None:
     """
     labelling, train = splits.train.labelling, splits.train
     there = frozenset[str]().union(*(corpus.fields for _, corpus in splits.items()))
-    paths = ", ".join(str(path) for _, corpus in splits.items() for path in corpus.source.paths)
+    paths = ", ".join(dict.fromkeys(str(path) for _, corpus in splits.items() for path in corpus.source.paths))
     check_fields(labelling.label_field, there, train.issues, paths)
     if labelling.label_attribute is None:
         marked = train.entities

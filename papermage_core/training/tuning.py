@@ -274,7 +274,7 @@ class _Search:
         return f"{data}allow trials more than {ends}, by which they end before their first epoch does"
 
     def _told(self, best: float | None, *, pruned: bool) -> str:
-        value = "no validation" if best is None else f"{self.monitor.metric} {best:.4f}"
+        value = "no validation" if best is None else f"{self.monitor.metric} {self.monitor.shown(best)}"
         return f"{value}, ended early: worse than most" if pruned else value
 
     def _suggested(self, trial: optuna.trial.Trial) -> dict[str, Any]:

@@ -94,11 +94,10 @@ class TuneResult:
 
     def table(self) -> str:
         """Return the best trials for the terminal."""
-        in_percent = self.monitor.is_share
         head = f"{'trial':>5} {self.monitor.metric[:16]:>16} {'epochs':>6} {'seconds':>7}  options"
         lines = [head]
         for trial in self.ranked[:_SHOWN]:
-            value = f"{100 * (trial.value or 0):.1f}" if in_percent else f"{trial.value:.4f}"
+            value = self.monitor.shown(trial.value or 0)
             start = f"{trial.name:>5} {value:>16} {trial.epochs:6} {trial.seconds:7.0f}  "
             lines += textwrap.wrap(trial.shown, 80, initial_indent=start, subsequent_indent=" " * len(start)) or [start]
         told = {"complete": "to their end", "pruned": "ended early", "fail": "failed", "running": "not done"}

@@ -18,7 +18,7 @@ from papermage_compact.hashing import buckets, code_points, hash_runs, runs_of
 from papermage_compact.units import log_bucket
 from papermage_core.plugin import Context
 
-__all__ = ["LAYOUT_ROWS", "LAYOUT_VALUES", "Layout", "layout_of"]
+__all__ = ["LAYOUT_ROWS", "LAYOUT_VALUES", "Layout", "LayoutFacts"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -85,11 +85,6 @@ class Layout:
     """Positions, sizes and distances as numbers about -4 to 4. Shape (n, LAYOUT_VALUES)."""
     lines: NDArray[np.int32]
     """The line that holds the unit, counted from the start of its context. Shape (n,)."""
-
-
-def layout_of(contexts: Sequence[Context], lengths: Ints) -> Layout:
-    """Return the layout features of all units of the contexts, one context after the other."""
-    return LayoutFacts.of(contexts, lengths).take(0, int(lengths.sum()))
 
 
 @attrs.frozen(eq=False, kw_only=True)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor, nn
 
 from papermage_core.errors import PapermageError
 
-__all__ = ["GivenScores", "TagScorer", "check_finite"]
+__all__ = ["GivenScores", "TagScorer", "check_finite", "split"]
+
+Head = TypeVar("Head", bound=Any)
 
 
 def check_finite(*tensors: Tensor) -> None:
@@ -48,3 +53,10 @@ class GivenScores(nn.Module):
         """Return the scores (B, U, K), in float32 or better; what is at padding goes nowhere."""
         scores = scores.masked_fill(~mask[..., None], 0.0)
         return scores if scores.dtype == torch.float64 else scores.float()
+
+
+def split(head: Head) -> tuple[nn.Module, Head]:
+    """Return what scores the tags of each unit in a head with a `TagScorer`, and the head that decodes these scores."""
+    rest = copy.deepcopy(head)
+    rest.score = GivenScores()
+    return head.score.linear, rest

@@ -19,7 +19,7 @@ from benchmarks.__main__ import main
 from benchmarks._table import header, row
 from tests.parsing import parsed
 
-PAGE = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
 ABOUT = re.compile(
     r"\*.+, \d+ cores?, .*load .+; \d{4}-\d{2}-\d{2}(?: to \d{4}-\d{2}-\d{2})?; commits? [0-9a-f]{7}.*; `.+`.*\*"
 )
@@ -132,8 +132,9 @@ def test_what_benchmarks_import_of_ours_is_there(path: Path) -> None:
                 assert hasattr(module, name.name) or importlib.import_module(f"{node.module}.{name.name}")
 
 
-def test_every_section_of_the_page_says_what_it_was_measured_on() -> None:
-    sections = re.split(r"^##+ ", PAGE, flags=re.MULTILINE)[1:]
+@pytest.mark.parametrize("page", ["benchmarks.md", "tried.md"])
+def test_every_section_of_the_page_says_what_it_was_measured_on(page: str) -> None:
+    sections = re.split(r"^##+ ", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     tables = [section for section in sections if re.search(r"^\|---", section, re.MULTILINE)]
     assert len(tables) >= 5
     without = [section.splitlines()[0] for section in tables if not any(map(ABOUT.fullmatch, section.splitlines()))]

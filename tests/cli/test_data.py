@@ -421,6 +421,27 @@ def test_convert_that_meets_a_broken_line_leaves_the_old_file(tmp_path: Path, ru
     assert target.read_text() == "old"
 
 
+def test_convert_puts_what_is_corrected_in_the_place_of_what_it_was(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, corrected, other = (
+        Document.from_text(text, layers=layers)
+        for text, layers in (
+            ("TP53 and ATM", {"Gene": [(0, 4)]}),
+            ("TP53 and ATM", {"Gene": [(0, 4), (9, 12)]}),
+            ("BRCA1", {"Gene": []}),
+        )
+    )
+    train, mend = tmp_path / "train.jsonl", tmp_path / "mend.jsonl"
+    write_documents([old, other], train)
+    write_documents([corrected], mend)
+    code, *_ = run("convert", mend, train, f"output_path={tmp_path / 'better.jsonl'}", "unique=true")
+    assert code == 0
+    assert "1 document has the text of an earlier one: left out" in caplog.text
+    found = list(data.read_documents(tmp_path / "better.jsonl"))
+    assert [(each.symbols, len(each.get_layer("Gene"))) for each in found] == [("TP53 and ATM", 2), ("BRCA1", 0)]
+
+
 def test_convert_replaces_nothing_unasked_and_never_its_input(tmp_path: Path, run: Run) -> None:
     given, target = write(tmp_path / "a.jsonl", document()), tmp_path / "b.jsonl"
     target.write_text("old")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from papermage_compact.layout import LAYOUT_ROWS, LAYOUT_VALUES, _medians, layout_of
+from papermage_compact.layout import LAYOUT_ROWS, LAYOUT_VALUES, LayoutFacts, _medians
 from papermage_core.plugin import Context
 
 HEIGHT, WIDTH = 0.01, 0.05
@@ -33,7 +33,8 @@ def page(*lines, fonts=None, sizes=None, rows=None):
 
 
 def layout(*contexts):
-    return layout_of(contexts, np.array([len(context) for context in contexts], np.int64))
+    lengths = np.array([len(context) for context in contexts], np.int64)
+    return LayoutFacts.of(contexts, lengths).take(0, int(lengths.sum()))
 
 
 def test_boxes_at_one_height_make_a_line():

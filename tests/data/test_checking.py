@@ -141,6 +141,27 @@ def test_a_label_layer_that_no_document_has_is_fatal_and_an_empty_one_is_rare(tm
     assert found.rare == {"M": 0}
 
 
+def test_a_layer_whose_name_is_a_slip_costs_f1(tmp_path: Path) -> None:
+    names = ["Disease"] * 12 + ["Diseaes", "disease", "DiseaseClass", "Other"]
+    docs = [marked(prose(i), {"Drug": [(0, 4)], name: [(8, 12)]}, f"d{i}") for i, name in enumerate(names)]
+    found = check(write_jsonl(docs, tmp_path / "a.jsonl"), "Disease,Drug")
+    counts = {kind: count for kind, count in found.issues.counts.items() if kind.startswith(("layer_", "some_"))}
+    assert counts == {"layer_misspelt": 2, "some_layers_missing": 2}, "only near names are taken for slips"
+    assert any("nearly its name" in line for line in found.costs())
+    assert not any("nearly its name" in line for line in found.odd())
+    assert "no layer 'Disease'. Did you mean 'Diseaes'?" in str(found)
+
+
+def test_of_documents_without_units_no_more_is_claimed_than_was_looked_at(tmp_path: Path) -> None:
+    docs = []
+    for i in range(12):
+        layers = {"Drug": [(0, 4)], "Disease": [(8, 12)]}
+        docs.append(Document.from_text(prose(i), layers=layers if i % 2 else dict(reversed(layers.items()))))
+    found = check(write_jsonl(docs, tmp_path / "a.jsonl"), "Disease,Drug", keep=5)
+    assert found.fatal() == ["12 × documents, or files, that cannot be used"]
+    assert len(found.errors) == 5, "one kind, in whatever order a document has its layers"
+
+
 def test_a_folder_of_copies_is_told_in_a_line(tmp_path: Path) -> None:
     for i in range(6):
         write_jsonl([make_document("The same text in every file of the folder.")], tmp_path / f"{i}.jsonl")

@@ -25,7 +25,7 @@ def test_a_script_of_papermage_goes_on(capsys: pytest.CaptureFixture[str]) -> No
     assert isinstance(found["doc"], Document)
 
 
-@pytest.mark.parametrize("file", ["train.spacy", "train.txt", "train.json"])
+@pytest.mark.parametrize("file", ["train.spacy", "train.txt", "train.json", "corpus"])
 def test_files_of_the_other_tool_are_trained_on_as_they_are(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -35,6 +35,14 @@ def test_files_of_the_other_tool_are_trained_on_as_they_are(
             {"tokens": ["J.", "Doe", ".", str(year)], "ner_tags": ["B-author", "I-author", "O", "O"]} for year in YEARS
         ]
         Path(file).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    elif file == "corpus":
+        Path(file).mkdir()
+        for year in YEARS:
+            references = (
+                f'<bibl><author>J. Doe</author>. <title level="a">On</title> <title level="j">J. Biol.</title> {year}'
+            )
+            frame = f"<TEI><teiHeader/><text><listBibl>{references}</bibl></listBibl></text></TEI>"
+            Path(file, f"{year}.training.references.tei.xml").write_text(frame, encoding="utf-8")
     else:
         made = file.replace(".txt", ".conll")
         columns = ["writer.columns=token,ner", "writer.comments=false"] if made.endswith(".conll") else []

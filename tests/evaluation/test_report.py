@@ -190,7 +190,7 @@ def test_interval_and_confusions_are_told(tmp_path: Path) -> None:
     run = RunSummary(title="t", scores={"val": scores}, errors=records)
     write_report(tmp_path / "report.html", run)
     page = read(tmp_path / "report.html")
-    assert f"95 % interval {100 * low:.1f} – {100 * high:.1f}" in " ".join(page.text.split())
+    assert f"with 95 % confidence {100 * low:.1f} to {100 * high:.1f}" in " ".join(page.text.split())
     assert "#gold=a&predicted=b" in page.addresses
 
 

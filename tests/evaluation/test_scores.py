@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 
 from papermage_core.evaluation import Counts, Scores, score
+from papermage_core.evaluation.scorer import Scorer
 from papermage_core.plugin.spec import UnitSpan
 
 LABELS = ("a", "b", "c")
@@ -185,6 +186,26 @@ def test_the_table_lines_up() -> None:
     lines = table.splitlines()
     assert lines[1].split() == ["a-long-label", "100.0", "100.0", "100.0", "1", "1"]
     assert len({len(line) for line in lines if not line.startswith(("all (macro)", "all (weighted)"))}) == 1
+
+
+@pytest.mark.parametrize(
+    ("documents", "wrong", "told"),
+    [
+        (1, 1, "on 1 document: too few, or too much alike"),
+        (20, 0, "on 20 documents: too few, or too much alike"),
+        (3, 1, "in samples of 3 documents: too few for confidence"),
+        (20, 5, "with 95 % confidence"),
+    ],
+)
+def test_an_interval_of_few_documents_or_of_like_ones_is_not_sold_as_confidence(
+    documents: int, wrong: int, told: str
+) -> None:
+    scorer = Scorer(("a", "b"))
+    for number in range(documents):
+        scorer.add([UnitSpan.of("a", 0, 1)], [UnitSpan.of("b" if number < wrong else "a", 0, 1)])
+    scores = scorer.scores(intervals=True)
+    assert told in scores.told_interval()
+    assert f"F1 {100 * scores.f1:.1f}, {scores.told_interval()}" in scores.table()
 
 
 def test_the_groups_of_two_stand_by_where_they_begin() -> None:

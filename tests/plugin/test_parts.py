@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from papermage_core import checkpoint
+from papermage_core.checkpoint.reading import sha256
 from papermage_core.cli.plugins import main as plugins_command
 from papermage_core.cli.train import main as train
 from papermage_core.config import EntityClassificationTrainConfig, load_config
@@ -194,7 +195,7 @@ def test_a_learned_file_that_is_not_of_the_checkpoint_is_refused(install, tmp_pa
     learned["encoder"]["table"]["file"] = "../model.safetensors"
     (folder / "learned.json").write_text(json.dumps(learned))
     facts = json.loads((folder / "papermage.json").read_text())
-    facts["checksums"]["learned.json"] = checkpoint._sha256(folder / "learned.json")
+    facts["checksums"]["learned.json"] = sha256(folder / "learned.json")
     (folder / "papermage.json").write_text(json.dumps(facts))
     with pytest.raises(CheckpointError, match="expected the name of a learned file"):
         checkpoint.load(folder)

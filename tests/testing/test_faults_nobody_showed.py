@@ -422,6 +422,11 @@ class Places(SoundHead):
         return super().scores(vectors, mask) + self.place(torch.arange(vectors.shape[1]))
 
 
+class PassesOverOneUnit(SoundHead):
+    def scores(self, vectors, mask):
+        return super().scores(vectors * (mask.sum(1) > 1)[:, None, None], mask)
+
+
 class EntitiesOnly(SoundHead):
     def loss(self, vectors, mask, targets):
         return super().loss(vectors, mask & (targets > 0).any(1, keepdim=True), targets)
@@ -456,6 +461,7 @@ class ShortEntities(SoundHead):
         (EightBits, "each of a dozen labels is predicted", "of 130 labels"),
         (AlwaysSure, "scores say how sure it is", "wholly sure"),
         (Places, "long contexts have a finite loss", "a context of 2100 units failed"),
+        (PassesOverOneUnit, "gradients reach the vectors", "contexts of one unit"),
         (EntitiesOnly, "gradients reach the vectors", "contexts without entities"),
         (TableOfPredictions, "training goes on after predictions", "after a prediction in inference mode"),
         (ForOneContext, "candidates are entities", "1 lists for 3 contexts"),

@@ -246,6 +246,24 @@ def test_a_head_may_weigh_its_loss_by_the_steps_that_it_counts():
     assert all(result.passed for result in results(suite_of(CountsSteps), checks).values())
 
 
+class Recurs(SoundHead):
+    """A GRU over the units of each context."""
+
+    def __init__(self, input_size, scheme):
+        super().__init__(input_size, scheme)
+        self.gru = nn.GRU(input_size, 64, batch_first=True, bidirectional=True)
+        self.score = nn.Linear(128, len(scheme.tags))
+
+    def scores(self, vectors, mask):
+        found = [self.gru(one[real][None])[0][0] for one, real in zip(vectors, mask, strict=True)]
+        return super().scores(nn.utils.rnn.pad_sequence(found, batch_first=True), mask)
+
+
+def test_a_recurrent_head_may_read_a_long_context():
+    check = "long contexts have a finite loss"
+    assert results(suite_of(Recurs), [check])[check].passed
+
+
 class HasAVectorForNoBox(SoundHead):
     def __init__(self, input_size, scheme):
         super().__init__(input_size, scheme)

@@ -326,7 +326,9 @@ def test_a_label_that_is_named_and_that_no_document_has_ends_an_evaluation(
             evaluate_checkpoint(trainer.checkpoint, [names_only], label_fields=fields)
         assert "Did you mean 'amount'?" in str(told.value)
     assert evaluate_checkpoint(trainer.checkpoint, [names_only]).evaluation.counts["documents"] == 4
-    assert "some of the label layers only" in caplog.text, "nobody named it: it is told, and nothing of it is expected"
+    assert "4 × documents that lack a label layer and have one of nearly its name" in caplog.text, (
+        "nobody named it: it is told, and nothing of it is expected"
+    )
 
 
 def test_a_run_can_overfit_a_few_batches(

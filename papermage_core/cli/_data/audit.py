@@ -10,7 +10,7 @@ import attrs
 from papermage_core.cli._environment import machine_defaults
 from papermage_core.cli._options import read_options
 from papermage_core.cli._shell import say
-from papermage_core.errors import ConfigError
+from papermage_core.errors import ConfigError, counted
 from papermage_core.plugin.spec import option
 
 __all__ = ["AuditOptions", "run"]
@@ -80,5 +80,5 @@ def run(arguments: argparse.Namespace) -> None:
         written = found.write_documents(
             str(options.documents_path), most, writer=writer, overwrite=config.overwrite, inputs=list(config.data_path)
         )
-        told.append(f"to mend  {options.documents_path}: {written}")
+        told.append(f"to mend  {options.documents_path}: {counted(written.documents, 'documents')}")
     say("\n".join(told))

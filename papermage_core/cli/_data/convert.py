@@ -26,6 +26,7 @@ class Convert(Reading):
         None, help="write records, nested entities put together: bib_entry(author[given,family],title,date)"
     )
     processors: tuple[str, ...] = option((), help=PROCESSORS_HELP)
+    unique: bool = option(False, help="leave out documents whose text stands in an earlier one: corrected files first")
     overwrite: bool = option(False, help="replace what is there already")
 
 
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
             plugins=plugins,
             on_error=on_error,
             on_refused=on_error if options.on_error == "skip" else None,
+            unique=options.unique,
             overwrite=options.overwrite,
         )
     say_written(options.output_path, written, arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ from papermage_heads.chain.loss import negative_log_likelihood
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
 from papermage_heads.chain.viterbi import n_best_paths
-from papermage_heads.scoring import GivenScores, TagScorer
+from papermage_heads.scoring import GivenScores, TagScorer, split
 
 __all__ = ["CrfHead"]
 
@@ -75,10 +74,7 @@ class CrfHead(nn.Module):
 
     def split(self) -> tuple[nn.Module, CrfHead]:
         """Return what scores the tags of each unit, and the head that decodes these scores."""
-        assert isinstance(self.score, TagScorer)
-        rest = copy.deepcopy(self)
-        rest.score = GivenScores()
-        return self.score.linear, rest
+        return split(self)
 
     def candidates(self, vectors: Tensor, mask: Tensor, least: float) -> list[list[UnitSpan]]:
         """Return all entities of each context that have at least this probability, overlapping or not."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +13,7 @@ from papermage_core.plugin import HeadOutput, LabelScheme, UnitSpan
 from papermage_heads.chain.legal import LegalChain
 from papermage_heads.chain.scores import ChainScores
 from papermage_heads.chain.tagger import ChainTagger
-from papermage_heads.scoring import GivenScores, TagScorer, check_finite
+from papermage_heads.scoring import GivenScores, TagScorer, check_finite, split
 
 __all__ = ["LinearHead"]
 
@@ -86,10 +85,7 @@ class LinearHead(nn.Module):
 
     def split(self) -> tuple[nn.Module, LinearHead]:
         """Return what scores the tags of each unit, and the head that decodes these scores."""
-        assert isinstance(self.score, TagScorer)
-        rest = copy.deepcopy(self)
-        rest.score = GivenScores()
-        return self.score.linear, rest
+        return split(self)
 
     def candidates(self, vectors: Tensor, mask: Tensor, least: float) -> list[list[UnitSpan]]:
         """Return all entities of each context that have at least this probability; not ``constrained``, those found."""
