@@ -109,10 +109,10 @@ def reader_choice(options: Any, options_of: Callable[[str], dict[str, Any]]) -> 
 
 
 def tell_passed_over(paths: Sequence[str | Path], reader: AnyReader, files: Sequence[Path] | None = None) -> None:
-    """Say what is not read of the folders among paths; ``files`` are those that are, where they are known already."""
+    """Say what is given twice, and what is not read of folders; ``files`` are those read, where known already."""
     from papermage_core.data.readers import expand_paths, passed_over
 
-    if any(os.path.isdir(path) for path in paths):  # noqa: PTH112 - a string may be no path
+    if len(paths) > 1 or any(os.path.isdir(path) for path in paths):  # noqa: PTH112 - a string may be no path
         for line in passed_over(paths, expand_paths(paths, reader=reader) if files is None else files, reader):
             _log.info("%s", line)
 

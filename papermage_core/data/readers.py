@@ -7,6 +7,7 @@ import contextlib
 import glob
 import inspect
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +22,7 @@ from papermage_core.config.paths import no_such_path
 from papermage_core.config.readers import ReaderChoice, companions, other_kind
 from papermage_core.data.garbage import collecting
 from papermage_core.errors import DataError, PapermageError, PluginError
-from papermage_core.files import find_files, is_dead_link, open_bytes
+from papermage_core.files import compression, find_files, is_dead_link, open_bytes
 from papermage_core.files.outline import json_outline
 from papermage_core.plugin.blame import built, calling, component_of
 from papermage_core.plugin.spec import DocumentReader, DocumentReaderConfig, LocatedDocument
@@ -46,6 +47,7 @@ __all__ = [
     "read_documents",
     "read_file",
     "reader_config",
+    "without_companions",
 ]
 
 T = TypeVar("T")
@@ -219,7 +221,8 @@ def file_head(path: Path, outlined: bool = False) -> bytes:
     """
     try:
         with open_bytes(path) as file:
-            return json_outline(file.read(_OUTLINED), _HEAD) if outlined else _as_utf8(file.read(_HEAD))
+            begin = _as_utf8(file.read(_OUTLINED if outlined else _HEAD))
+            return json_outline(begin, _HEAD) if outlined else begin
     except (DataError, OSError):
         return b""
 
@@ -326,7 +329,20 @@ def expand_paths(paths: str | Path | Sequence[str | Path], *, reader: AnyReader 
     if not parts:
         raise DataError("no path was given", expected="a file, a folder, a glob or - for stdin")
     texts = [*map(str, parts)]
-    return [file for at in range(len(parts)) for file in _expand(Path(texts[at]), texts, at, choice)]
+    found = [_expand(Path(texts[at]), texts, at, choice) for at in range(len(parts))]
+    return without_companions([file for files in found for file in files], choice)
+
+
+def without_companions(files: Sequence[Path], reader: AnyReader) -> list[Path]:
+    """Return files without those that are read with another one of them, as a text is with its annotations."""
+    if len(files) < 2:
+        return list(files)
+    choice = chosen_reader(reader)
+    belonging = set[Path]()
+    for path in dict.fromkeys(files):
+        with contextlib.suppress(PapermageError):  # whoever reads it finds out
+            belonging.update(companions(path, choice.config_for(path, file_head)))
+    return [path for path in files if path not in belonging]
 
 
 def _listed(paths: Any) -> list[Any]:
@@ -376,18 +392,31 @@ def _matching(pattern: str, choice: ReaderChoice) -> list[Path]:
 def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
     if files := _documents_in(folder, choice):
         return files
-    endings = ", ".join(choice.endings())
+    endings = choice.endings()
     if not any(folder.iterdir()):
-        raise DataError("this folder is empty", path=folder, expected=endings)
+        raise DataError("this folder is empty", path=folder, expected=", ".join(endings))
     inner = any(path.is_dir() for path in folder.iterdir())
     hint = f"; type {folder / '**'} to read what is in the folders below" if inner else ""
-    others = ((path, other_kind(path)) for path in sorted(folder.iterdir()))
-    told = next((f"; {path.name} is {kind}" for path, kind in others if kind), "")
-    raise DataError(f"no file in this folder ends in {endings}{told}{hint}", path=folder, expected=endings)
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    for path in (path for path in files if _bare(path).endswith(tuple(endings))):
+        try:
+            choice.config_for(path, file_head)
+        except DataError as error:
+            raise DataError(
+                f"no reader knows a file of this folder; {path.name}: {error.message}{hint}", path=folder
+            ) from None
+    told = next((f"; {path.name} is {kind}" for path, kind in ((each, other_kind(each)) for each in files) if kind), "")
+    raise DataError(
+        f"no file in this folder ends in {', '.join(endings)}{told}{hint}", path=folder, expected=", ".join(endings)
+    )
+
+
+def _bare(path: Path) -> str:
+    return path.name.lower().removesuffix(compression(path) or "")
 
 
 def passed_over(paths: Sequence[str | Path], files: Sequence[Path], reader: AnyReader = None) -> Iterator[str]:
-    """Yield lines on what is not read of folders that are given: files that no reader knows, and folders below.
+    """Yield lines on what is given twice, and what is not read of folders: unknown files, and folders below.
 
     ``files`` are all that are read. Folders are read without those below, of which nobody may think. What belongs to a
     file that is read counts not.
@@ -395,6 +424,8 @@ def passed_over(paths: Sequence[str | Path], files: Sequence[Path], reader: AnyR
     choice = chosen_reader(reader)
     endings = tuple(choice.endings())
     read = set(files)
+    if (twice := Counter(files).most_common(1)) and twice[0][1] > 1:
+        yield f"{twice[0][0]}: is given {twice[0][1]} times: training reads it once, other commands as often"
     for path in (Path(path) for path in paths if os.path.isdir(path)):  # noqa: PTH112 - a string may be no path
         entries = sorted(each for each in path.iterdir() if each.name[0] != ".")
         used = {each for each in entries if each in read or is_dead_link(each)}

@@ -13,7 +13,15 @@ import attrs
 
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.processors import processed
-from papermage_core.data.readers import STDIN, AnyReader, companions_of, expand_paths, iter_documents, reader_config
+from papermage_core.data.readers import (
+    STDIN,
+    AnyReader,
+    companions_of,
+    expand_paths,
+    iter_documents,
+    reader_config,
+    without_companions,
+)
 from papermage_core.data.store import read_at
 from papermage_core.errors import DataError
 from papermage_core.plugin.code import digest_of_code
@@ -45,7 +53,7 @@ class DocumentSource:
         for path, weight in zip(self.paths, weights, strict=True):
             for file in expand_paths(path, reader=self.reader):
                 files[file] = weight
-        return files
+        return {file: files[file] for file in without_companions(list(files), self.reader)}
 
     @property
     def is_readable_twice(self) -> bool:

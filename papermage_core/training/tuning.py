@@ -100,6 +100,12 @@ class _Search:
         self.combinations = Combinations.of(config, space)
         self.monitor = Monitor(config.monitor, None if is_figure(config.monitor) else config.components().metric)
         check_folder(folder)
+        for name in ("best", "trials", "locks"):
+            if (folder / name).exists() and not (folder / name).is_dir():
+                raise ConfigError(
+                    f"default_root_dir={folder}: {name} in it is a file, where a folder is to be made",
+                    advice="move the file away, or choose another default_root_dir",
+                )
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.optuna = _optuna()
         self._storage: optuna.storages.RDBStorage | None = None
@@ -162,9 +168,11 @@ class _Search:
                 pruner=self.optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
                 load_if_exists=True,
             )
+            study.get_trials(deepcopy=False)  # which fails where what was drawn from is not there
         except Exception as error:  # of SQLAlchemy, and of any database
+            reason = f"a trial in it cannot be read, {error} is missing" if isinstance(error, KeyError) else str(error)
             raise ConfigError(
-                f"storage={self.url}: {str(error).splitlines()[0]}",
+                f"storage={self.url}: {(reason or type(error).__name__).splitlines()[0]}",
                 advice="give another storage or default_root_dir, or move the file away if it is damaged",
             ) from error
         self._check_same(study)

@@ -120,7 +120,14 @@ def load_pretrained(encoder: CompactEncoder, folder: Path, config: CompactConfig
         known[_MIX] = _widened(known[_MIX], own[_MIX], given.size)
     strange = [name for name, value in known.items() if own[name].shape != value.shape]
     if strange or not known:
-        raise ConfigError(f"encoder.pretrained={folder}: its weights do not fit this version of the encoder")
+        such = [
+            f": {name} has the shape {tuple(known[name].shape)}, here {tuple(own[name].shape)}" for name in strange[:1]
+        ]
+        raise ConfigError(
+            f"encoder.pretrained={folder}: its weights do not fit this version of the encoder{''.join(such)}"
+        )
+    if bad := next((name for name, value in known.items() if not bool(value.isfinite().all())), None):
+        raise ConfigError(f"encoder.pretrained={folder}: weights are no numbers, such as {bad}; pretrain it anew")
     encoder.load_state_dict(known, strict=False)
 
 

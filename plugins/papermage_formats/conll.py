@@ -161,7 +161,9 @@ class ConllReader:
             text = _AFTER_TAGS.sub(r"\1", text)
         if block.byte == 0 and are_divided_by_commas(text):
             raise DataError(
-                "its columns are divided by commas", line=block.line, expected="tabs or spaces between them"
+                "its columns are divided by commas: reader=token_table reads tables with a header",
+                line=block.line,
+                expected="tabs or spaces between them",
             )
         header = block.byte == 0 and (self.config.header or (not self.config.columns and has_header(text)))
         return (None if header else Table.of_plain(text, block)) or Table.of(text, block, header)

@@ -41,6 +41,8 @@ _ENTITY = "[start, end, label] of whole numbers and a text, or an object with st
 _KEY = re.compile(
     rb'"(?:label|labels|entities|annotations)"\s*:\s*\[\s*(?:\]|\[|\{\s*"(?:id|label|start(?:_offset)?)")'
 )
+_PAIR = re.compile(rb'\[\s*"(?:[^"\\]|\\.)*"\s*,\s*\{\s*"entities"')
+"""A text and its entities as spaCy is trained with them: where labels or classes are called ``text`` or ``data``."""
 _TASK = re.compile(rb'"data"\s*:\s*\{')
 """Data of a task of Label Studio, whose lists of annotations may be empty."""
 
@@ -61,7 +63,7 @@ class DoccanoReaderConfig(DocumentReaderConfig):
     def recognises(cls, path: Path, head: bytes) -> bool:
         """Whether the first record has a text and a list of labels."""
         others = (b'"passages"', b'"result"', b'"annotator"', b'"bounds"', b'"form"', b'"tokens"')
-        texts = (b'"text"' in head or b'"data"' in head) and not _TASK.search(head)
+        texts = (b'"text"' in head or b'"data"' in head) and not _TASK.search(head) and not _PAIR.search(head)
         return texts and bool(_KEY.search(head)) and not any(key in head for key in others)
 
     def build(self) -> DoccanoReader:

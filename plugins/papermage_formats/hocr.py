@@ -6,6 +6,7 @@ hOCR: T. Breuel, The hOCR Microformat for OCR Workflow and Results, 2007; versio
 from __future__ import annotations
 
 import codecs
+import logging
 import re
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -21,6 +22,7 @@ from papermage_formats.scanned import Corners, Scan, ScanReader, ScanReaderConfi
 
 __all__ = ["HocrReader", "HocrReaderConfig"]
 
+_log = logging.getLogger(__name__)
 _PAGE = re.compile(rb"""class\s*=\s*["']?[^"'>]*\bocr_page\b""")
 _CHARSET = re.compile(
     rb"""<meta[^>]*charset\s*=\s*["']?\s*([\w-]+)|<\?xml[^>]*encoding\s*=\s*["']([\w-]+)""", re.IGNORECASE
@@ -101,6 +103,7 @@ class _Parser(HTMLParser):
     def __init__(self, path: Path) -> None:
         super().__init__(convert_charrefs=True)
         self.scan = Scan(path, "an element of the class ocr_page")
+        self._path = path
         self._open: list[_Open] = []
         self._origin = (0.0, 0.0)
 
@@ -168,6 +171,10 @@ class _Parser(HTMLParser):
     def finish(self) -> None:
         """End what is open at the end of the file."""
         self.close()
+        if cut := next(
+            (each for each in self._open if each.name and each.tag != "p"), None
+        ):  # which HTML may leave open
+            _log.warning("%s: ends within an element of the class %s: is the file cut off?", self._path, cut.name)
         while self._open:
             self._end()
 

@@ -18,6 +18,8 @@ from papermage_formats.labelled import decode_text, stem_of
 __all__ = ["decode_item", "json_bytes", "json_items", "json_value", "named_items"]
 
 _MARK = b"\xef\xbb\xbf"
+_RECORD = re.compile(rb'\{|\[\s*"|null')
+"""How a record in a list begins; in place of one there may be nothing."""
 _Item = tuple[int, int, bytes]
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -27,7 +29,7 @@ _is_json = msgspec.json.Decoder(msgspec.Raw).decode
 def json_items(path: Path, *keys: str, nested: bool = False) -> Iterator[_Item]:
     """Yield line, byte and JSON of each record: a line each, if the first line is JSON; else those in the whole file.
 
-    The records of a list are in it, those of an object with a list of objects under one of ``keys`` in that; with
+    The records of a list are in it, those of an object with a list of records under one of ``keys`` in that; with
     ``nested``, such objects may stand in a list. A list that begins with a text is a record. Raises DataError, also
     where there is none.
     """
@@ -170,7 +172,7 @@ def _pieces(data: bytes, keys: Sequence[str]) -> list[msgspec.Raw] | None:
         if data.lstrip()[:1] != b"[":
             values = _decode_keys(data)
             key = next((key for key in keys if key in values), None)
-            if key is None or not all(map(_is_object, (found := _decode_list(values[key]))[:1])):
+            if key is None or not all(map(_is_record, (found := _decode_list(values[key]))[:1])):
                 return None
             _check_around(data, values[key])
             return found
@@ -187,8 +189,8 @@ def _check_around(data: bytes, records: msgspec.Raw) -> None:
     check_keys(before + b"null" + b"\n" * inner.count(b"\n") + after)
 
 
-def _is_object(piece: msgspec.Raw) -> bool:
-    return bytes(memoryview(piece)).startswith(b"{")
+def _is_record(piece: msgspec.Raw) -> bool:
+    return _RECORD.match(memoryview(piece)) is not None
 
 
 def _one_after_the_other(line: int, byte: int, data: bytes) -> Iterator[_Item]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -34,12 +35,13 @@ from papermage_formats.labelled import (
 )
 from papermage_formats.noted import noted
 from papermage_formats.records import RecordReader
-from papermage_formats.spacy_json import is_spacy_json, spacy_json_document
+from papermage_formats.spacy_json import is_of_ner_annotator, is_spacy_json, spacy_json_document
 from papermage_formats.spacy_symbols import SYMBOLS
 from papermage_formats.tokenized import PlacedTokens, annotate_places, annotate_spans, covered_tokens, placed_tokens
 
 __all__ = ["SpacyReader", "SpacyReaderConfig", "SpacyWriter", "SpacyWriterConfig"]
 
+_log = logging.getLogger(__name__)
 _OWN = "papermage"
 """The key of user data under which the writer keeps what spaCy has no place for."""
 _WORDS = ("norm", "lemma", "pos", "tag", "dep", "morph")
@@ -62,7 +64,7 @@ class SpacyReaderConfig(DocumentReaderConfig):
 
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
-        """Whether this is JSON of Prodigy or of spaCy 2."""
+        """Whether this is JSON of Prodigy, NER Annotator or spaCy 2."""
         return is_spacy_json(head)
 
     def build(self) -> SpacyReader:
@@ -82,7 +84,7 @@ class SpacyReader(RecordReader[SpacyReaderConfig]):
         data, stem = read_bytes(path), stem_of(path)
         begin = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         if begin in (b"{", b"["):
-            yield from named_items(path)
+            yield from _annotated(path) if is_of_ner_annotator(data) else named_items(path)
             return
         size, rows = decode_docbin(data, self.config.max_mb << 20) if begin else (0, iter(()))
         if not size:
@@ -123,6 +125,21 @@ class SpacyReader(RecordReader[SpacyReaderConfig]):
         fillers = set(own.get("fillers") or ())
         _annotate(document, row, fillers, own.get("sentences") is True, self.config.label_layer)
         return document
+
+
+def _annotated(path: Path) -> Iterator[tuple[int, int, tuple[str, bytes]]]:
+    """Yield the items of NER Annotator that are not null: those that somebody has come to."""
+    count = missing = 0
+    for item in named_items(path, "annotations"):
+        count += 1
+        if item[2][1] == b"null":
+            missing += 1
+        else:
+            yield item
+    if count == missing:
+        raise DataError("nobody has annotated anything in this file", expected="[text, {...}] under annotations")
+    if missing:
+        _log.warning("%s: %d of %d items null: not annotated yet, and their text is not here", path, missing, count)
 
 
 def _annotate(document: Document, row: Row, fillers: set[int], one_sentence: bool, label_layer: str) -> None:

@@ -1,4 +1,4 @@
-"""JSON of spaCy and of Prodigy: spans of a text, with tokens, or tokens of sentences with tags."""
+"""JSON of spaCy, Prodigy and NER Annotator: spans of a text, with tokens, or tokens of sentences with tags."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from papermage_formats.labelled import Labelled, add_labelled, label_of, make_do
 from papermage_formats.tags import tagged_stretches
 from papermage_formats.tokenized import annotate_places, annotate_spans, annotate_stretches
 
-__all__ = ["is_spacy_json", "spacy_json_document"]
+__all__ = ["is_of_ner_annotator", "is_spacy_json", "spacy_json_document"]
 
 _TUPLES = re.compile(rb'\s*(?:\[\s*)?\[\s*"(?:[^"\\]|\\.)*"\s*,\s*\{\s*"(?:entities|spans|cats)"')
+_NER_ANNOTATOR = re.compile(rb'"annotations"\s*:\s*\[\s*(?:null|\[\s*")')
 _PRODIGY = re.compile(
     rb'"(_input_hash|_task_hash|token_start)"|"answer"\s*:\s*"(accept|reject|ignore)"'
     rb'|"spans"\s*:\s*\[\s*(\]|\{[^{}\[\]]*"(start|end)"\s*:)'
@@ -35,11 +36,19 @@ def is_spacy_json(head: bytes) -> bool:
     """Whether a file that begins so is one of these."""
     if b'"paragraphs"' in head and b'"orth"' in head:
         return True
-    if _TUPLES.match(head):
+    if _TUPLES.match(head) or is_of_ner_annotator(head):
         return True
     if b'"text"' not in head or b'"symbols"' in head:
         return False
     return _PRODIGY.search(head) is not None or _OF_DOC.search(head) is not None
+
+
+def is_of_ner_annotator(head: bytes) -> bool:
+    """Whether a file that begins so is an export of NER Annotator: ``{"classes": [], "annotations": [[text, {}]]}``.
+
+    https://github.com/tecoholic/ner-annotator; what nobody has come to yet is null in it.
+    """
+    return b'"classes"' in head and _NER_ANNOTATOR.search(head) is not None
 
 
 def spacy_json_document(value: Any, name: str, label_layer: str = "") -> Document:

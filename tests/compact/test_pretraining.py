@@ -170,8 +170,21 @@ def test_weights_of_a_wrong_size_are_not_completed(corpus, tmp_path):
     cut["words.mix.weight"] = cut["words.mix.weight"][:, :-4].contiguous()
     save_file(cut, path)
     for options in ({}, {"vectors": vectors(tmp_path / "v.txt", 3)}):
-        with pytest.raises(ConfigError, match="its weights do not fit this version of the encoder"):
+        with pytest.raises(
+            ConfigError,
+            match=r"do not fit this version of the encoder: words.mix.weight has the shape \(\d+, \d+\), here",
+        ):
             attrs.evolve(SETTLED, pretrained=result.pretrained, **options).build()
+
+
+def test_weights_that_are_no_numbers_are_told_before_training(corpus, tmp_path):
+    result = EncoderPretrainer(config(corpus, tmp_path / "run", max_epochs=1)).pretrain()
+    for value in (float("nan"), float("inf")):
+        broken = weights(tmp_path / "run")
+        broken["words.mix.weight"][0, 0] = value
+        save_file(broken, result.pretrained / "pretrained.safetensors")
+        with pytest.raises(ConfigError, match=r"weights are no numbers, such as words.mix.weight; pretrain it anew"):
+            attrs.evolve(SETTLED, pretrained=result.pretrained).build()
 
 
 def test_what_learnt_with_word_vectors_wants_the_same(corpus, tmp_path):

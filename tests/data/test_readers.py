@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import attrs
 import pytest
 
 from papermage_core import Document
-from papermage_core.data.readers import expand_paths, iter_documents, passed_over
+from papermage_core.data.readers import expand_paths, iter_documents, passed_over, read_documents
+from papermage_core.data.source import DocumentSource
 from papermage_core.errors import DataError, PluginError
 from papermage_core.plugin import DocumentReaderConfig
 from papermage_core.prediction.job import is_file_job
@@ -193,6 +195,10 @@ def test_a_folder_below_that_has_documents_is_found_unless_they_belong_to_others
     assert list(passed_over([tmp_path], expand_paths(f"{tmp_path}/**"))) == []
     assert list(passed_over([tmp_path / "old"], expand_paths(tmp_path / "old"))) == []
     assert list(passed_over([tmp_path / "a.txt", "-"], [tmp_path / "a.txt"])) == []
+    twice = [tmp_path / "old", tmp_path / "old" / "b.txt"]
+    assert list(passed_over(twice, expand_paths(twice))) == [
+        f"{tmp_path / 'old' / 'b.txt'}: is given 2 times: training reads it once, other commands as often"
+    ]
 
 
 def test_files_of_a_folder_that_no_reader_knows_are_told(tmp_path: Path) -> None:
@@ -209,6 +215,47 @@ def test_files_of_a_folder_that_no_reader_knows_are_told(tmp_path: Path) -> None
 def test_folders_of_papers_in_pawls_belong_to_the_names_above_them(corpora: Path) -> None:
     folder = corpora / "formats" / "pawls"
     assert not any("folders below" in line for line in passed_over([folder], expand_paths(folder)))
+
+
+@pytest.mark.parametrize("given", [["*"], ["a.*", "b.*"], ["a.txt", "a.ann", "b.txt"], [".", "a.txt"], ["a.txt", "."]])
+def test_a_document_is_read_once_however_its_files_are_given(tmp_path: Path, given: list[str]) -> None:
+    for name in ("a.txt", "a.ann", "b.txt", "annotation.conf"):
+        (tmp_path / name).write_text("T1\tGene 0 4\ttext" if name == "a.ann" else "text")
+    paths = [tmp_path / name for name in given]
+    once = [tmp_path / "a.ann", tmp_path / "b.txt"]
+    assert sorted(expand_paths(paths)) == once
+    assert sorted(DocumentSource(tuple(paths)).files) == once
+    assert [list(document.layer_names) for document in read_documents(sorted(expand_paths(paths)))] == [["Gene"], []]
+    texts = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    assert expand_paths(tmp_path / "*.txt") == expand_paths(tmp_path / "?.txt", reader="text") == texts
+
+
+def test_papers_of_pawls_that_a_glob_matches_are_read_once(corpora: Path) -> None:
+    folder = corpora / "formats" / "pawls"
+    ids = [document.id for document in read_documents(folder)]
+    assert [document.id for document in read_documents(f"{folder}/*/*.json")] == ids
+    assert [document.id for document in read_documents(f"{folder}/*/*")] == ids
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("a.json", b"", "a.json: this file is empty"),
+        (
+            "a.JSON.gz",
+            gzip.compress(b'{"a": 1}'),
+            "a.JSON.gz: several readers have this ending, and none knows this file",
+        ),
+        ("a.xml", b"<a/>", "a.xml: several readers have this ending, and none knows this file"),
+    ],
+)
+def test_a_folder_of_files_that_nobody_recognises_says_why(tmp_path: Path, name: str, data: bytes, told: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "below").mkdir()
+    with pytest.raises(DataError) as caught:
+        expand_paths(tmp_path)
+    assert f"{tmp_path}: no reader knows a file of this folder; {told}" in str(caught.value)
+    assert str(caught.value).endswith(f"type {tmp_path / '**'} to read what is in the folders below")
 
 
 def test_what_is_no_path_and_no_reader_is_told(tmp_path: Path) -> None:

@@ -364,3 +364,13 @@ def test_three_formats_of_one_page_give_one_document(
         around = [min(edge[i] for edge in edges) for i in (0, 1)] + [max(edge[i] for edge in edges) for i in (2, 3)]
         shares = [each / SIZE[i % 2] for i, each in enumerate(around)]
         assert row.boxes[0].xy_coordinates == pytest.approx(shares)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
+def test_hocr_that_was_cut_off_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, share: float) -> None:
+    read(tmp_path, HOCR[: int(len(HOCR) * share)], "a.hocr")
+    told = [message for message in caplog.messages if "is the file cut off?" in message]
+    assert len(told) == (share < 1)
+    assert all(
+        message.startswith(f"{tmp_path / 'a.hocr'}: ends within an element of the class ocr") for message in told
+    )

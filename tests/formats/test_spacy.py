@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -338,3 +339,48 @@ def test_what_doc_to_json_gives_is_read(tmp_path: Path) -> None:
     assert empty.layer_names == []
     (_, empty) = read_documents(path, ReaderChoice(name="spacy", options={"label_layer": "gold"}))
     assert empty.layer_names == ["gold"]
+
+
+@given(
+    st.lists(st.none() | st.text(st.sampled_from('ab é𝛼🧬"\\\n\r'), min_size=1, max_size=12), min_size=1, max_size=5),
+    st.lists(st.sampled_from(["data", "text", "X", "symbols?", "label"]), min_size=1, max_size=3, unique=True),
+    st.booleans(),
+    st.data(),
+)
+def test_what_ner_annotator_exports_is_read(
+    texts: list[str | None], classes: list[str], classes_first: bool, data: st.DataObject
+) -> None:
+    """The oracle is the slice of each text."""
+    items: list[Any] = []
+    for text in texts:
+        places = [sorted(data.draw(st.sets(st.integers(0, len(text)), min_size=2, max_size=2)))] if text else []
+        labels = [data.draw(st.sampled_from(classes)) for _ in places]
+        items.append(text and [text, {"entities": [[*p, label] for p, label in zip(places, labels, strict=True)]}])
+    about = {"classes": classes, "annotations": items}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.json"
+        path.write_text(json.dumps(about if classes_first else dict(reversed(about.items()))), encoding="utf-8")
+        if not any(items):
+            with pytest.raises(DataError, match=r"a\.json: nobody has annotated anything in this file"):
+                list(read_documents(path))
+            return
+        documents = list(read_documents(path))
+    numbered = [(number, *item) for number, item in enumerate(items, 1) if item]
+    assert [(document.id, document.symbols) for document in documents] == [(f"a-{n}", text) for n, text, _ in numbered]
+    for document, (_, text, said) in zip(documents, numbered, strict=True):
+        found = [(name, each.text) for name in document.layer_names for each in document.get_layer(name)]
+        assert found == [(label, text[start:stop].replace("\n", " ")) for start, stop, label in said["entities"]]
+
+
+def test_what_nobody_came_to_in_ner_annotator_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    item = ["word " * 2000, {"entities": [[0, 4, "text"]]}]
+    (tmp_path / "a.json").write_text(json.dumps({"annotations": [None, item, None], "classes": ["text"]}))
+    (document,) = read_documents(tmp_path)
+    assert [entity.text for entity in document.get_layer("text")] == ["word"]
+    told = f"{tmp_path / 'a.json'}: 2 of 3 items null: not annotated yet, and their text is not here"
+    assert caplog.messages == [told]
+    (tmp_path / "a.json").write_text(
+        json.dumps({"classes": ["X"], "annotations": [["a", {"entities": [[0, 9, "X"]]}]]})
+    )
+    with pytest.raises(DataError, match=r"a\.json, line 1: X is at 0 to 9; the text has 1 characters?"):
+        list(read_documents(tmp_path))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -218,6 +220,24 @@ def test_a_search_that_cannot_be_recorded_leaves_no_folder(
     with pytest.raises(ConfigError, match=r"storage=nowhere: .*; give another storage or"):
         tune(config(), SPACE, tmp_path / "search", TuneOptions(storage="nowhere"))
     assert not (tmp_path / "search").exists()
+
+
+def test_a_search_whose_folder_or_trials_were_spoilt_is_told_before_it_trains(
+    config: Callable[..., EntityClassificationTrainConfig], tmp_path: Path
+) -> None:
+    folder, space = tmp_path / "search", SPACE[1:2]
+    for name in ("best", "trials", "locks"):
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+        with pytest.raises(ConfigError, match=rf"search: {name} in it is a file, .*; move the file away, or choose"):
+            tune(config(), space, folder, TuneOptions(n_trials=1))
+        assert [path.name for path in folder.iterdir()] == [name]
+        (folder / name).unlink()
+    tune(config(max_epochs=1), space, folder, TuneOptions(n_trials=1))
+    with contextlib.closing(sqlite3.connect(folder / "trials.db")) as database, database:
+        assert database.execute("UPDATE trial_params SET distribution_json = '{}'").rowcount == 1
+    with pytest.raises(ConfigError, match=r"a trial in it cannot be read, .* is missing; give another storage"):
+        tune(config(max_epochs=1), space, folder, TuneOptions(n_trials=2))
 
 
 def test_a_space_that_holds_nothing_is_an_error(words: list[str], tmp_path: Path, capsys: Any) -> None:
