@@ -330,6 +330,8 @@ def expand_paths(paths: str | Path | Sequence[str | Path], *, reader: AnyReader 
         raise DataError("no path was given", expected="a file, a folder, a glob or - for stdin")
     texts = [*map(str, parts)]
     found = [_expand(Path(texts[at]), texts, at, choice) for at in range(len(parts))]
+    if len(found) == 1 and os.path.isdir(texts[0]):  # noqa: PTH112 - of a folder, they are left out already
+        return found[0]
     return without_companions([file for files in found for file in files], choice)
 
 

@@ -53,7 +53,9 @@ class DocumentSource:
         for path, weight in zip(self.paths, weights, strict=True):
             for file in expand_paths(path, reader=self.reader):
                 files[file] = weight
-        return {file: files[file] for file in without_companions(list(files), self.reader)}
+        if len(self.paths) > 1:  # a text of one may belong to the annotations of another
+            return {file: files[file] for file in without_companions(list(files), self.reader)}
+        return files
 
     @property
     def is_readable_twice(self) -> bool:
