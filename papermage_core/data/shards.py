@@ -17,7 +17,7 @@ import attrs
 
 from papermage_core.config.booleans import booleans_only
 from papermage_core.config.writers import writer_for
-from papermage_core.data.readers import iter_documents, none_usable, reader_config
+from papermage_core.data.readers import file_head, iter_documents, none_usable, reader_config
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
 from papermage_core.errors import ConfigError, DataError, counted
@@ -30,6 +30,7 @@ from papermage_core.files import (
     whole_text_file,
 )
 from papermage_core.plugin.blame import built
+from papermage_core.plugin.endings import has_ending
 from papermage_core.plugin.spec import DocumentWriterConfig
 
 __all__ = ["ShardFacts", "errors_path_of", "facts_path", "merge_shards", "parts_of", "write_facts"]
@@ -163,7 +164,10 @@ def _check_read(paths: Sequence[Path]) -> None:
     """Raise DataError for parts of a format that nobody reads, which become a file of this format alone."""
     for path in paths:
         try:
-            reader_config(path, None)
+            config = reader_config(path, None)
+            begin = b"" if has_ending(config, path) else file_head(path)
+            if begin.strip() and not config.recognises(path, begin):  # a table, of which the ending says too little
+                raise DataError("is of no reader", path=path)
         except DataError as error:
             raise DataError(
                 "a part of this format is merged into a file of this format alone, with the options that parts were "

@@ -20,5 +20,5 @@ def test_a_full_disk_is_told_as_one() -> None:
 
 
 def test_what_torch_cannot_write_is_raised_as_it_is(tmp_path: Path) -> None:
-    with (tmp_path / "a").open("wb") as file, pytest.raises(Exception, match="pickle"):
+    with (tmp_path / "a").open("wb") as file, pytest.raises(Exception, match=r"pickle|local object"):
         write_state({"weights": lambda: None}, file)
