@@ -58,6 +58,8 @@ class Checkpoint:
     calibration: Mapping[str, Any] | None
     facts: Mapping[str, Any]
     """All of ``papermage.json``."""
+    folder: Path
+    """Where it is; of a run, the folder in it."""
 
 
 def load(
@@ -127,7 +129,7 @@ def _load(folder: Path, device: Any, plugins: Plugins) -> Checkpoint:
         model.load_state_dict(weights, strict=False)
     model.to(device).eval()
     check_digest(folder, content)
-    return Checkpoint(blueprint, model, facts.get("calibration"), facts)
+    return Checkpoint(blueprint, model, facts.get("calibration"), facts, folder)
 
 
 def read_blueprint(folder: str | Path, plugins: Plugins | None = None) -> Blueprint:

@@ -23,7 +23,7 @@ from papermage_core.plugin.options import OptionDescription, describe_options
 __all__ = ["Completable"]
 
 _KINDS = {kind.key: kind for kind in KINDS.values()}
-_PATH_LIKE = ("_path", "_dir", "folder", "recipe", "space", "compare", "vectors", "pretrained")
+_PATH_LIKE = ("_path", "_dir", "folder", "recipe", "space", "compare", "vectors", "pretrained", "start_from")
 """What the names of options end in that are texts, and paths or names of models."""
 
 

@@ -163,7 +163,8 @@ def _summary(config: EntityClassificationTrainConfig, result: RunResult) -> Iter
     if config.mode == "train":
         counts = facts["counts"]["train"]
         what = ", ".join(counted(counts[name], name) for name in ("documents", "units", "entities"))
-        yield f"trained {config.encoder} + {config.head} on {what}: {', '.join(config.label_field)}"
+        begun = "" if config.start_from is None else f"from {config.start_from} "
+        yield f"trained {config.encoder} + {config.head} {begun}on {what}: {', '.join(config.label_field)}"
         yield f"best    epoch {facts['best_epoch']} of {facts['epochs']}, scored on {_SPLITS[result.split]}"
     yield f"time    {seconds} on {counted(facts['machine']['cores'], 'cores')}"
     yield f"model   {result.checkpoint}"
@@ -242,6 +243,8 @@ def _plan(config: EntityClassificationTrainConfig, components: ComponentConfigs)
     several = {name: ", ".join(map(str, getattr(config, name))) for name in names}
     lines += [("data_path" if name == "data_sources" else name, text) for name, text in several.items() if text]
     lines += [("read", f"{config.entity_name}, together in each of {config.context_name}")]
+    if config.start_from is not None:
+        lines.append(("start_from", str(config.start_from)))
     if config.mode == "train":
         if not config.val_data_path:
             lines.append(("val_split", f"{config.val_split:g} of the documents are set aside to validate on"))

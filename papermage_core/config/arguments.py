@@ -41,6 +41,7 @@ class TrainArguments(TypedDict, total=False):
     context_name: str
     mode: Literal["train", "eval"]
     model_name_or_path: PathLike | None
+    start_from: PathLike | None
     encoder: Named
     label_scheme: Named
     head: Named

@@ -8,11 +8,12 @@ from papermage_core.config.given import Given
 from papermage_core.config.values import InvalidValueError, read
 from papermage_core.plugin.kinds import KINDS, OPTIONED
 
-__all__ = ["DERIVED", "MODEL", "merge", "name_encoder", "name_scheme", "scheme_of_head"]
+__all__ = ["DERIVED", "MODEL", "START", "merge", "name_encoder", "name_scheme", "scheme_of_head"]
 
 MODEL = "model_name_or_path"
+START = "start_from"
 _SPAN_HEAD = "head=span"
-DERIVED = frozenset({MODEL, _SPAN_HEAD})
+DERIVED = frozenset({MODEL, START, _SPAN_HEAD})
 """Sources of values that follow from other values."""
 
 _SEVERAL = frozenset(kind.key for kind in KINDS.values() if kind.several)

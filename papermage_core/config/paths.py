@@ -107,9 +107,10 @@ def _missing(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
 def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield key, value and kind of what is missing beside documents; a hub's name is not looked up."""
     resume, evaluates = values["resume"], values["mode"] == "eval"
+    has_weights = values.get("start_from") is not None  # what those were made from is not read again
     for key in ("model_name_or_path", "encoder.model_name_or_path"):
         model = values.get(key)
-        if not isinstance(model, str) or (_is_there(path := Path(model).expanduser()) and path.is_dir()):
+        if has_weights or not isinstance(model, str) or (_is_there(path := Path(model).expanduser()) and path.is_dir()):
             continue
         if _is_there(path) and path.is_file():
             yield key, model, f"folder: it is a file; name the folder that it is in, {path.parent}"
@@ -118,7 +119,7 @@ def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
             yield key, model, "folder"
             break  # the first may have been put into the second
     pretrained = values.get("encoder.pretrained")
-    if isinstance(pretrained, (str, Path)) and str(pretrained) not in _NONE and not evaluates:
+    if isinstance(pretrained, (str, Path)) and str(pretrained) not in _NONE and not (evaluates or has_weights):
         path = Path(pretrained).expanduser()
         if not (_is_there(path) and path.is_dir()):
             yield "encoder.pretrained", pretrained, "folder"

@@ -11,6 +11,7 @@ from papermage_core.config.lightning_rules import lightning_errors
 from papermage_core.config.monitor import Monitor, is_figure
 from papermage_core.config.several import several_errors
 from papermage_core.config.sources import has_weight
+from papermage_core.config.start import start_errors
 from papermage_core.plugin.manager import Plugins
 
 __all__ = ["rule_errors"]
@@ -30,6 +31,7 @@ def rule_errors(own: Mapping[str, Any], lightning: Mapping[str, Any], given: Map
         *several_errors(own, lightning, given),
         *_mode_errors(own),
         *_folder_errors(own),
+        *start_errors(own, given),
     ]
 
 

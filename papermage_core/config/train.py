@@ -26,6 +26,7 @@ from papermage_core.config.paths import check_paths
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.rules import rule_errors
 from papermage_core.config.sources import Source
+from papermage_core.config.start import started
 from papermage_core.config.structure import unstructure
 from papermage_core.errors import ConfigError
 from papermage_core.plugin.kinds import IN_CONFIG, OPTIONED
@@ -72,6 +73,9 @@ class EntityClassificationTrainConfig:
     mode: Literal["train", "eval"] = option("train", help="train, or evaluate the checkpoint model_name_or_path")
     model_name_or_path: str | None = option(
         None, help="pretrained model: means encoder=hf encoder.model_name_or_path=...; with mode=eval: the checkpoint"
+    )
+    start_from: Path | None = option(
+        None, help="checkpoint, or run, to go on from with other documents: its components, labels and weights"
     )
     encoder: str = option("compact", help="context encoder")
     label_scheme: str = option("bio", help="label scheme")
@@ -169,7 +173,7 @@ class EntityClassificationTrainConfig:
 
     def _settle(self, layers: Iterable[Sequence[Given]], others: Iterable[str] = ()) -> None:
         known = [*own_options(), *lightning_parameters()]
-        given, errors = name_encoder(merge(with_known_words(layer, known) for layer in layers))
+        given, errors = name_encoder(merge(started(with_known_words(layer, known) for layer in layers)))
         given = name_scheme(given)
         own, own_errors = read_given(own_options(), given)
         named = {name: parameter for name, parameter in lightning_parameters().items() if name in given}

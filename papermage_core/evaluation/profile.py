@@ -75,6 +75,20 @@ class Profile:
         by = {_hash_of_document(parsed.symbols) for parsed in islice(chosen_by, _MOST) if parsed.symbols.strip()}
         return cls(words.merged()[0], *texts.merged(), _in_order(seen), _in_order(by - seen))
 
+    def after(self, former: Profile) -> Profile:
+        """Return the profile of a model that went on from one with the profile ``former``: what either has seen."""
+        texts, at = np.unique(np.concatenate([former.texts, self.texts]), return_inverse=True)
+        counts = np.bincount(at, np.concatenate([former.counts, self.counts]), minlength=len(texts))
+        documents = np.union1d(former.documents, self.documents)
+        chosen_by = np.union1d(former.chosen_by, self.chosen_by)
+        return Profile(
+            np.union1d(former.words, self.words),
+            texts,
+            counts.astype(np.uint32),
+            documents,
+            np.setdiff1d(chosen_by, documents),
+        )
+
     def knows(self, symbols: str) -> bool:
         """Whether a document with just this text is in the training data; never where there is no text."""
         return _has(self.documents, symbols)

@@ -562,6 +562,14 @@ class ContextEncoderConfig(ComponentConfig, ABC):
         """
         return self
 
+    def settle_again(self: _Encoder, contexts: Iterable[Context]) -> _Encoder:
+        """Return a settled config for further training, on other contexts, with the weights of its checkpoint.
+
+        What the weights were made for has to stay; what only says how they are trained may change. ``contexts`` as for
+        `settle`, without gold entities.
+        """
+        return self
+
     @abstractmethod
     def build(self, folder: Path | None = None) -> ContextEncoder:
         """Return a new encoder; from what ``save`` wrote to ``folder``, when a checkpoint is loaded.

@@ -844,6 +844,30 @@ class ContextEncoderSuite(ComponentSuite):
                 "put what settle learns into learned() fields, and let build() look at nothing else",
             )
 
+    def test_weights_fit_what_is_settled_again(self) -> None:
+        """``settle_again``, for training that goes on with other documents, changes nothing that weights are made for."""
+        remedy = (
+            "return attrs.evolve(self, ...) from settle_again with nothing changed that build() reads, or leave it out"
+        )
+        for config in self.settled_configs():
+            contexts = training_contexts(config.needs)
+            with working("settle_again on other contexts", remedy):
+                again = config.settle_again(contexts[: len(contexts) // 2])
+            require(type(again) is type(config), f"settle_again returned {again!r:.100}", remedy)
+            check_round_trip(again)
+            subject = Subject(config, self.build(config, seed=1), self.build)
+            with tempfile.TemporaryDirectory() as name, working("an encoder that was settled again", remedy):
+                subject.encoder.save(Path(name))
+                fresh = self.build(kept(again), Path(name), seed=99)
+                goes_on = Subject(again, reload(subject.encoder, fresh).eval(), self.build)
+                before, after = subject.windows(), goes_on.windows()
+            same = len(before) == len(after) and all(map(_same_window, before, after))
+            require(
+                same and close(torch.cat(subject.vectors(before)), torch.cat(goes_on.vectors(after))),
+                "after settle_again the same weights give other vectors",
+                remedy,
+            )
+
     def settled_configs(self) -> list[Any]:
         """Return the configs under test, settled on sample contexts."""
         settled = []

@@ -159,7 +159,7 @@ def audit(
     if config.folds is None or config.several != "folds":
         raise ConfigError("audit needs folds=N and one seed: documents are judged by models that did not see them")
     result = train_several(config, components, stopping)
-    corpus = Preparation(config=config, components=components).documents()
+    corpus = Preparation.of(config, components).documents()
     names, part = folds_of(corpus, config.folds, config.seed)
     auditor, order = Auditor(config.seed), []
     for place, name in enumerate(names):

@@ -369,3 +369,8 @@ def check_resumed_data(state: Mapping[str, Any], contents: Mapping[str, str]) ->
                 f"resume: the {what} data, or their labels, are not the data that the run began with; "
                 "overwrite=true trains anew in this folder, another default_root_dir keeps this run"
             )
+    if before.get("start_from") != contents.get("start_from"):
+        raise ConfigError(
+            "resume: start_from is not the checkpoint that the run began with: it was trained again or changed; "
+            "overwrite=true trains anew in this folder, another default_root_dir keeps this run"
+        )

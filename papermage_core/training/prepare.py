@@ -43,9 +43,10 @@ from papermage_core.model.entity_model import EntityModel
 from papermage_core.plugin.blame import built, calling
 from papermage_core.plugin.code import digest_of_code
 from papermage_core.plugin.parts import parts_of, provenance_of
-from papermage_core.plugin.spec import ModelHeadConfig
+from papermage_core.plugin.spec import ContextEncoderConfig, ModelHeadConfig
 from papermage_core.training.display import Display
 from papermage_core.training.folds import choose_fold, share_of
+from papermage_core.training.start import Start
 
 __all__ = ["Preparation", "Splits", "check_labelled", "check_read_by_several"]
 
@@ -79,6 +80,24 @@ class Preparation:
     config: EntityClassificationTrainConfig
     components: ComponentConfigs
     display: Display = attrs.field(factory=lambda: Display(shown=False))
+    start: Start | None = None
+    """What the run goes on from."""
+
+    @classmethod
+    def of(
+        cls, config: EntityClassificationTrainConfig, components: ComponentConfigs, display: Display | None = None
+    ) -> Preparation:
+        """Return the preparation of a run; of one that goes on from a checkpoint, with that, whole.
+
+        Raises CheckpointError where it is damaged, ConfigError where its components are not those of the config.
+        """
+        start = Start.of(config)
+        return cls(
+            config=config,
+            components=components if start is None else start.components(components),
+            display=display or Display(shown=False),
+            start=start,
+        )
 
     @property
     def spool(self) -> Path:
@@ -93,7 +112,20 @@ class Preparation:
 
     def documents(self) -> Corpus:
         """Return the documents of ``data_path``."""
-        return self._read(self.config.data_path, self.config.weights)
+        corpus = self._read(self.config.data_path, self.config.weights)
+        folds, seen = self.config.folds, self._seen(corpus)
+        if folds is not None and seen.any():
+            raise DataError(
+                f"folds={folds}: start_from was trained on {seen.sum()} of {counted(len(corpus), 'documents')}, so "
+                "that scores of folds would be of documents that the model has seen; leave these out of data_path, or "
+                "train without start_from",
+                path=", ".join(corpus.description),
+            )
+        return corpus
+
+    def _seen(self, corpus: Corpus) -> NDArray[np.bool_]:
+        """Return which documents the model that the run goes on from was trained on. Shape (documents,)."""
+        return np.zeros(len(corpus), np.bool_) if self.start is None else self.start.seen(corpus)
 
     def splits_of(self, train: Corpus) -> Splits:
         """Return the splits of a run whose documents have been read: those of its fold, and of its share."""
@@ -106,7 +138,7 @@ class Preparation:
             _log.warning("val_split=%g is not used: val_data_path says what to validate on", config.val_split)
         test = self._read(config.test_data_path) if config.test_data_path else held_out
         if val is None and config.val_split > 0:
-            train, val = _set_aside(train, config.val_split, config.seed)
+            train, val = _set_aside(train, config.val_split, config.seed, self._seen(train))
         if config.train_share < 1:
             train = share_of(train, config.train_share, config.seed)
             check_labelled(train)
@@ -120,6 +152,8 @@ class Preparation:
         for other, what in ((val, "validation"), (test, "test")):
             if other is not None:
                 _warn_of_shared(train, other, what)
+                if self.start is not None:
+                    _warn_of_seen(self.start, other, what)
         return splits
 
     def _read(self, paths: tuple[Path, ...], weights: tuple[float, ...] = ()) -> Corpus:
@@ -152,26 +186,28 @@ class Preparation:
         """Return what to build, its automatic options settled by the training documents."""
         config, components, train = self.config, self.components, splits.train
         names = train.label_names()
-        for fields, labels in zip(train.labelling.task_fields, names, strict=True):
+        task_fields = train.labelling.task_fields
+        for fields, labels in zip(task_fields, names, strict=True):
             if not labels:
                 raise DataError(
                     f"the label layer {', '.join(map(repr, fields))} marks nothing in the training documents"
                 )
+        if self.start is not None:
+            names = self.start.labels(train.labelling, names)
         labels_of_all = [label for labels in names for label in labels]
         if (expectation := Monitor(config.monitor, components.metric).error(labels_of_all)) is not None:
             raise ConfigError(f"monitor={config.monitor}: expected {expectation}")
         tasks = [
-            Task(fields, built(components.scheme, labels))
-            for fields, labels in zip(train.labelling.task_fields, names, strict=True)
+            Task(fields, built(components.scheme, labels)) for fields, labels in zip(task_fields, names, strict=True)
         ]
         return Blueprint(
-            encoder=self._settled(components.encoder, train),
+            encoder=self._settled_encoder(train),
             scheme=components.scheme,
             tasks=tuple(
                 TaskBlueprint(
                     label_field=task.label_field,
                     labels=tuple(task.labels),
-                    head=self._settled_head(_TargetStream(train, tasks, number), task),
+                    head=self._settled_head(_TargetStream(train, tasks, number), task, len(tasks)),
                 )
                 for number, task in enumerate(tasks)
             ),
@@ -180,6 +216,16 @@ class Preparation:
             processors=ProcessorChoice.of_recipe(components.processors.recipe(), components.processors.plugins_path),
             sources=components.provenance,
         )
+
+    def build_model(self, blueprint: Blueprint) -> EntityModel:
+        """Return the model to train: new, or with the weights that the run goes on from."""
+        return blueprint.build_model() if self.start is None else self.start.build(blueprint)
+
+    def _settled_encoder(self, corpus: Corpus) -> ContextEncoderConfig:
+        encoder = self.components.encoder
+        if self.start is None:
+            return self._settled(encoder, corpus)
+        return _checked(encoder, lambda: encoder.settle_again(corpus.contexts()))
 
     def _settled(self, config: _Config, corpus: Corpus) -> _Config:
         """Return the encoder's config as the training contexts settle it; kept beside the documents it was told by."""
@@ -209,8 +255,10 @@ class Preparation:
             contexts = corpus.contexts(watch, needs.labels, gold=needs.gold)
             return _checked(config, lambda: config.settle(contexts))  # type: ignore[attr-defined]
 
-    def _settled_head(self, targets: _TargetStream, task: Task) -> ModelHeadConfig:
+    def _settled_head(self, targets: _TargetStream, task: Task, count: int) -> ModelHeadConfig:
         head = self.components.head
+        if self.start is not None and (known := self.start.head(head, task, count)) is not None:
+            return known
         return _checked(head, lambda: head.settle(targets, task.scheme))
 
     # Examples
@@ -376,18 +424,28 @@ def _check_fields(splits: Splits) -> None:
             _log.warning("%r marks nothing in the training documents: it cannot be learnt", field)
 
 
-def _set_aside(corpus: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus | None]:
-    n = max(1, round(share * len(corpus)))
-    if len(corpus) < _FEWEST_TO_SPLIT:
-        return _nothing_aside(corpus, "too few to set some aside")
-    part = deal(corpus, (len(corpus) - n, n), seed)
+def _set_aside(corpus: Corpus, share: float, seed: int, seen: NDArray[np.bool_]) -> tuple[Corpus, Corpus | None]:
+    """Return what to train on, and a share of what is new to validate on; ``seen``, (documents,), are the others."""
+    new = corpus.choose(np.flatnonzero(~seen)) if seen.any() else corpus
+    n = max(1, round(share * len(new)))
+    if len(new) < _FEWEST_TO_SPLIT:
+        return _nothing_aside(corpus, "too few to set some aside" if new is corpus else _too_few_new(corpus, new))
+    part = np.zeros(len(corpus), np.int64)
+    part[~seen] = deal(new, (len(new) - n, n), seed)
     train, val = corpus.choose(np.flatnonzero(part == 0)), corpus.choose(np.flatnonzero(part == 1))
     if not train.entities:
         return _nothing_aside(corpus, f"too few to set a share of {share:g} of them aside (val_split)")
     if not val.entities:
         return _nothing_aside(corpus, "not set aside, too few having an entity (val_split)")
-    _log.info("set %d of %s aside to validate on (val_split=%g)", len(val), counted(len(corpus), "documents"), share)
+    of = counted(len(new), "documents")
+    if new is not corpus:
+        of += f" that are new to start_from, which was trained on the other {len(corpus) - len(new)}"
+    _log.info("set %d of %s aside to validate on (val_split=%g)", len(val), of, share)
     return train, val
+
+
+def _too_few_new(corpus: Corpus, new: Corpus) -> str:
+    return f"trained on, {len(corpus) - len(new)} of them by start_from too, so that too few are left to set some aside"
 
 
 def _nothing_aside(corpus: Corpus, why: str) -> tuple[Corpus, None]:
@@ -405,5 +463,15 @@ def _warn_of_shared(train: Corpus, other: Corpus, name: str) -> None:
         _log.warning(
             "%s a text that is trained on too, such as %s: scores will be optimistic",
             counted(len(shared), f"{name} documents", "have"),
+            other[int(shared[0])].name,
+        )
+
+
+def _warn_of_seen(start: Start, other: Corpus, name: str) -> None:
+    shared = np.flatnonzero(start.seen(other))
+    if len(shared):
+        _log.warning(
+            "start_from was trained on %s, such as %s: scores will be optimistic",
+            counted(len(shared), f"{name} documents"),
             other[int(shared[0])].name,
         )

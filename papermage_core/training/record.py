@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
 from papermage_core.config.structure import unstructure
 from papermage_core.data.corpus import Corpus
@@ -235,11 +236,13 @@ def write_results(folder: Path, record: RunRecord) -> None:
 
 
 def files_of_run(config: EntityClassificationTrainConfig, components: ComponentConfigs) -> dict[str, str]:
-    """Return the files of a run's documents, each with a hash of its bytes; pipes have none."""
+    """Return the files of a run's documents, and what it starts from, each with a hash; pipes have none."""
     paths = (config.data_path, config.val_data_path, config.test_data_path)
     sources = [DocumentSource(each, components.reader) for each in paths if each]
     files = dict.fromkeys(file for source in sources for file in source.files)
-    return {str(file.absolute()): digest_of_file(file).hex() if file.is_file() else "" for file in files}
+    found = {str(file.absolute()): digest_of_file(file).hex() if file.is_file() else "" for file in files}
+    start = config.start_from
+    return found if start is None else {**found, str(start.absolute()): checkpoint.digest(start)}
 
 
 def write_errors(path: Path, evaluation: Evaluation) -> None:

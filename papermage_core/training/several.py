@@ -149,7 +149,7 @@ def train_several(
     root = config.run_folder().expanduser()
     with RunFolder(root).taken():
         _check_root(root)
-        corpus = Preparation(config=config, components=components).documents()
+        corpus = Preparation.of(config, components).documents()
         if kind == "learning_curve":
             _check_curve(config, components, corpus)
         runs = _runs(config, kind, corpus, root)
@@ -179,7 +179,7 @@ def _check_curve(config: EntityClassificationTrainConfig, components: ComponentC
     """Raise DataError where the shares of so few documents are the same, or would be scored on themselves."""
     where, train, is_scored = ", ".join(map(str, config.data_path)), corpus, True
     if not config.val_data_path and not config.test_data_path:
-        splits = Preparation(config=config, components=components).splits_of(corpus)
+        splits = Preparation.of(config, components).splits_of(corpus)
         train, is_scored = splits.train, splits.val is not None
     if not is_scored:
         raise DataError(
@@ -246,7 +246,7 @@ def _check_same(config: EntityClassificationTrainConfig, components: ComponentCo
         for key in sorted(one.keys() | other.keys())
         if one.get(key) != other.get(key)
     ]
-    wanted = Preparation(config=config, components=components).splits_of(corpus).train.content()
+    wanted = Preparation.of(config, components).splits_of(corpus).train.content()
     if not changed and checkpoint.read_json(folder / "checkpoints").get("data_fingerprint") != wanted:
         changed = [f"{folder} holds a run on other data, or other labels"]
     if changed:

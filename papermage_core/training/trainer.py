@@ -181,9 +181,11 @@ class EntityClassificationTrainer:
         start, git = time.perf_counter(), git_state(Path.cwd())
         loggers = services(self.config)
         resumed = self._resumed()
-        prepare = Preparation(config=self.config, components=self._components, display=display)
+        prepare = Preparation.of(self.config, self._components, display)
         splits = prepare.splits()
         contents = {name: corpus.content() for name, corpus in splits.items() if name != "test"}
+        if prepare.start is not None:
+            contents["start_from"] = prepare.start.digest
         if resumed is not None:
             check_resumed_data(resumed[1], contents)
         pl.seed_everything(self.config.seed, workers=True, verbose=False)
@@ -205,6 +207,8 @@ class EntityClassificationTrainer:
             return self.result()
         self._folder.begin()  # else not yet done where a run goes on that was at its end
         profile = Profile.of(splits.train, () if splits.val is None else splits.val)
+        if prepare.start is not None and prepare.start.profile is not None:
+            profile = profile.after(prepare.start.profile)
         evaluations = self._evaluate(splits, display, profile)
         record = RunRecord(
             config=self.config,
@@ -340,7 +344,7 @@ class EntityClassificationTrainer:
     def _module(
         self, prepare: Preparation, blueprint: Blueprint, splits: Splits, contents: dict[str, str]
     ) -> EntityModule:
-        model = blueprint.build_model()
+        model = prepare.build_model(blueprint)
         limits = BatchLimits.of(blueprint.encoder, self.config.batch_size, self.config.batch_tokens)
         most = _LONGEST * blueprint.encoder.default_batch_cost
         train = prepare.examples(splits.train, blueprint, model, splits.issues["train"], most)
@@ -509,7 +513,8 @@ def _described(lightning: pl.Trainer, module: EntityModule, config: EntityClassi
     accelerator = type(lightning.accelerator).__name__.removesuffix("Accelerator").lower()
     where = f"{lightning.world_size} × {accelerator}" if lightning.world_size > 1 else accelerator
     threads = f" ({counted(torch.get_num_threads(), 'threads')})" if accelerator == "cpu" else ""
-    return f"training {config.encoder} + {config.head}: {weights:,} weights, on {where}{threads}"
+    begun = "" if config.start_from is None else f", from {config.start_from}"
+    return f"training {config.encoder} + {config.head}{begun}: {weights:,} weights, on {where}{threads}"
 
 
 def _watched(documents: Iterable[ParsedDocument], watch: Callable[[int], None]) -> Iterator[ParsedDocument]:

@@ -144,6 +144,10 @@ class CompactConfig(ContextEncoderConfig):
             training_units=seen.units,
         )
 
+    def settle_again(self, contexts: Iterable[Context]) -> CompactConfig:
+        """Return the config with its batches sized by other training contexts."""
+        return attrs.evolve(self, training_units=sum(map(len, contexts)))
+
     def count_windows(self, contexts: Sequence[Context], stride: int) -> list[int]:
         """Return how many windows there are of each context: of as many units as ``max_length`` says."""
         step = self.max_length - min(stride, self.max_length // 2)

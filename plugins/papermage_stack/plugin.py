@@ -63,6 +63,10 @@ class StackConfig(ContextEncoderConfig):
         """Return the config with the inner one settled."""
         return attrs.evolve(self, inner=self.inner.settle(contexts))
 
+    def settle_again(self, contexts: Iterable[Context]) -> StackConfig:
+        """Return the config with the inner one settled again."""
+        return attrs.evolve(self, inner=self.inner.settle_again(contexts))
+
     def build(self, folder: Path | None = None) -> StackEncoder:
         """Return a new encoder; of a checkpoint, with the inner one from the folder in ``folder``."""
         from papermage_stack.encoder import StackEncoder

@@ -330,3 +330,26 @@ def test_a_component_that_learns_passes_its_suite(scholar):
         if not result.passed
     ]
     assert [name for name, _ in failed] == ["the encoder can be pickled"], failed  # it holds functions made in build()
+
+
+def test_training_that_goes_on_keeps_what_was_learned(run_folder, scholar, tmp_path):
+    from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
+
+    others = tmp_path / "others.jsonl"
+    write_jsonl(others, make_documents(5))
+    config = EntityClassificationTrainConfig(
+        data_path=others,
+        start_from=run_folder,
+        val_split=0,
+        plugins_path=scholar,
+        default_root_dir=tmp_path / "run",
+        max_epochs=1,
+        enable_progress_bar=False,
+    )
+    result = EntityClassificationTrainer(config).train()
+    before, after = (
+        checkpoint.load(folder, plugins=Plugins([scholar])).blueprint for folder in (run_folder, result.folder)
+    )
+    assert after.encoder == before.encoder
+    assert after.encoder.words
+    assert [task.head for task in after.tasks] == [task.head for task in before.tasks]
