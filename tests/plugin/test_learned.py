@@ -336,7 +336,7 @@ def test_training_that_goes_on_keeps_what_was_learned(run_folder, scholar, tmp_p
     from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
 
     others = tmp_path / "others.jsonl"
-    write_jsonl(others, make_documents(5))
+    write_jsonl(make_documents(5), others)
     config = EntityClassificationTrainConfig(
         data_path=others,
         start_from=run_folder,
