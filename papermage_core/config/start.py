@@ -95,9 +95,13 @@ def _facts(place: Path) -> dict[str, Any]:
     """Return what a checkpoint says of itself. Raises ConfigError for one that cannot be read, or not be trained."""
     try:
         facts: dict[str, Any] = json.loads((place / _JSON).read_text(encoding="utf-8"))
-        _components(facts)
-        _ = [facts["stride"], *(facts["labelling"][key] for key in _LAYERS)]
-        _ = [(each["name"], each["options"]) for each in facts.get("processors", ())]
+        processors = [(each["name"], dict(each["options"])) for each in facts.get("processors", ())]
+        names = [each["name"] for each in _components(facts).values()] + [name for name, _ in processors]
+        if strange := [name for name in names if not isinstance(name, str)]:
+            raise TypeError(f"expected the name of a component, got {strange[0]!r:.80}")
+        plain = [facts["stride"], *(facts["labelling"][key] for key in _LAYERS)]
+        if strange := [value for value in plain if isinstance(value, dict)]:
+            raise TypeError(f"expected the name of a layer, or a number, got {strange[0]!r:.80}")
         is_exported = facts.get("onnx") is not None
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__

@@ -845,7 +845,7 @@ class ContextEncoderSuite(ComponentSuite):
             )
 
     def test_weights_fit_what_is_settled_again(self) -> None:
-        """``settle_again``, for training that goes on with other documents, changes nothing that weights are made for."""
+        """``settle_again``, for training that goes on, changes nothing that weights are made for."""
         remedy = (
             "return attrs.evolve(self, ...) from settle_again with nothing changed that build() reads, or leave it out"
         )

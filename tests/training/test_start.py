@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from papermage_core import checkpoint
 from papermage_core.cli.train import main as train_command
-from papermage_core.errors import CheckpointError, ConfigError, DataError, StoppedError
+from papermage_core.errors import CheckpointError, ConfigError, DataError, PluginError, StoppedError
 from papermage_core.model.entity_model import EntityModel
 from papermage_core.prediction import EntityClassificationPredictor
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
@@ -490,3 +490,35 @@ def test_what_an_encoder_learned_stays(
     units = [getattr(each, "inner", each).training_units for each in (before, after)]
     assert units[0] < units[1] == 1261  # batches are sized by the new documents
     assert getattr(after, "gazetteer_table", None) == getattr(before, "gazetteer_table", None)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("processors",), [{"name": None, "options": {}}]),
+        (("processors",), [{"name": [], "options": {}}]),
+        (("processors",), [{"name": "tokens", "options": 3}]),
+        (("encoder", "name"), {"a": 1}),
+        (("tasks", 0, "head", "options"), []),
+        (("labelling", "label_field"), {}),
+        (("stride",), "much"),
+        (("encoder", "options", "width"), [[[]]]),
+    ],
+)
+def test_a_start_that_was_tampered_with_is_refused(
+    trained: Callable[..., RunResult],
+    going_on: Callable[..., EntityClassificationTrainer],
+    tmp_path: Path,
+    place: tuple[Any, ...],
+    value: Any,
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained().checkpoint, folder)
+    facts = json.loads((folder / "papermage.json").read_text(encoding="utf-8"))
+    inner = facts
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    (folder / "papermage.json").write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises((ConfigError, PluginError, CheckpointError), match=r"start_from|papermage\.json"):
+        going_on(folder).train()
