@@ -29,6 +29,7 @@ from papermage_core.data.first_documents import check_not_empty
 from papermage_core.data.readers import check_read_again, expand_paths
 from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.files import check_output, open_output
+from papermage_core.files.hub import HUB
 from papermage_core.files.whole import made_folder
 from papermage_core.plugin.spec import option
 
@@ -50,7 +51,7 @@ class Options:
     """What can be typed as ``key=value``."""
 
     model_name_or_path: Path = option(
-        help="the checkpoint folder, or a file or folder of documents with predicted layers"
+        help="the checkpoint folder, hf:owner/name on the Hugging Face hub, or documents with predicted layers"
     )
     data_path: tuple[Path, ...] = option(help="labelled documents")
     label_field: tuple[str, ...] = option(
@@ -287,7 +288,7 @@ def _guarantees(
     *,
     as_json: bool,
 ) -> str:
-    if _holds_documents(options.model_name_or_path, reader):
+    if str(options.model_name_or_path).startswith(HUB) or _holds_documents(options.model_name_or_path, reader):
         raise ConfigError("guarantee=true: the thresholds are kept in a checkpoint; expected its folder")
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import fit_guarantees

@@ -89,7 +89,7 @@ class EntityClassificationPredictor:
         backend: Backend | None = None,
         precision: Precision | None = None,
     ) -> EntityClassificationPredictor:
-        """Return the predictor that a checkpoint folder holds.
+        """Return the predictor that a checkpoint folder holds, or one on the hub: ``hf:owner/name@revision``.
 
         ``entity_name`` and ``context_name`` default to those it was trained with; ``device`` to the GPU where there is
         one. ``extensions`` are called in their order; ``{"repeats": {"min_score": 0.9}}`` names them with options.
