@@ -128,6 +128,8 @@ def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
             path = Path(model).expanduser()
             if not (_is_there(path) and path.is_dir()) and not str(model).startswith(HUB):
                 yield key, model, "folder"
+        if key == "processors.terms.path" and not _is_there(Path(model).expanduser()):
+            yield key, model, "file"
     if isinstance(resume, Path) and not _is_there(resume):
         yield "resume", resume, "file; expected true, false, auto or the last.ckpt of a run"
 
