@@ -26,8 +26,10 @@ from papermage_core.checkpoint.content import (
     content_digest,
 )
 from papermage_core.checkpoint.damage import damage, finite
+from papermage_core.checkpoint.hub import from_hub
 from papermage_core.errors import CheckpointError
 from papermage_core.files import check_keys, kind_of_file, recover
+from papermage_core.files.hub import HUB
 
 __all__ = [
     "check_digest",
@@ -46,7 +48,12 @@ _DEEPEST = 8  # checkpoints of processors within each other
 
 
 def located(folder: Path) -> Path:
-    """Return the folder of the checkpoint: the one given, or ``checkpoints`` in it if it is a run's."""
+    """Return the folder of the checkpoint: the one given, or ``checkpoints`` in it if it is a run's.
+
+    ``hf:owner/name`` is fetched from the hub first.
+    """
+    if str(folder).startswith(HUB):
+        return from_hub(str(folder))
     for place in (folder, folder / "checkpoints"):
         for _ in range(500):
             if (place / JSON).exists():

@@ -23,7 +23,9 @@ from papermage_core.checkpoint.content import (
 from papermage_core.checkpoint.loading import copy
 from papermage_core.checkpoint.reading import located, sha256, untampered
 from papermage_core.checkpoint.writing import files_of, link, replaced, write_json, write_text
+from papermage_core.errors import CheckpointError
 from papermage_core.evaluation import Profile
+from papermage_core.files.hub import HUB
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.plugin.blame import calling
 
@@ -66,8 +68,12 @@ def save(
 def update(folder: Path, *, card: str | None = None, profile: Profile | None = None, **facts: Any) -> None:
     """Replace facts in ``papermage.json``, and the model card or profile if one is given, not the weights.
 
-    Whole or not at all, as in `save`. Raises CheckpointError where the folder is no checkpoint or cannot be written.
+    Whole or not at all, as in `save`. Raises CheckpointError where the folder is no checkpoint or cannot be written,
+    and for the name of one on the hub.
     """
+    if str(folder).startswith(HUB):
+        do = "fetch it with `hf download NAME --local-dir FOLDER`, and name the folder"
+        raise CheckpointError(f"{folder} is on the hub, and is not changed from here; {do}")
     folder = located(folder)
     content = untampered(folder)
     with replaced(folder) as new:

@@ -27,8 +27,9 @@ from papermage_core.cli._shell import check_flags, command_parser, run, say
 from papermage_core.config.labelling import Labelling
 from papermage_core.data.first_documents import check_not_empty
 from papermage_core.data.readers import check_read_again, expand_paths
-from papermage_core.errors import ConfigError, DataError
+from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.files import check_output, open_output
+from papermage_core.files.hub import HUB
 from papermage_core.files.whole import made_folder
 from papermage_core.plugin.spec import option
 
@@ -41,13 +42,17 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _PROG = "papermage-evaluate"
+_OF_RUNS = ("papermage.json", "checkpoints", "config.yaml", "last.ckpt")
+"""What tells the folder of a checkpoint or a run from one of documents."""
 
 
 @attrs.frozen(kw_only=True)
 class Options:
     """What can be typed as ``key=value``."""
 
-    model_name_or_path: Path = option(help="the checkpoint folder, or a file of documents with predicted layers")
+    model_name_or_path: Path = option(
+        help="the checkpoint folder, hf:owner/name on the Hugging Face hub, or documents with predicted layers"
+    )
     data_path: tuple[Path, ...] = option(help="labelled documents")
     label_field: tuple[str, ...] = option(
         (), help="layers that hold the gold, all it was trained for or some; none: all (not for a file)"
@@ -61,6 +66,9 @@ class Options:
     label_attribute: str | None = option(None, help="for a file: take gold labels from this key of entities' metadata")
     layer_name: str | None = option(
         None, help="for a file: the predicted layer; none: predictions, else layers named as the labels"
+    )
+    shared: bool = option(
+        False, help="for a file: score the documents that it has, too, and leave out others; no: those are an error"
     )
     train_data_path: tuple[Path, ...] = option(
         (), help="documents trained on, to give scores by how often a text was seen; none: as the checkpoint knows"
@@ -111,6 +119,8 @@ class _Found:
     again: Callable[[], Any] | None
     """Reads the documents once more, if that can be done."""
     entity_name: str = "tokens"
+    note: str = ""
+    """What is printed below the scores."""
 
 
 def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -132,7 +142,7 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
     extensions = extension_choice(options, options_of)
 
     def evaluate(path: Path, watch: Any = None) -> _Found:
-        if path.is_file():
+        if _holds_documents(path, reader):
             return _of_file(options, path, reader, processors, seen, watch)
         return _of_checkpoint(options, path, reader, processors, plugins, extensions.load(), seen, watch)
 
@@ -157,7 +167,8 @@ def _body(arguments: argparse.Namespace, overrides: Sequence[str]) -> None:
         more = {} if comparison is None else {"comparison": comparison.to_json()}
         say(json.dumps({**found.scores.to_json(), **found.more, **more}, indent=2, ensure_ascii=False))
     else:
-        say("\n\n".join([found.scores.table(), *([] if comparison is None else [comparison.table()])]))
+        tables = [found.scores.table(), found.note, "" if comparison is None else comparison.table()]
+        say("\n\n".join(filter(None, tables)))
 
 
 def _compared(options: Options, first: _Found, evaluate: Callable[[Path, Any], _Found], table: Any) -> Any:
@@ -198,7 +209,7 @@ def _of_file(options: Options, path: Path, reader: ReaderChoice, processors: Any
     from papermage_core.plugin.spec import ContextNeeds
 
     if not options.label_field:
-        raise ConfigError(f"label_field is missing: {path} is a file, which does not name the layers of gold")
+        raise ConfigError(f"label_field is missing: {path} is no checkpoint, which would name the layers of gold")
     labelling = _labelling(options)
     found = evaluate_files(
         options.data_path,
@@ -210,15 +221,20 @@ def _of_file(options: Options, path: Path, reader: ReaderChoice, processors: Any
         by=options.by,
         seen=seen,
         watch=watch,
+        shared=options.shared,
     )
-    more = {"units": found.units.to_json()}
+    more = {"units": found.units.to_json(), "absent": found.absent}
     source = DocumentSource(options.data_path, reader, processors=processors)
 
     def again() -> Iterator[Any]:
         return parse_documents(source, labelling, ContextNeeds(), Issues(), keep=True)
 
     readable = again if source.is_readable_twice else None
-    return _Found(found.scores, found.documents, found.names, found.errors, more, readable, labelling.entity_name)
+    kappa = "" if found.units.kappa is None else f", Cohen's kappa {found.units.kappa:.3f}"
+    note = f"single {labelling.entity_name}: {100 * found.units.accuracy:.1f} % alike{kappa}"
+    if found.absent:
+        note += f"\n{counted(found.absent, 'documents', 'are')} left out: there are no predictions for them"
+    return _Found(found.scores, found.documents, found.names, found.errors, more, readable, labelling.entity_name, note)
 
 
 def _of_checkpoint(
@@ -272,7 +288,7 @@ def _guarantees(
     *,
     as_json: bool,
 ) -> str:
-    if options.model_name_or_path.is_file():
+    if str(options.model_name_or_path).startswith(HUB) or _holds_documents(options.model_name_or_path, reader):
         raise ConfigError("guarantee=true: the thresholds are kept in a checkpoint; expected its folder")
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import fit_guarantees
@@ -308,7 +324,7 @@ def _seen(
     from papermage_core.evaluation import Profile
     from papermage_core.plugin.spec import ContextNeeds
 
-    if options.model_name_or_path.is_file():
+    if _holds_documents(options.model_name_or_path, reader):
         labelling = _labelling(options)
         source = DocumentSource(options.train_data_path, reader, processors=processors)
     else:
@@ -318,6 +334,16 @@ def _seen(
         labelling = blueprint.reading(options.entity_name, options.context_name).labelling
         source = DocumentSource(options.train_data_path, reader, (), blueprint.processors, processors)
     return Profile.of(parse_documents(source, labelling, ContextNeeds(), Issues())).count
+
+
+def _holds_documents(path: Path, reader: ReaderChoice) -> bool:
+    """Whether predictions are read here: a file, or a folder of documents, not of a checkpoint or run."""
+    if not path.is_dir() or any((path / name).exists() for name in _OF_RUNS) or any(path.glob("*/checkpoints")):
+        return path.is_file()
+    try:
+        return bool(expand_paths([path], reader=reader))
+    except DataError:
+        return False
 
 
 def _labelling(options: Options) -> Labelling:
@@ -335,8 +361,8 @@ def _check_outputs(options: Options, reader: ReaderChoice) -> None:
     if options.guarantee and (given := [name for name in not_scored if getattr(options, name)]):
         raise ConfigError(f"guarantee=true fits thresholds and scores nothing: leave out {', '.join(given)}")
     models = [options.model_name_or_path, *([] if options.compare is None else [options.compare])]
-    of_file = [name for name in ("layer_name", "label_attribute") if getattr(options, name) is not None]
-    if of_file and all(path.is_dir() for path in models):
+    of_file = [name for name in ("layer_name", "label_attribute", "shared") if getattr(options, name)]
+    if of_file and not any(_holds_documents(path, reader) for path in models):
         raise ConfigError(
             f"{', '.join(of_file)}: for a file of predictions; a checkpoint knows where its gold is. Leave it out"
         )

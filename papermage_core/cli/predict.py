@@ -59,7 +59,7 @@ _OF_A_MODEL = ("layer_name", "layer_per_label", "merge", "entity_name", "context
 class Options:
     """What can be typed as ``key=value``."""
 
-    model_name_or_path: str | None = option(None, help="the checkpoint folder")
+    model_name_or_path: str | None = option(None, help="the checkpoint folder, or hf:owner/name on Hugging Face's hub")
     recipe: Path | None = option(
         None, help="in its place a recipe, reader, processors and predictors in order: its file or folder"
     )

@@ -47,6 +47,8 @@ class FileEvaluation:
     names: Sequence[str]
     units: UnitScores
     """Confusion of the labels of single units; of several at one unit, the label that comes last."""
+    absent: int
+    """How many labelled documents were left out as there are no predictions for them."""
     issues: Issues
     """What was odd in the gold."""
 
@@ -106,6 +108,10 @@ class Predictions:
                 self._nowhere[len(self._table)] = nowhere
             self._table.append(spans)
             self._characters.append(UnitSpan.joining(s.label, pieces, s.score) for s, pieces in placed if pieces)
+
+    def has(self, gold: ParsedDocument) -> bool:
+        """Whether there are predictions for a document of this text."""
+        return any(row is not None for row in self._rows.get(digest_of(gold.symbols), ()))
 
     def take(self, gold: ParsedDocument) -> tuple[list[UnitSpan], Sequence[str]]:
         """Return what was predicted in the next document of this text; in the last again, where there are no more.
@@ -192,24 +198,28 @@ def evaluate_files(
     by: Sequence[str] = (),
     seen: Callable[[str], int] | None = None,
     watch: Watch | None = None,
+    shared: bool = False,
 ) -> FileEvaluation:
-    """Return how the predictions in a file do on labelled documents, which are found in it by their text.
+    """Return how the predictions in a file or folder do on labelled documents, which are found in it by their text.
 
     They are the layer ``layer_name``, entities with their label in their metadata. Where none is named, it is
     ``predictions``, or there are layers that are named as the labels are; those that hold the gold itself, entity for
-    entity, are told. Raises DataError for a document that has no predictions.
+    entity, are told. Raises DataError for a document that has no predictions; if ``shared``, it is left out.
     """
     chosen = processors or ProcessorChoice()
     predictions = Predictions(predictions_path, layer_name, labelling, reader, chosen)
     labels = labelling.label_field if labelling.label_attribute is None else ()
     evaluator = EntityEvaluator(labels, by=by, seen=seen, watch=watch, names=True)
-    issues, units, numbers = Issues(), UnitScorer(), Numbers({"O": 0})
+    issues, units, numbers, absent = Issues(), UnitScorer(), Numbers({"O": 0}), 0
     source = DocumentSource(tuple(data_path), reader, processors=chosen)
     is_gold = predictions.as_labels
     parser = Parser(labelling, ContextNeeds(), issues)
     for located in source.documents():
         parsed = parse_located(located, parser, keep=bool(by))
         if parsed is None:
+            continue
+        if shared and not predictions.has(parsed):
+            absent += 1
             continue
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
         known = None if labelling.label_attribute is not None else set(labelling.label_field)
@@ -224,6 +234,9 @@ def evaluate_files(
             outside=[label for label in outside if known is None or label in known],
         )
         units.add(_by_unit(gold, parsed.n_units, numbers), _by_unit(predicted, parsed.n_units, numbers))
+    if absent and not evaluator.documents().documents:
+        what = f"none of {counted(absent, 'documents')} of the gold is here, with predictions"
+        raise DataError(what, path=predictions_path)
     scores = evaluator.scores()
     fields = ", ".join(map(repr, labelling.label_field))
     check_fields(labelling.label_field, parser.fields, issues, ", ".join(map(str, data_path)))
@@ -244,5 +257,6 @@ def evaluate_files(
         documents=evaluator.documents(),
         names=evaluator.names,
         units=units.scores(tuple(numbers)),
+        absent=absent,
         issues=issues,
     )

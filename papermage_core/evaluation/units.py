@@ -48,6 +48,19 @@ class UnitScores:
         """Share of the units whose tag is right; 0 where none were counted."""
         return sum(n for (i, j), n in self.counts.items() if i == j) / self.units if self.units else 0.0
 
+    @property
+    def kappa(self) -> float | None:
+        """Cohen's kappa: how much more often both sides are alike than by chance; None where chance makes all alike.
+
+        1 for all alike, 0 for as often as two that draw their tags by their own frequencies (Cohen 1960).
+        """
+        gold, predicted = Counter[int](), Counter[int]()
+        for (i, j), n in self.counts.items():
+            gold[i] += n
+            predicted[j] += n
+        chance = sum(n * predicted[i] for i, n in gold.items()) / self.units**2 if self.units else 1.0
+        return None if chance == 1 else (self.accuracy - chance) / (1 - chance)
+
     def confusions(self, limit: int = 20) -> list[tuple[str, str, int]]:
         """Return the most frequent mistakes: gold tag, predicted tag, units."""
         wrong = sorted((-n, i, j) for (i, j), n in self.counts.items() if i != j)
@@ -57,6 +70,7 @@ class UnitScores:
         """Return everything as plain dicts, lists and numbers; no matrix of confusions where there are many tags."""
         return {
             "accuracy": self.accuracy,
+            "kappa": self.kappa,
             "units": self.units,
             "tags": list(self.tag_names),
             "confusion": self.confusion.tolist() if len(self.tag_names) <= _MOST_TAGS else None,

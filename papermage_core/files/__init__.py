@@ -2,6 +2,7 @@
 
 from papermage_core.files.checked import check_file, checked_file
 from papermage_core.files.compression import COMPRESSIONS, compression, open_bytes
+from papermage_core.files.hub import download
 from papermage_core.files.keys import check_keys, column
 from papermage_core.files.lines import Lines
 from papermage_core.files.magic import kind_of_file
@@ -18,6 +19,7 @@ __all__ = [
     "checked_file",
     "column",
     "compression",
+    "download",
     "exclusive",
     "find_files",
     "is_dead_link",

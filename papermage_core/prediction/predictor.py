@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from papermage_core.data.issues import Issues
 from papermage_core.data.processors import processed
 from papermage_core.data.units import ParsedDocument, Parser
 from papermage_core.document import Document, Entity, Layer
-from papermage_core.errors import DataError
+from papermage_core.errors import DataError, nearest
 from papermage_core.evaluation import Calibration, Profile
 from papermage_core.evaluation.guarantees import Aim, Guarantees
 from papermage_core.evaluation.shift import Reference, ShiftMonitor
@@ -89,7 +90,7 @@ class EntityClassificationPredictor:
         backend: Backend | None = None,
         precision: Precision | None = None,
     ) -> EntityClassificationPredictor:
-        """Return the predictor that a checkpoint folder holds.
+        """Return the predictor that a checkpoint folder holds, or one on the hub: ``hf:owner/name@revision``.
 
         ``entity_name`` and ``context_name`` default to those it was trained with; ``device`` to the GPU where there is
         one. ``extensions`` are called in their order; ``{"repeats": {"min_score": 0.9}}`` names them with options.
@@ -142,7 +143,7 @@ class EntityClassificationPredictor:
         self,
         doc: Document | str,
         merge: bool = True,
-        min_score: float | None = None,
+        min_score: Share = None,
         *,
         min_recall: Share = None,
         min_precision: Share = None,
@@ -152,13 +153,14 @@ class EntityClassificationPredictor:
         """Return the entities found in a document or a text, by their place; with ``merge=False`` one for each unit.
 
         They know their ``text``, ``label`` and ``score``. Units are labelled with tags such as ``B-bibs``. Entities
-        scored below ``min_score`` are left out; units never are. The document is not changed, but for the layers that
-        it lacks and the checkpoint's processors add. With ``min_recall=0.95``, all entities are given that it takes to
-        miss at most one in twenty, which may overlap; with ``min_precision=0.9`` only so many that at most one in ten
-        is wrong: as the checkpoint guarantees (see `papermage_core.evaluation.guarantees`), for all labels together, or
-        for some with ``min_recall={"Disease": 0.95}``; ``recall`` and ``precision`` say the same. Raises DataError
-        where the document lacks a layer, TypeError for what is neither document nor text, ValueError for a
-        ``min_score`` outside 0 to 1, and for a share that the checkpoint cannot guarantee.
+        scored below ``min_score`` are left out, with ``min_score={"Disease": 0.8}`` those of that label; units never
+        are. The document is not changed, but for the layers that it lacks and the checkpoint's processors add. With
+        ``min_recall=0.95``, all entities are given that it takes to miss at most one in twenty, which may overlap; with
+        ``min_precision=0.9`` only so many that at most one in ten is wrong: as the checkpoint guarantees (see
+        `papermage_core.evaluation.guarantees`), for all labels together, or for some with ``min_recall={"Disease":
+        0.95}``; ``recall`` and ``precision`` say the same. Raises DataError where the document lacks a layer, TypeError
+        for what is neither document nor text, ValueError for a ``min_score`` outside 0 to 1 or of a label that there is
+        not, and for a share that the checkpoint cannot guarantee.
         """
         recall, precision = _one("recall", min_recall, recall), _one("precision", min_precision, precision)
         return next(self.predict_many([doc], merge=merge, min_score=min_score, recall=recall, precision=precision))
@@ -168,7 +170,7 @@ class EntityClassificationPredictor:
         self,
         docs: Iterable[Document | str],
         merge: bool = True,
-        min_score: float | None = None,
+        min_score: Share = None,
         on_error: Callable[[Document, DataError], None] | None = None,
         *,
         mixed: bool = False,
@@ -190,8 +192,7 @@ class EntityClassificationPredictor:
             check_threads(self._forks)
         if isinstance(docs, (str, Document)):
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
-        if min_score is not None and not (isinstance(min_score, numbers.Real) and 0 <= min_score <= 1):
-            raise ValueError(f"min_score: expected a number from 0 to 1, got {min_score!r}")
+        lowest = self._lowest(min_score)
         recall, precision = _one("recall", min_recall, recall), _one("precision", min_precision, precision)
         thresholds, least = self._thresholds(recall, precision, merge)
         if within and not merge:
@@ -205,7 +206,7 @@ class EntityClassificationPredictor:
             for document, outputs in found:
                 said = adjusted(self._extensions, document, outputs, self.blueprint.built_tasks)
                 if merge:
-                    yield self._merged(document, said, min_score, thresholds)
+                    yield self._merged(document, said, lowest, thresholds)
                 else:
                     yield self._units(document, said)
 
@@ -271,7 +272,7 @@ class EntityClassificationPredictor:
         self,
         parsed: ParsedDocument,
         outputs: Sequence[Sequence[HeadOutput]],
-        min_score: float | None,
+        lowest: Callable[[str], float],
         thresholds: Mapping[str, float] | None,
     ) -> list[Entity]:
         layer = self._layer(parsed)
@@ -286,10 +287,21 @@ class EntityClassificationPredictor:
         scores = self._calibrated("entity", [1.0 if span.score is None else span.score for span in spans])
         if thresholds is None and self._profile is not None:
             self._watch(parsed, spans, scores)
-        if min_score is not None:
-            spans = [span for span, score in zip(spans, scores, strict=True) if score >= min_score]
-            scores = [score for score in scores if score >= min_score]
-        return merged_entities(spans, layer, scores, parsed.order)
+        kept = [score >= lowest(span.label) for span, score in zip(spans, scores, strict=True)]
+        return merged_entities([*compress(spans, kept)], layer, [*compress(scores, kept)], parsed.order)
+
+    def _lowest(self, min_score: Share) -> Callable[[str], float]:
+        """Return what says which score entities of a label must have; of labels that are not named, any will do."""
+        named: Mapping[str, float] = min_score if isinstance(min_score, Mapping) else {}
+        others = 0.0 if min_score is None or isinstance(min_score, Mapping) else min_score
+        for label in named:
+            if label not in self.labels:
+                hint = f"{nearest(label, self.labels)} Known: {', '.join(self.labels)}"
+                raise ValueError(f"min_score: {label!r} is no label of this model.{hint}")
+        for score in (*named.values(), others):
+            if not (isinstance(score, numbers.Real) and 0 <= score <= 1):
+                raise ValueError(f"min_score: expected a number from 0 to 1, got {score!r}")
+        return lambda label: named.get(label, others)
 
     def _watch(self, parsed: ParsedDocument, spans: Sequence[UnitSpan], scores: Sequence[float]) -> None:
         """Take in how unlike the training data a document is."""

@@ -27,7 +27,9 @@ __all__ = ["create_app"]
 
 _log = logging.getLogger(__name__)
 _KINDS = {**BY_CONTENT_TYPE, "multipart/form-data": "form"}
-_PATHS = ("/", "/predict", "/health", "/ready", "/metrics", "/openapi.json")
+_TOOL = "/label-studio"
+_POSTED = ("/predict", f"{_TOOL}/predict", f"{_TOOL}/setup")
+_PATHS = ("/", *_POSTED, f"{_TOOL}/health", "/health", "/ready", "/metrics", "/openapi.json")
 _QUERY = ("output", "min_score", "merge")
 _GONE = 499
 """What the metrics count a request as whose client hung up."""
@@ -52,7 +54,11 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         title="papermage",
         version=version("papermage_core"),
         lifespan=lifespan,
-        routes=[Route("/predict", _Predict(service), methods=["POST"])],
+        routes=[
+            Route("/predict", _Predict(service), methods=["POST"]),
+            Route(f"{_TOOL}/predict", _Predict(service, "tasks"), methods=["POST"]),
+            Route(f"{_TOOL}/setup", _Predict(service, "setup"), methods=["POST"]),
+        ],
         docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
         openapi_url=None,
@@ -72,6 +78,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         page = front_page(service.model.labels, most)
         return HTMLResponse(page, headers={"Content-Security-Policy": front_policy()})
 
+    @app.head(f"{_TOOL}/health", include_in_schema=False)
+    @app.get(f"{_TOOL}/health", include_in_schema=False)
     @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -101,16 +109,22 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 
 
 class _Predict:
-    """``/predict``: an ASGI application, as what FastAPI does for its functions takes as long as all the rest."""
+    """``/predict``: an ASGI application, as what FastAPI does for its functions takes as long as all the rest.
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    What Label Studio sends is of a kind of its own.
+    """
+
+    def __init__(self, service: Service, kind: str = "") -> None:
+        self._service, self._kind = service, kind
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         request = Request(scope)
         is_page = bool(scope["query_string"]) and request.query_params.get("output") == "page"
         try:
-            answer = await self._service.answer(_asked(request), receive)
+            asked = _asked(request)
+            if self._kind:
+                asked = _of_tool(asked, self._kind)
+            answer = await self._service.answer(asked, receive)
             if (problem := messages.problem_of(answer)) is not None:
                 raise problem
         except RequestError as problem:
@@ -151,6 +165,13 @@ def _asked(request: Request) -> messages.Request:
         asked.merge = merge.lower() == "true"
     if (score := query.get("min_score")) is not None:
         asked.min_score = _share(score)
+    return asked
+
+
+def _of_tool(asked: messages.Request, kind: str) -> messages.Request:
+    if asked.kind != "json":
+        raise RequestError(415, "this is for Label Studio", "Content-Type", "send texts and files to /predict")
+    asked.kind, asked.output = kind, "tasks"
     return asked
 
 
@@ -196,11 +217,11 @@ async def _problem(request: Request, exc: Exception) -> Response:
 
 async def _http_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
-    do = _NOT_FOUND if exc.status_code == 404 else "POST /predict; GET the others"
+    do = _NOT_FOUND if exc.status_code == 404 else f"POST {', '.join(_POSTED)}; GET the others"
     answer = _error(RequestError(exc.status_code, str(exc.detail), do=do))
     answer.headers.update(exc.headers or {})
     if exc.status_code == 405:
-        answer.headers["Allow"] = "POST" if request.url.path == "/predict" else "GET, HEAD"
+        answer.headers["Allow"] = "POST" if request.url.path in _POSTED else "GET, HEAD"
     return answer
 
 

@@ -13,6 +13,7 @@ from papermage_core.document import Document
 from papermage_core.document.json.explain import not_json
 from papermage_core.errors import DataError, nearest
 from papermage_core.files.magic import kind_of_file
+from papermage_core.serving.label_studio import texts_of
 from papermage_core.serving.messages import Request, RequestError
 from papermage_core.serving.options import ServerOptions
 
@@ -52,6 +53,9 @@ def documents_of(request: Request, options: ServerOptions) -> list[Received]:
 
 
 def _documents(request: Request) -> Iterator[Received]:
+    if request.kind == "tasks":
+        yield from (Received(_of_text(text, None), where) for text, where in texts_of(request))
+        return
     if request.kind == "text":
         yield Received(_of_text(_decoded(request.body, "body"), None), "body")
         return

@@ -17,7 +17,7 @@ class Request(msgspec.Struct, array_like=True, kw_only=True):
     """What a client sent."""
 
     kind: str
-    """``json``, ``lines``, ``text``, ``pdf`` or ``form``."""
+    """``json``, ``lines``, ``text``, ``pdf`` or ``form``; ``tasks`` or ``setup`` of Label Studio."""
     body: bytes
     content_type: str = ""
     output: str = "entities"

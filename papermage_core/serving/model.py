@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import Any, Protocol
 
 import attrs
@@ -24,10 +25,12 @@ from papermage_core.errors import DataError
 from papermage_core.evaluation.shift import ShiftMonitor
 from papermage_core.evaluation.view import ViewOptions, write_view
 from papermage_core.plugin.manager import Plugins
+from papermage_core.prediction.annotators import ModelChoice, RecipeChoice
 from papermage_core.prediction.predictor import EntityClassificationPredictor
 from papermage_core.prediction.recipe import Recipe
 from papermage_core.serving.bodies import data_problem, documents_of
 from papermage_core.serving.child import INTERNAL
+from papermage_core.serving.label_studio import Project, project_of, results_of
 from papermage_core.serving.messages import Answer, Request, RequestError
 from papermage_core.serving.settings import Settings
 
@@ -52,6 +55,8 @@ class _Finder(Protocol):
     labels: tuple[str, ...]
     makes: tuple[str, ...]
     entity_name: str
+    version: str
+    """What changes with what is found."""
 
     def check(self, request: Request) -> None: ...
     def find(self, documents: Sequence[Document], like: Request, on_error: OnError) -> dict[int, Found]: ...
@@ -98,6 +103,11 @@ class ModelWorker:
 
     def _read(self, job: _Job) -> None:
         self._finder.check(job.request)
+        if job.request.kind in ("tasks", "setup"):
+            job.project = project_of(job.request)
+        if job.request.kind == "setup":
+            job.answer = Answer(status=200, body=msgspec.json.encode({"model_version": self._finder.version}))
+            return
         received = documents_of(job.request, self._options)
         job.documents, job.places = [each.document for each in received], [each.where for each in received]
         if job.request.output != "entities":
@@ -152,7 +162,10 @@ class ModelWorker:
                 for name, entities in found:
                     if not document.has_layer(name):
                         document.annotate_layer(name, entities)
-            if output == "documents":
+            if job.project is not None:
+                body = results_of(job.documents, self._finder.makes, job.project, self._finder.version)
+                kind = "application/json"
+            elif output == "documents":
                 body = b'{"documents":[%s]}' % b",".join(document.to_bytes() for document in job.documents)
                 kind = "application/json"
             else:
@@ -185,6 +198,8 @@ class _Job:
     documents: list[Document] = attrs.field(factory=list)
     places: list[str] = attrs.field(factory=list)
     """What errors call each document."""
+    project: Project | None = None
+    """Of a request of Label Studio."""
     found: list[Found] = attrs.field(factory=list)
     answer: Answer | None = None
 
@@ -254,6 +269,7 @@ class _OfPredictor:
         self.labels = self._predictor.labels
         self.entity_name = self._predictor.entity_name
         self.makes: tuple[str, ...] = (options.layer_name,)
+        self.version = _version(ModelChoice(model_name_or_path=options.model_name_or_path).fingerprint())
         made = {
             name
             for choice in (settings.processors, self._predictor.blueprint.processors)
@@ -304,6 +320,8 @@ class _OfRecipe:
         self.labels = tuple(dict.fromkeys(label for each in self._predictors for label in each.labels))
         self.makes = tuple(dict.fromkeys(name for stage in stages for name in stage.makes))
         self.entity_name = self._predictors[0].entity_name if self._predictors else "tokens"
+        choice = RecipeChoice(recipe=options.recipe, options={"plugins_path": options.plugins_path})
+        self.version = _version(choice.fingerprint())
 
     def check(self, request: Request) -> None:
         """Raise RequestError for options that each stage has for itself."""
@@ -330,6 +348,10 @@ class _OfRecipe:
         """Have a function called before each batch."""
         for predictor in self._predictors:
             _tell(predictor, told)
+
+
+def _version(fingerprint: dict[str, str]) -> str:
+    return f"papermage {sha256(repr(fingerprint).encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def _tell(predictor: EntityClassificationPredictor, told: Callable[..., None]) -> None:

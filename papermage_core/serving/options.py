@@ -15,7 +15,7 @@ __all__ = ["ServerOptions"]
 class ServerOptions:
     """What can be typed as ``key=value``."""
 
-    model_name_or_path: str | None = option(None, help="the checkpoint folder")
+    model_name_or_path: str | None = option(None, help="the checkpoint folder, or hf:owner/name on Hugging Face's hub")
     recipe: Path | None = option(None, help="in its place a recipe: its file or folder")
     host: str = option(
         "127.0.0.1", help="address to listen at; 0.0.0.0 lets in whoever reaches this machine: there is no password"

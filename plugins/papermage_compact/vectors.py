@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save_file
 
 from papermage_compact.hashing import U64, code_points, hash_runs
 from papermage_core.errors import ConfigError
+from papermage_core.files import download
 from papermage_transformers.extra import require
 from papermage_transformers.folder import TOKENIZER, ModelFolder
-from papermage_transformers.hub import download
 
 __all__ = ["Vectors", "compress", "load_vectors", "restore_vectors"]
 

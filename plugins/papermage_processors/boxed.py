@@ -15,7 +15,7 @@ from papermage_processors.layout import unions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Boxed", "box_arrays", "grouped", "split"]
+__all__ = ["Boxed", "box_arrays", "grouped", "span_boxes", "split"]
 
 _TALL = 1.3
 """Height of a page over its width: boxes are shares of it, and gaps across and down are to be compared."""
@@ -78,6 +78,29 @@ def box_arrays(boxes: NDArray[np.float64], page: NDArray[np.int64]) -> BoxArrays
     known = np.flatnonzero(~np.isnan(boxes).any(axis=1))
     left, top, right, bottom = boxes[known].T
     return BoxArrays(left.copy(), top.copy(), right - left, bottom - top, page[known], known)
+
+
+def span_boxes(document: Document, spans: SpanArrays, by_line: bool = False) -> BoxArrays | None:
+    """Return a box around the tokens that each span meets, or one for each of their lines; None where none has any."""
+    tokens = Boxed.of(document, "tokens")
+    if tokens is None:
+        return None
+    first = np.searchsorted(tokens.stop, spans.start, side="right")
+    after = np.searchsorted(tokens.start, spans.stop, side="left")
+    count = np.maximum(after - first, 0)
+    owner = np.repeat(np.arange(len(count)), count)
+    token = np.arange(len(owner)) + (first - np.cumsum(count) + count)[owner]
+    boxes, page = tokens.boxes[token], tokens.page[token]
+    new = np.ones(len(token), bool)
+    new[1:] = owner[1:] != owner[:-1]
+    if by_line:
+        _, top, _, bottom = boxes.T
+        middle = (top + bottom) / 2
+        level = (top[1:] <= middle[:-1]) & (middle[:-1] <= bottom[1:])
+        level |= (top[:-1] <= middle[1:]) & (middle[1:] <= bottom[:-1])
+        new[1:] |= (page[1:] != page[:-1]) | ~level
+    found = box_arrays(unions(boxes, new), page[new])
+    return attrs.evolve(found, entity=spans.entity[owner[new][found.entity]])
 
 
 def split(document: Document, pattern: str) -> Layer:

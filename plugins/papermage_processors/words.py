@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
-from papermage_core.document import BoxArrays, Document, Layer, SpanArrays
+from papermage_core.document import Document, Layer, SpanArrays
 from papermage_core.plugin import DocumentProcessorConfig, hookimpl
-from papermage_processors.boxed import Boxed, box_arrays
+from papermage_processors.boxed import span_boxes
 from papermage_processors.layers import LayerProcessor
-from papermage_processors.layout import unions
 from papermage_processors.tokenizing import token_spans
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 __all__ = ["WordsConfig", "papermage_document_processor"]
 
@@ -69,7 +64,7 @@ def words_of(document: Document) -> Layer:
     owners = np.repeat(np.arange(len(words)), [len(segments) for segments in words])
     ends = np.array([span for segments in words for span in segments], np.int64).reshape(-1, 2)
     places = SpanArrays(ends[:, 0].copy(), ends[:, 1].copy(), owners)
-    return Layer.from_arrays(places, _boxes(document, places), {"text": texts} if cuts else None)
+    return Layer.from_arrays(places, span_boxes(document, places), {"text": texts} if cuts else None)
 
 
 def _continued(text: str, spans: list[tuple[int, int]], i: int, cuts: dict[int, int]) -> tuple[int, int] | None:
@@ -80,24 +75,6 @@ def _continued(text: str, spans: list[tuple[int, int]], i: int, cuts: dict[int, 
     if hyphen in cuts and after < len(spans) and spans[after][0] == cuts[hyphen]:
         return after, hyphen
     return None
-
-
-def _boxes(document: Document, words: SpanArrays) -> BoxArrays | None:
-    """Return a box for each span that tokens with boxes meet: what is around them."""
-    tokens = Boxed.of(document, "tokens")
-    if tokens is None:
-        return None
-    first = np.searchsorted(tokens.stop, words.start, side="right")
-    after = np.searchsorted(tokens.start, words.stop, side="left")
-    met = np.flatnonzero(after > first)
-    around = np.array([_around(tokens.boxes[first[k] : after[k]]) for k in met.tolist()]).reshape(-1, 4)
-    boxes = box_arrays(around, tokens.page[first[met]])
-    return attrs.evolve(boxes, entity=words.entity[met[boxes.entity]])
-
-
-def _around(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    around: NDArray[np.float64] = unions(boxes, np.arange(len(boxes)) == 0)[0]
-    return around
 
 
 def _keeps_hyphen(before: str, rest: str, seen: set[str]) -> bool:

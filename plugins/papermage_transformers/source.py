@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from papermage_core.errors import ConfigError
+from papermage_core.files import download
 from papermage_transformers.folder import CONFIG, TOKENIZER, TOKENIZER_CONFIG, ModelFolder
-from papermage_transformers.hub import download
 
 __all__ = ["base_model", "model_type", "tokenizer_files"]
 

@@ -87,6 +87,23 @@ def test_one_model_under_two_keys_is_told_once() -> None:
     assert len(caught.value.errors) == 1
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mode": "eval", "model_name_or_path": "hf:somebody/model"},
+        {"processors.predictor.model_name_or_path": "hf:somebody/model@v1"},
+    ],
+)
+def test_a_checkpoint_on_the_hub_is_not_looked_up(values: dict[str, Any]) -> None:
+    check(**values)
+
+
+def test_a_list_of_terms_must_be_there() -> None:
+    check(**{"processors.terms.path": Path("last.ckpt")})
+    with pytest.raises(ConfigError, match=r"^processors\.terms\.path=drugs\.tsv \(command line\): no such file$"):
+        check(**{"processors.terms.path": "drugs.tsv"})
+
+
 def test_a_state_to_go_on_from_must_be_there() -> None:
     check(resume=Path("last.ckpt"))
     check(resume="auto")

@@ -313,3 +313,56 @@ def test_entities_in_other_units_are_the_units_that_share_a_character(seed: int)
         for start, stop in segments
         if characters(other, [unit]) & set(range(start, stop))
     )
+
+
+def labelled(folder: Path, name: str, text: str, *found: str) -> None:
+    """Write a text and its annotations as brat has them."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.txt").write_text(text)
+    places = [(word, text.index(word)) for word in found]
+    lines = [f"T{n}\tDisease {at} {at + len(word)}\t{word}\n" for n, (word, at) in enumerate(places, 1)]
+    (folder / f"{name}.ann").write_text("".join(lines))
+
+
+def test_two_annotators_are_held_against_each_other(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    anna, bob = tmp_path / "anna", tmp_path / "bob"
+    labelled(anna, "1", "He had ataxia and gout.", "ataxia", "gout")
+    labelled(bob, "1", "He had ataxia and gout.", "ataxia")
+    labelled(anna, "2", "No ataxia here.", "ataxia")
+    labelled(bob, "3", "Some gout there.", "gout")
+    given = [f"model_name_or_path={bob}", f"data_path={anna}", "label_field=Disease", "processors=tokens"]
+    assert main(given) == 3
+    assert "no predictions for this document: there is none of the same text" in capfd.readouterr().err
+    found = evaluate(capfd, *given, "shared=true")
+    assert (found["micro"]["precision"], found["micro"]["recall"], found["absent"]) == (1.0, 0.5, 1)
+    other = evaluate(capfd, f"model_name_or_path={anna}", f"data_path={bob}", *given[2:], "shared=true")
+    assert other["micro"]["f1"] == found["micro"]["f1"]  # the same both ways
+    assert other["units"]["kappa"] == found["units"]["kappa"] == pytest.approx((5 / 6 - 22 / 36) / (1 - 22 / 36))
+    assert main([*given, "shared=true"]) == 0
+    said = capfd.readouterr().out
+    assert "single tokens: 83.3 % alike, Cohen's kappa 0.571\n1 document is left out: there are no predictions" in said
+    assert main([f"model_name_or_path={tmp_path / 'bob'}", f"data_path={anna}", "processors=tokens"]) == 2
+    assert "label_field is missing" in capfd.readouterr().err
+
+
+def test_annotators_who_share_no_document_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    labelled(tmp_path / "a", "1", "He had ataxia.", "ataxia")
+    labelled(tmp_path / "b", "1", "She had gout.", "gout")
+    given = [f"model_name_or_path={tmp_path / 'b'}", f"data_path={tmp_path / 'a'}", "label_field=Disease"]
+    assert main([*given, "processors=tokens", "shared=true"]) == 3
+    assert "none of 1 document of the gold is here" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("inside", ["checkpoints/x", "config.yaml", "seed-1/checkpoints/x", "notes.md"])
+def test_a_folder_that_is_of_a_run_or_holds_no_documents_is_no_predictions(
+    inside: str, gold: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    (folder / inside).parent.mkdir(parents=True)
+    (folder / inside).write_text("")
+    if inside != "notes.md":
+        (folder / "out.jsonl").write_bytes(gold.read_bytes())
+    assert main([f"model_name_or_path={folder}", f"data_path={gold}", "label_field=Disease"]) != 0
+    assert "is no checkpoint" in capfd.readouterr().err
+    assert main([f"model_name_or_path={folder}", f"data_path={gold}", "label_field=Disease", "shared=true"]) == 2
+    assert "shared: for a file of predictions" in capfd.readouterr().err

@@ -20,8 +20,22 @@ def test_confusion_counts_each_pair_of_known_tags() -> None:
     assert sum(n for *_, n in scores.confusions()) == sum(a != b for a, b in pairs)
 
 
+def test_kappa_is_that_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    for size, tags in ((7, 2), (50, 3), (400, 5)):
+        gold = rng.integers(0, tags, size)
+        predicted = np.where(rng.random(size) < 0.6, gold, rng.integers(0, tags, size))
+        found = score_units([gold], [predicted], tuple("Oabcd"[:tags])).kappa
+        assert found == pytest.approx(metrics.cohen_kappa_score(gold, predicted))
+    alike = np.zeros(3, np.int64)
+    assert score_units([alike], [alike], ("O", "a")).kappa is None  # where chance alone makes all alike
+    assert score_units([alike], [alike + 1], ("O", "a")).kappa == 0
+
+
 def test_no_units_are_zero_right() -> None:
     assert score_units([], [], ("O",)).accuracy == 0.0
+    assert score_units([], [], ("O",)).kappa is None
 
 
 def test_rows_of_different_lengths_are_refused() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from papermage_core import Box, Document, Entity, Image, Metadata, Span
 from papermage_core.data import read_documents, write_documents
 from papermage_core.errors import DataError
-from papermage_core.evaluation.view import ViewOptions, write_view
+from papermage_core.evaluation.view import ViewOptions, show, write_view
 from papermage_core.testing.writer_suite import odd_documents
 from tests.formats.helpers import labelled_documents
 
@@ -218,3 +218,38 @@ def test_real_documents_are_all_there(corpora: Path, tmp_path: Path, name: str) 
         assert entity_texts(found) == expected_texts(document, layers)
         drawn = sum(len(sheet.get("tokens", ())) // 7 + len(sheet.get("strays", ())) for sheet in found)
         assert drawn == len(document.tokens.box_arrays())
+
+
+class Frame(HTMLParser):
+    """The attributes of the frame of a notebook's cell."""
+
+    def __init__(self, cell: str) -> None:
+        super().__init__()
+        self.found: list[dict[str, str | None]] = []
+        self.feed(cell)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag == "iframe"
+        self.found.append(dict(attrs))
+
+
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own() -> None:
+    text = 'p < 0.05 & "x" </script><b>'
+    documents = [Document.from_text(text, layers={"a": [(0, 1)], "b": [(2, 3)]}) for _ in range(2)]
+    before = [document.to_bytes() for document in documents]
+    shown = show(iter(documents), "a", compare="b", height=300)
+    page = io.BytesIO()
+    write_view(documents, page, ViewOptions(layers=("a",), compare=("b",)))
+    (frame,) = Frame(shown._repr_html_()).found
+    assert frame["srcdoc"] == shown.page == page.getvalue().decode()
+    assert (frame["sandbox"], "height: 300px" in str(frame["style"])) == ("allow-scripts", True)
+    assert [document.to_bytes() for document in documents] == before
+    assert repr(shown).startswith("<2 documents, ")
+
+
+def test_one_document_is_named_and_an_absent_layer_told() -> None:
+    document = Document.from_text("No ataxia.", layers={"Disease": [(3, 9)]})
+    document.metadata.doc_id = "a <1>"
+    assert "<title>a &lt;1&gt;</title>" in show(document).page
+    with pytest.raises(DataError, match="no document has a layer 'Diseases'"):
+        show(document, "Diseases")

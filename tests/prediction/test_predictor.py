@@ -119,6 +119,22 @@ def test_a_least_score_leaves_out_what_is_below(predictor: Predictor, documents:
     assert 0 < len(chosen) < len(everything)
 
 
+def test_each_label_may_have_a_least_score_of_its_own(predictor: Predictor, documents: list[Document]) -> None:
+    everything = predictor.predict(documents[0])
+    first, second = predictor.labels
+    middle = sorted(e.metadata.score for e in everything if e.metadata.label == first)[1]
+    chosen = predictor.predict(documents[0], min_score={first: middle})
+    expected = [e.spans for e in everything if e.metadata.label == second or e.metadata.score >= middle]
+    assert [e.spans for e in chosen] == expected
+    assert len(chosen) == len(everything) - 1
+    (many,) = predictor.predict_many([documents[0]], min_score={first: middle, second: 1})
+    assert {e.metadata.label for e in many if e.metadata.score < 1} == {first}
+    with pytest.raises(ValueError, match=r"min_score: 'nmes' is no label of this model\. Did you mean 'names'\?"):
+        predictor.predict(documents[0], min_score={"nmes": 0.5})
+    with pytest.raises(ValueError, match="min_score: expected a number from 0 to 1, got 2"):
+        predictor.predict(documents[0], min_score={first: 2})
+
+
 def test_a_document_without_units_gives_nothing(predictor: Predictor) -> None:
     doc = Document.from_json(
         {"symbols": "text", "metadata": {}, "entities": {"tokens": [], "pages": [{"spans": [[0, 4]]}]}, "relations": {}}

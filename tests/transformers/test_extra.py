@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 from papermage_compact.vectors import _Wordpieces, load_vectors, restore_vectors
 from papermage_core.cli.train import main
 from papermage_core.errors import PluginError
+from papermage_core.files import download
 from papermage_core.training import EntityClassificationTrainConfig, EntityClassificationTrainer
-from papermage_transformers.hub import download
 from papermage_transformers.plugin import TransformerEncoderConfig
 
 WITHOUT = ("transformers", "tokenizers", "huggingface_hub")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from importlib.util import find_spec
 from pathlib import Path
 
-from papermage_core.errors import ConfigError
-from papermage_transformers.extra import require
+from papermage_core.errors import ConfigError, PluginError
 
-__all__ = ["download", "is_offline"]
+__all__ = ["HUB", "download", "is_offline"]
+
+HUB = "hf:"
+"""What the name of a checkpoint on the hub begins with: no slip in a path asks the network."""
 
 _PATIENCE = 10.0  # seconds to wait for the hub's first answer
 
@@ -27,9 +30,12 @@ def download(key: str, name: str, revision: str | None, choose: Callable[[Collec
     """Return the folder of the hub model ``name`` in the local cache, with the files that ``choose`` picks of its own.
 
     Without network the folder is what an earlier download left. The hub is asked once: an unreachable one fails at
-    once. Raises ConfigError, named by the option ``key``, that says what to do.
+    once. The first file that is picked stands at the top. Raises ConfigError, named by the option ``key``, that says
+    what to do, and PluginError where the hub's client is not installed.
     """
-    require("huggingface_hub", f"{key}={name}, no folder here but a name on the Hugging Face hub,")
+    if find_spec("huggingface_hub") is None:
+        what = f"{key}={name}, no folder here but a name on the Hugging Face hub, needs huggingface_hub"
+        raise PluginError(f"{what}; type: pip install 'papermage_core[hf]'")
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -58,7 +64,16 @@ def download(key: str, name: str, revision: str | None, choose: Callable[[Collec
         return _cached(key, name, revision, f"the Hugging Face hub cannot be reached ({cause[0].rstrip('.')})", error)
     if not places:
         raise ConfigError(f"{key}: {name!r} on the Hugging Face hub has no file that is of use here")
+    _note(places[0].parent, revision or "main", found.sha)
     return places[0].parent
+
+
+def _note(snapshot: Path, revision: str, sha: str | None) -> None:
+    """Say in the client's cache which commit a branch or tag is: it does not where it was asked for the commit."""
+    if sha is not None and revision != sha and snapshot.parent.name == "snapshots":
+        place = snapshot.parent.parent / "refs" / revision
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(sha, encoding="utf-8")
 
 
 def _cached(key: str, name: str, revision: str | None, why: str, cause: Exception | None = None) -> Path:

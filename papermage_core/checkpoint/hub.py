@@ -1,0 +1,54 @@
+"""Checkpoints on the Hugging Face hub: ``hf:owner/name``, or ``hf:owner/name@revision``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection
+from functools import cache
+from pathlib import Path
+
+from papermage_core.checkpoint.content import JSON
+from papermage_core.config.naming import cache_folder
+from papermage_core.errors import ConfigError
+from papermage_core.files import download, whole_folder
+from papermage_core.files.hub import HUB
+
+__all__ = ["from_hub"]
+
+_OPTION = "model_name_or_path"
+
+
+@cache
+def from_hub(name: str) -> Path:
+    """Return the folder on this machine of a checkpoint on the hub, which is asked once in a process.
+
+    The hub's own cache keeps a revision as links to files elsewhere, which no checkpoint may have: it is put together
+    in `cache_folder`, by hard links where there can be some. Raises ConfigError that says what to do, and PluginError
+    where the hub's client is not installed.
+    """
+    repository, _, revision = name.removeprefix(HUB).partition("@")
+    snapshot = download(_OPTION, repository, revision or None, lambda files: _chosen(repository, files))
+    folder = cache_folder() / "hub" / repository.replace("/", "--") / snapshot.name
+    if not folder.is_dir():
+        with whole_folder(folder) as new:
+            for file in filter(Path.is_file, snapshot.rglob("*")):
+                place = new / file.relative_to(snapshot)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                _put(file.resolve(), place)
+    return folder
+
+
+def _chosen(repository: str, files: Collection[str]) -> list[str]:
+    if JSON not in files:
+        what = f"{repository!r} on the Hugging Face hub is no checkpoint of papermage_core: it has no {JSON}"
+        do = f"an encoder to train with is encoder=hf encoder.model_name_or_path={repository}"
+        raise ConfigError(f"{_OPTION}: {what}; {do}")
+    return [JSON, *(file for file in files if file != JSON and not file.startswith("."))]
+
+
+def _put(file: Path, place: Path) -> None:
+    try:
+        os.link(file, place)
+    except OSError:  # on another file system
+        shutil.copyfile(file, place)
