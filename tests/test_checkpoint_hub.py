@@ -163,3 +163,24 @@ def test_one_on_the_hub_is_not_changed(checkpoint: Path, capfd: pytest.CaptureFi
     data = checkpoint.parents[1] / "train.jsonl"
     assert evaluate(["model_name_or_path=hf:somebody/diseases", f"data_path={data}", "guarantee=true"]) == 2
     assert "thresholds are kept in a checkpoint; expected its folder" in capfd.readouterr().err
+
+
+def test_what_was_fetched_in_part_is_made_whole_once_the_rest_is_there(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from papermage_core.checkpoint import hub as hub_module
+
+    snapshot = tmp_path / "snapshots" / "0123abc"
+    snapshot.mkdir(parents=True)
+    monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub_module, "download", lambda *_: snapshot)
+    files = [file for file in checkpoint.rglob("*") if file.is_file()]
+    for there in (files[:1], files):
+        for file in there:
+            (snapshot / file.relative_to(checkpoint)).parent.mkdir(parents=True, exist_ok=True)
+            (snapshot / file.relative_to(checkpoint)).write_bytes(file.read_bytes())
+        hub_module.from_hub.cache_clear()
+        folder = hub_module.from_hub("hf:owner/name")
+        found = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        assert found == {file.relative_to(checkpoint): file.read_bytes() for file in there}
+    hub_module.from_hub.cache_clear()

@@ -30,12 +30,12 @@ def from_hub(name: str) -> Path:
     repository, _, revision = name.removeprefix(HUB).partition("@")
     snapshot = download(_OPTION, repository, revision or None, lambda files: _chosen(repository, files))
     folder = cache_folder() / "hub" / repository.replace("/", "--") / snapshot.name
-    if not folder.is_dir():
+    files = [file.relative_to(snapshot) for file in snapshot.rglob("*") if file.is_file()]
+    if not all((folder / file).is_file() for file in files):  # it is new, or a part of it was fetched before
         with whole_folder(folder) as new:
-            for file in filter(Path.is_file, snapshot.rglob("*")):
-                place = new / file.relative_to(snapshot)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                _put(file.resolve(), place)
+            for file in files:
+                (new / file).parent.mkdir(parents=True, exist_ok=True)
+                _put((snapshot / file).resolve(), new / file)
     return folder
 
 

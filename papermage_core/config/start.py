@@ -13,6 +13,7 @@ from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import unstructure
 from papermage_core.config.values import InvalidValueError, read
 from papermage_core.errors import ConfigError
+from papermage_core.files.hub import HUB
 
 __all__ = ["start_errors", "started"]
 
@@ -84,6 +85,9 @@ def _read(item: Given | None, hint: Any) -> Any:
 
 def _place(folder: Path) -> Path:
     """Return the checkpoint that a folder is, or that the run in it left. Raises ConfigError where there is none."""
+    if (name := str(folder)).startswith(HUB):
+        do = f"type hf download {name.removeprefix(HUB).partition('@')[0]} --local-dir FOLDER, and give that folder"
+        raise ConfigError(f"{START}={name}: training starts from a folder; {do}")
     for place in (folder, folder / "checkpoints"):
         if (place / _JSON).is_file():
             return place
