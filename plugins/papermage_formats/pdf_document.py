@@ -19,7 +19,7 @@ from papermage_core.errors import DataError, PluginError, counted
 from papermage_core.files import compression, open_bytes
 from papermage_formats.labelled import stem_of
 from papermage_formats.pdf_file import FAILURES, NoPagesError, PdfFile
-from papermage_formats.pdf_pages import PageTokens, page_tokens
+from papermage_formats.pdf_pages import PageTokens, View, page_tokens
 from papermage_formats.pdf_second import SecondReader, second_reader
 from papermage_processors.boxed import box_arrays
 from papermage_processors.layout import begin_blocks, begin_rows, unions
@@ -28,7 +28,7 @@ from papermage_processors.tokenizing import Style
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Limits", "read_pdf"]
+__all__ = ["Limits", "count_pages", "media_boxes", "read_pdf"]
 
 _log = logging.getLogger(__name__)
 _alone = threading.RLock()
@@ -65,8 +65,9 @@ def read_pdf(
     dots: int | None,
     processes: int = 1,
     limits: Limits = Limits(),
+    pages: Sequence[int] | None = None,
 ) -> Document:
-    """Return the document of a file, with pictures of ``dots`` an inch if they are asked for.
+    """Return the document of a file, or of some of its ``pages``, with pictures of ``dots`` an inch if asked for.
 
     Raises DataError, and PluginError for pictures where Pillow is not installed.
     """
@@ -74,9 +75,40 @@ def read_pdf(
         raise PluginError(f"{path}: pictures of pages need Pillow; type: pip install 'papermage_core[images]'")
     with _alone, closing(_open(path, password)) as file:
         limits.check(path, len(file))
-        second = second_reader(len(file)) if processes > 1 and _is_plain(path) and not dots else None
-        with closing(_Ahead(second, path, password, style, len(file))) as ahead:
-            return _document(path, file, ahead, style, dots, limits)
+        count = len(file)
+        if beyond := [number for number in pages or () if not 0 <= number < count]:
+            raise DataError(f"has {counted(count, 'pages')}; there is no page {beyond[0] + 1}", path=path)
+        second = second_reader(count) if processes > 1 and _is_plain(path) and not dots else None
+        with closing(_Ahead(second, path, password, style, count)) as ahead:
+            return _document(path, file, ahead, style, dots, limits, range(count) if pages is None else pages)
+
+
+def count_pages(path: Path) -> int:
+    """Return how many pages a file has. Raises DataError."""
+    with _alone, closing(_open(path, None)) as file:
+        return len(file)
+
+
+def media_boxes(
+    path: Path, pages: Sequence[int]
+) -> list[tuple[tuple[float, float], tuple[float, float, float, float]]]:
+    """Return the size of each page in points as it is seen, and its media box: left, top, right, bottom in shares.
+
+    The box is larger than the page where this has a crop box. Pages that cannot be read have theirs as it is seen.
+    """
+    found = []
+    with _alone, closing(_open(path, None)) as file:
+        for number in pages:
+            try:
+                with file.page(number) as page:
+                    left, bottom, right, top = page.get_bbox()
+                    view = View(left, bottom, right, top, page.get_rotation() // 90 % 4)
+                    left, bottom, right, top = page.get_mediabox()
+                    (media,) = view.shares(np.array([[left, top, right, bottom]])).tolist()
+                    found.append((view.size, (media[0], media[1], media[2], media[3])))
+            except (*FAILURES, ZeroDivisionError):  # as reading it said
+                found.append(((1.0, 1.0), (0.0, 0.0, 1.0, 1.0)))
+    return found
 
 
 def _is_plain(path: Path) -> bool:
@@ -130,15 +162,23 @@ class _Ahead:
             self._second.stop()
 
 
-def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int | None, limits: Limits) -> Document:
+def _document(
+    path: Path,
+    file: PdfFile,
+    ahead: _Ahead,
+    style: Style,
+    dots: int | None,
+    limits: Limits,
+    numbers: Sequence[int],
+) -> Document:
     characters = 0
     parts: list[_Part] = []
     waiting: list[tuple[int, PageTokens]] = []
     fonts: dict[_Font, int] = {}
     images: list[Image] = []
     unread: list[int] = []
-    count = len(file)
-    for number in range(count):
+    count = len(numbers)
+    for number in numbers:
         try:
             tokens, image = ahead.read(number), None
             if tokens is None:
@@ -149,10 +189,10 @@ def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int 
             image = Image.create_rgb_all_white(*_BLANK) if dots else None  # the others keep their numbers
         else:
             characters += len(tokens.codes)
-            limits.check(path, count, characters)
+            limits.check(path, len(file), characters)
             waiting.append((number, tokens))
         images += [image] if image else []
-        if waiting and (len(waiting) == _PAGES or number == count - 1):
+        if waiting and (len(waiting) == _PAGES or number == numbers[-1]):
             parts.append(_joined(waiting, parts[-1].end if parts else 0, fonts))
             waiting = []
     bare = [number for part in parts for number, start, stop in part.pages if start == stop]

@@ -1,0 +1,318 @@
+"""Names of pictures → where the text of the pages is: a page of a PDF file, or a file of cells as DocLayNet has it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import attrs
+import numpy as np
+
+from papermage_core.document import Document
+from papermage_core.errors import DataError
+from papermage_formats.json_items import decode_item
+from papermage_formats.labelled import read_bytes, stem_of
+from papermage_formats.page_boxes import size_of
+from papermage_formats.scanned import Corners, Scan
+from papermage_processors.layout import begin_blocks, begin_rows, unions
+from papermage_processors.tokenizing import Style
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["PAGE", "Frame", "PageText", "PagesBeside", "Picture", "frame_of"]
+
+Frame = tuple[float, float, float, float]
+"""Left, top, right and bottom, in shares of a page as it is seen."""
+PAGE: Frame = (0.0, 0.0, 1.0, 1.0)
+
+_ENDING = re.compile(r"\.(?:png|jpe?g|tiff?|bmp|webp|gif|ppm|pdf)$", re.IGNORECASE)
+_PAGE = re.compile(r"(?P<stem>.+?)(?P<sign>[-_. ]+(?:page|pg|p)?[-_. ]*)(?P<page>\d{1,9})(?P<more>_ori)?")
+"""PubLayNet and PAWLS: ``PMC1_00003``, ``sha_3``; pdftoppm: ``a-03``; DocBank: ``a_3_ori``."""
+_PDF2IMAGE = re.compile(r"(?P<stem>.+)\d{4}(?P<sign>-)(?P<page>\d{1,9})(?P<more>)")
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
+"""Label Studio puts this before the name of a file."""
+_ROBOFLOW = re.compile(r"(.+)_(?:png|jpe?g|tiff?|bmp|webp)\.rf\..+", re.IGNORECASE)
+_UNLIKE = 0.03
+"""By how much the proportions of a picture may differ from those of what it shows."""
+_GLUED = 0.1
+"""Share of their height by which cells of one row may be apart without a space between them."""
+_SUBSET = re.compile(r"^/?(?:[A-Z]{6}\+)?")
+
+
+@attrs.frozen
+class Picture:
+    """What a file says of a picture: how it is called, and of which page it is."""
+
+    name: str
+    former: str = ""
+    """Its name before a tool gave it another one, where that is known."""
+    page: int | None = None
+    """The number of the page, where a field gives it."""
+    from_zero: bool = False
+    """Whether this number is known to count from 0."""
+
+    @property
+    def stems(self) -> Iterator[str]:
+        """Yield the names that it may have had, without folders and ending."""
+        for given in filter(None, (self.former, self.name)):
+            stem = _ENDING.sub("", PurePosixPath(given.replace("\\", "/")).name)
+            yield stem
+            for other in (_UPLOADED.fullmatch(stem), _ROBOFLOW.fullmatch(stem)):
+                if other:
+                    yield other[1]
+            if "%" in stem:
+                yield unquote(stem)
+
+
+@attrs.frozen
+class PageText:
+    """A PDF file, or a file of cells; or why there is neither."""
+
+    path: Path
+    is_cells: bool = False
+    missing: str = ""
+
+    def read(self, pages: Sequence[int], style: Style, image: Mapping[str, Any]) -> Document:
+        """Return the document of some pages, counted from 0. Raises DataError."""
+        try:
+            if self.is_cells:
+                return _read_cells(self.path, style, image)
+            from papermage_formats.pdf_document import read_pdf
+
+            return read_pdf(self.path, style, None, None, pages=pages)
+        except DataError as exc:
+            raise exc.replace(path=None, message=f"{self.path}: {exc.message}") from exc
+
+    def media_boxes(self, pages: Sequence[int]) -> dict[int, tuple[tuple[float, float], Frame]]:
+        """Return the size of each page of a PDF file as it is seen, and its media box; nothing of cells."""
+        if self.is_cells:
+            return {}
+        from papermage_formats.pdf_document import media_boxes
+
+        return dict(zip(pages, media_boxes(self.path, pages), strict=True))
+
+
+@attrs.frozen
+class _Shown:
+    """A picture, by number, with the number of the page that it shows of a file."""
+
+    picture: int
+    number: int | None
+    sign: str = ""
+    """What stands before the number in the name; nothing where the file is called as the picture."""
+
+
+class PagesBeside:
+    """Finds where the text of pictures is, among the files beside a file of COCO."""
+
+    def __init__(self, path: Path, patterns: Sequence[str], text: str, first_page: int | None) -> None:
+        self._folder = path.parent
+        self._first_page = first_page
+        self._pdfs, self._cells = dict[str, list[Path]](), dict[str, list[Path]]()
+        beside = (each for pattern in patterns for each in path.parent.glob(pattern)) if str(path) != "-" else ()
+        for each in dict.fromkeys(beside):
+            if each.suffix.lower() == ".pdf" and text != "cells":
+                self._pdfs.setdefault(each.stem, []).append(each)
+            elif each.suffix == ".json" and text != "pdf":
+                self._cells.setdefault(each.stem, []).append(each)
+
+    def documents(self, pictures: Sequence[Picture]) -> Iterator[tuple[PageText, list[_Shown]]]:
+        """Yield where the text of each document is, and its pictures, in the order of the first of these."""
+        if not (self._pdfs or self._cells):
+            raise DataError(f"COCO holds no text, and no file with that of its pages is there: {self._looked}")
+        self._pictures = pictures
+        found: dict[int, tuple[PageText, list[_Shown]]] = {}
+        taken: dict[Path, list[dict[int | None, None]]] = {}
+        first: dict[tuple[Path, int], int] = {}
+        for number, picture in enumerate(pictures):
+            text, shown = self._text_of(number, picture)
+            copies = taken.setdefault(text.path, [])
+            copy = 0
+            if shown.number is None or text.is_cells or text.missing:
+                found[number] = (text, [shown])
+                continue
+            while copy < len(copies) and shown.number in copies[copy]:  # the page once more, as another one saw it
+                copy += 1
+            if copy == len(copies):
+                copies.append({})
+            copies[copy][shown.number] = None
+            at = first.setdefault((text.path, copy), number)
+            found.setdefault(at, (text, []))[1].append(shown)
+        self._found = found
+        yield from found.values()
+
+    def pages(self, text: PageText, shown: Sequence[_Shown]) -> dict[int, int]:
+        """Return the number of the picture of each page, counted from 0. Raises DataError where a page is unknown."""
+        if text.missing:
+            raise DataError(text.missing, expected="a PDF file, or cells")
+        if text.is_cells:
+            return {0: shown[0].picture}
+        count = _count(text.path) if any(not each.sign for each in shown) else None
+        if count == 1 and len(shown) == 1:
+            return {0: shown[0].picture}
+        pages = {}
+        for each in shown:
+            name = self._pictures[each.picture].name
+            if each.number is None:
+                raise DataError(
+                    f"{text.path} has {count} pages, and which of them is {name!r:.100} is not said",
+                    expected="page_number, or a name that ends in the number of the page",
+                )
+            pages[each.number - self._first] = each.picture
+            if each.number < self._first:
+                raise DataError(f"{name!r:.100} is of page {each.number}, and pages are counted from {self._first}")
+        return pages
+
+    def _text_of(self, number: int, picture: Picture) -> tuple[PageText, _Shown]:
+        stems = list(picture.stems)
+        for stem in stems:
+            if stem in self._pdfs:
+                return self._one_of(self._pdfs[stem], picture), _Shown(number, picture.page)
+        for match in _matches(stems):
+            if match["stem"] in self._pdfs:
+                sign = f"{match['sign']}{match['page']}{match['more'] or ''}"
+                return self._one_of(self._pdfs[match["stem"]], picture), _Shown(number, int(match["page"]), sign)
+        for stem in stems:
+            if stem in self._cells:
+                return self._one_of(self._cells[stem], picture, is_cells=True), _Shown(number, None)
+        wanted = dict.fromkeys(f"{stem}.pdf" for stem in (*stems, *(each["stem"] for each in _matches(stems))))
+        said = (
+            f"there is no text of {picture.name!r:.100}: none of {', '.join(wanted):.300} and {stems[-1]}.json is there"
+        )
+        return PageText(self._folder, missing=f"{said}: {self._looked}"), _Shown(number, None)
+
+    def _one_of(self, paths: Sequence[Path], picture: Picture, *, is_cells: bool = False) -> PageText:
+        """Return the one file, or that which lies in a folder of the picture's name."""
+        if len(paths) > 1:
+            folders = PurePosixPath(picture.name.replace("\\", "/")).parts[:-1]
+            paths = [path for path in paths if path.parent.name in folders] or paths
+        more = f"several files may have the text of {picture.name!r:.100}: {', '.join(map(str, paths)):.500}"
+        return PageText(paths[0], is_cells, more if len(paths) > 1 else "")
+
+    @property
+    def _looked(self) -> str:
+        places = f"{self._folder}, the folders in it, {self._folder / '../PDF'} and {self._folder / '../papers'}"
+        cells = f"{self._folder / 'JSON'} and {self._folder / '../JSON'}"
+        return f"PDF files were looked for in {places}, cells as DocLayNet has them in {cells}"
+
+    @cached_property
+    def _first(self) -> int:
+        """The number of the first page. Raises DataError where nothing tells it."""
+        if self._first_page is not None:
+            return self._first_page
+        shown = [
+            (text, each) for text, all_shown in self._found.values() for each in all_shown if each.number is not None
+        ]
+        if any(each.number == 0 or self._pictures[each.picture].from_zero for _, each in shown):
+            return 0
+        signs = [each.sign for _, each in shown]
+        if all(re.fullmatch(r"_\d{5}|.*_ori", sign) for sign in signs):  # PubLayNet and DocBank
+            return 0
+        last = dict[Path, int]()
+        for text, each in shown:
+            last[text.path] = max(last.get(text.path, 0), each.number or 0)
+        if all(re.fullmatch(r"-\d+", sign) for sign in signs) or any(n == _count(path) for path, n in last.items()):
+            return 1
+        raise DataError(
+            "names of pictures do not tell whether pages are counted from 0 or from 1",
+            expected="the number of the first page",
+            advice="type reader.first_page=0 or reader.first_page=1",
+        )
+
+
+def _matches(stems: Sequence[str]) -> Iterator[re.Match[str]]:
+    return filter(None, (form.fullmatch(stem) for stem in stems for form in (_PAGE, _PDF2IMAGE)))
+
+
+def _count(path: Path) -> int:
+    """Return how many pages a PDF file has; 0 where it cannot be opened, which reading it tells."""
+    from papermage_formats.pdf_document import count_pages
+
+    try:
+        return count_pages(path)
+    except DataError:
+        return 0
+
+
+def frame_of(dots: tuple[float, float], page: tuple[float, float], media: Frame) -> Frame | None:
+    """Return what a picture shows of a page as it is seen, in shares of it: itself, or its media box.
+
+    pdftoppm draws the media box, viewers the crop box: the proportions tell. None where they are neither's; a square
+    picture is taken for one that was squeezed.
+
+    >>> frame_of((1700, 2212), (594, 778), (-9 / 594, -9 / 778, 603 / 594, 787 / 778))[:2]
+    (-0.015151515151515152, -0.011568123393316195)
+    """
+    drawn = dots[0] / dots[1]
+    seen = abs(math.log(drawn * page[1] / page[0]))
+    whole = abs(math.log(drawn * (page[1] * (media[3] - media[1])) / (page[0] * (media[2] - media[0]))))
+    if whole < min(seen, _UNLIKE):
+        return media
+    return PAGE if seen < _UNLIKE or drawn == 1 else None
+
+
+# Cells ---------------------------------------------------------------------------------------------------------------
+
+
+def _read_cells(path: Path, style: Style, image: Mapping[str, Any]) -> Document:
+    """Return the page of a file of cells, whose boxes are left, top, width and height in dots of the picture.
+
+    So they are, though the README of DocLayNet says otherwise: https://github.com/DS4SD/DocLayNet/issues/7.
+    """
+    found = decode_item(read_bytes(path))
+    cells = found.get("cells") if isinstance(found, dict) else None
+    if not isinstance(cells, list):
+        raise DataError("has no cells", value=found, expected="cells with text and bbox")
+    about = found["metadata"] if isinstance(found.get("metadata"), dict) else {}
+    dots = size_of(*(about.get(f"coco_{side}", image.get(side)) for side in ("width", "height")))
+    width, height = size_of(about.get("original_width", dots[0]), about.get("original_height", dots[1]))
+    corners, texts, fonts = list[list[float]](), list[str](), list[dict[str, str]]()
+    for number, cell in enumerate(cells):
+        box, text = (cell.get("bbox"), cell.get("text")) if isinstance(cell, dict) else (None, None)
+        if not isinstance(text, str) or not isinstance(box, list) or [*map(_is_number, box)] != [True] * 4:
+            raise DataError(f"cell {number} is {cell!r:.100}", value=cell, expected="text, and four numbers as bbox")
+        left, top, across, down = box
+        corners.append([left, top, left + max(across, 0), top + max(down, 0)])
+        texts.append(text)
+        font = cell["font"].get("name") if isinstance(cell.get("font"), dict) else None
+        fonts.append({"fontname": _SUBSET.sub("", font)} if isinstance(font, str) and font else {})
+    boxes = np.array(corners, np.float64).reshape(-1, 4) * np.tile([width / dots[0], height / dots[1]], 2)
+    scan = Scan(path, "metadata with the size of the page")
+    scan.page(width, height, {})
+    rows, blocks = _rows_and_blocks(boxes)
+    gaps = boxes[1:, 0] - boxes[:-1, 2] < _GLUED * (boxes[1:, 3] - boxes[1:, 1])
+    glued = [False, *(gaps & ~rows[1:]).tolist()]
+    before = ""
+    for number, (text, box) in enumerate(zip(texts, boxes.tolist(), strict=True)):
+        if blocks[number]:
+            scan.block()
+        elif rows[number]:
+            scan.row()
+        touches = glued[number] and not before[-1:].isspace() and not text[:1].isspace()
+        scan.word(text, _upright(box), fonts[number], is_glued=touches)
+        before = text
+    return scan.document({"doc_id": stem_of(path)}, style)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9
+
+
+def _rows_and_blocks(boxes: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which cells begin a row, and which a block. Shapes (n,)."""
+    page = np.zeros(len(boxes), np.int64)
+    rows, blocks = begin_rows(boxes, page), np.zeros(len(boxes), bool)
+    if at := np.flatnonzero(rows).tolist():
+        heights = np.add.reduceat(boxes[:, 3] - boxes[:, 1], at) / np.diff([*at, len(boxes)])
+        blocks[at] = begin_blocks(unions(boxes, rows), heights, page[at])
+    return rows, blocks
+
+
+def _upright(box: list[float]) -> Corners:
+    return box[0], box[1], box[2], box[3]
