@@ -97,8 +97,15 @@ def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: 
     """Add entities as layers: one for each label, in the order in which labels come, or all as ``label_layer``.
 
     That layer is there without entities, too: the document has been labelled, and nothing was found.
-    Raises DataError for a place that is not in the text.
+    Raises DataError for a place that is not in the text, and where that layer is one of the text, such as ``blocks``.
     """
+    if label_layer and document.has_layer(label_layer):
+        raise DataError(
+            f"the text has a layer {label_layer!r} of its own, which entities cannot be put into",
+            layer=label_layer,
+            expected="a name that no layer has",
+            advice="type reader.label_layer=NAME with another name",
+        )
     layers: dict[str, list[Labelled]] = {label_layer: []} if label_layer else {}
     names: dict[str, str] = {}
     length = len(document.symbols or "")

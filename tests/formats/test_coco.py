@@ -114,6 +114,11 @@ def test_all_categories_are_in_one_layer_if_wanted(tmp_path: Path) -> None:
     assert (empty.id, len(empty.r), len(second.regions)) == ("r", 0, 1)
 
 
+def test_a_layer_of_the_text_is_none_for_entities(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the text has a layer 'blocks' of its own.*; type reader\.label_layer=NAME"):
+        read(write(tmp_path, coco()), label_layer="blocks")
+
+
 @pytest.mark.parametrize("annotations", [[], None])
 def test_a_file_without_annotations_is_of_pages_that_nobody_labelled(tmp_path: Path, annotations: Any) -> None:
     for options in ({}, {"label_layer": "gold"}):
