@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -37,6 +39,8 @@ _PAGE = re.compile(r"(?P<stem>.+?)(?P<sign>[-_. ]+(?:page|pg|p)?[-_. ]*)(?P<page
 _PDF2IMAGE = re.compile(r"(?P<stem>.+)\d{4}(?P<sign>-)(?P<page>\d{1,9})(?P<more>)")
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 """Label Studio puts this before the name of a file."""
+_BLACK = "_black"
+"""DocBank puts this behind the name of a paper without colours."""
 _ROBOFLOW = re.compile(r"(.+)_(?:png|jpe?g|tiff?|bmp|webp)\.rf\..+", re.IGNORECASE)
 _UNLIKE = 0.03
 """By how much the proportions of a picture may differ from those of what it shows."""
@@ -70,6 +74,15 @@ class Picture:
                 yield unquote(stem)
 
 
+@contextmanager
+def _of_file(path: Path) -> Iterator[None]:
+    """Put the name of the file into errors, which have that of the file of COCO for their path."""
+    try:
+        yield
+    except DataError as exc:
+        raise exc.replace(path=None, message=f"{path}: {exc.what}", advice="") from exc
+
+
 @attrs.frozen
 class PageText:
     """A PDF file, or a file of cells; or why there is neither."""
@@ -80,14 +93,19 @@ class PageText:
 
     def read(self, pages: Sequence[int], style: Style, image: Mapping[str, Any]) -> Document:
         """Return the document of some pages, counted from 0. Raises DataError."""
-        try:
+        with _of_file(self.path):
             if self.is_cells:
                 return _read_cells(self.path, style, image)
             from papermage_formats.pdf_document import read_pdf
 
             return read_pdf(self.path, style, None, None, pages=pages)
-        except DataError as exc:
-            raise exc.replace(path=None, message=f"{self.path}: {exc.message}") from exc
+
+    def count(self) -> int:
+        """Return how many pages a PDF file has. Raises DataError."""
+        from papermage_formats.pdf_document import count_pages
+
+        with _of_file(self.path):
+            return count_pages(self.path)
 
     def media_boxes(self, pages: Sequence[int]) -> dict[int, tuple[tuple[float, float], Frame]]:
         """Return the size of each page of a PDF file as it is seen, and its media box; nothing of cells."""
@@ -121,6 +139,8 @@ class PagesBeside:
                 self._pdfs.setdefault(each.stem, []).append(each)
             elif each.suffix == ".json" and text != "pdf":
                 self._cells.setdefault(each.stem, []).append(each)
+        for stem in [stem for stem in self._pdfs if stem.endswith(_BLACK)]:
+            self._pdfs.setdefault(stem.removesuffix(_BLACK), self._pdfs[stem])
 
     def documents(self, pictures: Sequence[Picture]) -> Iterator[tuple[PageText, list[_Shown]]]:
         """Yield where the text of each document is, and its pictures, in the order of the first of these."""
@@ -153,7 +173,7 @@ class PagesBeside:
             raise DataError(text.missing, expected="a PDF file, or cells")
         if text.is_cells:
             return {0: shown[0].picture}
-        count = _count(text.path) if any(not each.sign for each in shown) else None
+        count = text.count() if any(not each.sign for each in shown) else None
         if count == 1 and len(shown) == 1:
             return {0: shown[0].picture}
         pages = {}
@@ -197,9 +217,12 @@ class PagesBeside:
 
     @property
     def _looked(self) -> str:
-        places = f"{self._folder}, the folders in it, {self._folder / '../PDF'} and {self._folder / '../papers'}"
-        cells = f"{self._folder / 'JSON'} and {self._folder / '../JSON'}"
-        return f"PDF files were looked for in {places}, cells as DocLayNet has them in {cells}"
+        folder = self._folder
+        pdf, papers, own, cells = (
+            os.path.normpath(folder / name) for name in ("../PDF", "../papers", "JSON", "../JSON")
+        )
+        places = f"{folder}, the folders in it, {pdf} and {papers}"
+        return f"PDF files were looked for in {places}, cells as DocLayNet has them in {own} and {cells}"
 
     @cached_property
     def _first(self) -> int:
@@ -232,10 +255,8 @@ def _matches(stems: Sequence[str]) -> Iterator[re.Match[str]]:
 
 def _count(path: Path) -> int:
     """Return how many pages a PDF file has; 0 where it cannot be opened, which reading it tells."""
-    from papermage_formats.pdf_document import count_pages
-
     try:
-        return count_pages(path)
+        return PageText(path).count()
     except DataError:
         return 0
 

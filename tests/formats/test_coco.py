@@ -297,6 +297,23 @@ def test_without_any_text_beside_it_is_said_where_it_was_looked_for(tmp_path: Pa
         read(write(tmp_path, coco(), pdfs=["x/p.pdf", "y/p.pdf"]))
 
 
+def test_what_is_wrong_with_a_pdf_is_told_with_its_name(tmp_path: Path, corpora: Path) -> None:
+    file = write(tmp_path, coco([image(9, "p.png")]))
+    (tmp_path / "p.pdf").write_bytes((corpora / "formats" / "pdf" / "issue6010_1.pdf").read_bytes())
+    with pytest.raises(DataError, match=r"p\.pdf: is encrypted and needs a password$"):
+        read(file)
+    (tmp_path / "p.pdf").write_bytes(pdf("", ""))
+    with pytest.raises(DataError, match=r"p\.pdf: holds no text on 1 page; a scan needs OCR first"):
+        read(write(tmp_path, coco([image(9, "p_0.png")]), pdfs=["q.pdf"]))
+
+
+def test_papers_of_docbank_are_known_by_their_names(tmp_path: Path) -> None:
+    (document,) = read(
+        write(tmp_path, coco([image(9, "1.tar_1401.0001_arxiv_2_ori.jpg")]), pdfs=["1.tar_1401.0001_arxiv_black.pdf"])
+    )
+    assert [page.boxes[0].page for page in document.pages] == [2]
+
+
 def test_of_several_files_that_in_a_folder_of_the_name_is_taken(tmp_path: Path) -> None:
     (document,) = read(write(tmp_path, coco([image(9, "y/p_0.png")]), pdfs=["x/p.pdf", "y/p.pdf"]))
     assert document.id == "p"
