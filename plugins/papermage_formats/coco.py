@@ -18,7 +18,7 @@ from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, hookimpl, option
 from papermage_formats.coco_file import CocoFile, is_coco
 from papermage_formats.coco_pages import PAGE, Frame, PagesBeside, PageText, frame_of
-from papermage_formats.labelled import LABEL_LAYER, Labelled, add_labelled, free_name
+from papermage_formats.labelled import LABEL_LAYER, Labelled, add_labelled
 from papermage_formats.page_boxes import PageBoxes, size_of
 from papermage_formats.records import RecordReader
 from papermage_processors.tokenizing import STYLES, Style
@@ -130,10 +130,8 @@ class _Reading:
                 for page, record in records.items()
                 for each in self._annotations(images[page], record)
             )
-            add_labelled(document, found, self._config.label_layer)
-            for category in self.file.categories.values() if not self._config.label_layer else ():
-                if not any(document.has_layer(f"{category['name']}{sign}") for sign in ("", "_")):
-                    document.annotate_layer(free_name(document, category["name"]), [])
+            names = [category["name"] for category in self.file.categories.values()]
+            add_labelled(document, found, self._config.label_layer, names)
         return document
 
     def _drawn(self, text: PageText, records: Mapping[int, Mapping[str, Any]]) -> dict[int, _Drawn]:

@@ -119,6 +119,13 @@ def test_a_layer_of_the_text_is_none_for_entities(tmp_path: Path) -> None:
         read(write(tmp_path, coco()), label_layer="blocks")
 
 
+def test_categories_may_be_called_as_layers_are(tmp_path: Path) -> None:
+    categories = [CATEGORIES[0], {"id": 2, "name": "rows"}, {"id": 3, "name": "metadata"}]
+    first, second = read(write(tmp_path, coco(categories=categories)))
+    assert [each.metadata.label for each in first.get_layer("rows_")] == ["rows"]
+    assert (len(second.Title), len(first.get_layer("metadata_"))) == (0, 0)
+
+
 @pytest.mark.parametrize("annotations", [[], None])
 def test_a_file_without_annotations_is_of_pages_that_nobody_labelled(tmp_path: Path, annotations: Any) -> None:
     for options in ({}, {"label_layer": "gold"}):
