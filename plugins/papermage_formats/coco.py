@@ -90,12 +90,13 @@ class CocoReader(RecordReader[CocoReaderConfig]):
 
     Layers: those of the reader ``pdf``, pages with the name of their ``image``, and one for each category, without
     entities where there are none of it; a file without any annotation gives none. Entities have a box and no text.
-    Their metadata is ``id``, ``supercategory``, ``crowd``, and as ``coco`` all other keys but the outline.
+    Their metadata is ``id``, ``supercategory``, ``crowd``, and as ``coco`` all other keys but the outline. The boxes
+    that ``pawls preannotate`` takes, by PDF file and page, are read, too, where the reader is named.
     """
 
     def _records(self, path: Path) -> Iterator[tuple[None, None, _Wanted]]:
         reading = _Reading(path, self.config)
-        for text, shown in reading.beside.documents(reading.file.pictures):
+        for text, shown in reading.beside.documents:
             yield None, None, _Wanted(reading, text, shown)
         reading.tell()  # the last is a document by now
 
@@ -110,7 +111,7 @@ class _Reading:
         self._path = path
         self._config = config
         self.file = CocoFile(path)
-        self.beside = PagesBeside(path, config.companions, config.text, config.first_page)
+        self.beside = PagesBeside(path, config.companions, config.text, config.first_page, self.file.pictures)
         self._boxes = PageBoxes(path)
         self._unlike: list[str] = []
         self._crowds: list[str] = []

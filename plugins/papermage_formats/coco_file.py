@@ -140,6 +140,8 @@ def _sections(content: memoryview) -> dict[str, list[msgspec.Raw]]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = decode_item(bytes(content))  # raises where it is no JSON
         raise DataError(f"is no COCO: {found!r:.100}", value=found, expected=_EXPECTED) from None
+    if "images" not in values and (made := _of_blocks(decode_item(bytes(content)))) is not None:
+        return _sections(memoryview(made))
     if "images" not in values:
         raise DataError(
             f"is no COCO: there are no images; keys: {', '.join(values) or 'none':.200}",
@@ -149,6 +151,24 @@ def _sections(content: memoryview) -> dict[str, list[msgspec.Raw]]:
     lists = [values[key] for key in (*_KEYS, "papers") if key in values]
     check_keys(_around(content, lists))
     return {key: _listed(values.get(key), key) for key in (*_KEYS, "papers")}
+
+
+def _of_blocks(found: Any) -> bytes | None:
+    """Return as COCO what ``pawls preannotate`` takes: the boxes of pages of PDF files; None for what is not."""
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
+    try:
+        for name, pages in found.items():
+            for page in pages:
+                size = {key: page["page"][key] for key in ("width", "height")}
+                images.append({"id": len(images), "file_name": name, "page_index": page["page"]["index"], **size})
+                for *box, label in page["blocks"]:
+                    annotations.append({"image_id": len(images) - 1, "category_id": label, "bbox": box})
+        labels = dict.fromkeys(each["category_id"] for each in annotations)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return None
+    categories = [{"id": label, "name": label} for label in labels]
+    made = {"images": images, "annotations": annotations, "categories": categories}
+    return msgspec.json.encode(made) if images else None
 
 
 def _around(content: memoryview, values: Iterable[msgspec.Raw]) -> bytes:

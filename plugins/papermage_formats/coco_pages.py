@@ -127,11 +127,14 @@ class _Shown:
 
 
 class PagesBeside:
-    """Finds where the text of pictures is, among the files beside a file of COCO."""
+    """Finds where the text of pictures is, among the files beside a file of COCO. Raises DataError without any."""
 
-    def __init__(self, path: Path, patterns: Sequence[str], text: str, first_page: int | None) -> None:
+    def __init__(
+        self, path: Path, patterns: Sequence[str], text: str, first_page: int | None, pictures: Sequence[Picture]
+    ) -> None:
         self._folder = path.parent
         self._first_page = first_page
+        self._pictures = pictures
         self._pdfs, self._cells = dict[str, list[Path]](), dict[str, list[Path]]()
         beside = (each for pattern in patterns for each in path.parent.glob(pattern)) if str(path) != "-" else ()
         for each in dict.fromkeys(beside):
@@ -141,16 +144,16 @@ class PagesBeside:
                 self._cells.setdefault(each.stem, []).append(each)
         for stem in [stem for stem in self._pdfs if stem.endswith(_BLACK)]:
             self._pdfs.setdefault(stem.removesuffix(_BLACK), self._pdfs[stem])
-
-    def documents(self, pictures: Sequence[Picture]) -> Iterator[tuple[PageText, list[_Shown]]]:
-        """Yield where the text of each document is, and its pictures, in the order of the first of these."""
         if not (self._pdfs or self._cells):
             raise DataError(f"COCO holds no text, and no file with that of its pages is there: {self._looked}")
-        self._pictures = pictures
+        self.documents = self._grouped()
+        """Where the text of each document is, and its pictures, in the order of the first of these."""
+
+    def _grouped(self) -> list[tuple[PageText, list[_Shown]]]:
         found: dict[int, tuple[PageText, list[_Shown]]] = {}
         taken: dict[Path, list[dict[int | None, None]]] = {}
         first: dict[tuple[Path, int], int] = {}
-        for number, picture in enumerate(pictures):
+        for number, picture in enumerate(self._pictures):
             text, shown = self._text_of(number, picture)
             copies = taken.setdefault(text.path, [])
             copy = 0
@@ -164,8 +167,7 @@ class PagesBeside:
             copies[copy][shown.number] = None
             at = first.setdefault((text.path, copy), number)
             found.setdefault(at, (text, []))[1].append(shown)
-        self._found = found
-        yield from found.values()
+        return list(found.values())
 
     def pages(self, text: PageText, shown: Sequence[_Shown]) -> dict[int, int]:
         """Return the number of the picture of each page, counted from 0. Raises DataError where a page is unknown."""
@@ -229,9 +231,7 @@ class PagesBeside:
         """The number of the first page. Raises DataError where nothing tells it."""
         if self._first_page is not None:
             return self._first_page
-        shown = [
-            (text, each) for text, all_shown in self._found.values() for each in all_shown if each.number is not None
-        ]
+        shown = [(text, each) for text, pictures in self.documents for each in pictures if each.number is not None]
         if any(each.number == 0 or self._pictures[each.picture].from_zero for _, each in shown):
             return 0
         signs = [each.sign for _, each in shown]

@@ -395,3 +395,23 @@ def test_a_folder_is_known_by_what_its_files_hold(tmp_path: Path) -> None:
     found = list(read_documents(tmp_path))
     assert [document.id for document in found] == ["p", "q", "p", "q"]
     assert CocoReaderConfig().label_layer == ""
+
+
+def test_boxes_that_pawls_takes_lie_around_the_text(corpora: Path, tmp_path: Path) -> None:
+    """Pages of this paper are cropped, and were drawn whole: else a third of the rows in boxes would be cut by edges."""
+    name = "553c58a05e25f794d24e8db8c2b8fdb9603e6a29.pdf"
+    blocks = json.loads((corpora / "formats" / "pawls" / "anno.json").read_bytes())[name]
+    file = write(tmp_path, json.dumps({name: blocks}), pdfs=[])
+    (tmp_path / name).write_bytes((corpora / "formats" / "pawls" / "553c58a0" / name).read_bytes())
+    (document,) = read(file)
+    tokens = document.tokens.box_arrays()
+    inside = cut = 0
+    for box in (each.boxes[0] for label in ("Paragraph", "Title") for each in document.get_layer(label)):
+        middle = tokens.left + tokens.width / 2
+        within = (tokens.page == box.page) & (box.l < middle) & (middle < box.l + box.w)
+        top, bottom = tokens.top[within], (tokens.top + tokens.height)[within]
+        inside += int(((top >= box.t) & (bottom <= box.t + box.h)).sum())
+        cut += sum(int(((top < edge) & (edge < bottom)).sum()) for edge in (box.t, box.t + box.h))
+    assert cut < 0.1 * inside
+    with pytest.raises(DataError, match="is no COCO: there are no images; keys: a"):
+        read(write(tmp_path, '{"a": [{"page": 1}]}', "b.json", []))
