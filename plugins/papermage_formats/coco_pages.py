@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -150,23 +151,15 @@ class PagesBeside:
         """Where the text of each document is, and its pictures, in the order of the first of these."""
 
     def _grouped(self) -> list[tuple[PageText, list[_Shown]]]:
-        found: dict[int, tuple[PageText, list[_Shown]]] = {}
-        taken: dict[Path, list[dict[int | None, None]]] = {}
-        first: dict[tuple[Path, int], int] = {}
+        found: dict[tuple[Path, int], tuple[PageText, list[_Shown]]] = {}
+        times: Counter[tuple[Path, int | None]] = Counter()
         for number, picture in enumerate(self._pictures):
             text, shown = self._text_of(number, picture)
-            copies = taken.setdefault(text.path, [])
-            copy = 0
-            if shown.number is None or text.is_cells or text.missing:
-                found[number] = (text, [shown])
-                continue
-            while copy < len(copies) and shown.number in copies[copy]:  # the page once more, as another one saw it
-                copy += 1
-            if copy == len(copies):
-                copies.append({})
-            copies[copy][shown.number] = None
-            at = first.setdefault((text.path, copy), number)
-            found.setdefault(at, (text, []))[1].append(shown)
+            time = 0
+            if not text.missing:  # the page once more, as another one saw it, is of another document
+                time = times[text.path, shown.number]
+                times[text.path, shown.number] += 1
+            found.setdefault((text.path, time), (text, []))[1].append(shown)
         return list(found.values())
 
     def pages(self, text: PageText, shown: Sequence[_Shown]) -> dict[int, int]:
@@ -207,7 +200,7 @@ class PagesBeside:
         said = (
             f"there is no text of {picture.name!r:.100}: none of {', '.join(wanted):.300} and {stems[-1]}.json is there"
         )
-        return PageText(self._folder, missing=f"{said}: {self._looked}"), _Shown(number, None)
+        return PageText(self._folder / list(wanted)[-1], missing=f"{said}: {self._looked}"), _Shown(number, None)
 
     def _one_of(self, paths: Sequence[Path], picture: Picture, *, is_cells: bool = False) -> PageText:
         """Return the one file, or that which lies in a folder of the picture's name."""

@@ -327,7 +327,7 @@ def test_of_several_files_that_in_a_folder_of_the_name_is_taken(tmp_path: Path) 
 
 
 def test_an_error_of_one_document_lets_the_others_be_read(tmp_path: Path) -> None:
-    file = write(tmp_path, coco([*IMAGES, image(10, "x_0.png")]))
+    file = write(tmp_path, coco([*IMAGES, image(10, "x_0.png"), image(11, "x_1.png")]))
     errors: list[DataError] = []
     found = list(iter_documents(file, on_error=errors.append))
     assert [located.document.id for located in found] == ["p", "q"]
@@ -398,7 +398,7 @@ def test_a_folder_is_known_by_what_its_files_hold(tmp_path: Path) -> None:
 
 
 def test_boxes_that_pawls_takes_lie_around_the_text(corpora: Path, tmp_path: Path) -> None:
-    """Pages of this paper are cropped, and were drawn whole: else a third of the rows in boxes would be cut by edges."""
+    """Pages of this paper are cropped, and were drawn whole: else a third of the rows would be cut by edges."""
     name = "553c58a05e25f794d24e8db8c2b8fdb9603e6a29.pdf"
     blocks = json.loads((corpora / "formats" / "pawls" / "anno.json").read_bytes())[name]
     file = write(tmp_path, json.dumps({name: blocks}), pdfs=[])
