@@ -17,7 +17,7 @@ from papermage_core.document import Document, Metadata
 from papermage_core.errors import DataError, counted
 from papermage_core.plugin import DocumentReaderConfig, hookimpl, option
 from papermage_formats.coco_file import CocoFile, is_coco
-from papermage_formats.coco_pages import PAGE, Frame, PagesBeside, PageText, frame_of
+from papermage_formats.coco_pages import PAGE, Frame, PagesBeside, PageText, Shown, frame_of
 from papermage_formats.labelled import LABEL_LAYER, Labelled, add_labelled
 from papermage_formats.page_boxes import PageBoxes, size_of
 from papermage_formats.records import RecordReader
@@ -68,7 +68,7 @@ class _Wanted(NamedTuple):
 
     reading: _Reading
     text: PageText
-    shown: list[Any]
+    shown: list[Shown]
 
 
 class _Drawn(NamedTuple):
@@ -117,7 +117,7 @@ class _Reading:
         self._crowds: list[str] = []
         self._twice: list[str] = []
 
-    def document(self, text: PageText, shown: list[Any]) -> Document:
+    def document(self, text: PageText, shown: list[Shown]) -> Document:
         """Return the document of some pictures. Raises DataError, with the picture at fault."""
         images = dict(sorted(self.beside.pages(text, shown).items()))
         records = {page: self.file.image(number) for page, number in images.items()}

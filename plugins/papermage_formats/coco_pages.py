@@ -28,7 +28,7 @@ from papermage_processors.tokenizing import Style
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PAGE", "Frame", "PageText", "PagesBeside", "Picture", "frame_of"]
+__all__ = ["PAGE", "Frame", "PageText", "PagesBeside", "Picture", "Shown", "frame_of"]
 
 Frame = tuple[float, float, float, float]
 """Left, top, right and bottom, in shares of a page as it is seen."""
@@ -118,7 +118,7 @@ class PageText:
 
 
 @attrs.frozen
-class _Shown:
+class Shown:
     """A picture, by number, with the number of the page that it shows of a file."""
 
     picture: int
@@ -150,8 +150,8 @@ class PagesBeside:
         self.documents = self._grouped()
         """Where the text of each document is, and its pictures, in the order of the first of these."""
 
-    def _grouped(self) -> list[tuple[PageText, list[_Shown]]]:
-        found: dict[tuple[Path, int], tuple[PageText, list[_Shown]]] = {}
+    def _grouped(self) -> list[tuple[PageText, list[Shown]]]:
+        found: dict[tuple[Path, int], tuple[PageText, list[Shown]]] = {}
         times: Counter[tuple[Path, int | None]] = Counter()
         for number, picture in enumerate(self._pictures):
             text, shown = self._text_of(number, picture)
@@ -162,7 +162,7 @@ class PagesBeside:
             found.setdefault((text.path, time), (text, []))[1].append(shown)
         return list(found.values())
 
-    def pages(self, text: PageText, shown: Sequence[_Shown]) -> dict[int, int]:
+    def pages(self, text: PageText, shown: Sequence[Shown]) -> dict[int, int]:
         """Return the number of the picture of each page, counted from 0. Raises DataError where a page is unknown."""
         if text.missing:
             raise DataError(text.missing, expected="a PDF file, or cells")
@@ -184,23 +184,23 @@ class PagesBeside:
                 raise DataError(f"{name!r:.100} is of page {each.number}, and pages are counted from {self._first}")
         return pages
 
-    def _text_of(self, number: int, picture: Picture) -> tuple[PageText, _Shown]:
+    def _text_of(self, number: int, picture: Picture) -> tuple[PageText, Shown]:
         stems = list(picture.stems)
         for stem in stems:
             if stem in self._pdfs:
-                return self._one_of(self._pdfs[stem], picture), _Shown(number, picture.page)
+                return self._one_of(self._pdfs[stem], picture), Shown(number, picture.page)
         for match in _matches(stems):
             if match["stem"] in self._pdfs:
                 sign = f"{match['sign']}{match['page']}{match['more'] or ''}"
-                return self._one_of(self._pdfs[match["stem"]], picture), _Shown(number, int(match["page"]), sign)
+                return self._one_of(self._pdfs[match["stem"]], picture), Shown(number, int(match["page"]), sign)
         for stem in stems:
             if stem in self._cells:
-                return self._one_of(self._cells[stem], picture, is_cells=True), _Shown(number, None)
+                return self._one_of(self._cells[stem], picture, is_cells=True), Shown(number, None)
         wanted = dict.fromkeys(f"{stem}.pdf" for stem in (*stems, *(each["stem"] for each in _matches(stems))))
         said = (
             f"there is no text of {picture.name!r:.100}: none of {', '.join(wanted):.300} and {stems[-1]}.json is there"
         )
-        return PageText(self._folder / list(wanted)[-1], missing=f"{said}: {self._looked}"), _Shown(number, None)
+        return PageText(self._folder / list(wanted)[-1], missing=f"{said}: {self._looked}"), Shown(number, None)
 
     def _one_of(self, paths: Sequence[Path], picture: Picture, *, is_cells: bool = False) -> PageText:
         """Return the one file, or that which lies in a folder of the picture's name."""
