@@ -122,10 +122,10 @@ class _Reading:
         images = dict(sorted(self.beside.pages(text, shown).items()))
         records = {page: self.file.image(number) for page, number in images.items()}
         first = next(iter(records.values()))
-        document = text.read(list(images), self._config.style, first)
+        document, seen = text.read(list(images), self._config.style, first)
         _describe(document, records, self.file.paper_of(first))
         if self.file.is_annotated:
-            drawn = self._drawn(text, records)
+            drawn = self._drawn(records, seen)
             found = (
                 self._entity(each, record, page, drawn[page], document.id)
                 for page, record in records.items()
@@ -135,16 +135,15 @@ class _Reading:
             add_labelled(document, found, self._config.label_layer, names)
         return document
 
-    def _drawn(self, text: PageText, records: Mapping[int, Mapping[str, Any]]) -> dict[int, _Drawn]:
+    def _drawn(self, records: Mapping[int, Mapping[str, Any]], seen: Mapping[int, Any]) -> dict[int, _Drawn]:
         """Return the size of each picture, and what it shows of its page. Raises DataError for what is no size."""
         found = {}
-        whole = text.media_boxes(list(records))
         for page, record in records.items():
             try:
                 size = size_of(record.get("width"), record.get("height"))
             except DataError as exc:
                 raise exc.replace(message=f"{record['file_name']!r:.100}: {exc.message}") from exc
-            frame = frame_of(size, *whole[page]) if page in whole else PAGE
+            frame = frame_of(size, *seen[page]) if page in seen else PAGE
             if frame is None:
                 self._unlike.append(f"{record['file_name']!r:.100}, {size[0]:g} wide and {size[1]:g} high")
             found[page] = _Drawn(size, frame or PAGE)

@@ -28,6 +28,8 @@ from papermage_processors.tokenizing import Style
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from papermage_formats.pdf_document import Seen
+
 __all__ = ["PAGE", "Frame", "PageText", "PagesBeside", "Picture", "Shown", "frame_of"]
 
 Frame = tuple[float, float, float, float]
@@ -92,14 +94,14 @@ class PageText:
     is_cells: bool = False
     missing: str = ""
 
-    def read(self, pages: Sequence[int], style: Style, image: Mapping[str, Any]) -> Document:
-        """Return the document of some pages, counted from 0. Raises DataError."""
+    def read(self, pages: Sequence[int], style: Style, image: Mapping[str, Any]) -> tuple[Document, Mapping[int, Seen]]:
+        """Return the document of some pages, counted from 0, and what is seen of those of a PDF. Raises DataError."""
         with _of_file(self.path):
             if self.is_cells:
-                return _read_cells(self.path, style, image)
-            from papermage_formats.pdf_document import read_pdf
+                return _read_cells(self.path, style, image), {}
+            from papermage_formats.pdf_document import read_pages
 
-            return read_pdf(self.path, style, None, None, pages=pages)
+            return read_pages(self.path, style, pages)
 
     def count(self) -> int:
         """Return how many pages a PDF file has. Raises DataError."""
@@ -107,14 +109,6 @@ class PageText:
 
         with _of_file(self.path):
             return count_pages(self.path)
-
-    def media_boxes(self, pages: Sequence[int]) -> dict[int, tuple[tuple[float, float], Frame]]:
-        """Return the size of each page of a PDF file as it is seen, and its media box; nothing of cells."""
-        if self.is_cells:
-            return {}
-        from papermage_formats.pdf_document import media_boxes
-
-        return dict(zip(pages, media_boxes(self.path, pages), strict=True))
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -19,7 +19,7 @@ from papermage_core.errors import DataError, PluginError, counted
 from papermage_core.files import compression, open_bytes
 from papermage_formats.labelled import stem_of
 from papermage_formats.pdf_file import FAILURES, NoPagesError, PdfFile
-from papermage_formats.pdf_pages import PageTokens, View, page_tokens
+from papermage_formats.pdf_pages import PageTokens, page_tokens
 from papermage_formats.pdf_second import SecondReader, second_reader
 from papermage_processors.boxed import box_arrays
 from papermage_processors.layout import begin_blocks, begin_rows, unions
@@ -28,7 +28,7 @@ from papermage_processors.tokenizing import Style
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Limits", "count_pages", "media_boxes", "read_pdf"]
+__all__ = ["Limits", "Seen", "count_pages", "read_pages", "read_pdf"]
 
 _log = logging.getLogger(__name__)
 _alone = threading.RLock()
@@ -40,6 +40,14 @@ _PAGES = 32
 
 _Font = tuple["str | None", float, bool, bool, bool]
 """Name, size, whether bold, italic, and invisible."""
+
+
+class Seen(NamedTuple):
+    """What is seen of a page: its width and height in points, and the media box in shares of it."""
+
+    size: tuple[float, float]
+    media: tuple[float, float, float, float]
+    """Left, top, right and bottom: beyond the page, where that is cropped."""
 
 
 @attrs.frozen
@@ -65,9 +73,8 @@ def read_pdf(
     dots: int | None,
     processes: int = 1,
     limits: Limits = Limits(),
-    pages: Sequence[int] | None = None,
 ) -> Document:
-    """Return the document of a file, or of some of its ``pages``, with pictures of ``dots`` an inch if asked for.
+    """Return the document of a file, with pictures of ``dots`` an inch if they are asked for.
 
     Raises DataError, and PluginError for pictures where Pillow is not installed.
     """
@@ -76,39 +83,24 @@ def read_pdf(
     with _alone, closing(_open(path, password)) as file:
         limits.check(path, len(file))
         count = len(file)
-        if beyond := [number for number in pages or () if not 0 <= number < count]:
-            raise DataError(f"has {counted(count, 'pages')}; there is no page {beyond[0] + 1}", path=path)
         second = second_reader(count) if processes > 1 and _is_plain(path) and not dots else None
         with closing(_Ahead(second, path, password, style, count)) as ahead:
-            return _document(path, file, ahead, style, dots, limits, range(count) if pages is None else pages)
+            return _document(path, file, ahead, style, dots, limits, range(count))[0]
+
+
+def read_pages(path: Path, style: Style, pages: Sequence[int]) -> tuple[Document, dict[int, Seen]]:
+    """Return the document of some pages of a file, counted from 0, and what is seen of each. Raises DataError."""
+    with _alone, closing(_open(path, None)) as file:
+        count = len(file)
+        if beyond := [number for number in pages if not 0 <= number < count]:
+            raise DataError(f"has {counted(count, 'pages')}; there is no page {beyond[0] + 1}", path=path)
+        return _document(path, file, _Ahead(None, path, None, style, count), style, None, Limits(), pages)
 
 
 def count_pages(path: Path) -> int:
     """Return how many pages a file has. Raises DataError."""
     with _alone, closing(_open(path, None)) as file:
         return len(file)
-
-
-def media_boxes(
-    path: Path, pages: Sequence[int]
-) -> list[tuple[tuple[float, float], tuple[float, float, float, float]]]:
-    """Return the size of each page in points as it is seen, and its media box: left, top, right, bottom in shares.
-
-    The box is larger than the page where this has a crop box. Pages that cannot be read have theirs as it is seen.
-    """
-    found = []
-    with _alone, closing(_open(path, None)) as file:
-        for number in pages:
-            try:
-                with file.page(number) as page:
-                    left, bottom, right, top = page.get_bbox()
-                    view = View(left, bottom, right, top, page.get_rotation() // 90 % 4)
-                    left, bottom, right, top = page.get_mediabox()
-                    (media,) = view.shares(np.array([[left, top, right, bottom]])).tolist()
-                    found.append((view.size, (media[0], media[1], media[2], media[3])))
-            except (*FAILURES, ZeroDivisionError):  # as reading it said
-                found.append(((1.0, 1.0), (0.0, 0.0, 1.0, 1.0)))
-    return found
 
 
 def _is_plain(path: Path) -> bool:
@@ -170,13 +162,14 @@ def _document(
     dots: int | None,
     limits: Limits,
     numbers: Sequence[int],
-) -> Document:
+) -> tuple[Document, dict[int, Seen]]:
     characters = 0
     parts: list[_Part] = []
     waiting: list[tuple[int, PageTokens]] = []
     fonts: dict[_Font, int] = {}
     images: list[Image] = []
     unread: list[int] = []
+    seen: dict[int, Seen] = {}
     count = len(numbers)
     for number in numbers:
         try:
@@ -191,6 +184,7 @@ def _document(
             characters += len(tokens.codes)
             limits.check(path, len(file), characters)
             waiting.append((number, tokens))
+            seen[number] = Seen(tokens.view.size, tokens.media)
         images += [image] if image else []
         if waiting and (len(waiting) == _PAGES or number == numbers[-1]):
             parts.append(_joined(waiting, parts[-1].end if parts else 0, fonts))
@@ -220,7 +214,7 @@ def _document(
     document = Document("".join(part.symbols for part in parts), images or None, known)
     for name, layer in _layers(parts, list(fonts)).items():
         document.annotate_layer(name, layer)
-    return document
+    return document, seen
 
 
 def _read_page(file: PdfFile, number: int, style: Style, dots: int | None) -> tuple[PageTokens, Image | None]:
