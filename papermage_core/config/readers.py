@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -183,8 +184,12 @@ def companions(path: Path, config: DocumentReaderConfig | type[DocumentReaderCon
     """
     stems = {path.name[:at] for at, sign in enumerate(path.name) if sign == "."}  # a.tei.xml is of a.tei and of a
     for end in config.companions:
-        named = (path.with_name(stem + each) for stem in stems for each in (end, end.upper()))
-        found = named if end.startswith(".") else path.parent.glob(end)
+        if end.startswith("../"):
+            found = (Path(os.path.normpath(other)) for other in path.parent.glob(end))
+        elif end.startswith("."):
+            found = (path.with_name(stem + each) for stem in stems for each in (end, end.upper()))
+        else:
+            found = path.parent.glob(end)
         yield from (other for other in found if other != path)
 
 

@@ -111,7 +111,8 @@ def _present(document: Document, fields: Sequence[str], name: str, issues: Issue
         others = [layer for layer in known if layer not in fields]
         is_slip = any(_is_slip(field, other) for field in missing for other in others)
         kind = "layer_misspelt" if is_slip else "some_layers_missing"
-        issues.add(kind, name, f"no layer {', '.join(map(repr, missing))}{_hints(missing, known)}")
+        hint = _hints(missing, others) if is_slip else ""  # else nothing was found of what other documents have
+        issues.add(kind, name, f"no layer {', '.join(map(repr, missing))}{hint}")
     return present
 
 

@@ -53,6 +53,8 @@ __all__ = [
 T = TypeVar("T")
 STDIN = "-"
 _HEAD = 4096
+_COMMON, _FEW = (".jsonl", ".json", ".pdf", ".txt", ".xml", ".conll", ".tsv", ".csv", ".ann", ".parquet"), 12
+"""Endings that are named where there is no room for all, and of how many all are."""
 _OUTLINED = 2 << 20
 """Bytes of JSON that are looked through for its keys."""
 
@@ -387,7 +389,7 @@ def _matching(pattern: str, choice: ReaderChoice) -> list[Path]:
     if files:
         return list(dict.fromkeys(files))
     if found:
-        raise DataError(f"no file in these folders ends in {', '.join(choice.endings())}", path=pattern)
+        raise DataError(f"no file in these folders ends in {_shown(choice.endings())}", path=pattern)
     raise DataError("no file matches this pattern", path=pattern, expected="a pattern that matches files")
 
 
@@ -396,7 +398,7 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
         return files
     endings = choice.endings()
     if not any(folder.iterdir()):
-        raise DataError("this folder is empty", path=folder, expected=", ".join(endings))
+        raise DataError("this folder is empty", path=folder, expected=_shown(endings))
     inner = any(path.is_dir() for path in folder.iterdir())
     hint = f"; type {folder / '**'} to read what is in the folders below" if inner else ""
     files = sorted(path for path in folder.iterdir() if path.is_file())
@@ -409,8 +411,16 @@ def _in_folder(folder: Path, choice: ReaderChoice) -> list[Path]:
             ) from None
     told = next((f"; {path.name} is {kind}" for path, kind in ((each, other_kind(each)) for each in files) if kind), "")
     raise DataError(
-        f"no file in this folder ends in {', '.join(endings)}{told}{hint}", path=folder, expected=", ".join(endings)
+        f"no file in this folder ends in {_shown(endings)}{told}{hint}", path=folder, expected=_shown(endings)
     )
+
+
+def _shown(endings: Sequence[str]) -> str:
+    """Return endings, of many those that most people have."""
+    common = [ending for ending in _COMMON if ending in endings]
+    if len(endings) <= _FEW or not common:
+        return ", ".join(endings)
+    return f"{', '.join(common)}, nor in any other of the {len(endings)} endings that readers know (docs/formats.md)"
 
 
 def _bare(path: Path) -> str:

@@ -12,7 +12,7 @@ from papermage_core.errors import nearest
 
 __all__ = ["ROW_COLUMNS", "entity_rows", "to_rows"]
 
-ROW_COLUMNS = ("document", "page", "label", "text", "start", "end", "score", "box")
+ROW_COLUMNS = ("document", "page", "label", "text", "start", "end", "score", "box", "layer")
 """The keys of a row, in order."""
 
 
@@ -20,7 +20,7 @@ def to_rows(documents: Document | Iterable[Document], layer: str | Sequence[str]
     """Return a row for each entity of a layer, or of several, as ``pandas.DataFrame`` takes them.
 
     A row has document (its id, or its number from 1), page (from 0), label (the metadata's, or the layer's name), text,
-    start, end, score, and box (left, top, width, height in shares of the page); None where there is none. What a
+    start, end, score, box (left, top, width, height in shares of the page) and layer; None where there is none. What a
     discontinuous entity has several of stands with semicolons between: ``"0;9"``. A document without the layer gives
     no rows. Raises ValueError if no document has it, TypeError for what is no document.
 
@@ -61,6 +61,7 @@ def _cells(document: Document, layer: str, entity: Entity) -> Iterator[Any]:
     yield _joined(span.end for span in entity.spans)
     yield entity.metadata.get("score", None)
     yield _joined(f"{box.l:.6g} {box.t:.6g} {box.w:.6g} {box.h:.6g}" for box in entity.boxes)
+    yield layer
 
 
 def _joined(values: Iterable[Any]) -> Any:

@@ -80,7 +80,9 @@ class Plugins:
                 f"{KINDS[kind].key}={name}: {bare!r} is given by {sources}, not by {name[: -len(bare) - 1]!r}"
             )
         listed = f"known: {', '.join(names)}." if names else "none is installed."
-        return PluginError(f"{KINDS[kind].key}={name}: unknown {KINDS[kind].label}; {listed}{nearest(name, names)}")
+        label, others = KINDS[kind].label, [KINDS[c.kind].label for c in self._components if c.name == name]
+        what = f"there is a {others[0]} of this name, and no {label}" if others else f"unknown {label}"
+        return PluginError(f"{KINDS[kind].key}={name}: {what}; {listed}{'' if others else nearest(name, names)}")
 
     def unknown(self, name: str) -> PluginError:
         """Return the error for a name that no component of any kind has."""

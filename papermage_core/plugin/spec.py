@@ -854,8 +854,8 @@ class DocumentReaderConfig(ComponentConfig, ABC):
     """Endings that files of other kinds have too, such as ``(".json",)``: `recognises` says which files are its own."""
     companions: ClassVar[tuple[str, ...]] = ()
     """Endings of files that belong to one of its own of the same stem, such as brat's ``a.txt`` to ``a.ann``: in a
-    folder, they are not taken for documents of their own. What does not begin with a dot is a pattern of names beside
-    the file, or below: ``pdf_structure.json``, ``*/*.arrow``."""
+    folder, they are not taken for documents of their own. What does not begin with a dot, or begins with ``../``, is a
+    pattern of names beside the file, or below: ``pdf_structure.json``, ``*/*.arrow``, ``../PDF/*.pdf``."""
     compressed: ClassVar[bool] = False
     """Whether ``a.jsonl.gz`` is its own if ``a.jsonl`` is: true where it opens files with `open_bytes`."""
     requirement: ClassVar[str] = ""

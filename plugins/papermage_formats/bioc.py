@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from bisect import bisect_right
 from collections import Counter
@@ -39,6 +40,7 @@ from papermage_formats.xml_events import read_xml, xml_text
 __all__ = ["BiocReader", "BiocReaderConfig", "BiocWriter", "BiocXmlWriterConfig"]
 
 _CHUNK = 1 << 16
+_PASSAGES = re.compile(rb'"passages"\s*:')
 _INFONS = dict[str, Any]
 _OF_DOCUMENT = ("id", "infons", "passages", "annotations", "relations")
 """What BioC says of a document; services say more in JSON (``journal``, ``authors``)."""
@@ -71,7 +73,7 @@ class BiocReaderConfig(DocumentReaderConfig):
     @classmethod
     def recognises(cls, path: Path, head: bytes) -> bool:
         """Whether there are a collection's elements or a document's keys."""
-        return b"<collection" in head or b'"passages"' in head
+        return b"<collection" in head or bool(_PASSAGES.search(head))
 
     def build(self) -> BiocReader:
         """Return a new reader."""

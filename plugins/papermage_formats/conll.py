@@ -180,7 +180,8 @@ class ConllReader:
             elif not row.startswith(NO_COMMENTS):
                 comments[min(sentence, len(comments) - 1)].append(row.removeprefix("#").strip())
         symbols, start = table.text(names, comments)
-        document = make_document(symbols, {"doc_id": doc_id})
+        by = {"annotator": block.annotator} if block.annotator else {}
+        document = make_document(symbols, {"doc_id": doc_id} | by)
         stop = start + np.fromiter(map(len, table.column(names, "token")), np.int64, len(start))
         annotate_spans(document, "tokens", start, stop, table.metadata(names))
         lasts = np.array([*table.starts[1:], len(start)]) - 1

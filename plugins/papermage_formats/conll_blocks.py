@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from papermage_formats.labelled import opened_as_utf8, stem_of
+from papermage_formats.labelled import of_project, opened_as_utf8
 
 __all__ = ["Block", "iter_blocks"]
 
@@ -27,6 +27,8 @@ class Block:
     line: int
     byte: int
     doc_id: str
+    annotator: str | None = None
+    """Who annotated it, in the export of a project of INCEpTION."""
 
 
 def _borders(data: bytes, at: int, by_sentence: bool) -> list[int]:
@@ -42,10 +44,11 @@ def iter_blocks(path: Path, encoding: str, by_sentence: bool) -> Iterator[tuple[
     data, start, searched = b"", 0, 0
     line, byte, number = 1, 0, 0
     """Of the block that begins at ``start``: its line and byte, and how many there were before it."""
-    name = stem_of(path)
+    about = of_project(path)
+    name = about["doc_id"]
 
     def block(part: bytes) -> tuple[int, int, Block]:
-        return line, byte, Block(part, line, byte, name if number == 1 else f"{name}-{number}")
+        return line, byte, Block(part, line, byte, name if number == 1 else f"{name}-{number}", about.get("annotator"))
 
     with opened_as_utf8(path, encoding) as file:
         while more := file.read(max(_CHUNK, len(data) - start)):  # so that joining takes linear time

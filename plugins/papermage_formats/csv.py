@@ -40,7 +40,7 @@ class CsvWriterConfig(DocumentWriterConfig):
 
 
 class CsvWriter:
-    """Writes document, page, label, text, start, end, score and box of each entity.
+    """Writes document, page, label, text, start, end, score, box and layer of each entity.
 
     A discontinuous entity has several offsets in its cells, divided by semicolons: ``0;9`` and ``5;12``; a box is left,
     top, width and height, in shares of the page, and several boxes are divided by semicolons, too.

@@ -35,7 +35,7 @@ from papermage_formats.labelled import (
     stem_of,
 )
 from papermage_formats.noted import relations_of
-from papermage_formats.page_boxes import PageBoxes, corners_of, page_sizes, size_of
+from papermage_formats.page_boxes import PageBoxes, corners_of, count_page_losses, page_sizes, size_of
 from papermage_formats.records import RecordReader
 from papermage_formats.tokenized import no_tokens
 
@@ -290,10 +290,8 @@ class FunsdWriter:
         lost["tokens outside entities"] += len(outside)
         lost["relations"] += sum(link not in said for link in links)
         lost["white space"] += "\n".join(item["text"] for item in items if item["text"]) != symbols
-        lost["documents without pages"] += not (
-            document.has_layer("pages")
-            and [set(page.metadata) for page in document.get_layer("pages")] == [{"width", "height"}]
-        )
+        count_page_losses(document, lost)
+        lost["pages"] += max(len(document.get_layer("pages")) - 1, 0) if document.has_layer("pages") else 0
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations"})
         return {"form": items, "img": {"width": width, "height": height}}
 

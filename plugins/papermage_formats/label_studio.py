@@ -19,6 +19,7 @@ from papermage_formats.json_items import decode_item, json_bytes, named_items
 from papermage_formats.labelled import (
     LABEL_LAYER,
     LAYERS,
+    TEXT_LAYERS,
     Labelled,
     add_labelled,
     check_place,
@@ -324,7 +325,10 @@ class LabelStudioWriterConfig(DocumentWriterConfig):
 
 
 class LabelStudioWriter:
-    """Writes tasks to import: proposals that people correct, or annotations."""
+    """Writes tasks to import: proposals that people correct, or annotations.
+
+    A document without any layer of labels, which nobody has labelled, is a task without annotations.
+    """
 
     def __init__(self, config: LabelStudioWriterConfig) -> None:
         self.config = config
@@ -383,7 +387,9 @@ class LabelStudioWriter:
         made: dict[str, Any] = {"result": results}
         if config.give == "predictions":
             made |= {"model_version": config.model_version} | ({"score": sum(scores) / len(scores)} if scores else {})
-        task[config.give] = [made]
+        marking = config.layers or [name for name in document.layer_names if name not in TEXT_LAYERS]
+        is_labelled = results or any(map(document.has_layer, marking))
+        task[config.give] = [made] if is_labelled or config.give == "predictions" else []
         task |= (meta := _meta(document.metadata))
         lost["metadata of documents"] += len(set(document.metadata) - {"doc_id", "relations", "label_studio", *meta})
         return task

@@ -93,14 +93,27 @@ def text_of(document: Document, spaces: str = "") -> str:
     return symbols
 
 
-def add_labelled(document: Document, entities: Iterable[Labelled], label_layer: str = "") -> None:
+def add_labelled(
+    document: Document, entities: Iterable[Labelled], label_layer: str = "", labels: Iterable[str] = ()
+) -> None:
     """Add entities as layers: one for each label, in the order in which labels come, or all as ``label_layer``.
 
-    That layer is there without entities, too: the document has been labelled, and nothing was found.
-    Raises DataError for a place that is not in the text.
+    That layer is there without entities, too: the document has been labelled, and nothing was found. So are those of
+    ``labels``, which were looked for.
+    Raises DataError for a place that is not in the text, and where that layer is one of the text, such as ``blocks``.
     """
+    if label_layer and document.has_layer(label_layer):
+        raise DataError(
+            f"the text has a layer {label_layer!r} of its own, which entities cannot be put into",
+            layer=label_layer,
+            expected="a name that no layer has",
+            advice="type reader.label_layer=NAME with another name",
+        )
     layers: dict[str, list[Labelled]] = {label_layer: []} if label_layer else {}
     names: dict[str, str] = {}
+    for label in () if label_layer else dict.fromkeys(labels):
+        names[label] = free_name(document, label)
+        layers[names[label]] = []
     length = len(document.symbols or "")
     for entity in entities:
         check_place(entity.label, entity.segments, length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,12 @@ from papermage_core.errors import DataError, counted
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PageBoxes", "corners_of", "page_sizes", "size_of"]
+__all__ = ["PageBoxes", "corners_of", "count_page_losses", "page_sizes", "size_of"]
 
 _log = logging.getLogger(__name__)
 _SLIGHT = 0.001
 """The share of a page by which a box may lie beyond it: annotation tools round."""
+_SIZE = {"width", "height"}
 _DIGITS = 12
 """Of a share: what is written as a coordinate and read again is the same."""
 
@@ -97,6 +99,13 @@ def size_of(width: Any, height: Any) -> tuple[float, float]:
     if not all(0 < value < 1e9 for value in size):
         raise DataError(f"a page is {width!r} wide and {height!r} high", value=[width, height], expected="its size")
     return size
+
+
+def count_page_losses(document: Document, lost: Counter[str]) -> None:
+    """Count what a format that has the size of pages, and nothing else of them, does not hold of them, or misses."""
+    pages = [set(page.metadata) for page in document.get_layer("pages")] if document.has_layer("pages") else []
+    lost["documents without width and height of pages"] += not pages or any(_SIZE - keys for keys in pages)
+    lost["metadata of pages"] += sum(bool(keys - _SIZE) for keys in pages)
 
 
 def page_sizes(document: Document, usual: tuple[float, float]) -> dict[int, tuple[float, float]]:

@@ -32,7 +32,7 @@ from papermage_formats.labelled import (
     reason_of,
 )
 from papermage_formats.noted import relations_of
-from papermage_formats.page_boxes import PageBoxes, corners_of, page_sizes, size_of
+from papermage_formats.page_boxes import PageBoxes, corners_of, count_page_losses, page_sizes, size_of
 from papermage_formats.records import read_files, read_records
 from papermage_formats.tokenized import no_tokens
 
@@ -321,7 +321,7 @@ class PawlsWriter:
         if not any(map(str.strip, words)):
             raise no_tokens(document, "text and a box")
         lost["white space between tokens"] += _text([word.strip() for word in words], boxes)[0] != symbols
-        lost["documents without pages"] += not _has_sizes(document)
+        count_page_losses(document, lost)
         annotations = []
         spans = np.array([token.segments[0] if token.segments else (-1, -1) for token in known]).reshape(-1, 2)
         for number, entity in enumerate(
@@ -345,11 +345,6 @@ class PawlsWriter:
             lost["metadata of entities"] += not {"id"} <= set(entity.metadata) <= {"id", "color"}
             annotations.append(found)
         return pages, annotations
-
-
-def _has_sizes(document: Document) -> bool:
-    pages = document.get_layer("pages") if document.has_layer("pages") else ()
-    return len(pages) > 0 and all(set(page.metadata) == {"width", "height"} for page in pages)
 
 
 def _joined(tokens: Sequence[Labelled], chosen: Sequence[int]) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -28,7 +28,7 @@ from papermage_processors.tokenizing import Style
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Limits", "read_pdf"]
+__all__ = ["Limits", "Seen", "count_pages", "read_pages", "read_pdf"]
 
 _log = logging.getLogger(__name__)
 _alone = threading.RLock()
@@ -40,6 +40,14 @@ _PAGES = 32
 
 _Font = tuple["str | None", float, bool, bool, bool]
 """Name, size, whether bold, italic, and invisible."""
+
+
+class Seen(NamedTuple):
+    """What is seen of a page: its width and height in points, and the media box in shares of it."""
+
+    size: tuple[float, float]
+    media: tuple[float, float, float, float]
+    """Left, top, right and bottom: beyond the page, where that is cropped."""
 
 
 @attrs.frozen
@@ -74,9 +82,25 @@ def read_pdf(
         raise PluginError(f"{path}: pictures of pages need Pillow; type: pip install 'papermage_core[images]'")
     with _alone, closing(_open(path, password)) as file:
         limits.check(path, len(file))
-        second = second_reader(len(file)) if processes > 1 and _is_plain(path) and not dots else None
-        with closing(_Ahead(second, path, password, style, len(file))) as ahead:
-            return _document(path, file, ahead, style, dots, limits)
+        count = len(file)
+        second = second_reader(count) if processes > 1 and _is_plain(path) and not dots else None
+        with closing(_Ahead(second, path, password, style, count)) as ahead:
+            return _document(path, file, ahead, style, dots, limits, range(count))[0]
+
+
+def read_pages(path: Path, style: Style, pages: Sequence[int]) -> tuple[Document, dict[int, Seen]]:
+    """Return the document of some pages of a file, counted from 0, and what is seen of each. Raises DataError."""
+    with _alone, closing(_open(path, None)) as file:
+        count = len(file)
+        if beyond := [number for number in pages if not 0 <= number < count]:
+            raise DataError(f"has {counted(count, 'pages')}; there is no page {beyond[0] + 1}", path=path)
+        return _document(path, file, _Ahead(None, path, None, style, count), style, None, Limits(), pages)
+
+
+def count_pages(path: Path) -> int:
+    """Return how many pages a file has. Raises DataError."""
+    with _alone, closing(_open(path, None)) as file:
+        return len(file)
 
 
 def _is_plain(path: Path) -> bool:
@@ -130,15 +154,24 @@ class _Ahead:
             self._second.stop()
 
 
-def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int | None, limits: Limits) -> Document:
+def _document(
+    path: Path,
+    file: PdfFile,
+    ahead: _Ahead,
+    style: Style,
+    dots: int | None,
+    limits: Limits,
+    numbers: Sequence[int],
+) -> tuple[Document, dict[int, Seen]]:
     characters = 0
     parts: list[_Part] = []
     waiting: list[tuple[int, PageTokens]] = []
     fonts: dict[_Font, int] = {}
     images: list[Image] = []
     unread: list[int] = []
-    count = len(file)
-    for number in range(count):
+    seen: dict[int, Seen] = {}
+    count = len(numbers)
+    for number in numbers:
         try:
             tokens, image = ahead.read(number), None
             if tokens is None:
@@ -149,10 +182,11 @@ def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int 
             image = Image.create_rgb_all_white(*_BLANK) if dots else None  # the others keep their numbers
         else:
             characters += len(tokens.codes)
-            limits.check(path, count, characters)
+            limits.check(path, len(file), characters)
             waiting.append((number, tokens))
+            seen[number] = Seen(tokens.view.size, tokens.media)
         images += [image] if image else []
-        if waiting and (len(waiting) == _PAGES or number == count - 1):
+        if waiting and (len(waiting) == _PAGES or number == numbers[-1]):
             parts.append(_joined(waiting, parts[-1].end if parts else 0, fonts))
             waiting = []
     bare = [number for part in parts for number, start, stop in part.pages if start == stop]
@@ -180,7 +214,7 @@ def _document(path: Path, file: PdfFile, ahead: _Ahead, style: Style, dots: int 
     document = Document("".join(part.symbols for part in parts), images or None, known)
     for name, layer in _layers(parts, list(fonts)).items():
         document.annotate_layer(name, layer)
-    return document
+    return document, seen
 
 
 def _read_page(file: PdfFile, number: int, style: Style, dots: int | None) -> tuple[PageTokens, Image | None]:

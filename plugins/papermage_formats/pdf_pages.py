@@ -87,6 +87,8 @@ class PageTokens:
     """The tokens of a page, in the order of its text, as PDFium tells of them."""
 
     view: View
+    media: tuple[float, float, float, float]
+    """Left, top, right, bottom of the media box in shares of the page as it is seen, which a crop box makes smaller."""
     codes: NDArray[np.uint32]
     """The text, as code points."""
     starts: NDArray[np.int64]
@@ -112,6 +114,8 @@ def page_tokens(page: pdfium.PdfPage, style: Style) -> PageTokens:
     if not (right > left and top > bottom):
         raise ValueError("it has no area")
     view = View(left, bottom, right, top, page.get_rotation() // 90 % 4)
+    left, bottom, right, top = page.get_mediabox()
+    (media,) = view.shares(np.array([[left, top, right, bottom]])).tolist()
     text_page = raw.FPDFText_LoadPage(page)
     if not text_page:
         raise pdfium.PdfiumError("its text cannot be loaded")
@@ -123,7 +127,7 @@ def page_tokens(page: pdfium.PdfPage, style: Style) -> PageTokens:
             starts, stops = np.sort(np.append(starts, cuts)), np.sort(np.append(stops, cuts))
         first = index[starts]
         boxes = _char_boxes(handle, first, index[stops - 1])
-        return PageTokens(view, codes, starts, stops, boxes, *_runs(handle, first, view.quarters))
+        return PageTokens(view, tuple(media), codes, starts, stops, boxes, *_runs(handle, first, view.quarters))
     finally:
         raw.FPDFText_ClosePage(text_page)
 

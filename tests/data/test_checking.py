@@ -150,6 +150,7 @@ def test_a_layer_whose_name_is_a_slip_costs_f1(tmp_path: Path) -> None:
     assert any("nearly its name" in line for line in found.costs())
     assert not any("nearly its name" in line for line in found.odd())
     assert "no layer 'Disease'. Did you mean 'Diseaes'?" in str(found)
+    assert "'DiseaseClass'" not in str(found)
 
 
 def test_of_documents_without_units_no_more_is_claimed_than_was_looked_at(tmp_path: Path) -> None:

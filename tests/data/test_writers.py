@@ -109,6 +109,8 @@ def test_a_writer_that_is_not_there_is_named_before_anything_is_read(tmp_path: P
         PluginError, match=r"writer=jsnl: unknown document writer; known: .*jsonl.*Did you mean 'jsonl'"
     ):
         write_documents(never(), tmp_path / "a.jsonl", "jsnl")
+    with pytest.raises(PluginError, match="writer=alto: there is a document reader of this name, and no document w"):
+        write_documents(never(), tmp_path / "a.jsonl", "alto")
     with pytest.raises(ConfigError, match=r"a\.docx: no writer is known for files that end in \.docx"):
         write_documents(never(), tmp_path / "a.docx")
 

@@ -50,7 +50,7 @@ def test_rows_hold_what_the_csv_writer_writes(tmp_path) -> None:
     rows = to_rows(documents, "X")
     assert rows[0] == {
         **{"document": "1", "page": 1, "label": "X", "text": "some", "start": 0, "end": 4, "score": 0.75},
-        "box": "0.1 0.2 0.3 0.05",
+        **{"box": "0.1 0.2 0.3 0.05", "layer": "X"},
     }
     assert [rows[1][key] for key in ("page", "label", "start", "end", "score")] == ["0;1", "Y", "0;5", "1;6", None]
     assert [rows[2][key] for key in ("document", "page", "text", "box")] == ["g", None, "gene", None]

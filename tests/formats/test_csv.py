@@ -24,9 +24,9 @@ def rows(data: bytes) -> list[list[str]]:
 def test_each_entity_is_a_row() -> None:
     data, lost = written(CsvWriterConfig(safe=False).build(), [document()])
     assert rows(data) == [
-        ["document", "page", "label", "text", "start", "end", "score", "box"],
-        ["d", "1", "X", '+1,"', "0", "4", "0.75", "0.1 0.2 0.3 0.05"],
-        ["d", "0;1", "=cmd()", "+ 2", "0;5", "1;6", "", ""],
+        ["document", "page", "label", "text", "start", "end", "score", "box", "layer"],
+        ["d", "1", "X", '+1,"', "0", "4", "0.75", "0.1 0.2 0.3 0.05", "X"],
+        ["d", "0;1", "=cmd()", "+ 2", "0;5", "1;6", "", "", "X"],
     ]
     assert lost == {"tokens": 1, "pages": 2, "texts of documents": 1, "metadata of entities": 1}
 

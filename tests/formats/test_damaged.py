@@ -15,6 +15,7 @@ import pytest
 from papermage_core.errors import DataError
 from papermage_formats.alto import AltoReaderConfig
 from papermage_formats.bioc import BiocReaderConfig
+from papermage_formats.coco import CocoReaderConfig
 from papermage_formats.conll import ConllReaderConfig
 from papermage_formats.doccano import DoccanoReaderConfig
 from papermage_formats.dygie import DygieReaderConfig
@@ -31,6 +32,7 @@ from papermage_formats.tei import TeiReaderConfig
 from papermage_formats.uima import UimaReaderConfig
 from tests.formats import (
     test_bioc,
+    test_coco,
     test_conll,
     test_doccano,
     test_dygie,
@@ -68,12 +70,21 @@ def samples() -> list[Any]:
             (LabelStudioReaderConfig(), test_label_studio.TestLabelStudio),
             (PubtatorReaderConfig(), test_pubtator.TestPubtator),
             (UimaReaderConfig(), test_uima.TestUima),
+            (CocoReaderConfig(), test_coco.TestCoco),
         )
         for name, content in suite.samples.items()
+        if not name.endswith(".pdf")
     ]
     found.append((PawlsReaderConfig(), "pdf_structure.json", json.dumps(structure()).encode()))
     found.append((PawlsReaderConfig(), "a_annotations.json", json.dumps({"annotations": [annotation()]}).encode()))
     return [pytest.param(*each, id=each[1]) for each in found]
+
+
+def put_beside(folder: Path) -> None:
+    """Write what some of the samples are read with."""
+    (folder / "pdf_structure.json").write_text(json.dumps(structure()))
+    for name in ("p.pdf", "q.pdf"):
+        (folder / name).write_bytes(test_coco.PAPER)
 
 
 def check(config: Any, path: Path, content: bytes, packed: bool = False, times: int = 60) -> None:
@@ -95,7 +106,7 @@ def check(config: Any, path: Path, content: bytes, packed: bool = False, times: 
 
 @pytest.mark.parametrize(("config", "name", "content"), samples())
 def test_only_data_errors_come_of_damaged_files(tmp_path: Path, config: Any, name: str, content: bytes) -> None:
-    (tmp_path / "pdf_structure.json").write_text(json.dumps(structure()))
+    put_beside(tmp_path)
     check(config, tmp_path / name, content, packed=name.endswith(".spacy"))
 
 
@@ -111,7 +122,7 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 def test_only_data_errors_come_of_values_of_another_kind(
     tmp_path: Path, config: Any, name: str, content: bytes
 ) -> None:
-    (tmp_path / "pdf_structure.json").write_text(json.dumps(structure()))
+    put_beside(tmp_path)
     text = content.decode("utf-8-sig").strip()
     value = json.loads(text.splitlines()[0] if name.endswith("l") else text)
     chance = random.Random(name)

@@ -176,7 +176,7 @@ def test_what_forms_do_not_hold_is_counted() -> None:
         "entities that end inside a token": 1, "overlapping entities": 1, "metadata of tokens": 1, "relations": 2,
         "metadata of entities": 1, "entities without tokens": 2, "metadata of relations": 1,
         "roles of relations": 1, "white space": 1,
-        "documents without pages": 1, "metadata of documents": 1, "document ids": 1,
+        "documents without width and height of pages": 1, "metadata of documents": 1, "document ids": 1,
     }  # fmt: skip
     assert found.symbols == "ab"
     with pytest.raises(DataError, match="has no tokens"):

@@ -251,3 +251,15 @@ def test_notes_of_regions_and_tasks_are_kept(tmp_path: Path) -> None:
     (again,) = json.loads(content)
     assert (again["meta"], again["annotations"][0]["result"][0]["meta"]) == ({"from": "pilot"}, {"text": ["sure?"]})
     assert lost == {}
+
+
+def test_what_nobody_has_labelled_is_written_as_a_task_without_annotations() -> None:
+    entities = [{"tokens": []}, {"X": []}, {"X": [{"spans": [[0, 1]]}]}]
+    documents = [Document.from_json({"symbols": "ab", "entities": each, "metadata": {}}) for each in entities]
+    tasks = json.loads(written(LabelStudioWriterConfig(give="annotations").build(), documents)[0])
+    assert [len(task["annotations"]) for task in tasks] == [0, 1, 1]
+    tasks = json.loads(written(LabelStudioWriterConfig(give="annotations", layers=("Y",)).build(), documents)[0])
+    assert [len(task["annotations"]) for task in tasks] == [0, 0, 0]
+    assert all(
+        len(task["predictions"]) for task in json.loads(written(LabelStudioWriterConfig().build(), documents)[0])
+    )

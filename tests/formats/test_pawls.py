@@ -239,7 +239,8 @@ def test_what_pawls_does_not_hold_is_counted(tmp_path: Path) -> None:
     assert write_documents([document], tmp_path / "a.pawls").losses == {
         "rows": 2, "metadata of tokens": 1, "tokens without boxes": 1, "boxes": 1, "entities without boxes": 1,
         "entities without tokens": 1, "entities that end inside a token": 2, "metadata of entities": 1,
-        "white space between tokens": 1, "documents without pages": 1, "document ids": 1, "roles of relations": 1,
+        "white space between tokens": 1, "documents without width and height of pages": 1, "document ids": 1,
+        "roles of relations": 1,
         "documents without annotator": 1, "metadata of documents": 1,
     }  # fmt: skip
     with pytest.raises(DataError, match="has no tokens"):

@@ -251,18 +251,21 @@ def test_names_that_the_head_of_a_file_cannot_hold_are_not_written(noted: dict[s
     assert again.X[0].metadata["webanno"] == {"layer": NER, "feature": "value"}
 
 
-def test_in_the_export_of_a_project_the_folder_is_the_document_and_the_file_its_annotator(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ending", "content"), [("tsv", GENES), ("conll", "A\tB-X\nb\tO\n")])
+def test_in_the_export_of_a_project_the_folder_is_the_document_and_the_file_its_annotator(
+    tmp_path: Path, ending: str, content: str
+) -> None:
     names = ["annotation/a.txt/anna", "annotation/a.txt/bob", "annotation/b.txt/anna", "curation/a.txt/CURATION_USER"]
     for name in names:
-        path = tmp_path / f"{name}.tsv"
+        path = tmp_path / f"{name}.{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(GENES, encoding="utf-8")
+        path.write_text(content, encoding="utf-8")
     found = [each.metadata for each in read_documents(str(tmp_path / "**"))]
     assert [f"{each['doc_id']}/{each['annotator']}" for each in found] == [name.partition("/")[2] for name in names]
     (flat,) = read_documents(tmp_path / "curation" / "a.txt")
     assert flat.id == "a.txt"
     own = tmp_path / "annotation" / "train"  # folders of one's own that happen to be called so
     own.mkdir()
-    (own / "PMC1.tsv").write_text(GENES, encoding="utf-8")
+    (own / f"PMC1.{ending}").write_text(content, encoding="utf-8")
     (document,) = read_documents(own)
     assert (document.id, "annotator" in document.metadata) == ("PMC1", False)

@@ -134,7 +134,7 @@ def test_info_of_an_extension_lists_its_hooks(install, capsys):
     ("arguments", "code", "message"),
     [
         (["info", "lineer"], 4, "no component is named 'lineer'; known: "),
-        (["info", "bio", "--kind", "head"], 4, "head=bio: unknown model head"),
+        (["info", "bio", "--kind", "head"], 4, "head=bio: there is a label scheme of this name, and no model head"),
         (["info", "hed=crf"], 4, "no component is named 'hed=crf'"),
         (["info", "head=crff"], 4, "head=crff: unknown model head"),
         (["info", "head=crf", "--kind", "scheme"], 2, "contradict each other"),

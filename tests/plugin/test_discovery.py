@@ -47,7 +47,9 @@ def test_whose_option_may_be_meant_is_looked_up_without_importing_it(install):
 
 def test_a_component_of_one_kind_is_not_found_as_another(install):
     install("acme-heads", {HEAD: {"acme": "acme_heads"}})
-    with pytest.raises(PluginError, match=r"label_scheme=acme: unknown label scheme; known: .*bio"):
+    with pytest.raises(
+        PluginError, match=r"label_scheme=acme: there is a model head of this name, and no label scheme; known: .*bio"
+    ):
         Plugins().find("label_scheme", "acme")
 
 
