@@ -73,6 +73,9 @@ class Options:
     train_data_path: tuple[Path, ...] = option(
         (), help="documents trained on, to give scores by how often a text was seen; none: as the checkpoint knows"
     )
+    thresholds: bool = option(
+        False, help="precision, recall and F1 by min_score, and the best one for each label; for a checkpoint"
+    )
     guarantee: bool = option(
         False,
         help="fit thresholds on these documents that guarantee recall or precision, and keep them in the checkpoint",
@@ -275,8 +278,12 @@ def _of_checkpoint(
         "units": None if found.units is None else found.units.to_json(),
         "calibration": found.calibration,
     }
-    entity_name = checkpoint.blueprint.labelling.entity_name
-    return _Found(found.scores, found.documents, found.names, found.errors, more, checkpoint.documents, entity_name)
+    note = ""
+    if options.thresholds and found.thresholds is not None:
+        more["thresholds"] = found.thresholds.to_json()
+        note = found.thresholds.table()
+    name = checkpoint.blueprint.labelling.entity_name
+    return _Found(found.scores, found.documents, found.names, found.errors, more, checkpoint.documents, name, note)
 
 
 def _guarantees(
@@ -357,9 +364,20 @@ def _labelling(options: Options) -> Labelling:
 
 
 def _check_outputs(options: Options, reader: ReaderChoice) -> None:
-    not_scored = ("label_field", "compare", "by", "train_data_path", "errors_path", "documents_path", "changes_path")
+    not_scored = (
+        "label_field",
+        "thresholds",
+        "compare",
+        "by",
+        "train_data_path",
+        "errors_path",
+        "documents_path",
+        "changes_path",
+    )
     if options.guarantee and (given := [name for name in not_scored if getattr(options, name)]):
         raise ConfigError(f"guarantee=true fits thresholds and scores nothing: leave out {', '.join(given)}")
+    if options.thresholds and _holds_documents(options.model_name_or_path, reader):
+        raise ConfigError("thresholds=true is for a checkpoint, which scores what it finds; expected its folder")
     models = [options.model_name_or_path, *([] if options.compare is None else [options.compare])]
     of_file = [name for name in ("layer_name", "label_attribute", "shared") if getattr(options, name)]
     if of_file and not any(_holds_documents(path, reader) for path in models):

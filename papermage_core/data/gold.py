@@ -86,7 +86,8 @@ def no_label_layer(absent: Collection[str], found: str, path: str) -> DataError:
 
 
 def _hints(missing: Sequence[str], known: Sequence[str]) -> str:
-    found = "".join(nearest(field, known) for field in missing)
+    """Return what slips were for; of another layer that is lacking nothing, for other documents may have it."""
+    found = "".join(nearest(field, [other for other in known if _is_slip(field, other)]) for field in missing)
     return found and f".{found}"
 
 
@@ -111,8 +112,7 @@ def _present(document: Document, fields: Sequence[str], name: str, issues: Issue
         others = [layer for layer in known if layer not in fields]
         is_slip = any(_is_slip(field, other) for field in missing for other in others)
         kind = "layer_misspelt" if is_slip else "some_layers_missing"
-        hint = _hints(missing, others) if is_slip else ""  # else nothing was found of what other documents have
-        issues.add(kind, name, f"no layer {', '.join(map(repr, missing))}{hint}")
+        issues.add(kind, name, f"no layer {', '.join(map(repr, missing))}{_hints(missing, known)}")
     return present
 
 

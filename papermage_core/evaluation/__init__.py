@@ -28,6 +28,7 @@ from papermage_core.evaluation.run import CalibrationSummary, PreviousRun, RunSu
 from papermage_core.evaluation.scorer import Scorer, score
 from papermage_core.evaluation.scores import Counts, Scores
 from papermage_core.evaluation.tag_rows import score_tags
+from papermage_core.evaluation.thresholds import Thresholds, thresholds_of
 from papermage_core.evaluation.units import UnitScorer, UnitScores, score_units
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "RunSummary",
     "Scorer",
     "Scores",
+    "Thresholds",
     "UnitScorer",
     "UnitScores",
     "UnitText",
@@ -66,6 +68,7 @@ __all__ = [
     "score_tags",
     "score_units",
     "summarise",
+    "thresholds_of",
     "write_error_page",
     "write_report",
 ]

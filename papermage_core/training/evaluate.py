@@ -31,7 +31,7 @@ from papermage_core.model.precision import Backend, Precision
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import Metric
-from papermage_core.training.scoring import Evaluation, Evaluator, reliability_of
+from papermage_core.training.scoring import Evaluation, Evaluator, reliability_of, thresholds_by_score
 
 __all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model", "fit_guarantees"]
 
@@ -128,7 +128,11 @@ def evaluate_checkpoint(
         _log.warning("%s: the scores say little of other documents", trained_on.line())
     elif trained_on.chosen_by:
         _log.warning("%s: of other documents the scores are rather lower", trained_on.line_of_choice())
-    evaluation = attrs.evolve(evaluation, calibration=reliability_of(evaluation, loaded.calibration))
+    evaluation = attrs.evolve(
+        evaluation,
+        calibration=reliability_of(evaluation, loaded.calibration),
+        thresholds=thresholds_by_score(evaluation, loaded.calibration),
+    )
     issues.merge([evaluation.issues])
     for line in issues.lines():
         _log.warning("%s", line)

@@ -21,11 +21,13 @@ from papermage_core.evaluation import (
     EntityEvaluator,
     ErrorLog,
     Scores,
+    Thresholds,
     UnitScorer,
     UnitScores,
     expected_calibration_error,
     fit_calibration,
     reliability,
+    thresholds_of,
 )
 from papermage_core.evaluation.evaluator import Watch
 from papermage_core.model.adjusting import adjusted
@@ -35,7 +37,7 @@ from papermage_core.plugin.blame import calling
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.spec import HeadOutput, Metric
 
-__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "calibrate", "reliability_of"]
+__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "calibrate", "reliability_of", "thresholds_by_score"]
 
 _MOST_FITTED = 200_000
 """Scores that a calibration is fitted on: every k-th where there are more."""
@@ -58,6 +60,8 @@ class Evaluation:
     unit_right: NDArray[np.bool_]
     document_of: NDArray[np.int64]
     """The document of each predicted entity."""
+    label_of: Sequence[str]
+    """The label of each predicted entity."""
     counts: dict[str, int]
     """How many documents, contexts, units and entities were scored."""
     entities: Counter[str]
@@ -72,6 +76,8 @@ class Evaluation:
     """What the documents are called, where that was asked for."""
     calibration: dict[str, Any] | None = None
     """How well the scores of a checkpoint fit how often they are right (see `reliability_of`)."""
+    thresholds: Thresholds | None = None
+    """What becomes of precision and recall by ``min_score``, of a checkpoint's entities."""
 
 
 class Evaluator:
@@ -104,6 +110,7 @@ class Evaluator:
         self._tags = _Confidences()
         self._every, self._seen = 1, 0
         self._document_of = array("q")
+        self._label_of: list[str] = []
         self._gold: Counter[str] = Counter()
         self._counts = dict.fromkeys(("documents", "contexts", "units", "entities"), 0)
 
@@ -133,6 +140,7 @@ class Evaluator:
         right = set(gold)
         self._entities.extend([1.0 if s.score is None else s.score for s in predicted], [s in right for s in predicted])
         self._document_of.extend([self._counts["documents"]] * len(predicted))
+        self._label_of += [span.label for span in predicted]
         self._add_units(outputs, encode_gold(parsed, self._tasks, self._issues, self._policy), known)
         for name, count in (
             ("documents", 1),
@@ -169,6 +177,7 @@ class Evaluator:
             unit_scores=unit_scores,
             unit_right=unit_right,
             document_of=np.array(self._document_of, np.int64),
+            label_of=self._label_of,
             counts=dict(self._counts),
             entities=Counter(self._gold),
             issues=self._issues,
@@ -245,15 +254,26 @@ def calibrate(evaluation: Evaluation, split: str) -> FittedCalibration | None:
     return FittedCalibration(entity, fit_calibration(evaluation.unit_scores, evaluation.unit_right), summary)
 
 
+def thresholds_by_score(evaluation: Evaluation, calibration: Mapping[str, Any] | None) -> Thresholds:
+    """Return what is left of the entities by their least score, as a checkpoint calibrates it."""
+    gold = {label: counts.gold for label, counts in evaluation.scores.per_label.items()}
+    mapped = _mapped(evaluation.entity_scores, calibration)
+    return thresholds_of(mapped, evaluation.entity_right, evaluation.label_of, gold)
+
+
+def _mapped(scores: NDArray[np.float64], calibration: Mapping[str, Any] | None) -> NDArray[np.float64]:
+    known = None if calibration is None else calibration.get("entity")
+    return scores if known is None else Calibration.from_json(known).apply(scores)
+
+
 def reliability_of(evaluation: Evaluation, calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return how well the entities' scores, as a checkpoint calibrates them, fit how often they are right."""
     values, right = evaluation.entity_scores, evaluation.entity_right
     if not len(values):
         return None
-    known = None if calibration is None else calibration.get("entity")
-    mapped = values if known is None else Calibration.from_json(known).apply(values)
+    mapped = _mapped(values, calibration)
     return {
-        "calibrated": known is not None,
+        "calibrated": calibration is not None and calibration.get("entity") is not None,
         "expected_calibration_error": expected_calibration_error(mapped, right),
         "bins": [attrs.asdict(each) for each in reliability(mapped, right)],
     }

@@ -284,6 +284,39 @@ def test_evaluation_of_a_file_prints_scores(
     assert len([r for r in map(json.loads, errors.read_text().splitlines()) if r["gold"]]) == wrong
 
 
+def test_thresholds_are_those_of_what_is_predicted_with_them(
+    checkpoint: Path, predictor: Predictor, documents: list[Document], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from papermage_core.cli.evaluate import main
+
+    arguments = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}", "thresholds=true"]
+    assert main([*arguments, "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)["thresholds"]
+    gold = {
+        (i, e.start, e.end, n) for i, d in enumerate(documents) for n in ("names", "amounts") for e in getattr(d, n)
+    }
+    scores = sorted({e.score for entities in predictor.predict_many(documents) for e in entities})
+    for step in {
+        0,
+        99,
+        *(min(99, int(100 * score) + more) for score in scores[:: len(scores) // 4] for more in (0, 1)),
+    }:
+        kept = {
+            (i, e.start, e.end, e.label)
+            for i, entities in enumerate(predictor.predict_many(documents, min_score=step / 100))
+            for e in entities
+        }
+        point = found["all"][step]
+        assert point["precision"] == pytest.approx(len(gold & kept) / len(kept) if kept else 0)
+        assert point["recall"] == pytest.approx(len(gold & kept) / len(gold))
+    assert main([*arguments, "label_field=names"]) == 0
+    shown = capfd.readouterr().out
+    assert "Entities by min_score, all labels, in percent:" in shown
+    assert "each label its own" not in shown  # there is one
+    assert main([*arguments[1:], f"model_name_or_path={tmp_path / 'new.jsonl'}", "label_field=names"]) == 2
+    assert "thresholds=true is for a checkpoint" in capfd.readouterr().err
+
+
 def test_mistakes_are_written_as_a_page_where_the_file_is_called_so(
     checkpoint: Path, val_file: Path, tmp_path: Path
 ) -> None:
