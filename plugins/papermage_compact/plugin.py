@@ -164,7 +164,7 @@ class CompactConfig(ContextEncoderConfig):
         from papermage_compact.encoder import CompactEncoder
         from papermage_compact.vectors import load_vectors, restore_vectors
 
-        vectors = None
+        vectors, table = None, self.gazetteer_table
         if self.vectors is not None and folder is None:
             vectors = load_vectors(self.vectors, self.vectors_size, self.vectors_rows)
         elif self.vectors is not None and folder is not None:
@@ -180,7 +180,7 @@ class CompactConfig(ContextEncoderConfig):
             with_phrases=self.phrases == "on",
             with_abbreviations=self.abbreviations == "on",
             metadata=columns_of(self.metadata_columns),
-            gazetteer=Gazetteer.load(self.gazetteer_table) if self.gazetteer_table is not None else None,
+            gazetteer=Gazetteer.load(table) if table is not None and self.gazetteer == "on" else None,
             vectors=vectors,
             tune_vectors=self.tune_vectors,
             max_length=self.max_length,

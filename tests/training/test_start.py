@@ -492,6 +492,9 @@ def test_what_an_encoder_learned_stays(
     units = [getattr(each, "inner", each).training_units for each in (before, after)]
     assert units[0] < units[1] == 1261  # batches are sized by the new documents
     assert getattr(after, "gazetteer_table", None) == getattr(before, "gazetteer_table", None)
+    if "encoder.gazetteer" in encoder:
+        with pytest.raises(ConfigError, match=r"leave out encoder\.gazetteer=off \(there on\)"):
+            going_on(start.folder, default_root_dir=tmp_path / "off", **{"encoder.gazetteer": "off"}).train()
 
 
 @pytest.mark.parametrize(
