@@ -14,7 +14,7 @@ from papermage_core.errors import DataError
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.jsonl", b""), ("a.jsonl", b"\n \n"), ("a.jsonl.gz", gzip.compress(b""))]
+    ("name", "content"), [("a.jsonl", b""), ("a.jsonl", b"\n \n"), ("a.jsonl.gz", gzip.compress(b"", mtime=0))]
 )
 def test_an_empty_file_is_refused_with_its_path(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
