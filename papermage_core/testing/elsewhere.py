@@ -37,6 +37,7 @@ import attrs
 from papermage_core.plugin.endings import Endings
 from papermage_core.plugin.manager import Plugins
 from papermage_core.testing.clock import set_ahead
+from papermage_core.testing.filters import filters_of_imports
 from papermage_core.testing.printed import printed
 from papermage_core.testing.process_state import changes, new_files, process_state
 
@@ -277,13 +278,14 @@ def _answer(request: Mapping[str, Any]) -> None:
         before["warnings.showwarning"] = id(warnings.showwarning)
         with printed() as said:
             before["sys.stdout"] = id(sys.stdout)
-            with _logged(request["own"]) as logged:
+            with _logged(request["own"]) as logged, filters_of_imports(request["own"]) as others:
                 try:
                     value = pkgutil.resolve_name(request["function"])(*arguments)
                 except BaseException as exc:
                     error = described(exc)
             gc.collect()
             after = process_state()
+            after["filters of warnings"] = [each for each in after["filters of warnings"] if each not in others]
             _exit(finalizers)
     watch.on = False
     report = Report(

@@ -20,7 +20,7 @@ from papermage_transformers.cpu import choose_precision, has_accelerator, prepar
 from papermage_transformers.encoder import TransformerEncoder, model_inputs
 from papermage_transformers.folder import CONFIG, TOKENIZER, TOKENIZER_CONFIG, ModelFolder
 from papermage_transformers.layout import LAYOUT_MODELS, BoxStyle
-from papermage_transformers.loading import load_model
+from papermage_transformers.loading import is_text_encoder, load_model
 from papermage_transformers.tokenizer import FastTokenizer
 from papermage_transformers.tuning import add_lora, freeze, freeze_unreached
 from papermage_transformers.windows import WindowMaker
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 _USUAL_LENGTH = 512
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 _DROPOUTS = ("hidden_dropout_prob", "hidden_dropout", "dropout", "dropout_rate", "embedding_dropout", "mlp_dropout")
+_ROUNDING = 1e-4
+"""Share of the largest number in two vectors by which they may differ though they are the same."""
 _PROBE = ["a", "b", "The", "protein", "BRCA1", "12", "(", "é", "本", "∆", "\ue000", "\ue001", "", "", "\n", " "]
 """Words known and unknown, with and without a space before, that a tokenizer must handle."""
 
@@ -78,7 +80,7 @@ def build_encoder(
         _tell_of_cpu(precision, attention_dropout, torch.get_num_threads())
     model = _without_unused(model.float().train())  # from_pretrained leaves eval mode: no dropout in training
     maker, collator = _windowing(folder, model, tokenizer, max_length, layout_indicator, _box_style(config, boxes))
-    output_size = _output_size(folder, model, maker, collator)
+    output_size, sees_padding = _probed(folder, model, maker, collator)
     freeze(model, freeze_layers)
     adapted = add_lora(model, **lora) if lora["rank"] else model
     if gradient_checkpointing:
@@ -93,6 +95,7 @@ def build_encoder(
         layer_decay=layer_decay,
         precision=precision,
         checkpointing=gradient_checkpointing,
+        sees_padding=sees_padding,
         fingerprint=_fingerprint(maker, tokenizer),
     )
 
@@ -111,11 +114,10 @@ def _adjust(config: PretrainedConfig, *, dropout: float | None, attention_dropou
 
 def _without_unused(model: Any) -> nn.Module:
     """Return the encoder of a model that decodes too, without what unit vectors do not depend on."""
-    if model.config.is_encoder_decoder and hasattr(model, "get_decoder"):
+    if model.config.is_encoder_decoder and not is_text_encoder(model.config) and hasattr(model, "get_decoder"):
         model = model.get_encoder()
     if isinstance(getattr(model, "pooler", None), nn.Module):
         model.pooler = nn.Identity()  # sentence vectors are not used; without weights, nothing is left untrained
-    freeze_unreached(model, model.config.model_type)
     return model  # type: ignore[no-any-return]
 
 
@@ -213,18 +215,30 @@ def _first_known(*ids: int | None) -> int:
     return next((i for i in ids if i is not None), 0)
 
 
-def _output_size(folder: ModelFolder, model: Any, maker: WindowMaker, collator: Collator) -> int:
-    """Return the size of a wordpiece's vector, as the model gives it for a short text.
+def _probed(folder: ModelFolder, model: Any, maker: WindowMaker, collator: Collator) -> tuple[int, bool]:
+    """Return the size of a wordpiece's vector, and whether padding beside a text changes it.
 
-    A model that wants images or sound, or gives no vector for each wordpiece, fails here and not in training.
+    Weights that the vectors of a text do not depend on are not trained. A model that wants images or sound, or gives no
+    vector for each wordpiece, fails here and not in training.
     """
-    text = Context(words=["a", "b"], space_before=np.ones(2, np.bool_), boxes=np.ones((2, 4), np.float32))
-    inputs = model_inputs(collator([maker.windows([text], 0)[0][0]]))
-    with folder.using(CONFIG), torch.random.fork_rng(devices=[]), torch.no_grad():
-        found = model.eval()(**inputs).last_hidden_state
-        if found.shape[:-1] != inputs["input_ids"].shape:
+    long, short = (
+        Context(words=["a", "b"] * n, space_before=np.ones(2 * n, np.bool_), boxes=np.ones((2 * n, 4), np.float32))
+        for n in (4, 1)
+    )
+    one, two = (
+        model_inputs(collator([maker.windows([text], 0)[0][0] for text in texts])) for texts in ([short], [long, short])
+    )
+    model.eval()
+    with folder.using(CONFIG), torch.random.fork_rng(devices=[]):
+        with torch.enable_grad():
+            found = model(**one).last_hidden_state
+        if found.shape[:-1] != one["input_ids"].shape:
             raise ValueError(
-                f"the model gives vectors of shape {tuple(found.shape)} for {inputs['input_ids'].shape[1]} wordpieces"
+                f"the model gives vectors of shape {tuple(found.shape)} for {one['input_ids'].shape[1]} wordpieces"
             )
+        with torch.no_grad():
+            beside = model(**two).last_hidden_state[1:, : found.shape[1]]
     model.train()
-    return int(found.shape[-1])
+    freeze_unreached(model, found)
+    change = (beside - found.detach()).abs().max()
+    return int(found.shape[-1]), bool(change > _ROUNDING * found.detach().abs().max())

@@ -67,6 +67,7 @@ class TransformerEncoder(nn.Module):
         layer_decay: float,
         precision: CpuPrecision,
         checkpointing: bool,
+        sees_padding: bool,
         fingerprint: str,
     ) -> None:
         super().__init__()
@@ -82,6 +83,7 @@ class TransformerEncoder(nn.Module):
         self._precision = precision
         self._predicted: PredictionPrecision | None = None
         self._checkpointing = checkpointing
+        self._sees_padding = sees_padding
 
     def windows(self, contexts: Sequence[Context], *, stride: int) -> list[list[Window]]:
         """Return the windows of each context."""
@@ -136,6 +138,8 @@ class TransformerEncoder(nn.Module):
             found: torch.Tensor = self.model(**some).last_hidden_state
             return found
 
+        if self._sees_padding:  # FNet mixes all places, the convolutions of ConvBERT neighbours
+            return in_runs(vectors, inputs, unpadded=True)
         is_worth_it = inputs["input_ids"].device.type == "cpu" and not torch.is_grad_enabled()
         return in_runs(vectors, inputs) if is_worth_it else vectors(**inputs)
 

@@ -18,7 +18,7 @@ from papermage_transformers.folder import CONFIG, TOKENIZER, ModelFolder
 from papermage_transformers.size import check_size
 from papermage_transformers.tokenizer import FastTokenizer
 
-__all__ = ["load_model"]
+__all__ = ["is_text_encoder", "load_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,12 @@ def _read_config(folder: ModelFolder) -> PretrainedConfig:
 
 def _auto_class(config: PretrainedConfig) -> Any:
     """Return the auto class: for encoder-decoders the one of their encoder alone, where there is one."""
-    return AutoModelForTextEncoding if type(config) in AutoModelForTextEncoding._model_mapping else AutoModel
+    return AutoModelForTextEncoding if is_text_encoder(config) else AutoModel
+
+
+def is_text_encoder(config: PretrainedConfig) -> bool:
+    """Whether transformers has a class for the encoder alone of this kind of model."""
+    return type(config) in AutoModelForTextEncoding._model_mapping
 
 
 def _check_size(folder: ModelFolder, config: PretrainedConfig) -> None:

@@ -1,6 +1,7 @@
 """The sequences of a batch, cut into runs of like lengths: what is padding alone takes as long as text on a CPU.
 
-For predictions alone: each run's gradient of all weights takes as long as a batch's, which is more than is saved.
+For predictions alone: each run's gradient of all weights takes as long as a batch's, which is more than is saved. But
+where a model reads padding as if it were text, runs are of one length each.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ _RUN = 64
 """Wordpieces whose time a run takes besides that of its own: of a small model, with two threads."""
 
 
-def in_runs(model: Callable[..., Tensor], inputs: Mapping[str, Tensor]) -> Tensor:
+def in_runs(model: Callable[..., Tensor], inputs: Mapping[str, Tensor], *, unpadded: bool = False) -> Tensor:
     """Return what a model makes of sequences (S, T, …) that are padded at the end. Shape (S, T, D), zero at padding.
 
-    ``inputs`` are what the model takes by name, with an ``attention_mask``.
+    ``inputs`` are what the model takes by name, with an ``attention_mask``. With ``unpadded`` it is given no padding.
     """
     lengths = inputs["attention_mask"].sum(1)
-    sizes = runs(lengths.numpy())
+    sizes = torch.unique(lengths, return_counts=True)[1].flip(0).tolist() if unpadded else runs(lengths.numpy())
     if len(sizes) == 1:
         return model(**inputs)
     order = lengths.argsort(descending=True)

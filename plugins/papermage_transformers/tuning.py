@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from papermage_core.errors import ConfigError
 
@@ -50,17 +49,22 @@ def freeze(model: nn.Module, n_layers: int) -> None:
             parameter.requires_grad_(False)
 
 
-def freeze_unreached(model: nn.Module, model_type: str) -> None:
-    """Stop the training of weights that have no gradient: optimizers and distributed training trip over them."""
-    if model_type == "layoutlmv3":  # transformers looks its position biases up without gradient
-        unreached = r"rel_pos\w*_bias\."
-    elif model_type == "lilt":  # what the last layer makes of the boxes goes nowhere
-        last = len(layers(model)) - 1
-        unreached = rf"layer\.{last}\.(layout_|attention\.layout_output|attention\.self\.layout_value)"
-    else:
-        return
+def freeze_unreached(model: nn.Module, vectors: Tensor) -> None:
+    """Stop the training of weights that no vector depends on: optimizers and distributed training trip over them.
+
+    The graph of ``vectors``, which the model made of a text, is gone through; no gradient is computed. Experts are left
+    as they are: which of them a text reaches depends on the text.
+    """
+    reached, seen, pending = set(), set(), [vectors.grad_fn]
+    while pending:
+        step = pending.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)
+        reached.add(id(getattr(step, "variable", None)))
+        pending += [before for before, _ in step.next_functions]
     for name, parameter in model.named_parameters():
-        if re.search(unreached, name):
+        if id(parameter) not in reached and "expert" not in name:
             parameter.requires_grad_(False)
 
 
@@ -78,7 +82,8 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             rate = learning_rate * layer_decay ** max(top - depth[name], 0)
-            groups[rate, weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
+            decays = parameter.ndim > 1 and not name.endswith("bias")
+            groups[rate, weight_decay if decays else 0.0].append(parameter)
     return [{"params": ps, "lr": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
 
 

@@ -105,6 +105,10 @@ FAMILIES = {
     ),
     "modernbert": Family("ModernBertConfig", "byte-level", _BERT | {"local_attention": 8}),
     "t5": Family("T5Config", "metaspace", {"d_model": 24, "d_ff": 32, "d_kv": 6, "num_layers": 3, "num_heads": 4}),
+    "umt5": Family("UMT5Config", "metaspace", {"d_model": 24, "d_ff": 32, "d_kv": 6, "num_layers": 3, "num_heads": 4}),
+    "longformer": Family("LongformerConfig", "byte-level", _BERT | {"attention_window": 8}),
+    "convbert": Family("ConvBertConfig", "wordpiece", _BERT | {"embedding_size": 16}),
+    "fnet": Family("FNetConfig", "metaspace", _BERT),
     "layoutlm": Family("LayoutLMConfig", "wordpiece", _BOXES, boxes=True),
     "layoutlmv3": Family(
         "LayoutLMv3Config", "byte-level", _BOXES | {"coordinate_size": 4, "shape_size": 4, "input_size": 32}, boxes=True
@@ -112,6 +116,10 @@ FAMILIES = {
     "lilt": Family("LiltConfig", "byte-level", _BOXES | {"channel_shrink_ratio": 2}, boxes=True),
     "bros": Family("BrosConfig", "wordpiece", _BERT | {"hidden_size": 64}, boxes=True),
 }
+
+
+TEXT_ENCODERS = {"t5", "umt5"}
+"""The families that decode too, and have a class for their encoder alone."""
 
 
 def save_model(name: str, folder: Path) -> Path:
@@ -122,7 +130,7 @@ def save_model(name: str, folder: Path) -> Path:
     ids |= {"bos_token_id": ids["cls_token_id"], "eos_token_id": ids["sep_token_id"]}
     config = getattr(transformers, family.config)(vocab_size=backend.get_vocab_size(), **family.options, **ids)
     torch.manual_seed(5)
-    auto = AutoModelForTextEncoding if name == "t5" else AutoModel
+    auto = AutoModelForTextEncoding if name in TEXT_ENCODERS else AutoModel
     auto.from_config(config).save_pretrained(folder)
     tokens = {f"{kind}_token": f"[{kind.upper()}]" for kind in ("pad", "unk", "cls", "sep", "mask")}
     PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=62, **tokens).save_pretrained(folder)

@@ -26,7 +26,7 @@ def oracle(folder, name, words, pooling, boxes=None):
     backend = tokenizer.backend_tokenizer
     if "ByteLevel" in str(backend.pre_tokenizer):
         backend.pre_tokenizer.add_prefix_space = True
-    model = (AutoModelForTextEncoding if name == "t5" else AutoModel).from_pretrained(folder).eval()
+    model = (AutoModelForTextEncoding if name in {"t5", "umt5"} else AutoModel).from_pretrained(folder).eval()
     encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt", truncation=False)
     owners = encoded.word_ids()
     inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
@@ -84,8 +84,18 @@ def test_gradients_reach_every_trained_parameter(family, encoder, make_context, 
     made(made.collate(windows)).square().sum().backward()
     trained = {name: p.grad for name, p in made.named_parameters() if p.requires_grad}
     assert [name for name, grad in trained.items() if grad is None or not grad.isfinite().all()] == []
+
+
+def test_what_is_not_trained_has_no_gradient_where_it_is_asked_for(
+    family, encoder, make_context, texts, layout_families
+):
+    made = encoder(family)
     frozen = {name for name, p in made.named_parameters() if not p.requires_grad}
-    assert all("layer.2" in name if family == "lilt" else "rel_pos" in name for name in frozen)
+    contexts = [make_context(t, boxes=random_boxes(t.count(" ") + 1)) for t in texts]
+    made.requires_grad_(True)
+    made(made.collate([w for ws in made.windows(contexts, stride=2) for w in ws])).square().sum().backward()
+    assert {name for name, p in made.named_parameters() if p.grad is None} == frozen
+    assert bool(frozen) == (family in {"layoutlmv3", "lilt", "longformer"})
 
 
 def test_save_and_build_give_the_same_vectors_without_the_original_model(

@@ -71,10 +71,12 @@ def test_an_encoder_gives_units_what_they_get_alone(family, encoder, make_contex
     calls = []
     made.model.register_forward_pre_hook(lambda *call: calls.append(call[2]["input_ids"].shape), with_kwargs=True)
     assert made(made.collate(windows)).requires_grad
-    assert len(calls) == 1  # with a gradient, all at once
+    lengths = len({window.cost for window in windows})
+    assert len(calls) == (lengths if family in {"convbert", "fnet"} else 1)  # with a gradient, all at once
+    calls.clear()
     with torch.no_grad():
         together = made(made.collate(windows))
-        assert len(calls) > 2
+        assert len(calls) > 1
         for vectors, window in zip(together, windows, strict=True):
             alone = made(made.collate([window]))[0]
             torch.testing.assert_close(vectors[: len(alone)], alone, atol=2e-5, rtol=1e-4)
