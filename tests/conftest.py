@@ -140,5 +140,10 @@ def val_file(tmp_path_factory: pytest.TempPathFactory, write_corpus: Callable[..
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Cut long texts in the names of tests: the name is in the environment, which programs that tests run must hold."""
+    """Cut long texts in the names of tests: the name is in the environment, which programs that tests run must hold.
+
+    Archives are not named by their bytes, which hold the time: workers would collect other names each.
+    """
+    if isinstance(val, bytes) and val.startswith((b"\x1f\x8b", b"PK")):
+        return "archive"
     return repr(val[:_LONGEST_ID]) if isinstance(val, (str, bytes)) and len(val) > _LONGEST_ID else None
