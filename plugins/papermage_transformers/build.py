@@ -123,7 +123,10 @@ def _without_unused(model: Any) -> nn.Module:
 
 def _checkpoint_activations(model: Any) -> None:
     enable = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 6 on
-    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    try:
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    except ValueError as error:
+        raise ConfigError(f"encoder.gradient_checkpointing: {error} Expected false") from error
     if getattr(model, "_require_grads_hook", None) is not None:  # for reentrant checkpoints; could not be pickled
         model.disable_input_require_grads()
 

@@ -88,16 +88,29 @@ def parameter_groups(
 
 
 def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, targets: Sequence[str]) -> nn.Module:
-    """Return the model with LoRA matrices, only which are trained. Raises ConfigError where peft is not installed."""
+    """Return the model with LoRA matrices, only which are trained.
+
+    Without ``targets`` they go where peft puts them in this kind of model, or else to the linear layers of attention
+    (Hu et al. 2022, section 4.2). Raises ConfigError where peft is not installed, or finds no such layers.
+    """
     try:
         from peft import LoraConfig, get_peft_model
+        from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as KNOWN
     except ImportError as error:
         raise ConfigError("encoder.lora.rank needs peft: pip install 'papermage_core[lora]'") from error
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets) or None)
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    described: Any = model.config
+    chosen = list(targets)
+    if not chosen and described.model_type not in KNOWN:
+        chosen = [name for name in linear if "att" in name.lower()]
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=chosen or None)
     try:
         with warnings.catch_warnings():  # peft asks transformers 5 in words that it calls old
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
             adapted: nn.Module = get_peft_model(model, config)
     except ValueError as error:
-        raise ConfigError(f"encoder.lora.targets: {error}") from error
+        names = sorted({name.rpartition(".")[2] for name in linear})
+        raise ConfigError(
+            f"encoder.lora.targets: expected some of the model's linear layers ({', '.join(names)}): {error}"
+        ) from error
     return adapted

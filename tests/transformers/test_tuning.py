@@ -125,8 +125,30 @@ def test_matrices_that_begin_at_nothing_learn_faster_than_a_model_that_is_tuned(
 
 def test_lora_targets_that_are_not_there_are_a_config_error(encoder):
     pytest.importorskip("peft")
-    with pytest.raises(ConfigError, match=r"encoder\.lora\.targets"):
+    with pytest.raises(ConfigError, match=r"encoder\.lora\.targets: .* \(dense, key, query, value\)"):
         encoder("bert", lora=LoraOptions(rank=2, targets=("nothing_of_this_name",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "adapted"),
+    [("bert", {"query", "value"}), ("modernbert", {"Wqkv", "Wo"}), ("umt5", {"q", "k", "v", "o"}), ("fnet", None)],
+)
+def test_lora_goes_to_attention_where_peft_does_not_know_the_kind_of_model(encoder, name, adapted):
+    pytest.importorskip("peft")
+    if adapted is None:  # Fourier transforms
+        with pytest.raises(ConfigError, match=r"encoder\.lora\.targets: expected .* \(dense, projection\)"):
+            encoder(name, lora=LoraOptions(rank=2))
+        return
+    made = encoder(name, lora=LoraOptions(rank=2))
+    trained = [key for key, value in made.named_parameters() if value.requires_grad]
+    assert {key.split(".lora_")[0].rpartition(".")[2] for key in trained} == adapted
+    assert len(trained) == 2 * 3 * len(adapted)  # matrices, layers
+    assert not any("mlp" in key or "DenseReluDense" in key for key in trained)
+
+
+def test_a_model_that_cannot_compute_activations_anew_is_told(encoder):
+    with pytest.raises(ConfigError, match=r"encoder\.gradient_checkpointing: MPNetModel does not support"):
+        encoder("mpnet", gradient_checkpointing=True)
 
 
 def test_options_of_matrices_that_are_not_made_are_told(model_folder, caplog):
