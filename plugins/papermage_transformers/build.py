@@ -222,7 +222,7 @@ def _probed(folder: ModelFolder, model: Any, maker: WindowMaker, collator: Colla
     """Return the size of a wordpiece's vector, and whether padding beside a text changes it.
 
     Weights that the vectors of a text do not depend on are not trained. A model that wants images or sound, or gives no
-    vector for each wordpiece, fails here and not in training.
+    vector for each wordpiece, fails here and not in training. One that reads in one direction is warned of.
     """
     long, short = (
         Context(words=["a", "b"] * n, space_before=np.ones(2 * n, np.bool_), boxes=np.ones((2 * n, 4), np.float32))
@@ -240,8 +240,20 @@ def _probed(folder: ModelFolder, model: Any, maker: WindowMaker, collator: Colla
                 f"the model gives vectors of shape {tuple(found.shape)} for {one['input_ids'].shape[1]} wordpieces"
             )
         with torch.no_grad():
-            beside = model(**two).last_hidden_state[1:, : found.shape[1]]
+            longer, beside = model(**two).last_hidden_state[:, : found.shape[1]]
     model.train()
     freeze_unreached(model, found)
-    change = (beside - found.detach()).abs().max()
-    return int(found.shape[-1]), bool(change > _ROUNDING * found.detach().abs().max())
+    alone = found.detach()[0]
+    text = len(alone) - len(collator.suffix)
+    if not folder.is_checkpoint and _are_same(alone[:text], longer[:text]):
+        logger.warning(
+            "%s: a %s model reads from left to right, and knows nothing of what comes after a word. encoder=stack "
+            "encoder.inner=hf reads what it gives in both directions",
+            folder.path,
+            model.config.model_type,
+        )
+    return int(found.shape[-1]), not _are_same(alone, beside)
+
+
+def _are_same(vectors: torch.Tensor, others: torch.Tensor) -> bool:
+    return bool((vectors - others).abs().max() <= _ROUNDING * vectors.abs().max())

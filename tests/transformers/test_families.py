@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer
+from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer, GPT2Config
 
 POOLS = {
     "first": lambda x: x[0],
@@ -130,3 +130,30 @@ def test_long_contexts_are_covered_whole_and_within_the_models_length(family, en
     batch = made.collate(windows)
     assert batch["input_ids"].shape == (len(windows), max(w.cost for w in windows))
     assert vectors(made, [long], stride=5)[1].isfinite().all()
+
+
+def built(folder, checkpoint=None):
+    from papermage_transformers.plugin import TransformerEncoderConfig
+
+    config = TransformerEncoderConfig(model_name_or_path=str(folder), cpu_precision="float32").settle([])
+    return config.build(checkpoint)
+
+
+def test_a_model_that_reads_in_both_directions_is_not_warned_of(family, model_folder, caplog):
+    built(model_folder(family))
+    assert "reads from left to right" not in caplog.text
+
+
+def test_a_model_that_reads_in_one_direction_is_warned_of_when_training_begins(model_folder, tmp_path, caplog):
+    tokenizer = AutoTokenizer.from_pretrained(model_folder("roberta"))
+    tokenizer.save_pretrained(tmp_path)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=24, n_layer=2, n_head=4, n_positions=64)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    made = built(tmp_path)
+    assert "reads from left to right" in caplog.text
+    caplog.clear()
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    made.save(saved)
+    built(tmp_path, saved)
+    assert "reads from left to right" not in caplog.text
