@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 from collections.abc import Mapping
 from functools import cache, partial
@@ -118,7 +119,13 @@ def _without_unused(model: Any) -> nn.Module:
         model = model.get_encoder()
     if isinstance(getattr(model, "pooler", None), nn.Module):
         model.pooler = nn.Identity()  # sentence vectors are not used; without weights, nothing is left untrained
+    if "attention_mask" not in inspect.signature(model.forward).parameters:  # FNet, before transformers 5
+        model.register_forward_pre_hook(_unmasked, with_kwargs=True)
     return model  # type: ignore[no-any-return]
+
+
+def _unmasked(model: nn.Module, arguments: tuple[Any, ...], inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return arguments, {name: value for name, value in inputs.items() if name != "attention_mask"}
 
 
 def _checkpoint_activations(model: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +31,9 @@ def oracle(folder, name, words, pooling, boxes=None):
     model = (AutoModelForTextEncoding if name in {"t5", "umt5"} else AutoModel).from_pretrained(folder).eval()
     encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt", truncation=False)
     owners = encoded.word_ids()
-    inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+    inputs = {"input_ids": encoded["input_ids"]}
+    if "attention_mask" in inspect.signature(model.forward).parameters:
+        inputs["attention_mask"] = encoded["attention_mask"]
     if boxes is not None:
         before, after = SPECIAL_BOXES.get(name, ([0] * 4, [0] * 4))
         scaled = boxes.tolist() if name == "bros" else (boxes * 1000).astype(int).tolist()
