@@ -132,7 +132,7 @@ def _space_styles(spec: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] 
     The second is None where the tokenizer does not tell the two apart.
     """
     kinds = [part["type"] for part in _parts(spec.get("pre_tokenizer"), "pretokenizers")]
-    prepends = any(part["type"] == "Prepend" for part in _parts(spec.get("normalizer"), "normalizers"))
+    normalizers = _parts(spec.get("normalizer"), "normalizers")
     if "ByteLevel" in kinds:
         plain = _with(spec, "ByteLevel", add_prefix_space=False)
         if {"WhitespaceSplit", "Whitespace", "BertPreTokenizer"} & set(kinds):  # a written space would be lost
@@ -141,8 +141,12 @@ def _space_styles(spec: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] 
         return plain, plain, " "
     if "Metaspace" in kinds:
         return _with(spec, "Metaspace", prepend_scheme="always"), _with(spec, "Metaspace", prepend_scheme="never"), ""
-    if prepends:
+    if any(part["type"] == "Prepend" for part in normalizers):
         return spec, _without_prepend(spec), ""
+    if any(
+        part["type"] == "Replace" and part["pattern"] == {"String": " "} and part["content"] for part in normalizers
+    ):
+        return spec, spec, " "  # Gemma: a space becomes a mark before anything is cut
     return spec, None, ""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from papermage_transformers.wordpieces import WordpieceTable
 
@@ -69,6 +70,18 @@ def test_only_words_after_a_space_are_marked_by_a_metaspace_tokenizer(tokenizers
         for space in (True, False)
     )
     assert spaced == "▁" + touching == "▁cancer"
+
+
+def test_a_tokenizer_that_makes_marks_of_spaces_marks_words_after_one():
+    words, spaced = ["(", "BRCA1", ")", "is", "a", "gene", ";"], [True, False, False, True, True, True, False]
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))  # as Gemma's
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    trainer = trainers.BpeTrainer(vocab_size=60, special_tokens=["[PAD]", "[UNK]"])
+    tokenizer.train_from_iterator([" is", " a", " gene", "BRCA1", " (", ")", ";"], trainer)
+    running = tokenizer.encode(" (BRCA1) is a gene;", add_special_tokens=False).ids
+    assert tokenizer.token_to_id("▁gene") in running
+    assert [*chain(*encode(WordpieceTable(tokenizer, FILLER), words, spaced))] == running
 
 
 def test_a_prefix_space_in_the_tokenizers_own_settings_changes_nothing(tokenizers):
