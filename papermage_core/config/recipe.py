@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import yaml
 
+from papermage_core.config.by_label import ByLabel
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import Given, from_file
 from papermage_core.config.readers import ReaderChoice
@@ -46,7 +47,9 @@ class PredictorOptions(ComponentConfig):
         help="make one entity of neighbours of one label that have nothing between them, or only entities of these "
         "labels, such as page,footnote; none: leave them as they are",
     )
-    min_score: float | None = option(None, help="leave out entities scored below", ge=0, le=1)
+    min_score: ByLabel = option(
+        None, help="leave out entities scored below; min_score.Disease=0.8: of one label", ge=0, le=1
+    )
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     precision: str | None = option(
         None, help="arithmetic; none: as the encoder chooses", choices=("fp32", "bf16", "int8", "auto")
