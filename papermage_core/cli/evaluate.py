@@ -30,7 +30,7 @@ from papermage_core.data.first_documents import check_not_empty
 from papermage_core.data.readers import check_read_again, expand_paths
 from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.files import check_output, open_output
-from papermage_core.files.hub import HUB
+from papermage_core.files.hub import is_on_hub
 from papermage_core.files.whole import made_folder
 from papermage_core.plugin.spec import option
 
@@ -303,7 +303,7 @@ def _guarantees(
     *,
     as_json: bool,
 ) -> str:
-    if str(options.model_name_or_path).startswith(HUB) or _holds_documents(options.model_name_or_path, reader):
+    if is_on_hub(options.model_name_or_path) or _holds_documents(options.model_name_or_path, reader):
         raise ConfigError("guarantee=true: the thresholds are kept in a checkpoint; expected its folder")
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import fit_guarantees
