@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import attrs
 import pytest
+from hypothesis import given
 
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.config.values import Text
@@ -17,6 +18,7 @@ from papermage_core.errors import ConfigError
 from papermage_core.plugin.option_types import option_type
 from papermage_core.plugin.options import config_class_errors, describe_options
 from papermage_core.plugin.spec import ComponentConfig, option
+from papermage_core.testing.strategies import configs
 
 
 class Colour(enum.Enum):
@@ -123,3 +125,8 @@ def test_an_option_called_name_is_refused_at_the_top_only():
 )
 def test_types_are_named_for_readers(hint: Any, name: str):
     assert option_type(hint).name == name
+
+
+@given(configs(ByName))
+def test_the_conformance_kit_draws_a_value_for_each_name(config: ByName):
+    assert config == structure(ByName, unstructure(config), key="head", name="mine")
