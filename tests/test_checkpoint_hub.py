@@ -107,14 +107,22 @@ def hub(checkpoint: Path, tmp_path: Path) -> Iterator[Hub]:
 
 
 def predict(hub: Hub, name: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own: the hub's client reads its address when it is imported."""
+    """Predict with a model, or with a recipe."""
     text = folder / "a.txt"
     text.write_text("It was ataxia 3.")
-    words = [f"model_name_or_path={name}", f"data_path={text}", f"output_path={folder / 'found.csv'}", "overwrite=true"]
+    what = "recipe" if name.endswith(".yaml") else "model_name_or_path"
+    words = [f"{what}={name}", f"data_path={text}", f"output_path={folder / 'found.csv'}", "overwrite=true"]
+    return command("predict", hub, words, folder, **environment)
+
+
+def command(
+    name: str, hub: Hub, words: list[str], folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own: the hub's client reads its address when it is imported."""
     given = {"PAPERMAGE_CACHE_DIR": str(folder / "cache"), "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
     given |= {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server.server_port}", "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-m", "papermage_core.cli.predict", *words]
-    return subprocess.run(command, env=os.environ | given | environment, capture_output=True, text=True)
+    line = [sys.executable, "-m", f"papermage_core.cli.{name}", *words]
+    return subprocess.run(line, cwd=folder, env=os.environ | given | environment, capture_output=True, text=True)
 
 
 @pytest.mark.slow
@@ -151,6 +159,56 @@ def test_what_cannot_be_fetched_is_told(hub: Hub, tmp_path: Path, name: str, mes
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
 
 
+@pytest.mark.slow
+def test_training_starts_from_one_on_the_hub(hub: Hub, checkpoint: Path, tmp_path: Path) -> None:
+    """The oracle is the run that starts from the folder: it ends with the same weights."""
+    data = checkpoint.parents[1] / "train.jsonl"
+    words = [f"data_path={data}", "max_epochs=1", "val_split=0", "accelerator=cpu", "enable_progress_bar=false", "-q"]
+    expected = command(
+        "train", hub, [*words, f"start_from={checkpoint}", f"default_root_dir={tmp_path / 'a'}"], tmp_path
+    )
+    assert expected.returncode == 0, expected.stderr
+    assert hub.asked == []
+    own = [*words, "start_from=hf:somebody/diseases@v1", f"default_root_dir={tmp_path / 'b'}"]
+    offline = command("train", hub, [*own, "offline=true"], tmp_path)
+    assert offline.returncode == 2
+    assert "start_from: there is no folder 'somebody/diseases', offline mode is on, and the local" in offline.stderr
+    assert hub.asked == []
+    done = command("train", hub, own, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len([asked for asked in hub.asked if asked.startswith("GET /api/models/")]) == 1
+    weights = [(tmp_path / name / "checkpoints" / "model.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1] != (checkpoint / "model.safetensors").read_bytes()
+    assert "\nstart_from: hf:somebody/diseases@v1\n" in (tmp_path / "b" / "config.yaml").read_text()
+    hub.asked.clear()
+    again = command("train", hub, ["-c", "b/config.yaml", "overwrite=true", "offline=true", "-q"], tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert hub.asked == []
+    wrong = command("train", hub, [*words, "start_from=hf:somebody/bert"], tmp_path)
+    assert (wrong.returncode, "start_from: 'somebody/bert' on the" in wrong.stderr) == (2, True), wrong.stderr
+
+
+@pytest.mark.slow
+def test_a_recipe_names_checkpoints_on_the_hub(hub: Hub, checkpoint: Path, tmp_path: Path) -> None:
+    """The oracle is the recipe that names the folder; both kinds of stages that hold a checkpoint may be fetched."""
+    for name, place in (("local", str(checkpoint)), ("far", "hf:somebody/diseases@v1")):
+        text = f"stages:\n- predictor: {place}\n- {{processor: predictor, model_name_or_path: {place}}}\n"
+        (tmp_path / f"{name}.yaml").write_text(text)
+    found = []
+    for name in ("local", "far"):
+        done = predict(hub, f"{name}.yaml", tmp_path)
+        assert done.returncode == 0, done.stderr
+        found.append((tmp_path / "found.csv").read_text())
+    assert found[0] == found[1]
+    assert found[0].count("ataxia") == 2
+    hub.asked.clear()
+    assert predict(hub, "far.yaml", tmp_path, HF_HUB_OFFLINE="1").returncode == 0
+    assert hub.asked == []
+    (tmp_path / "far.yaml").write_text("stages:\n- predictor: hf:somebody/nothing\n")
+    wrong = predict(hub, "far.yaml", tmp_path)
+    assert (wrong.returncode, "far.yaml:1: stage 1: predictor: there is no" in wrong.stderr) == (2, True), wrong.stderr
+
+
 def test_a_path_that_is_not_there_asks_nobody(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is no checkpoint: it does not exist"):
         EntityClassificationPredictor.from_pretrained("somebody/diseases")
@@ -168,19 +226,18 @@ def test_one_on_the_hub_is_not_changed(checkpoint: Path, capfd: pytest.CaptureFi
 def test_what_was_fetched_in_part_is_made_whole_once_the_rest_is_there(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from papermage_core.checkpoint import hub as hub_module
+    from papermage_core.config import hub as hub_module
 
     snapshot = tmp_path / "snapshots" / "0123abc"
     snapshot.mkdir(parents=True)
     monkeypatch.setenv("PAPERMAGE_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(hub_module, "download", lambda *_: snapshot)
+    monkeypatch.setattr(hub_module, "download", lambda *_, **__: snapshot)
     files = [file for file in checkpoint.rglob("*") if file.is_file()]
     for there in (files[:1], files):
         for file in there:
             (snapshot / file.relative_to(checkpoint)).parent.mkdir(parents=True, exist_ok=True)
             (snapshot / file.relative_to(checkpoint)).write_bytes(file.read_bytes())
-        hub_module.from_hub.cache_clear()
+        monkeypatch.setattr(hub_module, "_FETCHED", {})
         folder = hub_module.from_hub("hf:owner/name")
         found = {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
         assert found == {file.relative_to(checkpoint): file.read_bytes() for file in there}
-    hub_module.from_hub.cache_clear()

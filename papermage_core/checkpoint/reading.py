@@ -26,10 +26,10 @@ from papermage_core.checkpoint.content import (
     content_digest,
 )
 from papermage_core.checkpoint.damage import damage, finite
-from papermage_core.checkpoint.hub import from_hub
+from papermage_core.config.hub import from_hub
 from papermage_core.errors import CheckpointError
 from papermage_core.files import check_keys, kind_of_file, recover
-from papermage_core.files.hub import HUB
+from papermage_core.files.hub import is_on_hub
 
 __all__ = [
     "check_digest",
@@ -52,7 +52,7 @@ def located(folder: Path) -> Path:
 
     ``hf:owner/name`` is fetched from the hub first.
     """
-    if str(folder).startswith(HUB):
+    if is_on_hub(folder):
         return from_hub(str(folder))
     for place in (folder, folder / "checkpoints"):
         for _ in range(500):

@@ -25,7 +25,7 @@ from papermage_core.checkpoint.reading import located, sha256, untampered
 from papermage_core.checkpoint.writing import files_of, link, replaced, write_json, write_text
 from papermage_core.errors import CheckpointError
 from papermage_core.evaluation import Profile
-from papermage_core.files.hub import HUB
+from papermage_core.files.hub import is_on_hub
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.plugin.blame import calling
 
@@ -71,7 +71,7 @@ def update(folder: Path, *, card: str | None = None, profile: Profile | None = N
     Whole or not at all, as in `save`. Raises CheckpointError where the folder is no checkpoint or cannot be written,
     and for the name of one on the hub.
     """
-    if str(folder).startswith(HUB):
+    if is_on_hub(folder):
         do = "fetch it with `hf download NAME --local-dir FOLDER`, and name the folder"
         raise CheckpointError(f"{folder} is on the hub, and is not changed from here; {do}")
     folder = located(folder)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from papermage_core.cli._environment import machine_defaults
 from papermage_core.cli._train_help import as_typed, row
 from papermage_core.config.aliases import with_known_words
-from papermage_core.config.errors import missing, of_processors, read_given, unknown
+from papermage_core.config.by_label import ByLabel
+from papermage_core.config.errors import gathered, missing, of_processors, read_given, unknown
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.given import COMMAND_LINE, read_overrides
 from papermage_core.config.processors import ProcessorChoice
@@ -72,7 +73,7 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
     options = {option.name: option for option in describe_options(cls)}
     typed, bad = read_overrides(overrides)
     layers = [machine_defaults(options), typed]
-    given = {item.key: item for layer in layers for item in with_known_words(layer, options)}
+    given, both = gathered(options, {item.key: item for layer in layers for item in with_known_words(layer, options)})
     of_components = {key: item.value for key, item in given.items() if _component(key) in _COMPONENTS & options.keys()}
     strange = [
         unknown(
@@ -86,6 +87,7 @@ def read_options(cls: type[T], overrides: Sequence[str]) -> tuple[T, Callable[[s
         if key not in options and key not in of_components
     ]
     values, errors = read_given(options, given)
+    errors += both
     if bad:  # one of these words may be what seems to be missing
         errors = [error for error in errors if error not in map(missing, options.values())]
     if bad or strange or errors:
@@ -153,7 +155,7 @@ def _typed(component: str, own: Iterable[str]) -> dict[str, str]:
     return {f"{component}.{key}": COMMAND_LINE for key in own}
 
 
-def precisions(words: Sequence[str], min_precision: float | None = None) -> tuple[float | None, Any]:
+def precisions(words: Sequence[str], min_precision: ByLabel = None) -> tuple[ByLabel, Any]:
     """Return the share to be right, and the arithmetic, of the words of ``precision``. Raises ConfigError for others.
 
     The share may be given as ``min_precision``.
@@ -174,7 +176,7 @@ def precisions(words: Sequence[str], min_precision: float | None = None) -> tupl
                 "right entities that is guaranteed, type min_precision=0.9"
             )
     if share is not None and min_precision is not None:
-        raise ConfigError(f"min_precision={min_precision:g} and precision={share:g} are one option: give one of them")
+        raise ConfigError(f"min_precision={min_precision} and precision={share:g} are one option: give one of them")
     return share if min_precision is None else min_precision, arithmetic
 
 

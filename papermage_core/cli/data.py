@@ -7,7 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from papermage_core.cli._data import audit, cache, check, convert, merge, publish, sample, split, stats, view
+from papermage_core.cli._data import (
+    adjudicate,
+    audit,
+    cache,
+    check,
+    convert,
+    merge,
+    publish,
+    sample,
+    split,
+    stats,
+    view,
+)
 from papermage_core.cli._data.audit import AuditOptions
 from papermage_core.cli._options import options_help
 from papermage_core.cli._shell import add_common_flags, check_flags, command_parser, parse_words, run
@@ -22,6 +34,7 @@ OPTIONS = {
     "split": split.Split,
     "sample": sample.Sample,
     "convert": convert.Convert,
+    "adjudicate": adjudicate.Adjudicate,
     "merge": merge.Merge,
     "publish": publish.Publish,
     "view": view.View,
@@ -51,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         ("split", split.run, "deal whole documents out to files, by a seed"),
         ("sample", sample.run, "take some documents: a share of every kind, or those that a model is least sure of"),
         ("convert", convert.run, "write what any reader reads as any writer writes it"),
+        ("adjudicate", adjudicate.run, "make one gold of several annotators' files, and tell how far they agree"),
         ("merge", merge.run, "put the parts together that papermage-predict shard=i/n wrote"),
         ("publish", publish.run, "write a recipe and copies of its checkpoints into one folder"),
         ("view", view.run, "show documents with their labels marked, on the terminal or on a page of HTML"),

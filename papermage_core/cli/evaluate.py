@@ -24,12 +24,13 @@ from papermage_core.cli._options import (
     reader_choice,
 )
 from papermage_core.cli._shell import check_flags, command_parser, run, say
+from papermage_core.config.by_label import ByLabel
 from papermage_core.config.labelling import Labelling
 from papermage_core.data.first_documents import check_not_empty
 from papermage_core.data.readers import check_read_again, expand_paths
 from papermage_core.errors import ConfigError, DataError, counted
 from papermage_core.files import check_output, open_output
-from papermage_core.files.hub import HUB
+from papermage_core.files.hub import is_on_hub
 from papermage_core.files.whole import made_folder
 from papermage_core.plugin.spec import option
 
@@ -72,6 +73,12 @@ class Options:
     )
     train_data_path: tuple[Path, ...] = option(
         (), help="documents trained on, to give scores by how often a text was seen; none: as the checkpoint knows"
+    )
+    min_score: ByLabel = option(
+        None,
+        help="leave out entities found that are scored below; min_score.Disease=0.8: of one label; for a checkpoint",
+        ge=0,
+        le=1,
     )
     thresholds: bool = option(
         False, help="precision, recall and F1 by min_score, and the best one for each label; for a checkpoint"
@@ -264,6 +271,7 @@ def _of_checkpoint(
         entity_name=options.entity_name,
         context_name=options.context_name,
         batch_size=options.batch_size,
+        min_score=options.min_score,
         accelerator=options.accelerator,
         plugins=plugins,
         extensions=extensions,
@@ -295,7 +303,7 @@ def _guarantees(
     *,
     as_json: bool,
 ) -> str:
-    if str(options.model_name_or_path).startswith(HUB) or _holds_documents(options.model_name_or_path, reader):
+    if is_on_hub(options.model_name_or_path) or _holds_documents(options.model_name_or_path, reader):
         raise ConfigError("guarantee=true: the thresholds are kept in a checkpoint; expected its folder")
     from papermage_core.checkpoint import read_blueprint
     from papermage_core.training.evaluate import fit_guarantees
@@ -366,6 +374,7 @@ def _labelling(options: Options) -> Labelling:
 def _check_outputs(options: Options, reader: ReaderChoice) -> None:
     not_scored = (
         "label_field",
+        "min_score",
         "thresholds",
         "compare",
         "by",
@@ -374,12 +383,18 @@ def _check_outputs(options: Options, reader: ReaderChoice) -> None:
         "documents_path",
         "changes_path",
     )
-    if options.guarantee and (given := [name for name in not_scored if getattr(options, name)]):
+    if options.guarantee and (
+        given := [name for name in not_scored if getattr(options, name) not in (None, (), False)]
+    ):
         raise ConfigError(f"guarantee=true fits thresholds and scores nothing: leave out {', '.join(given)}")
     if options.thresholds and _holds_documents(options.model_name_or_path, reader):
         raise ConfigError("thresholds=true is for a checkpoint, which scores what it finds; expected its folder")
+    if options.thresholds and options.min_score is not None:
+        raise ConfigError("thresholds=true tries every min_score: leave out min_score")
     models = [options.model_name_or_path, *([] if options.compare is None else [options.compare])]
     of_file = [name for name in ("layer_name", "label_attribute", "shared") if getattr(options, name)]
+    if options.min_score is not None and any(_holds_documents(path, reader) for path in models):
+        raise ConfigError("min_score is for a checkpoint, which scores what it finds; give it to papermage-predict")
     if of_file and not any(_holds_documents(path, reader) for path in models):
         raise ConfigError(
             f"{', '.join(of_file)}: for a file of predictions; a checkpoint knows where its gold is. Leave it out"

@@ -34,6 +34,7 @@ from papermage_core.cli._options import (
 )
 from papermage_core.cli._shell import check_flags, command_parser, run
 from papermage_core.cli._signals import go_on_with, stopping_on_signals, with_advice
+from papermage_core.config.by_label import ByLabel
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.writers import writer_for
@@ -73,18 +74,23 @@ class Options:
     layer_per_label: bool = option(False, help="put each label's entities in a layer of its name instead")
     overwrite: bool = option(False, help="replace the file, and layers of these names, that are there already")
     merge: bool = option(True, help="whole entities; no: one entity for each unit, with its tag")
-    min_score: float | None = option(
-        None, help="leave out entities scored below; with merge=no every unit stays", ge=0, le=1
-    )
-    min_recall: float | None = option(
+    min_score: ByLabel = option(
         None,
-        help="guaranteed share of the entities there are that is found, such as 0.95; recall=0.95 says the same",
+        help="leave out entities scored below; min_score.Disease=0.8: of one label; with merge=no every unit stays",
         ge=0,
         le=1,
     )
-    min_precision: float | None = option(
+    min_recall: ByLabel = option(
         None,
-        help="guaranteed share of the entities found that is right, such as 0.9; precision=0.9 says the same",
+        help="guaranteed share of the entities there are that is found, such as 0.95; recall=0.95 says the same; "
+        "min_recall.Disease=0.95: of one label",
+        ge=0,
+        le=1,
+    )
+    min_precision: ByLabel = option(
+        None,
+        help="guaranteed share of the entities found that is right, such as 0.9; precision=0.9 says the same; "
+        "min_precision.Disease=0.9: of one label",
         ge=0,
         le=1,
     )

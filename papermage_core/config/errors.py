@@ -18,7 +18,17 @@ from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.option_types import expected, option_type
 from papermage_core.plugin.options import OptionDescription, describe_options
 
-__all__ = ["OF_COMMANDS", "allowed", "invalid", "missing", "of_processors", "read_given", "read_option", "unknown"]
+__all__ = [
+    "OF_COMMANDS",
+    "allowed",
+    "gathered",
+    "invalid",
+    "missing",
+    "of_processors",
+    "read_given",
+    "read_option",
+    "unknown",
+]
 
 _OTHER_WORDS = {
     "data_path": "data train train_file train_path input",
@@ -77,6 +87,27 @@ def read_given(
         else:
             values[name] = option.default
     return values, errors
+
+
+def gathered(
+    options: Mapping[str, OptionDescription], given: Mapping[str, Given]
+) -> tuple[dict[str, Given], list[str]]:
+    """Return what was given, with ``min_score.Disease`` and its like put together where ``min_score`` may be a mapping.
+
+    The errors are of those that have a value of their own as well.
+    """
+    found, errors = dict(given), []
+    for key, item in given.items():
+        name, dot, inner = key.partition(".")
+        if not dot or name not in options or option_type(options[name].type).mapped is None:
+            continue
+        if name in given:
+            errors.append(f"{name} and {key} are both given ({item.source}): give one for all, or one for each name")
+            del found[key]
+            continue
+        whole = found.setdefault(name, Given(name, {}, item.source))
+        whole.value[inner] = found.pop(key).value
+    return found, errors
 
 
 def _as_one(name: str, value: Any) -> Any:
@@ -160,7 +191,7 @@ def _of_built_ins() -> dict[str, list[tuple[str, str]]]:
 
 def _within(value: Any, limits: Mapping[str, Any]) -> bool:
     choices = limits.get("choices")
-    values = value if isinstance(value, tuple) and (choices is None or value not in choices) else (value,)
+    values = _each(value) if choices is None or value not in choices else (value,)
     return all(
         (limits.get("ge") is None or item >= limits["ge"])
         and (limits.get("gt") is None or item > limits["gt"])
@@ -173,8 +204,14 @@ def _within(value: Any, limits: Mapping[str, Any]) -> bool:
 
 def _is_infinite(value: Any) -> bool:
     """Whether a number is infinite, or one of those in a list."""
-    values = value if isinstance(value, (tuple, list)) else (value,)
-    return any(isinstance(each, float) and math.isinf(each) for each in values)
+    return any(isinstance(each, float) and math.isinf(each) for each in _each(value))
+
+
+def _each(value: Any) -> Iterable[Any]:
+    """Return the values of a list or a mapping, or the one that there is."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (tuple, list)) else (value,)
 
 
 def allowed(option: OptionDescription) -> str:
@@ -186,7 +223,10 @@ def allowed(option: OptionDescription) -> str:
     if not bounds:
         return expected(option.type)
     wanted = option_type(option.type)
-    if wanted.is_optional:
-        members = tuple(part.declared for part in wanted.parts if part.shape != "none")
-        return f"{expected(Union[members])} {bounds}, or 'none'"  # noqa: UP007 - made at run time
+    if wanted.shape == "union":
+        members = tuple(part.declared for part in wanted.parts if part.shape not in ("none", "mapping"))
+        others = ["one for each name, typed as .NAME=..."] if wanted.mapped else []
+        others += ["'none'"] if wanted.is_optional else []
+        found = f"{expected(Union[members])} {bounds}"  # noqa: UP007 - made at run time
+        return f"{', '.join([found, *others[:-1]])}, or {others[-1]}" if others else found
     return f"{expected(option.type)} {bounds}"

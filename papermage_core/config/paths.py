@@ -13,7 +13,7 @@ from typing import Any
 
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.files import find_files
-from papermage_core.files.hub import HUB
+from papermage_core.files.hub import is_on_hub
 
 __all__ = [
     "check_documents",
@@ -116,7 +116,7 @@ def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
         if _is_there(path) and path.is_file():
             yield key, model, f"folder: it is a file; name the folder that it is in, {path.parent}"
             break
-        if _is_path(model) or (evaluates and key == "model_name_or_path" and not model.startswith(HUB)):
+        if _is_path(model) or (evaluates and key == "model_name_or_path" and not is_on_hub(model)):
             yield key, model, "folder"
             break  # the first may have been put into the second
     pretrained = values.get("encoder.pretrained")
@@ -127,7 +127,7 @@ def _others(values: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     for key, model in values.items():
         if key.startswith("processors.") and key.endswith(".model_name_or_path"):
             path = Path(model).expanduser()
-            if not (_is_there(path) and path.is_dir()) and not str(model).startswith(HUB):
+            if not (_is_there(path) and path.is_dir()) and not is_on_hub(model):
                 yield key, model, "folder"
         if key == "processors.terms.path" and not _is_there(Path(model).expanduser()):
             yield key, model, "file"

@@ -9,13 +9,16 @@ from typing import Any
 import attrs
 import yaml
 
+from papermage_core.config.by_label import ByLabel
 from papermage_core.config.errors import read_given, unknown
 from papermage_core.config.given import Given, from_file
+from papermage_core.config.hub import from_hub
 from papermage_core.config.readers import ReaderChoice
 from papermage_core.config.structure import nest, structure, unstructure
 from papermage_core.config.values import InvalidValueError, Text, read
 from papermage_core.config.writers import records_errors
 from papermage_core.errors import ConfigError, PluginError, nearest
+from papermage_core.files.hub import is_on_hub
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import describe_options
 from papermage_core.plugin.spec import ComponentConfig, DocumentProcessorConfig, option
@@ -46,7 +49,9 @@ class PredictorOptions(ComponentConfig):
         help="make one entity of neighbours of one label that have nothing between them, or only entities of these "
         "labels, such as page,footnote; none: leave them as they are",
     )
-    min_score: float | None = option(None, help="leave out entities scored below", ge=0, le=1)
+    min_score: ByLabel = option(
+        None, help="leave out entities scored below; min_score.Disease=0.8: of one label", ge=0, le=1
+    )
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     precision: str | None = option(
         None, help="arithmetic; none: as the encoder chooses", choices=("fp32", "bf16", "int8", "auto")
@@ -242,12 +247,12 @@ def _stages(
         config = _beside(config, path.parent) if kept is None else config.load(path.parent / kept)
         yield StageConfig(name=name or target, source=item.source, processor=(target, config))
         return
-    folder = path.parent / target
+    folder = from_hub(str(target), f"{where}: predictor") if is_on_hub(target) else path.parent / target
     if not folder.is_dir():
         what = "this is no folder" if folder.exists() else "no such folder"
         beside = "" if target.is_absolute() else f"; it is looked for beside the recipe: {folder.absolute()}"
         raise ConfigError(f"{where}: predictor={target}: {what}{beside}")
-    named = folder.resolve()
+    named = Path(str(target).partition("@")[0]) if is_on_hub(target) else folder.resolve()
     name = name or (named.parent.name if named.name == "checkpoints" else named.name)
     found = structure(PredictorOptions, nest(options), key=own, name=name, sources=sources)
     yield StageConfig(name=name, source=item.source, predictor=folder, options=found)
@@ -256,7 +261,8 @@ def _stages(
 def _beside(config: DocumentProcessorConfig, folder: Path) -> DocumentProcessorConfig:
     """Return a config whose paths are looked for beside the recipe."""
     values = attrs.asdict(config, recurse=False)
-    return attrs.evolve(config, **{name: folder / value for name, value in values.items() if isinstance(value, Path)})
+    paths = {name: value for name, value in values.items() if isinstance(value, Path) and not is_on_hub(value)}
+    return attrs.evolve(config, **{name: folder / value for name, value in paths.items()})
 
 
 def _plain(value: Any) -> Any:

@@ -136,11 +136,13 @@ def _bounds(option: OptionDescription) -> dict[str, Any]:
 
 
 def _bounded(schema: dict[str, Any], bounds: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema with the bounds at its numbers, those in lists included."""
+    """Return the schema with the bounds at its numbers, those in lists and mappings included."""
     if "anyOf" in schema:
         return {**schema, "anyOf": [_bounded(part, bounds) for part in schema["anyOf"]]}
     if schema.get("type") == "array":
         return {**schema, "items": _bounded(schema["items"], bounds)}
+    if isinstance(values := schema.get("additionalProperties"), dict):
+        return {**schema, "additionalProperties": _bounded(values, bounds)}
     return {**schema, **bounds} if schema.get("type") in ("integer", "number") else schema
 
 
@@ -161,7 +163,8 @@ def _type(wanted: OptionType) -> dict[str, Any] | None:
         item = _type(wanted.parts[0])
         return {"anyOf": [{"type": "array", "items": item}, {"type": "string"}]} if item is not None else None
     if wanted.shape == "mapping":
-        return {"type": "object"}
+        values = _type(wanted.parts[1])
+        return {"type": "object"} if values is None else {"type": "object", "additionalProperties": values}
     if wanted.shape == "readable":
         return dict(wanted.declared.json_schema)
     if wanted.shape == "options":

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from papermage_core.config.given import Given, from_mapping
+from papermage_core.config.hub import from_hub
 from papermage_core.config.merge import MODEL, START, scheme_of_head
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import unstructure
 from papermage_core.config.values import InvalidValueError, read
 from papermage_core.errors import ConfigError
-from papermage_core.files.hub import HUB
+from papermage_core.files.hub import is_on_hub
 
 __all__ = ["start_errors", "started"]
 
@@ -33,7 +34,7 @@ def started(layers: Iterable[Sequence[Given]]) -> list[Sequence[Given]]:
     folder = _read(given.get(START), Path | None)
     if folder is None or _read(given.get("mode"), str) == "eval":
         return given_layers
-    place = _place(folder.expanduser())
+    place = _place(folder.expanduser(), offline=bool(_read(given.get("offline"), bool)))
     facts = _facts(place)
     values = _components(facts) | {key: facts["labelling"][key] for key in _LAYERS} | {"stride": facts["stride"]}
     if processors := facts.get("processors"):
@@ -52,7 +53,7 @@ def start_errors(own: Mapping[str, Any], given: Mapping[str, Given]) -> Iterator
     if own.get("mode") == "eval":
         yield "start_from is where training begins, and mode=eval trains nothing: give one of them"
         return
-    place = _place(own[START].expanduser())
+    place = _place(own[START].expanduser(), offline=bool(own.get("offline")))
     known = {item.key: item.value for item in from_mapping(_components(_facts(place)))}
     encoder = given["encoder"]
     if MODEL in given:
@@ -83,11 +84,13 @@ def _read(item: Given | None, hint: Any) -> Any:
         return None  # reported like any value of a wrong type
 
 
-def _place(folder: Path) -> Path:
-    """Return the checkpoint that a folder is, or that the run in it left. Raises ConfigError where there is none."""
-    if (name := str(folder)).startswith(HUB):
-        do = f"type hf download {name.removeprefix(HUB).partition('@')[0]} --local-dir FOLDER, and give that folder"
-        raise ConfigError(f"{START}={name}: training starts from a folder; {do}")
+def _place(folder: Path, *, offline: bool) -> Path:
+    """Return the checkpoint that a folder is, or that the run in it left, or that was fetched from the hub.
+
+    Raises ConfigError where there is none.
+    """
+    if is_on_hub(folder):
+        return from_hub(str(folder), START, offline=offline)
     for place in (folder, folder / "checkpoints"):
         if (place / _JSON).is_file():
             return place

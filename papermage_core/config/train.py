@@ -29,6 +29,7 @@ from papermage_core.config.sources import Source
 from papermage_core.config.start import started
 from papermage_core.config.structure import unstructure
 from papermage_core.errors import ConfigError
+from papermage_core.files.hub import is_on_hub
 from papermage_core.plugin.kinds import IN_CONFIG, OPTIONED
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.options import OptionDescription, describe_options
@@ -75,7 +76,9 @@ class EntityClassificationTrainConfig:
         None, help="pretrained model: means encoder=hf encoder.model_name_or_path=...; with mode=eval: the checkpoint"
     )
     start_from: Path | None = option(
-        None, help="checkpoint, or run, to go on from with other documents: its components, labels and weights"
+        None,
+        help="checkpoint, run, or hf:owner/name on the hub, to go on from with other documents: its components, labels "
+        "and weights",
     )
     encoder: str = option("compact", help="context encoder")
     label_scheme: str = option("bio", help="label scheme")
@@ -336,9 +339,9 @@ def lightning_parameters() -> Mapping[str, OptionDescription]:
 
 
 def _anchored(value: Any) -> Any:
-    """Return a value with its paths made absolute; ``-``, the standard input, is no path."""
+    """Return a value with its paths made absolute; ``-``, the standard input, is no path, nor is a name on the hub."""
     if isinstance(value, Path):
-        return value if str(value) == "-" else value.absolute()
+        return value if str(value) == "-" or is_on_hub(value) else value.absolute()
     if isinstance(value, Source):
         return attrs.evolve(value, path=_anchored(value.path))
     return tuple(map(_anchored, value)) if isinstance(value, tuple) else value
@@ -357,7 +360,7 @@ def _by_name(chosen: ProcessorChoice | ExtensionChoice) -> dict[str, Any]:
 
 def _with_absolute_paths(config: ComponentConfig) -> ComponentConfig:
     values = attrs.asdict(config, recurse=False)
-    paths = {name: value.absolute() for name, value in values.items() if isinstance(value, Path)}
+    paths = {name: _anchored(value) for name, value in values.items() if isinstance(value, Path)}
     return attrs.evolve(config, **paths)
 
 

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,25 @@ def _mapping(value: Any, wanted: OptionType) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
         raise _invalid(wanted)
     keys, values = wanted.parts
-    return {_read(key, keys): _read(item, values) for key, item in value.items()}
+    items = value.items() if values.shape in ("mapping", "any", "union") else _dotted(value)
+    found = {_read(key, keys): _read(item, values) for key, item in items}
+    return found if typing.get_origin(wanted.declared) is dict else _Named(found)
+
+
+class _Named(dict[str, Any]):
+    """A value for each name, in a config: these are hashable."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+def _dotted(value: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[Any, Any]]:
+    """Yield keys and values; what lies deeper is of a name with dots, ``min_score.a.b=0.5``."""
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _dotted(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}" if prefix else key, item
 
 
 _READERS: Mapping[str, Callable[[Any, OptionType], Any]] = {

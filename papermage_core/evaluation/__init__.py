@@ -1,5 +1,7 @@
 """Scores over entities and units, the mistakes behind them, calibration, and the report of a run."""
 
+from papermage_core.evaluation.adjudication import Adjudicated, Adjudication, Vote, votes
+from papermage_core.evaluation.alpha import Alpha, krippendorff_alpha
 from papermage_core.evaluation.calibration import (
     Calibration,
     ReliabilityBin,
@@ -32,6 +34,9 @@ from papermage_core.evaluation.thresholds import Thresholds, thresholds_of
 from papermage_core.evaluation.units import UnitScorer, UnitScores, score_units
 
 __all__ = [
+    "Adjudicated",
+    "Adjudication",
+    "Alpha",
     "Calibration",
     "CalibrationSummary",
     "Change",
@@ -55,6 +60,7 @@ __all__ = [
     "UnitScorer",
     "UnitScores",
     "UnitText",
+    "Vote",
     "compare",
     "document_changes",
     "document_errors",
@@ -62,6 +68,7 @@ __all__ = [
     "evaluate_files",
     "expected_calibration_error",
     "fit_calibration",
+    "krippendorff_alpha",
     "model_card",
     "reliability",
     "score",
@@ -69,6 +76,7 @@ __all__ = [
     "score_units",
     "summarise",
     "thresholds_of",
+    "votes",
     "write_error_page",
     "write_report",
 ]

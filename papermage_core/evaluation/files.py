@@ -30,7 +30,7 @@ from papermage_core.evaluation.scores import Scores
 from papermage_core.evaluation.units import UnitScorer, UnitScores
 from papermage_core.plugin.spec import ContextNeeds, UnitSpan
 
-__all__ = ["FileEvaluation", "Predictions", "evaluate_files"]
+__all__ = ["FileEvaluation", "Predictions", "evaluate_files", "labels_by_unit"]
 
 _log = logging.getLogger(__name__)
 _USUAL = "predictions"
@@ -53,7 +53,8 @@ class FileEvaluation:
     """What was odd in the gold."""
 
 
-def _by_unit(spans: Sequence[UnitSpan], n_units: int, numbers: Numbers) -> NDArray[np.int64]:
+def labels_by_unit(spans: Sequence[UnitSpan], n_units: int, numbers: Numbers) -> NDArray[np.int64]:
+    """Return the number of each unit's label, of several the last; 0 for none. Shape (n_units,)."""
     labels = np.zeros(n_units, np.int64)
     for span in spans:
         for start, stop in span.segments:
@@ -62,10 +63,17 @@ def _by_unit(spans: Sequence[UnitSpan], n_units: int, numbers: Numbers) -> NDArr
 
 
 class Predictions:
-    """The predicted entities of a file's documents, found by the documents' text."""
+    """The predicted entities of a file's documents, found by the documents' text; with ``as_gold`` what is marked."""
 
     def __init__(
-        self, path: Path, layer_name: str | None, labelling: Labelling, reader: AnyReader, processors: ProcessorChoice
+        self,
+        path: Path,
+        layer_name: str | None,
+        labelling: Labelling,
+        reader: AnyReader,
+        processors: ProcessorChoice,
+        *,
+        as_gold: bool = False,
     ) -> None:
         self._table = SpanTable()
         self._characters = SpanTable()
@@ -79,7 +87,7 @@ class Predictions:
         self._rows: dict[bytes, list[int | None]] = {}
         self._path, self._unit_layer = path, labelling.entity_name
         source = DocumentSource((path,), reader, processors=processors)
-        layers = _layers(source, layer_name, labelling)
+        layers = labelling.label_field if as_gold else _layers(source, layer_name, labelling)
         self.as_labels = layers == labelling.label_field and layers != (layer_name or _USUAL,)
         """Whether the layers are named as those of gold are, and so may be the gold itself."""
         attribute = labelling.label_attribute if self.as_labels else "label"
@@ -233,7 +241,7 @@ def evaluate_files(
             [label for _, label in parsed.unreachable],
             outside=[label for label in outside if known is None or label in known],
         )
-        units.add(_by_unit(gold, parsed.n_units, numbers), _by_unit(predicted, parsed.n_units, numbers))
+        units.add(labels_by_unit(gold, parsed.n_units, numbers), labels_by_unit(predicted, parsed.n_units, numbers))
     if absent and not evaluator.documents().documents:
         what = f"none of {counted(absent, 'documents')} of the gold is here, with predictions"
         raise DataError(what, path=predictions_path)

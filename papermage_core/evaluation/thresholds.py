@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, reduce
 from operator import add
@@ -48,6 +49,12 @@ class Thresholds:
         """Return the counts of all labels where each has the least score that is best for it."""
         return _sum([self.counts[label][_step(best)] for label, best in self.best_by_label.items()])
 
+    def typed(self) -> str:
+        """Return the best scores as one types them: ``min_score.Chemical=0.41 min_score.Disease=0.56``."""
+        if len(self.counts) == 1:
+            return f"min_score={self.best:.2f}"
+        return " ".join(shlex.quote(f"min_score.{label}={best:.2f}") for label, best in self.best_by_label.items())
+
     def table(self) -> str:
         """Return the table for the terminal, in percent."""
         width = max(len(_OWN), *map(len, self.counts))
@@ -60,6 +67,7 @@ class Thresholds:
             for label, best in self.best_by_label.items():
                 lines.append(f"{label:{width}} {best:9.2f} {_row(self.counts[label][_step(best)])}")
             lines.append(f"{_OWN:{width}} {'':9} {_row(self.chosen())}")
+        lines += ["", f"For papermage-predict and papermage-evaluate:  {self.typed()}"]
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from papermage_core.errors import ConfigError, PluginError
 
-__all__ = ["HUB", "download", "is_offline"]
+__all__ = ["HUB", "download", "is_offline", "is_on_hub"]
 
 HUB = "hf:"
 """What the name of a checkpoint on the hub begins with: no slip in a path asks the network."""
@@ -26,12 +26,24 @@ def is_offline() -> bool:
     return said or constants.HF_HUB_OFFLINE
 
 
-def download(key: str, name: str, revision: str | None, choose: Callable[[Collection[str]], Collection[str]]) -> Path:
+def is_on_hub(path: str | Path) -> bool:
+    """Whether a path is the name of a checkpoint on the hub, which no folder goes before."""
+    return str(path).startswith(HUB)
+
+
+def download(
+    key: str,
+    name: str,
+    revision: str | None,
+    choose: Callable[[Collection[str]], Collection[str]],
+    *,
+    offline: bool = False,
+) -> Path:
     """Return the folder of the hub model ``name`` in the local cache, with the files that ``choose`` picks of its own.
 
-    Without network the folder is what an earlier download left. The hub is asked once: an unreachable one fails at
-    once. The first file that is picked stands at the top. Raises ConfigError, named by the option ``key``, that says
-    what to do, and PluginError where the hub's client is not installed.
+    Without network, or ``offline``, the folder is what an earlier download left. The hub is asked once: an unreachable
+    one fails at once. The first file that is picked stands at the top. Raises ConfigError, named by the option ``key``,
+    that says what to do, and PluginError where the hub's client is not installed.
     """
     if find_spec("huggingface_hub") is None:
         what = f"{key}={name}, no folder here but a name on the Hugging Face hub, needs huggingface_hub"
@@ -39,7 +51,7 @@ def download(key: str, name: str, revision: str | None, choose: Callable[[Collec
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    if is_offline():
+    if offline or is_offline():
         return _cached(key, name, revision, "offline mode is on")
     try:
         found = HfApi().model_info(name, revision=revision, timeout=_PATIENCE)

@@ -26,6 +26,7 @@ def is_none_word(text: str) -> bool:
     return text.strip().lower() in _NONE
 
 
+_SIMPLE = (bool, int, float, str, Path)
 _HINTS: WeakKeyDictionary[type, Mapping[str, Any]] = WeakKeyDictionary()
 
 
@@ -84,6 +85,8 @@ class OptionType:
         """The type as Python programmers read it: ``int or none``, ``str,str,...``."""
         if self.shape == "union":
             return " or ".join(part.name for part in self.parts)
+        if typing.get_origin(self.declared) is Mapping:
+            return f"NAME={self.parts[1].name}"
         if self.shape == "choice":
             return " or ".join(_choices(self))
         if self.is_tuple:
@@ -110,7 +113,16 @@ class OptionType:
         """Whether values of the type can be typed as ``key=value``."""
         if self.shape == "union" or self.is_tuple:
             return all(part.is_typable for part in self.parts)
-        return self.shape in ("none", "choice", "options") or self.declared in (bool, int, float, str, Path)
+        if self.shape == "mapping":
+            return self.parts[0].declared is str and self.parts[1].declared in _SIMPLE
+        return self.shape in ("none", "choice", "options") or self.declared in _SIMPLE
+
+    @property
+    def mapped(self) -> OptionType | None:
+        """The type of the values where names may have one each, as in ``float | Mapping[str, float]``; else None."""
+        if self.shape == "mapping":
+            return self.parts[1]
+        return next(filter(None, (part.mapped for part in self.parts)), None) if self.shape == "union" else None
 
 
 def option_type(declared: Any) -> OptionType:
@@ -172,7 +184,7 @@ def _in_words(wanted: OptionType) -> str:
         plural = item.declared.plural if item.shape == "readable" else _PLURALS.get(item.declared, "values")
         return f"a comma-separated list of {plural}"
     if wanted.shape == "mapping":
-        return "a mapping"
+        return "one for each name"
     if wanted.shape == "readable" and wanted.declared.singular:
         return str(wanted.declared.singular)
     return _WORDS.get(wanted.declared, _with_article(getattr(wanted.declared, "__name__", str(wanted.declared))))

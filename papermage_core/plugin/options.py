@@ -187,7 +187,7 @@ def _field_errors(field: attrs.Attribute[Any], hint: Any) -> Iterator[str]:
     if field.init and not option_type(hint).is_typable:
         yield (
             f"has the type {option_type(hint).name}; expected bool, int, float, str, Path, Literal, an enum, X | None, "
-            "tuple[X, ...] or a frozen attrs class"
+            "tuple[X, ...], Mapping[str, X] or a frozen attrs class"
         )
     default = default_of(field)
     if default is not attrs.NOTHING and not _hashable(default):

@@ -174,7 +174,8 @@ def option(
     """Return an attrs field with a one-line help and a range; a shorthand, plain attrs fields work as well.
 
     ``None`` passes every range, so that an ``int | None`` option can be left out. Infinity passes none, unless it is
-    the default or a bound (``le=math.inf``). ``search`` is where good values of a number lie, ``(0.1, 0.6)`` or
+    the default or a bound (``le=math.inf``). Of a ``Mapping[str, float]``, which users type as ``name.key=0.5``, each
+    value is to be in the range. ``search`` is where good values of a number lie, ``(0.1, 0.6)`` or
     ``(64, 256, "log")``: what ``papermage-tune`` tries without a space of the user's.
 
     >>> import attrs
@@ -190,10 +191,20 @@ def option(
         validators.append(attrs.validators.in_(tuple(choices)))
     if not any(isinstance(each, float) and math.isinf(each) for each in (default, *limits.values())):
         validators.append(_finite)
-    validator = attrs.validators.optional(attrs.validators.and_(*validators)) if validators else None
+    validator = attrs.validators.optional(_of_each(attrs.validators.and_(*validators))) if validators else None
     metadata: dict[str, Any] = {"help": help, "choices": tuple(choices) if choices is not None else None}
     metadata |= {name: bound for name, bound in {**limits, "search": search}.items() if bound is not None}
     return attrs.field(default=default, validator=validator, metadata=metadata)
+
+
+def _of_each(validator: Callable[..., Any]) -> Callable[..., None]:
+    """Return a validator of a value, or of each of a mapping's."""
+
+    def check(config: Any, field: attrs.Attribute[Any], value: Any) -> None:
+        for each in value.values() if isinstance(value, Mapping) else (value,):
+            validator(config, field, each)
+
+    return check
 
 
 def _finite(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
@@ -252,8 +263,9 @@ class ComponentConfig:
     """The options of a component. Subclass as ``@attrs.frozen(kw_only=True)``; defaults must be immutable.
 
     Field types may be ``bool``, ``int``, ``float``, ``str``, ``Path``, ``Literal``, enums, ``X | None``,
-    ``tuple[X, ...]`` and nested frozen attrs classes: all that can be typed as ``head.key=value``. No option may be
-    called ``name``: in a config file that is the component's own.
+    ``tuple[X, ...]``, ``Mapping[str, X]`` and nested frozen attrs classes: all that can be typed as ``head.key=value``,
+    of a mapping as ``head.key.name=value``; its default is None, for a dict can be changed. No option may be called
+    ``name``: in a config file that is the component's own.
     """
 
 

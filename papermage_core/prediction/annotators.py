@@ -11,6 +11,7 @@ import attrs
 
 from papermage_core import checkpoint
 from papermage_core.config.booleans import check_boolean
+from papermage_core.config.by_label import ByLabel, lowest_scores
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.data.issues import Issues
 from papermage_core.document import Document, Entity
@@ -37,9 +38,9 @@ class Layers:
     overwrite: bool = attrs.field(default=False, validator=check_boolean)
     """Whether layers of these names, and a file that is there already, are replaced."""
     merge: bool = attrs.field(default=True, validator=check_boolean)
-    min_score: float | None = None
-    recall: float | None = None
-    precision: float | None = None
+    min_score: ByLabel = None
+    recall: ByLabel = None
+    precision: ByLabel = None
     """What the checkpoint guarantees of the entities."""
 
     def options(self) -> dict[str, Any]:
@@ -48,9 +49,9 @@ class Layers:
             "layer_name": self.name,
             "layer_per_label": self.per_label,
             "merge": self.merge,
-            "min_score": self.min_score,
-            "min_recall": self.recall,
-            "min_precision": self.precision,
+            "min_score": _sorted(self.min_score),
+            "min_recall": _sorted(self.recall),
+            "min_precision": _sorted(self.precision),
         }
 
     def names(self, predictor: EntityClassificationPredictor | Blueprint) -> tuple[str, ...]:
@@ -58,7 +59,7 @@ class Layers:
         return tuple(predictor.labels) if self.per_label else (self.name,)
 
     def check(self, predictor: EntityClassificationPredictor) -> None:
-        """Raise ConfigError for names that no predicted layer can have, and shares that are not guaranteed."""
+        """Raise ConfigError for layers that cannot have these names, and for labels and shares that there are not."""
         for name in self.names(predictor):
             if not name.strip() or name in Document.SPECIAL_FIELDS:
                 raise ConfigError(f"layer_name={name}: a layer cannot have this name")
@@ -67,6 +68,7 @@ class Layers:
             if any(name in config.makes for config in predictor.blueprint.processors.configs):
                 raise ConfigError(f"layer_name={name}: processors of the checkpoint make this layer; choose another")
         try:
+            lowest_scores(self.min_score, predictor.labels)
             predictor.check_shares(self.recall, self.precision, self.merge)
         except ValueError as error:
             raise ConfigError(str(error)) from error
@@ -83,6 +85,10 @@ class Layers:
             if name in document.layers:
                 document.remove_layer(name)
             document.annotate_layer(name, found)
+
+
+def _sorted(given: ByLabel) -> ByLabel:
+    return dict(sorted(given.items())) if isinstance(given, Mapping) else given
 
 
 def _label(entity: Entity, merge: bool) -> str | None:
@@ -345,7 +351,8 @@ class RecipeChoice:
                 stages.append(f"{checkpoint.digest(stage.config.predictor)} {options}")
             elif stage.config.processor is not None:
                 stages.append(f"{stage.config.processor[1]!r} {stage.config.processor[1].fingerprint}")
-        given = {key: repr(self.options.get(key)) for key in ("min_score", "backend", "precision")}
+        given = {key: repr(self.options.get(key)) for key in ("backend", "precision")}
+        given["min_score"] = repr(_sorted(self.options.get("min_score")))
         return {"recipe": "; ".join(stages), "on_error": "keep" if self.keep else "skip"} | given
 
     def _recipe(self) -> Recipe:

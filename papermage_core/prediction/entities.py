@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 
+from papermage_core.data.entities import merged_entities, merged_entity
 from papermage_core.document import Entity
-from papermage_core.model.entities import merged_entities, merged_entity
 
 __all__ = ["best_tags", "merged_entities", "merged_entity", "unit_entity"]
 

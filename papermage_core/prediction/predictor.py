@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 
 from papermage_core import checkpoint
 from papermage_core.config.booleans import booleans_only
+from papermage_core.config.by_label import ByLabel, check_labels, lowest_scores
 from papermage_core.config.extensions import ExtensionChoice
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.batches import BatchLimits
@@ -19,9 +21,9 @@ from papermage_core.data.issues import Issues
 from papermage_core.data.processors import processed
 from papermage_core.data.units import ParsedDocument, Parser
 from papermage_core.document import Document, Entity, Layer
-from papermage_core.errors import DataError, nearest
+from papermage_core.errors import DataError
 from papermage_core.evaluation import Calibration, Profile
-from papermage_core.evaluation.guarantees import Aim, Guarantees
+from papermage_core.evaluation.guarantees import LEAST, Aim, Guarantees
 from papermage_core.evaluation.shift import Reference, ShiftMonitor
 from papermage_core.model.adjusting import adjusted
 from papermage_core.model.blueprint import Blueprint
@@ -34,10 +36,10 @@ from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentProcessorConfig, HeadOutput, UnitSpan
 from papermage_core.prediction.entities import best_tags, merged_entities, unit_entity
+from papermage_core.prediction.explaining import Explanation, explained
 
 __all__ = ["EntityClassificationPredictor", "as_document"]
 
-Share = float | Mapping[str, float] | None
 _UNNAMED = 0.5
 """Least probability of entities of labels that were not named: of those that overlap, one at most has more."""
 
@@ -143,12 +145,12 @@ class EntityClassificationPredictor:
         self,
         doc: Document | str,
         merge: bool = True,
-        min_score: Share = None,
+        min_score: ByLabel = None,
         *,
-        min_recall: Share = None,
-        min_precision: Share = None,
-        recall: Share = None,
-        precision: Share = None,
+        min_recall: ByLabel = None,
+        min_precision: ByLabel = None,
+        recall: ByLabel = None,
+        precision: ByLabel = None,
     ) -> list[Entity]:
         """Return the entities found in a document or a text, by their place; with ``merge=False`` one for each unit.
 
@@ -170,14 +172,14 @@ class EntityClassificationPredictor:
         self,
         docs: Iterable[Document | str],
         merge: bool = True,
-        min_score: Share = None,
+        min_score: ByLabel = None,
         on_error: Callable[[Document, DataError], None] | None = None,
         *,
         mixed: bool = False,
-        min_recall: Share = None,
-        min_precision: Share = None,
-        recall: Share = None,
-        precision: Share = None,
+        min_recall: ByLabel = None,
+        min_precision: ByLabel = None,
+        recall: ByLabel = None,
+        precision: ByLabel = None,
         within: bool = False,
     ) -> Iterator[list[Entity]]:
         """Yield what ``predict`` gives for each document or text, in order, reading only a little ahead.
@@ -192,7 +194,7 @@ class EntityClassificationPredictor:
             check_threads(self._forks)
         if isinstance(docs, (str, Document)):
             raise TypeError(f"predict_many takes several, and got one {type(docs).__name__}: call predict")
-        lowest = self._lowest(min_score)
+        lowest = lowest_scores(min_score, self.labels)
         recall, precision = _one("recall", min_recall, recall), _one("precision", min_precision, precision)
         thresholds, least = self._thresholds(recall, precision, merge)
         if within and not merge:
@@ -210,13 +212,55 @@ class EntityClassificationPredictor:
                 else:
                     yield self._units(document, said)
 
+    def explain(self, doc: Document | str, entity: Entity, *, by: str | None = None) -> Explanation:
+        """Return which units of its context carry an entity: of a prediction, or one that was not found and should be.
+
+        Each unit is hidden in turn, and what is left of the entity's score tells what it carries (leave-one-out
+        erasure, [Li et al. 2016](https://arxiv.org/abs/1612.08220)). To hide a unit is the same for every encoder: in
+        its context the word ``□`` stands in its place, and all else stays (boxes, white space, layers around it,
+        metadata, pictures, contexts before and after). With ``by="sentences"`` the units of each entity of that layer
+        are hidden together; in contexts of more than 512 units neighbours are. It takes as many predictions of the
+        context as there is to hide. Scores are those of encoder, head and calibration; extensions are not asked. Raises
+        ValueError for an entity of a label that there is not, or that is not made of units of one context, DataError
+        where the document lacks a layer.
+
+        >>> print(predictor.explain(doc, predictor.predict(doc)[0]))  # doctest: +SKIP
+        """
+        label = entity.metadata.get("label", None)
+        if label is None:
+            raise ValueError("explain: the entity has no label: give one of predict, or set its metadata.label")
+        check_labels("explain", {str(label): 1.0}, self.labels)
+        (task,) = [number for number, each in enumerate(self.blueprint.tasks) if label in each.labels]
+        needs = self.blueprint.needs
+        more = attrs.evolve(needs, groups=tuple(dict.fromkeys((*needs.groups, *([by] if by else ())))))
+        parser = Parser(self.blueprint.labelling, more, Issues())
+        (document,) = processed(processed([as_document(doc)], self.processors), self.blueprint.processors)
+        if by is not None and not document.has_layer(by):
+            raise DataError(f"explain: there is no layer {by!r} to hide units by", document=document.id)
+        parsed = parser.parse(document, document.id or "(unnamed)", keep=True)
+        groups = None if by is None else np.full(parsed.n_units, -1, np.int32)
+        for context, units in zip(parsed.contexts, parsed.units, strict=True):
+            if by is not None and groups is not None:
+                groups[units] = context.groups[by]
+        contexts = [
+            attrs.evolve(each, groups={name: each.groups[name] for name in needs.groups}) for each in parsed.contexts
+        ]
+
+        def decode(documents: Iterable[ParsedDocument]) -> Iterator[tuple[ParsedDocument, list[list[HeadOutput]]]]:
+            device = self.model.device
+            return decode_documents(self.model, documents, self.blueprint.stride, self._limits, device, LEAST)
+
+        with blaming():
+            scored = partial(self._calibrated, "entity")
+            return explained(attrs.evolve(parsed, contexts=contexts), entity, decode, task, scored, groups)
+
     @booleans_only
-    def check_shares(self, recall: Share = None, precision: Share = None, merge: bool = True) -> None:
+    def check_shares(self, recall: ByLabel = None, precision: ByLabel = None, merge: bool = True) -> None:
         """Raise ValueError for a recall or precision that the checkpoint does not guarantee."""
         self._thresholds(recall, precision, merge)
 
     def _thresholds(
-        self, recall: Share, precision: Share, merge: bool
+        self, recall: ByLabel, precision: ByLabel, merge: bool
     ) -> tuple[Mapping[str, float] | None, float | None]:
         """Return the least probability of a label's entities, and that of any, if entities that overlap are given.
 
@@ -236,10 +280,7 @@ class EntityClassificationPredictor:
                 f"min_{aim}={given}: the checkpoint guarantees nothing yet; fit it on labelled documents that it was "
                 "not trained on: papermage-evaluate model_name_or_path=... data_path=... guarantee=true"
             )
-        shares = given if isinstance(given, Mapping) else {}
-        unknown = sorted(shares.keys() - set(self.labels))
-        if unknown:
-            raise ValueError(f"min_{aim}: the labels are {', '.join(self.labels)}, got {', '.join(map(repr, unknown))}")
+        check_labels(f"min_{aim}", given, self.labels)
         if not isinstance(given, Mapping):
             assert given is not None
             found = dict.fromkeys(self.labels, self.guarantees.threshold(aim, given))
@@ -290,19 +331,6 @@ class EntityClassificationPredictor:
         kept = [score >= lowest(span.label) for span, score in zip(spans, scores, strict=True)]
         return merged_entities([*compress(spans, kept)], layer, [*compress(scores, kept)], parsed.order)
 
-    def _lowest(self, min_score: Share) -> Callable[[str], float]:
-        """Return what says which score entities of a label must have; of labels that are not named, any will do."""
-        named: Mapping[str, float] = min_score if isinstance(min_score, Mapping) else {}
-        others = 0.0 if min_score is None or isinstance(min_score, Mapping) else min_score
-        for label in named:
-            if label not in self.labels:
-                hint = f"{nearest(label, self.labels)} Known: {', '.join(self.labels)}"
-                raise ValueError(f"min_score: {label!r} is no label of this model.{hint}")
-        for score in (*named.values(), others):
-            if not (isinstance(score, numbers.Real) and 0 <= score <= 1):
-                raise ValueError(f"min_score: expected a number from 0 to 1, got {score!r}")
-        return lambda label: named.get(label, others)
-
     def _watch(self, parsed: ParsedDocument, spans: Sequence[UnitSpan], scores: Sequence[float]) -> None:
         """Take in how unlike the training data a document is."""
         assert self._profile is not None
@@ -343,7 +371,7 @@ def as_document(given: Document | str) -> Document:
     return given
 
 
-def _one(name: str, share: Share, same: Share) -> Share:
+def _one(name: str, share: ByLabel, same: ByLabel) -> ByLabel:
     if share is not None and same is not None:
         raise ValueError(f"min_{name} and {name} are one: give one of the two")
     return same if share is None else share

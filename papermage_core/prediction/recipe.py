@@ -14,6 +14,7 @@ import attrs
 
 from papermage_core import checkpoint
 from papermage_core.config.booleans import booleans_only
+from papermage_core.config.by_label import check_labels, lowest_scores
 from papermage_core.config.recipe import RECIPE_FILE, PredictorOptions, RecipeConfig, StageConfig, read_recipe
 from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.processors import processed
@@ -167,7 +168,8 @@ class Recipe:
     ) -> Recipe:
         """Return the recipe in a YAML file, or of a folder that has ``recipe.yaml``.
 
-        ``options``, such as ``batch_size=8`` or ``min_score=0.5``, hold for all predictors that do not state their own.
+        ``options``, such as ``batch_size=8`` or ``min_score=0.5``, hold for all predictors that do not state their own;
+        ``min_score={"Disease": 0.8}`` for those that have the label.
         Raises ConfigError with everything that is wrong in the file, and for stages that read what only later ones
         make; CheckpointError for a folder that holds no predictor, PluginError for a component that is missing.
         """
@@ -175,6 +177,10 @@ class Recipe:
         config = read_recipe(path, paths)
         stages = [ready_stage(each, paths, device, options) for each in config.stages]
         recipe = cls(config, stages)
+        try:
+            check_labels("min_score", options.get("min_score"), recipe.labels)
+        except ValueError as exc:
+            raise ConfigError(f"{path}: {exc}") from exc
         if errors := [*recipe._order_errors()]:
             raise ConfigError(*errors)
         return recipe
@@ -337,6 +343,13 @@ def ready_stage(
             raise ConfigError(
                 f"{config.source}: stage {config.name!r}: it has no label {label!r}.{hint} Labels: {known}"
             )
+    if isinstance(own.min_score, Mapping):
+        if config.options.min_score is None:  # said of all stages
+            own = attrs.evolve(own, min_score={k: v for k, v in own.min_score.items() if k in blueprint.labels})
+        try:
+            lowest_scores(own.min_score, blueprint.labels)
+        except ValueError as exc:
+            raise ConfigError(f"{config.source}: stage {config.name!r}: {exc}") from exc
     labelling = blueprint.labelling
     wanted = dict.fromkeys((labelling.entity_name, labelling.context_name))
     inner = {name for each in blueprint.processors.configs for name in each.makes}

@@ -31,6 +31,8 @@ _TOOL = "/label-studio"
 _POSTED = ("/predict", f"{_TOOL}/predict", f"{_TOOL}/setup")
 _PATHS = ("/", *_POSTED, f"{_TOOL}/health", "/health", "/ready", "/metrics", "/openapi.json")
 _QUERY = ("output", "min_score", "merge")
+_OF_LABEL = "min_score."
+"""What stands before the label whose entities are left out: ``min_score.Disease=0.8``."""
 _GONE = 499
 """What the metrics count a request as whose client hung up."""
 _NOT_FOUND = f"known here: {', '.join(_PATHS)}"
@@ -150,7 +152,7 @@ def _asked(request: Request) -> messages.Request:
         return asked
     query = request.query_params
     for name in query:
-        if name not in _QUERY:
+        if name not in _QUERY and not name.startswith(_OF_LABEL):
             known = f"known here: {', '.join(_QUERY)}"
             raise RequestError(400, f"unknown parameter {name[:100]!r}.{nearest(name, _QUERY)}", "query", known)
         if len(query.getlist(name)) > 1:
@@ -163,8 +165,14 @@ def _asked(request: Request) -> messages.Request:
         if merge.lower() not in ("true", "false"):
             raise RequestError(400, f"merge={merge[:100]!r}", "query", "expected true or false")
         asked.merge = merge.lower() == "true"
+    asked.min_score = {
+        name.removeprefix(_OF_LABEL): _share(name, score) for name, score in query.items() if name.startswith(_OF_LABEL)
+    } or None
     if (score := query.get("min_score")) is not None:
-        asked.min_score = _share(score)
+        if asked.min_score is not None:
+            do = "give one for all labels, or one for each"
+            raise RequestError(400, "min_score is given for all labels and for some", "query", do)
+        asked.min_score = _share("min_score", score)
     return asked
 
 
@@ -175,13 +183,13 @@ def _of_tool(asked: messages.Request, kind: str) -> messages.Request:
     return asked
 
 
-def _share(text: str) -> float:
+def _share(name: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1
     if not 0 <= value <= 1:
-        raise RequestError(400, f"min_score={text[:100]!r}", "query", "expected a number from 0 to 1")
+        raise RequestError(400, f"{name[:100]}={text[:100]!r}", "query", "expected a number from 0 to 1")
     return value
 
 

@@ -22,7 +22,7 @@ class Request(msgspec.Struct, array_like=True, kw_only=True):
     content_type: str = ""
     output: str = "entities"
     merge: bool = True
-    min_score: float | None = None
+    min_score: float | dict[str, float] | None = None
     seconds: float = 0
     """How long there is to answer it."""
 

@@ -17,6 +17,7 @@ import attrs
 import msgspec
 
 from papermage_core import checkpoint
+from papermage_core.config.by_label import check_labels
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.garbage import release_free_memory
 from papermage_core.data.processors import processed
@@ -93,7 +94,7 @@ class ModelWorker:
             job.try_to(self._read)
         groups: dict[tuple[Any, ...], list[_Job]] = {}
         for job in (job for job in jobs if job.answer is None):
-            groups.setdefault((job.request.merge, job.request.min_score), []).append(job)
+            groups.setdefault((job.request.merge, repr(job.request.min_score)), []).append(job)
         for group in groups.values():
             self._predict(group)
         for job in jobs:
@@ -282,7 +283,11 @@ class _OfPredictor:
         """What makes the units of plain text, where neither the checkpoint nor whoever starts the server says it."""
 
     def check(self, request: Request) -> None:
-        """Nothing is refused."""
+        """Raise RequestError for a label that there is not."""
+        try:
+            check_labels("min_score", request.min_score, self.labels)
+        except ValueError as exc:
+            raise RequestError(400, str(exc), "query") from exc
 
     def find(self, documents: Sequence[Document], like: Request, on_error: OnError) -> dict[int, Found]:
         """Return the entities of each document that nothing is wrong with, by its `id`."""

@@ -91,7 +91,11 @@ _PREDICT: dict[str, Any] = {
             "entities: what was found; documents: the papermage documents with a layer of it; page: a page of HTML",
             {"type": "string", "enum": list(OUTPUTS), "default": "entities"},
         ),
-        _query("min_score", "leave out entities scored below", {"type": "number", "minimum": 0, "maximum": 1}),
+        _query(
+            "min_score",
+            "leave out entities scored below; min_score.LABEL=0.8: those of that label",
+            {"type": "number", "minimum": 0, "maximum": 1},
+        ),
         _query("merge", "false: an entity for each unit, with its tag", {"type": "boolean", "default": True}),
     ],
     "requestBody": {

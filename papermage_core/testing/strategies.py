@@ -179,7 +179,9 @@ def _made(config_class: type[Any], values: Mapping[str, Any]) -> Any:
     """Return a config, and the configs nested in it, of values as they are."""
     hints = hints_of(config_class)
     nested = {field.alias: hints[field.name] for field in attrs.fields(config_class)}
-    return config_class(**{k: _made(nested[k], v) if isinstance(v, dict) else v for k, v in values.items()})
+    return config_class(
+        **{k: _made(nested[k], v) if isinstance(v, dict) and attrs.has(nested[k]) else v for k, v in values.items()}
+    )
 
 
 def _values(wanted: OptionType, limits: Mapping[str, Any]) -> st.SearchStrategy[Any]:
@@ -191,6 +193,8 @@ def _values(wanted: OptionType, limits: Mapping[str, Any]) -> st.SearchStrategy[
         return st.sampled_from(list(wanted.choices))
     if wanted.shape == "list":
         return st.lists(_values(wanted.parts[0], {}), max_size=3).map(tuple)
+    if wanted.shape == "mapping":
+        return st.dictionaries(*(_values(part, limits) for part in wanted.parts), max_size=3)
     if wanted.shape == "none":
         return st.none()
     if wanted.declared in (int, float):

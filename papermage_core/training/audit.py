@@ -17,6 +17,7 @@ from papermage_core import checkpoint
 from papermage_core.config import ComponentConfigs, EntityClassificationTrainConfig
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
+from papermage_core.data.entities import merged_entities
 from papermage_core.data.units import ParsedDocument
 from papermage_core.data.writers import Written, write_documents
 from papermage_core.document import Document
@@ -27,7 +28,6 @@ from papermage_core.evaluation.mistakes import ErrorRecord
 from papermage_core.evaluation.report import write_error_page
 from papermage_core.files import whole_text_file
 from papermage_core.files.whole import made_folder
-from papermage_core.model.entities import merged_entities
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import DocumentWriterConfig, HeadOutput

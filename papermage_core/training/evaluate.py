@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from papermage_core import checkpoint
+from papermage_core.config.by_label import ByLabel
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import parse_documents
@@ -31,7 +32,7 @@ from papermage_core.model.precision import Backend, Precision
 from papermage_core.plugin.extensions import Extensions
 from papermage_core.plugin.manager import Plugins
 from papermage_core.plugin.spec import Metric
-from papermage_core.training.scoring import Evaluation, Evaluator, reliability_of, thresholds_by_score
+from papermage_core.training.scoring import Evaluation, Evaluator, keeping, reliability_of, thresholds_by_score
 
 __all__ = ["CheckpointEvaluation", "evaluate_checkpoint", "evaluate_model", "fit_guarantees"]
 
@@ -63,7 +64,7 @@ def evaluate_model(
     """Return how a model does on labelled documents, on the device where it is, holding a few of them at a time.
 
     With ``labels``, only entities with these count, gold and predicted. A ``metric`` is given the same to count.
-    ``options`` are those of `EntityEvaluator`.
+    ``options`` are those of `Evaluator`.
     """
     device = model.device
     limits = BatchLimits.without_gradient(blueprint.encoder, batch_size, device)
@@ -83,6 +84,7 @@ def evaluate_checkpoint(
     entity_name: str | None = None,
     context_name: str | None = None,
     batch_size: int | None = None,
+    min_score: ByLabel = None,
     accelerator: str = "auto",
     plugins: Plugins | None = None,
     extensions: Extensions | None = None,
@@ -95,7 +97,8 @@ def evaluate_checkpoint(
     """Return how the model of a checkpoint folder does on labelled files, which are read once, as a stream.
 
     ``processors`` add layers before those of the checkpoint do. ``label_fields`` are the layers that hold the gold:
-    those that the model was trained for, or some of them, and then only entities of these labels count.
+    those that the model was trained for, or some of them, and then only entities of these labels count; of those found,
+    those with the ``min_score`` of `EntityClassificationPredictor.predict`.
     ``by``, ``seen`` (by default as the checkpoint knows) and ``watch`` as for `EntityEvaluator`; ``backend`` and
     ``precision`` as for `checkpoint.load`. Raises ConfigError for other label fields, DataError for those named that no
     document has, and where there is nothing to score on.
@@ -115,7 +118,11 @@ def evaluate_checkpoint(
     seen = profile.count if seen is None and profile is not None else seen
     trained_on = _TrainedOn(profile)
     documents = trained_on.counted(documents)
-    given: dict[str, Any] = {"by": by, "seen": seen, "watch": watch, "names": True}
+    try:
+        keep_spans = keeping(min_score, loaded.calibration, blueprint.labels)
+    except ValueError as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+    given: dict[str, Any] = {"keep": keep_spans, "by": by, "seen": seen, "watch": watch, "names": True}
     evaluation = evaluate_model(loaded.model, blueprint, documents, batch_size, extensions, some, **given)
     where = ", ".join(map(str, data_path))
     if label_fields or not there:

@@ -16,11 +16,11 @@ from papermage_core.config import EntityClassificationTrainConfig
 from papermage_core.config.several import PREDICTIONS
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
+from papermage_core.data.entities import merged_entities
 from papermage_core.document import Document
 from papermage_core.evaluation import Calibration
 from papermage_core.files import whole_file
 from papermage_core.model.adjusting import adjusted
-from papermage_core.model.entities import merged_entities
 from papermage_core.model.inference import decode_documents, document_spans, pick_device
 from papermage_core.plugin.manager import Plugins
 

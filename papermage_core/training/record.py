@@ -32,6 +32,7 @@ from papermage_core.evaluation import (
     write_report,
 )
 from papermage_core.files import whole_file, whole_text_file
+from papermage_core.files.hub import is_on_hub
 from papermage_core.model.blueprint import Blueprint
 from papermage_core.training.folder import flat
 from papermage_core.training.scoring import Evaluation
@@ -242,7 +243,9 @@ def files_of_run(config: EntityClassificationTrainConfig, components: ComponentC
     files = dict.fromkeys(file for source in sources for file in source.files)
     found = {str(file.absolute()): digest_of_file(file).hex() if file.is_file() else "" for file in files}
     start = config.start_from
-    return found if start is None else {**found, str(start.absolute()): checkpoint.digest(start)}
+    if start is not None:
+        found[str(start if is_on_hub(start) else start.absolute())] = checkpoint.digest(start)
+    return found
 
 
 def write_errors(path: Path, evaluation: Evaluation) -> None:

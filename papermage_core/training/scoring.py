@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from papermage_core.config.by_label import ByLabel, lowest_scores
 from papermage_core.data.gold import encode_gold
 from papermage_core.data.issues import Issues
 from papermage_core.data.units import ParsedDocument
@@ -35,9 +36,17 @@ from papermage_core.model.blueprint import Blueprint
 from papermage_core.model.inference import document_spans
 from papermage_core.plugin.blame import calling
 from papermage_core.plugin.extensions import Extensions
-from papermage_core.plugin.spec import HeadOutput, Metric
+from papermage_core.plugin.spec import HeadOutput, Metric, UnitSpan
 
-__all__ = ["Evaluation", "Evaluator", "FittedCalibration", "calibrate", "reliability_of", "thresholds_by_score"]
+__all__ = [
+    "Evaluation",
+    "Evaluator",
+    "FittedCalibration",
+    "calibrate",
+    "keeping",
+    "reliability_of",
+    "thresholds_by_score",
+]
 
 _MOST_FITTED = 200_000
 """Scores that a calibration is fitted on: every k-th where there are more."""
@@ -81,7 +90,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Takes documents with what the heads say of them, one after the other."""
+    """Takes documents with what the heads say of them, one after the other; with ``keep``, some of the entities."""
 
     def __init__(
         self,
@@ -90,6 +99,7 @@ class Evaluator:
         labels: Collection[str] | None = None,
         metric: Metric | None = None,
         *,
+        keep: Callable[[UnitSpan], bool] | None = None,
         by: Sequence[str] = (),
         seen: Callable[[str], int] | None = None,
         unknown: Callable[[Iterable[str]], Sequence[bool]] | None = None,
@@ -97,6 +107,7 @@ class Evaluator:
         names: bool = False,
     ) -> None:
         self._metric = metric
+        self._keep = keep
         self._tasks = blueprint.built_tasks
         self._policy = blueprint.labelling.overlap_policy
         self._extensions = extensions
@@ -125,6 +136,8 @@ class Evaluator:
         for of_tasks, units in zip(outputs, parsed.units, strict=True):
             said = [found for found, labelled in zip(of_tasks, known, strict=True) if labelled]
             predicted += document_spans(said, units)
+        if self._keep is not None:
+            predicted = [span for span in predicted if self._keep(span)]
         gold = [entity.as_span() for of_task in parsed.gold for entity in of_task or ()]
         unreachable = [label for _, label in parsed.unreachable]
         if self._labels is not None:
@@ -252,6 +265,24 @@ def calibrate(evaluation: Evaluation, split: str) -> FittedCalibration | None:
         bins_after=reliability(held_out, right),
     )
     return FittedCalibration(entity, fit_calibration(evaluation.unit_scores, evaluation.unit_right), summary)
+
+
+def keeping(
+    min_score: ByLabel, calibration: Mapping[str, Any] | None, labels: Sequence[str]
+) -> Callable[[UnitSpan], bool] | None:
+    """Return what says whether an entity is scored high enough, as a checkpoint calibrates it; None for all that are.
+
+    Raises ValueError for a label that there is not.
+    """
+    if min_score is None:
+        return None
+    lowest = lowest_scores(min_score, labels)
+
+    def keep(span: UnitSpan) -> bool:
+        score = np.array([1.0 if span.score is None else span.score])
+        return bool(_mapped(score, calibration)[0] >= lowest(span.label))
+
+    return keep
 
 
 def thresholds_by_score(evaluation: Evaluation, calibration: Mapping[str, Any] | None) -> Thresholds:

@@ -6,7 +6,7 @@ import itertools
 import logging
 import multiprocessing
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,9 @@ class PredictorConfig(DocumentProcessorConfig):
 
     model_name_or_path: Path = option(help="the checkpoint folder, or that of the run")
     layer_name: str = option("predictions", help="layer to put the entities in")
-    min_score: float | None = option(None, help="leave out entities scored below", ge=0, le=1)
+    min_score: float | Mapping[str, float] | None = option(
+        None, help="leave out entities scored below; min_score.Disease=0.8: of one label", ge=0, le=1
+    )
     batch_size: int | None = option(None, help="windows in a batch; none: the encoder's own", ge=1)
     device: str | None = option(None, help="cpu, cuda, cuda:1; none: the GPU where there is one")
 
@@ -80,7 +82,7 @@ class PredictorProcessor:
 
     predictor: EntityClassificationPredictor
     layer_name: str
-    min_score: float | None = None
+    min_score: float | Mapping[str, float] | None = None
 
     def process(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Yield the same documents, in order, with the layer; those that lack it are gathered to batches."""

@@ -56,7 +56,10 @@ def test_each_label_has_its_own_best() -> None:
     shown = found.table().splitlines()
     assert shown[1].split() == ["min_score", "P", "R", "F1", "found"]
     assert shown[2].split() == ["0.00", "50.0", "100.0", "66.7", "4"]
-    assert shown[-1].split()[-4:] == ["100.0", "100.0", "100.0", "2"]
+    assert shown[-3].split()[-4:] == ["100.0", "100.0", "100.0", "2"]
+    assert shown[-1] == "For papermage-predict and papermage-evaluate:  min_score.a=0.41 min_score.b=0.21"
+    spaced = table([("a b", 0.9, True), ("c", 0.3, True)], {"a b": 0, "c": 0})
+    assert spaced.typed() == "'min_score.a b=0.00' min_score.c=0.00"
     assert found.to_json()["best_by_label"] == found.best_by_label
     assert found.to_json()["all"][41] == {
         "min_score": 0.41,

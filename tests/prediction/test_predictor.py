@@ -313,8 +313,52 @@ def test_thresholds_are_those_of_what_is_predicted_with_them(
     shown = capfd.readouterr().out
     assert "Entities by min_score, all labels, in percent:" in shown
     assert "each label its own" not in shown  # there is one
+    assert f"papermage-evaluate:  min_score={found['best_by_label']['names']:.2f}\n" in shown
     assert main([*arguments[1:], f"model_name_or_path={tmp_path / 'new.jsonl'}", "label_field=names"]) == 2
     assert "thresholds=true is for a checkpoint" in capfd.readouterr().err
+
+
+def test_what_is_best_for_each_label_is_typed_as_it_is_told(
+    checkpoint: Path, documents: list[Document], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What ``thresholds=true`` counts is what evaluating again, and scoring what is predicted, find."""
+    from papermage_core.cli import evaluate, predict
+
+    words = [f"model_name_or_path={checkpoint}", f"data_path={tmp_path / 'new.jsonl'}"]
+    assert evaluate.main([*words, "thresholds=true"]) == 0
+    *_, told, _, last = capfd.readouterr().out.splitlines()
+    typed = last.partition(":  ")[2].split()
+    assert [each.partition("=")[0] for each in typed] == ["min_score.names", "min_score.amounts"]
+    assert evaluate.main([*words, *typed, "--json"]) == 0
+    scored = json.loads(capfd.readouterr().out)
+    assert told.split()[-2] == f"{100 * scored['micro']['f1']:.1f}"
+    found = tmp_path / "found.jsonl"
+    assert predict.main([*words, f"output_path={found}", *typed]) == 0
+    lowest = {key.removeprefix("min_score."): float(value) for key, value in (each.split("=") for each in typed)}
+    kept = [entity for document in read_documents(found) for entity in document.get_layer("predictions")]
+    assert len(kept) == scored["micro"]["predicted"] == int(told.split()[-1])
+    assert all(entity.score >= lowest[entity.label] for entity in kept)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["min_score.nmes=0.5"], "'nmes' is no label of this model. Did you mean 'names'? Known: names, amounts"),
+        (["min_score.names=2"], "a number at least 0 and at most 1, one for each name, typed as .NAME=..., or 'none'"),
+        (["min_score=0.5", "min_score.names=0.5"], "min_score and min_score.names are both given"),
+        (["min_scre.names=0.5"], "unknown option"),
+    ],
+)
+def test_wrong_least_scores_are_told(
+    wrong: list[str], said: str, checkpoint: Path, val_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from papermage_core.cli import evaluate, predict
+
+    words = [f"model_name_or_path={checkpoint}", f"data_path={val_file}", *wrong]
+    assert evaluate.main(words) == 2
+    assert said in capfd.readouterr().err
+    assert predict.main([*words, f"output_path={tmp_path / 'found.jsonl'}"]) == 2
+    assert said in capfd.readouterr().err
 
 
 def test_mistakes_are_written_as_a_page_where_the_file_is_called_so(

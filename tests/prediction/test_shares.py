@@ -130,7 +130,7 @@ def test_what_cannot_be_promised_is_refused(checkpoint: Path, fitted: Path, docu
         ({"min_recall": 0.5, "recall": 0.5}, "min_recall and recall are one"),
         ({"min_recall": 0.5, "min_precision": 0.5}, "give one of the two"),
         ({"recall": 0.5, "merge": False}, "whole entities"),
-        ({"recall": {"nmes": 0.5}}, "the labels are names, amounts"),
+        ({"recall": {"nmes": 0.5}}, "min_recall: 'nmes' is no label of this model. Did you mean 'names'"),
     ):
         with pytest.raises(ValueError, match=message):
             predictor.predict(documents[0], **options)  # type: ignore[arg-type]

@@ -305,6 +305,8 @@ def test_what_is_no_document_is_refused(recipe: Path) -> None:
         ("stages:\n- {predictor: entries, processor: tokens}\n", "got processor, predictor"),
         ("stages:\n- {predictor: entries, min_scor: 0.5}\n", r"stage 1.min_scor \(.*yaml:1\): .*no such option"),
         ("stages:\n- {predictor: entries, min_score: 2}\n", r"stage 1.min_score='2' \(.*yaml:1\): .*at most 1"),
+        ("stages:\n- {predictor: entries, min_score: {entri: 0.5}}\n", "no label of this model. Did you mean 'entry'"),
+        ("stages:\n- {predictor: entries, min_score: {entry: 2}}\n", r"at least 0 and at most 1, one for each name, "),
         ("stages:\n- {processor: tokens, style: x}\n", r"stage 1.style='x' \(.*yaml:1\): expected 'words'"),
         ("stages:\n- predictor: gone\n- predictor: g/too\n", "=gone: no such folder(.|\n)*predictor=g/too"),
         ("stages:\n- predictor: two.yaml\n", "this is no folder"),
@@ -362,6 +364,21 @@ def test_paths_are_those_beside_the_recipe(
         Recipe.from_yaml("alone.yaml")
 
 
+def test_a_least_score_of_a_label_is_that_of_the_stage_that_finds_it(recipe: Path) -> None:
+    """The oracle leaves out what the recipe gives without it."""
+    documents = [bare(number) for number in range(300, 306)]
+    (*everything,) = Recipe.from_yaml(recipe).run(map(Document.from_json, [each.to_json() for each in documents]))
+    scores = sorted(entity.score for document in everything for entity in document.get_layer("name"))
+    least = scores[len(scores) // 2]
+    chosen = Recipe.from_yaml(recipe, min_score={"name": least})
+    assert [stage.config.options.min_score for stage in chosen.stages if stage.is_predictor] == [{}, {"name": least}]
+    for found, whole in zip(chosen.run(documents), everything, strict=True):
+        assert texts(found, "name") == [e.text for e in whole.get_layer("name") if e.score >= least]
+        assert texts(found, "amount") == texts(whole, "amount")
+    with pytest.raises(ConfigError, match=r"min_score: 'nam' is no label of this model\. Did you mean 'name'"):
+        Recipe.from_yaml(recipe, min_score={"nam": 0.5})
+
+
 def test_recipes_may_contain_recipes(recipe: Path) -> None:
     path = recipe.with_name("outer.yaml")
     path.write_text("stages:\n- {processor: tokens, name: cut}\n- recipe: two.yaml\n")
@@ -373,14 +390,14 @@ def test_a_recipe_is_published_as_one_folder(recipe: Path, models: Path, tmp_pat
     inner = "{processor: predictor, name: again, model_name_or_path: entries, layer_name: again}"
     path.write_text(
         f"reader: jsonl\nrecords: entry(name)\nstages:\n- {{processor: tokens, style: words}}\n- {inner}\n"
-        "- predictor: entries\n- {predictor: fields, min_score: 0.25}\n"
+        "- predictor: entries\n- {predictor: fields, min_score: {name: 0.25}}\n"
     )
     ready = Recipe.from_yaml(path)
     folder = ready.save(tmp_path / "published")
     moved = Path(shutil.move(folder, tmp_path / "elsewhere"))
     again = Recipe.from_yaml(moved)
     assert [stage.name for stage in again.stages] == ["tokens", "again", "entries", "fields"]
-    assert again.stages[3].config.options.min_score == 0.25
+    assert again.stages[3].config.options.min_score == {"name": 0.25}
     assert again.stages[0].config.processor == ready.stages[0].config.processor
     assert (again.config.records, again.config.reader.name) == ("entry(name)", "jsonl")
     assert str(models) not in (moved / "recipe.yaml").read_text()

@@ -156,6 +156,9 @@ def test_options_are_those_of_predict(
     found = server.predict(documents[0], f"?min_score={least!r}").json["documents"][0]["entities"]
     assert found == written(predictor.predict(document, min_score=least))
     assert 0 < len(found) < len(scores)
+    label = predictor.labels[0]
+    found = server.predict(documents[0], f"?min_score.{label}={least!r}").json["documents"][0]["entities"]
+    assert found == written(predictor.predict(document, min_score={label: least}))
     units = server.predict(documents[0], "?merge=false").json["documents"][0]["entities"]
     assert units == written(predictor.predict(document, merge=False))
 
@@ -260,6 +263,9 @@ def test_what_is_wrong_is_said(server: Any, body: bytes, kind: str | None, statu
         ("?merge=1", "merge='1'"),
         ("?minscore=0.5", "Did you mean 'min_score'?"),
         ("?min_score=0.5&min_score=0.6", "given twice"),
+        ("?min_score.names=2", "min_score.names='2'"),
+        ("?min_score.nmes=0.5", "Did you mean 'names'?"),
+        ("?min_score=0.5&min_score.names=0.6", "for all labels and for some"),
     ],
 )
 def test_wrong_options_are_refused(server: Any, query: str, said: str) -> None:

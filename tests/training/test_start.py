@@ -405,8 +405,8 @@ def test_a_start_that_is_none_is_told_before_anything_is_written(
 ) -> None:
     with pytest.raises(ConfigError, match=r"start_from=.*nowhere: no such folder"):
         going_on(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="training starts from a folder; type hf download owner/name --local-dir"):
-        going_on(Path("hf:owner/name@v1"))
+    with pytest.raises(ConfigError, match="start_from: there is no folder 'owner/name', offline mode is on"):
+        going_on(Path("hf:owner/name@v1"), offline=True)
     with pytest.raises(ConfigError, match=r"there is no papermage.json in it, nor in its folder checkpoints"):
         going_on(tmp_path)
     folder = tmp_path / "copy"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection
-from functools import cache
+from functools import partial
 from pathlib import Path
 
-from papermage_core.checkpoint.content import JSON
 from papermage_core.config.naming import cache_folder
 from papermage_core.errors import ConfigError
 from papermage_core.files import download, whole_folder
@@ -16,19 +15,27 @@ from papermage_core.files.hub import HUB
 
 __all__ = ["from_hub"]
 
-_OPTION = "model_name_or_path"
+_JSON = "papermage.json"
+_FETCHED: dict[str, Path] = {}
 
 
-@cache
-def from_hub(name: str) -> Path:
+def from_hub(name: str, key: str = "model_name_or_path", *, offline: bool = False) -> Path:
     """Return the folder on this machine of a checkpoint on the hub, which is asked once in a process.
 
-    The hub's own cache keeps a revision as links to files elsewhere, which no checkpoint may have: it is put together
-    in `cache_folder`, by hard links where there can be some. Raises ConfigError that says what to do, and PluginError
+    ``key`` is the option that named it, for messages. With ``offline`` it is what was fetched before. The hub's own
+    cache keeps a revision as links to files elsewhere, which no checkpoint may have: it is put together in
+    `cache_folder`, by hard links where there can be some. Raises ConfigError that says what to do, and PluginError
     where the hub's client is not installed.
     """
+    if name not in _FETCHED:
+        _FETCHED[name] = _fetched(name, key, offline)
+    return _FETCHED[name]
+
+
+def _fetched(name: str, key: str, offline: bool) -> Path:
     repository, _, revision = name.removeprefix(HUB).partition("@")
-    snapshot = download(_OPTION, repository, revision or None, lambda files: _chosen(repository, files))
+    choose = partial(_chosen, key, repository)
+    snapshot = download(key, repository, revision or None, choose, offline=offline)
     folder = cache_folder() / "hub" / repository.replace("/", "--") / snapshot.name
     files = [file.relative_to(snapshot) for file in snapshot.rglob("*") if file.is_file()]
     if not all((folder / file).is_file() for file in files):  # it is new, or a part of it was fetched before
@@ -39,12 +46,12 @@ def from_hub(name: str) -> Path:
     return folder
 
 
-def _chosen(repository: str, files: Collection[str]) -> list[str]:
-    if JSON not in files:
-        what = f"{repository!r} on the Hugging Face hub is no checkpoint of papermage_core: it has no {JSON}"
+def _chosen(key: str, repository: str, files: Collection[str]) -> list[str]:
+    if _JSON not in files:
+        what = f"{repository!r} on the Hugging Face hub is no checkpoint of papermage_core: it has no {_JSON}"
         do = f"an encoder to train with is encoder=hf encoder.model_name_or_path={repository}"
-        raise ConfigError(f"{_OPTION}: {what}; {do}")
-    return [JSON, *(file for file in files if file != JSON and not file.startswith("."))]
+        raise ConfigError(f"{key}: {what}; {do}")
+    return [_JSON, *(file for file in files if file != _JSON and not file.startswith("."))]
 
 
 def _put(file: Path, place: Path) -> None:
