@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from papermage_core.plugin.spec import Window
-from papermage_core.testing import TinyEncoder, TinyEncoderConfig
+from papermage_core.testing import ContextEncoderSuite, TinyEncoder, TinyEncoderConfig, run_suite
 from tests.testing.helpers import SoundEncoder, failed, fault, suite_of
 
 
@@ -132,6 +132,20 @@ class CostsNothing(Sound):
         return [attrs.evolve(w, cost=0) for w in super()._windows(context, stride)]
 
 
+class FrozenAtRandom(Sound):
+    def __init__(self, config, folder):
+        super().__init__(config, folder)
+        self.requires_grad_(False)
+
+
+class FrozenAsGiven(Sound):
+    def __init__(self, config, folder):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            super().__init__(config, folder)
+        self.requires_grad_(False)
+
+
 class CannotBePickled(Sound):
     def __init__(self, config, folder):
         super().__init__(config, folder)
@@ -162,6 +176,7 @@ FORM = "windows hold numbers of the same names and types"
         (NormalisesOverTheBatch, PADDING, "share nothing between the windows of a batch"),
         (DropsInEvalMode, "eval mode is free of chance", "use dropout only through nn.Dropout"),
         (HasAnIdleLayer, "gradients reach every parameter", "no gradient reaches pooler.weight, pooler.bias"),
+        (FrozenAtRandom, "gradients reach every parameter", "all of it is frozen, and its weights are drawn at random"),
         (ForgetsABuffer, SAVED, "register what forward needs as a parameter or buffer"),
         (ForgetsItsVocabulary, SAVED, "windows differ after save and load"),
         (ForgetsItsVocabulary, "windows of contexts do not depend on each other", "keep no state between contexts"),
@@ -182,6 +197,66 @@ FORM = "windows hold numbers of the same names and types"
 )
 def test_a_faulty_encoder_is_caught(encoder, check, message):
     assert message in fault(suite_of(encoder), check)
+
+
+def test_weights_that_are_given_may_be_frozen():
+    (found,) = run_suite(suite_of(FrozenAsGiven), only="gradients reach every parameter")
+    assert found.passed
+
+
+class Pretraining(nn.Module):
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+        self.guess = nn.Linear(encoder.output_size, 1)
+
+    def loss(self, features):
+        return self.guess(self.encoder(features)).square().mean()
+
+    def save_pretrained(self, folder):
+        (folder / "weights.json").write_text("{}", encoding="utf-8")
+
+
+class GivesALossAUnit(Pretraining):
+    def loss(self, features):
+        return self.guess(self.encoder(features)).square()
+
+
+class TrainsNoEncoder(Pretraining):
+    def loss(self, features):
+        return self.guess(self.encoder(features).detach()).square().mean()
+
+
+class DrawsElsewhere(Pretraining):
+    def loss(self, features):
+        return super().loss(features) * float(np.random.default_rng().random())
+
+
+class WritesNothing(Pretraining):
+    def save_pretrained(self, folder):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Pretraining, ""),
+        (GivesALossAUnit, "return a tensor of one finite number, shape ()"),
+        (TrainsNoEncoder, "no gradient of the loss of pretraining reaches the encoder"),
+        (DrawsElsewhere, "under one seed the loss of pretraining differs"),
+        (WritesNothing, "save_pretrained wrote no file"),
+    ],
+)
+def test_a_faulty_pretraining_is_caught(task, message):
+    @attrs.frozen(kw_only=True)
+    class Config(TinyEncoderConfig):
+        def pretraining(self, encoder):
+            return task(encoder)
+
+    suite = type("Suite", (ContextEncoderSuite,), {"config_class": Config})
+    (found,) = run_suite(suite, only="pretraining trains the encoder")
+    assert message in found.error
+    assert bool(message) != found.passed
 
 
 def test_the_sound_encoder_passes():
