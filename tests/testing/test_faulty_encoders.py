@@ -132,20 +132,6 @@ class CostsNothing(Sound):
         return [attrs.evolve(w, cost=0) for w in super()._windows(context, stride)]
 
 
-class FrozenAtRandom(Sound):
-    def __init__(self, config, folder):
-        super().__init__(config, folder)
-        self.requires_grad_(False)
-
-
-class FrozenAsGiven(Sound):
-    def __init__(self, config, folder):
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            super().__init__(config, folder)
-        self.requires_grad_(False)
-
-
 class CannotBePickled(Sound):
     def __init__(self, config, folder):
         super().__init__(config, folder)
@@ -176,7 +162,6 @@ FORM = "windows hold numbers of the same names and types"
         (NormalisesOverTheBatch, PADDING, "share nothing between the windows of a batch"),
         (DropsInEvalMode, "eval mode is free of chance", "use dropout only through nn.Dropout"),
         (HasAnIdleLayer, "gradients reach every parameter", "no gradient reaches pooler.weight, pooler.bias"),
-        (FrozenAtRandom, "gradients reach every parameter", "all of it is frozen, and its weights are drawn at random"),
         (ForgetsABuffer, SAVED, "register what forward needs as a parameter or buffer"),
         (ForgetsItsVocabulary, SAVED, "windows differ after save and load"),
         (ForgetsItsVocabulary, "windows of contexts do not depend on each other", "keep no state between contexts"),
@@ -197,11 +182,6 @@ FORM = "windows hold numbers of the same names and types"
 )
 def test_a_faulty_encoder_is_caught(encoder, check, message):
     assert message in fault(suite_of(encoder), check)
-
-
-def test_weights_that_are_given_may_be_frozen():
-    (found,) = run_suite(suite_of(FrozenAsGiven), only="gradients reach every parameter")
-    assert found.passed
 
 
 class Pretraining(nn.Module):
