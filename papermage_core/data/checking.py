@@ -18,7 +18,7 @@ from papermage_core.data.duplicates import NearDuplicates, sketch_of
 from papermage_core.data.findings import Findings, Twin, Windows
 from papermage_core.data.gold import count_gold, label_document
 from papermage_core.data.issues import Issues
-from papermage_core.data.labelling import Labelling, Task, label_fields
+from papermage_core.data.labelling import Labelling, Task, alike_labels, label_fields
 from papermage_core.data.parallel import forked, processes_for
 from papermage_core.data.processors import processed
 from papermage_core.data.readers import STDIN, AnyReader, expand_paths, iter_documents
@@ -105,7 +105,7 @@ def check(
         for text in sorted(texts, key=lambda text: text.number):
             _check_twins(text, seen, near, found)
     found.errors.sort(key=lambda error: (str(error.path), error.line or 0))
-    _judge(found, consistency, near)
+    _judge(found, consistency, near, look_alike=label_attribute is not None)
     return found
 
 
@@ -215,7 +215,7 @@ def _check_twins(text: _Text, seen: dict[bytes, tuple[str, str]], near: NearDupl
         found.add_twin(Twin(document=place, other=other, likeness=min(likeness, 0.999), splits=(its_split, split)))
 
 
-def _judge(found: Findings, consistency: Consistency, near: NearDuplicates) -> None:
+def _judge(found: Findings, consistency: Consistency, near: NearDuplicates, look_alike: bool) -> None:
     """Fill in what is known when all documents are read."""
     found.entities = consistency.entities
     if found.labelled:
@@ -225,6 +225,8 @@ def _judge(found: Findings, consistency: Consistency, near: NearDuplicates) -> N
             others.update(counts if split != "train" else {})
         found.unseen = {label: count for label, count in sorted(others.items()) if not train[label]}
         found.rare = {label: count for label, count in consistency.rare("train").items() if label not in found.unseen}
+        if look_alike:
+            found.alike = alike_labels(sum(consistency.entities.values(), Counter()))
         found.absent = [field for field in found.labelled if not consistency.documents[field]]
         found.two_ways, found.edges = consistency.two_ways(), list(consistency.edges())
         if found.told is not None:

@@ -10,7 +10,7 @@ import attrs
 
 from papermage_core.data.gold import labels_of
 from papermage_core.data.issues import Issues
-from papermage_core.data.labelling import Labelling
+from papermage_core.data.labelling import Labelling, shown_label
 from papermage_core.document import Document
 
 __all__ = ["Consistency", "Edge", "TwoWays"]
@@ -40,9 +40,9 @@ class TwoWays:
         return sum(self.labels.values()) - max(self.labels.values())
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{label} {count}" for label, count in self.labels.items())
+        counts = ", ".join(f"{shown_label(label)} {count}" for label, count in self.labels.items())
         rarest = list(self.labels)[-1]
-        return f"{self.text!r:.60}: {counts}; {rarest} in {self.places[rarest]}"
+        return f"{self.text!r:.60}: {counts}; {shown_label(rarest)} in {self.places[rarest]}"
 
 
 @attrs.frozen(kw_only=True)

@@ -11,6 +11,7 @@ import attrs
 
 from papermage_core.data.consistency import FEW, Edge, TwoWays
 from papermage_core.data.issues import KINDS, LOST, Issues
+from papermage_core.data.labelling import shown_label
 from papermage_core.errors import DataError, counted
 
 __all__ = ["Findings", "Twin", "Windows"]
@@ -104,6 +105,8 @@ class Findings:
     """Labels with too few entities in training → how many."""
     unseen: Mapping[str, int] = attrs.field(factory=dict)
     """Labels that occur in other splits only → how many entities."""
+    alike: Sequence[str] = ()
+    """Labels that nobody would tell apart, with how often each is there: a group each."""
     absent: Sequence[str] = ()
     """Label layers that no document has."""
     two_ways: Sequence[TwoWays] = ()
@@ -167,11 +170,12 @@ class Findings:
         if misspelt := self.issues.counts.get("layer_misspelt"):
             found.append(f"{misspelt} × {KINDS['layer_misspelt']}")
         if self.rare:
-            some = ", ".join(f"{label} {count}" for label, count in self.rare.items())
+            some = ", ".join(f"{shown_label(label)} {count}" for label, count in self.rare.items())
             found.append(f"{_counted(len(self.rare), f'labels with fewer than {FEW} entities to learn from')}: {some}")
         if self.unseen:
-            some = ", ".join(f"{label} {count}" for label, count in self.unseen.items())
+            some = ", ".join(f"{shown_label(label)} {count}" for label, count in self.unseen.items())
             found.append(f"labels that training does not see, so that they are missed: {some}")
+        found += [f"labels that look alike, and are learnt as several: {group}" for group in self.alike]
         across = {pair: count for pair, count in self.shared.items() if pair[0] != pair[1]}
         if len(across) > _MOST_PAIRS:
             count = sum(across.values())
@@ -298,6 +302,7 @@ class Findings:
                 "entities_lost": self.lost,
                 "rare": dict(self.rare),
                 "unseen_in_training": dict(self.unseen),
+                "alike": list(self.alike),
                 "two_ways": [attrs.asdict(each) for each in self.two_ways[: self.keep]],
                 "edges": [attrs.asdict(each) for each in self.edges],
             },

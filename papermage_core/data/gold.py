@@ -60,7 +60,7 @@ def label_document(
     gold: list[tuple[Gold, ...] | None] = []
     unreachable: list[tuple[int, str]] = []
     for task, fields in enumerate(labelling.task_fields):
-        present = _present(document, fields, parsed.name, issues)
+        present = _present(document, fields, labelling, parsed.name, issues)
         lost: list[str] = []
         gold.append(None if present is None else _gold(document, parsed, present, labelling, issues, lost))
         unreachable += [(task, label) for label in lost]
@@ -98,13 +98,16 @@ def _is_slip(name: str, other: str) -> bool:
     return difflib.SequenceMatcher(None, name.casefold(), other.casefold()).ratio() >= _ALIKE
 
 
-def _present(document: Document, fields: Sequence[str], name: str, issues: Issues) -> list[str] | None:
+def _present(
+    document: Document, fields: Sequence[str], labelling: Labelling, name: str, issues: Issues
+) -> list[str] | None:
     """Return the label fields that a document has, None where it has none: nobody labelled it."""
     known = document.layer_names
     present = [field for field in fields if field in known]
     missing = [field for field in fields if field not in known]
     if not present:
-        hint = "".join(nearest(field, known) for field in fields)
+        others = [layer for layer in known if layer not in (labelling.entity_name, labelling.context_name)]
+        hint = "".join(nearest(field, others) for field in fields)
         detail = f"no layer {', '.join(map(repr, fields))}.{hint} Layers there: {', '.join(known) or 'none'}"
         issues.add("layer_missing", name, detail)
         return None

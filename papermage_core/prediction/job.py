@@ -36,7 +36,7 @@ from papermage_core.data.readers import (
     none_usable,
     reader_config,
 )
-from papermage_core.data.shards import errors_path_of
+from papermage_core.data.shards import errors_path_of, facts_path
 from papermage_core.data.wanted import Wanted
 from papermage_core.data.writers import listed
 from papermage_core.errors import ConfigError, DataError, PapermageError, PluginError, counted
@@ -253,6 +253,11 @@ def check_job(
     files = expand_paths(data_path, reader=reader)
     reader.check(files)
     inputs = [*files, *data_path, *(choice.inputs if choice is not None else ())]
+    if not overwrite and Path(output_path).exists() and facts_path(output_path).exists():
+        raise DataError(
+            f"{output_path} is a part already that shard=i/n made: give each part an output_path of its own, such as "
+            "part-1.jsonl, or type overwrite=true"
+        )
     check_output(output_path, inputs=inputs, overwrite=overwrite, folder=writer.target == "folder")
     return files
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import attrs
+import numpy as np
 
 from papermage_core.config.structure import (
     files_apart,
@@ -37,6 +38,8 @@ from papermage_core.testing.suite import Suite
 __all__ = ["ComponentSuite"]
 
 T = TypeVar("T")
+_NUMBERS = ("losses", "vectors", "weights", "factors")
+"""What probes give that is numbers."""
 _BUDGET = 6.0
 """Seconds after which no further option is tried."""
 _OWN_DOCUMENTS = "The kit's documents lack what it needs: give train_predict some that have it, in a test of your own"
@@ -151,7 +154,7 @@ class ComponentSuite(Suite):
         fail("the option 'no_such_option' was taken", "declare options as fields; do not take **kwargs")
 
     def test_options_at_their_limits_work(self) -> None:
-        """Each choice, and the least of each number, one at a time: it is of use, or an error says why it is not."""
+        """Each choice, and the least and greatest of numbers, one at a time: it is of use, or an error says why not."""
         reference = self.reference()
         if reference is None:
             raise unittest.SkipTest("it is tried by its reference: define it at the top level of a module")
@@ -167,17 +170,20 @@ class ComponentSuite(Suite):
             try:
                 structure(self.found_class(), options, key=KINDS[self.kind].key, name=reference.name)
                 with ending():
-                    self._use(reference, (options, *first[1:]))
+                    found = self._use(reference, (options, *first[1:]))
             except PapermageError:
                 continue  # it says why
             except Exception as exc:
                 if isinstance(exc, (ImportError, OSError)) and not isinstance(exc, TimeoutError):
                     continue  # it needs what is not here
                 fail(f"with {option.name}={value!r} it failed with {described(exc, self._own())}", remedy)
+            odd = [what for what in _NUMBERS if not all(map(_is_finite, found.get(what, ())))]
+            require(not odd, f"with {option.name}={value!r} some {', '.join(odd)} are no finite numbers", remedy)
 
-    def _use(self, reference: ComponentReference, arguments: tuple[Any, ...]) -> None:
-        """Go through what the component does, by the kind's probe."""
-        getattr(probes, self.kind)(reference, *arguments)
+    def _use(self, reference: ComponentReference, arguments: tuple[Any, ...]) -> dict[str, Any]:
+        """Return what the component gives, by the kind's probe, which goes through what it does."""
+        found: dict[str, Any] = getattr(probes, self.kind)(reference, *arguments)
+        return found
 
     def test_finding_the_config_class_imports_no_torch(self) -> None:
         """Listing and checking a config stay fast. For components named by ``component``."""
@@ -190,6 +196,10 @@ class ComponentSuite(Suite):
         require(
             not heavy, f"its module imports {heavy}", "import that inside build(), or in a file that build() imports"
         )
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, (float, np.ndarray)) or bool(np.isfinite(value).all())
 
 
 def _at_limits(config_class: type[Any], given: Mapping[str, Any]) -> Iterator[tuple[OptionDescription, Any]]:
@@ -212,8 +222,9 @@ def _edges(wanted: OptionType, limits: Mapping[str, Any]) -> list[Any]:
     if wanted.declared is bool:
         return [False, True]
     if wanted.declared in (int, float):
-        if "ge" in limits:
-            return [wanted.declared(limits["ge"])]
+        ends = [limits[end] for end in ("ge", "le") if end in limits and (end == "ge" or wanted.declared is float)]
+        if ends:
+            return list(map(wanted.declared, ends))
         if "gt" in limits and wanted.declared is int:
             return [int(limits["gt"]) + 1]
     return []

@@ -389,6 +389,8 @@ class _Watch:
             writes = any(c in mode for c in "wax") if mode else bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
             if writes:
                 self._written.add(name)
+                if self._is_called_by_component():
+                    self._temporary.append(name)
             elif mode is None and not Path(name).exists():
                 pass  # relative to a folder that is not told, as shutil.rmtree opens them
             elif name not in self._written and name not in self.opened and not self._may(name):
@@ -408,11 +410,14 @@ class _Watch:
         """Return what was written, and is there still: files that are not of a cache, and own temporary ones."""
         temporary = os.path.realpath(tempfile.gettempdir())
         files = [name for name in sorted(self._written) if not _passes(name, temporary) and Path(name).is_file()]
-        return [*files, *(name for name in self._temporary if Path(name).exists())]
+        work = f"{Path.cwd()}{os.sep}"  # what is new there is told anyway
+        kept = (name for name in self._temporary if not name.startswith(work) and Path(name).exists())
+        return list(dict.fromkeys([*files, *kept]))
 
     def _is_called_by_component(self) -> bool:
         frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename in (__file__, tempfile.__file__):
+        passed = (__file__, tempfile.__file__, str(Path(os.__file__).parent / "pathlib"))
+        while frame is not None and frame.f_code.co_filename.startswith(passed):
             frame = frame.f_back
         return frame is not None and bool(self._own) and frame.f_code.co_filename.startswith(self._own)
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from papermage_core.errors import ConfigError, DataError
 from papermage_core.plugin.options import describe_options
-from papermage_core.plugin.spec import Context, ContextNeeds, Window
+from papermage_core.plugin.spec import Context, ContextEncoderConfig, ContextNeeds, Window
 from papermage_core.testing.checks import each, ending, fail, require, working
 from papermage_core.testing.component import ComponentSuite, check_round_trip, kept, settle
 from papermage_core.testing.samples import (
@@ -867,6 +867,46 @@ class ContextEncoderSuite(ComponentSuite):
                 "after settle_again the same weights give other vectors",
                 remedy,
             )
+
+    def test_pretraining_trains_the_encoder(self) -> None:
+        """Where a config offers ``pretraining``: a loss of each batch, that the encoder's weights learn from."""
+        offered = type(self.configs()[0]).pretraining is not ContextEncoderConfig.pretraining
+        for config in self.configs() if offered else ():
+            pretrained = config.for_pretraining()
+            settled = settle(pretrained, training_contexts(pretrained.needs))
+            subject = Subject(settled, self.build(settled), self.build)
+            try:
+                task = settled.pretraining(subject.encoder)
+            except ConfigError:
+                continue  # it says why these options cannot be
+            require_module(task, ("loss", "save_pretrained"))
+            task.train()
+            some = subject.windows()
+            for windows in ([window] for window in some[:1]), _chunks(some):
+                for number, batch in enumerate(windows):
+                    self._pretrain_on(task, subject.encoder.collate(batch), number)
+            moved = {name for name, value in subject.encoder.named_parameters() if value.grad is not None}
+            remedy = "compute the loss of what the encoder given returns, without detach() and torch.no_grad()"
+            require(moved, "no gradient of the loss of pretraining reaches the encoder", remedy)
+            with tempfile.TemporaryDirectory() as name:
+                task.save_pretrained(Path(name))
+                files = [path for path in Path(name).rglob("*") if path.is_file()]
+                require(files, "save_pretrained wrote no file", "write what an option of the config takes")
+                found = [path.name for path in files if path.suffix in PICKLES or _is_pickle(path)]
+            require(not found, f"save_pretrained wrote {', '.join(found)}", "write JSON, text or safetensors")
+
+    def _pretrain_on(self, task: nn.Module, features: dict[str, torch.Tensor], seed: int) -> None:
+        """Fail unless the loss of a batch is a number to learn from, drawn from torch's generator."""
+        losses = []
+        for _ in range(2):
+            with seeded(seed), working("loss(features)", "take every batch that collate makes"):
+                losses.append(task.loss(features))  # type: ignore[operator]
+        loss = losses[0]
+        fine = isinstance(loss, torch.Tensor) and loss.ndim == 0 and bool(loss.isfinite()) and loss.requires_grad
+        remedy = "return a tensor of one finite number, shape (), with a gradient"
+        require(fine, f"the loss of pretraining is {loss!r:.200}", remedy)
+        require(torch.equal(*losses), "under one seed the loss of pretraining differs", "draw with torch only")
+        torch.autograd.backward(loss)
 
     def settled_configs(self) -> list[Any]:
         """Return the configs under test, settled on sample contexts."""

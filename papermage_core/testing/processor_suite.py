@@ -72,6 +72,18 @@ class DocumentProcessorSuite(ComponentSuite):
                     full = bool((spans.start < spans.stop).all())
                     require(full, f"layer {name!r} of {document.id!r} has an empty span", "leave empty spans out")
 
+    def test_line_ends_change_no_words(self) -> None:
+        """Files from Windows have two characters where others have one: what is found has the same words."""
+        text = "Smith et al. (2019) saw it.\nTwice, in\n3 of 40!\n\nAn ataxia of p53 in Paris.\n"
+        for config in self.configs():
+            found = []
+            for end in ("\n", "\r\n"):
+                document = self._whole(config, make_document(text.replace("\n", end), boxes=False))
+                list(self._process(config, [document]))
+                found.append({name: [each.text.split() for each in document.get_layer(name)] for name in config.makes})
+            seen = f"{found[0]} was found in a text, and {found[1]} where its lines end in \\r\\n"
+            require(found[0] == found[1], f"{seen:.600}", "count both characters: offsets are those of symbols")
+
     def test_a_layer_that_is_there_already_is_kept(self) -> None:
         """A document's own layer is not replaced, and is no error."""
         for config in self.configs():
@@ -95,6 +107,21 @@ class DocumentProcessorSuite(ComponentSuite):
                 for name in config.makes:
                     now["entities"].pop(name)
                 require(now == was, f"document {document.id!r} was changed", "add layers, and change nothing else")
+
+    def test_reads_names_every_layer_that_is_looked_at(self) -> None:
+        """Without the layers that ``reads`` does not name, it makes the same: who orders a chain goes by these."""
+        remedy = "name in reads every layer that it looks at, also those that it can do without"
+        for config in self.configs():
+            for document in self._bare(config):
+                whole = document.to_bytes(with_images=True)
+                expected = self._layers(config, [document])
+                for name in sorted({*document.layer_names} - {*config.reads, *config.makes}):
+                    bare = Document.from_bytes(whole)
+                    bare.remove_layer(name)
+                    without = f"without the layer {name!r}, which reads does not name,"
+                    with working(f"document {document.id!r} {without}", remedy):
+                        found = self._layers(config, [bare])
+                    require(found == expected, f"document {document.id!r} {without} gets other layers", remedy)
 
     def test_a_checkpoint_keeps_what_it_needs(self) -> None:
         """The config that ``save`` returns, written, read and given to ``load``, makes the same layers."""

@@ -12,7 +12,7 @@ import unittest
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
@@ -328,6 +328,29 @@ class DocumentReaderSuite(ComponentSuite):
                 require(
                     most < len(much) // 2, seen, "read line by line, or in blocks: no read(), readlines() or list(...)"
                 )
+
+    def test_documents_that_stand_twice_are_read_twice(self) -> None:
+        """Nothing of a file is passed over in silence, also where it is the same as what came before."""
+        for config in self.configs():
+            for name, content in self._own_samples(config).items():
+                raw = _bytes(content)
+                raw = raw if raw.endswith(b"\n") else raw + b"\n"
+                try:
+                    raw.decode()
+                    with written({name: raw}) as (path,):
+                        once = _json_without_ids(config.build().read(path))
+                    with written({name: raw * 2}) as (path,):
+                        twice = _json_without_ids(config.build().read(path))
+                except Exception:  # no text, or of a format that has one end; whatever its reader raises then
+                    continue
+                seen = f"of {name} twice in one file the same {counted(len(once), 'documents')} came as of {name} once"
+                require(len(once) < 2 or once != twice, seen, "give every document out: which are wanted, users say")
+                if len(twice) == 2 * len(once) > 0:
+                    times = 1 + _LONG // len(once)
+                    with written({name: raw * times}) as (path,), suppress(DataError):
+                        found = sum(1 for _ in config.build().read(path))
+                        seen = f"of a file of {times * len(once)} documents {found} came"
+                        require(found == times * len(once), seen, "hold no number in the code: read to the end")
 
     def test_places_are_those_of_the_documents(self) -> None:
         """A `LocatedDocument` names its file; lines are counted from 1, and they and bytes from top to bottom."""

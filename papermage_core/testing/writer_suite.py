@@ -309,7 +309,15 @@ def _pairs() -> Iterator[tuple[str, list[Document], list[Document]]]:
     def entity(start: int, end: int) -> Entity:
         return Entity(spans=[Span(start, end)])
 
-    for one, other in (("文", "中"), ("e\u0301", "é"), ("<b>", "b")):
+    for one, other in (
+        ("文", "中"),
+        ("e\u0301", "é"),
+        ("<b>", "b"),
+        ("\ufeffb", "b"),
+        ("a\ufeffb", "ab"),
+        ("a\fb", "a b"),
+        ("a\r\nb", "a\nb"),
+    ):
         first, second = (of(text, Year=[entity(0, len(text))]) for text in (one, other))
         yield f"documents of the texts {one!r} and {other!r}", [first], [second]
     yield "a document, and none", [], [of(Year=[entity(3, 7)])]

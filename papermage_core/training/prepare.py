@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +33,7 @@ from papermage_core.data.dealing import deal
 from papermage_core.data.examples import Examples, build_examples, has_features
 from papermage_core.data.gold import check_fields, encode_gold
 from papermage_core.data.issues import Issues
-from papermage_core.data.labelling import Labelling, Task
+from papermage_core.data.labelling import Labelling, Task, alike_labels
 from papermage_core.data.readers import check_read_again
 from papermage_core.data.source import DocumentSource
 from papermage_core.data.store import DiskRecords
@@ -422,6 +423,9 @@ def _check_fields(splits: Splits) -> None:
         marked = train.entities
         for field in (each for each in labelling.label_field if not marked[each]):
             _log.warning("%r marks nothing in the training documents: it cannot be learnt", field)
+        return
+    for group in alike_labels(sum((corpus.entities for _, corpus in splits.items()), Counter())):
+        _log.warning("labels that look alike are taken for several: %s", group)
 
 
 def _set_aside(corpus: Corpus, share: float, seed: int, seen: NDArray[np.bool_]) -> tuple[Corpus, Corpus | None]:

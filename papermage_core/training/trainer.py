@@ -24,6 +24,7 @@ from papermage_core.config.monitor import Monitor
 from papermage_core.data.batches import BatchLimits
 from papermage_core.data.corpus import Corpus
 from papermage_core.data.garbage import release_free_memory
+from papermage_core.data.issues import Issues
 from papermage_core.data.units import ParsedDocument
 from papermage_core.errors import CheckpointError, ConfigError, DataError, counted
 from papermage_core.evaluation import Profile, Scores
@@ -192,8 +193,7 @@ class EntityClassificationTrainer:
         blueprint = prepare.blueprint(splits)
         module = self._module(prepare, blueprint, splits, contents)
         for name, issues in splits.issues.items():
-            for line in issues.lines():
-                _log.warning("%s: %s", name, line)
+            _tell(name, issues)
         if self.config.find_learning_rate and resumed is None:  # a run that goes on has its rates in its state
             find_learning_rate(module, self.config)
         state = RunState(time.perf_counter() - start)
@@ -459,6 +459,7 @@ class EntityClassificationTrainer:
                 )
             release_free_memory()
             if name == "test":
+                _tell(name, found[name].issues)
                 splits.issues[name].merge([found[name].issues])
             self._extensions.papermage_evaluated(name, found[name].scores.to_json())
         if "val" in found and not _SOME_OF_VALIDATION & self.config.lightning.keys():
@@ -515,6 +516,11 @@ def _described(lightning: pl.Trainer, module: EntityModule, config: EntityClassi
     threads = f" ({counted(torch.get_num_threads(), 'threads')})" if accelerator == "cpu" else ""
     begun = "" if config.start_from is None else f", from {config.start_from}"
     return f"training {config.encoder} + {config.head}{begun}: {weights:,} weights, on {where}{threads}"
+
+
+def _tell(split: str, issues: Issues) -> None:
+    for line in issues.lines():
+        _log.warning("%s: %s", split, line)
 
 
 def _watched(documents: Iterable[ParsedDocument], watch: Callable[[int], None]) -> Iterator[ParsedDocument]:

@@ -62,6 +62,8 @@ class Counting:
     def _place(self, offset: int, origin: int) -> int | None:
         if self.before is None:
             return origin + offset
+        if not origin and 0 <= offset < self.before[0]:  # the byte order mark, which belongs to no text
+            return 0
         at = offset + int(self.before[origin]) if origin else offset
         place = int(np.searchsorted(self.before, at))
         return place if place < len(self.before) and self.before[place] == at else None
@@ -122,8 +124,8 @@ def _alike(pieces: Sequence[str], said: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return a text without what files change of it: white space, and line ends that Label Studio writes as ``\\n``."""
-    return "".join(text.replace("\\n", "\n").replace("\\r", "\r").split())
+    """Return a text without what files change of it: white space, mark, Label Studio's line ends, ``\\n``."""
+    return "".join(text.removeprefix("\ufeff").replace("\\n", "\n").replace("\\r", "\r").split())
 
 
 class Unlike:

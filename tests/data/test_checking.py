@@ -89,6 +89,18 @@ def test_labels_that_are_rare_or_unseen_and_texts_with_two_labels(tmp_path: Path
     assert found.entities["train"] == {"Gene": 17, "Drug": 8}
 
 
+def test_values_of_the_attribute_that_look_alike_are_told_as_labels_of_their_own(tmp_path: Path) -> None:
+    kinds = ["Dose"] * 5 + ["dose", "Dose ", "Do\u0301se", "Dóse", "Drug"]
+    documents = [marked("5 mg daily", {"L": [(0, 4)]}, f"d{i}") for i in range(len(kinds))]
+    for document, kind in zip(documents, kinds, strict=True):
+        document.L[0].metadata["kind"] = kind
+    path = write_jsonl(documents, tmp_path / "a.jsonl")
+    found = check(path, "L", label_attribute="kind")
+    assert found.alike == ["Dose 5, dose 1, 'Dose ' 1", "'Do\\u0301se' 1, Dóse 1"]
+    assert "labels that look alike, and are learnt as several: Dose 5, dose 1, 'Dose ' 1" in found.costs()
+    assert not check(path, "L").alike
+
+
 def test_entities_that_begin_or_end_unlike_their_peers_are_told(tmp_path: Path) -> None:
     plain = [marked(f"word{i} is", {"L": [(0, 5)]}, f"d{i}") for i in range(40)]
     stray = [marked("word. is", {"L": [(0, 5)]}, "full stop"), marked("word is", {"L": [(0, 5)]}, "space")]

@@ -142,6 +142,12 @@ def test_a_document_without_the_label_layers_was_not_labelled() -> None:
     assert issues.counts == {"layer_missing": 1}
 
 
+def test_units_and_contexts_are_no_label_layer_that_was_meant() -> None:
+    _, issues = parse(document(TWO_PAGES, token=[]), "takens", "page")
+    (issue,) = issues.examples["layer_missing"]
+    assert issue.detail.startswith("no layer 'takens', 'page'. Did you mean 'token'? Layers there: ")
+
+
 def test_labels_can_come_from_metadata() -> None:
     entities = [spans(units(0, 1)) | {"metadata": {"type": "x"}}, spans(units(1, 2))]
     gold, issues = gold_of(document(TWO_PAGES, a=entities), "a", label_attribute="type")

@@ -122,6 +122,16 @@ def test_an_offset_within_a_character_is_refused(tmp_path: Path) -> None:
         list(read_documents(brat(tmp_path, "🧬ab", rows)))
 
 
+def test_an_entity_that_begins_with_the_byte_order_mark_begins_with_the_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As it does where somebody marks the first word of a file that Windows wrote, and brat counts the mark."""
+    rows = [(0, 8, "\ufeffAspirin"), (15, 18, "Bob")]
+    (document,) = read_documents(brat(tmp_path, "\ufeffAspirin helps Bob", rows))
+    assert [(entity.start, entity.text) for entity in document.X] == [(0, "Aspirin"), (14, "Bob")]
+    assert caplog.messages == []
+
+
 @given(st.text(st.sampled_from("aé🧬\r\n "), min_size=1, max_size=12).filter(str.strip), st.data())
 def test_offsets_in_characters_are_never_taken_for_others(text: str, data: Any) -> None:
     """As long as a file's own texts are those at its offsets."""

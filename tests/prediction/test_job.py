@@ -700,6 +700,8 @@ def test_shards_are_merged_to_what_one_process_writes(
             assert main([*common, f"shard={number}/3", f"output_path={tmp_path}/part-{number}.{ending}"]) == 0
         assert data_main(["merge", parts, f"output_path={tmp_path / f'merged.{ending}'}"]) == 3
         assert "of 3 parts, there are none for shard=2" in capsys.readouterr().err
+        assert main([*common, "shard=2/3", f"output_path={tmp_path}/part-1.{ending}"]) != 0
+        assert "give each part an output_path of its own, such as part-1.jsonl" in capsys.readouterr().err
         assert main([*common, "shard=2/3", f"output_path={tmp_path}/part-2.{ending}"]) == 0
         assert data_main(["merge", parts, f"output_path={tmp_path / f'merged.{ending}'}"]) == 0
         assert "14 documents" in capsys.readouterr().out

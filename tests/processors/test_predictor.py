@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -49,6 +50,7 @@ def choice(run: Path, *before: str, **options: object) -> ProcessorChoice:
 
 class TestPredictor(DocumentProcessorSuite):
     component = "predictor"
+    skip: ClassVar = {"reads names every layer that is looked at": "which they are stands in the checkpoint"}
 
     @pytest.fixture(autouse=True)
     def trained(self, run: Path) -> None:

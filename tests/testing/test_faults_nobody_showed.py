@@ -355,9 +355,33 @@ class EndlessConfig(ChoicesConfig):
         return super().build(folder)
 
 
+class Scaled(TinyEncoder):
+    def forward(self, features):
+        return super().forward(features) / self.config.scale
+
+
+@attrs.frozen(kw_only=True)
+class ScaledConfig(TinyEncoderConfig):
+    scale: float = option(1.0, help="what vectors are divided by", ge=0)
+
+    def build(self, folder=None):
+        return Scaled(self)
+
+
+@attrs.frozen(kw_only=True)
+class ShareConfig(TinyEncoderConfig):
+    share: float = option(0.5, help="a share of something", gt=0, le=1)
+
+    def build(self, folder=None):
+        assert 1 / (1 - self.share) >= 1
+        return super().build(folder)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        (ScaledConfig, "with scale=0.0 some vectors are no finite numbers"),
+        (ShareConfig, "with share=1.0 it failed with ZeroDivisionError"),
         (AbsentConfig, ""),
         (EndlessConfig, "no end after 20 seconds"),
         (SizesConfig, "with size=0 it failed"),

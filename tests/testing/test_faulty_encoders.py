@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from papermage_core.plugin.spec import Window
-from papermage_core.testing import TinyEncoder, TinyEncoderConfig
+from papermage_core.testing import ContextEncoderSuite, TinyEncoder, TinyEncoderConfig, run_suite
 from tests.testing.helpers import SoundEncoder, failed, fault, suite_of
 
 
@@ -182,6 +182,61 @@ FORM = "windows hold numbers of the same names and types"
 )
 def test_a_faulty_encoder_is_caught(encoder, check, message):
     assert message in fault(suite_of(encoder), check)
+
+
+class Pretraining(nn.Module):
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+        self.guess = nn.Linear(encoder.output_size, 1)
+
+    def loss(self, features):
+        return self.guess(self.encoder(features)).square().mean()
+
+    def save_pretrained(self, folder):
+        (folder / "weights.json").write_text("{}", encoding="utf-8")
+
+
+class GivesALossAUnit(Pretraining):
+    def loss(self, features):
+        return self.guess(self.encoder(features)).square()
+
+
+class TrainsNoEncoder(Pretraining):
+    def loss(self, features):
+        return self.guess(self.encoder(features).detach()).square().mean()
+
+
+class DrawsElsewhere(Pretraining):
+    def loss(self, features):
+        return super().loss(features) * float(np.random.default_rng().random())
+
+
+class WritesNothing(Pretraining):
+    def save_pretrained(self, folder):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Pretraining, ""),
+        (GivesALossAUnit, "return a tensor of one finite number, shape ()"),
+        (TrainsNoEncoder, "no gradient of the loss of pretraining reaches the encoder"),
+        (DrawsElsewhere, "under one seed the loss of pretraining differs"),
+        (WritesNothing, "save_pretrained wrote no file"),
+    ],
+)
+def test_a_faulty_pretraining_is_caught(task, message):
+    @attrs.frozen(kw_only=True)
+    class Config(TinyEncoderConfig):
+        def pretraining(self, encoder):
+            return task(encoder)
+
+    suite = type("Suite", (ContextEncoderSuite,), {"config_class": Config})
+    (found,) = run_suite(suite, only="pretraining trains the encoder")
+    assert message in found.error
+    assert bool(message) != found.passed
 
 
 def test_the_sound_encoder_passes():

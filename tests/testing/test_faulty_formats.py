@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +21,7 @@ from papermage_core.testing.runner import run_suite, suite_for
 from papermage_formats.jsonl import JsonlReader, JsonlWriter
 
 TEXTS_CHECK = "entities have the texts that the author gives"
+TWICE_CHECK = "documents that stand twice are read twice"
 LINES = b"".join(document.to_bytes() + b"\n" for document in make_documents(4)).decode()
 
 
@@ -117,6 +121,20 @@ class ReadsPlainBytes(JsonlReader):
                 raise exc.replace(path=path) from exc
 
 
+class ReadsWhatIsNew(JsonlReader):
+    def read(self, path):
+        seen = set()
+        for located in super().read(path):
+            if located.document.symbols not in seen:
+                yield located
+            seen.add(located.document.symbols)
+
+
+class ReadsAThousand(JsonlReader):
+    def read(self, path):
+        yield from itertools.islice(super().read(path), 1000)
+
+
 @attrs.frozen(kw_only=True)
 class ReaderConfig(DocumentReaderConfig):
     compressed: ClassVar[bool] = True
@@ -137,6 +155,8 @@ class ReaderConfig(DocumentReaderConfig):
         ("ForgetsToReturn", "a share of a file is every so many of its documents", "read returned None"),
         ("RaisesInSpite", "errors are handed over where the reader takes on error", "in spite of on_error"),
         ("SwallowsErrors", "errors are handed over where the reader takes on error", "without an error"),
+        ("ReadsWhatIsNew", TWICE_CHECK, "of a.jsonl twice in one file the same 4 documents came"),
+        ("ReadsAThousand", TWICE_CHECK, "of a file of 2004 documents 1000 came"),
         ("ReadsPlainBytes", "compressed files are read where the config says so", "open_bytes"),
     ],
 )
@@ -286,6 +306,24 @@ class CountsNothing(JsonlWriter):
         super().write(documents, target)
 
 
+class LeavesAPart(JsonlWriter):
+    def write(self, documents, target):
+        part = Path(tempfile.gettempdir()) / "of_a_writer.part"
+        with part.open("wb") as file:
+            losses = super().write(documents, file)
+        target.write(part.read_bytes())
+        return losses
+
+
+class WritesSpaces(JsonlWriter):
+    def write(self, documents, target):
+        for document in documents:
+            plain = document.to_json()
+            plain["symbols"] = " ".join(plain["symbols"].split("\f"))
+            target.write(json.dumps(plain).encode() + b"\n")
+        return {}
+
+
 class Numbers(JsonlWriter):
     written = 0
 
@@ -315,6 +353,8 @@ class WriterConfig(DocumentWriterConfig):
         ("SwallowsIt", "errors while documents are read are passed on", "was swallowed"),
         ("ClosesIt", "the file stays open", "leave closing it to the caller"),
         ("CountsNothing", "what is lost is counted", "write returned None"),
+        ("LeavesAPart", "the process is left as it was", "of_a_writer.part was left behind"),
+        ("WritesSpaces", "documents that differ make files that differ", "documents of the texts 'a\\x0cb' and 'a b'"),
         ("Numbers", "the same documents make the same file", "made another file"),
     ],
 )

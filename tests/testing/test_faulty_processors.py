@@ -92,6 +92,20 @@ class Remembering(Sound):
             yield document
 
 
+class ReadingUnsaid(Sound):
+    def process(self, documents):
+        for document in documents:
+            halves(document, document.tokens[0].end if document.has_layer("tokens") else None)
+            yield document
+
+
+class CountingLineEndsOnce(Sound):
+    def process(self, documents):
+        for document in documents:
+            halves(document, len("\n".join(document.symbols.splitlines())) or 1)
+            yield document
+
+
 class Swallowing(Sound):
     def process(self, documents):
         try:
@@ -123,6 +137,8 @@ def config_of(processor: type[Sound]) -> type[DocumentProcessorConfig]:
         (InBytes, "offsets are those of the text"),
         (Empty, "offsets are those of the text"),
         (Remembering, "neighbours and repetition change nothing"),
+        (ReadingUnsaid, "reads names every layer that is looked at"),
+        (CountingLineEndsOnce, "line ends change no words"),
         (Swallowing, "errors while documents are read are passed on"),
     ],
 )

@@ -363,6 +363,29 @@ def test_a_label_attribute_that_no_entity_has_is_refused(
         EntityClassificationTrainer(config(label_attribute="kind")).train()
 
 
+def test_what_test_data_alone_have_is_told(
+    config: Callable[..., EntityClassificationTrainConfig],
+    tmp_path: Path,
+    train_file: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A value of the attribute that training did not see, and one that only looks like another."""
+    documents = [json.loads(line) for line in train_file.read_text().splitlines()]
+    paths = {}
+    for name, kinds in {"data_path": "AB", "val_data_path": "AB", "test_data_path": "Ca"}.items():
+        for number, entity in enumerate(each for document in documents for each in document["entities"]["names"]):
+            entity["metadata"] = {"kind": kinds[number % 2]}
+        paths[name] = tmp_path / f"{name}.jsonl"
+        paths[name].write_text("".join(json.dumps(d) + "\n" for d in documents))
+    result = EntityClassificationTrainer(
+        config(**paths, label_field="names", label_attribute="kind", max_epochs=1)
+    ).train()
+    count = result.scores.micro.gold
+    (told,) = [line for line in caplog.messages if "that training did not see" in line]
+    assert told.startswith(f"test: {count} × gold entities with a label that training did not see")
+    assert "labels that look alike are taken for several: A " in caplog.text
+
+
 @pytest.mark.parametrize("scale", [0.01, 1.0, 50.0, float("nan")])
 def test_gradients_are_clipped_as_torch_does(scale: float) -> None:
     generator = torch.Generator().manual_seed(0)
