@@ -18,7 +18,7 @@ from papermage_core.errors import nearest
 from papermage_core.serving import messages
 from papermage_core.serving.content import BY_CONTENT_TYPE, check_charset
 from papermage_core.serving.front import PAGE_POLICY, error_page, front_page, front_policy
-from papermage_core.serving.messages import RequestError
+from papermage_core.serving.messages import QUERY, RequestError
 from papermage_core.serving.openapi import OUTPUTS, described
 from papermage_core.serving.service import GoneError, Service
 from papermage_core.serving.settings import Settings
@@ -30,7 +30,6 @@ _KINDS = {**BY_CONTENT_TYPE, "multipart/form-data": "form"}
 _TOOL = "/label-studio"
 _POSTED = ("/predict", f"{_TOOL}/predict", f"{_TOOL}/setup")
 _PATHS = ("/", *_POSTED, f"{_TOOL}/health", "/health", "/ready", "/metrics", "/openapi.json")
-_QUERY = ("output", "min_score", "merge")
 _OF_LABEL = "min_score."
 """What stands before the label whose entities are left out: ``min_score.Disease=0.8``."""
 _GONE = 499
@@ -152,9 +151,9 @@ def _asked(request: Request) -> messages.Request:
         return asked
     query = request.query_params
     for name in query:
-        if name not in _QUERY and not name.startswith(_OF_LABEL):
-            known = f"known here: {', '.join(_QUERY)}"
-            raise RequestError(400, f"unknown parameter {name[:100]!r}.{nearest(name, _QUERY)}", "query", known)
+        if name not in QUERY and not name.startswith(_OF_LABEL):
+            known = f"known here: {', '.join(QUERY)}"
+            raise RequestError(400, f"unknown parameter {name[:100]!r}.{nearest(name, QUERY)}", "query", known)
         if len(query.getlist(name)) > 1:
             raise RequestError(400, f"{name} is given twice", "query", "give it once")
     if (output := query.get("output")) is not None:

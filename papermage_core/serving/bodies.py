@@ -14,7 +14,7 @@ from papermage_core.document.json.explain import not_json
 from papermage_core.errors import DataError, nearest
 from papermage_core.files.magic import kind_of_file
 from papermage_core.serving.label_studio import texts_of
-from papermage_core.serving.messages import Request, RequestError
+from papermage_core.serving.messages import QUERY, Request, RequestError
 from papermage_core.serving.options import ServerOptions
 
 __all__ = ["Received", "data_problem", "documents_of"]
@@ -178,8 +178,8 @@ def _not_json(data: bytes, reason: str, where: str) -> RequestError:
 def _only(keys: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in keys:
         if key not in known:
-            what = f"unknown key {key[:100]!r}.{nearest(key, known)}"
-            raise RequestError(422, what, where, f"known here: {', '.join(known)}")
+            hint = f" It belongs in the address: ?{key}=" if key in QUERY else nearest(key, known)
+            raise RequestError(422, f"unknown key {key[:100]!r}.{hint}", where, f"known here: {', '.join(known)}")
 
 
 def data_problem(error: DataError, where: str = "") -> RequestError:

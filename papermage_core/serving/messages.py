@@ -6,11 +6,24 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 
-__all__ = ["Answer", "Ready", "Request", "RequestError", "pack", "problem_of", "read_frame", "size_of", "unpack"]
+__all__ = [
+    "QUERY",
+    "Answer",
+    "Ready",
+    "Request",
+    "RequestError",
+    "pack",
+    "problem_of",
+    "read_frame",
+    "size_of",
+    "unpack",
+]
 
 T = TypeVar("T")
 _LENGTH = 8
 JSON = "application/json"
+QUERY = ("output", "min_score", "merge")
+"""What a request asks in its address."""
 
 
 class Request(msgspec.Struct, array_like=True, kw_only=True):

@@ -205,6 +205,7 @@ HUGE = b'{"symbols": "abc", "metadata": {}, "entities": {"tokens": [{"spans": [[
         (b'{"txet": "a"}', JSON, 422, "Did you mean 'text'"),
         (b'{"text": 3}', JSON, 422, "expected a string"),
         (b'{"text": "a", "path": "/etc/passwd"}', JSON, 422, "unknown key 'path'"),
+        (b'{"text": "a", "min_score": 0.5}', JSON, 422, "belongs in the address: ?min_score="),
         (b'{"documents": 3}', JSON, 422, "expected a list"),
         (b'{"documents": [{"text": "a"}, 3]}', JSON, 422, "expected an object"),
         (b'{"documents": [], "url": "http://localhost"}', JSON, 422, "unknown key 'url'"),
