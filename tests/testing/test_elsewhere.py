@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,13 @@ def test_files_of_an_installed_package_may_be_links(tmp_path: Path, monkeypatch:
     assert watch.opened == []
     watch("open", (str(kept), "r", 0))
     assert watch.opened == [str(kept.resolve())]
+
+
+def test_a_temporary_file_that_goes_by_itself_is_not_left_behind(tmp_path: Path) -> None:
+    watch, left = _Watch([], own=__file__), tmp_path / "left"
+    watch("open", (tempfile.gettempdir(), None, os.O_RDWR))  # as TemporaryFile asks for a file without a name
+    watch("open", (str(left), "w", 0))
+    left.touch()
+    assert watch.left() == [str(left.resolve())]
+    left.unlink()
+    assert watch.left() == []
