@@ -13,9 +13,10 @@ from papermage_core.errors import ConfigError
 from papermage_core.files import download, whole_folder
 from papermage_core.files.hub import HUB
 
-__all__ = ["from_hub"]
+__all__ = ["CHECKPOINT_JSON", "from_hub"]
 
-_JSON = "papermage.json"
+CHECKPOINT_JSON = "papermage.json"
+"""The file that makes a folder a checkpoint."""
 _FETCHED: dict[str, Path] = {}
 
 
@@ -47,11 +48,11 @@ def _fetched(name: str, key: str, offline: bool) -> Path:
 
 
 def _chosen(key: str, repository: str, files: Collection[str]) -> list[str]:
-    if _JSON not in files:
-        what = f"{repository!r} on the Hugging Face hub is no checkpoint of papermage_core: it has no {_JSON}"
+    if CHECKPOINT_JSON not in files:
+        what = f"{repository!r} on the Hugging Face hub is no checkpoint of papermage_core: it has no {CHECKPOINT_JSON}"
         do = f"an encoder to train with is encoder=hf encoder.model_name_or_path={repository}"
         raise ConfigError(f"{key}: {what}; {do}")
-    return [_JSON, *(file for file in files if file != _JSON and not file.startswith("."))]
+    return [CHECKPOINT_JSON, *(file for file in files if file != CHECKPOINT_JSON and not file.startswith("."))]
 
 
 def _put(file: Path, place: Path) -> None:

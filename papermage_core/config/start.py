@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from papermage_core.config.given import Given, from_mapping
-from papermage_core.config.hub import from_hub
+from papermage_core.config.hub import CHECKPOINT_JSON, from_hub
 from papermage_core.config.merge import MODEL, START, scheme_of_head
 from papermage_core.config.processors import ProcessorChoice
 from papermage_core.config.structure import unstructure
@@ -18,7 +18,6 @@ from papermage_core.files.hub import is_on_hub
 
 __all__ = ["start_errors", "started"]
 
-_JSON = "papermage.json"
 _LAYERS = ("label_field", "entity_name", "context_name", "label_attribute", "overlap_policy")
 _WEIGHTS = ("encoder.pretrained", "encoder.model_name_or_path", MODEL)
 """Options that name other weights to begin with."""
@@ -92,16 +91,18 @@ def _place(folder: Path, *, offline: bool) -> Path:
     if is_on_hub(folder):
         return from_hub(str(folder), START, offline=offline)
     for place in (folder, folder / "checkpoints"):
-        if (place / _JSON).is_file():
+        if (place / CHECKPOINT_JSON).is_file():
             return place
-    what = f"there is no {_JSON} in it, nor in its folder checkpoints" if folder.is_dir() else "no such folder"
+    what = (
+        f"there is no {CHECKPOINT_JSON} in it, nor in its folder checkpoints" if folder.is_dir() else "no such folder"
+    )
     raise ConfigError(f"{START}={folder}: {what}; expected a checkpoint or the folder of a run")
 
 
 def _facts(place: Path) -> dict[str, Any]:
     """Return what a checkpoint says of itself. Raises ConfigError for one that cannot be read, or not be trained."""
     try:
-        facts: dict[str, Any] = json.loads((place / _JSON).read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads((place / CHECKPOINT_JSON).read_text(encoding="utf-8"))
         processors = [(each["name"], dict(each["options"])) for each in facts.get("processors", ())]
         names = [each["name"] for each in _components(facts).values()] + [name for name, _ in processors]
         if strange := [name for name in names if not isinstance(name, str)]:
@@ -112,7 +113,9 @@ def _facts(place: Path) -> dict[str, Any]:
         is_exported = facts.get("onnx") is not None
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         cause = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ConfigError(f"{START}={place}: {_JSON} cannot be read: {cause}; copy the checkpoint again") from error
+        raise ConfigError(
+            f"{START}={place}: {CHECKPOINT_JSON} cannot be read: {cause}; copy the checkpoint again"
+        ) from error
     if is_exported:
         raise ConfigError(
             f"{START}={place}: was exported to ONNX, whose graphs cannot be trained; give the checkpoint it was made of"

@@ -389,7 +389,8 @@ class _Watch:
             writes = any(c in mode for c in "wax") if mode else bool((flags or 0) & (os.O_WRONLY | os.O_RDWR))
             if writes:
                 self._written.add(name)
-                if self._is_called_by_component() and not Path(name).is_dir():  # but of a file without a name
+                # TemporaryFile opens the folder, for a file in it that has no name
+                if self._is_called_by_component() and not Path(name).is_dir():
                     self._temporary.append(name)
             elif mode is None and not Path(name).exists():
                 pass  # relative to a folder that is not told, as shutil.rmtree opens them
